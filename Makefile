@@ -1,0 +1,45 @@
+# Everything a bare machine needs to run, test and measure NOVA Admin: Python 3.11 or newer with venv, and make.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo run worker test check bench soak screenshots format clean
+
+demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
+	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
+
+test: $(READY)  ## everything, against the embedded PostgreSQL
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(READY)  ## the static side
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(STATIC) $(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(STATIC) $(BIN)/python manage.py check --fail-level WARNING
+	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+format: $(READY)  ## format, and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## ratios in one run: this app beside the plan's own loop
+	$(BIN)/python -m tests.bench $(ARGS)
+
+screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
+	$(BIN)/python -m tests.screenshots $(ARGS)
+
+clean:  ## everything that can be made again; the embedded stores too
+	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles
+
+# Static checks need settings, but neither store.
+STATIC := DEBUG=1 DATABASE_URL=postgresql:///unused AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1
+PRODUCTION := DEBUG= SECRET_KEY=$(shell printf 'a-long-key-for-the-check-only-%040d' 7) ALLOWED_HOSTS=example.invalid \
+	DATABASE_URL=postgresql:///unused AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check
+
+$(READY): requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,16 @@
+"""The tables and the store; knows no phase."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+class CredentialsConfig(AppConfig):
+    name = "credentials"
+    verbose_name = _("Credentials")
+
+    def ready(self) -> None:
+        from credentials.adoption import adopt
+
+        # After every `migrate`, not in a schema migration: what a missing grant forbade today is done by the next one.
+        post_migrate.connect(adopt, sender=self, dispatch_uid="credentials.adopt")

@@ -1,0 +1,311 @@
+"""NOVA's credential tables, this app's own beside them, and the count of writes to them. Knows no phase.
+
+NOVA's tables are not managed: no schema migration may alter them. `migrations/0001` makes them where they are missing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from django.db import connection, models
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.fields import NaiveUTCDateTimeField
+from credentials.runtime import document as documents
+from credentials.runtime.document import Document, DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models.manager import RelatedManager
+
+
+class ClientQuerySet(models.QuerySet["Client"]):
+    def with_credentials(self) -> Self:
+        """Every credential row too: three queries, whatever the number of clients."""
+        return self.prefetch_related("databases", "emails", "aws_logins")
+
+    def with_revision(self) -> Self:
+        """Adds `revision` and `pushed_revision` (None: never pushed)."""
+        writes = (
+            ClientWrite.objects.filter(client_id=models.OuterRef("pk"))
+            .order_by()
+            .values("client_id")
+            .annotate(n=models.Count("*"))
+            .values("n")
+        )
+        return self.annotate(
+            revision=Coalesce("client_revision__revision", 0, output_field=models.BigIntegerField())
+            + Coalesce(models.Subquery(writes), 0, output_field=models.BigIntegerField()),
+            pushed_revision=models.F("client_revision__pushed_revision"),
+        )
+
+    def with_push_pending(self) -> Self:
+        """Those whose tables were written after what was last pushed, or that were never pushed."""
+        return self.with_revision().filter(
+            models.Q(pushed_revision=None) | models.Q(revision__gt=models.F("pushed_revision"))
+        )
+
+
+class Client(models.Model):
+    """A customer whose credentials move."""
+
+    id = models.AutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=255)
+    slug = models.CharField(_("slug"), max_length=100, unique=True)
+    description = models.TextField(_("description"), null=True, blank=True)
+    is_active = models.BooleanField(_("active"), null=True, default=True)
+    created_at = NaiveUTCDateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)
+
+    databases: RelatedManager[DatabaseCredential]
+    emails: RelatedManager[EmailCredential]
+    aws_logins: RelatedManager[AwsCredential]
+    # Annotated by `with_revision`.
+    revision: int
+    pushed_revision: int | None
+
+    objects = ClientQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = "clients"
+        ordering: ClassVar = ["name", "id"]
+        verbose_name = _("client")
+        verbose_name_plural = _("clients")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def rows(self) -> dict[str, list[Credential]]:
+        """Its credential rows by kind (`database`, `email`, `aws`), in the order of their ids."""
+        return {
+            "database": sorted(self.databases.all(), key=lambda row: row.pk),
+            "email": sorted(self.emails.all(), key=lambda row: row.pk),
+            "aws": sorted(self.aws_logins.all(), key=lambda row: row.pk),
+        }
+
+    def document(self) -> Document:
+        """The document of its rows; `DocumentError` names the ids where two rows of one kind are primary."""
+        rows = self.rows()
+        for kind, of_kind in rows.items():
+            primary = [row.pk for row in of_kind if row.is_primary]
+            if len(primary) > 1:
+                ids = ", ".join(map(str, primary))
+                raise DocumentError(
+                    f"{self.slug}: {len(primary)} {kind} rows are primary (ids {ids}); keep one primary."
+                )
+        return documents.build(
+            self.name,
+            databases=[row.login(self.slug) for row in rows["database"]],
+            emails=[row.login(self.slug) for row in rows["email"]],
+            aws=[row.login(self.slug) for row in rows["aws"]],
+        )
+
+
+class Credential(models.Model):
+    """What the three credential tables share."""
+
+    # The columns with a secret in them: written in forms, never shown.
+    SECRET_FIELDS: ClassVar[tuple[str, ...]] = ()
+
+    id = models.AutoField(primary_key=True)
+    label = models.CharField(_("label"), max_length=100, null=True, blank=True)
+    is_primary = models.BooleanField(
+        _("primary"),
+        null=True,
+        default=True,
+        help_text=_("NOVA takes the primary one where no label is asked for."),
+    )
+    created_at = NaiveUTCDateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)
+
+    client: Any  # each table's own foreign key
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar = ["id"]
+
+    def login(self, slug: str) -> Any:
+        """The row as NOVA's readers return it."""
+        raise NotImplementedError
+
+
+class DatabaseCredential(Credential):
+    SECRET_FIELDS = ("db_password",)
+
+    client = models.ForeignKey(Client, models.DO_NOTHING, related_name="databases")
+    db_host = models.CharField(_("host"), max_length=255)
+    db_port = models.IntegerField(_("port"), default=5432)
+    db_name = models.CharField(_("database"), max_length=255)
+    db_user = models.CharField(_("user"), max_length=255)
+    # Plain text, whatever the column is called; NOVA never encrypted it.
+    db_password = models.TextField(_("password"), db_column="db_password_encrypted")
+
+    class Meta(Credential.Meta):
+        managed = False
+        db_table = "client_database_credentials"
+        verbose_name = _("database login")
+        verbose_name_plural = _("database logins")
+
+    def __str__(self) -> str:
+        return self.label or f"database login {self.pk}"
+
+    def login(self, slug: str) -> documents.DatabaseCredentials:
+        return documents.DatabaseCredentials(
+            client_id=self.client_id,
+            client_slug=slug,
+            db_host=self.db_host,
+            db_port=self.db_port,
+            db_name=self.db_name,
+            db_user=self.db_user,
+            db_password=self.db_password,
+            label=self.label,
+            is_primary=self.is_primary,
+        )
+
+
+class EmailCredential(Credential):
+    SECRET_FIELDS = ("email_password",)
+
+    client = models.ForeignKey(Client, models.DO_NOTHING, related_name="emails")
+    email_provider = models.CharField(
+        _("provider"), max_length=50, null=True, blank=True, default="gmail"
+    )
+    imap_host = models.CharField(
+        _("IMAP host"), max_length=255, null=True, blank=True, default="imap.gmail.com"
+    )
+    imap_port = models.IntegerField(_("IMAP port"), null=True, blank=True, default=993)
+    smtp_host = models.CharField(
+        _("SMTP host"), max_length=255, null=True, blank=True, default="smtp.gmail.com"
+    )
+    smtp_port = models.IntegerField(_("SMTP port"), null=True, blank=True, default=587)
+    email_user = models.CharField(_("user"), max_length=255)
+    email_password = models.TextField(_("password"), db_column="email_password_encrypted")
+    sender_whitelist = models.TextField(
+        _("sender whitelist"), null=True, blank=True, help_text=_("Addresses, separated by commas.")
+    )
+
+    class Meta(Credential.Meta):
+        managed = False
+        db_table = "client_email_credentials"
+        verbose_name = _("mail login")
+        verbose_name_plural = _("mail logins")
+
+    def __str__(self) -> str:
+        return self.label or f"mail login {self.pk}"
+
+    def login(self, slug: str) -> documents.EmailCredentials:
+        return documents.EmailCredentials(
+            client_id=self.client_id,
+            client_slug=slug,
+            email_provider=self.email_provider,
+            imap_host=self.imap_host,
+            imap_port=self.imap_port,
+            smtp_host=self.smtp_host,
+            smtp_port=self.smtp_port,
+            email_user=self.email_user,
+            email_password=self.email_password,
+            sender_whitelist=self.sender_whitelist,
+            label=self.label,
+            is_primary=self.is_primary,
+        )
+
+
+class AwsCredential(Credential):
+    """This app's own table, shaped like NOVA's two."""
+
+    SECRET_FIELDS = ("secret_access_key",)
+
+    client = models.ForeignKey(Client, models.DO_NOTHING, related_name="aws_logins")
+    access_key_id = models.CharField(_("access key id"), max_length=255)
+    secret_access_key = models.TextField(_("secret access key"))
+    region = models.CharField(
+        _("region"), max_length=50, null=True, blank=True, default="us-east-1"
+    )
+
+    class Meta(Credential.Meta):
+        managed = False
+        db_table = "client_aws_credentials"
+        verbose_name = _("AWS login")
+        verbose_name_plural = _("AWS logins")
+
+    def __str__(self) -> str:
+        return self.label or f"AWS login {self.pk}"
+
+    def login(self, slug: str) -> documents.AwsCredentials:
+        return documents.AwsCredentials(
+            client_id=self.client_id,
+            client_slug=slug,
+            access_key_id=self.access_key_id,
+            secret_access_key=self.secret_access_key,
+            region=self.region,
+            label=self.label,
+            is_primary=self.is_primary,
+        )
+
+
+class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
+    def fold_writes(self) -> None:
+        """Adds the counted writes up, so that their table stays small; every client's revision stays the same."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING client_id)
+                INSERT INTO credentials_clientrevision AS kept (client_id, revision)
+                SELECT client_id, count(*) FROM gone GROUP BY client_id ORDER BY client_id
+                ON CONFLICT (client_id) DO UPDATE SET revision = kept.revision + excluded.revision
+                """
+            )
+
+    def record_pushed(self, revisions: Iterable[tuple[int, int]]) -> None:
+        """Stores, for each (client id, revision), that the rows of that revision are in AWS. Never goes back."""
+        pairs = sorted(revisions)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO credentials_clientrevision AS kept (client_id, revision, pushed_revision)
+                SELECT client_id, 0, pushed FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, pushed)
+                ON CONFLICT (client_id) DO UPDATE
+                SET pushed_revision = greatest(kept.pushed_revision, excluded.pushed_revision)
+                """,
+                [[client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
+            )
+
+
+class ClientRevision(models.Model):
+    """How often a client's rows were written, and up to which write AWS has them.
+
+    `revision` is what was folded so far: the client's revision is this plus its `ClientWrite` rows.
+    No constraint on `clients`: NOVA deletes clients and must not wait for, or fail on, a table of this app.
+    """
+
+    client = models.OneToOneField(
+        Client,
+        models.DO_NOTHING,
+        primary_key=True,
+        db_constraint=False,
+        related_name="client_revision",
+    )
+    revision = models.BigIntegerField(default=0, db_default=0)
+    pushed_revision = models.BigIntegerField(null=True)
+
+    objects = ClientRevisionQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"revision {self.revision} of client {self.client_id}"
+
+
+class ClientWrite(models.Model):
+    """One write to a client's rows, added by the trigger (`adoption.py`).
+
+    A row a write rather than a counter: a counter's row would be locked until NOVA's transaction ends, and NOVA's
+    transactions would wait for each other, and for ours, where they never did.
+    """
+
+    client_id = models.IntegerField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"write {self.pk} of client {self.client_id}"

@@ -1,0 +1,111 @@
+"""Owns what AWS answers: values, descriptions and the one error. Knows no boto3."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from credentials.runtime.document import MAX_BYTES, MAX_NAME, Document, decode
+
+
+@dataclass(frozen=True)
+class SecretVersion:
+    """One version of a secret."""
+
+    name: str
+    arn: str
+    version_id: str
+
+
+@dataclass(frozen=True)
+class SecretValue(SecretVersion):
+    """A version with its text; None where the secret is binary."""
+
+    text: str | None = field(repr=False)
+
+    def document(self) -> Document:
+        """Decode the text; DocumentError names the secret."""
+        return decode(self.text or "", source=self.name)
+
+
+@dataclass(frozen=True)
+class SecretDescription:
+    """What AWS tells of a secret without its value."""
+
+    name: str
+    arn: str
+    tags: dict[str, str]
+    deleted_at: datetime | None
+    versions: dict[str, tuple[str, ...]]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this app made or adopted it."""
+        return self.tags.get("ManagedBy") == "nova-admin"
+
+
+class ErrorClass(StrEnum):
+    """What has to change: data, permissions, the rate, nothing (try again), the secret's state."""
+
+    DATA = "data"
+    PERMISSION = "permission"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    CONFLICT = "conflict"
+
+
+# The first one that is found in AWS's code, in the name of botocore's class, or in one of our own
+# codes (InvalidName, TooLarge, NotCurrent, NoAnswer). KMS can throttle, so THROTTLED comes first.
+# LimitExceeded is a quota that is used up, which no second try changes.
+_CLASSES = {
+    ErrorClass.THROTTLED: r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown",
+    ErrorClass.UNAVAILABLE: r"Internal|Unavailable|Timeout|Connection|NoAnswer",
+    ErrorClass.PERMISSION: r"AccessDenied|UnrecognizedClient|Expired|Signature|Token|Credential"
+    r"|OptIn|NotAuthorized|SSO|MFA|Login|Profile|KMS|(En|De)cryptionFailure",
+    ErrorClass.CONFLICT: r"Resource(Exists|NotFound)|InvalidRequest|Precondition|NotCurrent",
+    ErrorClass.DATA: r"InvalidParameter|Validation|LimitExceeded|InvalidName|TooLarge",
+}
+_BY_STATUS = {
+    401: ErrorClass.PERMISSION,
+    403: ErrorClass.PERMISSION,
+    429: ErrorClass.THROTTLED,
+}
+_ADVICE = {
+    "data": "AWS refuses the request as it is; correct the client's data",
+    "permission": "check this process' AWS credentials, its IAM policy and the secret's KMS key",
+    "throttled": "AWS limits the rate; try again, more slowly",
+    "unavailable": "AWS gave no usable answer; try again",
+    "conflict": "the secret is not in the state that this needs; look at it first",
+    "InvalidName": f"a name takes ASCII letters, digits and _+=.@- up to {MAX_NAME} in all",
+    "TooLarge": f"a document takes up to {MAX_BYTES:,} bytes of UTF-8",
+    "LimitExceededException": "a quota of the AWS account or of this secret is used up",
+    "ResourceNotFoundException": "there is no such secret, or it has no value",
+    "ResourceExistsException": "this name, or the token of this write, is taken already",
+    "InvalidRequestException": "its state forbids this; if its deletion is scheduled, restore it",
+    "NotCurrent": "AWS kept another version as the current one; look at it first",
+}
+
+
+class SecretsManagerError(Exception):
+    """AWS failed or refused. Holds no value, nor AWS's own text, which can echo one."""
+
+    def __init__(self, error_class: ErrorClass, code: str, operation: str, name: str) -> None:
+        super().__init__(error_class, code, operation, name)
+        self.error_class, self.code, self.operation, self.name = error_class, code, operation, name
+
+    @classmethod
+    def of(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
+        """Make the error of a code; the HTTP status decides where the code is not known."""
+        known = (kind for kind, pattern in _CLASSES.items() if re.search(pattern, code))
+        other = ErrorClass.UNAVAILABLE if status >= 500 else ErrorClass.DATA
+        return cls(next(known, _BY_STATUS.get(status, other)), code, operation, name)
+
+    def __str__(self) -> str:
+        advice = _ADVICE.get(self.code) or _ADVICE[self.error_class]
+        return f"{self.operation} failed for secret {self.name!r} with {self.code}: {advice}."
+
+    @property
+    def not_found(self) -> bool:
+        """Whether there is no such secret; its class is CONFLICT, and no second try helps."""
+        return self.code == "ResourceNotFoundException"

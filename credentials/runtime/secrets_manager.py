@@ -1,0 +1,298 @@
+"""Reads and writes secrets. Owns boto3; knows no Django, no rule and no phase."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from uuid import uuid4
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from credentials.runtime.answers import (
+    ErrorClass,
+    SecretDescription,
+    SecretsManagerError,
+    SecretValue,
+    SecretVersion,
+)
+from credentials.runtime.document import (
+    MAX_BYTES,
+    MAX_NAME,
+    Document,
+    DocumentError,
+    Layout,
+    encode,
+    join,
+    name_problem,
+    secret_names,
+    split,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import TagTypeDef
+
+__all__ = [
+    "ErrorClass",
+    "SecretDescription",
+    "SecretValue",
+    "SecretVersion",
+    "SecretsManager",
+    "SecretsManagerError",
+]
+
+_P = ParamSpec("_P")
+_Answer = TypeVar("_Answer", bound="Mapping[str, Any]")
+
+_BATCH_GET, _BATCH_SIZE = "BatchGetSecretValue", 20
+_NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
+_ROTATED = {"database": "password", "email": "app_password", "aws": "secret_access_key"}
+
+# At DEBUG these two write whole requests and answers, values included.
+for _logger in ("botocore.endpoint", "botocore.parsers"):
+    logging.getLogger(_logger).addFilter(lambda record: record.levelno > logging.DEBUG)
+
+_Answers = dict[str, SecretValue | SecretsManagerError]
+_error = SecretsManagerError.of
+
+
+class SecretsManager:
+    """The plan's class and its six methods; thread-safe, one is enough. Time-outs in seconds."""
+
+    def __init__(
+        self,
+        region_name: str = "us-east-1",
+        *,
+        prefix: str = "nova/clients",
+        layout: Layout = Layout.CLIENT,
+        endpoint_url: str | None = None,
+        connect_timeout: float = 3,
+        read_timeout: float = 5,
+        max_attempts: int = 5,
+        pool: int = 10,
+    ) -> None:
+        self.prefix, self.layout = prefix, Layout(layout)
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": max_attempts},
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            max_pool_connections=pool,
+        )
+        # A session of its own: the default one is shared by the process, and not thread-safe.
+        self.sm: SecretsManagerClient = Session().client(
+            "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
+        )
+
+    def get_client_credentials(self, client_slug: str) -> Document:
+        """Return the whole document; ValueError where the client has no secret."""
+        current = self._current(client_slug)
+        parts = {part: value.document() for part, value in current.items()}
+        return join(parts, layout=self.layout)
+
+    def get_database_credentials(self, client_slug: str) -> Document:
+        """Return the primary database login; ValueError where there is none."""
+        return self._primary(client_slug, "database")[2]
+
+    def get_email_credentials(self, client_slug: str) -> Document:
+        """Return the primary mailbox; ValueError where there is none."""
+        return self._primary(client_slug, "email")[2]
+
+    def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
+        """Create the client's secrets; CONFLICT at the first that is there already."""
+        names = self.names(client_slug)
+        parts = split(credentials, layout=self.layout)
+        if not parts:
+            raise ValueError(f"Client '{client_slug}' has no credentials to store")
+        for part, document in parts.items():
+            self.create(names[part], encode(document), slug=client_slug)
+
+    def update_client_credentials(self, client_slug: str, credentials: Document) -> None:
+        """Write the secrets that differ, create parts that are new, empty those without a row."""
+        names, current = self.names(client_slug), self._current(client_slug)
+        for part, document in split(credentials, layout=self.layout, keep=current).items():
+            text = encode(document)
+            if part not in current:
+                self.create(names[part], text, slug=client_slug)
+            elif current[part].text != text:  # AWS keeps about 100 versions: none in vain
+                self.put(names[part], text)
+
+    def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
+        """Replace the secret value of a primary credential; ValueError where there is none."""
+        if service not in _ROTATED:  # not named: it may be the password, in the wrong place
+            raise ValueError(f"Unknown service; choose one of {', '.join(_ROTATED)}")
+        name, document, credential = self._primary(client_slug, service)
+        credential[_ROTATED[service]] = new_password
+        self.put(name, encode(document))
+
+    def names(self, client_slug: str) -> dict[str, str]:
+        """Return part -> name of its secret; class DATA where AWS would refuse one."""
+        names = secret_names(client_slug, prefix=self.prefix, layout=self.layout)
+        if name_problem(client_slug, prefix=self.prefix, layout=self.layout):
+            raise _error("InvalidName", "Naming", next(iter(names.values())))
+        return names
+
+    def _current(self, client_slug: str) -> dict[str, SecretValue]:
+        names = self.names(client_slug)
+        # One secret is read by GetSecretValue: the plan's policy has no right to the batch.
+        read = self.batch_get if self.layout == Layout.SERVICE else self._get_each
+        answers = read(names.values())
+        found = {part: _unless_not_found(answers[name]) for part, name in names.items()}
+        current = {part: value for part, value in found.items() if value}
+        if not current:
+            raise ValueError(f"Client '{client_slug}' not found in Secrets Manager")
+        return current
+
+    def _primary(self, client_slug: str, service: str) -> tuple[str, Document, Document]:
+        """Return the name of the secret that holds a service, its document, and the credential."""
+        part = service if self.layout == Layout.SERVICE else "client"
+        name = self.names(client_slug)[part]
+        value = _unless_not_found(self._get_each([name])[name])
+        document = value.document() if value else {}
+        if service not in document:
+            raise ValueError(f"Client '{client_slug}' has no {service} in Secrets Manager")
+        if not isinstance(document[service], dict):
+            raise DocumentError(f"{client_slug}: {service} must be an object")
+        return name, document, document[service]
+
+    # AWS's calls, by name or ARN
+
+    def get(self, name: str) -> SecretValue:
+        """Read the current version."""
+        return _value(_call(name, self.sm.get_secret_value, SecretId=name))
+
+    def _get_each(self, names: Iterable[str]) -> _Answers:
+        answers: _Answers = {}
+        for name in names:
+            try:
+                answers[name] = self.get(name)
+            except SecretsManagerError as error:
+                answers[name] = error
+        return answers
+
+    def batch_get(self, names: Iterable[str]) -> _Answers:
+        """Read many, 20 a call: for every name its value, or why there is none."""
+        asked = list(dict.fromkeys(names))
+        answers: _Answers = {name: _error("InvalidName", _BATCH_GET, name) for name in asked}
+        legal = [name for name in asked if _NAME.fullmatch(name)]
+        for start in range(0, len(legal), _BATCH_SIZE):
+            answers |= self._batch(legal[start : start + _BATCH_SIZE])
+        return answers
+
+    def _batch(self, names: list[str]) -> _Answers:
+        try:
+            answer = _call(names[0], self.sm.batch_get_secret_value, SecretIdList=names)
+        except SecretsManagerError as error:
+            # One bad id can fail the whole call: it must not speak for the others.
+            if error.error_class in (ErrorClass.DATA, ErrorClass.CONFLICT):
+                return self._get_each(names)
+            kind, code = error.error_class, error.code
+            return {name: SecretsManagerError(kind, code, _BATCH_GET, name) for name in names}
+        given: _Answers = {name: _error("NoAnswer", _BATCH_GET, name) for name in names}
+        for value in answer.get("SecretValues", []):
+            given[value["Name"]] = given[value["ARN"]] = _value(value)
+        for failure in answer.get("Errors", []):
+            asked, code = failure["SecretId"], failure["ErrorCode"]
+            given[asked] = _error(code, _BATCH_GET, asked)
+        return {name: given[name] for name in names}
+
+    def describe(self, name: str) -> SecretDescription:
+        """Read what AWS knows of the secret, also of one that is scheduled for deletion."""
+        answer = _call(name, self.sm.describe_secret, SecretId=name)
+        return SecretDescription(
+            name=answer["Name"],
+            arn=answer["ARN"],
+            tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
+            deleted_at=answer.get("DeletedDate"),
+            versions={k: tuple(v) for k, v in answer.get("VersionIdsToStages", {}).items()},
+        )
+
+    def create(self, name: str, text: str, *, slug: str, token: str | None = None) -> SecretVersion:
+        """Create the secret with its tags. The same token and text again change nothing."""
+        answer = _call(
+            name,
+            self.sm.create_secret,
+            Name=name,
+            Description=f"NOVA credentials for client {slug}",
+            SecretString=_sendable(text, "CreateSecret", name),
+            ClientRequestToken=token or str(uuid4()),
+            Tags=_tags(slug),
+        )
+        return SecretVersion(answer["Name"], answer["ARN"], answer["VersionId"])
+
+    def put(self, name: str, text: str, *, token: str | None = None) -> str:
+        """Write a new current version and return its id; CONFLICT if it did not become current."""
+        answer = _call(
+            name,
+            self.sm.put_secret_value,
+            SecretId=name,
+            SecretString=_sendable(text, "PutSecretValue", name),
+            ClientRequestToken=token or str(uuid4()),
+        )
+        # AWS takes an old token again without making its version current.
+        if "AWSCURRENT" not in answer.get("VersionStages", []):
+            raise _error("NotCurrent", "PutSecretValue", name)
+        return answer["VersionId"]
+
+    def restore(self, name: str) -> None:
+        """Take back a scheduled deletion."""
+        _call(name, self.sm.restore_secret, SecretId=name)
+
+    def tag(self, name: str, *, slug: str) -> None:
+        """Adopt a secret: put this app's tags on it."""
+        _call(name, self.sm.tag_resource, SecretId=name, Tags=_tags(slug))
+
+    def schedule_deletion(self, name: str, *, days: int = 30) -> datetime:
+        """Schedule the deletion and return its time; until then it can be restored."""
+        delete = self.sm.delete_secret
+        return _call(name, delete, SecretId=name, RecoveryWindowInDays=days)["DeletionDate"]
+
+
+def _call(name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P.kwargs) -> _Answer:
+    operation = "".join(word.capitalize() for word in method.__name__.split("_"))
+    if not _NAME.fullmatch(name):
+        raise _error("InvalidName", operation, name)
+    try:
+        answer = method(*args, **kwargs)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    except (BotoCoreError, ResponseParserError, UnicodeDecodeError) as error:
+        code, status = type(error).__name__, 503
+    else:
+        # A proxy's page with status 200 is parsed into an answer without anything in it.
+        if answer.keys() - {"ResponseMetadata"} or operation == "TagResource":
+            return answer
+        code, status = "NoAnswer", 503
+    # Raised out here: botocore's error can echo the request and would be in the chain.
+    raise _error(code, operation, name, status=status)
+
+
+def _unless_not_found(answer: SecretValue | SecretsManagerError) -> SecretValue | None:
+    if isinstance(answer, SecretValue):
+        return answer
+    if answer.not_found:
+        return None
+    raise answer
+
+
+def _sendable(text: str, operation: str, name: str) -> str:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise _error("TooLarge", operation, name)
+    return text
+
+
+def _value(answer: Mapping[str, Any]) -> SecretValue:
+    version = (answer[key] for key in ("Name", "ARN", "VersionId"))
+    return SecretValue(*version, text=answer.get("SecretString"))
+
+
+def _tags(slug: str) -> list[TagTypeDef]:
+    tags = {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": slug}
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -1,0 +1,180 @@
+"""Compares two secret documents and tells where they differ, never what is in them. Pure."""
+
+import hmac
+import json
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import zip_longest
+from typing import Any, Self
+
+Document = dict[str, Any]
+
+# In the order of the report. Any other key may be a secret in the wrong place: it gets a code.
+KNOWN_KEYS = (
+    *("client_name", "database", "email", "aws", "other_databases", "other_emails", "other_aws"),
+    *("label", "is_primary", "host", "port", "name", "user", "password", "app_password"),
+    *("sender_whitelist", "provider", "imap_host", "imap_port", "smtp_host", "smtp_port"),
+    *("access_key_id", "secret_access_key", "region"),
+)
+
+
+class Kind(StrEnum):
+    """How a field differs."""
+
+    DIFFERENT = "different"
+    MISSING = "missing"  # PostgreSQL has it, AWS lacks it
+    EXTRA = "extra"  # in AWS only
+    TYPE = "type"
+    UNREADABLE = "unreadable"  # AWS's text is no document
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One field that differs: codes and lengths of both sides, empty where a side is absent."""
+
+    path: str
+    kind: Kind
+    hint: str
+    expected_code: str
+    actual_code: str
+    expected_length: str
+    actual_length: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return what from_json reads."""
+        row = {key: str(value) for key, value in asdict(self).items()}
+        return {key.removesuffix("_code"): value for key, value in row.items()}
+
+    @classmethod
+    def from_json(cls, row: dict[str, str]) -> Self:
+        """Undo to_json."""
+        return cls(
+            path=row["path"],
+            kind=Kind(row["kind"]),
+            hint=row["hint"],
+            expected_code=row["expected"],
+            actual_code=row["actual"],
+            expected_length=row["expected_length"],
+            actual_length=row["actual_length"],
+        )
+
+
+class _Absent:
+    """Stands for what is not there: null is there."""
+
+
+_ABSENT = _Absent()
+
+
+def compare(expected: Document, actual: Document, *, key: bytes) -> list[Mismatch]:
+    """Return the fields that differ, types included; the key makes the codes unguessable."""
+    return list(_Comparison(key).walk("", expected, actual))
+
+
+def unreadable(text: str, *, key: bytes, path: str = "document") -> Mismatch:
+    """Make the one mismatch of a text of AWS's that is no document."""
+    side = _Comparison(key)
+    code, length = side.code(path, text), _length(text)
+    return Mismatch(path, Kind.UNREADABLE, "", "", code, "", length)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    key: bytes
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise ValueError("a comparison needs a key: codes without one can be guessed")
+
+    def walk(self, path: str, expected: object, actual: object) -> Iterator[Mismatch]:
+        if isinstance(expected, dict) and isinstance(actual, dict):
+            keys = {self.step(path, key): key for key in expected | actual}
+            for step in sorted(keys, key=_rank):
+                name = f"{path}.{step}" if path else step
+                key = keys[step]
+                yield from self.walk(name, expected.get(key, _ABSENT), actual.get(key, _ABSENT))
+        elif entries := _entries(expected, actual):
+            for index, entry in enumerate(entries):
+                yield from self.walk(f"{path}[{index}]", *entry)
+        elif _canonical(expected) != _canonical(actual):
+            yield Mismatch(
+                path,
+                _kind(expected, actual),
+                _hint(expected, actual),
+                self.code(path, expected),
+                self.code(path, actual),
+                _length(expected),
+                _length(actual),
+            )
+
+    def step(self, path: str, key: str) -> str:
+        return key if key in KNOWN_KEYS else f"?{self.code(f'{path}?', key)}"
+
+    def code(self, path: str, value: object) -> str:
+        """Return eight hex digits for a value of a type at a path: JSON carries the type."""
+        if value is _ABSENT:
+            return ""
+        text = f"{path}\0{_canonical(value)}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self.key, text, "sha256").hex()[:8]
+
+
+def _rank(step: str) -> tuple[int, str]:
+    return (KNOWN_KEYS.index(step) if step in KNOWN_KEYS else len(KNOWN_KEYS), step)
+
+
+def _entries(expected: object, actual: object) -> list[tuple[object, object]]:
+    """Pair the entries of two lists; where only one list is there, its entries are what differs."""
+    sides = [[] if side is _ABSENT else side for side in (expected, actual)]
+    lists = [side for side in sides if isinstance(side, list)]
+    return list(zip_longest(*lists, fillvalue=_ABSENT)) if len(lists) == 2 else []
+
+
+def _canonical(value: object) -> str:
+    """Return text that differs for all values that do: true, 1, 1.0, "1", null and absence."""
+    return "" if value is _ABSENT else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _kind(expected: object, actual: object) -> Kind:
+    if expected is _ABSENT:
+        return Kind.EXTRA
+    if actual is _ABSENT:
+        return Kind.MISSING
+    has_null = expected is None or actual is None
+    return Kind.DIFFERENT if has_null or type(expected) is type(actual) else Kind.TYPE
+
+
+def _hint(expected: object, actual: object) -> str:
+    """Say what alone differs, where it is a usual thing."""
+    if _ABSENT in (expected, actual):
+        return ""
+    if any(side is None or side == "" for side in (expected, actual)):
+        return "empty"
+    if isinstance(expected, str) and isinstance(actual, str):
+        return next((hint for hint, form in _FORMS if form(expected) == form(actual)), "")
+    # 1 and 1.0 are the same number, "1" and 1 the same text.
+    return "type" if expected == actual or _text(expected) == _text(actual) else ""
+
+
+_FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("line ends", lambda text: text.replace("\r\n", "\n")),
+    ("blank", str.strip),
+    ("unicode form", lambda text: unicodedata.normalize("NFKC", text)),
+    ("case", str.casefold),
+)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else _canonical(value)
+
+
+def _length(value: object) -> str:
+    """Return the bucket of the text's length in characters: 1-8, 9-16, 17-32 and so on."""
+    if value is _ABSENT:
+        return ""
+    length = 0 if value is None else len(_text(value))
+    if length <= 8:
+        return "1-8" if length else "0"
+    top = 1 << (length - 1).bit_length()
+    return f"{top // 2 + 1}-{top}"

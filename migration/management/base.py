@@ -1,0 +1,115 @@
+"""What the commands over clients share: the choice of clients, waiting for a run, refusals, output, exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from migration import tasks
+from migration.models import Run, clients
+from migration.operations import running
+
+if TYPE_CHECKING:
+    from migration.models import ClientsByPhase
+
+POLL_SECONDS = 0.5
+# A worker takes a batch up within a second or two; one under a throttled AWS may be minutes on it.
+NO_PROGRESS_SECONDS = 360
+
+
+class OneLineParser(CommandParser):
+    """Says what is wrong in one line on standard error, and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(message, returncode=2)
+
+
+class ClientsCommand(BaseCommand):
+    """A command over clients named by slug, or all of them."""
+
+    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        # Django builds the parser from the class of this attribute's default.
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.__class__ = OneLineParser
+        return parser
+
+    def add_format(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--format", choices=["text", "json"], default="text", help="json: one object on stdout"
+        )
+
+    def add_choice(self, parser: CommandParser) -> None:
+        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
+        parser.add_argument("--all", action="store_true", help="every client")
+
+    def chosen(self, options: dict[str, Any]) -> ClientsByPhase:
+        """The clients asked for; exits with 2 where a slug is unknown or nothing is asked for."""
+        slugs, everyone = options["slugs"], options["all"]
+        if bool(slugs) == everyone:
+            raise CommandError("name clients by slug, or pass --all", returncode=2)
+        return clients() if everyone else self.named(slugs)
+
+    def named(self, slugs: list[str]) -> ClientsByPhase:
+        found = clients().filter(slug__in=slugs)
+        unknown = sorted(set(slugs) - set(found.values_list("slug", flat=True)))
+        if unknown:
+            raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)
+        return found
+
+    def carry_out(self, *, inline: bool, **run_options: Any) -> Run:
+        """Starts a run and takes it through, in this process or by the workers."""
+        if inline:
+            run = running.start(**run_options)
+            running.finish_inline(run)
+            return run
+        run = tasks.start_run(**run_options)
+        self._await(run)
+        return run
+
+    def _await(self, run: Run) -> None:
+        seen, seen_at = -1, time.monotonic()
+        while run.finished_at is None:
+            done = run.items.exclude(outcome="").count()
+            if done != seen:
+                seen, seen_at = done, time.monotonic()
+            if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
+                raise CommandError(
+                    f"{run} has stood still for {NO_PROGRESS_SECONDS} s; it stays queued."
+                    " Is a worker there? Start one with: manage.py qcluster"
+                )
+            time.sleep(POLL_SECONDS)
+            run.refresh_from_db()
+
+    def report(self, run: Run, options: dict[str, Any], items: list[dict[str, Any]]) -> None:
+        """Prints a run's counts and items, and exits with 1 where anything failed or differs."""
+        self.report_counts({"run": run.pk, **run.counts()}, items, options)
+
+    def report_counts(
+        self, counts: dict[str, Any], items: list[dict[str, Any]], options: dict[str, Any]
+    ) -> None:
+        if options["format"] == "json":
+            self.print_json({**counts, "items": items})
+        else:
+            for item in items:
+                self.stdout.write(
+                    "  ".join(str(value) for value in item.values() if value and value != [])
+                )
+            self.stdout.write(
+                ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+            )
+        if counts["failed"] or counts["mismatched"]:
+            sys.exit(1)
+
+    def print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def items_of(run: Run) -> list[dict[str, Any]]:
+    """The run's items as commands print them."""
+    return list(run.items.values("slug", "outcome", "error_class", "message"))

@@ -1,0 +1,31 @@
+"""`client_status`: where clients stand."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from migration.management.base import ClientsCommand
+from migration.models import clients
+from migration.status import client_statuses
+
+
+class Command(ClientsCommand):
+    help = "Prints phase, secret names, pending push and newest comparison of clients."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "slugs", nargs="*", metavar="SLUG", help="the clients, by slug; all where none is named"
+        )
+        self.add_format(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        statuses = client_statuses(self.named(options["slugs"]) if options["slugs"] else clients())
+        if options["format"] == "json":
+            self.print_json(statuses)
+            return
+        for status in statuses:
+            comparison = status["comparison"]
+            self.stdout.write(
+                f"{status['slug']}: {status['phase']}, {comparison['status'] if comparison else 'not compared'}"
+                f"{', push pending' if status['push_pending'] else ''}"
+            )

@@ -1,0 +1,36 @@
+"""`compare_clients`: compares both stores and stores what differs."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from migration.management.base import ClientsCommand
+from migration.models import Run
+
+
+class Command(ClientsCommand):
+    help = "Compares clients in both stores; prints fingerprints only, never a value."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_choice(parser)
+        self.add_format(parser)
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        run = self.carry_out(
+            inline=options["inline"], kind=Run.Kind.COMPARE, chosen=self.chosen(options)
+        )
+        mismatches = dict(run.comparisons.values_list("client_id", "mismatches"))
+        items = [
+            {
+                "slug": item.slug,
+                "status": item.comparison_status or item.outcome,
+                "error_class": item.error_class,
+                "message": item.message,
+                "mismatches": mismatches.get(item.client_id, []),
+            }
+            for item in run.items.all()
+        ]
+        self.report(run, options, items)

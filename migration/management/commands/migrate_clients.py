@@ -1,0 +1,72 @@
+"""`migrate_clients`: pushes, verifies, and moves clients from `postgres` to `dual_write`."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from migration.management.base import ClientsCommand, items_of
+from migration.models import Outcome, Run
+from migration.operations.pushing import push
+
+
+class Command(ClientsCommand):
+    help = "Pushes clients to Secrets Manager, reads them back, and starts to write them to both stores."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_choice(parser)
+        self.add_format(parser)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would happen; write nothing"
+        )
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+        parser.add_argument(
+            "--adopt",
+            action="store_true",
+            help="take over secrets of these names that are not ours",
+        )
+        parser.add_argument("--include-inactive", action="store_true", help="inactive clients too")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        chosen = self.chosen(options)
+        if options["dry_run"]:
+            self._rehearse(list(chosen.order_by("pk").values_list("pk", flat=True)), options)
+            return
+        run = self.carry_out(
+            inline=options["inline"],
+            kind=Run.Kind.MIGRATE,
+            chosen=chosen,
+            adopt=options["adopt"],
+            include_inactive=options["include_inactive"],
+        )
+        self.report(run, options, items_of(run))
+
+    def _rehearse(self, client_ids: list[int], options: dict[str, Any]) -> None:
+        """The same object as a run's, with no run."""
+        results = []
+        for start in range(0, len(client_ids), Run.BATCH):
+            results += push(
+                client_ids=client_ids[start : start + Run.BATCH],
+                adopt=options["adopt"],
+                include_inactive=options["include_inactive"],
+                dry_run=True,
+            )
+        counts = {
+            outcome.value: sum(result.outcome == outcome for result in results)
+            for outcome in Outcome
+        }
+        items = [
+            {
+                "slug": r.slug,
+                "outcome": str(r.outcome),
+                "error_class": str(r.error_class),
+                "message": r.message,
+            }
+            for r in results
+        ]
+        self.report_counts(
+            {"run": None, "clients": len(results), **counts, "matched": 0, "mismatched": 0},
+            items,
+            options,
+        )

@@ -1,0 +1,26 @@
+"""`push_pending`: pushes every client whose newest rows are not in AWS yet."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from credentials.models import ClientRevision
+from migration.management.base import ClientsCommand, items_of
+from migration.models import Run, clients
+
+
+class Command(ClientsCommand):
+    help = "Pushes every client that writes both stores and was written since its last push."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_format(parser)
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ClientRevision.objects.fold_writes()
+        run = self.carry_out(
+            inline=options["inline"], kind=Run.Kind.PUSH, chosen=clients().to_push()
+        )
+        self.report(run, options, items_of(run))

@@ -1,0 +1,122 @@
+"""Compare: reads both stores of a batch of clients and stores what differs, as fingerprints."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from credentials.runtime import document as documents
+from credentials.runtime.document import Document, DocumentError
+from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from migration.comparison import Mismatch, unreadable
+from migration.comparison import compare as compare_documents
+from migration.models import Comparison, Run
+from migration.operations.stores import (
+    Rows,
+    fingerprint_key,
+    read_rows,
+    secret_layout,
+    secrets_manager,
+)
+from migration.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    Found = Mapping[str, SecretValue | SecretsManagerError]
+
+# A write that is on its way from one store to the other is no mismatch: what differs is looked at once more.
+RECHECK_AFTER_SECONDS = 0.5
+
+Status = Comparison.Status
+
+
+def compare(*, client_ids: Collection[int], run: Run | None = None) -> dict[int, Comparison]:
+    """Compares both stores and stores the result of each client; one that has nothing in either store is left out."""
+    results = _compare_once(client_ids, run)
+    in_doubt = [pk for pk, result in results.items() if result.status in Comparison.DIFFERS]
+    if in_doubt:
+        time.sleep(RECHECK_AFTER_SECONDS)
+        again = _compare_once(in_doubt, run)
+        results = {pk: again.get(pk, result) for pk, result in results.items()}
+    Comparison.objects.record(results.values())
+    return results
+
+
+def _compare_once(client_ids: Collection[int], run: Run | None) -> dict[int, Comparison]:
+    read = read_rows(client_ids)
+    # The tables of a purged client hold pointers: there is nothing to compare.
+    candidates = [rows for rows in read.values() if rows.phase != Phase.PURGED]
+    legal = [name for rows in candidates if not rows.problem for name in rows.names.values()]
+    found = secrets_manager().batch_get(legal)
+    return {
+        rows.client_id: comparison_of(rows, found, run=run)
+        for rows in candidates
+        if _worth_it(rows, found)
+    }
+
+
+def _worth_it(rows: Rows, found: Found) -> bool:
+    """Not yet migrated, and with nothing to migrate: no comparison at all rather than an empty match."""
+    if rows.phase != Phase.POSTGRES or (rows.active and rows.has_credentials):
+        return True
+    return any(isinstance(found.get(name), SecretValue) for name in rows.names.values())
+
+
+def comparison_of(rows: Rows, found: Found, *, run: Run | None) -> Comparison:
+    """The comparison, not yet stored, of one client's rows with what was found under its secret names."""
+    status, error_class, message, mismatches = _judge(rows, found)
+    return Comparison(
+        client_id=rows.client_id,
+        slug=rows.slug,
+        run=run,
+        revision=rows.revision,
+        status=status,
+        error_class=error_class,
+        message=message,
+        mismatches=[mismatch.to_json() for mismatch in mismatches],
+    )
+
+
+Judgement = tuple[Status, str, str, list[Mismatch]]
+
+
+def _judge(rows: Rows, found: Found) -> Judgement:
+    """Status, error class, message and mismatches."""
+    if rows.document is None:
+        return Status.UNCHECKED, ErrorClass.DATA, rows.problem, []
+    parts: dict[str, Document] = {}
+    for part, name in rows.names.items():
+        value = found[name]
+        if isinstance(value, SecretValue):
+            try:
+                parts[part] = value.document()
+            except DocumentError:
+                mismatch = unreadable(value.text or "", key=fingerprint_key())
+                return Status.MISMATCH, "", f"{name} holds no document.", [mismatch]
+        elif not value.not_found:
+            return _unread(value)
+    if parts:
+        return _judge_parts(rows, rows.document, parts)
+    if documents.split(rows.document, layout=secret_layout()):
+        wanted = " or ".join(rows.names.values())
+        return Status.MISSING_IN_AWS, "", f"There is no secret {wanted}.", []
+    # With a secret a service: no credentials, and none of the secrets.
+    return Status.MATCH, "", "", []
+
+
+def _unread(error: SecretsManagerError) -> Judgement:
+    if error.code == "InvalidRequestException":
+        return Status.MISSING_IN_AWS, "", f"{error.name} is scheduled for deletion.", []
+    return Status.UNCHECKED, error.error_class, str(error), []
+
+
+def _judge_parts(rows: Rows, expected: Document, parts: Mapping[str, Document]) -> Judgement:
+    actual = documents.join(parts, layout=secret_layout())
+    mismatches = compare_documents(expected, actual, key=fingerprint_key())
+    if not mismatches:
+        return Status.MATCH, "", "", []
+    if not rows.has_credentials:
+        message = "The tables hold no credential of this client."
+        return Status.MISSING_IN_POSTGRES, "", message, mismatches
+    return Status.MISMATCH, "", "", mismatches

@@ -1,0 +1,305 @@
+"""Push: writes clients' documents to AWS from the rows as they are now, under each client's lock."""
+
+from __future__ import annotations
+
+import json
+from collections import ChainMap
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+
+from credentials.models import ClientRevision
+from credentials.runtime import document as documents
+from credentials.runtime.document import DocumentError
+from credentials.runtime.secrets_manager import (
+    ErrorClass,
+    SecretsManagerError,
+    SecretValue,
+    SecretVersion,
+)
+from migration.models import Comparison, Outcome, Run, Secret
+from migration.operations.comparing import comparison_of
+from migration.operations.stores import (
+    Rows,
+    keyed_digest,
+    known_secrets,
+    locked,
+    read_rows,
+    secret_layout,
+    secrets_manager,
+)
+from migration.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from credentials.runtime.secrets_manager import SecretsManager
+
+# Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
+LOCK_WAIT_SECONDS = 30.0
+# As many as botocore keeps connections open for.
+WRITERS = 10
+
+# Where one client's secrets fare differently, the item tells the first of these.
+NOT_OURS = "{} is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client."
+
+LOUDEST_FIRST = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
+
+
+class RefusedError(Exception):
+    """A write that AWS would take and that this site may not make."""
+
+    error_class = ErrorClass.CONFLICT
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of one client."""
+
+    client_id: int
+    slug: str
+    outcome: Outcome
+    error_class: str = ""
+    message: str = ""
+    comparison: Comparison | None = None
+
+
+@dataclass
+class Plan:
+    """One client's document on its way to AWS."""
+
+    rows: Rows
+    texts: dict[str, str] = field(repr=False)  # by secret name
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    secrets: list[Secret] = field(default_factory=list)
+    error: SecretsManagerError | RefusedError | None = None
+
+    def remember(self, version: SecretVersion) -> None:
+        self.secrets.append(
+            Secret(
+                name=version.name,
+                arn=version.arn,
+                version_id=version.version_id,
+                client_id=self.rows.client_id,
+            )
+        )
+
+    @property
+    def written(self) -> list[str]:
+        return [name for name, outcome in self.outcomes.items() if outcome != Outcome.UNCHANGED]
+
+    @property
+    def outcome(self) -> Outcome:
+        return next(
+            (outcome for outcome in LOUDEST_FIRST if outcome in self.outcomes.values()),
+            Outcome.UNCHANGED,
+        )
+
+
+def push(
+    *,
+    client_ids: Collection[int],
+    run: Run | None = None,
+    adopt: bool = False,
+    include_inactive: bool = True,
+    dry_run: bool = False,
+) -> list[Pushed]:
+    """Makes AWS hold each client's present rows and reads back that it does.
+
+    Errors of one client are in its `Pushed` and keep no other client from being pushed; a `DatabaseError` ends it all,
+    and the whole call can be made again. With `dry_run` nothing is written to either store.
+    """
+    with locked(client_ids, wait_seconds=LOCK_WAIT_SECONDS) as held:
+        read = read_rows(held)
+        pushed = [_refused(rows, include_inactive) for rows in read.values()]
+        results = [result for result in pushed if result]
+        refused = {result.client_id for result in results}
+        plans = [_plan(rows) for pk, rows in read.items() if pk not in refused]
+        results += _carry_out(plans, run=run, adopt=adopt, dry_run=dry_run)
+    busy = [pk for pk in client_ids if pk not in held]
+    return results + [
+        Pushed(
+            pk,
+            "",
+            Outcome.FAILED,
+            ErrorClass.CONFLICT,
+            "Another push of this client takes too long.",
+        )
+        for pk in busy
+    ]
+
+
+def _refused(rows: Rows, include_inactive: bool) -> Pushed | None:
+    """Why these rows are not to be pushed, if they are not."""
+    outcome, error_class, message = Outcome.SKIPPED, "", ""
+    if rows.phase == Phase.PURGED:
+        message = "Purged: the tables hold pointers, AWS holds the values."
+    elif not rows.active and not include_inactive:
+        message = "Inactive."
+    elif not rows.has_credentials and rows.phase == Phase.POSTGRES:
+        message = "No credentials."
+    elif rows.problem:
+        outcome, error_class, message = Outcome.FAILED, ErrorClass.DATA, rows.problem
+    elif rows.document is not None:
+        for part, of_part in documents.split(rows.document, layout=secret_layout()).items():
+            if (size := documents.size(of_part)) > documents.MAX_BYTES:
+                outcome, error_class = Outcome.FAILED, ErrorClass.DATA
+                message = f"{rows.names[part]} would take {size:,} bytes; Secrets Manager takes {documents.MAX_BYTES:,}."
+    return Pushed(rows.client_id, rows.slug, outcome, error_class, message) if message else None
+
+
+def _plan(rows: Rows) -> Plan:
+    return Plan(rows, _texts(rows))
+
+
+def _texts(rows: Rows, keep: Collection[str] = ()) -> dict[str, str]:
+    """What each secret is to hold, by name; a part that has no row only where it is in `keep`."""
+    if rows.document is None:
+        raise ValueError(rows.problem)
+    parts = documents.split(rows.document, layout=secret_layout(), keep=keep)
+    return {rows.names[part]: documents.encode(of_part) for part, of_part in parts.items()}
+
+
+def _carry_out(plans: list[Plan], *, run: Run | None, adopt: bool, dry_run: bool) -> list[Pushed]:
+    if not plans:
+        return []
+    sm = secrets_manager()
+    names = [name for plan in plans for name in plan.rows.names.values()]
+    before = sm.batch_get(names)
+    writer = Writer(sm, before, known_secrets(names), adopt=adopt, dry_run=dry_run)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(writer.write, plans))
+    if dry_run:
+        return [_result(plan, None) for plan in plans]
+    after = ChainMap(sm.batch_get([name for plan in plans for name in plan.written]), before)
+    results = [
+        _result(plan, None if plan.error else comparison_of(plan.rows, after, run=run))
+        for plan in plans
+    ]
+    _record(plans, results)
+    return results
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes clients' secrets where they differ. Its methods run in threads and touch no database."""
+
+    sm: SecretsManager
+    before: dict[str, SecretValue | SecretsManagerError]
+    known: Mapping[str, Secret]
+    adopt: bool
+    dry_run: bool
+
+    def write(self, plan: Plan) -> None:
+        """Writes what differs of one client; stops at its first error, which is then in the plan."""
+        for part, name in plan.rows.names.items():
+            if name not in plan.texts:
+                # Its rows are gone: the secret, where there is one, is to say so.
+                if isinstance(self.before[name], SecretsManagerError):
+                    continue
+                plan.texts[name] = _texts(plan.rows, keep=[part])[name]
+            try:
+                self._write_secret(plan, name)
+            except (SecretsManagerError, RefusedError) as error:
+                plan.error = error
+                return
+
+    def _write_secret(self, plan: Plan, name: str) -> None:
+        found = self.before[name]
+        if isinstance(found, SecretsManagerError):
+            if found.not_found:
+                self._create(plan, name)
+                return
+            revived = self._revive(plan, name, found)
+            if revived is None:
+                return
+            found = revived
+        known = self.known.get(name)
+        ours = known is not None and known.arn == found.arn
+        self._require_ours(plan, name, ours=ours or self.sm.describe(name).is_ours)
+        if _same(found.text, plan.texts[name]):
+            plan.outcomes.setdefault(name, Outcome.UNCHANGED)
+            plan.remember(found)
+            return
+        if plan.rows.phase == Phase.AWS and not (known and known.version_id == found.version_id):
+            raise RefusedError(
+                f"{name}: AWS is the authority and holds a version that this site did not write."
+            )
+        plan.outcomes.setdefault(name, Outcome.UPDATED)
+        if not self.dry_run:
+            # The version it replaces is part of the token: an earlier value again is a new version.
+            token = keyed_digest("token", name, found.version_id, plan.texts[name])
+            version_id = self.sm.put(name, plan.texts[name], token=token)
+            plan.remember(SecretVersion(name, found.arn, version_id))
+
+    def _create(self, plan: Plan, name: str) -> None:
+        plan.outcomes[name] = Outcome.CREATED
+        if not self.dry_run:
+            token = keyed_digest("token", name, "", plan.texts[name])
+            slug = plan.rows.slug
+            plan.remember(self.sm.create(name, plan.texts[name], token=token, slug=slug))
+
+    def _revive(self, plan: Plan, name: str, error: SecretsManagerError) -> SecretValue | None:
+        """The secret, taken back from its scheduled deletion; None in a rehearsal."""
+        description = self.sm.describe(name)
+        if description.deleted_at is None:
+            raise error
+        if not description.is_ours and not self.adopt:
+            raise RefusedError(NOT_OURS.format(name))
+        plan.outcomes[name] = Outcome.RESTORED
+        if self.dry_run:
+            return None
+        self.sm.restore(name)
+        return self.sm.get(name)
+
+    def _require_ours(self, plan: Plan, name: str, *, ours: bool) -> None:
+        if ours:
+            return
+        if not self.adopt:
+            raise RefusedError(NOT_OURS.format(name))
+        if not self.dry_run:
+            self.sm.tag(name, slug=plan.rows.slug)
+
+
+def _same(present: str | None, text: str) -> bool:
+    """Whether AWS holds this document, however its JSON is laid out."""
+    try:
+        return _canonical(present or "") == _canonical(text)
+    except DocumentError:
+        return False
+
+
+def _canonical(text: str) -> str:
+    return json.dumps(documents.decode(text), sort_keys=True)
+
+
+def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
+    rows = plan.rows
+    if plan.error:
+        return Pushed(
+            rows.client_id, rows.slug, Outcome.FAILED, plan.error.error_class, str(plan.error)
+        )
+    if comparison and comparison.status != Comparison.Status.MATCH:
+        error_class = comparison.error_class or ErrorClass.CONFLICT
+        message = comparison.message or "Read back, the secret differs from what was written."
+        return Pushed(rows.client_id, rows.slug, Outcome.FAILED, error_class, message, comparison)
+    warning = documents.name_warning(
+        rows.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+    )
+    return Pushed(rows.client_id, rows.slug, plan.outcome, "", warning or "", comparison)
+
+
+def _record(plans: list[Plan], results: list[Pushed]) -> None:
+    """Stores what AWS holds now; only what was read back equal counts as pushed."""
+    matched = {result.client_id for result in results if result.outcome != Outcome.FAILED}
+    with transaction.atomic():
+        Comparison.objects.record([result.comparison for result in results if result.comparison])
+        Secret.objects.record([secret for plan in plans for secret in plan.secrets])
+        ClientRevision.objects.record_pushed(
+            (plan.rows.client_id, plan.rows.revision)
+            for plan in plans
+            if plan.rows.client_id in matched
+        )

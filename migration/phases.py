@@ -1,0 +1,85 @@
+"""Owns the phases of a client and the moves between them. Knows no database and no Django."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Phase(StrEnum):
+    """Where a client stands; in the order in which it is moved."""
+
+    POSTGRES = "postgres"
+    DUAL_WRITE = "dual_write"
+    DUAL_READ = "dual_read"
+    AWS = "aws"
+    PURGED = "purged"
+
+    @property
+    def label(self) -> str:
+        """The phase in words, in English."""
+        return {
+            Phase.POSTGRES: "PostgreSQL",
+            Phase.DUAL_WRITE: "Dual write",
+            Phase.DUAL_READ: "Dual read",
+            Phase.AWS: "AWS (cut over)",
+            Phase.PURGED: "Purged",
+        }[self]
+
+    @property
+    def reads_postgres(self) -> bool:
+        """Whether NOVA reads PostgreSQL, alone or too."""
+        return self in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ)
+
+    @property
+    def reads_aws(self) -> bool:
+        """Whether NOVA reads AWS, alone or too."""
+        return self in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED)
+
+    @property
+    def writes_both(self) -> bool:
+        """Whether a write goes to both stores."""
+        return self in (Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS)
+
+
+class Move(StrEnum):
+    """What a move is called."""
+
+    FORWARD = "forward"
+    BACK = "back"
+    CUTOVER = "cutover"
+    ROLLBACK = "rollback"
+    PURGE = "purge"
+    RESTORE = "restore"
+
+
+MOVES: Mapping[tuple[Phase, Phase], Move] = MappingProxyType(
+    {
+        (Phase.POSTGRES, Phase.DUAL_WRITE): Move.FORWARD,
+        (Phase.DUAL_WRITE, Phase.DUAL_READ): Move.FORWARD,
+        (Phase.DUAL_READ, Phase.AWS): Move.CUTOVER,
+        (Phase.AWS, Phase.PURGED): Move.PURGE,
+        (Phase.PURGED, Phase.AWS): Move.RESTORE,
+        (Phase.AWS, Phase.DUAL_READ): Move.ROLLBACK,
+        (Phase.DUAL_READ, Phase.DUAL_WRITE): Move.BACK,
+        (Phase.DUAL_WRITE, Phase.POSTGRES): Move.BACK,
+    }
+)
+
+
+class IllegalMove(Exception):  # noqa: N818 - the word of the design
+    """The client cannot move there from its present phase."""
+
+    def __init__(self, slug: str, old: Phase, new: Phase) -> None:
+        super().__init__(slug, old, new)
+        self.slug, self.old, self.new = slug, old, new
+
+    def __str__(self) -> str:
+        allowed = " or ".join(new for old, new in MOVES if old == self.old)
+        return f"{self.slug} is in {self.old}: it can move to {allowed}, not to {self.new}."
+
+
+def check_move(slug: str, old: Phase, new: Phase) -> Move:
+    """Return the name of the move; raises IllegalMove where there is none."""
+    if (old, new) not in MOVES:
+        raise IllegalMove(slug, old, new)
+    return MOVES[old, new]

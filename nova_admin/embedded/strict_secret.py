@@ -1,0 +1,133 @@
+"""One embedded secret with its versions and labels, and the index of all. Knows no operation."""
+
+import re
+import time
+from collections.abc import Iterable
+from typing import Any, Self, cast
+
+from moto.core.exceptions import JsonRESTError
+from moto.secretsmanager.models import FakeSecret, ReplicaSecret, SecretsStore
+
+from nova_admin.embedded.secret_files import State
+
+MAX_LABELS = 20
+MAX_VERSIONS = 100
+PRUNE_AFTER_SECONDS = 86_400
+
+_ARN_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
+
+
+class LimitExceededException(JsonRESTError):
+    code = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__("LimitExceededException", message)
+
+
+class StrictSecret(FakeSecret):
+    """A secret whose staging labels move as in AWS: each is on one version at most."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        return object.__new__(cls)  # moto would keep every copy alive in a list of instances
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        secret = cls.__new__(cls)
+        vars(secret).update(state)
+        return secret
+
+    @property
+    def state(self) -> State:
+        return vars(self)
+
+    def is_past_recovery(self) -> bool:
+        return self.deleted_date is not None and self.deleted_date < time.time()
+
+    def add_version(self, version_id: str, value: dict[str, str], labels: Iterable[str]) -> None:
+        self.versions[version_id] = {
+            "createdate": int(time.time()),
+            "version_id": version_id,
+            "version_stages": [],
+            **value,
+        }
+        for label in labels:
+            self.attach(label, version_id)
+        self._prune()
+
+    def holder(self, label: str) -> str | None:
+        for version_id, version in self.versions.items():
+            if label in version["version_stages"]:
+                return version_id
+        return None
+
+    def attach(self, label: str, version_id: str) -> None:
+        """Move the label to this version; AWSCURRENT leaves AWSPREVIOUS where it was."""
+        before = self.holder(label)
+        if before == version_id:
+            return
+        if before is not None:
+            self.detach(label, before)
+        labels = self.versions[version_id]["version_stages"]
+        labels.append(label)
+        if label == "AWSCURRENT":
+            self.set_default_version_id(version_id)
+            if before is not None:
+                self.attach("AWSPREVIOUS", before)
+        if len(labels) > MAX_LABELS:
+            raise LimitExceededException(f"A version can't have more than {MAX_LABELS} labels.")
+
+    def detach(self, label: str, version_id: str) -> None:
+        self.versions[version_id]["version_stages"].remove(label)
+
+    def _form_version_ids_to_stages(self) -> dict[str, str]:
+        stages = super()._form_version_ids_to_stages()
+        return {version_id: labels for version_id, labels in stages.items() if labels}
+
+    def _prune(self) -> None:
+        prunable_from = time.time() - PRUNE_AFTER_SECONDS
+        unlabelled = [
+            version_id
+            for version_id, version in self.versions.items()
+            if not version["version_stages"] and version["createdate"] <= prunable_from
+        ]
+        surplus = max(len(self.versions) - MAX_VERSIONS, 0)
+        for version_id in unlabelled[:surplus]:
+            del self.versions[version_id]
+        if len(self.versions) > MAX_VERSIONS:
+            raise LimitExceededException(f"A secret can't have more than {MAX_VERSIONS} versions.")
+
+
+class SecretIndex(SecretsStore):
+    """Secrets by name, full ARN or partial ARN, each found without a scan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names_by_arn: dict[str, str] = {}
+
+    def __setitem__(self, key: str, secret: FakeSecret | ReplicaSecret) -> None:
+        dict.__setitem__(self, secret.name, secret)
+        self._names_by_arn[secret.arn] = secret.name
+
+    def __getitem__(self, key: str) -> FakeSecret | ReplicaSecret:
+        return dict.__getitem__(self, self._name(key))
+
+    def __contains__(self, key: str) -> bool:  # type: ignore[override]
+        return dict.__contains__(self, self._name(key))
+
+    def get(self, key: str) -> StrictSecret | None:  # type: ignore[override]
+        return cast(StrictSecret | None, dict.get(self, self._name(key)))
+
+    def pop(self, key: str) -> FakeSecret | ReplicaSecret | None:  # type: ignore[override]
+        secret = dict.pop(self, self._name(key), None)
+        if secret is not None:
+            del self._names_by_arn[secret.arn]
+        return secret
+
+    def _name(self, key: str) -> str:
+        if dict.__contains__(self, key):
+            return key
+        if key in self._names_by_arn:
+            return self._names_by_arn[key]
+        if key.startswith("arn:") and not _ARN_SUFFIX.search(key):
+            return key.rpartition(":secret:")[2]
+        return key  # AWS takes an ARN that ends like a full one for a full one

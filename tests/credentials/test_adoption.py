@@ -1,0 +1,229 @@
+"""`migrate` on NOVA's live database, and what its triggers may never do to NOVA's statements."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests import nova
+
+NOVA_TABLES = [
+    "clients",
+    "client_database_credentials",
+    "client_email_credentials",
+    "client_database_schemas",
+    "client_credentials",
+]
+# Roles belong to the whole server, which the workers of a test run share.
+ROLE = f"nova_{uuid4().hex}"
+APP = f"app_{uuid4().hex}"
+
+
+@pytest.fixture
+def uri() -> Iterator[str]:
+    with nova.database() as uri:
+        yield uri
+
+
+@pytest.fixture
+def connection(uri) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(uri, autocommit=True) as connection:
+        yield connection
+
+
+def make_tables(connection, tables=nova.TABLES, rows=nova.ROWS) -> None:
+    for statement in (*tables, rows):
+        connection.execute(statement)
+
+
+def migrate(uri: str) -> str:
+    done = nova.manage("migrate", "--no-color", DATABASE_URL=uri)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def writes(connection, client_id: int) -> int:
+    query = "SELECT count(*) FROM credentials_clientwrite WHERE client_id = %s"
+    return connection.execute(query, [client_id]).fetchone()[0]
+
+
+def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
+    make_tables(connection)
+    before = nova.catalogue(connection, NOVA_TABLES), nova.contents(connection, NOVA_TABLES)
+
+    migrate(uri)
+
+    assert nova.catalogue(connection, NOVA_TABLES) == before[0]
+    assert nova.contents(connection, NOVA_TABLES) == before[1]
+
+
+def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
+    without_mail = [table for table in nova.TABLES if table is not nova.EMAILS]
+    make_tables(connection, without_mail, rows="INSERT INTO clients (name, slug) VALUES ('A', 'a')")
+    kept = [table for table in NOVA_TABLES if table != "client_email_credentials"]
+    before = nova.catalogue(connection, kept), nova.contents(connection, kept)
+
+    migrate(uri)
+
+    assert (nova.catalogue(connection, kept), nova.contents(connection, kept)) == before
+    connection.execute(
+        "INSERT INTO client_email_credentials (client_id, email_user, email_password_encrypted) VALUES (1, 'u', 'p')"
+    )
+
+
+def test_an_empty_database_gets_the_tables_that_novas_sql_makes(uri, connection):
+    three = NOVA_TABLES[:3]
+    with nova.database() as other, psycopg.connect(other, autocommit=True) as made_by_nova:
+        for table in (nova.CLIENTS, nova.DATABASES, nova.EMAILS):
+            made_by_nova.execute(table)
+        expected = nova.catalogue(made_by_nova, three)
+
+    migrate(uri)
+
+    assert nova.catalogue(connection, three) == expected
+    connection.execute(nova.ROWS.partition("INSERT INTO client_database_schemas")[0])
+
+
+def test_a_second_migrate_changes_nothing(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    triggers = "SELECT tgrelid::regclass::text, tgname, oid FROM pg_trigger ORDER BY 1, 2"
+    before = connection.execute(triggers).fetchall()
+
+    migrate(uri)
+
+    assert connection.execute(triggers).fetchall() == before
+
+
+def test_every_write_to_any_of_the_tables_is_counted(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    statements = [
+        "UPDATE clients SET name = 'Other' WHERE id = 2",
+        "UPDATE client_database_credentials SET db_port = 5433 WHERE client_id = 2",
+        "UPDATE client_email_credentials SET imap_port = 1 WHERE client_id = 2",
+        "INSERT INTO client_aws_credentials (client_id, access_key_id, secret_access_key) VALUES (2, 'i', 's')",
+        "DELETE FROM client_email_credentials WHERE client_id = 2",
+    ]
+    for number, statement in enumerate(statements, start=1):
+        connection.execute(statement)
+        assert writes(connection, 2) == number
+    assert writes(connection, 1) == 0
+
+
+def test_a_row_that_changes_hands_is_a_write_to_both_clients(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+
+    connection.execute("UPDATE client_database_credentials SET client_id = 1 WHERE client_id = 2")
+
+    assert (writes(connection, 1), writes(connection, 2)) == (1, 1)
+
+
+def test_nova_deletes_a_client_as_before(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    connection.execute(
+        "INSERT INTO client_aws_credentials (client_id, access_key_id, secret_access_key) VALUES (2, 'i', 's')"
+    )
+
+    connection.execute("DELETE FROM clients WHERE id = 2")
+
+    for table in (
+        "client_database_credentials",
+        "client_aws_credentials",
+        "client_database_schemas",
+    ):
+        query = sql.SQL("SELECT count(*) FROM {} WHERE client_id = 2").format(sql.Identifier(table))
+        assert connection.execute(query).fetchone() == (0,)
+
+
+@pytest.fixture
+def novas_role(uri, connection) -> Iterator[psycopg.Connection]:
+    """NOVA's own connection: a role that has its own tables, and no right on this app's."""
+    make_tables(connection)
+    migrate(uri)
+    connection.execute(f"CREATE ROLE {ROLE}")
+    try:
+        for table in NOVA_TABLES:
+            connection.execute(f"GRANT ALL ON {table}, {table}_id_seq TO {ROLE}")
+        with psycopg.connect(uri, autocommit=True) as as_nova:
+            as_nova.execute(f"SET ROLE {ROLE}")
+            yield as_nova
+    finally:
+        connection.execute(f"DROP OWNED BY {ROLE}")
+        connection.execute(f"DROP ROLE {ROLE}")
+
+
+def test_a_role_without_rights_on_our_tables_writes_its_own_and_is_counted(novas_role, connection):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        novas_role.execute("SELECT * FROM credentials_clientwrite")
+
+    novas_role.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+
+    assert writes(connection, 2) == 1
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        "DROP TABLE credentials_clientwrite",
+        "ALTER TABLE credentials_clientwrite ADD CONSTRAINT never CHECK (false)",
+        "ALTER TABLE credentials_clientwrite RENAME COLUMN client_id TO other",
+    ],
+)
+def test_an_error_inside_the_trigger_does_not_fail_novas_statement(
+    novas_role, connection, sabotage
+):
+    connection.execute(sabotage)
+
+    novas_role.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+
+    assert connection.execute("SELECT name FROM clients WHERE id = 2").fetchone() == ("Other",)
+
+
+def test_the_trigger_waits_for_no_other_transaction(novas_role, uri):
+    with psycopg.connect(uri) as other:
+        other.execute("UPDATE client_database_credentials SET db_port = 1 WHERE client_id = 2")
+        novas_role.execute("SET lock_timeout = '1s'")
+
+        novas_role.execute("UPDATE client_email_credentials SET imap_port = 1 WHERE client_id = 2")
+
+
+@pytest.fixture
+def without_trigger_right(uri, connection) -> Iterator[str]:
+    """The URI of an app role that may read and write NOVA's tables and make its own, but no triggers."""
+    make_tables(connection)
+    connection.execute(f"CREATE ROLE {APP} LOGIN")
+    try:
+        connection.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {APP}")
+        for table in NOVA_TABLES:
+            connection.execute(f"GRANT SELECT, INSERT, UPDATE ON {table} TO {APP}")
+            connection.execute(f"GRANT USAGE ON {table}_id_seq TO {APP}")
+        yield psycopg.conninfo.make_conninfo(uri, user=APP)
+    finally:
+        connection.execute(f"DROP OWNED BY {APP} CASCADE")
+        connection.execute(f"DROP ROLE {APP}")
+
+
+def test_without_the_right_to_make_triggers_migrate_says_what_to_grant(
+    without_trigger_right, connection
+):
+    said = migrate(without_trigger_right)
+
+    assert "GRANT TRIGGER, REFERENCES ON clients" in said
+    connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    assert writes(connection, 2) == 0
+
+
+def test_once_granted_the_next_migrate_makes_the_triggers(without_trigger_right, connection):
+    migrate(without_trigger_right)
+    connection.execute(f"GRANT TRIGGER, REFERENCES ON {', '.join(NOVA_TABLES[:3])} TO {APP}")
+
+    said = migrate(without_trigger_right)
+
+    assert "GRANT" not in said
+    connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    assert writes(connection, 2) == 1

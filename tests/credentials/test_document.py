@@ -1,0 +1,374 @@
+"""The document holds every row that the tables can hold, and gives it back."""
+
+import json
+import traceback
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from credentials.runtime.document import (
+    MAX_BYTES,
+    AwsCredentials,
+    ClientCredentials,
+    DatabaseCredentials,
+    DocumentError,
+    EmailCredentials,
+    Layout,
+    build,
+    decode,
+    encode,
+    join,
+    name_problem,
+    name_warning,
+    parse,
+    secret_names,
+    size,
+    split,
+)
+
+MARK = "marked-example-password"
+CLIENT = (7, "idom")
+
+DATABASE = DatabaseCredentials(
+    *CLIENT, "db.example.com", 49057, "railway", "nova", "example-password-1", None, True
+)
+EMAIL = EmailCredentials(
+    *CLIENT,
+    "gmail",
+    *("imap.example.com", 993, "smtp.example.com", 587),
+    *("bills@example.com", "example-password-2", "a@example.com", None, True),
+)
+AWS = AwsCredentials(*CLIENT, "AKIAEXAMPLE", "example-secret-key", "us-east-1", None, True)
+
+
+def document(**changes):
+    return build("IDOM", databases=[DATABASE], emails=[EMAIL], aws=[AWS]) | changes
+
+
+def read(document):
+    return parse(document, client_id=7, client_slug="idom")
+
+
+# All that PostgreSQL's text can hold: no NUL, no half of a surrogate pair.
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.sampled_from(
+    [
+        "",
+        " ",
+        " example ",
+        'it\'s "quoted" \\',
+        "two\nlines\r\n",
+        "é",
+        "e\u0301",
+        "\U0001f511",
+        "x" * 4096,
+    ]
+)
+integer = st.integers(-(2**31), 2**31 - 1)
+label = st.none() | st.sampled_from(["main", "backup"]) | text
+
+
+def rows(kind, *fields):
+    """Rows of one kind, of which at most one is primary, where it may be."""
+    one = st.builds(
+        kind, st.just(7), st.just("idom"), *fields, label, st.sampled_from([False, None])
+    )
+    return st.tuples(st.lists(one, max_size=3), st.none() | st.integers(0, 2)).map(
+        lambda drawn: [
+            replace(row, is_primary=row.is_primary if i != drawn[1] else True)
+            for i, row in enumerate(drawn[0])
+        ]
+    )
+
+
+clients = st.fixed_dictionaries(
+    {
+        "databases": rows(DatabaseCredentials, text, integer, text, text, text),
+        "emails": rows(
+            EmailCredentials,
+            st.none() | text,
+            *(st.none() | text, st.none() | integer) * 2,
+            *(text, text, st.none() | text),
+        ),
+        "aws": rows(AwsCredentials, text, text, st.none() | text),
+    }
+)
+
+
+@given(text, clients, st.sampled_from(Layout))
+@example("IDOM", {"databases": [DATABASE], "emails": [EMAIL], "aws": [AWS]}, Layout.SERVICE)
+def test_every_row_comes_back_equal_with_the_primary_first(name, client, layout):
+    parts = split(build(name, **client), layout=layout, keep=["database"])
+    texts = {part: encode(of_part) for part, of_part in parts.items()}
+    back = read(join({part: decode(text) for part, text in texts.items()}, layout=layout))
+    first = {
+        kind: tuple(sorted(rows, key=lambda row: not row.is_primary))
+        for kind, rows in client.items()
+    }
+    assert back == ClientCredentials(name, **first)
+    assert size(build(name, **client)) == len(encode(build(name, **client)).encode())
+
+
+def test_the_document_has_the_plans_keys_and_all_of_them():
+    other = replace(DATABASE, label="backup", is_primary=None)
+    assert build("IDOM", databases=[other, DATABASE], emails=[EMAIL], aws=[AWS]) == {
+        "client_name": "IDOM",
+        "database": {
+            "host": "db.example.com",
+            "port": 49057,
+            "name": "railway",
+            "user": "nova",
+            "password": "example-password-1",
+            "label": None,
+        },
+        "email": {
+            "user": "bills@example.com",
+            "app_password": "example-password-2",
+            "sender_whitelist": "a@example.com",
+            "provider": "gmail",
+            "imap_host": "imap.example.com",
+            "imap_port": 993,
+            "smtp_host": "smtp.example.com",
+            "smtp_port": 587,
+            "label": None,
+        },
+        "aws": {
+            "access_key_id": "AKIAEXAMPLE",
+            "secret_access_key": "example-secret-key",
+            "region": "us-east-1",
+            "label": None,
+        },
+        "other_databases": [
+            {
+                "host": "db.example.com",
+                "port": 49057,
+                "name": "railway",
+                "user": "nova",
+                "password": "example-password-1",
+                "label": "backup",
+                "is_primary": None,
+            }
+        ],
+        "other_emails": [],
+        "other_aws": [],
+    }
+
+
+@pytest.mark.parametrize("kind", ["databases", "emails", "aws"])
+def test_two_primary_rows_of_a_kind_are_refused(kind):
+    of_kind = {"databases": DATABASE, "emails": EMAIL, "aws": AWS}
+    rows = {name: [row] * (2 if name == kind else 1) for name, row in of_kind.items()}
+    with pytest.raises(DocumentError, match="idom: 2 .* primary"):
+        build("IDOM", **rows)
+
+
+def test_a_document_with_the_plans_keys_alone_is_read():
+    plan = {
+        "database": {"host": "h", "port": 1, "name": "n", "user": "u", "password": "p"},
+        "email": {"user": "u", "app_password": "p", "sender_whitelist": "w"},
+        "other_databases": [{"host": "h", "port": 1, "name": "n", "user": "u", "password": "p"}],
+    }
+    primary = DatabaseCredentials(*CLIENT, "h", 1, "n", "u", "p", None, True)
+    assert read(plan) == ClientCredentials(
+        None,
+        (primary, replace(primary, is_primary=None)),
+        (EmailCredentials(*CLIENT, *(None,) * 5, "u", "p", "w", None, True),),
+        (),
+    )
+
+
+def changed(path, value):
+    *way, last = path.split(".")
+    whole = json.loads(encode(document(other_emails=[{**document()["email"], "is_primary": None}])))
+    place = whole
+    for step in way:
+        place = place[0] if step == "0" else place[step]
+    place[last] = value
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("client_name", 5, "client_name must be text or null"),
+        ("database", None, "database must be an object"),
+        ("database", [], "database must be an object"),
+        ("database.host", None, "database.host must be text"),
+        ("database.password", {"text": MARK}, "database.password must be text"),
+        ("database.port", True, "database.port must be a whole number"),
+        ("database.port", MARK, "database.port must be a whole number"),
+        ("database.port", 5432.0, "database.port must be a whole number"),
+        ("database.port", None, "database.port must be a whole number"),
+        ("database.port", 2**31, "database.port is a number that PostgreSQL cannot store"),
+        ("database.label", 1, "database.label must be text or null"),
+        ("database.password", f"{MARK}\0", "database.password holds a character that"),
+        ("database.password", f"{MARK}\ud800", "database.password holds a character that"),
+        ("email.imap_port", "993", "email.imap_port must be a whole number or null"),
+        ("aws.secret_access_key", 1, "aws.secret_access_key must be text"),
+        ("other_emails", {MARK: 1}, "other_emails must be a list"),
+        ("other_emails", None, "other_emails must be a list"),
+        ("other_emails.0.user", 1, "other_emails[0].user must be text"),
+        ("other_emails.0.is_primary", True, "other_emails[0].is_primary must be false or null"),
+        ("other_emails.0.is_primary", 0, "other_emails[0].is_primary must be true or false or"),
+    ],
+)
+def test_a_malformed_document_is_refused_by_its_field_and_without_its_value(path, value, problem):
+    with pytest.raises(DocumentError) as refusal:
+        read(changed(path, value))
+    assert str(refusal.value).startswith(f"idom: {problem}")
+    assert MARK not in everything(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["host", "port", "name", "user", "password"])
+def test_a_credential_without_what_it_needs_is_refused(key):
+    whole = document()
+    del whole["database"][key]
+    with pytest.raises(DocumentError, match=rf"idom: database\.{key} must be"):
+        read(whole)
+
+
+def everything(error):
+    """The text of an error and of all that it drags along."""
+    chained = [error.__cause__, error.__context__]
+    assert chained == [None, None]
+    return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MARK,
+        f'["{MARK}"]',
+        f'"{MARK}"',
+        f'{{"{MARK}": NaN}}',
+        f'{{"{MARK}": -Infinity}}',
+        f'{{"{MARK}": 1',
+        f'{{"{MARK}": {"9" * 5000}}}',
+        f'{{"{MARK}": {"[" * 20}{"]" * 20}}}',
+        f'{{"{MARK}": {"[" * 60000}',
+        "",
+        "null",
+    ],
+)
+def test_text_that_is_no_document_is_refused_without_a_word_of_it(text):
+    with pytest.raises(DocumentError, match="nova/clients/idom does not hold") as refusal:
+        decode(text, source="nova/clients/idom")
+    assert MARK not in everything(refusal.value)
+
+
+@pytest.mark.parametrize("value", [f"{MARK}\ud800", {1, MARK}, float("nan"), b"bytes"])
+def test_what_json_cannot_hold_is_refused_without_its_value(value):
+    with pytest.raises(DocumentError) as refusal:
+        encode({"database": {"password": value}})
+    assert MARK not in everything(refusal.value)
+
+
+def test_no_repr_shows_a_secret():
+    whole = repr(read(document()))
+    assert "idom" in whole
+    for secret in ("example-password-1", "example-password-2", "example-secret-key"):
+        assert secret not in whole
+
+
+def test_the_size_is_counted_in_bytes():
+    assert size({"k": "é"}) == len('{"k": "é"}') + 1
+    assert MAX_BYTES == 65_536
+
+
+def test_a_service_without_a_row_has_no_part_unless_it_is_kept():
+    alone = build("IDOM", databases=[DATABASE], emails=[], aws=[])
+    assert list(split(alone, layout=Layout.SERVICE)) == ["database"]
+    parts = split(alone, layout=Layout.SERVICE, keep=["email"])
+    assert parts["email"] == {"client_name": "IDOM", "other_emails": []}
+    assert join(parts, layout=Layout.SERVICE) == alone
+
+
+def test_a_part_with_other_rows_alone_is_kept():
+    other = replace(DATABASE, is_primary=False)
+    alone = build("IDOM", databases=[other], emails=[], aws=[])
+    parts = split(alone, layout=Layout.SERVICE)
+    assert list(parts) == ["database"]
+    assert join(parts, layout=Layout.SERVICE) == alone
+
+
+def test_a_part_that_is_missing_leaves_no_row():
+    parts = split(document(), layout=Layout.SERVICE)
+    del parts["email"]
+    joined = join(parts, layout=Layout.SERVICE)
+    assert "email" not in joined
+    assert joined["other_emails"] == []
+
+
+def test_what_a_part_holds_beyond_its_own_keys_is_neither_lost_nor_read():
+    parts = split(document(), layout=Layout.SERVICE)
+    parts["database"] |= {"email": {"user": "stale"}, "note": "kept"}
+    parts["email"]["client_name"] = "Idom"
+    joined = join(parts, layout=Layout.SERVICE)
+    assert read(joined) == read(document())
+    assert joined.keys() - document().keys() == {
+        "database/email",
+        "database/note",
+        "email/client_name",
+    }
+    assert split(joined, layout=Layout.SERVICE) == parts
+
+
+def test_a_key_that_belongs_to_no_part_is_refused_rather_than_lost():
+    with pytest.raises(DocumentError) as refusal:
+        split(document(**{MARK: 1}), layout=Layout.SERVICE)
+    assert MARK not in str(refusal.value)
+
+
+def test_names_follow_the_layout():
+    assert secret_names("idom", prefix="nova/clients", layout=Layout.CLIENT) == {
+        "client": "nova/clients/idom"
+    }
+    assert secret_names("idom", prefix="nova/clients", layout=Layout.SERVICE) == {
+        "database": "nova/clients/idom/database",
+        "email": "nova/clients/idom/email",
+        "aws": "nova/clients/idom/aws",
+    }
+
+
+@pytest.mark.parametrize(
+    ("slug", "problem"),
+    [
+        ("idom", None),
+        ("Idom_1+2=3.4@5-6", None),
+        ("", "empty"),
+        ("dos palabras", "' ' (SPACE)"),
+        ("camión", "'ó' (LATIN SMALL LETTER O WITH ACUTE)"),
+        ("a\nb", r"'\n' (U+000A)"),
+        ("a/b", "'/'"),
+        ("a:b", "':' (COLON)"),
+        ("x" * 243, None),
+        ("x" * 244, "257 characters"),
+    ],
+)
+def test_a_name_that_aws_would_refuse_is_explained(slug, problem):
+    said = name_problem(slug, prefix="nova/clients", layout=Layout.CLIENT)
+    assert said is None if problem is None else problem in said
+
+
+def test_the_longest_of_the_names_counts():
+    assert name_problem("x" * 243, prefix="nova/clients", layout=Layout.SERVICE) is not None
+    assert name_problem("x" * 234, prefix="nova/clients", layout=Layout.SERVICE) is None
+
+
+def test_an_illegal_prefix_is_a_problem_too():
+    assert "SPACE" in name_problem("idom", prefix="nova clients", layout=Layout.CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("slug", "layout", "warned"),
+    [
+        ("acme-madrid", Layout.CLIENT, True),
+        ("acme-madrid", Layout.SERVICE, False),
+        ("acme-lisboa1", Layout.CLIENT, False),
+        ("acme", Layout.CLIENT, False),
+        ("acme-", Layout.SERVICE, True),  # ".../acme-/email"
+    ],
+)
+def test_a_name_that_ends_like_an_arn_is_warned_of(slug, layout, warned):
+    assert (name_warning(slug, prefix="nova/clients", layout=layout) is not None) == warned

@@ -1,0 +1,75 @@
+"""The table of moves, walked pair by pair."""
+
+import pickle
+from itertools import product
+
+import pytest
+
+from migration.phases import MOVES, IllegalMove, Phase, check_move
+
+LINE = ["postgres", "dual_write", "dual_read", "aws", "purged"]
+NAMES = {
+    ("postgres", "dual_write"): "forward",
+    ("dual_write", "postgres"): "back",
+    ("dual_write", "dual_read"): "forward",
+    ("dual_read", "dual_write"): "back",
+    ("dual_read", "aws"): "cutover",
+    ("aws", "dual_read"): "rollback",
+    ("aws", "purged"): "purge",
+    ("purged", "aws"): "restore",
+}
+
+
+def test_the_phases_stand_in_the_order_of_their_line():
+    assert list(Phase) == LINE
+
+
+@pytest.mark.parametrize(("old", "new"), list(product(Phase, Phase)))
+def test_a_client_moves_one_step_forward_or_back_and_nowhere_else(old, new):
+    if abs(LINE.index(old) - LINE.index(new)) == 1:
+        assert check_move("idom", old, new) == NAMES[old, new]
+    else:
+        with pytest.raises(IllegalMove) as refusal:
+            check_move("idom", old, new)
+        allowed = [phase for phase in Phase if (old, phase) in NAMES]
+        assert str(refusal.value).startswith(f"idom is in {old}:")
+        assert str(refusal.value).endswith(f", not to {new}.")
+        assert all(phase in str(refusal.value) for phase in allowed)
+
+
+def test_the_table_holds_no_other_move():
+    assert dict(MOVES) == NAMES
+
+
+def test_a_refusal_survives_the_way_from_one_process_to_another():
+    refusal = IllegalMove("idom", Phase.POSTGRES, Phase.AWS)
+    copy = pickle.loads(pickle.dumps(refusal))
+    assert (str(copy), copy.slug, copy.old, copy.new) == (
+        "idom is in postgres: it can move to dual_write, not to aws.",
+        "idom",
+        Phase.POSTGRES,
+        Phase.AWS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("phase", "reads_postgres", "reads_aws", "writes_both"),
+    [
+        ("postgres", True, False, False),
+        ("dual_write", True, False, True),
+        ("dual_read", True, True, True),
+        ("aws", False, True, True),
+        ("purged", False, True, False),
+    ],
+)
+def test_a_phase_tells_what_is_read_and_written(phase, reads_postgres, reads_aws, writes_both):
+    phase = Phase(phase)
+    assert (phase.reads_postgres, phase.reads_aws, phase.writes_both) == (
+        reads_postgres,
+        reads_aws,
+        writes_both,
+    )
+
+
+def test_every_phase_has_a_label_of_its_own():
+    assert len({phase.label for phase in Phase}) == len(Phase)

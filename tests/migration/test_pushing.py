@@ -1,0 +1,324 @@
+"""Push: present rows, compare first, only what differs, ours alone, read back."""
+
+import json
+import threading
+
+import pytest
+from django.db import connection
+
+from credentials.models import Client, ClientRevision, ClientWrite
+from migration.models import Comparison, Outcome, Secret, clients
+from migration.operations import pushing, stores
+from migration.operations.pushing import push
+from tests.factories import insert, make_client, make_database, make_email, make_full_client, update
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture
+def sm():
+    return stores.secrets_manager()
+
+
+def push_one(pk: int, **options):
+    (result,) = push(client_ids=[pk], **options)
+    return result
+
+
+def stored(sm, slug: str):
+    return json.loads(sm.get(f"nova/clients/{slug}").text)
+
+
+def revision(pk: int):
+    row = Client.objects.with_revision().get(pk=pk)
+    return row.revision, row.pushed_revision
+
+
+def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm):
+    pk = make_full_client("idom")
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.message) == (Outcome.CREATED, "")
+    assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
+    tags = sm.describe("nova/clients/idom").tags
+    assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
+
+
+def test_what_was_pushed_is_compared_and_its_revision_stored():
+    pk = make_full_client("idom")
+
+    result = push_one(pk)
+
+    assert result.comparison.status == Comparison.Status.MATCH
+    assert revision(pk) == (4, 4)  # the client and three rows
+    assert Comparison.objects.newest().get().client_id == pk
+
+
+def test_an_unchanged_document_is_not_written_again(sm):
+    pk = make_full_client("idom")
+    push_one(pk)
+    before = sm.describe("nova/clients/idom").versions
+
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+    assert sm.describe("nova/clients/idom").versions == before
+
+
+def test_another_layout_of_the_same_json_is_no_change(sm):
+    pk = make_full_client("idom")
+    document = Client.objects.get(pk=pk).document()
+    sm.create("nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom")
+
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+def test_a_changed_row_becomes_a_new_version(sm):
+    pk = make_client("idom")
+    row = make_database(pk)
+    push_one(pk)
+    update("client_database_credentials", row, db_password_encrypted="example-password-9")
+
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert stored(sm, "idom")["database"]["password"] == "example-password-9"
+
+
+def test_an_earlier_value_again_becomes_current_again(sm):
+    pk = make_client("idom")
+    row = make_database(pk)
+    for password in ("example-a", "example-b", "example-a", "example-b"):
+        update("client_database_credentials", row, db_password_encrypted=password)
+        push_one(pk)
+        assert stored(sm, "idom")["database"]["password"] == password
+
+
+def test_rows_that_are_gone_are_gone_from_the_document(sm):
+    pk = make_full_client("idom")
+    push_one(pk)
+    Client.objects.get(pk=pk).emails.all()._raw_delete("default")
+
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert "email" not in stored(sm, "idom")
+
+
+@pytest.mark.parametrize(
+    ("slug", "named"), [("with blank", "' '"), ("ñandú", "'ñ'"), ("a/b", "'/'"), ("a#b", "'#'")]
+)
+def test_a_slug_that_aws_refuses_fails_as_data_and_names_the_characters(sm, slug, named):
+    pk = make_full_client(slug)
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
+    assert named in result.message
+    assert revision(pk)[1] is None
+
+
+def test_a_slug_that_ends_like_an_arn_is_pushed_with_a_warning():
+    result = push_one(make_full_client("acme-madrid"))
+
+    assert result.outcome == Outcome.CREATED
+    assert "hyphen and six" in result.message
+
+
+def test_a_document_that_is_too_large_fails_with_its_size(sm):
+    pk = make_client("idom")
+    make_database(pk, db_password_encrypted="x" * 65_536)
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
+    assert "65,536" in result.message
+    assert "bytes" in result.message
+    assert sm.batch_get(["nova/clients/idom"])["nova/clients/idom"].not_found
+
+
+def test_the_largest_document_that_fits_is_pushed():
+    pk = make_client("idom")
+    row = make_database(pk, db_password_encrypted="")
+    from credentials.runtime import document
+
+    room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).document())
+    update("client_database_credentials", row, db_password_encrypted="x" * room)
+
+    assert push_one(pk).outcome == Outcome.CREATED
+
+
+def test_two_primary_rows_fail_as_data_and_are_named():
+    pk = make_client("idom")
+    ids = [make_email(pk), make_email(pk, label="other")]
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
+    assert f"{ids[0]}, {ids[1]}" in result.message
+
+
+def test_no_credentials_and_inactive_are_skipped_with_the_reason():
+    empty, inactive = make_client("empty"), make_full_client("inactive", is_active=False)
+
+    results = {r.slug: r for r in push(client_ids=[empty, inactive], include_inactive=False)}
+
+    assert {r.outcome for r in results.values()} == {Outcome.SKIPPED}
+    assert (results["empty"].message, results["inactive"].message) == ("No credentials.", "Inactive.")
+
+
+def test_a_secret_that_is_not_ours_is_left_alone(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
+    assert "not ours" in result.message
+    assert sm.get("nova/clients/idom").text == "somebody else's"
+
+
+def test_adopting_takes_it_over_and_tags_it(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+
+    assert push_one(pk, adopt=True).outcome == Outcome.UPDATED
+    assert sm.describe("nova/clients/idom").is_ours
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+def test_a_secret_scheduled_for_deletion_is_restored_then_written(sm):
+    pk = make_client("idom")
+    row = make_database(pk)
+    push_one(pk)
+    arn = sm.get("nova/clients/idom").arn
+    sm.schedule_deletion("nova/clients/idom", days=7)
+    update("client_database_credentials", row, db_port=5433)
+
+    assert push_one(pk).outcome == Outcome.RESTORED
+    assert stored(sm, "idom")["database"]["port"] == 5433
+    assert sm.get("nova/clients/idom").arn == arn
+
+
+def test_a_foreign_secret_scheduled_for_deletion_stays_so(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+    sm.schedule_deletion("nova/clients/idom", days=7)
+
+    assert push_one(pk).error_class == "conflict"
+    assert sm.describe("nova/clients/idom").deleted_at is not None
+
+
+def test_a_rehearsal_writes_nothing_and_tells_what_would_happen(sm):
+    new, changed = make_full_client("new"), make_client("changed")
+    row = make_database(changed)
+    push_one(changed)
+    update("client_database_credentials", row, db_port=1)
+    before = Comparison.objects.count(), Secret.objects.count(), revision(changed)
+
+    results = {r.slug: r.outcome for r in push(client_ids=[new, changed], dry_run=True)}
+
+    assert results == {"new": Outcome.CREATED, "changed": Outcome.UPDATED}
+    assert (Comparison.objects.count(), Secret.objects.count(), revision(changed)) == before
+    assert stored(sm, "changed")["database"]["port"] == 5432
+
+
+def test_one_clients_error_keeps_no_other_from_being_pushed():
+    bad, good = make_full_client("b d"), make_full_client("good")
+
+    outcomes = {r.slug: r.outcome for r in push(client_ids=[bad, good])}
+
+    assert outcomes == {"b d": Outcome.FAILED, "good": Outcome.CREATED}
+
+
+def test_when_aws_is_down_the_item_says_so_and_nothing_counts_as_pushed(settings):
+    pk = make_full_client("idom")
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "unavailable")
+    assert revision(pk)[1] is None
+
+
+def test_the_rows_of_a_push_are_of_one_moment_with_its_revision(monkeypatch):
+    """A write that comes while the push is under way leaves the client pending."""
+    pk = make_client("idom")
+    row = make_database(pk)
+    read = stores.read_rows
+
+    def write_after_reading(ids):
+        rows = read(ids)
+        update("client_database_credentials", row, db_port=6000)
+        return rows
+
+    monkeypatch.setattr(pushing, "read_rows", write_after_reading)
+    push_one(pk)
+
+    now, pushed = revision(pk)
+    assert now == pushed + 1
+
+
+def test_two_pushes_of_one_client_never_overlap(monkeypatch):
+    pk = make_full_client("idom")
+    monkeypatch.setattr(pushing, "LOCK_WAIT_SECONDS", 0.3)
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with stores.locked([pk], wait_seconds=1):
+            inside.set()
+            leave.wait(10)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(10)
+    try:
+        result = push_one(pk)
+    finally:
+        leave.set()
+        other.join()
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
+    assert push_one(pk).outcome == Outcome.CREATED
+
+
+def test_with_a_secret_a_service_each_has_its_own_and_the_empty_one_says_so(settings, sm):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    sm = stores.secrets_manager()
+
+    assert push_one(pk).outcome == Outcome.CREATED
+    assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).document()
+    Client.objects.get(pk=pk).emails.all()._raw_delete("default")
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).document()
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+def test_folding_the_writes_keeps_every_revision():
+    pk = make_full_client("idom")
+    before = revision(pk)
+
+    ClientRevision.objects.fold_writes()
+
+    assert revision(pk) == before
+    assert not ClientWrite.objects.exists()
+    insert("client_email_credentials", client_id=pk, email_user="u", email_password_encrypted="p", label="x")
+    assert revision(pk)[0] == before[0] + 1
+
+
+def test_a_pushed_revision_never_goes_back():
+    pk = make_full_client("idom")
+    ClientRevision.objects.record_pushed([(pk, 7)])
+    ClientRevision.objects.record_pushed([(pk, 3)])
+
+    assert revision(pk)[1] == 7
+
+
+def test_statements_per_client_stay_below_one_in_a_batch(django_assert_max_num_queries):
+    ids = [make_full_client(f"client-{n:04}") for n in range(60)]
+
+    with django_assert_max_num_queries(30):
+        push(client_ids=ids)
+
+
+def test_clients_that_nobody_migrated_have_no_push_pending():
+    make_full_client("idom")
+
+    assert not clients().to_push().exists()

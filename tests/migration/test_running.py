@@ -1,0 +1,184 @@
+"""Runs: batches, outcomes, phases; done twice, and by two workers at once."""
+
+import threading
+
+import pytest
+from django.db import connection
+
+from migration.models import ClientMigration, Comparison, Outcome, PhaseChange, Run, RunItem, clients
+from migration.operations import running
+from migration.phases import Phase
+from tests.factories import make_client, make_database, make_full_client, update
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def migrate(**options) -> Run:
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
+    running.finish_inline(run)
+    return run
+
+
+def test_a_migration_pushes_compares_and_moves_on_to_dual_write():
+    pk = make_full_client("idom")
+
+    run = migrate()
+
+    item = run.items.get()
+    assert (item.outcome, item.comparison_status) == (Outcome.CREATED, Comparison.Status.MATCH)
+    assert run.finished_at is not None
+    assert clients().with_phase().get(pk=pk).phase == Phase.DUAL_WRITE
+    change = PhaseChange.objects.get()
+    assert (change.slug, change.old, change.new) == ("idom", Phase.POSTGRES, Phase.DUAL_WRITE)
+    assert change.comparison.status == Comparison.Status.MATCH
+
+
+def test_a_failed_or_skipped_client_stays_in_its_phase():
+    make_full_client("b d"), make_client("empty"), make_full_client("inactive", is_active=False)
+
+    run = migrate()
+
+    assert run.counts() == {
+        "clients": 3, "created": 0, "updated": 0, "unchanged": 0, "restored": 0, "compared": 0,
+        "skipped": 2, "failed": 1, "matched": 0, "mismatched": 0,
+    }  # fmt: skip
+    assert not clients().in_phases(Phase.DUAL_WRITE).exists()
+
+
+def test_inactive_clients_come_along_when_asked_for():
+    make_full_client("inactive", is_active=False)
+
+    assert migrate(include_inactive=True).counts()["created"] == 1
+
+
+def test_a_run_over_nothing_is_finished_at_once():
+    assert migrate().finished_at is not None
+
+
+def test_a_second_migration_finds_everything_done():
+    make_full_client("idom")
+    migrate()
+
+    counts = migrate().counts()
+
+    assert (counts["unchanged"], counts["matched"]) == (1, 1)
+    assert PhaseChange.objects.count() == 1
+
+
+def test_batches_have_at_most_their_size(monkeypatch):
+    monkeypatch.setattr(Run, "BATCH", 2)
+    for n in range(5):
+        make_client(f"client-{n}")
+    given = []
+
+    running.start(
+        kind=Run.Kind.MIGRATE, chosen=clients(), enqueue=lambda run, batch: given.append(batch)
+    )
+
+    assert given == [0, 1, 2]
+    assert RunItem.objects.filter(batch=0).count() == 2
+
+
+def test_a_batch_delivered_twice_keeps_the_first_outcomes():
+    make_full_client("idom")
+    run = migrate()
+    finished = run.items.get().finished_at
+
+    running.run_batch(run_id=run.pk, batch=0)
+
+    item = run.items.get()
+    assert (item.outcome, item.finished_at) == (Outcome.CREATED, finished)
+
+
+def test_a_batch_that_another_worker_has_is_left_to_it():
+    make_full_client("idom")
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with running._batch_lock(run.pk, 0):
+            inside.set()
+            leave.wait(10)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(10)
+    try:
+        running.run_batch(run_id=run.pk, batch=0)
+        assert run.items.open().count() == 1
+    finally:
+        leave.set()
+        other.join()
+    running.run_batch(run_id=run.pk, batch=0)
+    assert run.items.open().count() == 0
+
+
+def test_a_client_that_nova_deleted_meanwhile_is_skipped():
+    pk = make_full_client("idom")
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM clients WHERE id = %s", [pk])
+
+    running.finish_inline(run)
+
+    item = run.items.get()
+    assert (item.outcome, item.message) == (Outcome.SKIPPED, "The client is no longer there.")
+
+
+def test_a_run_goes_on_while_aws_is_down_and_a_later_one_finishes(settings, stores):
+    make_full_client("idom")
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    first = migrate().items.get()
+    settings.AWS_ENDPOINT_URL = stores.endpoint
+
+    assert (first.outcome, first.error_class) == (Outcome.FAILED, "unavailable")
+    assert migrate().items.get().outcome == Outcome.CREATED
+
+
+def test_a_plain_sql_write_makes_a_dual_write_client_pending_until_it_is_pushed():
+    pk = make_client("idom")
+    row = make_database(pk)
+    migrate()
+    assert not clients().to_push().exists()
+
+    update("client_database_credentials", row, db_password_encrypted="example-password-9")
+    assert clients().to_push().get().pk == pk
+    running.finish_inline(running.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
+
+    assert not clients().to_push().exists()
+    assert Run.objects.first().counts()["updated"] == 1
+
+
+def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
+    pk = make_client("idom")
+    make_database(pk)
+    migrate()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE clients SET is_active = NULL")
+        cursor.execute("DELETE FROM client_database_credentials")
+
+    running.finish_inline(running.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
+
+    assert Run.objects.first().counts()["updated"] == 1
+    assert not clients().to_push().exists()
+
+
+def test_a_purged_client_is_never_pushed_for_its_rows_hold_pointers(stores):
+    pk = make_full_client("idom")
+    migrate()
+    ClientMigration.objects.filter(pk=pk).update(phase=Phase.PURGED)
+
+    assert migrate().items.get().outcome == Outcome.SKIPPED
+    assert not clients().to_push().exists()
+
+
+def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_num_queries):
+    for n in range(60):
+        make_full_client(f"client-{n}")
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+
+    with django_assert_max_num_queries(50):
+        running.finish_inline(run)
+
+    assert run.counts()["created"] == 60

@@ -1,0 +1,25 @@
+"""The settings of a test run: the site's own, read in surroundings that no machine's environment can change."""
+
+import os
+from pathlib import Path
+
+LOCAL = Path(__file__).resolve().parent.parent / ".local" / "test"
+
+if "PYTEST_XDIST_WORKER" not in os.environ and "LEAD" not in os.environ:
+    from nova_admin.embedded import postgres
+
+    # A server for the tests alone: what is lost in a crash is made again, so nothing waits for the disk.
+    os.environ["DATABASE_URL"] = postgres.start(
+        LOCAL / "postgres",
+        settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
+    )
+
+os.environ["DEBUG"] = "1"
+os.environ["SECRET_KEY"] = "key-of-the-tests-" + "0" * 40
+# Each worker puts its own in place (`aws` in conftest.py); until then nothing answers.
+os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1"
+os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
+for name in ("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "AWS_REGION", "AWS_PROFILE"):
+    os.environ.pop(name, None)
+
+from nova_admin.settings import *  # noqa: E402, F403
