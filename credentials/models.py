@@ -19,7 +19,7 @@ from credentials.runtime.document import Document, DocumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from django.db.models.manager import RelatedManager
+    from django_stubs_ext.db.models.manager import RelatedManager
 
 
 class ClientQuerySet(models.QuerySet["Client"]):

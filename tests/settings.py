@@ -5,7 +5,7 @@ from pathlib import Path
 
 LOCAL = Path(__file__).resolve().parent.parent / ".local" / "test"
 
-if "PYTEST_XDIST_WORKER" not in os.environ and "LEAD" not in os.environ:
+if "PYTEST_XDIST_WORKER" not in os.environ:
     from nova_admin.embedded import postgres
 
     # A server for the tests alone: what is lost in a crash is made again, so nothing waits for the disk.

@@ -25,7 +25,9 @@ class OneLineParser(CommandParser):
     """Says what is wrong in one line on standard error, and exits with 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise CommandError(message, returncode=2)
+        if not self.called_from_command_line:
+            raise CommandError(message, returncode=2)
+        self.exit(2, f"{message}\n")
 
 
 class ClientsCommand(BaseCommand):

@@ -49,9 +49,9 @@ class AwsServer:
     """
 
     def __init__(self, folder: Path | None = None, *, wrap: Middleware = lambda app: app) -> None:
-        # moto takes a third of a second: `start` does without it.
-        from nova_admin.embedded.secret_files import SecretFiles
-        from nova_admin.embedded.service import Service
+        # moto takes a third of a second to import: `start` does without it.
+        from nova_admin.embedded.secret_files import SecretFiles  # noqa: PLC0415
+        from nova_admin.embedded.service import Service  # noqa: PLC0415
 
         self.identity = secrets.token_hex(16)
         self._service = Service(SecretFiles(folder / "secrets") if folder else None)

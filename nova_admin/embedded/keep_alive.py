@@ -5,18 +5,22 @@ connection pool of boto3.
 """
 
 import io
+import logging
 import socket
 import socketserver
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, Self, cast
 from wsgiref.handlers import SimpleHandler
 from wsgiref.simple_server import WSGIRequestHandler
-from wsgiref.types import WSGIApplication
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK = "127.0.0.1"
+
+logger = logging.getLogger(__name__)
 
 
 class KeepAliveServer(socketserver.ThreadingTCPServer):
@@ -64,7 +68,7 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         # The standard one prints the exception, whose text may hold a value.
         error = sys.exception()
         if not isinstance(error, ConnectionError):
-            print(f"A connection ended with {type(error).__name__}", file=sys.stderr)
+            logger.error("A connection ended with %s", type(error).__name__)
 
 
 class _Handler(WSGIRequestHandler):
@@ -79,28 +83,28 @@ class _Handler(WSGIRequestHandler):
         while not self.close_connection:
             self.handle_one_request()
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 (the library finds it by this name)
         # Read whole, so that the next request starts where this one ends.
         body = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         # Tracebacks go to the third, which nobody reads: their text may hold a value.
-        answer = _Answer(body, self._output, io.StringIO(), self.get_environ())
-        answer.run(self.server.app)
-        if answer.status is None:  # the application aborted the connection
+        answer = _Answer(body, cast("IO[bytes]", self.wfile), io.StringIO(), self.get_environ())
+        answer.run(self._app)
+
+    do_GET = do_POST  # noqa: N815
+
+    def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            return self.server.app(environ, start_response)
+        except ConnectionError:  # made on purpose by a middleware
             self.close_connection = True
+            raise
 
-    do_GET = do_POST
-
-    @property
-    def _output(self) -> IO[bytes]:
-        return cast(IO[bytes], self.wfile)
-
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: a log of requests helps nobody here."""
 
 
 class _Answer(SimpleHandler):
     http_version = "1.1"
-    status: str | None = None
 
 
 def _close(connection: socket.socket) -> None:

@@ -56,7 +56,7 @@ class Lifetime:
         with _threads:
             start_lock = self._take(self._start_lock, deadline)
             try:
-                self._register()
+                self._register(deadline)
                 return self._find_or_spawn(command, ready, deadline)
             finally:
                 os.close(start_lock)
@@ -101,13 +101,12 @@ class Lifetime:
             time.sleep(0.05)
         return descriptor
 
-    def _register(self) -> None:
+    def _register(self, deadline: float) -> None:
         pid, descriptor = _memberships.get(self._run, (0, 0))
         if pid == os.getpid() and os.fstat(descriptor).st_nlink:
             return
-        fresh = _try_lock(self._users / f"{os.getpid()}-{secrets.token_hex(4)}")
-        assert fresh is not None, "nobody else knows this file's name yet"
-        _memberships[self._run] = (os.getpid(), fresh)
+        fresh = self._users / f"{os.getpid()}-{secrets.token_hex(4)}"
+        _memberships[self._run] = (os.getpid(), self._take(fresh, deadline))
 
     def _has_users(self) -> bool:
         living = 0

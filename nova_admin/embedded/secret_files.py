@@ -33,7 +33,7 @@ class SecretFiles:
         path = self._path(state)
         fresh = path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
             json.dump(state, file)
         fresh.replace(path)
 

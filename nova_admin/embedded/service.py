@@ -118,9 +118,9 @@ class Service:
         except JsonRESTError as error:
             # AWS answers 400 where moto has 404.
             return HTTPStatus.BAD_REQUEST, error.get_body()
-        except Exception as error:
-            # Any failure has to become an answer, and its text may hold a value: name its kind.
-            logger.error("%s failed: %s", operation, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (any failure has to become an answer)
+            # Its text and trace may hold a value: only its kind is told.
+            logger.error("%s failed: %s", operation, type(error).__name__)  # noqa: TRY400
             failure = SecretsManagerClientError("InternalServiceError", "An error on our side.")
             return HTTPStatus.INTERNAL_SERVER_ERROR, failure.get_body()
 

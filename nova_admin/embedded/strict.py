@@ -3,10 +3,10 @@
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from moto.secretsmanager.exceptions import (
     InvalidParameterException,
@@ -14,6 +14,7 @@ from moto.secretsmanager.exceptions import (
     ResourceExistsException,
     ResourceNotFoundException,
     SecretNotFoundException,
+    SecretsManagerClientError,
 )
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend, _matches
 
@@ -83,7 +84,7 @@ class StrictBackend(SecretsManagerBackend):
             after.last_changed_date = int(time.time())
             self._save(after.state)
 
-    def update_secret(
+    def update_secret(  # noqa: PLR0917 (moto's signature)
         self,
         secret_id: str,
         secret_string: str | None = None,
@@ -120,7 +121,7 @@ class StrictBackend(SecretsManagerBackend):
             raise ResourceExistsException("This ClientRequestToken belongs to another value.")
         return secret
 
-    def _add_secret(
+    def _add_secret(  # noqa: PLR0917 (moto's signature)
         self,
         secret_id: str,
         secret_string: str | None = None,
@@ -147,8 +148,7 @@ class StrictBackend(SecretsManagerBackend):
             self.secrets[secret_id] = secret
         secret.update(description, tags, kms_key_id)
         value = {"secret_string": secret_string, "secret_binary": secret_binary}
-        given = {key: text for key, text in value.items() if text is not None}
-        if given:
+        if given := {key: text for key, text in value.items() if text is not None}:
             secret.add_version(version_id, given, version_stages or ["AWSCURRENT"])
         return secret, bool(given)
 
@@ -201,18 +201,9 @@ class StrictBackend(SecretsManagerBackend):
         for identifier in identifiers[start:end]:
             try:
                 values.append(self.get_secret_value(identifier, "", ""))
-            except (
-                InvalidRequestException,
-                ResourceNotFoundException,
-                SecretNotFoundException,
-            ) as error:
-                errors.append(
-                    {
-                        "SecretId": identifier,
-                        "ErrorCode": error.error_type,
-                        "Message": error.message,
-                    }
-                )
+            except SecretsManagerClientError as error:
+                told = {"ErrorCode": error.error_type, "Message": error.message}
+                errors.append({"SecretId": identifier, **told})
         return values, errors, str(end) if end < len(identifiers) else None
 
     def list_secrets(
@@ -233,8 +224,7 @@ class StrictBackend(SecretsManagerBackend):
     def _listed(
         self, filters: Filters, *, include_planned_deletion: bool = False
     ) -> Iterator[StrictSecret]:
-        for secret in self.secrets.values():
-            assert isinstance(secret, StrictSecret)
+        for secret in cast("Iterable[StrictSecret]", self.secrets.values()):
             if secret.is_deleted() and not include_planned_deletion:
                 continue
             if _matches(secret, filters):

@@ -17,7 +17,7 @@ PRUNE_AFTER_SECONDS = 86_400
 _ARN_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
-class LimitExceededException(JsonRESTError):
+class LimitExceededError(JsonRESTError):
     code = 400
 
     def __init__(self, message: str) -> None:
@@ -74,7 +74,7 @@ class StrictSecret(FakeSecret):
             if before is not None:
                 self.attach("AWSPREVIOUS", before)
         if len(labels) > MAX_LABELS:
-            raise LimitExceededException(f"A version can't have more than {MAX_LABELS} labels.")
+            raise LimitExceededError(f"A version can't have more than {MAX_LABELS} labels.")
 
     def detach(self, label: str, version_id: str) -> None:
         self.versions[version_id]["version_stages"].remove(label)
@@ -94,7 +94,7 @@ class StrictSecret(FakeSecret):
         for version_id in unlabelled[:surplus]:
             del self.versions[version_id]
         if len(self.versions) > MAX_VERSIONS:
-            raise LimitExceededException(f"A secret can't have more than {MAX_VERSIONS} versions.")
+            raise LimitExceededError(f"A secret can't have more than {MAX_VERSIONS} versions.")
 
 
 class SecretIndex(SecretsStore):
@@ -115,7 +115,7 @@ class SecretIndex(SecretsStore):
         return dict.__contains__(self, self._name(key))
 
     def get(self, key: str) -> StrictSecret | None:  # type: ignore[override]
-        return cast(StrictSecret | None, dict.get(self, self._name(key)))
+        return cast("StrictSecret | None", dict.get(self, self._name(key)))
 
     def pop(self, key: str) -> FakeSecret | ReplicaSecret | None:  # type: ignore[override]
         secret = dict.pop(self, self._name(key), None)

@@ -5,7 +5,15 @@ import threading
 import pytest
 from django.db import connection
 
-from migration.models import ClientMigration, Comparison, Outcome, PhaseChange, Run, RunItem, clients
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    Outcome,
+    PhaseChange,
+    Run,
+    RunItem,
+    clients,
+)
 from migration.operations import running
 from migration.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update

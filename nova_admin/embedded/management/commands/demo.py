@@ -1,0 +1,209 @@
+"""`demo`: both embedded stores, seeded clients, the bulk migration by a real qcluster, and the site."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from credentials.models import Client, DatabaseCredential
+from migration.models import Run, clients
+from migration.operations.stores import secrets_manager
+from migration.status import client_statuses
+from migration.tasks import start_run
+from nova_admin.embedded import seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUN_SECONDS = 300
+START_SECONDS = 30
+STOP_SECONDS = 15
+
+
+class Command(BaseCommand):
+    help = "Shows everything on embedded stores: seeds clients, migrates them in bulk, serves the site until Ctrl-C."
+    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="end after the summary")
+        parser.add_argument("--clients", type=int, default=0, help="so many sound clients more")
+        parser.add_argument(
+            "--port", type=int, default=8000, help="the site's port; a free one where it is taken"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("the demo is for development: set DEBUG=1", returncode=2)
+        # Its "enqueued" lines say nothing to who watches the demo.
+        logging.getLogger("django-q").setLevel(logging.WARNING)
+        # A terminal that closes, or a kill, ends what was started as Ctrl-C does.
+        for name in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, _interrupt)
+        try:
+            with ExitStack() as stack:
+                self._show(stack, options)
+        except KeyboardInterrupt:
+            self.stdout.write("\nStopped.")
+
+    def _show(self, stack: ExitStack, options: dict[str, Any]) -> None:
+        self._say("Schema migrations")
+        call_command("migrate", verbosity=0)
+        password = _set_password()
+        self._say(
+            f"Clients: {seeds.seed(secrets_manager())} new; {add_clients(options['clients'])} more"
+        )
+        stack.enter_context(child("qcluster"))
+        migrate = self._run("Bulk migration", Run.Kind.MIGRATE)
+        seeds.change_behind_our_back(secrets_manager())
+        compare = self._run("Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE)
+        self._summary(migrate, compare)
+        if options["once"]:
+            return
+        port = free_port(options["port"])
+        site = stack.enter_context(child("runserver", "--noreload", f"127.0.0.1:{port}"))
+        wait_for(port, site)
+        self.stdout.write(
+            f"\n  http://127.0.0.1:{port}/   user: admin   password: {password}\n  Ctrl-C ends it all."
+        )
+        self.stdout.flush()
+        site.wait()
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(f"… {text}")
+        self.stdout.flush()
+
+    def _run(self, title: str, kind: Run.Kind) -> Run:
+        self._say(f"{title}, by the workers")
+        run = start_run(kind=kind, chosen=clients())
+        deadline = time.monotonic() + RUN_SECONDS
+        while run.finished_at is None:
+            if time.monotonic() > deadline:
+                raise CommandError(f"{run} did not finish within {RUN_SECONDS} s")
+            time.sleep(0.2)
+            run.refresh_from_db()
+        return run
+
+    def _summary(self, migrate: Run, compare: Run) -> None:
+        """A line a client: where it stands, what became of it, and why."""
+        compared = {item.slug: item for item in compare.items.all()}
+        phases = {status["slug"]: status for status in client_statuses(clients())}
+        self.stdout.write(
+            f"\n  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
+        )
+        for item in migrate.items.order_by("slug"):
+            status = phases[item.slug]
+            differs = ", ".join(
+                f"{row['path']} ({row['hint'] or row['kind']})"
+                for row in (status["comparison"] or {}).get("mismatches", [])
+            )
+            remarks = (
+                item.message or compared[item.slug].message or (differs and f"differs: {differs}")
+            )
+            state = compared[item.slug].comparison_status or "-"
+            self.stdout.write(
+                f"  {item.slug:24} {status['phase']:11} {item.outcome:10} {state:15} {remarks}"
+            )
+        counts = {name: number for name, number in migrate.counts().items() if number}
+        self.stdout.write(
+            "\n  Migration: " + ", ".join(f"{number} {name}" for name, number in counts.items())
+        )
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _set_password() -> str:
+    """The user `admin` with a new password, which is told once."""
+    user, _ = get_user_model().objects.get_or_create(
+        username="admin", defaults={"is_staff": True, "is_superuser": True}
+    )
+    password = secrets.token_urlsafe(9)
+    user.set_password(password)
+    user.save()
+    return password
+
+
+def add_clients(number: int) -> int:
+    """Makes sound clients with one database login each, until there are so many of them."""
+    present = Client.objects.filter(slug__startswith="demo_").count()
+    new = [Client(name=f"Demo {n:05}", slug=f"demo_{n:05}") for n in range(present + 1, number + 1)]
+    Client.objects.bulk_create(new, batch_size=1000)
+    DatabaseCredential.objects.bulk_create(
+        (
+            DatabaseCredential(
+                client=client,
+                db_host="db.database.example",
+                db_name="railway",
+                db_user="postgres",
+                db_password=f"demo-password-{client.slug}",
+            )
+            for client in new
+        ),
+        batch_size=1000,
+    )
+    return len(new)
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A management command in a process of its own, ended with the block."""
+    log = settings.LOCAL / f"{arguments[0]}.log"
+    with log.open("ab") as output:
+        # Its own session: Ctrl-C reaches this process alone, which then ends its children one by one.
+        process = subprocess.Popen(  # noqa: S603  # our own command, by its full path
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=settings.BASE_DIR,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port of the loopback interface, or, where it is taken, any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise CommandError("no port is free on 127.0.0.1")
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the site answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise CommandError(f"the site did not start; see {settings.LOCAL / 'runserver.log'}")

@@ -1,0 +1,122 @@
+"""The demo's clients: the shapes that NOVA's tables really hold, and some made wrong on purpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from credentials.runtime.document import MAX_BYTES
+
+if TYPE_CHECKING:
+    from credentials.runtime.secrets_manager import SecretsManager
+
+GMAIL: dict[str, Any] = {"email_provider": "gmail"}
+OUTLOOK: dict[str, Any] = {
+    "email_provider": "outlook",
+    "imap_host": "outlook.office365.com",
+    "smtp_host": "smtp.office365.com",
+}
+CUSTOM: dict[str, Any] = {
+    "email_provider": "custom",
+    "imap_host": "imap.mail.example",
+    "smtp_host": "smtp.mail.example",
+    "smtp_port": 465,
+}
+
+# Sound clients: name, slug, database labels (None: the primary one), mail provider, an AWS login or not.
+SOUND: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = [
+    ("IDOM", "idom", [None], GMAIL, True),
+    ("Aldana Logistics", "aldana_logistics", [None], OUTLOOK, False),
+    ("Bahia Foods", "bahia_foods", [None, "reporting"], GMAIL, True),
+    ("Cantabria Steel", "cantabria_steel", [None, "archive", "staging"], CUSTOM, True),
+    ("Delta Insurance", "delta_insurance", [None], OUTLOOK, True),
+    ("Ebro Water", "ebro_water", [None], GMAIL, False),
+    ("Faro Clinics", "faro_clinics", [None, "radiology"], OUTLOOK, False),
+    ("Galerna Shipping", "galerna_shipping", [None], CUSTOM, False),
+    ("Horizonte Travel", "horizonte_travel", [None], GMAIL, True),
+    ("Iberia Paper", "iberia_paper", [None], None, False),
+    ("Jara Energy", "jara_energy", [None, "meters"], None, True),
+    ("Kilo Markets", "kilo_markets", [None], OUTLOOK, False),
+    ("Levante Tiles", "levante_tiles", [None], GMAIL, False),
+    ("Montes Timber", "montes_timber", [], GMAIL, False),
+    ("Norte Rail", "norte_rail", [None], OUTLOOK, True),
+    ("Olivar Oils", "olivar_oils", [None], CUSTOM, False),
+    ("Pirineos Outdoor", "pirineos_outdoor", [None, "shop"], GMAIL, False),
+    ("Quinta Wines", "quinta_wines", [None], GMAIL, True),
+    # Each of these meets something in AWS: see `meet_aws` and `change_behind_our_back`.
+    ("Foreign Secret", "foreign_secret", [None], GMAIL, False),
+    ("Scheduled For Deletion", "scheduled_for_deletion", [None], GMAIL, False),
+    ("Changed In AWS", "changed_in_aws", [None], GMAIL, False),
+    # Wrong, or nearly, in the tables.
+    ("Hyphen And Six", "acme-madrid", [None], GMAIL, False),
+    ("Illegal Characters", "café norte", [None], GMAIL, False),
+    ("A Slash In The Slug", "sur/este", [None], GMAIL, False),
+    ("Two Primaries", "two_primaries", [None, None], GMAIL, False),
+    ("Too Large", "too_large", [None], GMAIL, False),
+    ("Inactive", "inactive", [None], GMAIL, False),
+    ("No Credentials", "no_credentials", [], None, False),
+]
+
+
+def seed(sm: SecretsManager) -> int:
+    """Makes the clients that are not there yet, with what they meet in AWS; answers with their number."""
+    present = set(Client.objects.values_list("slug", flat=True))
+    new = [row for row in SOUND if row[1] not in present]
+    for name, slug, databases, mail, aws in new:
+        _make(name, slug, databases, mail, aws=aws)
+        meet_aws(sm, slug)
+    return len(new)
+
+
+def _make(
+    name: str, slug: str, databases: list[str | None], mail: dict[str, Any] | None, *, aws: bool
+) -> None:
+    client = Client.objects.create(name=name, slug=slug, is_active=slug != "inactive")
+    for label in databases:
+        DatabaseCredential.objects.create(
+            client=client,
+            db_host=f"{label or 'db'}.{client.pk}.database.example",
+            db_port=49_000 + client.pk,
+            db_name="railway",
+            db_user="postgres",
+            # Blanks at the ends, quotes and backslashes: all of it must arrive.
+            db_password=f" demo \"password\" \\ of '{slug}' "
+            + "x" * (MAX_BYTES if slug == "too_large" else 0),
+            label=label,
+            is_primary=label is None,
+        )
+    if mail is not None:
+        EmailCredential.objects.create(
+            client=client,
+            email_user=f"invoices@{client.pk}.mail.example",
+            email_password=f"demo-app-password-{client.pk}",
+            sender_whitelist="suppliers@mail.example, billing@mail.example"
+            if client.pk % 2
+            else None,
+            **mail,
+        )
+    if aws:
+        AwsCredential.objects.create(
+            client=client,
+            access_key_id=f"DEMO-KEY-ID-{client.pk}",
+            secret_access_key=f"demo-secret-access-key-{client.pk}",
+            region="eu-west-1",
+        )
+
+
+def meet_aws(sm: SecretsManager, slug: str) -> None:
+    """Puts into AWS what some clients find there."""
+    name = f"{sm.prefix}/{slug}"
+    if slug == "foreign_secret":
+        sm.sm.create_secret(Name=name, SecretString='{"owner": "another team"}')
+    elif slug == "scheduled_for_deletion":
+        sm.create(name, '{"client_name": "left behind"}', slug=slug)
+        sm.schedule_deletion(name, days=7)
+
+
+def change_behind_our_back(sm: SecretsManager) -> None:
+    """Somebody changes a password in AWS's console, and the blanks of another with it."""
+    document = sm.get_client_credentials("changed_in_aws")
+    document["database"]["password"] = document["database"]["password"].strip()
+    document["email"]["app_password"] = "demo-changed-in-aws"  # noqa: S105  # nobody's
+    sm.update_client_credentials("changed_in_aws", document)

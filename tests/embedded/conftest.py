@@ -1,0 +1,92 @@
+"""What the tests of the embedded parts share: clients, and processes that can be killed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from mypy_boto3_secretsmanager import SecretsManagerClient
+
+from nova_admin.embedded.aws import AwsServer
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def connect(endpoint: str | None, region: str = "us-east-1", **config) -> SecretsManagerClient:
+    return boto3.client(
+        "secretsmanager",
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id="example-key",
+        aws_secret_access_key="example-password-1",
+        config=Config(retries={"total_max_attempts": 1}, proxies={}, **config),
+    )
+
+
+def eventually(condition: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@dataclass
+class User:
+    """A process that called `start`, and what it got."""
+
+    process: subprocess.Popen
+    address: str
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+
+
+@pytest.fixture
+def use() -> Iterator[Callable[..., User]]:
+    """Start a process that calls `start` of an embedded part and then waits to be ended."""
+    users: list[User] = []
+
+    def start_user(module: str, folder: Path, **kwargs) -> User:
+        code = (
+            f"import pathlib, sys; from nova_admin.embedded import {module}\n"
+            f"print({module}.start(pathlib.Path({str(folder)!r}), **{kwargs!r}), flush=True)\n"
+            "sys.stdin.read()"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=CHECKOUT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        users.append(User(process, process.stdout.readline().strip()))
+        return users[-1]
+
+    yield start_user
+    for user in users:
+        user.process.kill()
+        user.process.communicate()
+
+
+@pytest.fixture
+def server() -> Iterator[AwsServer]:
+    with AwsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sm(server: AwsServer) -> SecretsManagerClient:
+    return connect(server.endpoint)

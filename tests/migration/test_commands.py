@@ -1,0 +1,180 @@
+"""The commands as an operator runs them: output, exit codes, one-line refusals."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from credentials.runtime.secrets_manager import SecretsManager
+from migration.models import clients
+from migration.phases import Phase
+from tests import nova
+from tests.factories import make_client, make_database, make_full_client, update
+
+COUNTS = (
+    "clients", "created", "updated", "unchanged", "restored", "skipped", "failed", "matched", "mismatched",
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(stores, capsys):
+    """Runs a command in this process: (exit code, the object on standard output)."""
+
+    def run(*arguments: str):
+        code = 0
+        try:
+            call_command(*arguments, "--format", "json")
+        except SystemExit as end:
+            code = end.code
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_migrate_clients_prints_one_object_with_every_count_and_item(run):
+    make_full_client("idom"), make_client("empty")
+
+    code, result = run("migrate_clients", "--all", "--inline")
+
+    assert code == 0
+    assert [result[name] for name in COUNTS] == [2, 1, 0, 0, 0, 1, 0, 1, 0]
+    assert result["items"] == [
+        {"slug": "idom", "outcome": "created", "error_class": "", "message": ""},
+        {"slug": "empty", "outcome": "skipped", "error_class": "", "message": "No credentials."},
+    ]
+
+
+def test_migrate_clients_exits_with_1_where_one_failed(run):
+    make_full_client("b d")
+
+    code, result = run("migrate_clients", "b d", "--inline")
+
+    assert (code, result["failed"], result["items"][0]["error_class"]) == (1, 1, "data")
+
+
+def test_a_dry_run_has_the_same_shape_and_moves_nobody(run):
+    make_full_client("idom")
+
+    code, result = run("migrate_clients", "--all", "--dry-run")
+
+    assert (code, result["run"], result["created"], result["items"][0]["outcome"]) == (
+        0, None, 1, "created",
+    )  # fmt: skip
+    assert not clients().in_phases(Phase.DUAL_WRITE).exists()
+
+
+def test_compare_clients_reports_fingerprints_and_exits_with_1(run):
+    pk = make_client("idom")
+    row = make_database(pk)
+    run("migrate_clients", "--all", "--inline")
+    assert run("compare_clients", "--all", "--inline")[0] == 0
+    update("client_database_credentials", row, db_password_encrypted="example-password-1 ")
+
+    code, result = run("compare_clients", "idom", "--inline")
+
+    assert (code, result["mismatched"]) == (1, 1)
+    (mismatch,) = result["items"][0]["mismatches"]
+    assert (mismatch["path"], mismatch["kind"], mismatch["hint"]) == (
+        "database.password", "different", "blank",
+    )  # fmt: skip
+    assert "example-password" not in json.dumps(result)
+
+
+def test_compare_clients_counts_what_it_could_not_check_as_failed(run, settings):
+    make_full_client("idom")
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    code, result = run("compare_clients", "--all", "--inline")
+
+    assert (code, result["matched"], result["failed"]) == (1, 0, 1)
+    assert result["items"][0]["status"] == "unchecked"
+
+
+def test_push_pending_pushes_what_was_written_since(run, monkeypatch):
+    pk = make_client("idom")
+    row = make_database(pk)
+    run("migrate_clients", "--all", "--inline")
+    assert run("push_pending", "--inline")[1]["clients"] == 0
+    update("client_database_credentials", row, db_port=5433)
+
+    code, result = run("push_pending", "--inline")
+
+    assert (code, result["clients"], result["updated"]) == (0, 1, 1)
+
+
+def test_client_status_prints_the_objects_of_the_design(run):
+    make_full_client("idom"), make_client("other")
+    run("migrate_clients", "--all", "--inline")
+
+    code, (idom, other) = run("client_status")
+
+    assert code == 0
+    assert list(idom) == [
+        "slug", "name", "phase", "secrets", "push_pending", "revision", "pushed_revision", "comparison",
+    ]  # fmt: skip
+    assert (idom["phase"], idom["secrets"], idom["push_pending"]) == (
+        "dual_write", ["nova/clients/idom"], False,
+    )  # fmt: skip
+    assert (idom["comparison"]["status"], idom["comparison"]["mismatches"]) == ("match", [])
+    assert (other["phase"], other["comparison"], other["push_pending"]) == ("postgres", None, False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["migrate_clients", "nobody"],
+        ["migrate_clients"],
+        ["migrate_clients", "--all", "idom"],
+        ["migrate_clients", "--all", "--no-such-flag"],
+        ["compare_clients", "nobody", "--inline"],
+        ["client_status", "nobody"],
+        ["client_status", "--format", "yaml"],
+        ["push_pending", "idom"],
+    ],
+)
+def test_wrong_use_is_one_line_on_standard_error_and_exit_2(db, arguments):
+    with pytest.raises(CommandError) as refused:
+        call_command(*arguments)
+
+    assert refused.value.returncode == 2
+
+
+def test_wrong_use_from_a_shell():
+    with nova.database() as uri:
+        assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
+        for arguments in (["nobody"], ["--bad"]):
+            done = nova.manage("migrate_clients", *arguments, DATABASE_URL=uri)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_an_unreachable_database_is_one_line_and_exit_2():
+    done = nova.manage("migrate_clients", "--all", DATABASE_URL="postgresql://127.0.0.1:1/none")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "database" in done.stderr
+
+
+def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
+    """The whole path on a database of NOVA's own making, by commands alone."""
+    with nova.database() as uri:
+        import psycopg
+
+        with psycopg.connect(uri, autocommit=True) as connection:
+            for statement in (*nova.TABLES, nova.ROWS):
+                connection.execute(statement)
+        environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
+        assert nova.manage("migrate", **environment).returncode == 0
+        done = nova.manage(
+            "migrate_clients", "--all", "--inline", "--include-inactive", "--format", "json", **environment
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["matched"] == 2
+        plan = SecretsManager()  # endpoint and credentials from the environment, as the plan's class
+        assert plan.get_database_credentials("acme")["password"] == "example-password-1"
+        assert plan.get_email_credentials("acme")["app_password"] == "example-app-password-2"
+        others = plan.get_client_credentials("idom")["other_databases"]
+        with psycopg.connect(uri) as connection:
+            query = "SELECT db_password_encrypted FROM client_database_credentials WHERE client_id = 1"
+            (expected,) = connection.execute(query).fetchone()
+        assert [row["password"] for row in others] == [expected]
