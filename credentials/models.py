@@ -48,6 +48,20 @@ class ClientQuerySet(models.QuerySet["Client"]):
             models.Q(pushed_revision=None) | models.Q(revision__gt=models.F("pushed_revision"))
         )
 
+    def revision_for_update(self, client_id: int) -> int | None:
+        """The client's revision, with nobody able to write its rows until the transaction ends; None: it is gone.
+
+        The client's row is locked against new credential rows too, whose foreign key needs it.
+        """
+        # The locks first: they wait for a write that is not committed yet, and the revision then counts it.
+        lock = {"pk": client_id}
+        for model in (Client, DatabaseCredential, EmailCredential, AwsCredential):
+            rows = model._default_manager.filter(**lock).select_for_update()
+            list(rows.order_by("pk").values_list("pk"))
+            lock = {"client_id": client_id}
+        now = self.with_revision().filter(pk=client_id)
+        return now.values_list("revision", flat=True).first()
+
 
 class Client(models.Model):
     """A customer whose credentials move."""
@@ -103,6 +117,12 @@ class Client(models.Model):
             emails=[row.login(self.slug) for row in rows["email"]],
             aws=[row.login(self.slug) for row in rows["aws"]],
         )
+
+
+def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
+    """Writes these columns of a stored row and no other: NOVA may have written those since it was read."""
+    row.updated_at = timezone.now()
+    row.save(update_fields=[*columns, "updated_at"])
 
 
 class Credential(models.Model):

@@ -426,3 +426,20 @@ class RunItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slug} in {self.run_id}"
+
+
+class ReadCount(models.Model):
+    """What NOVA's reader saw of one client; written by `credentials.runtime.reader`, in plain SQL."""
+
+    client = models.OneToOneField(
+        Client, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="read_count"
+    )
+    reads = models.BigIntegerField(_("reads"), default=0, db_default=0)
+    matches = models.BigIntegerField(_("matches"), default=0, db_default=0)
+    mismatches = models.BigIntegerField(_("mismatches"), default=0, db_default=0)
+    aws_failures = models.BigIntegerField(_("AWS failures"), default=0, db_default=0)
+    last_read_at = models.DateTimeField(_("last read"), null=True)
+    last_mismatch_at = models.DateTimeField(_("last mismatch"), null=True)
+
+    def __str__(self) -> str:
+        return f"reads of client {self.client_id}"

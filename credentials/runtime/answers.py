@@ -98,7 +98,9 @@ class SecretsManagerError(Exception):
     def of(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
         """Make the error of a code; the HTTP status decides where the code is not known."""
         known = (kind for kind, pattern in _CLASSES.items() if re.search(pattern, code))
-        other = ErrorClass.UNAVAILABLE if status >= 500 else ErrorClass.DATA
+        # Where an answer has no code, botocore takes the status for one: AWS did not write it.
+        unwritten = code.isdigit() or status >= 500
+        other = ErrorClass.UNAVAILABLE if unwritten else ErrorClass.DATA
         return cls(next(known, _BY_STATUS.get(status, other)), code, operation, name)
 
     def __str__(self) -> str:

@@ -10,7 +10,6 @@ from uuid import uuid4
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 
 from credentials.runtime.answers import (
     ErrorClass,
@@ -263,7 +262,7 @@ def _call(name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P
     except ClientError as error:
         code = error.response["Error"]["Code"]
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    except (BotoCoreError, ResponseParserError, UnicodeDecodeError) as error:
+    except (BotoCoreError, UnicodeDecodeError) as error:
         code, status = type(error).__name__, 503
     else:
         # A proxy's page with status 200 is parsed into an answer without anything in it.
@@ -289,8 +288,8 @@ def _sendable(text: str, operation: str, name: str) -> str:
 
 
 def _value(answer: Mapping[str, Any]) -> SecretValue:
-    version = (answer[key] for key in ("Name", "ARN", "VersionId"))
-    return SecretValue(*version, text=answer.get("SecretString"))
+    text = answer.get("SecretString")
+    return SecretValue(answer["Name"], answer["ARN"], answer["VersionId"], text)
 
 
 def _tags(slug: str) -> list[TagTypeDef]:

@@ -147,7 +147,8 @@ def _refused(rows: Rows, include_inactive: bool) -> Pushed | None:
         for part, of_part in documents.split(rows.document, layout=secret_layout()).items():
             if (size := documents.size(of_part)) > documents.MAX_BYTES:
                 outcome, error_class = Outcome.FAILED, ErrorClass.DATA
-                message = f"{rows.names[part]} would take {size:,} bytes; Secrets Manager takes {documents.MAX_BYTES:,}."
+                limit = f"Secrets Manager takes {documents.MAX_BYTES:,}"
+                message = f"{rows.names[part]} would take {size:,} bytes; {limit}."
     return Pushed(rows.client_id, rows.slug, outcome, error_class, message) if message else None
 
 

@@ -159,7 +159,7 @@ def test_the_document_has_the_plans_keys_and_all_of_them():
 def test_two_primary_rows_of_a_kind_are_refused(kind):
     of_kind = {"databases": DATABASE, "emails": EMAIL, "aws": AWS}
     rows = {name: [row] * (2 if name == kind else 1) for name, row in of_kind.items()}
-    with pytest.raises(DocumentError, match="idom: 2 .* primary"):
+    with pytest.raises(DocumentError, match=r"idom: 2 .* primary"):
         build("IDOM", **rows)
 
 

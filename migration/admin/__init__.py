@@ -1,0 +1,17 @@
+"""The site's pages over clients, runs and comparisons. They declare, and start runs; they decide nothing."""
+
+from django.contrib import admin
+
+from credentials.models import Client
+from migration.admin import accounts  # noqa: F401  # registers users and groups
+from migration.admin.clients import ClientAdmin
+from migration.admin.comparisons import ComparisonAdmin
+from migration.admin.home import dashboard_context
+from migration.admin.runs import RunAdmin
+from migration.models import Comparison, Run
+
+__all__ = ["ClientAdmin", "ComparisonAdmin", "RunAdmin", "dashboard_context"]
+
+admin.site.register(Client, ClientAdmin)
+admin.site.register(Run, RunAdmin)
+admin.site.register(Comparison, ComparisonAdmin)

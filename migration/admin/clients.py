@@ -1,0 +1,171 @@
+"""Clients: their list with phase and newest comparison, the actions that start runs, and where one client stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action, display
+
+from credentials.admin import ClientAdmin as CredentialsAdmin
+from credentials.admin import name_problem, name_warning
+from migration.admin.base import RUN_PERMISSION, start_run
+from migration.models import WRITES_BOTH, Comparison, PhaseChange, PhaseChoices, Run, clients
+from migration.operations.stores import secret_names
+from migration.phases import Phase
+from migration.templatetags.migration_pages import badge, label, moment
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+    from django.utils.safestring import SafeString
+
+    from migration.models import ClientsByPhase
+
+CHANGES_SHOWN = 20
+
+
+class PhaseFilter(admin.SimpleListFilter):
+    title = _("phase")
+    parameter_name = "phase"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(PhaseChoices.choices)
+
+    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+        return queryset.in_phases(Phase(value)) if (value := self.value()) in set(Phase) else queryset
+
+
+class ComparisonFilter(admin.SimpleListFilter):
+    title = _("newest comparison")
+    parameter_name = "comparison"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*Comparison.Status.choices, ("none", _("Not compared yet"))]
+
+    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+        value = self.value()
+        if value == "none":
+            return queryset.filter(client_migration__comparison=None)
+        return queryset.filter(client_migration__comparison__status=value) if value else queryset
+
+
+class PushFilter(admin.SimpleListFilter):
+    title = _("push")
+    parameter_name = "push"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("pending", _("Pending"))]
+
+    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+        return queryset.to_push() if self.value() else queryset
+
+
+class ActiveFilter(admin.SimpleListFilter):
+    """NOVA serves those whose `is_active` is true; where it is NULL it doesn't."""
+
+    title = _("active")
+    parameter_name = "active"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Yes")), ("no", _("No, or not set"))]
+
+    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+        match self.value():
+            case "yes":
+                return queryset.filter(is_active=True)
+            case "no":
+                return queryset.filter(Q(is_active=False) | Q(is_active=None))
+        return queryset
+
+
+class ClientAdmin(CredentialsAdmin):
+    list_display = ("name", "slug", "where", "push", "newest", "compared", "active")
+    list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ActiveFilter)
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    list_before_template = "admin/migration/client_actions.html"
+    change_form_outer_before_template = "admin/migration/client_standing.html"
+    change_form_outer_after_template = "admin/migration/client_history.html"
+    actions: ClassVar = ["push_selected", "compare_selected"]
+
+    def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
+        newest = "client_migration__comparison__"
+        found = clients().with_phase().with_revision().order_by("name", "pk")
+        return found.annotate(
+            newest_status=F(f"{newest}status"), newest_compared_at=F(f"{newest}compared_at")
+        )
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(RUN_PERMISSION)
+
+    @display(description=_("phase"), ordering="phase")
+    def where(self, client: Any) -> str:
+        return badge(client.phase)
+
+    @display(description=_("push"))
+    def push(self, client: Any) -> str:
+        return label(str(_("Pending")), "warning", "schedule") if push_pending(client) else ""
+
+    @display(description=_("newest comparison"), ordering="newest_status")
+    def newest(self, client: Any) -> str:
+        return badge(client.newest_status) if client.newest_status else ""
+
+    @display(description=_("compared"), ordering="newest_compared_at")
+    def compared(self, client: Any) -> SafeString | str:
+        return moment(client.newest_compared_at)
+
+    @display(description=_("active"), ordering="is_active", boolean=True)
+    def active(self, client: Any) -> bool | None:
+        return client.is_active
+
+    @action(
+        description=_("Push to Secrets Manager (PostgreSQL → Dual write)"),
+        permissions=["run"],
+    )
+    def push_selected(self, request: HttpRequest, chosen: ClientsByPhase) -> HttpResponseRedirect:
+        """Pushes and verifies; takes those that stand in `postgres` on to `dual_write`."""
+        return start_run(request, Run.Kind.MIGRATE, chosen)
+
+    @action(description=_("Compare both stores"), permissions=["run"])
+    def compare_selected(
+        self, request: HttpRequest, chosen: ClientsByPhase
+    ) -> HttpResponseRedirect:
+        return start_run(request, Run.Kind.COMPARE, chosen)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may_run = {"may_run": self.has_run_permission(request)}
+        return super().changelist_view(request, (extra_context or {}) | may_run)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if client := context.get("original"):
+            context["standing"] = standing(client)
+            context["may_run"] = self.has_run_permission(request)
+            context["may_view_comparisons"] = request.user.has_perm("migration.view_comparison")
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def push_pending(client: Any) -> bool:
+    """Whether it writes both stores and its newest rows are not in AWS yet; annotated rows only."""
+    pushed = client.pushed_revision
+    return Phase(client.phase) in WRITES_BOTH and (pushed is None or client.revision > pushed)
+
+
+def standing(client: Any) -> dict[str, Any]:
+    """Where the client stands, for its page."""
+    return {
+        "phase": client.phase,
+        "secrets": list(secret_names(client.slug).values()),
+        "push_pending": push_pending(client),
+        "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
+        "problem": name_problem(client.slug),
+        "warning": name_warning(client.slug),
+        "changes": PhaseChange.objects.filter(client_id=client.pk).select_related("by", "run")[
+            :CHANGES_SHOWN
+        ],
+    }

@@ -1,0 +1,75 @@
+"""How the pages show moments, phases, outcomes and results: the same in lists and in templates."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.template.loader import render_to_string
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from migration.models import Comparison, Outcome, PhaseChoices
+
+register = template.Library()
+
+LABELS = {**dict(PhaseChoices.choices), **dict(Comparison.Status.choices), **dict(Outcome.choices)}
+# A colour and an icon each, so that nothing is told by the colour alone.
+LOOKS: dict[str, tuple[str, str]] = {
+    PhaseChoices.POSTGRES: ("default", "database"),
+    PhaseChoices.DUAL_WRITE: ("info", "call_split"),
+    PhaseChoices.DUAL_READ: ("info", "compare_arrows"),
+    PhaseChoices.AWS: ("success", "cloud_done"),
+    PhaseChoices.PURGED: ("success", "cloud_lock"),
+    Comparison.Status.MATCH: ("success", "check"),
+    Comparison.Status.MISMATCH: ("danger", "difference"),
+    Comparison.Status.MISSING_IN_AWS: ("danger", "cloud_off"),
+    Comparison.Status.MISSING_IN_POSTGRES: ("danger", "dns"),
+    Comparison.Status.UNCHECKED: ("warning", "help"),
+    Outcome.CREATED: ("success", "add"),
+    Outcome.UPDATED: ("success", "edit"),
+    Outcome.UNCHANGED: ("default", "equal"),
+    Outcome.RESTORED: ("success", "restore"),
+    Outcome.COMPARED: ("default", "compare_arrows"),
+    Outcome.SKIPPED: ("default", "skip_next"),
+    Outcome.FAILED: ("danger", "error"),
+}
+
+
+@register.filter
+def badge(value: str) -> str:
+    """A phase, an outcome or the status of a comparison."""
+    variant, icon = LOOKS[value]
+    return label(str(LABELS[value]), variant, icon)
+
+
+def label(text: str, variant: str, icon: str = "") -> str:
+    context = {"text": text, "variant": variant, "icon": icon}
+    return render_to_string("admin/migration/label.html", context)
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString | str:
+    """How long ago, with the exact time on hover."""
+    if value is None:
+        return ""
+    local = timezone.localtime(value)
+    exact = f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, naturaltime(value)
+    )
+
+
+@register.filter
+def duration(seconds: float) -> str:
+    """Seconds below two minutes, minutes below two hours, then hours."""
+    whole = round(seconds)
+    if whole < 120:
+        return ngettext("%(n)d second", "%(n)d seconds", whole) % {"n": whole}
+    if whole < 7200:
+        return _("%(n)d minutes") % {"n": whole // 60}
+    return _("%(n)d hours") % {"n": timedelta(seconds=whole) // timedelta(hours=1)}
