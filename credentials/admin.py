@@ -261,7 +261,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         return [*fields, "revision"] if obj and self.has_change_permission(request, obj) else fields
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Client]:
-        return Client.objects.with_revision().order_by(*Client._meta.ordering)
+        return Client.objects.with_revision().order_by("name", "pk")
 
     def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return False

@@ -59,8 +59,8 @@ class ClientQuerySet(models.QuerySet["Client"]):
             rows = model._default_manager.filter(**lock).select_for_update()
             list(rows.order_by("pk").values_list("pk"))
             lock = {"client_id": client_id}
-        now = self.with_revision().filter(pk=client_id)
-        return now.values_list("revision", flat=True).first()
+        client = self.with_revision().filter(pk=client_id).first()
+        return client.revision if client else None
 
 
 class Client(models.Model):

@@ -231,7 +231,9 @@ def _attention(of_clients: Clients, of_comparisons: Comparisons) -> Iterator[Att
         yield Attention(
             number,
             ngettext(
-                "client failed in the latest migration", "clients failed in the latest migration", number
+                "client failed in the latest migration",
+                "clients failed in the latest migration",
+                number,
             ),
             f"{reverse('admin:migration_run_change', args=[run_id])}?items=failed",
             "migration.view_run",
@@ -239,7 +241,9 @@ def _attention(of_clients: Clients, of_comparisons: Comparisons) -> Iterator[Att
     if number := of_clients.push_pending:
         yield Attention(
             number,
-            ngettext("client waits to be pushed to AWS", "clients wait to be pushed to AWS", number),
+            ngettext(
+                "client waits to be pushed to AWS", "clients wait to be pushed to AWS", number
+            ),
             f"{reverse('admin:credentials_client_changelist')}?push=pending",
             "credentials.view_client",
         )
@@ -248,7 +252,9 @@ def _attention(of_clients: Clients, of_comparisons: Comparisons) -> Iterator[Att
 def _in_doubt(status: str, number: int) -> str:
     return {
         Status.MISMATCH: ngettext(
-            "client differs between PostgreSQL and AWS", "clients differ between PostgreSQL and AWS", number
+            "client differs between PostgreSQL and AWS",
+            "clients differ between PostgreSQL and AWS",
+            number,
         ),
         Status.MISSING_IN_AWS: ngettext(
             "client is missing in AWS", "clients are missing in AWS", number

@@ -4,11 +4,13 @@ In development (`DEBUG=1`) a store that is not named is an embedded one; product
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
 from django.urls import reverse_lazy
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
@@ -190,6 +192,12 @@ LOGGING = {
     },
 }
 
+
+def needs(*permissions: str) -> Callable[[HttpRequest], bool]:
+    """Shows a link to those who have one of the permissions."""
+    return lambda request: any(map(request.user.has_perm, permissions))
+
+
 UNFOLD = {
     "SITE_TITLE": "NOVA Admin",
     "SITE_HEADER": "NOVA Admin",
@@ -212,16 +220,19 @@ UNFOLD = {
                         "title": "Clients",
                         "icon": "groups",
                         "link": reverse_lazy("admin:credentials_client_changelist"),
+                        "permission": needs("credentials.view_client"),
                     },
                     {
                         "title": "Runs",
                         "icon": "play_circle",
                         "link": reverse_lazy("admin:migration_run_changelist"),
+                        "permission": needs("migration.view_run", "migration.add_run"),
                     },
                     {
                         "title": "Mismatches",
                         "icon": "compare_arrows",
                         "link": reverse_lazy("admin:migration_comparison_report"),
+                        "permission": needs("migration.view_comparison"),
                     },
                 ]
             },
@@ -233,11 +244,13 @@ UNFOLD = {
                         "title": "Users",
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),
+                        "permission": needs("auth.view_user"),
                     },
                     {
                         "title": "Groups",
                         "icon": "group",
                         "link": reverse_lazy("admin:auth_group_changelist"),
+                        "permission": needs("auth.view_group"),
                     },
                 ],
             },

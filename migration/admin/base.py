@@ -36,7 +36,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def page_context(self, request: HttpRequest, title: str, **context: Any) -> dict[str, Any]:
         """What the templates of a page of one's own need."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # as Django's own views do
+        request.current_app = self.admin_site.name  # as Django's own views do
         return {**self.admin_site.each_context(request), "title": title, **context}
 
 

@@ -33,8 +33,10 @@ class PhaseFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return list(PhaseChoices.choices)
 
-    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
-        return queryset.in_phases(Phase(value)) if (value := self.value()) in set(Phase) else queryset
+    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
+        return (
+            queryset.in_phases(Phase(value)) if (value := self.value()) in set(Phase) else queryset
+        )
 
 
 class ComparisonFilter(admin.SimpleListFilter):
@@ -44,7 +46,7 @@ class ComparisonFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [*Comparison.Status.choices, ("none", _("Not compared yet"))]
 
-    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
         value = self.value()
         if value == "none":
             return queryset.filter(client_migration__comparison=None)
@@ -58,7 +60,7 @@ class PushFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("pending", _("Pending"))]
 
-    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
         return queryset.to_push() if self.value() else queryset
 
 
@@ -71,7 +73,7 @@ class ActiveFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("yes", _("Yes")), ("no", _("No, or not set"))]
 
-    def queryset(self, request: HttpRequest, queryset: ClientsByPhase) -> ClientsByPhase:
+    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
         match self.value():
             case "yes":
                 return queryset.filter(is_active=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -20,9 +21,8 @@ from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
-from migration.comparison import Kind
 from migration.models import Comparison
-from migration.templatetags.migration_pages import badge, moment
+from migration.templatetags.migration_pages import badge, kind_label, moment
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -110,12 +110,14 @@ def report_context(asked: QueryDict) -> dict[str, Any]:
     newest = Comparison.objects.newest().order_by("slug", "pk")
     by_status = {
         row["status"]: row
-        for row in newest.order_by().values("status").annotate(n=Count("pk"), last=Max("compared_at"))
+        for row in newest.order_by()
+        .values("status")
+        .annotate(n=Count("pk"), last=Max("compared_at"))
     }
     numbers = {status: by_status[status]["n"] if status in by_status else 0 for status in Status}
     differing = newest.filter(status__in=Comparison.DIFFERS)
-    filters = {key: asked[key] for key in ("status", "kind", "field") if asked.get(key)}
-    page = Paginator(narrowed(differing, filters), CLIENTS_A_PAGE).get_page(asked.get("page"))
+    filters = {key: str(asked[key]) for key in ("status", "kind", "field") if asked.get(key)}
+    page = Paginator(narrowed(newest, filters), CLIENTS_A_PAGE).get_page(asked.get("page"))
     return {
         "numbers": [(status, str(status.label), numbers[status]) for status in Status],
         "compared": sum(numbers.values()),
@@ -125,17 +127,20 @@ def report_context(asked: QueryDict) -> dict[str, Any]:
         **counted(differing.values_list("mismatches", flat=True)),
         "filters": filters,
         "page": page,
+        "query": urlencode(filters) + "&" if filters else "",
+        "headings": [_("Client"), _("Result"), _("Field"), _("How it differs"), _("Compared")],
         "rows": [row for comparison in page for row in rows_of(comparison, filters)],
         "unchecked": newest.filter(status=Status.UNCHECKED)[:UNCHECKED_SHOWN],
         "unchecked_count": numbers[Status.UNCHECKED],
     }
 
 
-def narrowed(differing: QuerySet[Comparison], filters: dict[str, str]) -> QuerySet[Comparison]:
-    if "status" in filters:
-        differing = differing.filter(status=filters["status"])
+def narrowed(newest: QuerySet[Comparison], filters: dict[str, str]) -> QuerySet[Comparison]:
+    """Those that differ, or those with the result that is asked for."""
+    results = [filters["status"]] if "status" in filters else Comparison.DIFFERS
     wanted = {json: filters[key] for key, json in FILTERED if key in filters}
-    return differing.filter(mismatches__contains=[wanted]) if wanted else differing
+    found = newest.filter(status__in=results)
+    return found.filter(mismatches__contains=[wanted]) if wanted else found
 
 
 # A filter's name, and what it looks at in a stored mismatch.
@@ -156,19 +161,12 @@ def counted(stored: Any) -> dict[str, Any]:
 
 def rows_of(comparison: Comparison, filters: dict[str, str]) -> list[dict[str, Any]]:
     """A row a field; one row without a field where the whole client is missing."""
-    found: list[Mismatch] = [
+    found: list[Mismatch | None] = [
         mismatch
         for mismatch in comparison.fields_that_differ()
-        if all(filters.get(key, getattr(mismatch, name)) == getattr(mismatch, name) for key, name in FILTERED)
+        if all(
+            filters.get(key, getattr(mismatch, name)) == getattr(mismatch, name)
+            for key, name in FILTERED
+        )
     ]
     return [{"comparison": comparison, "mismatch": mismatch} for mismatch in found or [None]]
-
-
-def kind_label(kind: str) -> str:
-    return {
-        Kind.DIFFERENT: _("different value"),
-        Kind.MISSING: _("missing in AWS"),
-        Kind.EXTRA: _("only in AWS"),
-        Kind.TYPE: _("different type"),
-        Kind.UNREADABLE: _("unreadable in AWS"),
-    }[Kind(kind)]

@@ -47,9 +47,13 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("running", _("Running")), ("finished", _("Finished")), ("failed", _("With failures"))]
+        return [
+            ("running", _("Running")),
+            ("finished", _("Finished")),
+            ("failed", _("With failures")),
+        ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Run]:
         match self.value():
             case "running":
                 return queryset.filter(finished_at=None)
@@ -161,8 +165,15 @@ def items_context(request: HttpRequest, run: Progress) -> dict[str, Any]:
             if counts[key] or key in (chosen, "all", "failed")
         ],
         "chosen": chosen,
-        "page": Paginator(
-            items.filter(TABS[chosen][1]).order_by("pk"), ITEMS_A_PAGE
-        ).get_page(request.GET.get("page")),
+        "headings": [
+            gettext("Client"),
+            gettext("Outcome"),
+            gettext("Comparison"),
+            gettext("Message"),
+            gettext("Finished"),
+        ],
+        "page": Paginator(items.filter(TABS[chosen][1]).order_by("pk"), ITEMS_A_PAGE).get_page(
+            request.GET.get("page")
+        ),
         "may_view_clients": request.user.has_perm("credentials.view_client"),
     }

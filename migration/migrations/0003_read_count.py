@@ -5,23 +5,41 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('credentials', '0001_initial'),
-        ('migration', '0002_schedules'),
+        ("credentials", "0001_initial"),
+        ("migration", "0002_schedules"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ReadCount',
+            name="ReadCount",
             fields=[
-                ('client', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='read_count', serialize=False, to='credentials.client')),
-                ('reads', models.BigIntegerField(db_default=0, default=0, verbose_name='reads')),
-                ('matches', models.BigIntegerField(db_default=0, default=0, verbose_name='matches')),
-                ('mismatches', models.BigIntegerField(db_default=0, default=0, verbose_name='mismatches')),
-                ('aws_failures', models.BigIntegerField(db_default=0, default=0, verbose_name='AWS failures')),
-                ('last_read_at', models.DateTimeField(null=True, verbose_name='last read')),
-                ('last_mismatch_at', models.DateTimeField(null=True, verbose_name='last mismatch')),
+                (
+                    "client",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="read_count",
+                        serialize=False,
+                        to="credentials.client",
+                    ),
+                ),
+                ("reads", models.BigIntegerField(db_default=0, default=0, verbose_name="reads")),
+                (
+                    "matches",
+                    models.BigIntegerField(db_default=0, default=0, verbose_name="matches"),
+                ),
+                (
+                    "mismatches",
+                    models.BigIntegerField(db_default=0, default=0, verbose_name="mismatches"),
+                ),
+                (
+                    "aws_failures",
+                    models.BigIntegerField(db_default=0, default=0, verbose_name="AWS failures"),
+                ),
+                ("last_read_at", models.DateTimeField(null=True, verbose_name="last read")),
+                ("last_mismatch_at", models.DateTimeField(null=True, verbose_name="last mismatch")),
             ],
         ),
     ]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from migration.comparison import Kind
 from migration.models import Comparison, Outcome, PhaseChoices
+
+if TYPE_CHECKING:
+    from django.utils.safestring import SafeString
 
 register = template.Library()
 
@@ -47,6 +51,11 @@ def badge(value: str) -> str:
     return label(str(LABELS[value]), variant, icon)
 
 
+@register.filter
+def attention(text: str) -> str:
+    return label(text, "warning", "warning")
+
+
 def label(text: str, variant: str, icon: str = "") -> str:
     context = {"text": text, "variant": variant, "icon": icon}
     return render_to_string("admin/migration/label.html", context)
@@ -73,3 +82,15 @@ def duration(seconds: float) -> str:
     if whole < 7200:
         return _("%(n)d minutes") % {"n": whole // 60}
     return _("%(n)d hours") % {"n": timedelta(seconds=whole) // timedelta(hours=1)}
+
+
+@register.filter
+def kind_label(kind: str) -> str:
+    """How a field differs."""
+    return {
+        Kind.DIFFERENT: _("different value"),
+        Kind.MISSING: _("missing in AWS"),
+        Kind.EXTRA: _("only in AWS"),
+        Kind.TYPE: _("different type"),
+        Kind.UNREADABLE: _("unreadable in AWS"),
+    }[Kind(kind)]
