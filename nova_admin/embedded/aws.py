@@ -90,7 +90,15 @@ def main() -> None:
 
 
 def _endpoint(port: int) -> str:
+    _go_round_proxies()
     return f"http://{LOOPBACK}:{port}"
+
+
+def _go_round_proxies() -> None:
+    """Where the machine has an HTTP proxy, boto3 would ask it for the loopback interface too."""
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if LOOPBACK not in direct.split(","):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},{LOOPBACK}".lstrip(",")
 
 
 def _with_health(app: WSGIApplication, identity: str) -> WSGIApplication:
