@@ -12,7 +12,8 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import DataError, IntegrityError, models
+from django.http import HttpResponseRedirect
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, StackedInline
@@ -32,7 +33,7 @@ from credentials.runtime.document import Layout
 
 if TYPE_CHECKING:
     from django.contrib.admin.helpers import InlineAdminFormSet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     RowForm = forms.ModelForm[Any]  # generic only in the stubs
@@ -56,8 +57,10 @@ class StoredText(forms.CharField):
 
     def _as_sent(self, value: Any) -> str:
         """What browsers make of line ends: CRLF in a text area, nothing in a line."""
-        newline = "\n" if isinstance(self.widget, forms.Textarea) else ""
-        return re.sub(r"\r\n?|\n", newline, str(value or ""))
+        if isinstance(self.widget, forms.Textarea):
+            # One right after the tag, where Unfold begins the text, is not part of it.
+            return re.sub(r"\r\n?", "\n", str(value or "")).removeprefix("\n")
+        return re.sub(r"[\r\n]", "", str(value or ""))
 
 
 class SecretField(forms.CharField):
@@ -265,6 +268,16 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (IntegrityError, DataError) as error:
+            # Not let through: PostgreSQL's text quotes the whole row, secrets included.
+            code = getattr(error.__cause__, "sqlstate", "")
+        text = _("Nothing was saved: the database refuses these values (SQLSTATE %(code)s).")
+        messages.error(request, text % {"code": code})
+        return HttpResponseRedirect(request.get_full_path())
 
     def get_inline_formsets(self, *args: Any, **kwargs: Any) -> list[InlineAdminFormSet]:
         """Takes the secrets out of what is shown read-only, for whatever reason it is."""

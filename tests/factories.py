@@ -1,5 +1,7 @@
-"""Rows as NOVA writes them: plain SQL, column by column, behind Django's back."""
+"""Rows as NOVA writes them: plain SQL, column by column, behind Django's back. And forms as browsers send them."""
 
+import re
+from html.parser import HTMLParser
 from typing import Any
 
 from django.db import connection
@@ -69,3 +71,108 @@ def make_full_client(slug: str, **columns: Any) -> int:
     make_email(pk)
     make_aws(pk)
     return pk
+
+
+class SentForm(HTMLParser):
+    """What a browser sends of one form of a page: its successful controls, with the browser's line ends."""
+
+    def __init__(self, html: str, form_id: str) -> None:
+        super().__init__()
+        self.form_id, self.inside = form_id, False
+        self.data: dict[str, str] = {}
+        self.name = ""
+        self.text: list[str] | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        name, value = given.get("name") or "", given.get("value") or ""
+        if tag == "form":
+            self.inside = given.get("id") == self.form_id
+        elif not self.inside or "disabled" in given:
+            return
+        elif tag == "input" and name and given.get("type") not in ("submit", "checkbox", "radio"):
+            # An <input> is one line: browsers take the line ends out.
+            self.data[name] = re.sub(r"[\r\n]", "", value)
+        elif tag == "select":
+            self.name = name
+        elif tag == "option" and (self.name not in self.data or "selected" in given):
+            self.data[self.name] = value
+        elif tag == "textarea":
+            self.name, self.text = name, []
+
+    def handle_data(self, data: str) -> None:
+        if self.text is not None:
+            self.text.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self.inside = False
+        elif tag == "textarea" and self.text is not None:
+            # The first line end after the tag is not part of the text; the others are sent as CRLF.
+            text = re.sub(r"\r\n?|\n", "\n", "".join(self.text)).removeprefix("\n")
+            self.data[self.name], self.text = text.replace("\n", "\r\n"), None
+
+
+def sent_form(html: str, form_id: str = "client_form") -> dict[str, str]:
+    """The form as it stands on the page, without the empty form that scripts copy for a new row."""
+    sent = SentForm(html, form_id).data
+    return {name: value for name, value in sent.items() if "__prefix__" not in name}
+
+
+def make_comparison(client_id: int, status: str, **fields: Any) -> Any:
+    """A client's newest comparison."""
+    from migration.models import Comparison
+
+    comparison = Comparison(
+        client_id=client_id, status=status, **{"slug": f"c{client_id}"} | fields
+    )
+    return Comparison.objects.record([comparison])[0]
+
+
+def make_many(number: int, phase: str = "dual_write", status: str = "match") -> None:
+    """So many clients with a database login each, a phase and a newest comparison; slugs `many-…`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH made AS (
+                INSERT INTO clients (name, slug)
+                SELECT 'Many ' || n, 'many-' || there + n
+                FROM generate_series(1, %s) AS n, (SELECT count(*) AS there FROM clients) AS before
+                RETURNING id, slug
+            ), login AS (
+                INSERT INTO client_database_credentials
+                    (client_id, db_host, db_name, db_user, db_password_encrypted)
+                SELECT id, 'db.example.test', 'app', 'app', 'example-password-1' FROM made
+            ), compared AS (
+                INSERT INTO migration_comparison
+                    (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
+                SELECT id, slug, %s, '', '', '[]', 0, now() FROM made RETURNING id, client_id
+            )
+            INSERT INTO migration_clientmigration (client_id, phase, comparison_id)
+            SELECT client_id, %s, id FROM compared
+            """,
+            [number, status, phase],
+        )
+
+
+CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredential")
+VIEW = (
+    *(f"credentials.view_{name}" for name in CREDENTIALS),
+    "migration.view_run",
+    "migration.view_comparison",
+)
+CHANGE = tuple(f"credentials.change_{name}" for name in CREDENTIALS)
+
+
+def make_user(name: str, *permissions: str, **fields: Any) -> Any:
+    """A user who may enter the admin and has these permissions."""
+    from django.contrib.auth.models import Permission, User
+
+    user = User.objects.create_user(name, **{"is_staff": True} | fields)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    return user

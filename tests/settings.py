@@ -23,3 +23,6 @@ for name in ("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "AWS_REGION", "AWS_PROF
     os.environ.pop(name, None)
 
 from nova_admin.settings import *  # noqa: E402, F403
+
+# No `collectstatic` before a test: without its folder WhiteNoise warns.
+WHITENOISE_AUTOREFRESH = True

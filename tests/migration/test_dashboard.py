@@ -1,0 +1,287 @@
+"""The first page's numbers: each equals the rows, and the list that it links to."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from migration import dashboard
+from migration.models import ClientMigration, Comparison, Outcome, Run, RunItem
+from migration.phases import Phase
+from tests.factories import (
+    VIEW,
+    make_client,
+    make_comparison,
+    make_database,
+    make_many,
+    make_user,
+    update,
+)
+
+HOME = reverse("admin:index")
+
+
+@pytest.fixture
+def root(db, client):
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def attention(context) -> dict[str, int]:
+    return {item.sentence: item.count for item in context["attention"]}
+
+
+def make_run(outcomes: list[str], kind: Run.Kind = Run.Kind.MIGRATE, **fields) -> Run:
+    run = Run.objects.create(kind=kind, **fields)
+    run.add_items((make_client(f"in-run-{run.pk}-{n}"), f"n{n}") for n in range(len(outcomes)))
+    for item, outcome in zip(run.items.all(), outcomes, strict=True):
+        RunItem.objects.filter(pk=item.pk).update(
+            outcome=outcome, finished_at=timezone.now() if outcome else None
+        )
+    return run
+
+
+def test_the_phases_are_counted_as_the_rows_stand(root):
+    numbers = {"postgres": 3, "dual_write": 4, "dual_read": 2, "aws": 1, "purged": 1}
+    for phase, number in numbers.items():
+        make_many(number, phase=phase)
+    (
+        make_client("never-touched"),
+        make_client("off", is_active=False),
+        make_client("null", is_active=None),
+    )
+
+    clients = root.get(HOME).context["clients"]
+
+    assert {phase.phase: phase.clients for phase in clients.phases} == numbers | {"postgres": 6}
+    assert (clients.total, clients.inactive) == (14, 2)
+    assert sum(phase.percent for phase in clients.phases) == pytest.approx(100)
+
+
+def test_the_newest_comparison_of_each_client_is_counted_and_no_older_one(root):
+    for status in Comparison.Status:
+        make_comparison(make_client(f"x-{status}"), status)
+    pk = make_client("twice")
+    make_comparison(pk, "mismatch"), make_comparison(pk, "match")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM clients WHERE slug = 'x-missing_in_aws'")
+
+    found = root.get(HOME).context["comparisons"]
+
+    assert found.by_status == {
+        "match": 2, "mismatch": 1, "missing_in_aws": 0, "missing_in_postgres": 1, "unchecked": 1,
+    }  # fmt: skip
+    assert (found.total, found.matched, found.differing, found.unchecked) == (5, 2, 2, 1)
+    assert len(found.newest) == 5
+
+
+def test_what_could_not_be_checked_is_no_match(root):
+    make_comparison(make_client("a"), "unchecked")
+
+    response = root.get(HOME)
+
+    assert response.context["comparisons"].matched == 0
+    assert attention(response.context) == {"client could not be checked": 1}
+    assert b"0 of 1 clients match" in response.content
+
+
+def test_every_item_that_needs_attention_links_to_a_list_of_exactly_as_many(root):
+    for number, status in enumerate(
+        ("mismatch", "missing_in_aws", "missing_in_postgres", "unchecked")
+    ):
+        make_many(number + 2, phase="postgres", status=status)
+    make_many(7, phase="dual_write"), make_many(1, phase="purged")
+    make_run(["failed"] * 9), make_run(["failed"] * 3 + ["created"])
+    make_run(["failed"] * 2, kind=Run.Kind.COMPARE)
+
+    items = root.get(HOME).context["attention"]
+
+    assert [item.count for item in items] == [2, 3, 4, 5, 3, 7]
+    for item in items:
+        response = root.get(item.url)
+        assert response.status_code == 200, item.url
+        page = (
+            response.context["cl"]
+            if "cl" in response.context
+            else response.context["page"].paginator
+        )
+        assert (page.result_count if hasattr(page, "result_count") else page.count) == item.count
+        assert item.url.encode().replace(b"&", b"&amp;") in root.get(HOME).content
+
+
+def test_every_phase_links_to_a_list_of_exactly_as_many(root):
+    for number, phase in enumerate(Phase):
+        make_many(number + 1, phase=phase)
+    make_client("never-touched"), make_client("off", is_active=False)
+    response = root.get(HOME)
+    html = response.content.decode()
+    listing = reverse("admin:credentials_client_changelist")
+
+    for phase in response.context["clients"].phases:
+        url = f"{listing}?{phase.query}"
+        assert f'href="{url}"' in html
+        assert root.get(url).context["cl"].result_count == phase.clients
+    assert f"{listing}?active=no" in html
+    assert root.get(f"{listing}?active=no").context["cl"].result_count == 1
+
+
+def test_a_client_that_was_written_since_its_push_waits_and_one_that_writes_no_store_does_not(root):
+    pk, other = make_client("pushed"), make_client("in-postgres")
+    row, _ = make_database(pk), make_database(other)
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
+    from credentials.models import Client, ClientRevision
+
+    revision = Client.objects.with_revision().get(pk=pk).revision
+    ClientRevision.objects.record_pushed([(pk, revision)])
+    assert root.get(HOME).context["clients"].push_pending == 0
+
+    update("client_database_credentials", row, db_port=5433)
+
+    response = root.get(HOME)
+    assert response.context["clients"].push_pending == 1
+    assert attention(response.context) == {"client waits to be pushed to AWS": 1}
+
+
+def test_an_empty_database_says_what_to_do_first(root):
+    response = root.get(HOME)
+
+    assert response.context["attention"] == []
+    assert response.context["clients"].total == 0
+    assert b"There is no client yet." in response.content
+    assert b"No run yet." in response.content
+    assert b"Nothing compared yet." in response.content
+
+
+def test_where_nothing_is_to_be_done_it_says_so(root):
+    make_comparison(make_client("idom"), "match")
+
+    assert b"Nothing: no failure, no mismatch, no push that waits." in root.get(HOME).content
+
+
+def test_failures_of_an_earlier_migration_need_no_attention(root):
+    make_run(["failed"]), make_run(["created"])
+
+    assert attention(root.get(HOME).context) == {}
+
+
+def test_the_run_that_is_under_way_is_shown_rather_than_a_later_one(root):
+    running = make_run(["created", ""])
+    make_run(["compared"], finished_at=timezone.now())
+
+    response = root.get(HOME)
+
+    assert response.context["progress"].run == running
+    assert b"1 of 2 (50.0 %)" in response.content
+
+
+def test_a_run_that_never_ended_hides_the_others_for_a_day_only(root):
+    make_run([""], created_at=timezone.now() - timedelta(days=2))
+    later = make_run(["created"], finished_at=timezone.now())
+
+    assert root.get(HOME).context["progress"].run == later
+
+
+@pytest.mark.parametrize(
+    ("permission", "shown"),
+    [
+        ("credentials.view_client", "clients"),
+        ("migration.view_comparison", "comparisons"),
+        ("migration.view_run", "progress"),
+    ],
+)
+def test_a_permission_shows_its_part_and_no_other(db, client, permission, shown):
+    client.force_login(make_user("narrow", permission))
+    make_many(2, status="mismatch"), make_run(["failed"])
+
+    response = client.get(HOME)
+
+    parts = {key: response.context[key] for key in ("clients", "comparisons", "progress")}
+    assert [key for key, value in parts.items() if value] == [shown]
+    assert len(response.context["attention"]) == 1
+    assert {item.permission for item in response.context["attention"]} == {permission}
+    for item in response.context["attention"]:
+        assert client.get(item.url).status_code == 200
+
+
+def test_who_may_view_but_not_start_runs_is_offered_no_button(db, client):
+    client.force_login(make_user("viewer", *VIEW))
+
+    response = client.get(HOME)
+
+    assert response.context["may_run"] is False
+    assert reverse("admin:migration_run_start_all").encode() not in response.content
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "age", "finished", "expected"),
+    [
+        (["created", "created", "", ""], 10, None, 10),
+        (["created"] * 4, 10, 10, None),
+        (["", ""], 10, None, None),
+    ],
+)
+def test_the_time_that_is_left_follows_from_the_rate(db, outcomes, age, finished, expected):
+    started = timezone.now() - timedelta(seconds=age)
+    run = make_run(
+        outcomes, created_at=started, finished_at=finished and started + timedelta(seconds=finished)
+    )
+
+    left = dashboard.progress(run).seconds_left
+
+    assert left is None if expected is None else left == pytest.approx(expected, rel=0.2)
+
+
+def test_no_time_is_foretold_below_one_percent(db):
+    run = Run.objects.create(
+        kind=Run.Kind.MIGRATE, created_at=timezone.now() - timedelta(seconds=9)
+    )
+    run.add_items((n, f"n{n}") for n in range(1, 202))
+    first, second, third = run.items.all()[:3]
+    RunItem.objects.filter(pk__in=[first.pk, second.pk]).update(outcome=Outcome.CREATED)
+    assert dashboard.progress(run).seconds_left is None
+
+    RunItem.objects.filter(pk=third.pk).update(outcome=Outcome.CREATED)
+
+    assert dashboard.progress(run).seconds_left is not None
+
+
+@pytest.mark.parametrize(
+    ("created", "last", "finished", "stalled"),
+    [
+        (60, None, False, True),
+        (5, None, False, False),
+        (60, 5, False, False),
+        (60, 40, False, True),
+        (60, 40, True, False),
+    ],
+)
+def test_a_run_stands_still_where_nothing_happened_for_half_a_minute(
+    db, created, last, finished, stalled
+):
+    now = timezone.now()
+    run = Run.objects.create(
+        kind=Run.Kind.MIGRATE,
+        created_at=now - timedelta(seconds=created),
+        finished_at=now if finished else None,
+    )
+    run.add_items([(1, "a"), (2, "b")])
+    if last:
+        item = run.items.first()
+        RunItem.objects.filter(pk=item.pk).update(
+            outcome=Outcome.CREATED, finished_at=now - timedelta(seconds=last)
+        )
+
+    assert (dashboard.progress(run).stalled_since is not None) is stalled
+
+
+def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_clients(db):
+    for number in (1, 999):
+        make_many(number, status="unchecked")
+        make_run(["failed"])
+        with CaptureQueriesContext(connection) as captured:
+            dashboard.summary()
+        assert len(captured) == 8
