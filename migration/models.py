@@ -130,8 +130,16 @@ class ClientMigration(models.Model):
         related_name="newest_of",
         verbose_name=_("newest comparison"),
     )
+    clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)
 
     objects = ClientMigrationQuerySet.as_manager()
+
+    class Meta:
+        permissions: ClassVar = [
+            ("move_client", _("Can move clients between phases")),
+            ("purge_client", _("Can purge clients")),
+            ("resolve_mismatch", _("Can resolve mismatches")),
+        ]
 
     def __str__(self) -> str:
         return f"client {self.client_id} in phase {self.phase}"
@@ -188,19 +196,30 @@ class Secret(models.Model):
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
-    def record(self, comparisons: Iterable[Comparison]) -> list[Comparison]:
-        """Stores them and makes each its client's newest, unless a newer one is there."""
+    def record(
+        self, comparisons: Iterable[Comparison], *, read_back: bool = False
+    ) -> list[Comparison]:
+        """Stores them and makes each its client's newest, unless a newer one is there.
+
+        A match makes the client's clean streak longer, but not where it only is a push that was `read_back`.
+        """
         rows = self.bulk_create(comparisons)
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO migration_clientmigration AS kept (client_id, phase, comparison_id)
-                SELECT client_id, 'postgres', id FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, id)
+                INSERT INTO migration_clientmigration AS kept (client_id, phase, comparison_id, clean_streak)
+                SELECT client_id, 'postgres', id, CASE WHEN status = 'match' THEN %s ELSE 0 END
+                FROM migration_comparison WHERE id = ANY(%s)
                 ORDER BY client_id
                 ON CONFLICT (client_id) DO UPDATE
-                SET comparison_id = greatest(kept.comparison_id, excluded.comparison_id)
+                SET comparison_id = greatest(kept.comparison_id, excluded.comparison_id),
+                    clean_streak = CASE WHEN kept.comparison_id > excluded.comparison_id THEN kept.clean_streak
+                                        WHEN 'match' = (
+                                            SELECT status FROM migration_comparison WHERE id = excluded.comparison_id
+                                        ) THEN kept.clean_streak + excluded.clean_streak
+                                        ELSE 0 END
                 """,
-                [[row.client_id for row in rows], [row.pk for row in rows]],
+                [0 if read_back else 1, [row.pk for row in rows]],
             )
         return rows
 
@@ -214,6 +233,16 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def in_doubt(self) -> Self:
         """Everything that is not a match; "could not check" is none."""
         return self.exclude(status=Comparison.Status.MATCH)
+
+    def with_acknowledged(self) -> Self:
+        """Adds `acknowledged`: whether somebody took note of just these mismatches, and the day is not over yet."""
+        taken_note_of = Resolution.objects.filter(
+            client_id=models.OuterRef("client_id"),
+            kind=Resolution.Kind.ACKNOWLEDGE,
+            mismatches=models.OuterRef("mismatches"),
+            until__gte=timezone.localdate(),
+        )
+        return self.annotate(acknowledged=models.Exists(taken_note_of))
 
 
 class Comparison(models.Model):
@@ -253,6 +282,36 @@ class Comparison(models.Model):
 
     def fields_that_differ(self) -> list[Mismatch]:
         return [Mismatch.from_json(row) for row in self.mismatches]
+
+
+class Resolution(models.Model):
+    """What somebody did about a mismatch."""
+
+    class Kind(models.TextChoices):
+        CHECK = "check", _("Checked again")
+        TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
+        TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
+        ACKNOWLEDGE = "acknowledge", _("Acknowledged")
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
+    )
+    slug = models.CharField(max_length=100)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    reason = models.TextField(_("reason"), blank=True)
+    message = models.TextField(_("what became of it"), blank=True)
+    # What was acknowledged, and the last day on which it counts: another mismatch is news again.
+    mismatches = models.JSONField(default=list)
+    until = models.DateField(_("until"), null=True)
+    resolved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.get_kind_display()}"
 
 
 class Outcome(models.TextChoices):
