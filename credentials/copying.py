@@ -28,6 +28,7 @@ MODELS: dict[str, type[Credential]] = {
     "email": EmailCredential,
     "aws": AwsCredential,
 }
+KINDS = {model: kind for kind, model in MODELS.items()}
 POINTER = "aws-secretsmanager:"
 
 

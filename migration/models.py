@@ -5,6 +5,7 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, and our 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from django.contrib.auth.models import User
+
+
+COMPARISONS_ARE_KEPT = timedelta(days=30)
+SWEEPS_ARE_KEPT = timedelta(days=2)
 
 
 class PhaseChoices(models.TextChoices):
@@ -234,6 +239,18 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Everything that is not a match; "could not check" is none."""
         return self.exclude(status=Comparison.Status.MATCH)
 
+    def forget_old(self) -> None:
+        """Deletes what is older than a month and nobody's newest, and the schedule's own runs of two days ago."""
+        now = timezone.now()
+        stood_on = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
+        old = self.filter(
+            ~models.Exists(stood_on), newest_of=None, compared_at__lt=now - COMPARISONS_ARE_KEPT
+        )
+        old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
+        Run.objects.filter(
+            by=None, kind=Run.Kind.COMPARE, created_at__lt=now - SWEEPS_ARE_KEPT
+        ).delete()
+
     def with_acknowledged(self) -> Self:
         """Adds `acknowledged`: whether somebody took note of just these mismatches, and the day is not over yet."""
         taken_note_of = Resolution.objects.filter(
@@ -243,6 +260,9 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             until__gte=timezone.localdate(),
         )
         return self.annotate(acknowledged=models.Exists(taken_note_of))
+
+    def unacknowledged(self) -> Self:
+        return self.with_acknowledged().filter(acknowledged=False)
 
 
 class Comparison(models.Model):

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0001_initial"),
-        ("migration", "0003_read_count"),
+        ("migration", "0002_read_count"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
