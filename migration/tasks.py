@@ -60,6 +60,7 @@ def push_pending() -> None:
 def sweep() -> None:
     """Scheduled every `NOVA_SWEEP_MINUTES`: a comparison of every client that writes both stores."""
     Comparison.objects.forget_old()
+    Run.objects.forget_sweeps()
     in_both = clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # Nobody knows what NOVA wrote: the push finds it out.
