@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -30,10 +31,10 @@ BROKEN = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def checkout() -> Iterator[Path]:
     # Under the checkout: there the embedded PostgreSQL's own user may go.
-    folder = ROOT / ".local" / "test" / f"demo-{os.getpid()}"
+    folder = ROOT / ".local" / "test" / f"demo-{os.getpid()}-{secrets.token_hex(4)}"
     shutil.copytree(
         ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__")
     )
