@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-
 from credentials.runtime.document import Document, DocumentError, Layout
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
-
 
 # So many reads may hang before the next one fails at once.
 THREADS = 16

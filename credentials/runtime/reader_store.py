@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError)
 
 # Two rounds at most of what a server, or the way to it, may take; PgBouncer lets all of these through.
-CONNECTING = {
+CONNECTING: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -113,7 +113,7 @@ def conninfo(uri: str) -> str:
         given = {}
     if not given:  # raised out here: psycopg's error quotes the URI, password and all
         raise RuntimeError("DATABASE_URL is not set to a PostgreSQL URI (postgresql://…).")
-    return make_conninfo("", **{**CONNECTING, **given})
+    return make_conninfo("", **CONNECTING | given)
 
 
 class Postgres:
