@@ -36,6 +36,7 @@ CONNECTING: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
     "client_encoding": "UTF8",
 }
+STATEMENT_TIMEOUT = "5s"
 KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
 
@@ -194,7 +195,7 @@ def _read(connection: Connection, slug: str) -> Found | None:
 @contextmanager
 def _snapshot(connection: Connection) -> Iterator[None]:
     with connection.transaction():
-        connection.execute("SET LOCAL statement_timeout = '5s'")
+        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(STATEMENT_TIMEOUT))
         yield
 
 
