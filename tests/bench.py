@@ -87,11 +87,15 @@ def measure(number: int) -> None:
     with connection.execute_wrapper(counter := StatementCounter()):
         matched = run(Run.Kind.MIGRATE).counts()["matched"]
 
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {number} clients")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {number} clients"
+    )
     print(f"{'':42} {'clients/s':>10} {'times the loop':>15}")
     for name, took in rows:
         print(f"{name:42} {number / took:10.0f} {rows[0][1] / took:15.1f}")
-    print(f"{matched} of {number} match; {counter.statements / number:.2f} statements a client in a run")
+    print(
+        f"{matched} of {number} match; {counter.statements / number:.2f} statements a client in a run"
+    )
 
 
 class StatementCounter:

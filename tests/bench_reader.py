@@ -1,4 +1,4 @@
-"""`python -m tests.bench_reader`: the reader's reads side by side, with an AWS that takes 20 ms, as ratios in one run."""
+"""`python -m tests.bench_reader`: the reader's reads side by side, with an AWS that takes 20 ms, as ratios."""
 
 from __future__ import annotations
 

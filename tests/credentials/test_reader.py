@@ -443,6 +443,23 @@ def test_a_rollback_is_followed_at_the_next_read(reader, sm, last):
     assert reader.one("idom", "database").db_password == "example-c"
 
 
+def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
+    pk = make_client("idom")
+    row = make_database(pk, db_user="a")
+    bring(pk, Phase.DUAL_READ)
+    execute_there = psycopg.Connection.execute
+
+    def save_in_between(there, query, *args, **kwargs):
+        if query == reader_store.DATABASES:
+            update("client_database_credentials", row, db_user="b")
+        return execute_there(there, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", save_in_between)
+    assert reader._postgres.read("idom").credentials.databases[0].db_user == "a"
+    monkeypatch.undo()
+    assert reader._postgres.read("idom").credentials.databases[0].db_user == "b"
+
+
 # Mismatches and counts
 
 
