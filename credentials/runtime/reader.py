@@ -79,7 +79,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
         region=environment.get("AWS_REGION", "us-east-1"),
         prefix=environment.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/"),
         layout=Layout(layout),
-        timeout=_seconds(environment, "NOVA_READ_TIMEOUT_SECONDS", "2"),
+        timeout=_seconds(environment, "NOVA_READ_TIMEOUT_SECONDS", "2", least=0.01),
         cache_seconds=_seconds(environment, "NOVA_CACHE_SECONDS", "30"),
     )
 
@@ -96,14 +96,14 @@ def connect(
     return outcome
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
+def _seconds(environment: Mapping[str, str], name: str, default: str, *, least: float = 0) -> float:
     text = environment.get(name, default)
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise RuntimeError(f"{name} is not a number of seconds.")
+    if not least <= seconds < float("inf"):
+        raise RuntimeError(f"{name} is not a number of seconds from {least} on.")
     return seconds
 
 

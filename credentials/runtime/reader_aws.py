@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from credentials.runtime.document import Document, DocumentError, Layout
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from credentials.runtime.document import Document, Layout, join
+from credentials.runtime.secrets_manager import SecretsManager, SecretValue
 
 # So many reads may hang before the next one fails at once.
 THREADS = 16
@@ -27,15 +27,19 @@ class Aws:
         """Read the client's document; SecretsManagerError or DocumentError."""
         sm = self._manager()
         names = sm.names(slug)
-        try:
-            return sm.get_client_credentials(slug)
-        except DocumentError:
-            raise
-        except ValueError:
-            pass  # there is no secret, which is no word on whether there is such a client
-        if self._layout == Layout.SERVICE:
-            return {}  # a client without credentials has none
-        raise SecretsManagerError.of("ResourceNotFoundException", "GetSecretValue", names["client"])
+        if self._layout == Layout.CLIENT:
+            return sm.get(names["client"]).document()
+        answers = sm.batch_get(names.values())
+        parts = {}
+        for part, name in names.items():
+            value = answers[name]
+            if isinstance(value, SecretValue):
+                parts[part] = value.document()
+            elif (
+                not value.not_found
+            ):  # a client without a credential of this kind has no such secret
+                raise value
+        return join(parts, layout=self._layout)
 
     def ask(self, slug: str) -> Future[Document]:
         """Begin to read in a thread that neither a caller nor the end of the process waits for."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # What psycopg raises where PostgreSQL does not answer, and where it gives up in the middle.
 NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError)
 
-# Two rounds at most of what a server, or the way to it, may take; PgBouncer lets all of these through.
+# So that a server, or the way to it, that is silent is found out. PgBouncer lets all of these through.
 CONNECTING: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -148,8 +148,9 @@ class Postgres:
                 # Literals, as a message of several statements takes no parameters.
                 connection.execute(sql.SQL(COUNT).format(client_id=client_id, **numbers))
         except psycopg.Error as error:
-            self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
-            logger.debug("Reads are not counted for now: %s", type(error).__name__)
+            if not isinstance(error, NO_ANSWER):  # no right or no table: it stays so for a while
+                self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
+            logger.debug("A read was not counted: %s", type(error).__name__)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""

@@ -39,6 +39,7 @@ from tests.factories import (
     make_full_client,
     update,
 )
+from tests.settings import LOCAL
 
 GRANTS = re.findall(r"^GRANT .+;$", (nova.ROOT / "docs/reader.md").read_text(), re.MULTILINE)
 SECRETS = {
@@ -530,6 +531,23 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
         other.execute("LOCK TABLE migration_readcount")
         assert in_time(lambda: reader.one("idom", "database")).db_password == "example-password-1"
     assert not ReadCount.objects.exists()
+    reader.one("idom", "database")
+    assert counts(pk) == (1, 0, 0, 0)
+
+
+def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, monkeypatch):
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    execute(f"REVOKE ALL ON migration_readcount FROM {role}")
+    reader.all("idom")
+    execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
+
+    reader.all("idom")
+    assert not ReadCount.objects.exists()
+    later = reader_store.time.monotonic() + reader_store.COUNT_AGAIN_AFTER_SECONDS
+    monkeypatch.setattr("credentials.runtime.reader_store.time.monotonic", lambda: later)
+    reader.all("idom")
+    assert counts(pk) == (1, 0, 0, 0)
 
 
 # AWS fails
@@ -632,6 +650,22 @@ def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(rea
     with pytest.raises(SecretsManagerError) as caught:
         reader.one("idom", "database")
     assert caught.value.not_found
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])
+def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, settings, sm, phase):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    sm.schedule_deletion("nova/clients/idom/email")
+    reader = make_reader(layout=Layout.SERVICE, timeout=30)
+
+    if phase == Phase.DUAL_READ:
+        assert reader.one("idom", "email").email_password == "example-app-password-2"
+    else:
+        with pytest.raises(SecretsManagerError, match="nova/clients/idom/email"):
+            reader.one("idom", "email")
+    assert counts(pk) == (1, 0, 0, 1)
 
 
 # PostgreSQL fails
@@ -914,6 +948,7 @@ def test_many_threads_read_at_once(make_reader):
         ("DATABASE_URL", "postgresql://nova:MARKER@db:port/nova?no=such"),
         ("NOVA_SECRET_LAYOUT", "both"),
         ("NOVA_READ_TIMEOUT_SECONDS", "soon"),
+        ("NOVA_READ_TIMEOUT_SECONDS", "0"),
         ("NOVA_CACHE_SECONDS", "-1"),
         ("NOVA_CACHE_SECONDS", "nan"),
     ],
@@ -954,9 +989,10 @@ def test_prefix_layout_and_region_are_those_of_the_site(stores, settings, databa
 
 
 @pytest.fixture(scope="module")
-def login_server(tmp_path_factory) -> str:
+def login_server() -> str:
     """A server that asks everybody but its owner for a password."""
-    folder = tmp_path_factory.mktemp("login")
+    folder = LOCAL / "login"  # not in /tmp: another test run shuts its folder there
+    folder.mkdir(parents=True, exist_ok=True)
     rules = folder / "hba.conf"
     rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     rules.chmod(0o644)
@@ -964,17 +1000,9 @@ def login_server(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def login(login_server):
-    """A client with a login on that server, its row, and a way to change the password there."""
-    parts = conninfo_to_dict(login_server)
-    user = f"client_{uuid4().hex}"
-
-    def change(password: str) -> None:
-        with psycopg.connect(login_server, autocommit=True) as server:
-            server.execute(f"ALTER ROLE {user} PASSWORD '{password}'")
-
-    with psycopg.connect(login_server, autocommit=True) as server:
-        server.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'example-a'")
+def login(login_server, stores):
+    """The row of a client's login on that server, and a way to change the password there."""
+    parts, user = conninfo_to_dict(login_server), f"client_{uuid4().hex}"
     row = make_database(
         make_client("idom"),
         db_host=parts["host"],
@@ -983,7 +1011,10 @@ def login(login_server):
         db_user=user,
         db_password_encrypted="example-a",
     )
-    return row, change
+    with psycopg.connect(login_server, autocommit=True) as server:
+        server.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'example-a'")
+        yield row, lambda password: server.execute(f"ALTER ROLE {user} PASSWORD '{password}'")
+        server.execute(f"DROP ROLE {user}")
 
 
 @pytest.fixture
