@@ -52,11 +52,19 @@ def reads() -> bool:
 
     from nova_admin.embedded.aws import AwsServer
 
+    before = settings.AWS_ENDPOINT_URL
     with AwsServer(wrap=slow) as server:
-        settings.AWS_ENDPOINT_URL = server.endpoint
-        os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = server.endpoint
+        use_aws(server.endpoint)
         took = measure()
+    use_aws(before)
     return report(took)
+
+
+def use_aws(endpoint: str) -> None:
+    """Sends this site and boto3 there."""
+    from django.conf import settings
+
+    settings.AWS_ENDPOINT_URL = os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = endpoint
 
 
 def slow(app):
