@@ -248,6 +248,9 @@ def test_every_row_is_as_plain_sql_gives_it(make_reader, settings, shape, phase,
 
     assert_answers(reader, "idom", questions)
     assert reader.client_id("idom") == pk
+    if phase == Phase.DUAL_READ:
+        reads, matches, *_ = counts(pk)
+        assert reads == matches > 0
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -311,6 +314,7 @@ def test_whatever_the_tables_hold_comes_back_in_every_phase(make_reader, data):
     for phase in Phase:
         bring(pk, phase)
         assert_answers(reader, slug, questions)
+    assert counts(pk)[2:] == (0, 0)
     reader.close()
 
 
