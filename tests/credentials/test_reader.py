@@ -363,6 +363,19 @@ def test_dual_read_returns_what_aws_has(reader, sm):
     assert reader.one("idom", "database").db_host == "aws.example.test"
 
 
+def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_side(
+    reader, monkeypatch
+):
+    bring(make_full_client("idom"), Phase.DUAL_READ)
+    begun, ask, read = [], reader._aws.ask, reader._postgres.read
+    monkeypatch.setattr(reader._aws, "ask", lambda slug: begun.append("AWS") or ask(slug))
+    monkeypatch.setattr(reader._postgres, "read", lambda slug: begun.append("rows") or read(slug))
+    reader.all("idom")
+    reader.all("idom")
+
+    assert begun == ["rows", "AWS", "AWS", "rows"]
+
+
 def test_while_a_push_is_pending_postgresql_is_returned_and_nothing_counted_against_aws(reader):
     pk = make_client("idom")
     row = make_database(pk)
