@@ -63,7 +63,10 @@ class Collector(logging.Handler):
 def everything_logged(haystack: Haystack) -> Iterator[None]:
     """Every logger at DEBUG, whatever the settings say: what may not be logged may not even then."""
     handler, root = Collector(haystack), logging.getLogger()
-    loggers = [root, *(logging.getLogger(name) for name in ("boto3", "urllib3", "django", "django-q"))]
+    loggers = [
+        root,
+        *(logging.getLogger(name) for name in ("boto3", "urllib3", "django", "django-q")),
+    ]
     levels = [logger.level for logger in loggers]
     root.addHandler(handler)
     for logger in loggers:
@@ -155,7 +158,11 @@ def post_the_clients_own_form(haystack: Haystack, browser, pk: int) -> None:
         for bound in form:
             value = bound.value()
             data[bound.html_name] = "" if value is None else value
-    secrets = [name for name in data if name.rsplit("-", 1)[-1] in ("db_password", "email_password", "secret_access_key")]
+    secrets = [
+        name
+        for name in data
+        if name.rsplit("-", 1)[-1] in ("db_password", "email_password", "secret_access_key")
+    ]
     assert secrets, "the form has no secret fields: this test would prove nothing"
     for name in secrets:
         if "__prefix__" not in name:
@@ -198,7 +205,9 @@ def drive(haystack: Haystack, browser, sm) -> None:
     for text in (str, repr):
         for row in (*Client.objects.all(), *Comparison.objects.all()):
             haystack.add("text of a row", text(row))
-        for rows in both_stores.read_rows(list(Client.objects.values_list("pk", flat=True))).values():
+        for rows in both_stores.read_rows(
+            list(Client.objects.values_list("pk", flat=True))
+        ).values():
             haystack.add("text of what was read", text(rows))
     add_tables(haystack)
     add_pickles(haystack)
@@ -222,7 +231,12 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(haystack):
     assert haystack.found() == []
     # It did look: the places that matter were there, and the pages were real ones.
     places = set(haystack.pieces)
-    assert {"table django_q_ormq", "table migration_comparison", "table django_session", "queue"} <= places
+    assert {
+        "table django_q_ormq",
+        "table migration_comparison",
+        "table django_session",
+        "queue",
+    } <= places
     assert any(place.startswith("log botocore") for place in places)
     assert "idom" in haystack.pieces[f"page {reverse('admin:credentials_client_changelist')}"]
     assert not [place for place in places if place.startswith("exception")]

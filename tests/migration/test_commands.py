@@ -165,16 +165,26 @@ def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
         environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
         assert nova.manage("migrate", **environment).returncode == 0
         done = nova.manage(
-            "migrate_clients", "--all", "--inline", "--include-inactive", "--format", "json", **environment
+            "migrate_clients",
+            "--all",
+            "--inline",
+            "--include-inactive",
+            "--format",
+            "json",
+            **environment,
         )
 
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["matched"] == 2
-        plan = SecretsManager()  # endpoint and credentials from the environment, as the plan's class
+        plan = (
+            SecretsManager()
+        )  # endpoint and credentials from the environment, as the plan's class
         assert plan.get_database_credentials("acme")["password"] == "example-password-1"
         assert plan.get_email_credentials("acme")["app_password"] == "example-app-password-2"
         others = plan.get_client_credentials("idom")["other_databases"]
         with psycopg.connect(uri) as connection:
-            query = "SELECT db_password_encrypted FROM client_database_credentials WHERE client_id = 1"
+            query = (
+                "SELECT db_password_encrypted FROM client_database_credentials WHERE client_id = 1"
+            )
             (expected,) = connection.execute(query).fetchone()
         assert [row["password"] for row in others] == [expected]

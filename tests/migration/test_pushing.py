@@ -67,7 +67,9 @@ def test_an_unchanged_document_is_not_written_again(sm):
 def test_another_layout_of_the_same_json_is_no_change(sm):
     pk = make_full_client("idom")
     document = Client.objects.get(pk=pk).document()
-    sm.create("nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom")
+    sm.create(
+        "nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom"
+    )
 
     assert push_one(pk).outcome == Outcome.UNCHANGED
 
@@ -159,7 +161,10 @@ def test_no_credentials_and_inactive_are_skipped_with_the_reason():
     results = {r.slug: r for r in push(client_ids=[empty, inactive], include_inactive=False)}
 
     assert {r.outcome for r in results.values()} == {Outcome.SKIPPED}
-    assert (results["empty"].message, results["inactive"].message) == ("No credentials.", "Inactive.")
+    assert (results["empty"].message, results["inactive"].message) == (
+        "No credentials.",
+        "Inactive.",
+    )
 
 
 def test_a_secret_that_is_not_ours_is_left_alone(sm):
@@ -299,7 +304,13 @@ def test_folding_the_writes_keeps_every_revision():
 
     assert revision(pk) == before
     assert not ClientWrite.objects.exists()
-    insert("client_email_credentials", client_id=pk, email_user="u", email_password_encrypted="p", label="x")
+    insert(
+        "client_email_credentials",
+        client_id=pk,
+        email_user="u",
+        email_password_encrypted="p",
+        label="x",
+    )
     assert revision(pk)[0] == before[0] + 1
 
 
