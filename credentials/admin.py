@@ -144,6 +144,13 @@ class CredentialForm(StoredRowForm):
             if name in self.fields:
                 self._mask(name, self.fields[name])
 
+    def typed_secrets(self) -> dict[str, str]:
+        return {
+            name: self.cleaned_data[name]
+            for name in self._meta.model.SECRET_FIELDS
+            if name in self.changed_data
+        }
+
     def _mask(self, name: str, field: forms.Field) -> None:
         field.required = not self.instance.pk
         if self.instance.pk and getattr(self.instance, name):

@@ -97,6 +97,12 @@ def _steps(connection: Any, schema: str) -> list[str]:
     return results
 
 
+def writes_are_counted() -> bool:
+    """Whether the trigger stands on all four tables and is enabled."""
+    standing = "SELECT count(*) FROM pg_trigger WHERE tgname = %s AND tgenabled IN ('O', 'A')"
+    return bool(_one(connections["default"], standing, [TRIGGER]) == len(TABLES))
+
+
 def _try(connection: Any, statement: str, what: str) -> str:
     """Runs one statement; answers with what was refused, or with nothing."""
     try:

@@ -56,6 +56,7 @@ class Comparisons:
     """Each client's newest comparison."""
 
     by_status: dict[str, int]
+    acknowledged: dict[str, int]
     last: datetime | None
     newest: list[Comparison]
 
@@ -206,10 +207,20 @@ def _effect(phase: Phase) -> str:
 
 def _comparisons() -> Comparisons:
     newest = Comparison.objects.newest()
-    counted = newest.order_by().values("status").annotate(n=Count("pk"), last=Max("compared_at"))
+    counted = (
+        newest.with_acknowledged()
+        .order_by()
+        .values("status")
+        .annotate(
+            n=Count("pk"),
+            acknowledged=Count("pk", filter=Q(acknowledged=True)),
+            last=Max("compared_at"),
+        )
+    )
     rows = {row["status"]: row for row in counted}
     return Comparisons(
         by_status={status: rows[status]["n"] if status in rows else 0 for status in Status},
+        acknowledged={status: row["acknowledged"] for status, row in rows.items()},
         last=max((row["last"] for row in rows.values()), default=None),
         newest=list(newest[:NEWEST]),
     )
@@ -218,11 +229,12 @@ def _comparisons() -> Comparisons:
 def _attention(of_clients: Clients, of_comparisons: Comparisons) -> Iterator[Attention]:
     """What there is any of, the most pressing first."""
     for status in (*Comparison.DIFFERS, Status.UNCHECKED):
-        if number := of_comparisons.by_status[status]:
+        taken_note_of = of_comparisons.acknowledged.get(status, 0)
+        if number := of_comparisons.by_status[status] - taken_note_of:
             yield Attention(
                 number,
                 _in_doubt(status, number),
-                f"{reverse('admin:migration_comparison_report')}?status={status}",
+                f"{reverse('admin:migration_comparison_report')}?status={status}&open=yes",
                 "migration.view_comparison",
             )
     migration = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]

@@ -36,6 +36,11 @@ class Phase(StrEnum):
         return self in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED)
 
     @property
+    def aws_is_authority(self) -> bool:
+        """Whether a save that AWS doesn't take is saved nowhere."""
+        return self in (Phase.AWS, Phase.PURGED)
+
+    @property
     def writes_both(self) -> bool:
         """Whether a write goes to both stores."""
         return self in (Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS)
@@ -76,6 +81,17 @@ class IllegalMove(Exception):  # noqa: N818 - the word of the design
     def __str__(self) -> str:
         allowed = " or ".join(new for old, new in MOVES if old == self.old)
         return f"{self.slug} is in {self.old}: it can move to {allowed}, not to {self.new}."
+
+
+class StalePhase(Exception):  # noqa: N818 - the word of the design
+    """Somebody else moved the client first."""
+
+    def __init__(self, slug: str, seen: Phase, now: Phase) -> None:
+        super().__init__(slug, seen, now)
+        self.slug, self.seen, self.now = slug, seen, now
+
+    def __str__(self) -> str:
+        return f"{self.slug} is no longer in {self.seen}: somebody moved it to {self.now} first."
 
 
 def check_move(slug: str, old: Phase, new: Phase) -> Move:

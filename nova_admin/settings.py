@@ -89,6 +89,10 @@ NOVA_SECRET_LAYOUT = env.str("NOVA_SECRET_LAYOUT", "client")
 if NOVA_SECRET_LAYOUT not in ("client", "service"):
     raise ImproperlyConfigured("NOVA_SECRET_LAYOUT is neither 'client' nor 'service'.")
 
+# So many comparisons in a row have to match before a client may be cut over.
+NOVA_CLEAN_STREAK = env.int("NOVA_CLEAN_STREAK", 3)
+NOVA_SWEEP_MINUTES = env.int("NOVA_SWEEP_MINUTES", 15)
+
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",

@@ -239,6 +239,17 @@ class SecretsManager:
             raise _error("NotCurrent", "PutSecretValue", name)
         return answer["VersionId"]
 
+    def put_aside(self, name: str, text: str, *, stage: str) -> None:
+        """Keep a text as a version under a stage of its own; what is current stays so."""
+        _call(
+            name,
+            self.sm.put_secret_value,
+            SecretId=name,
+            SecretString=_sendable(text, "PutSecretValue", name),
+            ClientRequestToken=str(uuid4()),
+            VersionStages=[stage],
+        )
+
     def restore(self, name: str) -> None:
         """Take back a scheduled deletion."""
         _call(name, self.sm.restore_secret, SecretId=name)

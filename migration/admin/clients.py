@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import F, Q
+from django.http import HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.admin import name_problem, name_warning
+from credentials.copying import KINDS
+from migration.admin import moves
 from migration.admin.base import RUN_PERMISSION, start_run
-from migration.models import WRITES_BOTH, Comparison, PhaseChange, PhaseChoices, Run, clients
+from migration.models import (
+    WRITES_BOTH,
+    Comparison,
+    PhaseChange,
+    PhaseChoices,
+    ReadCount,
+    Resolution,
+    Run,
+    clients,
+)
+from migration.operations.saving import Save, SaveRefusedError
 from migration.operations.stores import secret_names
 from migration.phases import Phase
 from migration.templatetags.migration_pages import badge, label, moment
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
     from migration.models import ClientsByPhase
@@ -142,12 +157,42 @@ class ClientAdmin(CredentialsAdmin):
         may_run = {"may_run": self.has_run_permission(request)}
         return super().changelist_view(request, (extra_context or {}) | may_run)
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        # Its secret has the slug in its name.
+        return ["slug"] if obj and obj.phase != Phase.POSTGRES else []
+
+    def save_related(
+        self, request: HttpRequest, form: Any, formsets: list[Any], change: bool
+    ) -> None:
+        save = Save(form.instance.pk)
+        for formset in formsets:
+            for row in formset.forms:
+                if row.has_changed():
+                    save.hold_back(KINDS[formset.model], row.instance, row.typed_secrets())
+        super().save_related(request, form, formsets, change)
+        save.finish(warn=partial(messages.warning, request))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except SaveRefusedError as refusal:
+            messages.error(request, str(refusal))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*moves.urls(self), *super().get_urls()]
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_actions(request)
+        return found | moves.actions(request)
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if client := context.get("original"):
             context["standing"] = standing(client)
             context["may_run"] = self.has_run_permission(request)
+            context |= moves.context(request, client)
             context["may_view_comparisons"] = request.user.has_perm("migration.view_comparison")
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -167,6 +212,10 @@ def standing(client: Any) -> dict[str, Any]:
         "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
         "problem": name_problem(client.slug),
         "warning": name_warning(client.slug),
+        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
+        "resolutions": Resolution.objects.filter(client_id=client.pk).select_related("by")[
+            :CHANGES_SHOWN
+        ],
         "changes": PhaseChange.objects.filter(client_id=client.pk).select_related("by", "run")[
             :CHANGES_SHOWN
         ],

@@ -25,12 +25,12 @@ from migration.models import Comparison
 from migration.templatetags.migration_pages import badge, kind_label, moment
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse, QueryDict
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
     from migration.comparison import Mismatch
+    from migration.models import ComparisonQuerySet
 
 CLIENTS_A_PAGE = 50
 UNCHECKED_SHOWN = 50
@@ -107,7 +107,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
 
 def report_context(asked: QueryDict) -> dict[str, Any]:
     """The report's numbers and one page of its rows: five queries, whatever the number of clients."""
-    newest = Comparison.objects.newest().order_by("slug", "pk")
+    newest = Comparison.objects.newest().with_acknowledged().order_by("slug", "pk")
     by_status = {
         row["status"]: row
         for row in newest.order_by()
@@ -116,7 +116,9 @@ def report_context(asked: QueryDict) -> dict[str, Any]:
     }
     numbers = {status: by_status[status]["n"] if status in by_status else 0 for status in Status}
     differing = newest.filter(status__in=Comparison.DIFFERS)
-    filters = {key: str(asked[key]) for key in ("status", "kind", "field") if asked.get(key)}
+    filters = {
+        key: str(asked[key]) for key in ("status", "kind", "field", "open") if asked.get(key)
+    }
     page = Paginator(narrowed(newest, filters), CLIENTS_A_PAGE).get_page(asked.get("page"))
     return {
         "numbers": [(status, str(status.label), numbers[status]) for status in Status],
@@ -135,11 +137,13 @@ def report_context(asked: QueryDict) -> dict[str, Any]:
     }
 
 
-def narrowed(newest: QuerySet[Comparison], filters: dict[str, str]) -> QuerySet[Comparison]:
+def narrowed(newest: ComparisonQuerySet, filters: dict[str, str]) -> ComparisonQuerySet:
     """Those that differ, or those with the result that is asked for."""
     results = [filters["status"]] if "status" in filters else Comparison.DIFFERS
     wanted = {json: filters[key] for key, json in FILTERED if key in filters}
     found = newest.filter(status__in=results)
+    if "open" in filters:
+        found = found.unacknowledged()
     return found.filter(mismatches__contains=[wanted]) if wanted else found
 
 

@@ -105,6 +105,11 @@ def _judge(rows: Rows, found: Found) -> Judgement:
     return Status.MATCH, "", "", []
 
 
+def same(expected: Document | None, actual: Document) -> bool:
+    """Whether the tables' document, where they make one, is AWS's, types included."""
+    return expected is not None and not compare_documents(expected, actual, key=fingerprint_key())
+
+
 def _unread(error: SecretsManagerError) -> Judgement:
     if error.code == "InvalidRequestException":
         return Status.MISSING_IN_AWS, "", f"{error.name} is scheduled for deletion.", []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from django.db import transaction
 
 from credentials.models import ClientRevision
 from credentials.runtime import document as documents
-from credentials.runtime.document import DocumentError
+from credentials.runtime.document import Document, DocumentError
 from credentials.runtime.secrets_manager import (
     ErrorClass,
     SecretsManagerError,
@@ -24,12 +24,13 @@ from migration.models import Comparison, Outcome, Run, Secret
 from migration.operations.comparing import comparison_of
 from migration.operations.stores import (
     Rows,
-    keyed_digest,
+    is_our_version,
     known_secrets,
     locked,
     read_rows,
     secret_layout,
     secrets_manager,
+    version_token,
 )
 from migration.phases import Phase
 
@@ -40,12 +41,16 @@ if TYPE_CHECKING:
 
 # Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
 LOCK_WAIT_SECONDS = 30.0
+LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 # As many as botocore keeps connections open for.
 WRITERS = 10
 
 # Where one client's secrets fare differently, the item tells the first of these.
 NOT_OURS = "{} is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client."
 
+FOREIGN_VERSION = (
+    "{} holds what somebody else wrote, and AWS is the authority. Compare, then copy one way."
+)
 LOUDEST_FIRST = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
 
 
@@ -53,6 +58,10 @@ class RefusedError(Exception):
     """A write that AWS would take and that this site may not make."""
 
     error_class = ErrorClass.CONFLICT
+
+
+class ForeignVersionError(RefusedError):
+    """AWS is the authority and holds what this site did not write: a mismatch for somebody to resolve."""
 
 
 @dataclass(frozen=True)
@@ -106,19 +115,26 @@ def push(
     adopt: bool = False,
     include_inactive: bool = True,
     dry_run: bool = False,
+    overwrite: bool = False,
+    someone_waits: bool = False,
 ) -> list[Pushed]:
     """Makes AWS hold each client's present rows and reads back that it does.
+
+    `overwrite`: also where AWS is the authority and holds what somebody else wrote. `someone_waits`: gives up early.
 
     Errors of one client are in its `Pushed` and keep no other client from being pushed; a `DatabaseError` ends it all,
     and the whole call can be made again. With `dry_run` nothing is written to either store.
     """
-    with locked(client_ids, wait_seconds=LOCK_WAIT_SECONDS) as held:
+    wait_seconds = LOCK_WAIT_SECONDS_OF_A_PAGE if someone_waits else LOCK_WAIT_SECONDS
+    with locked(client_ids, wait_seconds=wait_seconds) as held:
         read = read_rows(held)
         pushed = [_refused(rows, include_inactive) for rows in read.values()]
         results = [result for result in pushed if result]
         refused = {result.client_id for result in results}
         plans = [_plan(rows) for pk, rows in read.items() if pk not in refused]
-        results += _carry_out(plans, run=run, adopt=adopt, dry_run=dry_run)
+        sm = secrets_manager(someone_waits=someone_waits)
+        how = Manner(adopt=adopt, dry_run=dry_run, overwrite=overwrite)
+        results += _carry_out(plans, sm, how, run=run)
     busy = [pk for pk in client_ids if pk not in held]
     return results + [
         Pushed(
@@ -141,15 +157,20 @@ def _refused(rows: Rows, include_inactive: bool) -> Pushed | None:
         message = "Inactive."
     elif not rows.has_credentials and rows.phase == Phase.POSTGRES:
         message = "No credentials."
-    elif rows.problem:
-        outcome, error_class, message = Outcome.FAILED, ErrorClass.DATA, rows.problem
-    elif rows.document is not None:
-        for part, of_part in documents.split(rows.document, layout=secret_layout()).items():
-            if (size := documents.size(of_part)) > documents.MAX_BYTES:
-                outcome, error_class = Outcome.FAILED, ErrorClass.DATA
-                limit = f"Secrets Manager takes {documents.MAX_BYTES:,}"
-                message = f"{rows.names[part]} would take {size:,} bytes; {limit}."
+    elif message := _problem(rows):
+        outcome, error_class = Outcome.FAILED, ErrorClass.DATA
     return Pushed(rows.client_id, rows.slug, outcome, error_class, message) if message else None
+
+
+def _problem(rows: Rows) -> str:
+    """Why AWS would not take the document, or there is none; empty where it would."""
+    if rows.problem or rows.document is None:
+        return rows.problem
+    for part, of_part in documents.split(rows.document, layout=secret_layout()).items():
+        if (size := documents.size(of_part)) > documents.MAX_BYTES:
+            limit = f"Secrets Manager takes {documents.MAX_BYTES:,}"
+            return f"{rows.names[part]} would take {size:,} bytes; {limit}."
+    return ""
 
 
 def _plan(rows: Rows) -> Plan:
@@ -164,24 +185,58 @@ def _texts(rows: Rows, keep: Collection[str] = ()) -> dict[str, str]:
     return {rows.names[part]: documents.encode(of_part) for part, of_part in parts.items()}
 
 
-def _carry_out(plans: list[Plan], *, run: Run | None, adopt: bool, dry_run: bool) -> list[Pushed]:
+def write_now(rows: Rows, *, document: Document) -> None:
+    """Writes this document to AWS for a save that waits for it, in the save's own transaction.
+
+    Raises `SecretsManagerError` or `RefusedError` where AWS doesn't hold it afterwards, or may not.
+    """
+    rows = replace(rows, document=document)
+    if problem := _problem(rows):
+        raise RefusedError(problem)
+    plan = _plan(rows)
+    names = list(rows.names.values())
+    sm = secrets_manager(someone_waits=True)
+    Writer(sm, sm.batch_get(names), known_secrets(names), Manner()).write(plan)
+    if plan.error:
+        raise plan.error
+    Secret.objects.record(plan.secrets)
+
+
+def keep_replaced(rows: Rows, *, stage: str) -> None:
+    """Keeps the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
+    sm = secrets_manager(someone_waits=True)
+    for name, text in _texts(rows).items():
+        sm.put_aside(name, text, stage=stage)
+
+
+def _carry_out(
+    plans: list[Plan], sm: SecretsManager, how: Manner, *, run: Run | None
+) -> list[Pushed]:
     if not plans:
         return []
-    sm = secrets_manager()
     names = [name for plan in plans for name in plan.rows.names.values()]
     before = sm.batch_get(names)
-    writer = Writer(sm, before, known_secrets(names), adopt=adopt, dry_run=dry_run)
+    writer = Writer(sm, before, known_secrets(names), how)
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(writer.write, plans))
-    if dry_run:
+    if how.dry_run:
         return [_result(plan, None) for plan in plans]
     after = ChainMap(sm.batch_get([name for plan in plans for name in plan.written]), before)
     results = [
-        _result(plan, None if plan.error else comparison_of(plan.rows, after, run=run))
+        _result(plan, comparison_of(plan.rows, after, run=run) if _is_comparable(plan) else None)
         for plan in plans
     ]
     _record(plans, results)
     return results
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What a push may do."""
+
+    adopt: bool = False
+    dry_run: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,8 +246,7 @@ class Writer:
     sm: SecretsManager
     before: dict[str, SecretValue | SecretsManagerError]
     known: Mapping[str, Secret]
-    adopt: bool
-    dry_run: bool
+    how: Manner
 
     def write(self, plan: Plan) -> None:
         """Writes what differs of one client; stops at its first error, which is then in the plan."""
@@ -225,21 +279,24 @@ class Writer:
             plan.outcomes.setdefault(name, Outcome.UNCHANGED)
             plan.remember(found)
             return
-        if plan.rows.phase == Phase.AWS and not (known and known.version_id == found.version_id):
-            raise RefusedError(
-                f"{name}: AWS is the authority and holds a version that this site did not write."
-            )
+        # From the cutover on AWS is the authority: what somebody else wrote there is not to be overwritten unseen.
+        if (
+            plan.rows.phase.aws_is_authority
+            and not self.how.overwrite
+            and found.version_id != (known and known.version_id)
+            and not is_our_version(name, found.version_id)
+        ):
+            raise ForeignVersionError(FOREIGN_VERSION.format(name))
         plan.outcomes.setdefault(name, Outcome.UPDATED)
-        if not self.dry_run:
-            # The version it replaces is part of the token: an earlier value again is a new version.
-            token = keyed_digest("token", name, found.version_id, plan.texts[name])
+        if not self.how.dry_run:
+            token = version_token(name, found.version_id, plan.texts[name])
             version_id = self.sm.put(name, plan.texts[name], token=token)
             plan.remember(SecretVersion(name, found.arn, version_id))
 
     def _create(self, plan: Plan, name: str) -> None:
         plan.outcomes[name] = Outcome.CREATED
-        if not self.dry_run:
-            token = keyed_digest("token", name, "", plan.texts[name])
+        if not self.how.dry_run:
+            token = version_token(name, "", plan.texts[name])
             slug = plan.rows.slug
             plan.remember(self.sm.create(name, plan.texts[name], token=token, slug=slug))
 
@@ -248,10 +305,10 @@ class Writer:
         description = self.sm.describe(name)
         if description.deleted_at is None:
             raise error
-        if not description.is_ours and not self.adopt:
+        if not description.is_ours and not self.how.adopt:
             raise RefusedError(NOT_OURS.format(name))
         plan.outcomes[name] = Outcome.RESTORED
-        if self.dry_run:
+        if self.how.dry_run:
             return None
         self.sm.restore(name)
         return self.sm.get(name)
@@ -259,9 +316,9 @@ class Writer:
     def _require_ours(self, plan: Plan, name: str, *, ours: bool) -> None:
         if ours:
             return
-        if not self.adopt:
+        if not self.how.adopt:
             raise RefusedError(NOT_OURS.format(name))
-        if not self.dry_run:
+        if not self.how.dry_run:
             self.sm.tag(name, slug=plan.rows.slug)
 
 
@@ -277,11 +334,20 @@ def _canonical(text: str) -> str:
     return json.dumps(documents.decode(text), sort_keys=True)
 
 
+def _is_comparable(plan: Plan) -> bool:
+    return plan.error is None or isinstance(plan.error, ForeignVersionError)
+
+
 def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
     rows = plan.rows
     if plan.error:
         return Pushed(
-            rows.client_id, rows.slug, Outcome.FAILED, plan.error.error_class, str(plan.error)
+            rows.client_id,
+            rows.slug,
+            Outcome.FAILED,
+            plan.error.error_class,
+            str(plan.error),
+            comparison,
         )
     if comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
@@ -297,7 +363,9 @@ def _record(plans: list[Plan], results: list[Pushed]) -> None:
     """Stores what AWS holds now; only what was read back equal counts as pushed."""
     matched = {result.client_id for result in results if result.outcome != Outcome.FAILED}
     with transaction.atomic():
-        Comparison.objects.record([result.comparison for result in results if result.comparison])
+        Comparison.objects.record(
+            [result.comparison for result in results if result.comparison], read_back=True
+        )
         Secret.objects.record([secret for plan in plans for secret in plan.secrets])
         ClientRevision.objects.record_pushed(
             (plan.rows.client_id, plan.rows.revision)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -15,7 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from credentials.runtime import document as documents
 from credentials.runtime.document import Document, DocumentError, Layout
-from credentials.runtime.secrets_manager import SecretsManager
+from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
 from migration.models import Secret, clients
 from migration.phases import Phase
 
@@ -23,16 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from credentials.models import Client
+    from migration.models import ClientsByPhase
 
 # The first half of the two-part key of PostgreSQL's advisory locks; the second is the client's id.
 CLIENT_LOCK = 0x4E4F5641
 LOCK_POLL_SECONDS = 0.1
+# A page is waiting: the schedule can come back to it, the person can try again.
+GIVE_UP_EARLY: dict[str, Any] = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# Half of a version's id is arbitrary, the other half proves that this site made it.
+HALF = 32
 
 
-def secrets_manager() -> SecretsManager:
-    """This process' one client of Secrets Manager, as the settings say."""
+def secrets_manager(*, someone_waits: bool = False) -> SecretsManager:
+    """This process' client of Secrets Manager, as the settings say; one that gives up early where someone waits."""
     return _manager(
         os.getpid(),  # a forked child may not share its parent's connections
+        someone_waits,
         settings.AWS_REGION,
         settings.AWS_ENDPOINT_URL,
         settings.NOVA_SECRET_PREFIX,
@@ -41,9 +48,15 @@ def secrets_manager() -> SecretsManager:
 
 
 @lru_cache(maxsize=4)
-def _manager(_pid: int, region: str, endpoint: str, prefix: str, layout: str) -> SecretsManager:
+def _manager(
+    _pid: int, someone_waits: bool, region: str, endpoint: str, prefix: str, layout: str
+) -> SecretsManager:
     return SecretsManager(
-        region, prefix=prefix, layout=Layout(layout), endpoint_url=endpoint or None
+        region,
+        prefix=prefix,
+        layout=Layout(layout),
+        endpoint_url=endpoint or None,
+        **(GIVE_UP_EARLY if someone_waits else {}),
     )
 
 
@@ -52,6 +65,18 @@ def keyed_digest(purpose: str, *parts: str) -> str:
     # The lengths keep ("ab", "c") apart from ("a", "bc").
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return salted_hmac(f"nova_admin.{purpose}", text, algorithm="sha256").hexdigest()
+
+
+def version_token(name: str, replaced: str, text: str) -> str:
+    """The id of the version that a write is to make: the same again for a retry, another after another version."""
+    half = keyed_digest("token", name, replaced, text)[:HALF]
+    return half + keyed_digest("ours", name, half)[:HALF]
+
+
+def is_our_version(name: str, version_id: str) -> bool:
+    """Whether this site wrote that version, also where it never learnt that it did."""
+    half = version_id[:HALF]
+    return hmac.compare_digest(version_id, half + keyed_digest("ours", name, half)[:HALF])
 
 
 def fingerprint_key() -> bytes:
@@ -118,19 +143,36 @@ class Rows:
     active: bool
     phase: Phase
     revision: int
+    pushed_revision: int | None
     names: dict[str, str]
     has_credentials: bool
     document: Document | None = field(repr=False)  # None: `problem` says why
     problem: str
 
+    @property
+    def push_pending(self) -> bool:
+        return self.pushed_revision is None or self.revision > self.pushed_revision
+
 
 def read_rows(client_ids: Collection[int]) -> dict[int, Rows]:
     """Revision, phase and rows of each client, all of one moment; a client that is gone is left out."""
     with snapshot():
-        found = list(
-            clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
-        )
+        found = list(_read(client_ids))
     return {client.pk: _rows(client) for client in found}
+
+
+def locked_rows(client_id: int) -> Rows:
+    """The same within the caller's transaction, which has locked the rows; raises where the client is gone."""
+    return _rows(_read([client_id]).get())
+
+
+def locked_client(client_id: int) -> Client:
+    """The client with its rows, read anew within the caller's transaction, which has locked them."""
+    return _read([client_id]).get()
+
+
+def _read(client_ids: Collection[int]) -> ClientsByPhase:
+    return clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
 
 
 def _rows(client: Client) -> Rows:
@@ -148,11 +190,56 @@ def _rows(client: Client) -> Rows:
         active=bool(client.is_active),
         phase=Phase(client.phase),  # type: ignore[attr-defined]  # annotated
         revision=client.revision,
+        pushed_revision=client.pushed_revision,
         names=secret_names(client.slug),
         has_credentials=any(client.rows().values()),
         document=document,
         problem=problem,
     )
+
+
+@dataclass(frozen=True)
+class AwsCopy:
+    """What AWS holds of one client: its document, and which version of which secret it was read from."""
+
+    document: Document = field(repr=False)
+    found: tuple[SecretValue, ...] = field(repr=False)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The id of each secret's current version, by name."""
+        return {value.name: value.version_id for value in self.found}
+
+    def secrets(self, client_id: int) -> list[Secret]:
+        return [
+            Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
+            for value in self.found
+        ]
+
+
+def read_aws(rows: Rows, *, sm: SecretsManager) -> AwsCopy:
+    """The client's document in AWS; raises `SecretsManagerError` or `DocumentError` where there is none to read."""
+    answers = sm.batch_get(rows.names.values())
+    parts: dict[str, Document] = {}
+    found: list[SecretValue] = []
+    missing: SecretsManagerError | None = None
+    for part, name in rows.names.items():
+        answer = answers[name]
+        if isinstance(answer, SecretValue):
+            found.append(answer)
+            parts[part] = answer.document()
+        elif answer.not_found:
+            missing = answer
+        else:
+            raise answer
+    if missing and not parts:
+        raise missing
+    return AwsCopy(documents.join(parts, layout=secret_layout()), tuple(found))
+
+
+def secret_names_by_kind(rows: Rows) -> dict[str, str]:
+    """Under which name each kind of credential is."""
+    return {kind: rows.names.get(kind) or rows.names["client"] for kind in documents.SERVICES}
 
 
 def known_secrets(names: Collection[str]) -> dict[str, Secret]:

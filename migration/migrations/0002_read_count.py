@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0001_initial"),
-        ("migration", "0002_schedules"),
+        ("migration", "0001_initial"),
     ]
 
     operations = [

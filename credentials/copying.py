@@ -1,0 +1,173 @@
+"""Writes the values of a document into a client's rows, and pointers in their place. Deletes no row; knows no phase."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from credentials.models import (
+    AwsCredential,
+    Client,
+    Credential,
+    DatabaseCredential,
+    EmailCredential,
+    save_columns,
+)
+from credentials.runtime import document as documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from credentials.runtime.document import ClientCredentials, Document
+
+    Pair = tuple[Credential, Any]
+
+MODELS: dict[str, type[Credential]] = {
+    "database": DatabaseCredential,
+    "email": EmailCredential,
+    "aws": AwsCredential,
+}
+KINDS = {model: kind for kind, model in MODELS.items()}
+POINTER = "aws-secretsmanager:"
+
+
+def pointer(secret_name: str) -> str:
+    """What stands in place of a secret value that is purged."""
+    return f"{POINTER}{secret_name}"
+
+
+def is_purged(row: Credential) -> bool:
+    """Whether the row's values are in AWS alone: one that NOVA wrote since holds what AWS lacks."""
+    return all(getattr(row, name).startswith(POINTER) for name in row.SECRET_FIELDS)
+
+
+def put_pointers(client: Client, secret_names: Mapping[str, str]) -> None:
+    """Replaces every secret value of the client's rows by a pointer to the secret of its kind."""
+    for kind, rows in client.rows().items():
+        for row in rows:
+            _set(row, dict.fromkeys(row.SECRET_FIELDS, pointer(secret_names[kind])))
+
+
+def copy_document(
+    client: Client,
+    document: Document,
+    *,
+    wanted: Callable[[Credential], bool] = lambda row: True,
+) -> list[str]:
+    """Makes the client's rows hold what the document says, those that are `wanted`; answers with what it lacks.
+
+    Raises `DocumentError` where it is no client's document. A login without a row gets one.
+    """
+    read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
+    lacking = []
+    for kind, rows in client.rows().items():
+        pairs, new, left = match(rows, _logins(read, kind))
+        for row, login in pairs:
+            if wanted(row):
+                _set(row, _columns(row, login))
+        for login in new:
+            row = MODELS[kind]()
+            row.client = client
+            for name, value in _columns(row, login).items():
+                setattr(row, name, value)
+            row.save()
+        lacking += [f"{row._meta.verbose_name} {row.pk}" for row in left]
+    if read.client_name is not None and read.client_name != client.name:
+        client.name = read.client_name
+        save_columns(client, ["name"])
+    return lacking
+
+
+def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[str, str]]:
+    """AWS's secret values for each row that has but pointers to them.
+
+    Raises `LookupError` naming a row for which AWS has none, and `DocumentError`.
+    """
+    read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
+    found: dict[Credential, dict[str, str]] = {}
+    for kind, rows in client.rows().items():
+        pairs, _new, left = match(rows, _logins(read, kind))
+        for row, login in pairs:
+            if is_purged(row):
+                found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
+        if lacking := [row for row in left if is_purged(row)]:
+            raise LookupError(
+                f"AWS holds no {lacking[0]._meta.verbose_name} {lacking[0].pk} of {client.slug}."
+            )
+    return found
+
+
+def fill(client: Client, secrets: Mapping[Credential, Mapping[str, str]]) -> Document:
+    """The document of the client's rows with these secret values in them; stores nothing."""
+    for rows in client.rows().values():
+        for row in rows:
+            for name, value in secrets.get(row, {}).items():
+                setattr(row, name, value)
+    return client.document()
+
+
+def match(
+    rows: Sequence[Credential], logins: Sequence[Any]
+) -> tuple[list[Pair], list[Any], list[Credential]]:
+    """Which row is which login: pairs, logins without a row, rows without a login.
+
+    The primary ones belong together, then those whose label only they have, then the rest in their order.
+    """
+    pairs: list[Pair] = []
+    rows_left, logins_left = list(rows), list(logins)
+    for key in (_primary, _label_among(rows, logins), _anything):
+        for row in list(rows_left):
+            found = next(
+                (login for login in logins_left if key(row) is not None and key(login) == key(row)),
+                None,
+            )
+            if found is not None:
+                pairs.append((row, found))
+                rows_left.remove(row)
+                # By identity: two logins can be equal.
+                logins_left = [login for login in logins_left if login is not found]
+    return pairs, logins_left, rows_left
+
+
+def _primary(login: Any) -> Any:
+    return login.is_primary or None
+
+
+def _label_among(rows: Iterable[Any], logins: Iterable[Any]) -> Callable[[Any], Any]:
+    counts = [
+        Counter(entry.label for entry in entries if not entry.is_primary)
+        for entries in (rows, logins)
+    ]
+    once = {
+        label
+        for label in counts[0]
+        if label is not None and counts[0][label] == counts[1][label] == 1
+    }
+    return lambda entry: entry.label if entry.label in once and not entry.is_primary else None
+
+
+def _anything(login: Any) -> Any:
+    return True
+
+
+def _logins(read: ClientCredentials, kind: str) -> Sequence[Any]:
+    by_kind: dict[str, Sequence[Any]] = {
+        "database": read.databases,
+        "email": read.emails,
+        "aws": read.aws,
+    }
+    return by_kind[kind]
+
+
+def _columns(row: Credential, login: Any) -> dict[str, Any]:
+    names = {field.name for field in fields(login)} - {"client_id", "client_slug"}
+    return {name: getattr(login, name) for name in names}
+
+
+def _set(row: Credential, values: dict[str, Any]) -> None:
+    changed = [name for name, value in values.items() if getattr(row, name) != value]
+    for name in changed:
+        setattr(row, name, values[name])
+    if changed:
+        save_columns(row, changed)

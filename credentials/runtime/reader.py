@@ -1,0 +1,135 @@
+"""The drop-in for NOVA's credential helper: the same functions, over the store of each client's phase.
+
+Knows no Django. `docs/reader.md` says what is read in each phase, what is cached, and what happens when a store fails.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from credentials.runtime.document import Layout
+from credentials.runtime.reader_phases import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from credentials.runtime.document import AwsCredentials, DatabaseCredentials, EmailCredentials
+
+LOGIN_SECONDS = 10
+
+
+def get_client_id(slug: str) -> int:
+    """Return the client's id; ValueError where it is unknown or inactive."""
+    return _reader().client_id(slug)
+
+
+def get_database_credentials(
+    slug: str, label: str | None = None, *, refresh: bool = False
+) -> DatabaseCredentials:
+    """Return the primary database login, or the one of that label; ValueError where there is none."""
+    row: DatabaseCredentials = _reader().one(slug, "database", label, refresh=refresh)
+    return row
+
+
+def get_email_credentials(
+    slug: str, label: str | None = None, *, refresh: bool = False
+) -> EmailCredentials:
+    """Return the primary mailbox, or the one of that label; ValueError where there is none."""
+    row: EmailCredentials = _reader().one(slug, "email", label, refresh=refresh)
+    return row
+
+
+def get_aws_credentials(
+    slug: str, label: str | None = None, *, refresh: bool = False
+) -> AwsCredentials:
+    """Return the primary AWS key, or the one of that label; ValueError where there is none."""
+    row: AwsCredentials = _reader().one(slug, "aws", label, refresh=refresh)
+    return row
+
+
+def get_all_credentials(slug: str, *, refresh: bool = False) -> dict[str, Any]:
+    """Return the primary `database` and `email`, each None where the client has none."""
+    return _reader().all(slug, refresh=refresh)
+
+
+def get_database_connection(
+    slug: str, label: str | None = None, *, refresh: bool = False
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Connect to the client's database; after a refused login once more, with what is read anew."""
+    return connect(_reader(), slug, label, refresh=refresh)
+
+
+@cache
+def _reader() -> Reader:
+    return from_environment(os.environ)
+
+
+def from_environment(environment: Mapping[str, str]) -> Reader:
+    """Make the reader that the environment describes; RuntimeError says what to set."""
+    layout = environment.get("NOVA_SECRET_LAYOUT", "client")
+    if layout not in tuple(Layout):
+        raise RuntimeError("NOVA_SECRET_LAYOUT is neither 'client' nor 'service'.")
+    return Reader(
+        environment.get("DATABASE_URL", ""),
+        region=environment.get("AWS_REGION", "us-east-1"),
+        prefix=environment.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/"),
+        layout=Layout(layout),
+        timeout=_seconds(environment, "NOVA_READ_TIMEOUT_SECONDS", "2", least=0.01),
+        cache_seconds=_seconds(environment, "NOVA_CACHE_SECONDS", "30"),
+    )
+
+
+def connect(
+    reader: Reader, slug: str, label: str | None = None, *, refresh: bool = False
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Connect to the client's database; after a refused login once more, with what is read anew."""
+    outcome = _log_in(reader.one(slug, "database", label, refresh=refresh))
+    if isinstance(outcome, _LoginFailure) and outcome.refused:
+        outcome = _log_in(reader.one(slug, "database", label, refresh=True))
+    if isinstance(outcome, _LoginFailure):
+        raise psycopg.OperationalError(f"Client '{slug}': {outcome.text}")
+    return outcome
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: str, *, least: float = 0) -> float:
+    text = environment.get(name, default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not least <= seconds < float("inf"):
+        raise RuntimeError(f"{name} is not a number of seconds from {least} on.")
+    return seconds
+
+
+@dataclass(frozen=True)
+class _LoginFailure:
+    text: str
+    refused: bool
+
+
+def _log_in(login: DatabaseCredentials) -> psycopg.Connection[tuple[Any, ...]] | _LoginFailure:
+    try:
+        return psycopg.connect(
+            host=login.db_host,
+            port=login.db_port,
+            dbname=login.db_name,
+            user=login.db_user,
+            password=login.db_password,
+            connect_timeout=LOGIN_SECONDS,
+        )
+    except psycopg.Error as error:
+        # Not let through: it holds the whole connection, password and all.
+        text, code, attempt = str(error), error.sqlstate, error.pgconn
+    # libpq gives no SQLSTATE for a failed connection, but tells whether a password was asked for.
+    asked = attempt is not None and (attempt.used_password or attempt.needs_password)
+    if login.db_password and login.db_password in text:
+        text = "the connection to its database failed"
+    return _LoginFailure(
+        text, asked or code in {"28P01", "28000"} or "authentication failed" in text
+    )

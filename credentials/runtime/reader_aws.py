@@ -1,0 +1,77 @@
+"""Reads AWS for the reader, in the caller's thread or beside it under a time limit. Knows no PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+from credentials.runtime.document import Document, Layout, join
+from credentials.runtime.secrets_manager import SecretsManager, SecretValue
+
+# So many reads may hang before the next one fails at once.
+THREADS = 16
+ATTEMPTS = 3
+
+
+class Aws:
+    """This process' way to Secrets Manager; any number of threads may read at once."""
+
+    def __init__(self, *, region: str, prefix: str, layout: Layout, timeout: float) -> None:
+        self._region, self._prefix, self._layout = region, prefix, layout
+        self._timeout = timeout
+        self._sm: SecretsManager | None = None
+        self._making = threading.Lock()
+        self._free = threading.BoundedSemaphore(THREADS)
+
+    def read(self, slug: str) -> Document:
+        """Read the client's document; SecretsManagerError or DocumentError."""
+        sm = self._manager()
+        names = sm.names(slug)
+        if self._layout == Layout.CLIENT:
+            return sm.get(names["client"]).document()
+        answers = sm.batch_get(names.values())
+        parts = {}
+        for part, name in names.items():
+            value = answers[name]
+            if isinstance(value, SecretValue):
+                parts[part] = value.document()
+            elif (
+                not value.not_found
+            ):  # a client without a credential of this kind has no such secret
+                raise value
+        return join(parts, layout=self._layout)
+
+    def ask(self, slug: str) -> Future[Document]:
+        """Begin to read in a thread that neither a caller nor the end of the process waits for."""
+        answer: Future[Document] = Future()
+        if not self._free.acquire(blocking=False):
+            answer.set_exception(TimeoutError("too many reads of AWS hang"))
+            return answer
+        try:
+            threading.Thread(target=self._work, args=(answer, slug), daemon=True).start()
+        except RuntimeError as error:  # no more threads, or the interpreter ends
+            self._free.release()
+            answer.set_exception(error)
+        return answer
+
+    def _work(self, answer: Future[Document], slug: str) -> None:
+        try:
+            answer.set_result(self.read(slug))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the caller has PostgreSQL's value)
+            answer.set_exception(error)
+        finally:
+            self._free.release()
+
+    def _manager(self) -> SecretsManager:
+        with self._making:
+            if self._sm is None:
+                self._sm = SecretsManager(
+                    self._region,
+                    prefix=self._prefix,
+                    layout=self._layout,
+                    connect_timeout=self._timeout,
+                    read_timeout=self._timeout,
+                    max_attempts=ATTEMPTS,
+                    pool=THREADS,
+                )
+            return self._sm

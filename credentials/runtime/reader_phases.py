@@ -1,0 +1,234 @@
+"""Reads a client from the store of its phase, and keeps what it read for a while. Knows neither SQL nor boto3."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from credentials.runtime.document import ClientCredentials, Document, DocumentError, Layout, parse
+from credentials.runtime.reader_aws import Aws
+from credentials.runtime.reader_store import NO_ANSWER, Found, Postgres, conninfo
+from credentials.runtime.secrets_manager import SecretsManagerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+KINDS = {"database": "databases", "email": "emails", "aws": "aws"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One client's credentials, and when reading them began."""
+
+    client_id: int
+    credentials: ClientCredentials = field(repr=False)
+    started: float
+
+
+class Reader:
+    """Reads clients' credentials; one is enough for a process, all its threads and its forks."""
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        region: str = "us-east-1",
+        prefix: str = "nova/clients",
+        layout: Layout = Layout.CLIENT,
+        timeout: float = 2,
+        cache_seconds: float = 30,
+    ) -> None:
+        self._conninfo = conninfo(database_url)
+        self._aws_settings: dict[str, Any] = {"region": region, "prefix": prefix, "layout": layout}
+        self._timeout, self._cache_seconds = timeout, cache_seconds
+        self._of_parents: list[object] = []
+        self._start()
+        _readers.add(self)
+
+    def _start(self) -> None:
+        self._postgres = Postgres(self._conninfo)
+        self._aws = Aws(timeout=self._timeout, **self._aws_settings)
+        self._cached: dict[str, _Entry] = {}
+        self._known: dict[str, Found] = {}
+
+    def start_after_fork(self) -> None:
+        """Begin anew in a child: the parent's locks and sockets stay the parent's."""
+        # Kept for good: to close one here would end it for the parent too.
+        self._of_parents += [self._postgres, self._aws]
+        self._start()
+
+    def close(self) -> None:
+        """Close the connections; the next read opens its own."""
+        self._postgres.close()
+
+    def client_id(self, slug: str) -> int:
+        """Return the client's id, from PostgreSQL or the cache."""
+        entry = self._fresh(slug)
+        return entry.client_id if entry else self._look(slug).client_id
+
+    def one(self, slug: str, kind: str, label: str | None = None, *, refresh: bool = False) -> Any:
+        """Return one `database`, `email` or `aws` row; ValueError where there is none."""
+        entry = None if refresh else self._fresh(slug)
+        row = _pick(entry, kind, label) if entry else None
+        if row is None:  # that there is none is not believed of the cache
+            row = _pick(self._read(slug), kind, label)
+        if row is None:
+            which = "primary" if label is None else f"label {label!r}"
+            raise ValueError(f"Client '{slug}' has no {kind} credentials ({which})")
+        return row
+
+    def all(self, slug: str, *, refresh: bool = False) -> dict[str, Any]:
+        """Return the primary `database` and `email`, each None where the client has none."""
+        entry = None if refresh else self._fresh(slug)
+        entry = entry or self._read(slug)
+        return {kind: _pick(entry, kind, None) for kind in ("database", "email")}
+
+    def _fresh(self, slug: str) -> _Entry | None:
+        entry = self._cached.get(slug)
+        is_fresh = entry and time.monotonic() - entry.started < self._cache_seconds
+        return entry if is_fresh else None
+
+    def _read(self, slug: str) -> _Entry:
+        started = time.monotonic()
+        known = self._known.get(slug)
+        asked = self._aws.ask(slug) if known and known.phase == "dual_read" else None
+        found = self._look(slug)
+        entry = _Entry(found.client_id, self._credentials(slug, found, asked), started)
+        newest = self._cached.get(slug)
+        if newest is None or newest.started <= started:  # a slow read may end after a later one
+            self._cached[slug] = entry
+        return entry
+
+    def _look(self, slug: str) -> Found:
+        """Ask PostgreSQL; where it does not answer, what AWS alone is read for is remembered."""
+        try:
+            found = self._postgres.read(slug)
+        except NO_ANSWER as error:
+            known = self._known.get(slug)
+            if known is None or not known.reads_aws_alone:
+                raise
+            logger.warning(
+                "PostgreSQL gives no answer (%s); %s is read from AWS", _reason(error), slug
+            )
+            return replace(known, remembered=True)
+        if found is None:
+            self._cached.pop(slug, None)
+            self._known.pop(slug, None)
+            raise ValueError(f"Client '{slug}' not found or inactive")
+        self._known[slug] = replace(found, credentials=None)
+        return found
+
+    def _credentials(
+        self,
+        slug: str,
+        found: Found,
+        asked: Future[Document] | None,
+        until: float | None = None,
+    ) -> ClientCredentials:
+        """Return what the phase says; `asked` is AWS's answer on its way, `until` ends a second look."""
+        if found.credentials is None:
+            # What was asked for before the phase was known may be older than the last save.
+            return self._from_aws(slug, found)
+        if found.phase != "dual_read":
+            return found.credentials
+        if found.push_pending:
+            self._count(found)
+            return found.credentials
+        until_now = until or time.monotonic() + self._timeout
+        theirs = self._answer(slug, found, asked or self._aws.ask(slug), until_now)
+        if theirs is None:
+            self._count(found, failure=1)
+            return found.credentials
+        differing = list(_differences(found.credentials, theirs))
+        if differing and until is None:
+            # One of the two may be older than a save or its push: once more, one after the other.
+            return self._credentials(slug, self._look(slug), None, until_now)
+        if differing:
+            logger.warning("%s: AWS differs from PostgreSQL in %s", slug, ", ".join(differing))
+        self._count(found, match=int(not differing), mismatch=int(bool(differing)))
+        # A row that AWS lacks would be an error to the caller who asks for it.
+        lacking = _asked_for(found.credentials) - _asked_for(theirs)
+        return found.credentials if lacking else theirs
+
+    def _from_aws(self, slug: str, found: Found) -> ClientCredentials:
+        try:
+            document = self._aws.read(slug)
+            credentials = parse(document, client_id=found.client_id, client_slug=slug)
+        except (SecretsManagerError, DocumentError):
+            self._count(found, failure=1)
+            raise
+        self._count(found)
+        return credentials
+
+    def _answer(
+        self, slug: str, found: Found, asked: Future[Document], until: float
+    ) -> ClientCredentials | None:
+        """Return AWS's value, or None where it fails, is no document, or is late."""
+        try:
+            error = asked.exception(timeout=max(0, until - time.monotonic()))
+        except TimeoutError as late:
+            error = late
+        if error is None:
+            try:
+                return parse(asked.result(), client_id=found.client_id, client_slug=slug)
+            except DocumentError as malformed:
+                error = malformed
+        logger.warning("%s is read from PostgreSQL, as AWS failed: %s", slug, _reason(error))
+        return None
+
+    def _count(self, found: Found, **numbers: int) -> None:
+        if not found.remembered:
+            self._postgres.count(found.client_id, **numbers)
+
+
+_readers: WeakSet[Reader] = WeakSet()
+
+
+def _after_fork() -> None:
+    for reader in list(_readers):
+        reader.start_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _pick(entry: _Entry, kind: str, label: str | None) -> Any:
+    """Return the primary row, or the first of that label; a row that is NULL there is not primary."""
+    for row in getattr(entry.credentials, KINDS[kind]):
+        if row.is_primary if label is None else row.label == label:
+            return row
+    return None
+
+
+def _asked_for(credentials: ClientCredentials) -> set[tuple[str, str | None]]:
+    """Return each kind and label (None: the primary one) that a caller can get."""
+    rows = [(kind, row) for kind in KINDS.values() for row in getattr(credentials, kind)]
+    labels = {(kind, row.label) for kind, row in rows if row.label is not None}
+    return labels | {(kind, None) for kind, row in rows if row.is_primary}
+
+
+def _differences(ours: ClientCredentials, theirs: ClientCredentials) -> Iterator[str]:
+    """Return the paths of what differs, without values."""
+    for kind in KINDS.values():
+        pairs = zip_longest(getattr(ours, kind), getattr(theirs, kind))
+        for index, (one, other) in enumerate(pairs):
+            if one is None or other is None:
+                yield f"{kind}[{index}]"
+                continue
+            for name in (column.name for column in fields(one)):
+                if getattr(one, name) != getattr(other, name):
+                    yield f"{kind}[{index}].{name}"
+
+
+def _reason(error: BaseException) -> str:
+    """Say what failed; of an error that is not ours only its kind, as its text may hold a value."""
+    ours = isinstance(error, (SecretsManagerError, DocumentError))
+    return str(error) if ours else type(error).__name__

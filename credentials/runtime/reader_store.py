@@ -1,0 +1,223 @@
+"""Reads NOVA's PostgreSQL for the reader: where a client stands and its rows. Knows no AWS and no cache."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, LiteralString
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from credentials.runtime.document import (
+    AwsCredentials,
+    ClientCredentials,
+    DatabaseCredentials,
+    EmailCredentials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What psycopg raises where PostgreSQL does not answer, and where it gives up in the middle.
+NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError)
+
+# So that a server, or the way to it, that is silent is found out. PgBouncer lets all of these through.
+CONNECTING: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "client_encoding": "UTF8",
+}
+STATEMENT_TIMEOUT = "5s"
+KEPT_CONNECTIONS = 4
+COUNT_AGAIN_AFTER_SECONDS = 300.0
+
+STATE = """
+SELECT c.id, c.is_active, c.name, coalesce(m.phase, 'postgres'),
+       coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
+           + (SELECT count(*) FROM credentials_clientwrite w WHERE w.client_id = c.id)
+FROM clients c
+LEFT JOIN migration_clientmigration m ON m.client_id = c.id
+LEFT JOIN credentials_clientrevision r ON r.client_id = c.id
+WHERE c.slug = %s
+"""
+# Before this app's tables are there.
+STATE_WITHOUT_APP = "SELECT id, is_active, name, 'postgres', true FROM clients WHERE slug = %s"
+# Where they are there, but not on this role's search_path, the phase is not known.
+APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
+
+# The columns in the order of the fields; the rows in that of the document.
+DATABASES = """
+SELECT db_host, db_port, db_name, db_user, db_password_encrypted, label, is_primary
+FROM client_database_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+"""
+EMAILS = """
+SELECT email_provider, imap_host, imap_port, smtp_host, smtp_port,
+       email_user, email_password_encrypted, sender_whitelist, label, is_primary
+FROM client_email_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+"""
+AWS = """
+SELECT access_key_id, secret_access_key, region, label, is_primary
+FROM client_aws_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+"""
+
+# One message, so that the limits are the statement's own and reach no other user of a PgBouncer's connection.
+COUNT = """
+SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '100ms'; SET LOCAL synchronous_commit = off;
+INSERT INTO migration_readcount AS kept
+    (client_id, reads, matches, mismatches, aws_failures, last_read_at, last_mismatch_at)
+VALUES ({client_id}, 1, {match}, {mismatch}, {failure}, now(), CASE WHEN {mismatch} > 0 THEN now() END)
+ON CONFLICT (client_id) DO UPDATE
+SET reads = kept.reads + 1,
+    matches = kept.matches + excluded.matches,
+    mismatches = kept.mismatches + excluded.mismatches,
+    aws_failures = kept.aws_failures + excluded.aws_failures,
+    last_read_at = excluded.last_read_at,
+    last_mismatch_at = coalesce(excluded.last_mismatch_at, kept.last_mismatch_at)
+"""
+
+logger = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What PostgreSQL told of an active client at one moment; no credentials where AWS alone is read."""
+
+    client_id: int
+    phase: str
+    push_pending: bool
+    credentials: ClientCredentials | None = field(repr=False)
+    remembered: bool = False  # PostgreSQL does not answer: this is from before
+
+    @property
+    def reads_aws_alone(self) -> bool:
+        """Whether the credential tables are no longer read."""
+        return self.phase in {"aws", "purged"}
+
+
+def conninfo(uri: str) -> str:
+    """Return NOVA's DATABASE_URL for libpq, with time limits; RuntimeError where it is none."""
+    uri = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", uri)  # as SQLAlchemy writes it
+    try:
+        given = conninfo_to_dict(uri)
+    except psycopg.Error:
+        given = {}
+    if not given:  # raised out here: psycopg's error quotes the URI, password and all
+        raise RuntimeError("DATABASE_URL is not set to a PostgreSQL URI (postgresql://…).")
+    return make_conninfo("", **CONNECTING | given)
+
+
+class Postgres:
+    """This process' connections to NOVA's database; any number of threads may read at once."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._idle: list[Connection] = []
+        self._count_from = 0.0
+
+    def read(self, slug: str) -> Found | None:
+        """Read a client's state and rows, all of one moment; None: unknown or inactive."""
+        if kept := self._take():
+            try:
+                with self._lent(kept):
+                    return _read(kept, slug)
+            except NO_ANSWER:
+                if not kept.closed:
+                    raise
+                self.close()  # the server let go of it, and so of the others: one new one tells
+        with self._lent(self._open()) as connection:
+            return _read(connection, slug)
+
+    def count(self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0) -> None:
+        """Count one read for the dashboard, if that is quick and allowed."""
+        if time.monotonic() < self._count_from:
+            return
+        numbers = {"match": match, "mismatch": mismatch, "failure": failure}
+        try:
+            with self._lent(self._take() or self._open()) as connection:
+                # Literals, as a message of several statements takes no parameters.
+                connection.execute(sql.SQL(COUNT).format(client_id=client_id, **numbers))
+        except psycopg.Error as error:
+            if not isinstance(error, NO_ANSWER):  # no right or no table: it stays so for a while
+                self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
+            logger.debug("A read was not counted: %s", type(error).__name__)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        while connection := self._take():
+            connection.close()
+
+    def _open(self) -> Connection:
+        # No prepared statements: PgBouncer would run them on another connection.
+        connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        return connection
+
+    def _take(self) -> Connection | None:
+        try:
+            return self._idle.pop()  # atomic: no two threads get the same one
+        except IndexError:
+            return None
+
+    @contextmanager
+    def _lent(self, connection: Connection) -> Iterator[Connection]:
+        try:
+            yield connection
+        finally:
+            usable = connection.info.transaction_status is TransactionStatus.IDLE
+            if usable and len(self._idle) < KEPT_CONNECTIONS:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+
+def _read(connection: Connection, slug: str) -> Found | None:
+    try:
+        with _snapshot(connection):
+            return _found(connection, STATE, slug)
+    except psycopg.errors.UndefinedTable:
+        with _snapshot(connection):
+            if connection.execute(APP_IS_SOMEWHERE).fetchone():
+                raise
+            return _found(connection, STATE_WITHOUT_APP, slug)
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(STATEMENT_TIMEOUT))
+        yield
+
+
+def _found(connection: Connection, query: LiteralString, slug: str) -> Found | None:
+    # No text of PostgreSQL's has a NUL in it, nor has a slug.
+    state = None if "\0" in slug else connection.execute(query, [slug]).fetchone()
+    if state is None or not state[1]:
+        return None
+    client_id, _, name, phase, pending = state
+    found = Found(client_id, phase, pending, None)
+    if found.reads_aws_alone:
+        return found
+
+    def rows(kind: type[Any], of_kind: LiteralString) -> tuple[Any, ...]:
+        selected = connection.execute(of_kind, [client_id])
+        return tuple(kind(client_id, slug, *row) for row in selected)
+
+    credentials = ClientCredentials(
+        name,
+        databases=rows(DatabaseCredentials, DATABASES),
+        emails=rows(EmailCredentials, EMAILS),
+        aws=() if query == STATE_WITHOUT_APP else rows(AwsCredentials, AWS),
+    )
+    return Found(client_id, phase, pending, credentials)

@@ -1,0 +1,35 @@
+"""Where each client stands, what was compared, and the runs over many clients. Rules about these rows; no network.
+
+No column here has a constraint on NOVA's tables: NOVA deletes clients, and our history must neither stop that nor go.
+"""
+
+from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolution
+from migration.models.runs import PUSHED, Outcome, Run, RunItem
+from migration.models.standing import (
+    WRITES_BOTH,
+    ClientMigration,
+    ClientsByPhase,
+    PhaseChange,
+    PhaseChoices,
+    ReadCount,
+    Secret,
+    clients,
+)
+
+__all__ = [
+    "PUSHED",
+    "WRITES_BOTH",
+    "ClientMigration",
+    "ClientsByPhase",
+    "Comparison",
+    "ComparisonQuerySet",
+    "Outcome",
+    "PhaseChange",
+    "PhaseChoices",
+    "ReadCount",
+    "Resolution",
+    "Run",
+    "RunItem",
+    "Secret",
+    "clients",
+]

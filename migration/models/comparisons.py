@@ -1,0 +1,150 @@
+"""Comparisons of both stores, and what somebody did about a mismatch: fingerprints only, never a value."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import connection, models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from migration.comparison import Mismatch
+from migration.models.standing import PhaseChange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+COMPARISONS_ARE_KEPT = timedelta(days=30)
+
+
+class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    def record(
+        self, comparisons: Iterable[Comparison], *, read_back: bool = False
+    ) -> list[Comparison]:
+        """Stores them and makes each its client's newest, unless a newer one is there.
+
+        A match makes the client's clean streak longer, but not where it only is a push that was `read_back`.
+        """
+        rows = self.bulk_create(comparisons)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_clientmigration AS kept (client_id, phase, comparison_id, clean_streak)
+                SELECT client_id, 'postgres', id, CASE WHEN status = 'match' THEN %s ELSE 0 END
+                FROM migration_comparison WHERE id = ANY(%s)
+                ORDER BY client_id
+                ON CONFLICT (client_id) DO UPDATE
+                SET comparison_id = greatest(kept.comparison_id, excluded.comparison_id),
+                    clean_streak = CASE WHEN kept.comparison_id > excluded.comparison_id THEN kept.clean_streak
+                                        WHEN 'match' = (
+                                            SELECT status FROM migration_comparison WHERE id = excluded.comparison_id
+                                        ) THEN kept.clean_streak + excluded.clean_streak
+                                        ELSE 0 END
+                """,
+                [0 if read_back else 1, [row.pk for row in rows]],
+            )
+        return rows
+
+    def newest(self) -> Self:
+        """Each client's newest one, of the clients that are still there."""
+        return self.filter(
+            models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))),
+            newest_of__isnull=False,
+        )
+
+    def in_doubt(self) -> Self:
+        """Everything that is not a match; "could not check" is none."""
+        return self.exclude(status=Comparison.Status.MATCH)
+
+    def forget_old(self) -> None:
+        """Deletes what is older than a month, nobody's newest, and no move stood on."""
+        before = timezone.now() - COMPARISONS_ARE_KEPT
+        stood_on = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
+        old = self.filter(~models.Exists(stood_on), newest_of=None, compared_at__lt=before)
+        old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
+
+    def with_acknowledged(self) -> Self:
+        """Adds `acknowledged`: whether somebody took note of just these mismatches, and the day is not over yet."""
+        taken_note_of = Resolution.objects.filter(
+            client_id=models.OuterRef("client_id"),
+            kind=Resolution.Kind.ACKNOWLEDGE,
+            mismatches=models.OuterRef("mismatches"),
+            until__gte=timezone.localdate(),
+        )
+        return self.annotate(acknowledged=models.Exists(taken_note_of))
+
+    def unacknowledged(self) -> Self:
+        return self.with_acknowledged().filter(acknowledged=False)
+
+
+class Comparison(models.Model):
+    """One stored check of both stores: fingerprints only, never a value."""
+
+    class Status(models.TextChoices):
+        MATCH = "match", _("Match")
+        MISMATCH = "mismatch", _("Mismatch")
+        MISSING_IN_AWS = "missing_in_aws", _("Missing in AWS")
+        MISSING_IN_POSTGRES = "missing_in_postgres", _("Missing in PostgreSQL")
+        UNCHECKED = "unchecked", _("Could not check")
+
+    DIFFERS = (Status.MISMATCH, Status.MISSING_IN_AWS, Status.MISSING_IN_POSTGRES)
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="comparisons"
+    )
+    slug = models.CharField(_("slug"), max_length=100)
+    run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="comparisons")
+    status = models.CharField(_("status"), max_length=20, choices=Status, db_index=True)
+    error_class = models.CharField(_("error class"), max_length=16, blank=True)
+    message = models.TextField(_("message"), blank=True)
+    mismatches = models.JSONField(_("mismatches"), default=list)
+    revision = models.BigIntegerField(_("revision"), default=0)
+    compared_at = models.DateTimeField(_("compared"), default=timezone.now)
+
+    objects = ComparisonQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="comparison_of_client")]
+        verbose_name = _("comparison")
+        verbose_name_plural = _("comparisons")
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.get_status_display()}"
+
+    def fields_that_differ(self) -> list[Mismatch]:
+        return [Mismatch.from_json(row) for row in self.mismatches]
+
+
+class Resolution(models.Model):
+    """What somebody did about a mismatch."""
+
+    class Kind(models.TextChoices):
+        CHECK = "check", _("Checked again")
+        TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
+        TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
+        ACKNOWLEDGE = "acknowledge", _("Acknowledged")
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
+    )
+    slug = models.CharField(max_length=100)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    reason = models.TextField(_("reason"), blank=True)
+    message = models.TextField(_("what became of it"), blank=True)
+    # What was acknowledged, and the last day on which it counts: another mismatch is news again.
+    mismatches = models.JSONField(default=list)
+    until = models.DateField(_("until"), null=True)
+    resolved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.get_kind_display()}"

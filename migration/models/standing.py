@@ -1,0 +1,209 @@
+"""Where each client stands, every move of it, its secrets, and what NOVA's reader saw of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client, ClientQuerySet
+from migration.phases import Phase, check_move
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from django.contrib.auth.models import User
+
+    from migration.models.runs import Run
+
+
+class PhaseChoices(models.TextChoices):
+    """`Phase` with labels for people."""
+
+    POSTGRES = Phase.POSTGRES.value, _("PostgreSQL")
+    DUAL_WRITE = Phase.DUAL_WRITE.value, _("Dual write")
+    DUAL_READ = Phase.DUAL_READ.value, _("Dual read")
+    AWS = Phase.AWS.value, _("AWS (cut over)")
+    PURGED = Phase.PURGED.value, _("Purged")
+
+
+# The phases in which what is written to the tables is to be pushed.
+WRITES_BOTH = tuple(phase for phase in Phase if phase.writes_both)
+
+
+class ClientsByPhase(ClientQuerySet):
+    """Clients and where they stand; one without a `ClientMigration` was never touched and stands in `postgres`."""
+
+    def with_phase(self) -> Self:
+        """Adds `phase`."""
+        return self.annotate(
+            phase=Coalesce("client_migration__phase", models.Value(Phase.POSTGRES.value))
+        )
+
+    def in_phases(self, *phases: Phase) -> Self:
+        wanted = models.Q(client_migration__phase__in=phases)
+        if Phase.POSTGRES in phases:
+            wanted |= models.Q(client_migration=None)
+        return self.filter(wanted)
+
+    def to_push(self) -> Self:
+        """Those that write both stores and whose newest rows are not in AWS yet."""
+        return self.in_phases(*WRITES_BOTH).with_push_pending()
+
+
+def clients() -> ClientsByPhase:
+    """Every client, with the questions about phases on its QuerySet."""
+    return ClientsByPhase(model=Client)
+
+
+class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
+    def move(
+        self,
+        client_ids: Collection[int],
+        old: Phase,
+        new: Phase,
+        *,
+        by: User | None = None,
+        reason: str = "",
+        run: Run | None = None,
+    ) -> set[int]:
+        """Moves those that still stand in `old`, each with its `PhaseChange`; answers with their ids."""
+        check_move(f"{len(client_ids)} clients", old, new)
+        with transaction.atomic():
+            self.bulk_create(
+                [ClientMigration(client_id=pk) for pk in client_ids], ignore_conflicts=True
+            )
+            standing = list(
+                self.filter(client_id__in=client_ids, phase=old)
+                .select_for_update(of=("self",))
+                .order_by("client_id")
+                .select_related("client")
+            )
+            now = timezone.now()
+            self.filter(pk__in=[row.pk for row in standing]).update(phase=new, phase_changed_at=now)
+            PhaseChange.objects.bulk_create(
+                PhaseChange(
+                    client_id=row.pk,
+                    slug=row.client.slug,
+                    old=old,
+                    new=new,
+                    by=by,
+                    reason=reason,
+                    run=run,
+                    comparison_id=row.comparison_id,
+                    changed_at=now,
+                )
+                for row in standing
+            )
+        return {row.pk for row in standing}
+
+
+class ClientMigration(models.Model):
+    """Where one client stands, and its newest comparison."""
+
+    client = models.OneToOneField(
+        Client,
+        models.DO_NOTHING,
+        primary_key=True,
+        db_constraint=False,
+        related_name="client_migration",
+    )
+    phase = models.CharField(
+        _("phase"),
+        max_length=16,
+        choices=PhaseChoices,
+        default=PhaseChoices.POSTGRES,
+        db_index=True,
+    )
+    phase_changed_at = models.DateTimeField(_("phase since"), null=True)
+    comparison = models.OneToOneField(
+        "Comparison",
+        models.SET_NULL,
+        null=True,
+        related_name="newest_of",
+        verbose_name=_("newest comparison"),
+    )
+    clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)
+
+    objects = ClientMigrationQuerySet.as_manager()
+
+    class Meta:
+        permissions: ClassVar = [
+            ("move_client", _("Can move clients between phases")),
+            ("purge_client", _("Can purge clients")),
+            ("resolve_mismatch", _("Can resolve mismatches")),
+        ]
+
+    def __str__(self) -> str:
+        return f"client {self.client_id} in phase {self.phase}"
+
+
+class PhaseChange(models.Model):
+    """One move of one client."""
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="phase_changes"
+    )
+    slug = models.CharField(max_length=100)
+    old = models.CharField(_("from"), max_length=16, choices=PhaseChoices)
+    new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    reason = models.TextField(_("reason"), blank=True)
+    run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
+    comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.old} → {self.new}"
+
+
+class SecretQuerySet(models.QuerySet["Secret"]):
+    def record(self, secrets: Iterable[Secret]) -> None:
+        """Stores each secret under its name, in place of what was known of it."""
+        self.bulk_create(
+            secrets,
+            update_conflicts=True,
+            unique_fields=["name"],
+            update_fields=["client_id", "arn", "version_id", "seen_at"],
+        )
+
+
+class Secret(models.Model):
+    """A secret that is ours: its name, and the version that a push last wrote or found equal."""
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="secrets"
+    )
+    name = models.CharField(max_length=512, primary_key=True)
+    arn = models.CharField(max_length=2048)
+    version_id = models.CharField(max_length=64)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    objects = SecretQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ReadCount(models.Model):
+    """What NOVA's reader saw of one client; written by `credentials.runtime.reader`, in plain SQL."""
+
+    client = models.OneToOneField(
+        Client, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="read_count"
+    )
+    reads = models.BigIntegerField(_("reads"), default=0, db_default=0)
+    matches = models.BigIntegerField(_("matches"), default=0, db_default=0)
+    mismatches = models.BigIntegerField(_("mismatches"), default=0, db_default=0)
+    aws_failures = models.BigIntegerField(_("AWS failures"), default=0, db_default=0)
+    last_read_at = models.DateTimeField(_("last read"), null=True)
+    last_mismatch_at = models.DateTimeField(_("last mismatch"), null=True)
+
+    def __str__(self) -> str:
+        return f"reads of client {self.client_id}"

@@ -1,0 +1,161 @@
+"""The gate before a move forward: every reason why a client may not go there yet. Reads both stores, writes neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from credentials.adoption import writes_are_counted
+from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
+from migration.operations.stores import secrets_manager
+from migration.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.operations.stores import Rows
+
+# Twice the time between two sweeps: one of them may be late.
+FRESH = timedelta(minutes=30)
+# A run that has been open for longer was left behind: nobody works on it.
+RUN_IS_OPEN_FOR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of a gate, in words that hold for how it stands."""
+
+    passed: bool
+    text: str
+
+
+class ShutGate(Exception):  # noqa: N818  # the word of the design
+    """The client may not move there yet; `reasons` names everything that is in the way."""
+
+    def __init__(self, slug: str, new: Phase, reasons: list[str]) -> None:
+        super().__init__(slug, new, reasons)
+        self.slug, self.new, self.reasons = slug, new, reasons
+
+    def __str__(self) -> str:
+        return f"{self.slug} can't move to {self.new} yet: {' '.join(self.reasons)}"
+
+
+def require_open(rows: Rows, new: Phase) -> None:
+    """Raises `ShutGate` with every reason, where there is one."""
+    if reasons := [check.text for check in gate(rows, new) if not check.passed]:
+        raise ShutGate(rows.slug, new, reasons)
+
+
+def gate(rows: Rows, new: Phase) -> list[Check]:
+    """Every condition of the move to `new`, as it stands now; none where the move itself does what is needed."""
+    return list(_checks(rows, new))
+
+
+def _checks(rows: Rows, new: Phase) -> Iterator[Check]:
+    if new == Phase.DUAL_WRITE:
+        return
+    yield _pushed(rows)
+    yield from _compared(rows, streak=settings.NOVA_CLEAN_STREAK if new == Phase.AWS else 0)
+    yield _no_run(rows)
+    yield _counted()
+    if new == Phase.AWS:
+        yield _readers_agree(rows)
+    yield _account(rows, writes=new == Phase.AWS)
+
+
+def _pushed(rows: Rows) -> Check:
+    if rows.push_pending:
+        return Check(False, _("A push is pending: its newest rows are not in AWS yet."))
+    return Check(True, _("No push is pending."))
+
+
+def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
+    stands = ClientMigration.objects.select_related("comparison").filter(pk=rows.client_id).first()
+    newest = stands.comparison if stands else None
+    if stands is None or newest is None:
+        yield Check(False, _("It was never compared."))
+        return
+    ago = timesince(newest.compared_at)
+    matches = newest.status == Comparison.Status.MATCH
+    result = newest.get_status_display()
+    yield Check(
+        matches,
+        _("Newest comparison: %(result)s, %(ago)s ago.") % {"result": result, "ago": ago},
+    )
+    if matches and timezone.now() - newest.compared_at > FRESH:
+        oldest = timesince(timezone.now() - FRESH)
+        yield Check(
+            False,
+            _("The newest comparison is older than %(oldest)s: compare again.")
+            % {"oldest": oldest},
+        )
+    if streak:
+        n = stands.clean_streak
+        text = ngettext(
+            "%(n)d comparison in a row matched, of %(wanted)d wanted.",
+            "%(n)d comparisons in a row matched, of %(wanted)d wanted.",
+            n,
+        )
+        yield Check(n >= streak, text % {"n": n, "wanted": streak})
+
+
+def _no_run(rows: Rows) -> Check:
+    items = RunItem.objects.open().filter(
+        client_id=rows.client_id,
+        run__finished_at=None,
+        run__created_at__gt=timezone.now() - RUN_IS_OPEN_FOR,
+    )
+    item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
+    if item:
+        return Check(False, _("%(run)s has this client still to do.") % {"run": item.run})
+    return Check(True, _("No run is touching it."))
+
+
+def _counted() -> Check:
+    if writes_are_counted():
+        return Check(True, _("Every write to its rows is counted."))
+    return Check(
+        False,
+        _(
+            "Writes to its rows are not counted: a trigger is missing. `migrate` says what to grant."
+        ),
+    )
+
+
+def _readers_agree(rows: Rows) -> Check:
+    since = timezone.now() - FRESH
+    seen = ReadCount.objects.filter(client_id=rows.client_id, last_mismatch_at__gt=since).first()
+    if seen and seen.last_mismatch_at:
+        ago = timesince(seen.last_mismatch_at)
+        return Check(False, _("NOVA's reader met a mismatch %(ago)s ago.") % {"ago": ago})
+    return Check(True, _("NOVA's reader met no mismatch lately."))
+
+
+def _account(rows: Rows, *, writes: bool) -> Check:
+    """Whether the AWS account may do what the next phase needs, tried on the secret as it is."""
+    try:
+        for name in rows.names.values():
+            _try(secrets_manager(someone_waits=True), name, writes=writes)
+    except SecretsManagerError as error:
+        return Check(False, _("The AWS account is not ready: %(error)s") % {"error": error})
+    return Check(True, _("The AWS account may do what this needs."))
+
+
+def _try(sm: SecretsManager, name: str, *, writes: bool) -> None:
+    try:
+        value = sm.get(name)
+    except SecretsManagerError as error:
+        if error.not_found:  # with a secret a service, one that has no row has no secret
+            return
+        raise
+    if writes and value.text is not None:
+        # The version that is there, again: AWS checks the right to write and makes no new one.
+        sm.put(name, value.text, token=value.version_id)

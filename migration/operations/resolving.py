@@ -1,0 +1,101 @@
+"""What somebody can do about a mismatch. Each is recorded, with who did it and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+from credentials.models import Client
+from credentials.runtime.document import DocumentError
+from credentials.runtime.secrets_manager import SecretsManagerError
+from migration.models import PUSHED, ClientMigration, Comparison, Resolution
+from migration.operations.comparing import compare
+from migration.operations.moving import copy_to_rows, keep_in_aws, rows_held
+from migration.operations.pushing import push
+from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
+from migration.phases import Phase
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from django.contrib.auth.models import User
+
+    from migration.operations.stores import Rows
+
+LOCK_WAIT_SECONDS = 5.0
+Kind = Resolution.Kind
+
+
+class NotResolved(Exception):  # noqa: N818  # nothing went wrong: it may not be done
+    """It can't be done to this client now; the text says why."""
+
+
+def check_again(*, client_id: int, by: User | None = None) -> Resolution:
+    """Compares both stores now."""
+    compared = compare(client_ids=[client_id]).get(client_id)
+    message = compared.get_status_display() if compared else _("There is nothing to compare.")
+    return _record(client_id, Kind.CHECK, by, "", str(message))
+
+
+def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
+    """Makes AWS hold what PostgreSQL holds, also where AWS is the authority and somebody else wrote there."""
+    _rows(client_id)
+    (result,) = push(client_ids=[client_id], overwrite=True, someone_waits=True)
+    if result.outcome not in PUSHED:
+        raise NotResolved(result.message)
+    return _record(client_id, Kind.TO_AWS, by, reason, str(result.outcome.label))
+
+
+def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
+    """Makes PostgreSQL hold what AWS holds; what it replaces is kept in AWS where AWS never had it."""
+    with locked([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        rows = _rows(client_id)
+        if not held:
+            raise NotResolved(_("A push or a move of it is under way; try again."))
+        if rows.push_pending and not rows.phase.aws_is_authority:
+            raise NotResolved(
+                _("A push is pending: PostgreSQL holds a newer write, which copying would lose.")
+            )
+        try:
+            found = read_aws(rows, sm=secrets_manager(someone_waits=True))
+            keep_in_aws(rows)
+            with rows_held(client_id) as now:
+                if now.revision != rows.revision:
+                    raise NotResolved(_("NOVA wrote its rows just now; try again."))
+                lacking = copy_to_rows(now, found)
+        except (SecretsManagerError, DocumentError) as error:
+            raise NotResolved(str(error)) from None
+    message = _("AWS has no %(rows)s: left as it was.") % {"rows": ", ".join(lacking)}
+    resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, message if lacking else "")
+    compare(client_ids=[client_id])
+    return resolution
+
+
+def acknowledge(*, client_id: int, until: date, reason: str, by: User | None = None) -> Resolution:
+    """Takes note of the mismatches as they are, until a day; gates stay shut, and another mismatch is news again."""
+    stands = ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
+    newest = stands.comparison if stands else None
+    if newest is None or newest.status == Comparison.Status.MATCH:
+        raise NotResolved(_("There is no mismatch to acknowledge."))
+    return _record(
+        client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=newest.mismatches, until=until
+    )
+
+
+def _rows(client_id: int) -> Rows:
+    rows = read_rows([client_id]).get(client_id)
+    if rows is None:
+        raise Client.DoesNotExist
+    if rows.phase == Phase.PURGED:
+        raise NotResolved(_("It is purged: the tables hold pointers. Restore it first."))
+    return rows
+
+
+def _record(
+    client_id: int, kind: Kind, by: User | None, reason: str, message: str, **more: object
+) -> Resolution:
+    slug = Client.objects.values_list("slug", flat=True).get(pk=client_id)
+    return Resolution.objects.create(
+        client_id=client_id, slug=slug, kind=kind, by=by, reason=reason, message=message, **more
+    )

@@ -1,0 +1,117 @@
+"""What a save in the admin does to AWS: right after it while PostgreSQL is the authority, within it once AWS is."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from credentials.copying import fill, pointer, secrets_by_row
+from credentials.models import ClientRevision
+from credentials.runtime.document import DocumentError
+from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError
+from migration.models import PUSHED, ClientMigration
+from migration.operations.pushing import RefusedError, push, write_now
+from migration.operations.stores import (
+    CLIENT_LOCK,
+    locked_client,
+    locked_rows,
+    read_aws,
+    secret_names_by_kind,
+    secrets_manager,
+)
+from migration.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from credentials.models import Credential
+
+
+class SaveRefusedError(Exception):
+    """AWS is the authority and did not take the save: it is saved nowhere."""
+
+
+class Save:
+    """One save of a client, begun once its rows are locked: no move of it can come between.
+
+    Raises `SaveRefusedError`, on which the transaction has to be rolled back.
+    """
+
+    def __init__(self, client_id: int) -> None:
+        self.client_id = client_id
+        stands = ClientMigration.objects.filter(pk=client_id).first()
+        self.phase = Phase(stands.phase) if stands else Phase.POSTGRES
+        # What is in AWS alone, and what is to go there alone.
+        self.secrets: dict[Credential, dict[str, str]] = {}
+        self.typed: list[tuple[Credential, dict[str, str]]] = []
+        if self.phase.aws_is_authority:
+            self._lock()
+        if self.phase == Phase.PURGED:
+            self._read_aws()
+
+    def _lock(self) -> None:
+        """A push or a move would wait for the rows that this save holds, so this does not wait for them."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_try_advisory_xact_lock(%s, %s)", [CLIENT_LOCK, self.client_id]
+            )
+            (locked,) = cursor.fetchone()
+        if not locked:
+            raise SaveRefusedError(
+                _("Nothing was saved: a push or a move of this client is under way. Try again.")
+            )
+
+    def _read_aws(self) -> None:
+        """Which value in AWS belongs to which row, before the save changes what tells them apart."""
+        rows = locked_rows(self.client_id)
+        self.names = secret_names_by_kind(rows)
+        try:
+            found = read_aws(rows, sm=secrets_manager(someone_waits=True))
+            self.secrets = secrets_by_row(locked_client(self.client_id), found.document)
+        except (SecretsManagerError, DocumentError, LookupError) as error:
+            raise SaveRefusedError(_nowhere(error)) from None
+
+    def hold_back(self, kind: str, row: Credential, typed: dict[str, str]) -> None:
+        """Before a row is saved: keeps the secret values of a purged client out of the tables."""
+        if self.phase == Phase.PURGED and typed:
+            self.typed.append((row, typed))
+            for name in typed:
+                setattr(row, name, pointer(self.names[kind]))
+
+    def finish(self, *, warn: Callable[[str], None]) -> None:
+        """Once the rows are saved; `warn` tells of a push that is pending."""
+        if self.phase.aws_is_authority:
+            self._write_aws()
+        elif self.phase.writes_both:
+            # Robust: the save stands, whatever becomes of the push.
+            transaction.on_commit(partial(_push, self.client_id, warn), robust=True)
+
+    def _write_aws(self) -> None:
+        rows = locked_rows(self.client_id)
+        try:
+            for row, values in self.typed:
+                self.secrets[row] = self.secrets.get(row, {}) | values
+            write_now(rows, document=fill(locked_client(self.client_id), self.secrets))
+        except (SecretsManagerError, RefusedError, DocumentError) as error:
+            raise SaveRefusedError(_nowhere(error)) from None
+        ClientRevision.objects.record_pushed([(self.client_id, rows.revision)])
+
+
+def _nowhere(error: Exception) -> str:
+    text = _("Nothing was saved: %(error)s") % {"error": error}
+    if isinstance(error, SecretsManagerError) and error.error_class == ErrorClass.UNAVAILABLE:
+        # An answer can be lost after the write was applied.
+        text += " " + _("Where AWS took it all the same, the next comparison shows a mismatch.")
+    return text
+
+
+def _push(client_id: int, warn: Callable[[str], None]) -> None:
+    (result,) = push(client_ids=[client_id], someone_waits=True)
+    if result.outcome not in PUSHED:
+        warn(
+            _("Saved; the push to AWS is pending and will be retried: %(reason)s")
+            % {"reason": result.message}
+        )

@@ -1,0 +1,135 @@
+"""`python -m tests.bench_reader`: the reader's reads side by side, with an AWS that takes 20 ms, as ratios."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests import nova
+from tests.bench import LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LATENCY_SECONDS = 0.02
+ROUNDS = 200
+CACHED_READS = 1000  # in one measurement: one alone takes about as long as looking at the clock
+CACHED_AT_LEAST = 200
+DUAL_AT_MOST = 1.2
+
+
+def main() -> None:
+    from nova_admin.embedded import postgres
+
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+        "DEBUG": "1",
+        "LOG_LEVEL": "ERROR",
+        "DATABASE_URL": postgres.start(LOCAL / "postgres"),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",  # until the slow one is there
+        "AWS_ACCESS_KEY_ID": "embedded",
+        "AWS_SECRET_ACCESS_KEY": "embedded",
+    }
+    with nova.database() as uri:
+        os.environ["DATABASE_URL"] = uri
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        if not reads():
+            sys.exit(1)
+
+
+def reads() -> bool:
+    """Measures and prints; answers whether both bounds hold. Needs Django, its tables, and DATABASE_URL."""
+    from django.conf import settings
+
+    from nova_admin.embedded.aws import AwsServer
+
+    before = settings.AWS_ENDPOINT_URL
+    with AwsServer(wrap=slow) as server:
+        use_aws(server.endpoint)
+        took = measure()
+    use_aws(before)
+    return report(took)
+
+
+def use_aws(endpoint: str) -> None:
+    """Sends this site and boto3 there."""
+    from django.conf import settings
+
+    settings.AWS_ENDPOINT_URL = os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = endpoint
+
+
+def slow(app):
+    def answer(environ, start_response):
+        time.sleep(LATENCY_SECONDS)
+        return app(environ, start_response)
+
+    return answer
+
+
+def measure() -> dict[str, float]:
+    """The median seconds of each read, the kinds taking turns."""
+    from credentials.runtime.reader_phases import Reader
+    from credentials.runtime.secrets_manager import SecretsManager
+    from migration.models import ClientMigration
+    from migration.operations.pushing import push
+    from migration.phases import Phase
+    from tests.factories import make_full_client
+
+    for phase in (Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS):
+        pk = make_full_client(f"bench-{phase}")
+        push(client_ids=[pk])
+        ClientMigration.objects.filter(pk=pk).update(phase=phase)
+    reader = Reader(os.environ["DATABASE_URL"], cache_seconds=3600, timeout=30)
+
+    def uncached(phase: Phase) -> None:
+        reader.one(f"bench-{phase}", "database", refresh=True)
+
+    def cached() -> None:
+        for _ in range(CACHED_READS):
+            reader.one("bench-aws", "database")
+
+    kinds: dict[str, Callable[[], object]] = {
+        "AWS alone": partial(SecretsManager().get_client_credentials, "bench-aws"),
+        "PostgreSQL, uncached": partial(uncached, Phase.POSTGRES),
+        "dual read, uncached": partial(uncached, Phase.DUAL_READ),
+        "AWS after cutover, uncached": partial(uncached, Phase.AWS),
+        "cached": cached,
+    }
+    for work in kinds.values():
+        work()  # connections are opened, phases known
+    took: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(ROUNDS):
+        for name, work in kinds.items():
+            start = time.perf_counter()
+            work()
+            took[name].append(time.perf_counter() - start)
+    reader.close()
+    medians = {name: statistics.median(times) for name, times in took.items()}
+    return medians | {"cached": medians["cached"] / CACHED_READS}
+
+
+def report(took: dict[str, float]) -> bool:
+    aws = took["AWS after cutover, uncached"]
+    slower = max(took["AWS alone"], took["PostgreSQL, uncached"])
+    cheaper, dual = aws / took["cached"], took["dual read, uncached"] / slower
+    print(f"{'a read of one client':42} {'ms':>10} {'times cached':>15}")
+    for name, seconds in took.items():
+        print(f"{name:42} {seconds * 1000:10.4f} {seconds / took['cached']:15.0f}")
+    print(
+        f"a cached read is {cheaper:.0f} times cheaper than one from AWS (at least {CACHED_AT_LEAST})"
+    )
+    print(f"a dual read takes {dual:.2f} times the slower of its two (at most {DUAL_AT_MOST})")
+    return cheaper >= CACHED_AT_LEAST and dual <= DUAL_AT_MOST
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,413 @@
+"""Moves: their gates, what a rollback brings back, purge and restore, two at once."""
+
+import json
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from credentials.models import Client, DatabaseCredential
+from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
+from migration.operations import gates, moving, stores
+from migration.operations.comparing import compare
+from migration.operations.gates import ShutGate
+from migration.operations.moving import move
+from migration.operations.pushing import push
+from migration.phases import IllegalMove, Phase, StalePhase
+from tests.factories import make_client, make_database, make_full_client, update
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+NAME = "nova/clients/idom"
+LINE = [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS, Phase.PURGED]
+
+
+@pytest.fixture
+def sm() -> SecretsManager:
+    return stores.secrets_manager()
+
+
+@pytest.fixture
+def idom() -> int:
+    return make_full_client("idom")
+
+
+def advance(pk: int, new: Phase) -> None:
+    """Takes a client to the phase, one step at a time, with the comparisons that the gates want."""
+    for phase in LINE[LINE.index(phase_of(pk)) + 1 : LINE.index(new) + 1]:
+        if phase not in (Phase.POSTGRES, Phase.DUAL_WRITE):
+            for _ in range(3):
+                compare(client_ids=[pk])
+        move(client_id=pk, new=phase)
+
+
+def phase_of(pk: int) -> Phase:
+    found = ClientMigration.objects.filter(pk=pk).first()
+    return Phase(found.phase) if found else Phase.POSTGRES
+
+
+def document(pk: int):
+    return Client.objects.get(pk=pk).document()
+
+
+def change_in_aws(sm: SecretsManager, **changes: object) -> None:
+    """As somebody would in the AWS console."""
+    stored = json.loads(sm.get(NAME).text)
+    stored["database"] |= changes
+    sm.put(NAME, json.dumps(stored))
+
+
+def password(pk: int) -> str:
+    return DatabaseCredential.objects.get(client_id=pk).db_password
+
+
+def write_password(pk: int, value: str) -> None:
+    """As NOVA's own scripts do."""
+    row = DatabaseCredential.objects.get(client_id=pk)
+    update("client_database_credentials", row.pk, db_password_encrypted=value)
+
+
+def is_pending(pk: int) -> bool:
+    return stores.read_rows([pk])[pk].push_pending
+
+
+def reasons(pk: int, new: Phase) -> str:
+    before = phase_of(pk)
+    with pytest.raises(ShutGate) as refusal:
+        move(client_id=pk, new=new)
+    assert phase_of(pk) == before
+    return "\n".join(refusal.value.reasons)
+
+
+def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
+    before = document(idom)
+
+    advance(idom, Phase.PURGED)
+    for phase in reversed(LINE[:-1]):
+        move(client_id=idom, new=phase, reason="There and back")
+
+    assert document(idom) == before
+    assert json.loads(sm.get(NAME).text) == before
+    walked = list(PhaseChange.objects.order_by("pk").values_list("new", flat=True))
+    assert walked == [*LINE[1:], *reversed(LINE[:-1])]
+    assert PhaseChange.objects.filter(reason="There and back").count() == 4
+
+
+def test_an_illegal_move_names_the_phase_and_those_that_are_allowed(idom):
+    with pytest.raises(
+        IllegalMove, match="idom is in postgres: it can move to dual_write, not to aws"
+    ):
+        move(client_id=idom, new=Phase.AWS)
+
+
+def test_the_first_move_pushes_and_is_refused_where_the_push_fails():
+    pk = make_full_client("b d")
+
+    assert "' ' (SPACE)" in reasons(pk, Phase.DUAL_WRITE)
+
+
+def test_a_shut_gate_names_every_reason(idom, settings):
+    advance(idom, Phase.DUAL_READ)
+    write_password(idom, "example-new")
+    ClientMigration.objects.update(clean_streak=1)
+    Comparison.objects.update(status=Comparison.Status.MISMATCH)
+    RunItem.objects.create(
+        run=Run.objects.create(kind=Run.Kind.PUSH), client_id=idom, slug="idom", batch=0
+    )
+    ReadCount.objects.create(
+        client_id=idom, last_mismatch_at=ClientMigration.objects.get().phase_changed_at
+    )
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE clients DISABLE TRIGGER nova_admin_count_write")
+    try:
+        found = reasons(idom, Phase.AWS)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE clients ENABLE TRIGGER nova_admin_count_write")
+
+    assert len(found.splitlines()) == 7
+    for word in (
+        "A push is pending",
+        "Newest comparison: Mismatch",
+        "1 comparison in a row matched, of 3",
+        "has this client still to do",
+        "a trigger is missing",
+        "NOVA's reader met a mismatch",
+        "AWS account is not ready",
+    ):
+        assert word in found
+
+
+def test_the_gate_wants_a_fresh_comparison(idom):
+    advance(idom, Phase.DUAL_WRITE)
+    newest = Comparison.objects.newest().get()
+    newest.compared_at -= gates.FRESH * 2
+    newest.save()
+
+    assert "older than" in reasons(idom, Phase.DUAL_READ)
+
+
+def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    versions = sm.describe(NAME).versions
+
+    def denied(*_, **__):
+        raise SecretsManagerError.of("AccessDeniedException", "PutSecretValue", NAME)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SecretsManager, "put", denied)
+        assert "AccessDenied" in reasons(idom, Phase.AWS)
+    move(client_id=idom, new=Phase.AWS)
+    assert sm.describe(NAME).versions == versions  # trying it made no version
+
+
+def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    change_in_aws(sm, password="example-theirs")
+
+    assert "Compared just now: Mismatch" in reasons(idom, Phase.AWS)
+
+
+def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, sm):
+    advance(idom, Phase.DUAL_WRITE)
+    push(client_ids=[idom])
+    assert ClientMigration.objects.get().clean_streak == 0
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    assert ClientMigration.objects.get().clean_streak == 2
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+    assert ClientMigration.objects.get().clean_streak == 0
+
+
+def test_who_believes_it_elsewhere_is_told(idom):
+    advance(idom, Phase.DUAL_READ)
+
+    with pytest.raises(StalePhase, match="no longer in dual_write"):
+        move(client_id=idom, new=Phase.DUAL_READ, seen=Phase.DUAL_WRITE)
+
+
+def test_of_two_who_move_at_once_one_wins(idom):
+    advance(idom, Phase.DUAL_READ)
+    results = []
+    start = threading.Barrier(2)
+
+    def press():
+        start.wait()
+        try:
+            results.append(move(client_id=idom, new=Phase.DUAL_WRITE, seen=Phase.DUAL_READ))
+        except (StalePhase, ShutGate) as refusal:
+            results.append(refusal)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+    assert sorted(type(result).__name__ for result in results) == ["Moved", "StalePhase"]
+    assert PhaseChange.objects.filter(new=Phase.DUAL_WRITE, old=Phase.DUAL_READ).count() == 1
+
+
+def test_a_cutover_waits_for_no_writer_of_novas(idom):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    written, done = threading.Event(), threading.Event()
+
+    def nova():
+        with transaction.atomic():
+            write_password(idom, "example-late")
+            written.set()
+            done.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=nova)
+    thread.start()
+    written.wait(30)
+    try:
+        assert "NOVA is writing its rows just now" in reasons(idom, Phase.AWS)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
+    advance(idom, Phase.AWS)
+    change_in_aws(sm, password="example-theirs", port=6543)
+
+    moved = move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert "its values were copied to PostgreSQL" in moved.message
+    assert document(idom) == json.loads(sm.get(NAME).text)
+    assert password(idom) == "example-theirs"
+    assert not is_pending(idom)
+    assert "copied" in PhaseChange.objects.first().reason
+
+
+def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
+    advance(idom, Phase.AWS)
+    before = document(idom)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    moved = move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert "unchecked" in moved.message
+    assert document(idom) == before
+
+
+def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
+    advance(idom, Phase.AWS)
+    write_password(idom, "example-novas")
+
+    moved = move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert "newer write" in moved.message
+    assert (password(idom), is_pending(idom)) == ("example-novas", True)
+    push(client_ids=[idom])
+    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-novas"
+
+
+def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
+    advance(idom, Phase.AWS)
+    write_password(idom, "example-novas")
+    change_in_aws(sm, password="example-theirs")
+
+    move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert password(idom) == "example-theirs"
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moving.REPLACED_STAGE)
+    assert json.loads(kept["SecretString"])["database"]["password"] == "example-novas"
+    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
+
+
+def test_a_push_in_aws_overwrites_nothing_that_somebody_else_wrote(idom, sm):
+    advance(idom, Phase.AWS)
+    change_in_aws(sm, password="example-theirs")
+    write_password(idom, "example-novas")
+
+    (result,) = push(client_ids=[idom])
+
+    assert (result.outcome, result.error_class) == ("failed", "conflict")
+    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
+    assert Comparison.objects.newest().get().status == Comparison.Status.MISMATCH
+
+
+def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, sm, monkeypatch):
+    advance(idom, Phase.AWS)
+    write_password(idom, "example-first")
+    with monkeypatch.context() as patched:
+        patched.setattr("migration.operations.pushing._record", lambda *_: 1 / 0)  # it dies there
+        with pytest.raises(ZeroDivisionError):
+            push(client_ids=[idom])
+    write_password(idom, "example-second")
+
+    (result,) = push(client_ids=[idom])
+
+    assert result.outcome == "updated"
+    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-second"
+
+
+def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
+    before = document(idom)
+    advance(idom, Phase.PURGED)
+
+    client = Client.objects.get(pk=idom)
+    rows = [row for of_kind in client.rows().values() for row in of_kind]
+    secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
+    assert secrets == {f"aws-secretsmanager:{NAME}"}
+    assert client.databases.get().db_host == before["database"]["host"]
+    assert json.loads(sm.get(NAME).text) == before
+    assert not is_pending(idom)
+
+
+def test_a_purge_trusts_no_stored_comparison(idom, sm):
+    advance(idom, Phase.AWS)
+    compare(client_ids=[idom])
+    change_in_aws(sm, password="example-theirs")
+
+    assert "the two stores differ" in reasons(idom, Phase.PURGED)
+    assert password(idom) != f"aws-secretsmanager:{NAME}"
+
+
+def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch):
+    advance(idom, Phase.AWS)
+    compare(client_ids=[idom])
+    read = moving.read_aws
+
+    def meanwhile(*args, **kwargs):
+        found = read(*args, **kwargs)
+        write_password(idom, "example-novas")
+        return found
+
+    monkeypatch.setattr(moving, "read_aws", meanwhile)
+
+    assert "NOVA wrote its rows just now" in reasons(idom, Phase.PURGED)
+    assert password(idom) == "example-novas"
+
+
+def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
+    advance(idom, Phase.PURGED)
+    make_database(
+        idom, label="later", is_primary=False, db_password_encrypted=f"aws-secretsmanager:{NAME}"
+    )
+
+    assert "AWS holds no value for database login" in reasons(idom, Phase.AWS)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    assert reasons(idom, Phase.AWS)
+
+
+def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
+    before = document(idom)
+    advance(idom, Phase.PURGED)
+    write_password(idom, "example-since")
+
+    moved = move(client_id=idom, new=Phase.AWS)
+
+    assert "since the purge was kept" in moved.message
+    expected = before | {"database": before["database"] | {"password": "example-since"}}
+    assert document(idom) == expected
+    assert is_pending(idom)
+    push(client_ids=[idom])
+    assert json.loads(sm.get(NAME).text) == expected
+
+
+def test_several_rows_with_labels_come_back_each_to_its_own(sm):
+    pk = make_client("idom")
+    for label in ("b", "a", None, None):
+        make_database(
+            pk, label=label, is_primary=False, db_password_encrypted=f"example-{label}-{id(label)}"
+        )
+    make_database(pk, db_password_encrypted="example-primary")
+    before = list(
+        DatabaseCredential.objects.order_by("pk").values_list("pk", "label", "db_password")
+    )
+
+    advance(pk, Phase.PURGED)
+    move(client_id=pk, new=Phase.AWS)
+
+    assert (
+        list(DatabaseCredential.objects.order_by("pk").values_list("pk", "label", "db_password"))
+        == before
+    )
+
+
+def test_with_a_secret_a_service_a_client_goes_there_and_back_too(settings):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    before = document(pk)
+
+    advance(pk, Phase.PURGED)
+    email = Client.objects.get(pk=pk).emails.get()
+    assert email.email_password == f"aws-secretsmanager:{NAME}/email"
+    for phase in reversed(LINE[:-1]):
+        move(client_id=pk, new=phase)
+
+    assert document(pk) == before
+
+
+def test_a_client_that_is_gone_is_told_of():
+    with pytest.raises(Client.DoesNotExist):
+        move(client_id=999_999, new=Phase.DUAL_WRITE)
