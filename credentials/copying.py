@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from django.db import DataError, IntegrityError
 
 from credentials.models import (
     AwsCredential,
@@ -17,7 +20,7 @@ from credentials.models import (
 from credentials.runtime import document as documents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from credentials.runtime.document import ClientCredentials, Document
 
@@ -42,6 +45,22 @@ def is_purged(row: Credential) -> bool:
     return all(getattr(row, name).startswith(POINTER) for name in row.SECRET_FIELDS)
 
 
+class RefusedByDatabaseError(Exception):
+    """A constraint refuses these values. Tells the SQLSTATE alone: PostgreSQL's text quotes the row."""
+
+
+@contextmanager
+def _without_values() -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, DataError) as error:
+        code = getattr(error.__cause__, "sqlstate", "")
+    else:
+        return
+    raise RefusedByDatabaseError(f"PostgreSQL refuses these values (SQLSTATE {code}).")
+
+
+@_without_values()
 def put_pointers(client: Client, secret_names: Mapping[str, str]) -> None:
     """Replaces every secret value of the client's rows by a pointer to the secret of its kind."""
     for kind, rows in client.rows().items():
@@ -49,6 +68,7 @@ def put_pointers(client: Client, secret_names: Mapping[str, str]) -> None:
             _set(row, dict.fromkeys(row.SECRET_FIELDS, pointer(secret_names[kind])))
 
 
+@_without_values()
 def copy_document(
     client: Client,
     document: Document,

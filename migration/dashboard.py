@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Case, Count, Max, Q, When
+from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, When
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NEWEST = 8
 # A worker takes a batch up within a second or two.
 STALLED_AFTER = timedelta(seconds=30)
+LEFT_BEHIND_AFTER = timedelta(minutes=10)
 # Below this a rate says nothing about how long the rest takes.
 ESTIMATE_FROM_PERCENT = 1
 
@@ -49,6 +50,7 @@ class Clients:
     total: int
     inactive: int
     push_pending: int
+    push_refused: int
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,10 @@ def summary() -> Summary:
 
 
 def _running_or_latest() -> Run | None:
-    """One that never got to its end hides the others for a day only."""
-    running = Q(finished_at=None, created_at__gt=timezone.now() - timedelta(days=1))
+    """One that was left behind hides no newer one."""
+    lately = timezone.now() - LEFT_BEHIND_AFTER
+    item = RunItem.objects.filter(run_id=OuterRef("pk"), finished_at__gt=lately)
+    running = Q(finished_at=None) & (Q(created_at__gt=lately) | Exists(item))
     running_first = Case(When(running, then=0), default=1)
     return Run.objects.select_related("by").order_by(running_first, "-pk").first()
 
@@ -173,6 +177,14 @@ def progress(run: Run) -> Progress:
 
 
 def _clients() -> Clients:
+    pending = (
+        clients()
+        .push_pending()
+        .aggregate(
+            all=Count("pk"),
+            refused=Count("pk", filter=Q(client_migration__refused_revision=F("revision"))),
+        )
+    )
     rows = clients().with_phase().order_by().values("phase")
     counted = rows.annotate(n=Count("pk"), active=Count("pk", filter=Q(is_active=True)))
     by_phase = {row["phase"]: row for row in counted}
@@ -191,7 +203,8 @@ def _clients() -> Clients:
         ],
         total=total,
         inactive=total - sum(row["active"] for row in by_phase.values()),
-        push_pending=clients().to_push().count(),
+        push_pending=pending["all"] - pending["refused"],
+        push_refused=pending["refused"],
     )
 
 
@@ -249,6 +262,17 @@ def _attention(of_clients: Clients, of_comparisons: Comparisons) -> Iterator[Att
             ),
             f"{reverse('admin:migration_run_change', args=[run_id])}?items=failed",
             "migration.view_run",
+        )
+    if number := of_clients.push_refused:
+        yield Attention(
+            number,
+            ngettext(
+                "client can't be pushed until something is changed",
+                "clients can't be pushed until something is changed",
+                number,
+            ),
+            f"{reverse('admin:credentials_client_changelist')}?push=refused",
+            "credentials.view_client",
         )
     if number := of_clients.push_pending:
         yield Attention(

@@ -184,6 +184,8 @@ Q_CLUSTER = {
     "label": "Task queue",
 }
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

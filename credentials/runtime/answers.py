@@ -103,6 +103,10 @@ class SecretsManagerError(Exception):
         other = ErrorClass.UNAVAILABLE if unwritten else ErrorClass.DATA
         return cls(next(known, _BY_STATUS.get(status, other)), code, operation, name)
 
+    def about(self, name: str) -> Self:
+        """Return the same error of another secret."""
+        return type(self)(self.error_class, self.code, self.operation, name)
+
     def __str__(self) -> str:
         advice = _ADVICE.get(self.code) or _ADVICE[self.error_class]
         return f"{self.operation} failed for secret {self.name!r} with {self.code}: {advice}."

@@ -181,7 +181,13 @@ class SecretsManager:
         answers: _Answers = {name: _error("InvalidName", _BATCH_GET, name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
         for start in range(0, len(legal), _BATCH_SIZE):
-            answers |= self._batch(legal[start : start + _BATCH_SIZE])
+            batch = self._batch(legal[start : start + _BATCH_SIZE])
+            answers |= batch
+            down = next(iter(batch.values()))
+            if isinstance(down, SecretsManagerError) and down.error_class == ErrorClass.UNAVAILABLE:
+                # Each further call would wait for as long as this one.
+                rest = legal[start + _BATCH_SIZE :]
+                return answers | {name: down.about(name) for name in rest}
         return answers
 
     def _batch(self, names: list[str]) -> _Answers:

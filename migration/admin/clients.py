@@ -73,10 +73,15 @@ class PushFilter(admin.SimpleListFilter):
     parameter_name = "push"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("pending", _("Pending"))]
+        return [("pending", _("Pending")), ("refused", _("Refused"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
-        return queryset.to_push() if self.value() else queryset
+        match self.value():
+            case "pending":
+                return queryset.to_push()
+            case "refused":
+                return queryset.push_refused()
+        return queryset
 
 
 class ActiveFilter(admin.SimpleListFilter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -50,9 +50,17 @@ class ClientsByPhase(ClientQuerySet):
             wanted |= models.Q(client_migration=None)
         return self.filter(wanted)
 
-    def to_push(self) -> Self:
+    def push_pending(self) -> Self:
         """Those that write both stores and whose newest rows are not in AWS yet."""
         return self.in_phases(*WRITES_BOTH).with_push_pending()
+
+    def to_push(self) -> Self:
+        """Those of them that are worth a try: where these rows were refused, another try would be too."""
+        refused = models.Q(client_migration__refused_revision=models.F("revision"))
+        return self.push_pending().exclude(refused)
+
+    def push_refused(self) -> Self:
+        return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
 
 def clients() -> ClientsByPhase:
@@ -101,6 +109,20 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
             )
         return {row.pk for row in standing}
 
+    def record_refused(self, revisions: Iterable[tuple[int, int | None]]) -> None:
+        """Stores, for each (client id, revision), that these rows were refused; None: they were not."""
+        pairs = sorted(revisions, key=lambda pair: pair[0])
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_clientmigration AS kept (client_id, phase, refused_revision)
+                SELECT client_id, 'postgres', refused FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, refused)
+                ON CONFLICT (client_id) DO UPDATE SET refused_revision = excluded.refused_revision
+                WHERE kept.refused_revision IS DISTINCT FROM excluded.refused_revision
+                """,
+                [[client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
+            )
+
 
 class ClientMigration(models.Model):
     """Where one client stands, and its newest comparison."""
@@ -127,6 +149,8 @@ class ClientMigration(models.Model):
         related_name="newest_of",
         verbose_name=_("newest comparison"),
     )
+    # The revision of the rows that a push could not send, until somebody changes something.
+    refused_revision = models.BigIntegerField(null=True)
     clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)
 
     objects = ClientMigrationQuerySet.as_manager()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # A write that is on its way from one store to the other is no mismatch: what differs is looked at once more.
 RECHECK_AFTER_SECONDS = 0.5
 
+# AWS's code for reading such a secret.
+SCHEDULED_FOR_DELETION = "InvalidRequestException"
+
 Status = Comparison.Status
 
 
@@ -86,6 +89,7 @@ def _judge(rows: Rows, found: Found) -> Judgement:
     if rows.document is None:
         return Status.UNCHECKED, ErrorClass.DATA, rows.problem, []
     parts: dict[str, Document] = {}
+    wanted = documents.split(rows.document, layout=secret_layout())
     for part, name in rows.names.items():
         value = found[name]
         if isinstance(value, SecretValue):
@@ -94,13 +98,15 @@ def _judge(rows: Rows, found: Found) -> Judgement:
             except DocumentError:
                 mismatch = unreadable(value.text or "", key=fingerprint_key())
                 return Status.MISMATCH, "", f"{name} holds no document.", [mismatch]
-        elif not value.not_found:
+        elif not value.not_found and not (
+            part not in wanted and value.code == SCHEDULED_FOR_DELETION
+        ):
             return _unread(value)
     if parts:
         return _judge_parts(rows, rows.document, parts)
-    if documents.split(rows.document, layout=secret_layout()):
-        wanted = " or ".join(rows.names.values())
-        return Status.MISSING_IN_AWS, "", f"There is no secret {wanted}.", []
+    if wanted:
+        names = " or ".join(rows.names.values())
+        return Status.MISSING_IN_AWS, "", f"AWS has no value under {names}.", []
     # With a secret a service: no credentials, and none of the secrets.
     return Status.MATCH, "", "", []
 
@@ -111,7 +117,7 @@ def same(expected: Document | None, actual: Document) -> bool:
 
 
 def _unread(error: SecretsManagerError) -> Judgement:
-    if error.code == "InvalidRequestException":
+    if error.code == SCHEDULED_FOR_DELETION:
         return Status.MISSING_IN_AWS, "", f"{error.name} is scheduled for deletion.", []
     return Status.UNCHECKED, error.error_class, str(error), []
 

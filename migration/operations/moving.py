@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 from psycopg.errors import LockNotAvailable
 
-from credentials.copying import copy_document, is_purged, put_pointers
+from credentials.copying import RefusedByDatabaseError, copy_document, is_purged, put_pointers
 from credentials.models import Client, ClientRevision
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import SecretsManagerError
@@ -140,7 +140,7 @@ def _rows_unchanged(request: Request) -> Iterator[Rows]:
             if now.revision != request.rows.revision:
                 raise request.shut(_("NOVA wrote its rows just now; try again."))
             yield now
-    except RowsBusyError as error:
+    except (RowsBusyError, RefusedByDatabaseError) as error:
         raise request.shut(str(error)) from None
 
 

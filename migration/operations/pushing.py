@@ -20,8 +20,8 @@ from credentials.runtime.secrets_manager import (
     SecretValue,
     SecretVersion,
 )
-from migration.models import Comparison, Outcome, Run, Secret
-from migration.operations.comparing import comparison_of
+from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
+from migration.operations.comparing import SCHEDULED_FOR_DELETION, comparison_of
 from migration.operations.stores import (
     Rows,
     is_our_version,
@@ -44,6 +44,10 @@ LOCK_WAIT_SECONDS = 30.0
 LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 # As many as botocore keeps connections open for.
 WRITERS = 10
+
+# AWS's code for creating what is there.
+BUSY = "A push or a move of this client takes too long."
+EXISTS_ALREADY = "ResourceExistsException"
 
 # Where one client's secrets fare differently, the item tells the first of these.
 NOT_OURS = "{} is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client."
@@ -74,6 +78,8 @@ class Pushed:
     error_class: str = ""
     message: str = ""
     comparison: Comparison | None = None
+    # Pushing the same rows again would fail again: somebody has to change something.
+    refused: bool = False
 
 
 @dataclass
@@ -135,16 +141,14 @@ def push(
         sm = secrets_manager(someone_waits=someone_waits)
         how = Manner(adopt=adopt, dry_run=dry_run, overwrite=overwrite)
         results += _carry_out(plans, sm, how, run=run)
-    busy = [pk for pk in client_ids if pk not in held]
+        if not dry_run:
+            ClientMigration.objects.record_refused(
+                (result.client_id, read[result.client_id].revision if result.refused else None)
+                for result in results
+            )
+    busy = clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
     return results + [
-        Pushed(
-            pk,
-            "",
-            Outcome.FAILED,
-            ErrorClass.CONFLICT,
-            "Another push of this client takes too long.",
-        )
-        for pk in busy
+        Pushed(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, BUSY) for pk, slug in busy
     ]
 
 
@@ -159,7 +163,10 @@ def _refused(rows: Rows, include_inactive: bool) -> Pushed | None:
         message = "No credentials."
     elif message := _problem(rows):
         outcome, error_class = Outcome.FAILED, ErrorClass.DATA
-    return Pushed(rows.client_id, rows.slug, outcome, error_class, message) if message else None
+    if not message:
+        return None
+    refused = outcome == Outcome.FAILED
+    return Pushed(rows.client_id, rows.slug, outcome, error_class, message, refused=refused)
 
 
 def _problem(rows: Rows) -> str:
@@ -268,6 +275,8 @@ class Writer:
             if found.not_found:
                 self._create(plan, name)
                 return
+            if found.code != SCHEDULED_FOR_DELETION:
+                raise found
             revived = self._revive(plan, name, found)
             if revived is None:
                 return
@@ -295,10 +304,20 @@ class Writer:
 
     def _create(self, plan: Plan, name: str) -> None:
         plan.outcomes[name] = Outcome.CREATED
-        if not self.how.dry_run:
-            token = version_token(name, "", plan.texts[name])
-            slug = plan.rows.slug
-            plan.remember(self.sm.create(name, plan.texts[name], token=token, slug=slug))
+        if self.how.dry_run:
+            return
+        token, text = version_token(name, "", plan.texts[name]), plan.texts[name]
+        try:
+            made = self.sm.create(name, text, token=token, slug=plan.rows.slug)
+        except SecretsManagerError as error:
+            if error.code != EXISTS_ALREADY:
+                raise
+            # It has no value yet, as the console and Terraform leave it, so that no read found it.
+            there = self.sm.describe(name)
+            self._require_ours(plan, name, ours=there.is_ours)
+            plan.outcomes[name] = Outcome.UPDATED
+            made = SecretVersion(name, there.arn, self.sm.put(name, text, token=token))
+        plan.remember(made)
 
     def _revive(self, plan: Plan, name: str, error: SecretsManagerError) -> SecretValue | None:
         """The secret, taken back from its scheduled deletion; None in a rehearsal."""
@@ -348,6 +367,8 @@ def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
             plan.error.error_class,
             str(plan.error),
             comparison,
+            refused=isinstance(plan.error, RefusedError)
+            or plan.error.error_class == ErrorClass.DATA,
         )
     if comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT

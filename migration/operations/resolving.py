@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
+from credentials.copying import RefusedByDatabaseError
 from credentials.models import Client
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import SecretsManagerError
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution
 from migration.operations.comparing import compare
-from migration.operations.moving import copy_to_rows, keep_in_aws, rows_held
+from migration.operations.moving import RowsBusyError, copy_to_rows, keep_in_aws, rows_held
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
 from migration.phases import Phase
@@ -64,7 +65,12 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
                 if now.revision != rows.revision:
                     raise NotResolved(_("NOVA wrote its rows just now; try again."))
                 lacking = copy_to_rows(now, found)
-        except (SecretsManagerError, DocumentError) as error:
+        except (
+            SecretsManagerError,
+            DocumentError,
+            RowsBusyError,
+            RefusedByDatabaseError,
+        ) as error:
             raise NotResolved(str(error)) from None
     message = _("AWS has no %(rows)s: left as it was.") % {"rows": ", ".join(lacking)}
     resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, message if lacking else "")

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from credentials.runtime.secrets_manager import ErrorClass
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.operations.comparing import compare
 from migration.operations.pushing import Pushed, push
@@ -45,9 +47,20 @@ def start(
 
 
 def finish_inline(run: Run) -> None:
-    """Takes a run through its batches in this process."""
-    for batch in run.items.open().order_by("batch").values_list("batch", flat=True).distinct():
-        run_batch(run_id=run.pk, batch=batch)
+    """Takes a run through its batches in this process; ended before its end, it says so of what is left."""
+    try:
+        for batch in run.items.open().order_by("batch").values_list("batch", flat=True).distinct():
+            run_batch(run_id=run.pk, batch=batch)
+    except BaseException:
+        # No worker has these: without a word they would be waiting for ever.
+        run.items.open().update(
+            outcome=Outcome.FAILED,
+            error_class=ErrorClass.UNAVAILABLE,
+            message="The run was interrupted.",
+            finished_at=timezone.now(),
+        )
+        run.finish_if_done()
+        raise
     run.refresh_from_db()
 
 

@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration.models import Comparison, Outcome, Secret, clients
-from migration.operations import pushing, stores
+from credentials.runtime.secrets_manager import SecretsManager
+from migration.models import Comparison, Outcome, Run, Secret, clients
+from migration.operations import pushing, running, stores
 from migration.operations.pushing import push
 from tests.factories import insert, make_client, make_database, make_email, make_full_client, update
 
@@ -333,3 +334,79 @@ def test_clients_that_nobody_migrated_have_no_push_pending():
     make_full_client("idom")
 
     assert not clients().to_push().exists()
+
+
+def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
+    pk = make_full_client("idom")
+    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    second = make_database(pk)
+
+    assert push_one(pk).outcome == Outcome.FAILED
+    assert not clients().to_push().exists()
+    assert (clients().push_pending().count(), clients().push_refused().count()) == (1, 1)
+
+    update("client_database_credentials", second, is_primary=False)
+    assert clients().to_push().get().pk == pk
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert not clients().push_pending().exists()
+
+
+def test_a_push_that_aws_fails_is_tried_again(settings):
+    pk = make_full_client("idom")
+    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    make_database(pk, is_primary=False)
+    endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
+    assert push_one(pk).error_class == "unavailable"
+
+    settings.AWS_ENDPOINT_URL = endpoint
+    assert clients().to_push().get().pk == pk
+
+
+@pytest.mark.parametrize(("tagged", "adopt"), [(True, False), (False, True)])
+def test_a_secret_that_has_no_value_yet_is_filled(sm, tagged, adopt):
+    tags = [{"Key": "ManagedBy", "Value": "nova-admin"}] if tagged else []
+    sm.sm.create_secret(Name="nova/clients/idom", Tags=tags)
+
+    result = push_one(make_full_client("idom"), adopt=adopt)
+
+    assert (result.outcome, result.comparison.status) == (Outcome.UPDATED, "match")
+    assert sm.describe("nova/clients/idom").is_ours
+
+
+def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
+    sm.sm.create_secret(Name="nova/clients/idom")
+
+    assert "is not ours" in push_one(make_full_client("idom")).message
+
+
+def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(settings, sm):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_client("idom")
+    make_database(pk)
+    sm.create("nova/clients/idom/email", "{}", slug="idom")
+    sm.schedule_deletion("nova/clients/idom/email")
+
+    assert push_one(pk).comparison.status == Comparison.Status.MATCH
+
+
+def test_what_fails_in_the_reading_is_not_asked_for_one_by_one(settings, monkeypatch):
+    asked = []
+    pks = [make_full_client(f"c{n}") for n in range(45)]
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    # One attempt is as good as five to see how often it is asked.
+    monkeypatch.setattr(stores, "secrets_manager", lambda **_: impatient(asked, settings))
+    monkeypatch.setattr(pushing, "secrets_manager", stores.secrets_manager)
+
+    results = push(client_ids=pks)
+
+    assert {result.error_class for result in results} == {"unavailable"}
+    assert len(results) == 45
+    assert asked == ["BatchGetSecretValue"]
+
+
+def impatient(asked: list[str], settings) -> SecretsManager:
+    sm = SecretsManager(endpoint_url=settings.AWS_ENDPOINT_URL, max_attempts=1)
+    sm.sm.meta.events.register(
+        "before-call.secrets-manager", lambda model, **_: asked.append(model.name)
+    )
+    return sm

@@ -190,3 +190,20 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
         running.finish_inline(run)
 
     assert run.counts()["created"] == 60
+
+
+def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
+    make_full_client("idom")
+    monkeypatch.setattr(running, "push", lambda **_: raise_(KeyboardInterrupt()))
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+
+    with pytest.raises(KeyboardInterrupt):
+        running.finish_inline(run)
+
+    run.refresh_from_db()
+    assert run.finished_at is not None
+    assert run.items.get().message == "The run was interrupted."
+
+
+def raise_(error: BaseException) -> None:
+    raise error

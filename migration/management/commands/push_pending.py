@@ -21,6 +21,6 @@ class Command(ClientsCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ClientRevision.objects.fold_writes()
         run = self.carry_out(
-            inline=options["inline"], kind=Run.Kind.PUSH, chosen=clients().to_push()
+            inline=options["inline"], kind=Run.Kind.PUSH, chosen=clients().push_pending()
         )
         self.report(run, options, items_of(run))
