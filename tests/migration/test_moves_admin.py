@@ -1,0 +1,271 @@
+"""The buttons that move a client and resolve a mismatch: who may, what is confirmed, what is said and recorded."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
+from django.utils import timezone
+
+from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
+from migration.operations import stores
+from migration.operations.comparing import compare
+from migration.phases import Phase
+from tests.factories import VIEW, make_full_client, make_user
+from tests.migration.test_moving import (
+    LINE,
+    advance,
+    change_in_aws,
+    document,
+    password,
+    phase_of,
+    write_password,
+)
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+MOVE, PURGE, RESOLVE = (
+    "migration.move_client",
+    "migration.purge_client",
+    "migration.resolve_mismatch",
+)
+
+
+@pytest.fixture
+def sm():
+    return stores.secrets_manager()
+
+
+@pytest.fixture
+def idom() -> int:
+    return make_full_client("idom")
+
+
+@pytest.fixture
+def log_in(client):
+    def log_in(*permissions: str) -> User:
+        user = make_user("operator", *VIEW, *permissions)
+        client.force_login(user)
+        return user
+
+    return log_in
+
+
+@pytest.fixture
+def press(client):
+    """Posts to one of a client's addresses; answers with the status and what the page then says."""
+
+    def press(pk: int, what: str, **data: str) -> tuple[int, str]:
+        response = client.post(f"/admin/credentials/client/{pk}/{what}/", data)
+        said = " ".join(str(message) for message in get_messages(response.wsgi_request))
+        return response.status_code, said
+
+    return press
+
+
+def move(press, pk: int, new: Phase, **data: str) -> str:
+    seen = data.pop("seen", phase_of(pk))
+    status, said = press(pk, "move", new=new, seen=seen, **data)
+    assert status == 302
+    return said
+
+
+def test_by_clicks_alone_a_client_goes_to_the_end_and_back(idom, log_in, press):
+    user = log_in(MOVE, PURGE, RESOLVE)
+    before = document(idom)
+
+    for new in [*LINE[1:], *reversed(LINE[:-1])]:
+        for _ in range(3):
+            press(idom, "resolve", kind="check")
+        said = move(press, idom, new, slug="idom", reason="INC-42")
+        assert phase_of(idom) == new, said
+
+    assert document(idom) == before
+    changes = PhaseChange.objects.all()
+    assert {(change.by, change.reason.split()[0]) for change in changes} == {(user, "INC-42")}
+
+
+def test_a_shut_gate_is_told_in_full(idom, log_in, press):
+    log_in(MOVE)
+    advance(idom, Phase.DUAL_READ)
+    write_password(idom, "example-new")
+    ClientMigration.objects.update(clean_streak=1)
+
+    said = move(press, idom, Phase.AWS)
+
+    assert "A push is pending" in said
+    assert "of 3 wanted" in said
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
+def test_a_purge_wants_the_slug_typed(idom, log_in, press):
+    log_in(MOVE, PURGE)
+    advance(idom, Phase.AWS)
+    compare(client_ids=[idom])
+
+    assert "type the slug" in move(press, idom, Phase.PURGED, slug="ido")
+    assert phase_of(idom) == Phase.AWS
+    move(press, idom, Phase.PURGED, slug="idom")
+    assert phase_of(idom) == Phase.PURGED
+
+
+def test_who_pressed_a_button_of_another_phase_is_told(idom, log_in, press):
+    log_in(MOVE)
+    advance(idom, Phase.DUAL_WRITE)
+
+    assert "somebody moved it" in move(press, idom, Phase.DUAL_WRITE, seen=Phase.POSTGRES)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "new", "seen"),
+    [
+        ((), Phase.DUAL_READ, Phase.DUAL_WRITE),
+        ((PURGE, RESOLVE), Phase.DUAL_READ, Phase.DUAL_WRITE),
+        ((MOVE,), Phase.PURGED, Phase.AWS),
+        ((MOVE,), Phase.AWS, Phase.PURGED),
+        ((), Phase.POSTGRES, Phase.PURGED),
+    ],
+)
+def test_who_may_not_is_refused_whatever_they_send(idom, log_in, press, permissions, new, seen):
+    log_in(*permissions)
+    advance(idom, Phase.DUAL_WRITE)
+
+    assert press(idom, "move", new=new, seen=seen, slug="idom")[0] == 403
+    assert phase_of(idom) == Phase.DUAL_WRITE
+
+
+def test_a_viewer_sees_no_button_and_is_refused(idom, client, log_in, press):
+    log_in()
+    advance(idom, Phase.DUAL_WRITE)
+
+    page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+
+    assert "/move/" not in page
+    assert "/resolve/" not in page
+    for kind in ("check", "to_aws", "to_postgres", "acknowledge"):
+        assert press(idom, "resolve", kind=kind, reason="x", until="2999-01-01")[0] == 403
+    assert client.get("/admin/credentials/client/").content.decode().count("move_to_") == 0
+    assert not Resolution.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        ("move", {"new": "aws", "seen": "nowhere"}),
+        ("move", {"new": "", "seen": "postgres"}),
+        ("resolve", {"kind": "other"}),
+        ("resolve", {}),
+    ],
+)
+def test_what_no_page_sends_is_not_found(idom, log_in, press, what, data):
+    log_in(MOVE, RESOLVE)
+
+    assert press(idom, what, **data)[0] == 404
+    assert press(999_999, "move", new="dual_write", seen="postgres")[0] == 404
+
+
+def test_a_get_moves_nobody(idom, client, log_in):
+    log_in(MOVE)
+
+    assert client.get(f"/admin/credentials/client/{idom}/move/").status_code == 405
+
+
+def test_a_bulk_move_takes_those_that_may_and_names_the_others(client, log_in):
+    log_in(MOVE)
+    ready, behind = make_full_client("ready"), make_full_client("behind")
+    advance(ready, Phase.DUAL_READ), advance(behind, Phase.DUAL_READ)
+    ClientMigration.objects.filter(pk=behind).update(clean_streak=1)
+
+    response = client.post(
+        "/admin/credentials/client/",
+        {"action": "move_to_aws", "_selected_action": [ready, behind]},
+    )
+
+    said = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert (phase_of(ready), phase_of(behind)) == (Phase.AWS, Phase.DUAL_READ)
+    assert "behind can't move to aws yet: " in said
+    assert "1 client is in AWS (cut over) now." in said
+
+
+def test_a_bulk_move_restores_nobody_without_the_right_to_purge(idom, client, log_in):
+    log_in(MOVE)
+    advance(idom, Phase.PURGED)
+
+    client.post("/admin/credentials/client/", {"action": "move_to_aws", "_selected_action": [idom]})
+
+    assert phase_of(idom) == Phase.PURGED
+
+
+def test_copying_to_aws_ends_the_mismatch(idom, sm, log_in, press):
+    user = log_in(RESOLVE)
+    advance(idom, Phase.AWS)
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+
+    press(idom, "resolve", kind="to_aws", reason="PostgreSQL is right")
+
+    assert json.loads(sm.get("nova/clients/idom").text) == document(idom)
+    assert Comparison.objects.newest().get().status == Comparison.Status.MATCH
+    resolution = Resolution.objects.get()
+    assert (resolution.kind, resolution.by, resolution.reason) == (
+        "to_aws",
+        user,
+        "PostgreSQL is right",
+    )
+
+
+def test_copying_to_postgres_ends_the_mismatch(idom, sm, log_in, press):
+    log_in(RESOLVE)
+    advance(idom, Phase.DUAL_READ)
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+
+    press(idom, "resolve", kind="to_postgres")
+
+    assert password(idom) == "example-theirs"
+    assert Comparison.objects.newest().get().status == Comparison.Status.MATCH
+    assert not stores.read_rows([idom])[idom].push_pending
+
+
+def test_copying_to_postgres_loses_no_confirmed_write(idom, log_in, press):
+    log_in(RESOLVE)
+    advance(idom, Phase.DUAL_READ)
+    write_password(idom, "example-novas")
+
+    _, said = press(idom, "resolve", kind="to_postgres")
+
+    assert "newer write" in said
+    assert password(idom) == "example-novas"
+    assert not Resolution.objects.exists()
+
+
+def test_an_acknowledged_mismatch_is_off_the_dashboard_until_it_changes_or_the_day_comes(
+    idom, sm, client, log_in, press
+):
+    log_in(RESOLVE)
+    advance(idom, Phase.DUAL_WRITE)
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+    today = timezone.localdate()
+    assert attention(client) == 1
+
+    press(idom, "resolve", kind="acknowledge", reason="", until=today.isoformat())
+    press(idom, "resolve", kind="acknowledge", reason="x", until="tomorrow")
+    press(idom, "resolve", kind="acknowledge", reason="x", until=str(today - timedelta(days=1)))
+    assert not Resolution.objects.exists()
+
+    press(idom, "resolve", kind="acknowledge", reason="INC-7", until=today.isoformat())
+    compare(client_ids=[idom])
+    assert attention(client) == 0
+    Resolution.objects.update(until=today - timedelta(days=1))
+    assert attention(client) == 1
+    Resolution.objects.update(until=today)
+    change_in_aws(sm, password="example-another")
+    compare(client_ids=[idom])
+    assert attention(client) == 1
+
+
+def attention(client) -> int:
+    items = client.get("/admin/").context["attention"]
+    return sum(item.count for item in items if "differ" in item.sentence)

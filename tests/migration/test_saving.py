@@ -1,0 +1,216 @@
+"""A save in the admin, phase by phase: where it goes, and what it says where AWS doesn't take it."""
+
+import json
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+
+from credentials.models import Client
+from migration.operations import stores
+from migration.phases import Phase
+from tests.factories import CHANGE, VIEW, make_database, make_full_client, make_user, sent_form
+from tests.migration.test_moving import advance, change_in_aws, is_pending, write_password
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+NAME = "nova/clients/idom"
+POINTER = f"aws-secretsmanager:{NAME}"
+ADD = tuple(permission.replace("change", "add") for permission in CHANGE)
+
+
+@pytest.fixture
+def sm():
+    return stores.secrets_manager()
+
+
+@pytest.fixture
+def idom() -> int:
+    return make_full_client("idom")
+
+
+@pytest.fixture
+def save(client):
+    """Opens the client's form and sends it back changed; answers with what the page then says."""
+    client.force_login(make_user("operator", *VIEW, *CHANGE, *ADD))
+
+    def save(pk: int, *, meanwhile=lambda: None, **changes: str) -> str:
+        url = f"/admin/credentials/client/{pk}/change/"
+        data = sent_form(client.get(url).content.decode())
+        meanwhile()
+        response = client.post(url, data | changes)
+        assert response.status_code == 302, response.context["errors"]
+        return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+    return save
+
+
+def stored(sm):
+    return json.loads(sm.get(NAME).text)
+
+
+def row(pk: int):
+    return Client.objects.get(pk=pk).databases.get()
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.DUAL_READ])
+def test_a_save_before_the_cutover_is_pushed_in_the_same_request(idom, sm, save, phase):
+    advance(idom, phase)
+
+    said = save(
+        idom, **{"databases-0-db_password": "example-new", "databases-0-db_host": "new.example"}
+    )
+
+    assert "pending" not in said
+    assert stored(sm)["database"]["password"] == "example-new"
+    assert stored(sm)["database"]["host"] == "new.example"
+    assert not is_pending(idom)
+
+
+def test_a_save_in_postgres_goes_nowhere_else(idom, sm, save):
+    save(idom, **{"databases-0-db_password": "example-new"})
+
+    assert row(idom).db_password == "example-new"
+    assert sm.batch_get([NAME])[NAME].not_found
+
+
+def test_without_aws_a_save_before_the_cutover_stands_and_is_pending(idom, settings, save):
+    advance(idom, Phase.DUAL_READ)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    said = save(idom, **{"databases-0-db_password": "example-new"})
+
+    assert "Saved; the push to AWS is pending and will be retried" in said
+    assert "example-new" not in said
+    assert row(idom).db_password == "example-new"
+    assert is_pending(idom)
+
+
+def test_a_save_after_the_cutover_is_in_both_stores(idom, sm, save):
+    advance(idom, Phase.AWS)
+
+    save(idom, **{"databases-0-db_password": "example-new"})
+
+    assert stored(sm) == Client.objects.get(pk=idom).document()
+    assert stored(sm)["database"]["password"] == "example-new"
+    assert not is_pending(idom)
+
+
+@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
+def test_without_aws_a_save_after_the_cutover_is_saved_nowhere(idom, sm, settings, save, phase):
+    advance(idom, phase)
+    before, revision = stored(sm), stores.read_rows([idom])[idom].revision
+    endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
+
+    said = save(idom, name="Other", **{"databases-0-db_password": "example-new"})
+
+    settings.AWS_ENDPOINT_URL = endpoint
+    assert "Nothing was saved" in said
+    assert "example-new" not in said
+    assert stored(sm) == before
+    assert stores.read_rows([idom])[idom].revision == revision
+    assert Client.objects.get(pk=idom).name == "IDOM"
+
+
+def test_a_save_overwrites_nothing_that_somebody_else_wrote_in_aws(idom, sm, save):
+    advance(idom, Phase.AWS)
+    change_in_aws(sm, password="example-theirs")
+
+    said = save(idom, **{"databases-0-db_host": "new.example"})
+
+    assert "Nothing was saved" in said
+    assert stored(sm)["database"]["password"] == "example-theirs"
+    assert row(idom).db_host == "db.example.test"
+
+
+def test_a_save_takes_along_what_nova_wrote_and_was_not_pushed_yet(idom, sm, save):
+    advance(idom, Phase.AWS)
+    write_password(idom, "example-novas")
+
+    save(idom, **{"databases-0-db_host": "new.example"})
+
+    assert stored(sm)["database"]["password"] == "example-novas"
+    assert stored(sm)["database"]["host"] == "new.example"
+    assert not is_pending(idom)
+
+
+def test_a_save_while_the_client_is_pushed_is_refused_and_can_be_made_again(idom, sm, save):
+    advance(idom, Phase.AWS)
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [stores.CLIENT_LOCK, idom])
+    try:
+        assert "under way" in save(idom, **{"databases-0-db_password": "example-new"})
+    finally:
+        other.close()
+    assert "under way" not in save(idom, **{"databases-0-db_password": "example-new"})
+    assert stored(sm)["database"]["password"] == "example-new"
+
+
+def test_a_save_of_a_purged_client_puts_its_secrets_into_aws_alone(idom, sm, save):
+    before = stored_after_purge(idom, sm)
+
+    save(
+        idom,
+        **{"databases-0-db_password": "example-new", "databases-0-db_host": "new.example"},
+    )
+
+    assert (row(idom).db_password, row(idom).db_host) == (POINTER, "new.example")
+    expected = before["database"] | {"password": "example-new", "host": "new.example"}
+    assert stored(sm) == before | {"database": expected}
+
+
+def stored_after_purge(pk: int, sm):
+    advance(pk, Phase.PURGED)
+    return stored(sm)
+
+
+def test_an_untouched_save_of_a_purged_client_writes_no_pointer_to_aws(idom, sm, save):
+    before = stored_after_purge(idom, sm)
+
+    save(idom, description="Other")
+
+    assert stored(sm) == before
+    assert POINTER not in json.dumps(stored(sm))
+
+
+def test_another_primary_row_of_a_purged_client_keeps_each_secret_with_its_row(idom, sm, save):
+    second = make_database(
+        idom, label="second", is_primary=False, db_password_encrypted="example-second"
+    )
+    advance(idom, Phase.PURGED)
+
+    save(idom, **{"databases-0-is_primary": "false", "databases-1-is_primary": "true"})
+
+    assert stored(sm)["database"]["password"] == "example-second"
+    assert stored(sm)["other_databases"][0]["password"] == "example-password-1"
+    assert Client.objects.get(pk=idom).databases.get(pk=second).db_password == POINTER
+
+
+def test_a_new_row_of_a_purged_client_has_its_secret_in_aws_alone(idom, sm, save):
+    advance(idom, Phase.PURGED)
+
+    save(
+        idom,
+        **{
+            "databases-TOTAL_FORMS": "2",
+            "databases-1-label": "second",
+            "databases-1-is_primary": "false",
+            "databases-1-db_host": "two.example",
+            "databases-1-db_port": "5432",
+            "databases-1-db_name": "two",
+            "databases-1-db_user": "two",
+            "databases-1-db_password": "example-second",
+        },
+    )
+
+    assert [d["password"] for d in stored(sm)["other_databases"]] == ["example-second"]
+    assert {row.db_password for row in Client.objects.get(pk=idom).databases.all()} == {POINTER}
+
+
+def test_a_slug_cannot_be_changed_once_the_secret_has_it_in_its_name(idom, save):
+    advance(idom, Phase.DUAL_WRITE)
+
+    save(idom, slug="other")
+
+    assert Client.objects.get(pk=idom).slug == "idom"
