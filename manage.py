@@ -1,22 +1,49 @@
 #!/usr/bin/env python
-"""Runs the management commands; says in one line why it can't, where a setting or the database is missing."""
+"""Runs the management commands; says in one line why it can't, where a setting, the database or a right is missing."""
 
 import os
 import sys
+
+INTERRUPTED = 130  # as a shell counts Ctrl-C
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nova_admin.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
-    from django.db import OperationalError
+    from django.db import DatabaseError
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(_usage_error(f"Not configured: {error}"))
-    except OperationalError as error:
-        sys.exit(_usage_error(f"The database does not answer: {str(error).splitlines()[0]}"))
+    except DatabaseError as error:
+        message = _refusal(error)
+        if not message:
+            raise
+        sys.exit(_usage_error(message))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _refusal(error: BaseException) -> str:
+    """What the database refused, or nothing. Of other errors, and after its first line, PostgreSQL may quote a row."""
+    from django.db import OperationalError
+    from psycopg import Error, errors
+
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, Error):
+        cause = cause.__cause__ or cause.__context__
+    first_line = str(cause or error).partition("\n")[0]
+    if isinstance(cause, errors.UndefinedTable):
+        return "The tables are not there: run manage.py migrate first."
+    if isinstance(cause, errors.InsufficientPrivilege):
+        return f"The database refuses it to this role: {first_line}"
+    if isinstance(cause, errors.LockNotAvailable):
+        return f"A table is in use; try again: {first_line}"
+    if isinstance(error, OperationalError):
+        return f"The database does not answer: {first_line}"
+    return ""
 
 
 def _usage_error(message: str) -> int:

@@ -4,94 +4,82 @@ In development (`DEBUG=1`) a store that is not named is an embedded one; product
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.urls import reverse_lazy
-from psycopg import Error as PsycopgError
-from psycopg.conninfo import conninfo_to_dict
+
+from credentials.runtime.document import Layout, name_problem
+from nova_admin import environment as env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL = BASE_DIR / ".local"
 
-env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
+for name in [name for name in os.environ if name.startswith("AWS_") and not env.text(name)]:
+    del os.environ[name]  # boto3 takes an empty one for a value
 
-DEBUG = env.bool("DEBUG", False)
+DEBUG = env.flag("DEBUG", default=False)
 
-
-def required(name: str, development: str) -> str:
-    """The variable's value; in development, where it is unset, `development`."""
-    value = env.str(name, "")
-    if not value and not DEBUG:
-        raise ImproperlyConfigured(f"{name} is not set. Set it, or set DEBUG=1 for development.")
-    return value or development
-
-
-def database(uri: str) -> dict[str, Any]:
-    """Django's description of any libpq URI (`postgresql://…`, `?host=/socket/folder` included)."""
-    try:
-        parts: dict[str, Any] = dict(conninfo_to_dict(uri))
-    except PsycopgError:
-        # libpq's own text quotes the URI, password and all.
-        raise ImproperlyConfigured(
-            "DATABASE_URL is not a PostgreSQL URI (postgresql://…)."
-        ) from None
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.pop("dbname", ""),
-        "USER": parts.pop("user", ""),
-        "PASSWORD": parts.pop("password", ""),
-        "HOST": parts.pop("host", ""),
-        "PORT": parts.pop("port", ""),
-        "OPTIONS": parts,
-        "CONN_HEALTH_CHECKS": True,
-    }
-
-
-SECRET_KEY = required("SECRET_KEY", "development-only-key-" + "0" * 40)
-ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+SECRET_KEY = env.required(
+    "SECRET_KEY", env.text("SECRET_KEY", "development-only-key-" + "0" * 40 if DEBUG else "")
 )
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = env.required(
+    "ALLOWED_HOSTS",
+    env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []),
+)
+CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
 # The two stores. Children of this process inherit the embedded ones through the environment.
-DATABASE_URL = required("DATABASE_URL", "")
-if not DATABASE_URL:
+NAMED_STORES = [
+    name for name in ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER") if env.text(name)
+]
+EMBEDDED_STORES = DEBUG and not NAMED_STORES
+
+DATABASE_URL = env.text("DATABASE_URL")
+AWS_ENDPOINT_URL = env.url("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+AWS_REGION = env.text("AWS_REGION", "us-east-1")
+if not re.fullmatch(r"[a-z0-9-]{1,63}", AWS_REGION):
+    raise ImproperlyConfigured("AWS_REGION is not the name of a region, such as us-east-1.")
+
+NOVA_SECRET_LAYOUT = env.choice("NOVA_SECRET_LAYOUT", *Layout)
+# Empty, it may mean the default or no prefix at all: nobody guesses where secrets go.
+NOVA_SECRET_PREFIX = os.environ.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/")
+if not NOVA_SECRET_PREFIX:
+    raise ImproperlyConfigured("NOVA_SECRET_PREFIX is empty. Unset it for nova/clients.")
+if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SECRET_LAYOUT)):
+    raise ImproperlyConfigured(f"NOVA_SECRET_PREFIX is no prefix of a secret: {problem}.")
+
+# So many comparisons in a row have to match before a client may be cut over.
+NOVA_CLEAN_STREAK = env.number("NOVA_CLEAN_STREAK", 3)
+NOVA_SWEEP_MINUTES = env.number("NOVA_SWEEP_MINUTES", 15)
+NOVA_WORKERS = env.number("NOVA_WORKERS", 2)
+LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+
+if DEBUG and not DATABASE_URL:
     from nova_admin.embedded import postgres
 
     os.environ["DATABASE_URL"] = DATABASE_URL = postgres.start(LOCAL / "postgres")
-DATABASES = {"default": database(DATABASE_URL)}
+DATABASES = {"default": env.database("DATABASE_URL", env.required("DATABASE_URL", DATABASE_URL))}
 
-AWS_REGION = env.str("AWS_REGION", "us-east-1")
-AWS_ENDPOINT_URL = env.str("AWS_ENDPOINT_URL_SECRETS_MANAGER", "")
 if DEBUG and not AWS_ENDPOINT_URL:
     from nova_admin.embedded import aws
 
-    os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = AWS_ENDPOINT_URL = aws.start(LOCAL / "aws")
+    AWS_ENDPOINT_URL = aws.start(LOCAL / "aws")
+    os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = AWS_ENDPOINT_URL
+    os.environ["NOVA_EMBEDDED_AWS"] = AWS_ENDPOINT_URL
+if DEBUG and env.text("NOVA_EMBEDDED_AWS") == AWS_ENDPOINT_URL:
+    # It knows no profile; boto3 would refuse one that is not there. A child finds it in `.env` again.
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "embedded")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "embedded")
-elif not DEBUG:
-    from botocore.session import get_session
-
-    if get_session().get_credentials() is None:
-        raise ImproperlyConfigured(
-            "AWS credentials are not set. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or a role boto3"
-            " finds), or set DEBUG=1 for development."
-        )
-
-NOVA_SECRET_PREFIX = env.str("NOVA_SECRET_PREFIX", "nova/clients").strip("/")
-NOVA_SECRET_LAYOUT = env.str("NOVA_SECRET_LAYOUT", "client")
-if NOVA_SECRET_LAYOUT not in ("client", "service"):
-    raise ImproperlyConfigured("NOVA_SECRET_LAYOUT is neither 'client' nor 'service'.")
-
-# So many comparisons in a row have to match before a client may be cut over.
-NOVA_CLEAN_STREAK = env.int("NOVA_CLEAN_STREAK", 3)
-NOVA_SWEEP_MINUTES = env.int("NOVA_SWEEP_MINUTES", 15)
+else:
+    env.check_aws(credentials=not DEBUG)
 
 INSTALLED_APPS = [
     "unfold",
@@ -162,8 +150,8 @@ STORAGES = {
 
 if not DEBUG:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
-    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
+    SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
+    SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", 31_536_000, least=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
@@ -172,7 +160,7 @@ if not DEBUG:
 Q_CLUSTER = {
     "name": "nova_admin",
     "orm": "default",
-    "workers": env.int("NOVA_WORKERS", 2),
+    "workers": NOVA_WORKERS,
     "bulk": 1,
     "poll": 0.5,
     "timeout": 300,
@@ -191,7 +179,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # botocore and urllib3 write whole requests, secrets included, at DEBUG: never let them.
     "loggers": {
         name: {"level": "WARNING"}

@@ -30,8 +30,8 @@ class OneLineParser(CommandParser):
         self.exit(2, f"{message}\n")
 
 
-class ClientsCommand(BaseCommand):
-    """A command over clients named by slug, or all of them."""
+class OneLineCommand(BaseCommand):
+    """A command that says in one line what is wrong with its arguments."""
 
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
 
@@ -40,6 +40,10 @@ class ClientsCommand(BaseCommand):
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.__class__ = OneLineParser
         return parser
+
+
+class ClientsCommand(OneLineCommand):
+    """A command over clients named by slug, or all of them."""
 
     def add_format(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -99,14 +103,19 @@ class ClientsCommand(BaseCommand):
             self.print_json({**counts, "items": items})
         else:
             for item in items:
-                self.stdout.write(
-                    "  ".join(str(value) for value in item.values() if value and value != [])
-                )
+                self.print_lines(item)
             self.stdout.write(
                 ", ".join(f"{number} {name}" for name, number in counts.items() if number)
             )
         if counts["failed"] or counts["mismatched"]:
             sys.exit(1)
+
+    def print_lines(self, item: dict[str, Any]) -> None:
+        """The item in one line, and a line for every field that differs."""
+        words = [value for name, value in item.items() if value and name != "mismatches"]
+        self.stdout.write("  ".join(words))
+        for mismatch in item.get("mismatches", []):
+            self.stdout.write(f"    {in_words(mismatch)}")
 
     def print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
@@ -115,3 +124,14 @@ class ClientsCommand(BaseCommand):
 def items_of(run: Run) -> list[dict[str, Any]]:
     """The run's items as commands print them."""
     return list(run.items.values("slug", "outcome", "error_class", "message"))
+
+
+def in_words(mismatch: dict[str, str]) -> str:
+    """One field that differs: kind and hint and, where they are known, the short codes of PostgreSQL and AWS."""
+    hint = f" ({mismatch['hint']})" if mismatch["hint"] else ""
+    codes = [
+        f"{store} {mismatch[side]} ({mismatch[f'{side}_length']})"
+        for store, side in (("PostgreSQL", "expected"), ("AWS", "actual"))
+        if mismatch.get(side)
+    ]
+    return f"{mismatch['path']}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand
+from migration.management.base import ClientsCommand, in_words
 from migration.models import clients
 from migration.status import client_statuses
 
@@ -24,8 +24,13 @@ class Command(ClientsCommand):
             self.print_json(statuses)
             return
         for status in statuses:
-            comparison = status["comparison"]
-            self.stdout.write(
-                f"{status['slug']}: {status['phase']}, {comparison['status'] if comparison else 'not compared'}"
-                f"{', push pending' if status['push_pending'] else ''}"
-            )
+            self._print(status)
+
+    def _print(self, status: dict[str, Any]) -> None:
+        comparison = status["comparison"]
+        self.stdout.write(
+            f"{status['slug']}: {status['phase']}, {comparison['status'] if comparison else 'not compared'}"
+            f"{', push pending' if status['push_pending'] else ''}; {', '.join(status['secrets'])}"
+        )
+        for mismatch in comparison["mismatches"] if comparison else []:
+            self.stdout.write(f"    {in_words(mismatch)}")
