@@ -39,6 +39,7 @@ def checkout() -> Iterator[Path]:
         ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__")
     )
     yield folder
+    assert all_end(folder)  # the stores end a little after their last user
     shutil.rmtree(folder)
 
 
@@ -72,6 +73,13 @@ def processes_of(folder: Path) -> set[int]:
     return found
 
 
+def all_end(folder: Path) -> bool:
+    deadline = time.monotonic() + 60
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not processes_of(folder)
+
+
 def test_every_broken_client_is_explained_and_a_second_demo_finds_the_first(checkout):
     outputs = []
     for _ in range(2):
@@ -95,13 +103,6 @@ def test_every_broken_client_is_explained_and_a_second_demo_finds_the_first(chec
 
 def address_of(process: subprocess.Popen[str]) -> str:
     return next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)", line)))
-
-
-def all_end(folder: Path) -> bool:
-    deadline = time.monotonic() + 60
-    while processes_of(folder) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not processes_of(folder)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -176,3 +177,14 @@ def test_a_profile_and_settings_left_empty_do_not_matter_to_a_demo(checkout):
 
     process.communicate(timeout=180)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "99999"], ["--clients", "-3"], ["--clients=-3"], ["--bogus"], ["more"]]
+)
+def test_wrong_use_is_one_line_before_anything_is_made(checkout, arguments):
+    process = start(checkout, *arguments)
+
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said.count("\n")) == (2, "", 1)
+    assert not (checkout / ".local" / "qcluster.log").exists()
