@@ -5,17 +5,16 @@ be left out, with a word on what to grant, where the app's role may not create t
 """
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connections, transaction
-from django.db.utils import OperationalError, ProgrammingError
+from django.db.utils import IntegrityError, OperationalError, ProgrammingError
+from psycopg.errors import InsufficientPrivilege
 
-TABLES = (
-    "clients",
-    "client_database_credentials",
-    "client_email_credentials",
-    "client_aws_credentials",
-)
+NOVA_TABLES = ("clients", "client_database_credentials", "client_email_credentials")
+TABLES = (*NOVA_TABLES, "client_aws_credentials")
 TRIGGER = "nova_admin_count_write"
 
 # SECURITY DEFINER: NOVA's role may have no rights on this app's tables. The inner block is a savepoint: whatever fails
@@ -47,41 +46,87 @@ FOREIGN KEY (client_id) REFERENCES clients (id) ON DELETE CASCADE
 """
 
 
-def adopt(*, using: str, verbosity: int = 1, **_: Any) -> None:
-    """Installs what is missing; prints what to grant where the role may not, and leaves the rest to the sweep."""
+# In the trigger's own transaction: nobody counted what was written before it, so the next push looks at each client.
+COUNT_EACH_ONCE = "INSERT INTO credentials_clientwrite (client_id) SELECT id FROM clients"
+
+# NOVA's tables that were missing when `migrate` began, by database.
+_missing: dict[str, list[str]] = {}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A step that was not done: why, and the right that would help, where one would."""
+
+    why: str
+    grant: str = ""
+
+
+def look_first(*, using: str, plan: Any = (), **_: Any) -> None:
+    """Before `migrate`: remembers which tables it will make; refuses where it could not make them."""
     connection = connections[using]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM unnest(%s::text[]) AS name"
-            " WHERE to_regclass(name) IS NOT NULL AND to_regclass('credentials_clientwrite') IS NOT NULL",
-            [list(TABLES)],
+    _missing[using] = [table for table in NOVA_TABLES if not _exists(connection, table)]
+    makes = _makes_the_tables(plan) and _missing[using]
+    if makes and _exists(connection, "clients"):
+        refers = "SELECT has_any_column_privilege('clients', 'REFERENCES')"
+        if not _one(connection, refers):
+            raise CommandError(
+                f"{', '.join(_missing[using])} can't be made: they refer to clients."
+                f" GRANT REFERENCES ON clients TO {_role(connection)}; then run migrate again.",
+                returncode=2,
+            )
+
+
+def adopt(*, using: str, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
+    """After `migrate`: installs what is missing; prints what to grant, and leaves the rest to the sweep."""
+    connection = connections[using]
+    made = [table for table in _missing.pop(using, []) if _exists(connection, table)]
+    if made and verbosity:
+        sequences = ", ".join(f"{table}_id_seq" for table in made)
+        _say(
+            f"Made, because they were missing: {', '.join(made)}.",
+            "Where NOVA connects as another role, give it:"
+            f" GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(made)} TO …;"
+            f" GRANT USAGE ON SEQUENCE {sequences} TO …;",
         )
-        if cursor.fetchone()[0] < len(TABLES):
-            return  # migrated back to before the tables
+    if not all(_exists(connection, table) for table in (*TABLES, "credentials_clientwrite")):
+        return  # migrated back to before the tables
     schema = _one(
         connection,
         "SELECT quote_ident(nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
         " WHERE c.oid = 'credentials_clientwrite'::regclass",
     )
-    refused = [message for message in _steps(connection, schema) if message]
+    # Nothing was pushed yet where this very `migrate` made the tables.
+    refused = _steps(connection, schema, count=not _makes_the_tables(plan))
     if refused and verbosity:
-        role = _one(connection, "SELECT quote_ident(current_user)")
-        print(
-            f"Writes to NOVA's tables are not counted everywhere: {'; '.join(refused)}.\n"
-            f"To count them: GRANT TRIGGER, REFERENCES ON {', '.join(TABLES)} TO {role};"
-            f" and, where the schema refuses it, GRANT CREATE ON SCHEMA {schema} TO {role}; then run migrate again.\n"
+        role = _role(connection)
+        grants = [f"GRANT {refusal.grant} TO {role};" for refusal in refused if refusal.grant]
+        _say(
+            f"Writes to NOVA's tables are not counted everywhere: {'; '.join(refusal.why for refusal in refused)}.",
+            *([f"To count them: {' '.join(grants)} then run migrate again."] if grants else []),
             "Until then NOVA's own writes are found by the scheduled comparison alone.",
-            file=sys.stderr,
         )
 
 
-def _steps(connection: Any, schema: str) -> list[str]:
-    results = [_try(connection, FUNCTION.format(schema=schema), "the function")]
+def _makes_the_tables(plan: Any) -> bool:
+    return any(
+        (migration.app_label, migration.name, backwards) == ("credentials", "0001_initial", False)
+        for migration, backwards in plan
+    )
+
+
+def _steps(connection: Any, schema: str, *, count: bool) -> list[Refusal]:
+    function = FUNCTION.format(schema=schema)
+    refused = _try(connection, function, "the function", grant=f"CREATE ON SCHEMA {schema}")
     if not _one(
         connection,
         "SELECT count(*) FROM pg_constraint WHERE conrelid = 'client_aws_credentials'::regclass AND contype = 'f'",
     ):
-        results.append(_try(connection, AWS_FOREIGN_KEY, "client_aws_credentials"))
+        refused += _try(
+            connection,
+            AWS_FOREIGN_KEY,
+            "client_aws_credentials",
+            grant="REFERENCES ON clients",
+        )
     for table in TABLES:
         if _one(
             connection,
@@ -93,8 +138,10 @@ def _steps(connection: Any, schema: str) -> list[str]:
             f"CREATE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {table}"
             f" FOR EACH ROW EXECUTE FUNCTION {TRIGGER}()"
         )
-        results.append(_try(connection, statement, table))
-    return results
+        if count:
+            statement = f"{statement}; {COUNT_EACH_ONCE}"
+        refused += _try(connection, statement, table, grant=f"TRIGGER ON {table}")
+    return refused
 
 
 def writes_are_counted() -> bool:
@@ -103,22 +150,39 @@ def writes_are_counted() -> bool:
     return bool(_one(connections["default"], standing, [TRIGGER]) == len(TABLES))
 
 
-def _try(connection: Any, statement: str, what: str) -> str:
-    """Runs one statement; answers with what was refused, or with nothing."""
+def _try(connection: Any, statement: str, what: str, *, grant: str) -> list[Refusal]:
+    """Runs one step in a transaction of its own; answers with its refusal, or with nothing."""
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             # Creating a trigger waits for the table's writers, and NOVA's next writers would wait behind it.
             cursor.execute("SET LOCAL lock_timeout = '5s'")
             cursor.execute(statement)
     except ProgrammingError as error:
-        return f"{what}: {_first_line(error)}"
+        forbidden = isinstance(error.__cause__, InsufficientPrivilege)
+        return [Refusal(f"{what}: {_first_line(error)}", grant if forbidden else "")]
+    except IntegrityError:
+        return [
+            Refusal(f"{what}: has rows of clients that are gone (delete them; run migrate again)")
+        ]
     except OperationalError as error:
-        return f"{what}: {_first_line(error)} (in use; run migrate again)"
-    return ""
+        return [Refusal(f"{what}: {_first_line(error)} (in use; run migrate again)")]
+    return []
 
 
 def _first_line(error: DatabaseError) -> str:
     return str(error).splitlines()[0]
+
+
+def _say(*lines: str) -> None:
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _role(connection: Any) -> str:
+    return str(_one(connection, "SELECT quote_ident(current_user)"))
+
+
+def _exists(connection: Any, table: str) -> bool:
+    return bool(_one(connection, "SELECT to_regclass(%s) IS NOT NULL", [table]))
 
 
 def _one(connection: Any, query: str, params: list[Any] | None = None) -> Any:

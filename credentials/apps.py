@@ -1,7 +1,7 @@
 """The tables and the store; knows no phase."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,7 +10,8 @@ class CredentialsConfig(AppConfig):
     verbose_name = _("Credentials")
 
     def ready(self) -> None:
-        from credentials.adoption import adopt
+        from credentials.adoption import adopt, look_first
 
         # After every `migrate`, not in a schema migration: what a missing grant forbade today is done by the next one.
         post_migrate.connect(adopt, sender=self, dispatch_uid="credentials.adopt")
+        pre_migrate.connect(look_first, sender=self, dispatch_uid="credentials.look_first")

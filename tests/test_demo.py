@@ -39,17 +39,21 @@ def checkout() -> Iterator[Path]:
         ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__")
     )
     yield folder
+    assert all_end(folder)  # the stores end a little after their last user
     shutil.rmtree(folder)
 
 
-def start(checkout: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(
+    checkout: Path, *arguments: str, prefix: tuple[str, ...] = (), **more: str
+) -> subprocess.Popen[str]:
     unset = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.Popen(
-        [sys.executable, "manage.py", "demo", *arguments],
+        [*prefix, sys.executable, "manage.py", "demo", *arguments],
         cwd=checkout,
-        env=environment | {"DEBUG": "1", "PYTHONUNBUFFERED": "1"},
+        env=environment | {"DEBUG": "1", "PYTHONUNBUFFERED": "1"} | more,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -67,6 +71,13 @@ def processes_of(folder: Path) -> set[int]:
         except OSError:  # it has just ended
             continue
     return found
+
+
+def all_end(folder: Path) -> bool:
+    deadline = time.monotonic() + 60
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not processes_of(folder)
 
 
 def test_every_broken_client_is_explained_and_a_second_demo_finds_the_first(checkout):
@@ -90,23 +101,90 @@ def test_every_broken_client_is_explained_and_a_second_demo_finds_the_first(chec
     assert not {row[2] for row in second.values()} & {"created", "restored"}
 
 
+def address_of(process: subprocess.Popen[str]) -> str:
+    return next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)", line)))
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_the_site_is_served_on_a_free_port_until_it_is_stopped(checkout, name):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        process = start(checkout, "--port", str(port))
-        address = next(
-            found[1] for line in process.stdout if (found := re.search(r"(http://\S+)", line))
+        # As a script that starts it with `&` does: Ctrl-C is ignored at first.
+        process = start(
+            checkout, "--port", str(port), prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
         )
+        address = address_of(process)
         assert f":{port}/" not in address
         with urllib.request.urlopen(address) as page:
             assert b"NOVA Admin" in page.read()
         assert len(processes_of(checkout)) > 3
         process.send_signal(getattr(signal, name))
         process.communicate(timeout=60)
-    deadline = time.monotonic() + 60
-    while processes_of(checkout) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not processes_of(checkout)
+    assert process.returncode == 0
+    assert all_end(checkout)
+
+
+def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_well(checkout):
+    process = start(checkout, "--port", "0")
+    address_of(process)
+    process.kill()
+    process.communicate()
+
+    assert all_end(checkout)
+    again = start(checkout, "--once")
+    assert "Clients: 0 new" in again.communicate(timeout=180)[0]
+    assert again.returncode == 0
+
+
+def test_a_failure_that_is_not_on_purpose_is_named_and_exits_with_1(checkout):
+    seeds = checkout / "nova_admin" / "embedded" / "seeds.py"
+    seeds.write_text(seeds.read_text() + "\nBROKEN -= {'too_large', 'changed_in_aws'}\n")
+
+    process = start(checkout, "--once")
+
+    said = process.communicate(timeout=180)[1]
+    assert process.returncode == 1
+    assert "not broken on purpose, but wrong: changed_in_aws, too_large\n" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://nova.example.invalid/nova"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1"),
+    ],
+)
+@pytest.mark.parametrize("in_file", [True, False])
+def test_stores_that_are_not_the_embedded_ones_are_left_alone(checkout, name, value, in_file):
+    if in_file:
+        (checkout / ".env").write_text(f"{name}={value}\n")
+
+    process = start(checkout, "--once", **{} if in_file else {name: value})
+
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said.count("\n")) == (2, "", 1)
+    assert name in said
+    assert value not in said
+
+
+def test_a_profile_and_settings_left_empty_do_not_matter_to_a_demo(checkout):
+    example = (ROOT / ".env.example").read_text()
+    (checkout / ".env").write_text(f"{example}\nAWS_PROFILE=not-there\n")
+
+    process = start(checkout, "--once")
+
+    process.communicate(timeout=180)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "99999"], ["--clients", "-3"], ["--clients=-3"], ["--bogus"], ["more"]]
+)
+def test_wrong_use_is_one_line_before_anything_is_made(checkout, arguments):
+    process = start(checkout, *arguments)
+
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said.count("\n")) == (2, "", 1)
+    assert not (checkout / ".local" / "qcluster.log").exists()

@@ -57,6 +57,16 @@ SOUND: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = [
     ("No Credentials", "no_credentials", [], None, False),
 ]
 
+# Those that a demo is to show failing, or differing.
+BROKEN = {
+    "foreign_secret",
+    "changed_in_aws",
+    "café norte",
+    "sur/este",
+    "two_primaries",
+    "too_large",
+}
+
 
 def seed(sm: SecretsManager) -> int:
     """Makes the clients that are not there yet, with what they meet in AWS; answers with their number."""

@@ -34,7 +34,7 @@ def connection(uri) -> Iterator[psycopg.Connection]:
 
 
 def make_tables(connection, tables=nova.TABLES, rows=nova.ROWS) -> None:
-    for statement in (*tables, rows):
+    for statement in filter(None, (*tables, rows)):
         connection.execute(statement)
 
 
@@ -213,17 +213,104 @@ def test_without_the_right_to_make_triggers_migrate_says_what_to_grant(
 ):
     said = migrate(without_trigger_right)
 
-    assert "GRANT TRIGGER, REFERENCES ON clients" in said
+    for right in ("REFERENCES", "TRIGGER"):
+        assert f"GRANT {right} ON clients TO {APP};" in said
+    assert "GRANT CREATE" not in said
     connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
     assert writes(connection, 2) == 0
 
 
+def grant_triggers(connection) -> None:
+    connection.execute(f"GRANT TRIGGER, REFERENCES ON {', '.join(NOVA_TABLES[:3])} TO {APP}")
+
+
 def test_once_granted_the_next_migrate_makes_the_triggers(without_trigger_right, connection):
     migrate(without_trigger_right)
-    connection.execute(f"GRANT TRIGGER, REFERENCES ON {', '.join(NOVA_TABLES[:3])} TO {APP}")
+    grant_triggers(connection)
 
     said = migrate(without_trigger_right)
 
     assert "GRANT" not in said
+    before = writes(connection, 2)
     connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
-    assert writes(connection, 2) == 1
+    assert writes(connection, 2) == before + 1
+
+
+def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(
+    without_trigger_right, connection
+):
+    migrate(without_trigger_right)
+    connection.execute("UPDATE client_database_credentials SET db_port = 1 WHERE client_id = 2")
+    assert (writes(connection, 1), writes(connection, 2)) == (0, 0)
+    grant_triggers(connection)
+
+    migrate(without_trigger_right)
+
+    counted = writes(connection, 1), writes(connection, 2)
+    assert min(counted) > 0
+    migrate(without_trigger_right)
+    assert (writes(connection, 1), writes(connection, 2)) == counted
+
+
+def test_where_a_table_is_in_use_no_right_is_asked_for(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    connection.execute("DROP TRIGGER nova_admin_count_write ON clients")
+    with psycopg.connect(uri) as writer:
+        writer.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+
+        said = migrate(uri)
+
+    assert "clients: canceling statement due to lock timeout (in use; run migrate again)" in said
+    assert "GRANT" not in said
+
+
+def test_rows_of_a_client_that_is_gone_are_told_and_not_quoted(without_trigger_right, connection):
+    migrate(without_trigger_right)
+    connection.execute(
+        "INSERT INTO client_aws_credentials (client_id, access_key_id, secret_access_key) VALUES (98765, 'i', 's')"
+    )
+    grant_triggers(connection)
+
+    said = migrate(without_trigger_right)
+
+    assert "client_aws_credentials: has rows of clients that are gone" in said
+    assert "98765" not in said
+
+
+def test_a_table_that_migrate_made_is_told_with_what_novas_role_needs(uri, connection):
+    make_tables(connection, [nova.CLIENTS, nova.DATABASES], rows="")
+
+    said = migrate(uri)
+
+    assert "Made, because they were missing: client_email_credentials." in said
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON client_email_credentials TO" in said
+    assert "Made" not in migrate(uri)
+
+
+def test_a_missing_table_without_the_right_to_refer_to_clients_is_one_line(
+    without_trigger_right, connection
+):
+    connection.execute("DROP TABLE client_email_credentials")
+
+    done = nova.manage("migrate", DATABASE_URL=without_trigger_right)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"GRANT REFERENCES ON clients TO {APP}" in done.stderr
+
+
+def test_migrating_back_takes_the_triggers_away(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    warnings = []
+    connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
+
+    done = nova.manage("migrate", "credentials", "zero", DATABASE_URL=uri)
+
+    assert done.returncode == 0, done.stderr
+    connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    assert warnings == []
+    triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'nova_admin_count_write'"
+    assert connection.execute(triggers).fetchone() == (0,)
+    migrate(uri)
+    assert connection.execute(triggers).fetchone() == (4,)

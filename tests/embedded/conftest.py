@@ -1,5 +1,7 @@
 """What the tests of the embedded parts share: clients, and processes that can be killed."""
 
+import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -90,3 +92,12 @@ def server() -> Iterator[AwsServer]:
 @pytest.fixture
 def sm(server: AwsServer) -> SecretsManagerClient:
     return connect(server.endpoint)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For an embedded PostgreSQL: under the checkout, where its own user may go, and nobody takes that right away."""
+    folder = CHECKOUT / ".local" / "test" / f"pg-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder)

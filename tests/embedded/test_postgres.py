@@ -30,9 +30,9 @@ def postmaster(folder: Path) -> int:
     return int((folder / "data" / "postmaster.pid").read_text().split()[0])
 
 
-def test_processes_share_one_server_which_ends_after_the_last(tmp_path, use):
-    first = use("postgres", tmp_path / "deep" / "down", settings=UNSAFE_AND_FAST)
-    second = use("postgres", tmp_path / "deep" / "down", settings=UNSAFE_AND_FAST)
+def test_processes_share_one_server_which_ends_after_the_last(folder, use):
+    first = use("postgres", folder / "deep" / "down", settings=UNSAFE_AND_FAST)
+    second = use("postgres", folder / "deep" / "down", settings=UNSAFE_AND_FAST)
     assert first.address == second.address
     assert execute(first.address, "SELECT upper('ñandú')") == [("ÑANDÚ",)]
     first.leave()
@@ -41,70 +41,70 @@ def test_processes_share_one_server_which_ends_after_the_last(tmp_path, use):
     assert eventually(lambda: not accepts(second.address))
 
 
-def test_data_survives_killed_users_and_a_killed_server(tmp_path, use):
-    user = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
+def test_data_survives_killed_users_and_a_killed_server(folder, use):
+    user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     execute(user.address, "CREATE TABLE kept AS SELECT 1 AS one")
     user.kill()
     assert eventually(lambda: not accepts(user.address))
-    user = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
+    user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     execute(user.address, "INSERT INTO kept VALUES (2)")
-    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    os.kill(postmaster(folder), signal.SIGKILL)
     assert eventually(lambda: not accepts(user.address))
-    again = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
+    again = use("postgres", folder, settings=UNSAFE_AND_FAST)
     assert again.address == user.address
     assert execute(again.address, "SELECT one FROM kept ORDER BY one") == [(1,), (2,)]
 
 
-def test_a_server_that_outlives_its_helper_is_taken_over(tmp_path, use):
-    user = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
-    server = postmaster(tmp_path)
-    os.kill(json.loads((tmp_path / "run" / "info.json").read_text())["pid"], signal.SIGKILL)
-    again = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
-    assert postmaster(tmp_path) == server
+def test_a_server_that_outlives_its_helper_is_taken_over(folder, use):
+    user = use("postgres", folder, settings=UNSAFE_AND_FAST)
+    server = postmaster(folder)
+    os.kill(json.loads((folder / "run" / "info.json").read_text())["pid"], signal.SIGKILL)
+    again = use("postgres", folder, settings=UNSAFE_AND_FAST)
+    assert postmaster(folder) == server
     assert execute(again.address, "SELECT 1") == [(1,)]
     user.kill()
     again.kill()
     assert eventually(lambda: not accepts(again.address))
 
 
-def test_settings_are_those_of_the_latest_start(tmp_path, use):
+def test_settings_are_those_of_the_latest_start(folder, use):
     shown = "SELECT current_setting('max_connections'), current_setting('application_name')"
     settings = {**UNSAFE_AND_FAST, "max_connections": "33", "application_name": "it's a \\ test"}
-    user = use("postgres", tmp_path, settings=settings)
+    user = use("postgres", folder, settings=settings)
     assert execute(user.address, shown) == [("33", "it's a \\ test")]
     user.leave()
     assert eventually(lambda: not accepts(user.address))
-    user = use("postgres", tmp_path, settings={**UNSAFE_AND_FAST, "max_connections": "44"})
+    user = use("postgres", folder, settings={**UNSAFE_AND_FAST, "max_connections": "44"})
     assert execute(user.address, shown) == [("44", "")]
 
 
-def test_a_pid_that_another_process_has_now_is_no_running_server(tmp_path, use):
-    user = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
-    pid_file = tmp_path / "data" / "postmaster.pid"
+def test_a_pid_that_another_process_has_now_is_no_running_server(folder, use):
+    user = use("postgres", folder, settings=UNSAFE_AND_FAST)
+    pid_file = folder / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines(keepends=True)
     user.leave()
     assert eventually(lambda: not pid_file.exists())
     pid_file.write_text("".join([f"{os.getpid()}\n", *lines[1:]]))
-    user = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
+    user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     assert execute(user.address, "SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize("name", ["a folder, with 'blanks'", "long" * 60])
-def test_a_folder_may_have_any_name(tmp_path, use, name):
-    user = use("postgres", tmp_path / name, settings=UNSAFE_AND_FAST)
+def test_a_folder_may_have_any_name(folder, use, name):
+    user = use("postgres", folder / name, settings=UNSAFE_AND_FAST)
     assert execute(user.address, "SELECT 1") == [(1,)]
-    assert (tmp_path / name / "data" / "PG_VERSION").exists()
+    assert (folder / name / "data" / "PG_VERSION").exists()
 
 
-def test_the_log_has_no_value_of_a_failing_statement(tmp_path, use):
-    user = use("postgres", tmp_path, settings=UNSAFE_AND_FAST)
+def test_the_log_has_no_value_of_a_failing_statement(folder, use):
+    user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     execute(user.address, "CREATE TABLE passwords (password text UNIQUE CHECK (password > 'm'))")
     for _ in range(2):
         with pytest.raises(psycopg.errors.IntegrityError):
             execute(
                 user.address, "INSERT INTO passwords VALUES ('n-example-password-1'), ('example-2')"
             )
-    log = (tmp_path / "log").read_text()
+    log = (folder / "log").read_text()
     assert "violates check constraint" in log
     assert "example-" not in log
 

@@ -1,7 +1,14 @@
 """The commands as an operator runs them: output, exit codes, one-line refusals."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from uuid import uuid4
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -147,6 +154,93 @@ def test_wrong_use_from_a_shell():
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
+def test_before_the_first_migrate_every_command_says_so_in_one_line():
+    with nova.database() as uri:
+        for arguments in (["client_status"], ["push_pending", "--inline"]):
+            done = nova.manage(*arguments, DATABASE_URL=uri)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr == "The tables are not there: run manage.py migrate first.\n"
+
+
+@pytest.fixture
+def without_rights():
+    """The URI of a role that may enter the database, and nothing more."""
+    role = f"nobody_{uuid4().hex}"
+    with nova.database() as uri, psycopg.connect(uri, autocommit=True) as connection:
+        assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        yield psycopg.conninfo.make_conninfo(uri, user=role)
+        connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("arguments", [["client_status"], ["migrate"]])
+def test_a_right_that_is_missing_is_one_line(without_rights, arguments):
+    done = nova.manage(*arguments, DATABASE_URL=without_rights)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "permission denied for" in done.stderr
+
+
+def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
+    with nova.database() as empty:
+        role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
+        done = nova.manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "permission denied for schema public" in done.stderr
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback():
+    with nova.database() as uri:
+        assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
+        with psycopg.connect(uri) as holder:
+            holder.execute("LOCK TABLE clients")
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "client_status"],
+                cwd=nova.ROOT,
+                env=os.environ
+                | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "DATABASE_URL": uri},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            waiting = (
+                "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+                " WHERE NOT granted AND datname = current_database()"
+            )
+            with psycopg.connect(uri, autocommit=True) as watcher:
+                while watcher.execute(waiting).fetchone() == (0,):
+                    assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30) == ("", "")
+            assert process.returncode == 130
+
+
+def test_client_status_as_text_has_names_the_pending_push_and_what_differs(stores, capsys):
+    row = make_database(make_client("idom"))
+    make_client("other")
+    call_command("migrate_clients", "idom", "--inline")
+    update("client_database_credentials", row, db_password_encrypted="example-password-1 ")
+    with pytest.raises(SystemExit):
+        call_command("compare_clients", "idom", "--inline")
+    compared = capsys.readouterr().out
+
+    call_command("client_status")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "idom: dual_write, mismatch, push pending; nova/clients/idom",
+        "    database.password: different (blank)",
+        "other: postgres, not compared; nova/clients/other",
+    ]
+    assert re.search(
+        r"^idom  mismatch\n"
+        r"    database\.password: different \(blank\), PostgreSQL [0-9a-f]{8} \(.+\), AWS [0-9a-f]{8} \(.+\)\n",
+        compared,
+        re.MULTILINE,
+    )
+    assert "example-password" not in compared
+
+
 def test_an_unreachable_database_is_one_line_and_exit_2():
     done = nova.manage("migrate_clients", "--all", DATABASE_URL="postgresql://127.0.0.1:1/none")
 
@@ -157,8 +251,6 @@ def test_an_unreachable_database_is_one_line_and_exit_2():
 def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
     """The whole path on a database of NOVA's own making, by commands alone."""
     with nova.database() as uri:
-        import psycopg
-
         with psycopg.connect(uri, autocommit=True) as connection:
             for statement in (*nova.TABLES, nova.ROWS):
                 connection.execute(statement)

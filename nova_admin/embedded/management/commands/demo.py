@@ -10,53 +10,68 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import ArgumentTypeError
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
-from migration.models import Run, clients
+from migration.management.base import OneLineCommand
+from migration.models import Comparison, Outcome, Run, clients
 from migration.operations.stores import secrets_manager
 from migration.status import client_statuses
 from migration.tasks import start_run
-from nova_admin.embedded import seeds
+from nova_admin.embedded import leash, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RUN_SECONDS = 300
 START_SECONDS = 30
-STOP_SECONDS = 15
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     help = "Shows everything on embedded stores: seeds clients, migrates them in bulk, serves the site until Ctrl-C."
-    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="end after the summary")
-        parser.add_argument("--clients", type=int, default=0, help="so many sound clients more")
         parser.add_argument(
-            "--port", type=int, default=8000, help="the site's port; a free one where it is taken"
+            "--clients", type=whole(1_000_000), default=0, help="so many sound clients more"
+        )
+        parser.add_argument(
+            "--port",
+            type=whole(65_535),
+            default=8000,
+            help="the site's port; a free one where it is taken",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("the demo is for development: set DEBUG=1", returncode=2)
+        if not settings.EMBEDDED_STORES:
+            raise CommandError(
+                "the demo fills the embedded stores and no others: unset"
+                f" {' and '.join(settings.NAMED_STORES)} (in the environment and in .env)",
+                returncode=2,
+            )
         # Its "enqueued" lines say nothing to who watches the demo.
+        self.surprises: list[str] = []
         logging.getLogger("django-q").setLevel(logging.WARNING)
-        # A terminal that closes, or a kill, ends what was started as Ctrl-C does.
-        for name in (signal.SIGTERM, signal.SIGHUP):
+        # A terminal that closes, or a kill, ends what was started as Ctrl-C does; that itself is ignored at first
+        # where a script started this with `&`.
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, _interrupt)
         try:
             with ExitStack() as stack:
                 self._show(stack, options)
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
+        if self.surprises:
+            raise CommandError(f"not broken on purpose, but wrong: {', '.join(self.surprises)}")
 
     def _show(self, stack: ExitStack, options: dict[str, Any]) -> None:
         self._say("Schema migrations")
@@ -70,6 +85,7 @@ class Command(BaseCommand):
         seeds.change_behind_our_back(secrets_manager())
         compare = self._run("Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE)
         self._summary(migrate, compare)
+        self.surprises = surprises(migrate, compare)
         if options["once"]:
             return
         port = free_port(options["port"])
@@ -122,6 +138,28 @@ class Command(BaseCommand):
         )
 
 
+def whole(most: int) -> Callable[[str], int]:
+    """The type of an argument: a whole number from 0 to `most`."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and int(text) <= most):
+            raise ArgumentTypeError(f"not a whole number from 0 to {most}: {text!r}")
+        return int(text)
+
+    return parse
+
+
+def surprises(migrate: Run, compare: Run) -> list[str]:
+    """The slugs of those that failed, differ or could not be checked, and are not seeded to."""
+    failed = {
+        item.slug for run in (migrate, compare) for item in run.items.filter(outcome=Outcome.FAILED)
+    }
+    doubted = set(
+        compare.comparisons.exclude(status=Comparison.Status.MATCH).values_list("slug", flat=True)
+    )
+    return sorted((failed | doubted) - seeds.BROKEN)
+
+
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
@@ -160,12 +198,15 @@ def add_clients(number: int) -> int:
 
 @contextmanager
 def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A management command in a process of its own, ended with the block."""
+    """A management command in a process of its own, ended with the block or, should this be killed, with this."""
     log = settings.LOCAL / f"{arguments[0]}.log"
     with log.open("ab") as output:
         # Its own session: Ctrl-C reaches this process alone, which then ends its children one by one.
         process = subprocess.Popen(  # noqa: S603  # our own command, by its full path
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments],
+            [
+                *(sys.executable, "-m", leash.__name__, str(os.getpid())),
+                *(sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -176,11 +217,7 @@ def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait(leash.STOP_SECONDS + START_SECONDS)
 
 
 def free_port(wanted: int) -> int:

@@ -1,0 +1,41 @@
+"""Runs one command for as long as the process that asked for it lives, and leaves nothing of it behind.
+
+The caller gives its own pid, `python -m nova_admin.embedded.leash PID COMMAND…`, and starts this in a session of its
+own, so that Ctrl-C doesn't reach it. However the caller ends, kill -9 too, the command ends soon after.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+POLL_SECONDS = 0.5
+STOP_SECONDS = 15.0
+
+
+def main() -> None:
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    asked: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, lambda number, _: asked.append(number))
+    # Its own process group: what it started goes with it.
+    process = subprocess.Popen(command, process_group=0)  # noqa: S603  # the caller's own
+    while not (asked or os.getppid() != parent or _has_ended(process, POLL_SECONDS)):
+        pass
+    process.terminate()
+    _has_ended(process, STOP_SECONDS)
+    with suppress(ProcessLookupError, PermissionError):  # all of the group has ended
+        os.killpg(process.pid, signal.SIGKILL)
+    code = process.wait()
+    sys.exit(code if code >= 0 else 128 - code)  # as a shell tells of a signal
+
+
+def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.returncode is not None
+
+
+if __name__ == "__main__":
+    main()
