@@ -74,10 +74,12 @@ def copy_document(
     document: Document,
     *,
     wanted: Callable[[Credential], bool] = lambda row: True,
+    secrets_alone: bool = False,
 ) -> list[str]:
     """Makes the client's rows hold what the document says, those that are `wanted`; answers with what it lacks.
 
-    Raises `DocumentError` where it is no client's document. A login without a row gets one.
+    Raises `DocumentError` where it is no client's document. A login without a row gets one. `secrets_alone`: of the
+    rows that are there, only the secret values.
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     lacking = []
@@ -85,7 +87,9 @@ def copy_document(
         pairs, new, left = match(rows, _logins(read, kind))
         for row, login in pairs:
             if wanted(row):
-                _set(row, _columns(row, login))
+                columns = _columns(row, login)
+                names = row.SECRET_FIELDS if secrets_alone else columns
+                _set(row, {name: columns[name] for name in names})
         for login in new:
             row = MODELS[kind]()
             row.client = client
@@ -93,6 +97,8 @@ def copy_document(
                 setattr(row, name, value)
             row.save()
         lacking += [f"{row._meta.verbose_name} {row.pk}" for row in left]
+    if secrets_alone:
+        return lacking
     if read.client_name is not None and read.client_name != client.name:
         client.name = read.client_name
         save_columns(client, ["name"])

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migration import tasks
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from migration.models import ClientsByPhase
 
 POLL_SECONDS = 0.5
-# A worker takes a batch up within a second or two; one under a throttled AWS may be minutes on it.
-NO_PROGRESS_SECONDS = 360
+# The batch of a worker that was killed is delivered again after `retry`, and may take up to `timeout`.
+NO_PROGRESS_SECONDS = settings.Q_CLUSTER["retry"] + settings.Q_CLUSTER["timeout"]
 
 
 class OneLineParser(CommandParser):

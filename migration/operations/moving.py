@@ -278,10 +278,11 @@ def _restore(request: Request) -> str:
     except (SecretsManagerError, DocumentError) as error:
         raise request.shut(str(error)) from None
     with _rows_unchanged(request):
-        # A row that NOVA wrote since the purge holds what AWS lacks: it stays, and is pushed.
+        # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
         client = locked_client(rows.client_id)
         kept = [row for of_kind in client.rows().values() for row in of_kind if not is_purged(row)]
-        copy_document(client, found.document, wanted=is_purged)
+        pending = rows.push_pending
+        copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
         left = [
             f"{row._meta.verbose_name} {row.pk}"
             for of_kind in locked_client(rows.client_id).rows().values()
@@ -292,7 +293,7 @@ def _restore(request: Request) -> str:
             raise request.shut(_("AWS holds no value for %(rows)s.") % {"rows": ", ".join(left)})
         _record_as_pushed(rows.client_id, found)
         request.take_place()
-    if kept:
+    if kept or pending:
         return _("What NOVA wrote since the purge was kept, and is pushed next.")
     return _("PostgreSQL holds its secret values again.")
 

@@ -374,6 +374,20 @@ def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
     assert json.loads(sm.get(NAME).text) == expected
 
 
+def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
+    advance(idom, Phase.PURGED)
+    row = DatabaseCredential.objects.get(client_id=idom)
+    update("client_database_credentials", row.pk, db_host="new.example.test")
+    update("clients", idom, name="New")
+
+    move(client_id=idom, new=Phase.AWS)
+
+    row.refresh_from_db()
+    assert (row.db_host, row.db_password) == ("new.example.test", "example-password-1")
+    assert document(idom)["client_name"] == "New"
+    assert is_pending(idom)
+
+
 def test_several_rows_with_labels_come_back_each_to_its_own(sm):
     pk = make_client("idom")
     for label in ("b", "a", None, None):
