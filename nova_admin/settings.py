@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -158,7 +157,7 @@ if not DEBUG:
 
 # A batch of 100 clients takes seconds, and under a throttled AWS up to some minutes. The broker delivers a task again
 # only after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.
-Q_CLUSTER: dict[str, Any] = {
+Q_CLUSTER = {
     "name": "nova_admin",
     "orm": "default",
     "workers": NOVA_WORKERS,

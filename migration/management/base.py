@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 # The batch of a worker that was killed is delivered again after `retry`, and may take up to `timeout`.
-NO_PROGRESS_SECONDS = settings.Q_CLUSTER["retry"] + settings.Q_CLUSTER["timeout"]
+QUEUE: dict[str, Any] = settings.Q_CLUSTER
+NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
 
 
 class OneLineParser(CommandParser):
