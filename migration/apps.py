@@ -10,8 +10,11 @@ class MigrationConfig(AppConfig):
     verbose_name = _("Migration")
 
     def ready(self) -> None:
-        from migration.tasks import ensure_schedules
+        from django_q.signals import post_spawn
+
+        from migration.tasks import ensure_schedules, start_heartbeat
 
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )
+        post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from credentials.adoption import writes_are_counted
 from credentials.models import ClientRevision
-from migration.models import WRITES_BOTH, Comparison, Run, clients
+from migration.models import MANY_TRIES, WRITES_BOTH, Comparison, Run, Worker, clients
 from migration.operations import running
-
-GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models import ClientsByPhase
+
+GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
+# So many workers take to one run; the others are there for other runs.
+WORKERS_A_RUN = 4
+# Then the task ends and comes again, behind what waits in the queue.
+WORK_SECONDS = 60.0
+BEAT_SECONDS = 5.0
 
 
 def start_run(
@@ -30,6 +39,7 @@ def start_run(
     by: User | None = None,
     adopt: bool = False,
     include_inactive: bool = False,
+    tries: int = MANY_TRIES,
 ) -> Run:
     """Starts a run whose batches the workers take; run and tasks are stored in one transaction."""
     return running.start(
@@ -38,17 +48,47 @@ def start_run(
         by=by,
         adopt=adopt,
         include_inactive=include_inactive,
-        enqueue=_enqueue,
+        tries=tries,
+        hand_over=_hand_over,
     )
 
 
-def _enqueue(run: Run, batch: int) -> None:
-    async_task("migration.tasks.run_batch", run.pk, batch, task_name=f"run {run.pk} batch {batch}")
+def _hand_over(run: Run, batches: int = WORKERS_A_RUN) -> None:
+    for _number in range(min(batches, WORKERS_A_RUN)):
+        async_task("migration.tasks.work_on", run.pk, task_name=f"run {run.pk}")
 
 
-def run_batch(run_id: int, batch: int) -> None:
-    """One batch of a run."""
-    running.run_batch(run_id=run_id, batch=batch)
+def work_on(run_id: int) -> None:
+    """Takes batches of a run for a while, and comes again as long as there are some."""
+    if running.work(run_id=run_id, seconds=WORK_SECONDS):
+        async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
+
+
+def resume(run: Run, *, by: User | None) -> None:
+    """Lets a paused run go on; StaleRunError where it isn't paused."""
+    with transaction.atomic():
+        run.resume(by=by)
+        _hand_over(run)
+
+
+def retry_failed(run: Run, *, by: User | None) -> None:
+    """Takes the failed items of a run up again; StaleRunError where it isn't over."""
+    with transaction.atomic():
+        run.retry_failed(by=by)
+        _hand_over(run)
+
+
+def take_up() -> None:
+    """Scheduled every minute: runs that no worker has, because it was killed or never came, go on."""
+    for run in Run.objects.standing_still():
+        if running.held_batches(run.pk):
+            continue
+        if run.state == Run.State.STOPPED:
+            running.close_stopped(run)
+            continue
+        with transaction.atomic():
+            Run.objects.touch(run.pk)
+            _hand_over(run)
 
 
 def push_pending() -> None:
@@ -61,6 +101,7 @@ def sweep() -> None:
     """Scheduled every `NOVA_SWEEP_MINUTES`: a comparison of every client that writes both stores."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
+    Worker.objects.forget_old()
     in_both = clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # Nobody knows what NOVA wrote: the push finds it out.
@@ -72,16 +113,20 @@ def _start_unless_running(kind: Run.Kind, chosen: ClientsByPhase) -> None:
     """One run of the schedule at a time."""
     # One that has got nowhere for so long is left behind rather than waited for: doing it twice is harmless.
     unfinished = Run.objects.filter(
-        kind=kind, finished_at=None, created_at__gt=timezone.now() - GIVE_UP_ON_A_RUN_AFTER
+        kind=kind,
+        state=Run.State.RUNNING,
+        created_at__gt=timezone.now() - GIVE_UP_ON_A_RUN_AFTER,
     )
     if chosen.exists() and not unfinished.exists():
-        start_run(kind=kind, chosen=chosen)
+        # The schedule itself is what tries again: one client in trouble must not hold up the next run.
+        start_run(kind=kind, chosen=chosen, tries=1)
 
 
 def ensure_schedules(**_: object) -> None:
     """After every `migrate`: what the workers do by the clock."""
     for name, function, minutes in (
         ("Push pending clients", push_pending, 1),
+        ("Take up runs that stand still", take_up, 1),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(
@@ -92,3 +137,20 @@ def ensure_schedules(**_: object) -> None:
                 "minutes": minutes,
             },
         )
+
+
+def start_heartbeat(**_: object) -> None:
+    """In each worker process, when it starts: a thread that says every few seconds that the process lives."""
+    threading.Thread(target=_beat, name="heartbeat", daemon=True).start()
+
+
+def _beat() -> None:
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    never = threading.Event()
+    while True:
+        try:
+            Worker.objects.seen(name)
+        except DatabaseError:
+            # Of a PostgreSQL that restarts; the next beat finds it again.
+            connection.close()
+        never.wait(BEAT_SECONDS)

@@ -57,6 +57,9 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
 # So many comparisons in a row have to match before a client may be cut over.
 NOVA_CLEAN_STREAK = env.number("NOVA_CLEAN_STREAK", 3)
 NOVA_SWEEP_MINUTES = env.number("NOVA_SWEEP_MINUTES", 15)
+# All workers together, under AWS's quotas (50 creates, 50 updates, 100 batch reads a second): pages have no part in it.
+NOVA_AWS_WRITES_PER_SECOND = env.number("NOVA_AWS_WRITES_PER_SECOND", 48)
+NOVA_AWS_READS_PER_SECOND = env.number("NOVA_AWS_READS_PER_SECOND", 90)
 NOVA_WORKERS = env.number("NOVA_WORKERS", 2)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 

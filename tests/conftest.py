@@ -5,7 +5,15 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
+from migration.operations.limiter import limiter
 from nova_admin.embedded.aws import AwsServer
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup) -> Iterator[None]:
+    """The worker's database, from which this process' limiter has gone before it is dropped."""
+    yield
+    limiter().close()
 
 
 @pytest.fixture(scope="session")

@@ -398,7 +398,7 @@ PLANTS = {
     "text of a row": lambda haystack, browser: make_database(
         make_client("planted"), label="MARKER-THREE"
     ),
-    "queue": lambda haystack, browser: async_task("migration.tasks.run_batch", "MARKER-ONE", 0),
+    "queue": lambda haystack, browser: async_task("migration.tasks.work_on", "MARKER-ONE"),
     "task results": planted_in_a_result,
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
 
 from boto3.session import Session
@@ -50,7 +51,7 @@ __all__ = [
 _P = ParamSpec("_P")
 _Answer = TypeVar("_Answer", bound="Mapping[str, Any]")
 
-_BATCH_GET, _BATCH_SIZE = "BatchGetSecretValue", 20
+_BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
 _ROTATED = {"database": "password", "email": "app_password", "aws": "secret_access_key"}
 
@@ -60,6 +61,14 @@ for _logger in ("botocore.endpoint", "botocore.parsers"):
 
 _Answers = dict[str, SecretValue | SecretsManagerError]
 _error = SecretsManagerError.of
+
+
+class Pacer(Protocol):
+    """Keeps calls to a rate: asked before each attempt, botocore's own included, and told when AWS throttles one."""
+
+    def wait(self, operation: str) -> None: ...
+
+    def throttled(self, operation: str) -> None: ...
 
 
 class SecretsManager:
@@ -75,7 +84,8 @@ class SecretsManager:
         connect_timeout: float = 3,
         read_timeout: float = 5,
         max_attempts: int = 5,
-        pool: int = 10,
+        pool: int = 50,
+        pacer: Pacer | None = None,
     ) -> None:
         self.prefix, self.layout = prefix, Layout(layout)
         config = Config(
@@ -88,6 +98,8 @@ class SecretsManager:
         self.sm: SecretsManagerClient = Session().client(
             "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
         )
+        if pacer:
+            _pace(self.sm, pacer)
 
     def get_client_credentials(self, client_slug: str) -> Document:
         """Return the whole document; ValueError where the client has no secret."""
@@ -180,15 +192,23 @@ class SecretsManager:
         asked = list(dict.fromkeys(names))
         answers: _Answers = {name: _error("InvalidName", _BATCH_GET, name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
-        for start in range(0, len(legal), _BATCH_SIZE):
-            batch = self._batch(legal[start : start + _BATCH_SIZE])
-            answers |= batch
-            down = next(iter(batch.values()))
+        calls = [legal[start : start + _BATCH_SIZE] for start in range(0, len(legal), _BATCH_SIZE)]
+        # Several at once, and when AWS is down each call of a round waits for it but no further round.
+        for start in range(0, len(calls), _BATCHES_AT_ONCE):
+            batches = self._batches(calls[start : start + _BATCHES_AT_ONCE])
+            for batch in batches:
+                answers |= batch
+            down = next(iter(batches[-1].values()))
             if isinstance(down, SecretsManagerError) and down.error_class == ErrorClass.UNAVAILABLE:
-                # Each further call would wait for as long as this one.
-                rest = legal[start + _BATCH_SIZE :]
+                rest = [name for call in calls[start + _BATCHES_AT_ONCE :] for name in call]
                 return answers | {name: down.about(name) for name in rest}
         return answers
+
+    def _batches(self, calls: list[list[str]]) -> list[_Answers]:
+        if len(calls) == 1:
+            return [self._batch(calls[0])]
+        with ThreadPoolExecutor(len(calls)) as threads:
+            return list(threads.map(self._batch, calls))
 
     def _batch(self, names: list[str]) -> _Answers:
         try:
@@ -288,6 +308,19 @@ def _call(name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P
         code, status = "NoAnswer", 503
     # Raised out here: botocore's error can echo the request and would be in the chain.
     raise _error(code, operation, name, status=status)
+
+
+def _pace(client: SecretsManagerClient, pacer: Pacer) -> None:
+    def before_send(event_name: str, **_: Any) -> None:
+        pacer.wait(event_name.rpartition(".")[2])
+
+    def after(response: Any, operation: Any, **_: Any) -> None:
+        code = response[1].get("Error", {}).get("Code", "") if response else ""
+        if code and _error(code, operation.name, "").error_class == ErrorClass.THROTTLED:
+            pacer.throttled(operation.name)
+
+    client.meta.events.register("before-send.secrets-manager", before_send)
+    client.meta.events.register_first("needs-retry.secrets-manager", after)
 
 
 def _unless_not_found(answer: SecretValue | SecretsManagerError) -> SecretValue | None:

@@ -4,7 +4,8 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, and our 
 """
 
 from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolution
-from migration.models.runs import PUSHED, Outcome, Run, RunItem
+from migration.models.rates import Rate
+from migration.models.runs import MANY_TRIES, PUSHED, Outcome, Run, RunItem, StaleRunError
 from migration.models.standing import (
     WRITES_BOTH,
     ClientMigration,
@@ -15,8 +16,10 @@ from migration.models.standing import (
     Secret,
     clients,
 )
+from migration.models.workers import Worker
 
 __all__ = [
+    "MANY_TRIES",
     "PUSHED",
     "WRITES_BOTH",
     "ClientMigration",
@@ -26,10 +29,13 @@ __all__ = [
     "Outcome",
     "PhaseChange",
     "PhaseChoices",
+    "Rate",
     "ReadCount",
     "Resolution",
     "Run",
     "RunItem",
     "Secret",
+    "StaleRunError",
+    "Worker",
     "clients",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -55,6 +57,7 @@ NOT_OURS = "{} is there already and is not ours (no tag ManagedBy=nova-admin). A
 FOREIGN_VERSION = (
     "{} holds what somebody else wrote, and AWS is the authority. Compare, then copy one way."
 )
+POSTPONED = "Its turn did not come in time; the run takes it again."
 LOUDEST_FIRST = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
 
 
@@ -66,6 +69,12 @@ class RefusedError(Exception):
 
 class ForeignVersionError(RefusedError):
     """AWS is the authority and holds what this site did not write: a mismatch for somebody to resolve."""
+
+
+class PostponedError(RefusedError):
+    """The batch took so long that this client's turn did not come."""
+
+    error_class = ErrorClass.UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,10 @@ class Pushed:
     comparison: Comparison | None = None
     # Pushing the same rows again would fail again: somebody has to change something.
     refused: bool = False
+    # Another push or move had the client.
+    busy: bool = False
+    # The time was over before its turn: nothing was tried.
+    postponed: bool = False
 
 
 @dataclass
@@ -123,10 +136,12 @@ def push(
     dry_run: bool = False,
     overwrite: bool = False,
     someone_waits: bool = False,
+    seconds: float | None = None,
 ) -> list[Pushed]:
     """Makes AWS hold each client's present rows and reads back that it does.
 
     `overwrite`: also where AWS is the authority and holds what somebody else wrote. `someone_waits`: gives up early.
+    `seconds`: begins to write no client after so long; those left over are `postponed`.
 
     Errors of one client are in its `Pushed` and keep no other client from being pushed; a `DatabaseError` ends it all,
     and the whole call can be made again. With `dry_run` nothing is written to either store.
@@ -139,7 +154,8 @@ def push(
         refused = {result.client_id for result in results}
         plans = [_plan(rows) for pk, rows in read.items() if pk not in refused]
         sm = secrets_manager(someone_waits=someone_waits)
-        how = Manner(adopt=adopt, dry_run=dry_run, overwrite=overwrite)
+        until = time.monotonic() + seconds if seconds else math.inf
+        how = Manner(adopt=adopt, dry_run=dry_run, overwrite=overwrite, until=until)
         results += _carry_out(plans, sm, how, run=run)
         if not dry_run:
             ClientMigration.objects.record_refused(
@@ -148,7 +164,7 @@ def push(
             )
     busy = clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
     return results + [
-        Pushed(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, BUSY) for pk, slug in busy
+        Pushed(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, BUSY, busy=True) for pk, slug in busy
     ]
 
 
@@ -244,6 +260,7 @@ class Manner:
     adopt: bool = False
     dry_run: bool = False
     overwrite: bool = False
+    until: float = math.inf  # on the monotonic clock
 
 
 @dataclass(frozen=True)
@@ -257,6 +274,9 @@ class Writer:
 
     def write(self, plan: Plan) -> None:
         """Writes what differs of one client; stops at its first error, which is then in the plan."""
+        if time.monotonic() > self.how.until:
+            plan.error = PostponedError(POSTPONED)
+            return
         for part, name in plan.rows.names.items():
             if name not in plan.texts:
                 # Its rows are gone: the secret, where there is one, is to say so.
@@ -360,6 +380,7 @@ def _is_comparable(plan: Plan) -> bool:
 def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
     rows = plan.rows
     if plan.error:
+        postponed = isinstance(plan.error, PostponedError)
         return Pushed(
             rows.client_id,
             rows.slug,
@@ -367,8 +388,9 @@ def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
             plan.error.error_class,
             str(plan.error),
             comparison,
-            refused=isinstance(plan.error, RefusedError)
-            or plan.error.error_class == ErrorClass.DATA,
+            refused=not postponed
+            and (isinstance(plan.error, RefusedError) or plan.error.error_class == ErrorClass.DATA),
+            postponed=postponed,
         )
     if comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ from django.utils import timezone
 
 from credentials.runtime.secrets_manager import ErrorClass
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
+from migration.models.runs import ITEMS_AT_ONCE
 from migration.operations.comparing import compare
 from migration.operations.pushing import Pushed, push
 from migration.phases import Phase
@@ -23,36 +27,50 @@ if TYPE_CHECKING:
 
 # So many batches a run can have: its number and the batch's share one 64-bit lock key.
 BATCH_BITS = 24
+# In place of a batch: the lock of the one worker that waits until items may be tried again.
+WAITER = (1 << BATCH_BITS) - 1
+# While one batch waits for AWS, another is read or stored.
+BATCHES_AT_ONCE = 3
+# More than all workers together have in their hands.
+LOOK_AT_BATCHES = 64
+# A batch that waits for its turns longer than that is left, and its rest taken again.
+BATCH_SECONDS = 60.0
+NAP_SECONDS = 0.5
+
+# What passes by itself: the same call can succeed later.
+PASSES = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 
 
 def start(
     *,
     kind: Run.Kind,
     chosen: ClientsByPhase,
-    enqueue: Callable[[Run, int], None] | None = None,
+    hand_over: Callable[[Run, int], None] | None = None,
     by: User | None = None,
     adopt: bool = False,
     include_inactive: bool = False,
+    tries: int = 1,
 ) -> Run:
-    """Stores a run over the chosen clients and hands each of its batches to `enqueue`, in one transaction."""
+    """Stores a run over the chosen clients and hands it with the number of its batches over, in one transaction."""
     with transaction.atomic():
-        run = Run.objects.create(kind=kind, by=by, adopt=adopt, include_inactive=include_inactive)
-        batches = run.add_items(chosen.order_by("pk").values_list("pk", "slug"))
-        for batch in range(batches):
-            if enqueue:
-                enqueue(run, batch)
+        run = Run.objects.create(
+            kind=kind, by=by, adopt=adopt, include_inactive=include_inactive, tries=tries
+        )
+        rows = chosen.order_by("pk").values_list("pk", "slug")
+        batches = run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
         if not batches:
             run.finish_if_done()
+        elif hand_over:
+            hand_over(run, batches)
     return run
 
 
 def finish_inline(run: Run) -> None:
     """Takes a run through its batches in this process; ended before its end, it says so of what is left."""
     try:
-        for batch in run.items.open().order_by("batch").values_list("batch", flat=True).distinct():
-            run_batch(run_id=run.pk, batch=batch)
+        work(run_id=run.pk)
     except BaseException:
-        # No worker has these: without a word they would be waiting for ever.
+        # Without a word its items would wait for the workers, who may not be there.
         run.items.open().update(
             outcome=Outcome.FAILED,
             error_class=ErrorClass.UNAVAILABLE,
@@ -64,25 +82,123 @@ def finish_inline(run: Run) -> None:
     run.refresh_from_db()
 
 
-def run_batch(*, run_id: int, batch: int) -> None:
-    """Gives every open item of the batch its outcome; does nothing where another worker is at it."""
-    with _batch_lock(run_id, batch) as mine:
-        if not mine:
-            return
-        run = Run.objects.get(pk=run_id)
-        items = {item.client_id: item for item in run.items.open().filter(batch=batch)}
-        if items:
-            work = _compare if run.kind == Run.Kind.COMPARE else _push
-            work(run, items)
-            for item in items.values():
-                if not item.outcome:
-                    item.outcome, item.message = Outcome.SKIPPED, "The client is no longer there."
-            RunItem.objects.close(items.values())
+def work(*, run_id: int, seconds: float | None = None) -> bool:
+    """Takes free batches of the run, some at once, until none is left or the time is up; True: there is more to do.
+
+    Any number of processes may be at it. Raises the first batch's DatabaseError once the others are through.
+    """
+    free = RunItem.objects.filter(run_id=run_id).free()
+    batches = free.values("batch").distinct().count()
+    shift = Shift(run_id, deadline=time.monotonic() + seconds if seconds else None)
+    with ThreadPoolExecutor(BATCHES_AT_ONCE) as threads:
+        try:
+            others = [
+                threads.submit(shift.take_in_thread)
+                for _ in range(min(BATCHES_AT_ONCE, batches) - 1)
+            ]
+            shift.take()
+            for other in others:
+                other.result()
+            return shift.wait_and_take()
+        finally:
+            shift.over.set()
+
+
+class Shift:
+    """One process at work on a run, in one or more threads."""
+
+    def __init__(self, run_id: int, *, deadline: float | None) -> None:
+        self.run_id, self.deadline = run_id, deadline
+        self.over = threading.Event()
+
+    @property
+    def late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def take_in_thread(self) -> None:
+        try:
+            self.take()
+        except BaseException:
+            self.over.set()
+            raise
+        finally:
+            connection.close()
+
+    def take(self) -> None:
+        """Free batches, one after the other, while there are any."""
+        while not self.over.is_set() and not self.late:
+            run = Run.objects.get(pk=self.run_id)
+            if run.state != Run.State.RUNNING or not self._take_one(run):
+                break
+
+    def wait_and_take(self) -> bool:
+        """The same as long as items are to be tried again; one process does, and the others leave it to it."""
+        with _lock(self.run_id, WAITER) as mine:
+            while mine and not self.late:
+                run = Run.objects.get(pk=self.run_id)
+                if run.state != Run.State.RUNNING:
+                    break
+                if not self._take_one(run):
+                    if run.items.next_try_at() is None:
+                        break
+                    Run.objects.touch(run.pk)
+                    time.sleep(NAP_SECONDS)
+        run = Run.objects.get(pk=self.run_id)
+        if run.state == Run.State.STOPPED:
+            close_stopped(run)
         run.finish_if_done()
+        return mine and run.state == Run.State.RUNNING and run.items.open().exists()
+
+    def _take_one(self, run: Run) -> bool:
+        """Does a batch that nobody has; False where there is none."""
+        free = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
+        for batch in free[:LOOK_AT_BATCHES]:
+            with _lock(run.pk, batch) as mine:
+                if mine:
+                    run_batch(run, batch)
+                    return True
+        return False
+
+
+def run_batch(run: Run, batch: int) -> None:
+    """Gives the batch's items whose turn it is their outcomes. The caller holds the batch's lock."""
+    # Read under the lock: whoever stops a run sees in the locks which batches are still being worked on.
+    run.refresh_from_db(fields=["state"])
+    items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
+    if run.state != Run.State.RUNNING or not items:
+        return
+    Run.objects.touch(run.pk)
+    do = _compare if run.kind == Run.Kind.COMPARE else _push
+    do(run, items)
+    RunItem.objects.record(items.values())
+    Run.objects.touch(run.pk)
+
+
+def close_stopped(run: Run) -> None:
+    """Skips what a stopped run has left, except the batches that a worker still has: that one closes the rest."""
+    run.items.open().exclude(batch__in=held_batches(run.pk)).update(
+        outcome=Outcome.SKIPPED, message="The run was stopped.", finished_at=timezone.now()
+    )
+    run.finish_if_done()
+
+
+def held_batches(run_id: int) -> set[int]:
+    """The batches that some worker has in its hands now, wherever it runs."""
+    low_bits = 32 - BATCH_BITS
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT objid::bigint & %s FROM pg_locks JOIN pg_database ON pg_database.oid = database
+            WHERE locktype = 'advisory' AND datname = current_database() AND objsubid = 1 AND granted
+                AND classid::bigint = %s AND objid::bigint >> %s = %s
+            """,
+            [WAITER, run_id >> low_bits, BATCH_BITS, run_id & ((1 << low_bits) - 1)],
+        )
+        return {batch for (batch,) in cursor.fetchall()}
 
 
 @contextmanager
-def _batch_lock(run_id: int, batch: int) -> Iterator[bool]:
+def _lock(run_id: int, batch: int) -> Iterator[bool]:
     """Whether this process may work on the batch. PostgreSQL lets go of it when the process dies."""
     key = run_id << BATCH_BITS | batch
     with connection.cursor() as cursor:
@@ -104,9 +220,12 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
         adopt=run.adopt,
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
+        seconds=BATCH_SECONDS,
     )
     for result in results:
-        fill(items[result.client_id], result)
+        _fill(run, items[result.client_id], result)
+    for pk in items.keys() - {result.client_id for result in results}:
+        items[pk].outcome, items[pk].message = Outcome.SKIPPED, "The client is no longer there."
     if migrates:
         pushed = [result.client_id for result in results if result.outcome in PUSHED]
         ClientMigration.objects.move(
@@ -119,7 +238,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
         )
 
 
-def fill(item: RunItem, result: Pushed) -> None:
+def _fill(run: Run, item: RunItem, result: Pushed) -> None:
     """Copies what became of a client into its item."""
     item.outcome, item.error_class, item.message = (
         result.outcome,
@@ -127,6 +246,10 @@ def fill(item: RunItem, result: Pushed) -> None:
         result.message,
     )
     item.comparison_status = result.comparison.status if result.comparison else ""
+    if result.postponed:
+        item.outcome, item.next_try_at = "", timezone.now()
+    elif result.outcome == Outcome.FAILED and (result.busy or result.error_class in PASSES):
+        _try_again(run, item)
 
 
 def _compare(run: Run, items: dict[int, RunItem]) -> None:
@@ -138,5 +261,14 @@ def _compare(run: Run, items: dict[int, RunItem]) -> None:
             continue
         item.comparison_status = comparison.status
         item.error_class, item.message = comparison.error_class, comparison.message
-        unchecked = comparison.status == Comparison.Status.UNCHECKED
-        item.outcome = Outcome.FAILED if unchecked else Outcome.COMPARED
+        item.outcome = Outcome.COMPARED
+        if comparison.status == Comparison.Status.UNCHECKED:
+            item.outcome = Outcome.FAILED
+            if comparison.error_class in PASSES:
+                _try_again(run, item)
+
+
+def _try_again(run: Run, item: RunItem) -> None:
+    if item.attempts + 1 < run.tries:
+        item.try_again()
+        item.comparison_status = ""

@@ -18,6 +18,7 @@ from credentials.runtime import document as documents
 from credentials.runtime.document import Document, DocumentError, Layout
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
 from migration.models import Secret, clients
+from migration.operations.limiter import Unwaiting, limiter
 from migration.phases import Phase
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _manager(
         prefix=prefix,
         layout=Layout(layout),
         endpoint_url=endpoint or None,
+        pacer=Unwaiting(limiter()) if someone_waits else limiter(),
         **(GIVE_UP_EARLY if someone_waits else {}),
     )
 

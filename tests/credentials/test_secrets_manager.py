@@ -644,7 +644,7 @@ def test_attempts_and_time_outs_are_pinned(aws):
     config = SecretsManager().sm.meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 5}
     assert (config.connect_timeout, config.read_timeout) == (3, 5)
-    assert config.max_pool_connections == 10
+    assert config.max_pool_connections == 50
 
 
 def test_no_log_shows_a_value_even_where_everything_is_logged(sm, caplog):

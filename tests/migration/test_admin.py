@@ -291,7 +291,7 @@ def test_an_action_starts_a_run_over_exactly_the_chosen_clients(operator, action
         (first, "a", ""),
         (third, "c", ""),
     ]
-    assert queued() == [("migration.tasks.run_batch", (run.pk, 0))]
+    assert queued() == [("migration.tasks.work_on", (run.pk,))]
     assert answer.url == run_page(run)
     assert "started over 2 clients" in text(operator.get(answer.url))
 
@@ -304,7 +304,7 @@ def test_the_buttons_start_a_run_over_all_clients_in_batches(operator, url, kind
 
     run = Run.objects.get()
     assert (run.kind, run.by.username, run.items.count()) == (kind, "operator", 230)
-    assert queued() == [("migration.tasks.run_batch", (run.pk, batch)) for batch in range(3)]
+    assert queued() == [("migration.tasks.work_on", (run.pk,))] * 3
 
 
 def test_an_action_over_more_clients_than_a_page_holds_takes_them_all(operator):

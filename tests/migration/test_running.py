@@ -80,10 +80,12 @@ def test_batches_have_at_most_their_size(monkeypatch):
     given = []
 
     running.start(
-        kind=Run.Kind.MIGRATE, chosen=clients(), enqueue=lambda run, batch: given.append(batch)
+        kind=Run.Kind.MIGRATE,
+        chosen=clients(),
+        hand_over=lambda run, batches: given.append(batches),
     )
 
-    assert given == [0, 1, 2]
+    assert given == [3]
     assert RunItem.objects.filter(batch=0).count() == 2
 
 
@@ -92,7 +94,7 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
     run = migrate()
     finished = run.items.get().finished_at
 
-    running.run_batch(run_id=run.pk, batch=0)
+    running.work(run_id=run.pk)
 
     item = run.items.get()
     assert (item.outcome, item.finished_at) == (Outcome.CREATED, finished)
@@ -104,7 +106,7 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with running._batch_lock(run.pk, 0):
+        with running._lock(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -113,12 +115,12 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        running.run_batch(run_id=run.pk, batch=0)
+        running.work(run_id=run.pk)
         assert run.items.open().count() == 1
     finally:
         leave.set()
         other.join()
-    running.run_batch(run_id=run.pk, batch=0)
+    running.work(run_id=run.pk)
     assert run.items.open().count() == 0
 
 

@@ -115,12 +115,13 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         assert [item.slug for item in run.items.all()] == ["idom"]
         tasks.sweep()  # the one before is not done yet
         assert Run.objects.filter(finished_at=None).count() == 1
-        tasks.run_batch(run.pk, 0)
+        tasks.work_on(run.pk)
         assert clients().get(pk=idom).client_migration.clean_streak == streak
     assert OrmQ.objects.count() == 2
     assert dict(Schedule.objects.values_list("func", "minutes")) == {
         "migration.tasks.push_pending": 1,
         "migration.tasks.sweep": 15,
+        "migration.tasks.take_up": 1,
     }
 
 
@@ -137,7 +138,7 @@ def test_without_the_triggers_the_sweep_pushes_too(idom, reader):
         update("client_database_credentials", row.pk, db_password_encrypted="example-unseen")
         tasks.sweep()
         for run in Run.objects.filter(finished_at=None).order_by("pk"):
-            tasks.run_batch(run.pk, 0)
+            tasks.work_on(run.pk)
     finally:
         with connection.cursor() as cursor:
             cursor.execute(

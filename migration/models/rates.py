@@ -1,0 +1,113 @@
+"""How fast all workers together may call AWS: one row a kind of call, on which they reserve their turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+# Turns are reserved for so long a time at once: few statements, and little is lost with a killed process.
+BLOCK_SECONDS = 0.2
+# What was not used in so long a time may be made up for, as AWS's own buckets allow.
+BURST_SECONDS = 0.5
+# When AWS throttles all the same, the rate falls to this share, at most once a second…
+FALLS_TO = 0.8
+LEAST_SHARE = 0.05
+# … and this share of the full rate comes back every second.
+RECOVERS = 0.05
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+SHARE = f"least(1, share + {RECOVERS} * extract(epoch FROM clock_timestamp() - throttled_at))"
+EFFECTIVE = f"(coalesce(per_second, %(default)s) * {SHARE})::float8"
+LATELY = "throttled_at > clock_timestamp() - interval '1 second'"
+TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
+
+
+@dataclass(frozen=True)
+class Turns:
+    """So many calls, from `starts_in` seconds from now on, at `per_second`."""
+
+    number: int
+    starts_in: float
+    per_second: float
+
+
+class RateQuerySet(models.QuerySet["Rate"]):
+    """The statements take the connection: a limiter's own, for a reservation must not wait for a save's commit."""
+
+    def reserve(self, connection: BaseDatabaseWrapper, kind: Rate.Kind, *, seconds: float) -> Turns:
+        """Takes the next turns, as many as fit into so many seconds, at least one; waits for nobody."""
+        values = {"kind": kind, "default": kind.default, "seconds": seconds, "burst": BURST_SECONDS}
+        statement = f"""
+            UPDATE migration_rate
+            SET next_at = greatest(next_at, clock_timestamp() - %(burst)s * interval '1 second')
+                + {TURNS} / {EFFECTIVE} * interval '1 second'
+            WHERE kind = %(kind)s
+            RETURNING {TURNS}, extract(epoch FROM next_at - clock_timestamp()), {EFFECTIVE}
+        """  # noqa: S608  # its parts are constants
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            if (row := cursor.fetchone()) is None:
+                cursor.execute(
+                    "INSERT INTO migration_rate (kind) VALUES (%s) ON CONFLICT DO NOTHING", [kind]
+                )
+                cursor.execute(statement, values)
+                row = cursor.fetchone()
+        number, ends_in, per_second = int(row[0]), float(row[1]), float(row[2])
+        return Turns(number, ends_in - number / per_second, per_second)
+
+    def record_throttled(self, connection: BaseDatabaseWrapper, kind: Rate.Kind) -> None:
+        """AWS refused a call for its rate: all workers go more slowly for a while."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                UPDATE migration_rate
+                SET throttled = throttled + 1,
+                    share = CASE WHEN {LATELY} THEN share ELSE greatest({LEAST_SHARE}, {SHARE} * {FALLS_TO}) END,
+                    throttled_at = CASE WHEN {LATELY} THEN throttled_at ELSE clock_timestamp() END
+                WHERE kind = %s
+                """,  # noqa: S608  # its parts are constants
+                [kind],
+            )
+
+
+class Rate(models.Model):
+    """How many calls of one kind all workers together may make in a second."""
+
+    class Kind(models.TextChoices):
+        """AWS has a quota of its own for each."""
+
+        CREATE = "create", _("Creates")
+        WRITE = "write", _("Updates")
+        READ = "read", _("Batch reads")
+
+        @property
+        def default(self) -> float:
+            """Calls a second, where nobody set another rate on the page of a run."""
+            reads = self == Rate.Kind.READ
+            rate = (
+                settings.NOVA_AWS_READS_PER_SECOND if reads else settings.NOVA_AWS_WRITES_PER_SECOND
+            )
+            return float(rate)
+
+    kind = models.CharField(max_length=8, primary_key=True, choices=Kind)
+    per_second = models.FloatField(_("calls a second"), null=True)
+    next_at = models.DateTimeField(db_default=Now())
+    # What throttling had left of the rate at that time.
+    share = models.FloatField(default=1, db_default=1)
+    throttled_at = models.DateTimeField(default=LONG_AGO, db_default=LONG_AGO)
+    throttled = models.BigIntegerField(_("throttled calls"), default=0, db_default=0)
+
+    objects = RateQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"rate of {self.kind} calls"

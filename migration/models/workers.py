@@ -1,0 +1,43 @@
+"""The worker processes that were seen, on whichever host."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def seen(self, name: str) -> None:
+        """Says that this worker lives."""
+        self.update_or_create(name=name, defaults={"seen_at": timezone.now()})
+
+    def last_seen_at(self) -> datetime | None:
+        """When any worker was seen last; None where there never was one."""
+        return self.aggregate(last=models.Max("seen_at"))["last"]
+
+    def forget_old(self) -> None:
+        self.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
+
+
+class Worker(models.Model):
+    """One worker process, by host and process id."""
+
+    # A page calls a worker gone after this.
+    GONE_AFTER = timedelta(seconds=30)
+
+    name = models.CharField(max_length=300, primary_key=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return self.name
