@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, When
+from django.db.models import Case, Count, F, Max, Q, When
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models import Comparison, Outcome, PhaseChoices, Run, RunItem, clients
 from migration.phases import Phase
+from migration.progress import Progress, progress, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEWEST = 8
-# A worker takes a batch up within a second or two.
-STALLED_AFTER = timedelta(seconds=30)
-LEFT_BEHIND_AFTER = timedelta(minutes=10)
-# Below this a rate says nothing about how long the rest takes.
-ESTIMATE_FROM_PERCENT = 1
 
 Status = Comparison.Status
 
@@ -80,58 +74,6 @@ class Comparisons:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
-
-    run: Run
-    counts: dict[str, int]
-    last_outcome_at: datetime | None
-
-    @cached_property
-    def total(self) -> int:
-        return self.counts["clients"]
-
-    @cached_property
-    def done(self) -> int:
-        return sum(self.counts[outcome] for outcome in Outcome)
-
-    @property
-    def waiting(self) -> int:
-        return self.total - self.done
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.done / self.total if self.total else 100
-
-    @property
-    def finished(self) -> bool:
-        return self.run.finished_at is not None
-
-    @property
-    def seconds(self) -> float:
-        """From its start to its end, or to now."""
-        return ((self.run.finished_at or timezone.now()) - self.run.created_at).total_seconds()
-
-    @property
-    def per_second(self) -> float | None:
-        return self.done / self.seconds if self.done and self.seconds > 0 else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """None where it is finished or too early to say."""
-        if self.finished or not self.per_second or self.percent < ESTIMATE_FROM_PERCENT:
-            return None
-        return self.waiting / self.per_second
-
-    @property
-    def stalled_since(self) -> datetime | None:
-        """Since when nothing happened, where that is longer than a worker at work takes."""
-        since = self.last_outcome_at or self.run.created_at
-        stalled = not self.finished and timezone.now() - since > STALLED_AFTER
-        return since if stalled else None
-
-
-@dataclass(frozen=True)
 class Attention:
     """Something for a person to do: how many, what, and the list of them."""
 
@@ -162,18 +104,8 @@ def summary() -> Summary:
 
 
 def _running_or_latest() -> Run | None:
-    """One that was left behind hides no newer one."""
-    lately = timezone.now() - LEFT_BEHIND_AFTER
-    item = RunItem.objects.filter(run_id=OuterRef("pk"), finished_at__gt=lately)
-    running = Q(finished_at=None) & (Q(created_at__gt=lately) | Exists(item))
-    running_first = Case(When(running, then=0), default=1)
-    return Run.objects.select_related("by").order_by(running_first, "-pk").first()
-
-
-def progress(run: Run) -> Progress:
-    """How far the run is: two queries."""
-    last = run.items.aggregate(last=Max("finished_at"))["last"]
-    return Progress(run, run.counts(), last)
+    running_first = Case(When(finished_at=None, then=0), default=1)
+    return runs().order_by(running_first, "-pk").first()
 
 
 def _clients() -> Clients:

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migration.models import WRITES_BOTH, Comparison
+from migration.models import WRITES_BOTH, Comparison, RunItem
 from migration.operations.stores import secret_names
 from migration.phases import Phase
+from migration.progress import progress, runs
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
 
 
 def client_statuses(chosen: ClientsByPhase) -> list[dict[str, Any]]:
-    """One JSON-ready object a client, in the order of the slugs; two queries, whatever their number."""
+    """One JSON-ready object a client, in the order of the slugs; a few queries, whatever their number."""
     found = list(chosen.with_phase().with_revision().order_by("slug"))
     ids = [client.pk for client in found]
+    in_run = _runs_of(ids)
     newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
-    return [_status(client, newest.get(client.pk)) for client in found]
+    return [_status(client, newest.get(client.pk), in_run.get(client.pk)) for client in found]
 
 
-def _status(client: Any, comparison: Comparison | None) -> dict[str, Any]:
+def _runs_of(client_ids: list[int]) -> dict[int, dict[str, Any]]:
+    """The newest run that is not over of each client, and what it waits for."""
+    items = RunItem.objects.open().filter(client_id__in=client_ids, run__finished_at=None)
+    run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
+    told = {
+        run.pk: {"run": run.pk, "state": run.state, "reason": progress(run).reason}
+        for run in runs().filter(pk__in=set(run_of.values()))
+    }
+    return {pk: told[run_id] for pk, run_id in run_of.items()}
+
+
+def _status(
+    client: Any, comparison: Comparison | None, run: dict[str, Any] | None
+) -> dict[str, Any]:
     pushed = client.pushed_revision
     return {
         "slug": client.slug,
@@ -31,6 +46,7 @@ def _status(client: Any, comparison: Comparison | None) -> dict[str, Any]:
         and (pushed is None or client.revision > pushed),
         "revision": client.revision,
         "pushed_revision": pushed,
+        "run": run,
         "comparison": comparison
         and {
             "status": comparison.status,

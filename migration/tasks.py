@@ -71,10 +71,10 @@ def resume(run: Run, *, by: User | None) -> None:
         _hand_over(run)
 
 
-def retry_failed(run: Run, *, by: User | None) -> None:
-    """Takes the failed items of a run up again; StaleRunError where it isn't over."""
+def retry_failed(run: Run, *, by: User | None, item_id: int | None = None) -> None:
+    """Takes the failed items of a run, or one of them, up again; StaleRunError where it isn't over."""
     with transaction.atomic():
-        run.retry_failed(by=by)
+        run.retry_failed(by=by, item_id=item_id)
         _hand_over(run)
 
 

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from migration import tasks
 from migration.models import Run, clients
 from migration.operations import running
+from migration.progress import progress, runs
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
@@ -81,9 +82,14 @@ class ClientsCommand(OneLineCommand):
         return run
 
     def _await(self, run: Run) -> None:
-        seen, seen_at = -1, time.monotonic()
+        seen, seen_at, told = -1, time.monotonic(), ""
         while run.finished_at is None:
-            done = run.items.exclude(outcome="").count()
+            now = progress(runs().get(pk=run.pk))
+            done, reason = now.done, now.reason
+            # Its numbers change all the time: told again once it is another reason.
+            if (kind := reason.partition(":")[0].strip("0123456789 ")) != told:
+                self.stderr.write(reason)
+                told = kind
             if done != seen:
                 seen, seen_at = done, time.monotonic()
             if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:

@@ -65,6 +65,15 @@ class RateQuerySet(models.QuerySet["Rate"]):
         number, ends_in, per_second = int(row[0]), float(row[1]), float(row[2])
         return Turns(number, ends_in - number / per_second, per_second)
 
+    def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:
+        """Calls a second by kind, None for what the settings say; the workers' next turns follow it."""
+        self.bulk_create(
+            (Rate(kind=kind, per_second=rate) for kind, rate in rates.items()),
+            update_conflicts=True,
+            unique_fields=["kind"],
+            update_fields=["per_second"],
+        )
+
     def record_throttled(self, connection: BaseDatabaseWrapper, kind: Rate.Kind) -> None:
         """AWS refused a call for its rate: all workers go more slowly for a while."""
         with connection.cursor() as cursor:

@@ -174,12 +174,13 @@ class Run(models.Model):
         """For good: what is open is to be closed by `operations.running.close_stopped`."""
         self._steer(by, Run.State.STOPPED, Run.State.RUNNING, Run.State.PAUSED)
 
-    def retry_failed(self, *, by: User | None) -> None:
-        """Opens its failed items again; the caller hands it to the workers, in the same transaction."""
+    def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
+        """Opens its failed items, or one, again; the caller hands it to the workers, in the same transaction."""
         self._steer(by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None)
-        self.items.filter(outcome=Outcome.FAILED).update(
-            outcome="", attempts=0, next_try_at=None, finished_at=None
-        )
+        failed = self.items.filter(outcome=Outcome.FAILED)
+        if item_id is not None:
+            failed = failed.filter(pk=item_id)
+        failed.update(outcome="", attempts=0, next_try_at=None, finished_at=None)
 
     def _steer(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
         """Compare-and-set; StaleRunError where somebody was faster."""

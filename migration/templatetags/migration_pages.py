@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from credentials.runtime.secrets_manager import ErrorClass
 from migration.comparison import Kind
 from migration.models import Comparison, Outcome, PhaseChoices
 
@@ -94,3 +95,15 @@ def kind_label(kind: str) -> str:
         Kind.TYPE: _("different type"),
         Kind.UNREADABLE: _("unreadable in AWS"),
     }[Kind(kind)]
+
+
+@register.filter
+def error_class_label(value: str) -> str:
+    """Where to look for what is wrong."""
+    return {
+        ErrorClass.DATA: _("Data"),
+        ErrorClass.PERMISSION: _("Permission in AWS"),
+        ErrorClass.THROTTLED: _("Throttled by AWS"),
+        ErrorClass.UNAVAILABLE: _("AWS not reached"),
+        ErrorClass.CONFLICT: _("Conflict"),
+    }[ErrorClass(value)]

@@ -32,5 +32,8 @@ class Command(ClientsCommand):
             f"{status['slug']}: {status['phase']}, {comparison['status'] if comparison else 'not compared'}"
             f"{', push pending' if status['push_pending'] else ''}; {', '.join(status['secrets'])}"
         )
+        if run := status["run"]:
+            reason = f": {run['reason']}" if run["reason"] else ""
+            self.stdout.write(f"    in run {run['run']}, {run['state']}{reason}")
         for mismatch in comparison["mismatches"] if comparison else []:
             self.stdout.write(f"    {in_words(mismatch)}")

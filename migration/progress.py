@@ -1,0 +1,184 @@
+"""How far a run is and what it waits for, in numbers and words: for pages and commands. Two queries a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from migration.models import Comparison, Outcome, Rate, Run, Worker
+from migration.models.runs import STANDS_STILL_AFTER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from migration.models import RunQuerySet
+
+# Long enough to hold some batches, short enough to tell the rate of now.
+LATELY = timedelta(seconds=30)
+# Below this a rate says nothing about how long the rest takes.
+ESTIMATE_FROM_PERCENT = 1
+
+State = Run.State
+
+
+def runs() -> RunQuerySet:
+    """Runs with what `progress` tells of them beside their items."""
+    throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
+    seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
+    return Run.objects.select_related("by", "steered_by").annotate(
+        throttled_at=Subquery(throttled), worker_seen_at=Subquery(seen)
+    )
+
+
+def progress(run: Run) -> Progress:
+    """How far a run of `runs()` is: one query."""
+    groups = (
+        run.items.order_by()
+        .values("outcome", "comparison_status", "error_class")
+        .annotate(
+            number=Count("pk"),
+            lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
+            last=Max("finished_at"),
+            next_try_at=Min("next_try_at"),
+            message=Min("message"),
+        )
+    )
+    return Progress(run, list(groups))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; its items counted by outcome, comparison and error class."""
+
+    run: Run
+    groups: list[dict[str, Any]]
+
+    def count(self, outcomes: Collection[str], statuses: Collection[str] | None = None) -> int:
+        return sum(
+            group["number"]
+            for group in self.groups
+            if group["outcome"] in outcomes
+            and (statuses is None or group["comparison_status"] in statuses)
+        )
+
+    @cached_property
+    def total(self) -> int:
+        return sum(group["number"] for group in self.groups)
+
+    @cached_property
+    def waiting(self) -> int:
+        return self.count([""])
+
+    @property
+    def done(self) -> int:
+        return self.total - self.waiting
+
+    @cached_property
+    def failed(self) -> int:
+        return self.count([Outcome.FAILED])
+
+    @cached_property
+    def mismatched(self) -> int:
+        return self.count([*Outcome], Comparison.DIFFERS)
+
+    @property
+    def well(self) -> int:
+        """Those that came through and don't differ."""
+        came_through = [o for o in Outcome if o not in (Outcome.FAILED, Outcome.SKIPPED)]
+        agreeing = [s for s in ("", *Comparison.Status) if s not in Comparison.DIFFERS]
+        return self.count(came_through, agreeing)
+
+    @cached_property
+    def failed_by_class(self) -> dict[str, int]:
+        """How many failed for each class of error, the most first."""
+        counts: dict[str, int] = {}
+        for group in self.groups:
+            if group["outcome"] == Outcome.FAILED:
+                name = group["error_class"]
+                counts[name] = counts.get(name, 0) + group["number"]
+        return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.done / self.total if self.total else 100
+
+    @property
+    def finished(self) -> bool:
+        return self.run.finished_at is not None
+
+    @property
+    def seconds(self) -> float:
+        """From its start to its end, or to now."""
+        return ((self.run.finished_at or timezone.now()) - self.run.created_at).total_seconds()
+
+    @property
+    def per_second(self) -> float | None:
+        """Over the whole run once it is finished, before that over the last half minute."""
+        if self.finished:
+            return self.done / self.seconds if self.done and self.seconds > 0 else None
+        lately = sum(group["lately"] for group in self.groups)
+        return lately / min(self.seconds, LATELY.total_seconds()) if lately else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None where it is finished or too early to say."""
+        if self.finished or not self.per_second or self.percent < ESTIMATE_FROM_PERCENT:
+            return None
+        return self.waiting / self.per_second
+
+    # annotated by `runs()`
+    @property
+    def worker_seen_at(self) -> datetime | None:
+        return self.run.worker_seen_at  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def worker_is_gone(self) -> bool:
+        seen = self.worker_seen_at
+        return seen is None or timezone.now() - seen > Worker.GONE_AFTER
+
+    @property
+    def throttled_lately(self) -> bool:
+        at = self.run.throttled_at  # type: ignore[attr-defined]
+        return at is not None and timezone.now() - at < LATELY
+
+    @property
+    def tried_again(self) -> list[dict[str, Any]]:
+        """The open items that were tried and are to be tried again."""
+        return [group for group in self.groups if not group["outcome"] and group["error_class"]]
+
+    @property
+    def reason(self) -> str:
+        """Why it isn't going on, or not fully; empty where it is or is over."""
+        if self.finished:
+            return ""
+        if self.run.state == State.PAUSED:
+            return _("Paused. Resume it, or stop it.")
+        if self.run.state == State.STOPPED:
+            return _("Stopping: workers end the batches they have.")
+        if self.worker_is_gone and self._idle_for(Worker.GONE_AFTER):
+            return _("No worker is there. Start one with: manage.py qcluster")
+        if self._idle_for(STANDS_STILL_AFTER):
+            return _("Its worker is gone or has other runs; within a minute it is taken up again.")
+        if again := self.tried_again:
+            number = sum(group["number"] for group in again)
+            words = ngettext(
+                "%(n)d client is tried again in %(wait)d s: %(why)s",
+                "%(n)d clients are tried again in %(wait)d s: %(why)s",
+                number,
+            )
+            first = min(group["next_try_at"] for group in again)
+            wait = max(0, (first - timezone.now()).total_seconds())
+            return words % {"n": number, "wait": round(wait), "why": again[0]["message"]}
+        if self.throttled_lately:
+            return _("AWS throttles (ThrottlingException); all workers go more slowly.")
+        return ""
+
+    def _idle_for(self, time: timedelta) -> bool:
+        return timezone.now() - self.run.worked_at > time
