@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAULTS = ", ".join(Fault)
+LIMITS = ("seconds", "calls", "operations")
 
 
 class Command(OneLineCommand):
@@ -44,7 +45,12 @@ class Command(OneLineCommand):
             metavar="NAME[=PROBABILITY]",
             help=f"one of {FAULTS}; may be given again",
         )
-        parser.add_argument("--mixed", type=float, metavar="SHARE", help="every fault in turn")
+        parser.add_argument(
+            "--mixed",
+            type=float,
+            metavar="SHARE",
+            help="so many calls are struck, by each fault as often",
+        )
         parser.add_argument("--seconds", type=float, help="so long the faults last")
         parser.add_argument("--calls", type=int, help="so many calls each fault strikes")
         parser.add_argument(
@@ -57,6 +63,9 @@ class Command(OneLineCommand):
         changes = any(options[name] not in (None, []) for name in named)
         if options["clear"] and changes:
             raise CommandError("--clear goes alone", returncode=2)
+        faults = options["fault"] or options["mixed"] is not None
+        if not faults and any(options[name] not in (None, []) for name in LIMITS):
+            raise CommandError("--seconds, --calls and --operations need a fault", returncode=2)
         try:
             if changes or options["clear"]:
                 report = set_conditions(settings.AWS_ENDPOINT_URL, terms(options))
@@ -77,11 +86,8 @@ def terms(options: dict[str, Any]) -> Terms:
 
 
 def rules(options: dict[str, Any]) -> Iterator[FaultRule]:
-    shared = {
-        "seconds": options["seconds"],
-        "calls": options["calls"],
-        "operations": tuple(options["operations"]),
-    }
+    shared = {name: options[name] for name in LIMITS}
+    shared["operations"] = tuple(shared["operations"])
     for kind, probability in options["fault"]:
         yield FaultRule(fault=kind, probability=probability, **shared)
     if options["mixed"] is not None:
