@@ -51,7 +51,7 @@ class FaultRule:
     hold_seconds: float = 10.0  # how late the answer of a TIMEOUT is
 
     def __post_init__(self) -> None:
-        longest = MAX_REFUSED_SECONDS if self.fault == Fault.REFUSED else MAX_SECONDS
+        longest = MAX_REFUSED_SECONDS if self.refuses_all else MAX_SECONDS
         if not 0 <= self.probability <= 1:
             raise ValueError("probability must be from 0 to 1")
         if self.calls is not None and self.calls < 0:

@@ -405,6 +405,10 @@ def test_a_mix_strikes_its_share_of_the_calls_with_every_fault_as_often():
     assert all(counts[fault] == pytest.approx(500, rel=0.25) for fault in Fault)
 
 
+def test_a_mix_may_last_longer_than_a_refusal_of_all():
+    assert {rule.seconds for rule in mixed(0.1, seconds=600)} == {600}
+
+
 def test_the_same_seed_strikes_the_same_calls():
     operations = ["PutSecretValue"] * 200
     first, again, other = (drawn(mixed(0.5), *operations, seed=seed) for seed in (1, 1, 2))
