@@ -17,8 +17,10 @@ from types import TracebackType
 from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.keep_alive import LOOPBACK, KeepAliveServer
 from nova_admin.embedded.lifetime import Info, Lifetime
+from nova_admin.embedded.switches import with_switches
 
 START_SECONDS = 60.0
 HEALTH_PATH = "/health"
@@ -44,8 +46,9 @@ def start(folder: Path) -> str:
 class AwsServer:
     """A server in threads of this process: a context manager.
 
-    Without a folder it keeps nothing. `wrap` puts a WSGI middleware in front of all calls, for
-    delays, quotas and faults; raising ConnectionAbortedError there drops the connection.
+    Without a folder it keeps nothing. `conditions` sets delays, quotas and faults. `wrap` puts a
+    WSGI middleware behind them; ConnectionAbortedError there drops the connection, and
+    ConnectionResetError resets it.
     """
 
     def __init__(self, folder: Path | None = None, *, wrap: Middleware = lambda app: app) -> None:
@@ -55,7 +58,10 @@ class AwsServer:
 
         self.identity = secrets.token_hex(16)
         self._service = Service(SecretFiles(folder / "secrets") if folder else None)
-        self._http = KeepAliveServer(_with_health(wrap(self._service), self.identity))
+        self.conditions = Conditions(wrap(self._service))
+        app = with_switches(self.conditions, self.conditions)
+        self._http = KeepAliveServer(_with_health(app, self.identity))
+        self.conditions.door = self._http
         self.port = self._http.port
         self.endpoint = _endpoint(self.port)
 
@@ -69,10 +75,12 @@ class AwsServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.conditions.clear()
         self._http.__exit__(kind, error, traceback)
 
     def reset(self) -> None:
-        """Forget every secret, those in the folder too."""
+        """Forget every secret, those in the folder too, and clear the conditions."""
+        self.conditions.reset()
         self._service.reset()
 
 

@@ -6,10 +6,13 @@ connection pool of boto3.
 
 import io
 import logging
+import math
 import socket
 import socketserver
+import struct
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -31,17 +34,22 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(self, app: WSGIApplication) -> None:
-        super().__init__((LOOPBACK, 0), _Handler)
+        # Never listens: it holds the port while nobody does.
+        self._holder = _bound(0)
+        self.port: int = self._holder.getsockname()[1]
+        super().__init__((LOOPBACK, self.port), _Handler, bind_and_activate=False)
+        self.socket.close()
         self.app = app
-        self.port: int = self.server_address[1]
         self.base_environ = {"SERVER_NAME": LOOPBACK, "SERVER_PORT": str(self.port)}
         self._connections: set[Any] = set()
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
+        self._to_reset: set[Any] = set()
+        self._door = threading.RLock()
+        self._listener: threading.Thread | None = None
+        self._refusing_until = math.inf  # before it is entered, and after its exit
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        with self._door:
+            self._listen()
         return self
 
     def __exit__(
@@ -50,11 +58,49 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        with self._door:
+            self._refusing_until = math.inf
+            self._stop_listening()
+        self._holder.close()
         for connection in tuple(self._connections):
             _close(connection)
+
+    def accept(self) -> None:
+        """Listen, where a refusal has stopped it."""
+        with self._door:
+            if self._refusing_until < math.inf:
+                self._listen()
+
+    def refuse(self, seconds: float) -> None:
+        """Refuse connections for so long; those that are open stay."""
+        with self._door:
+            self._refusing_until = max(self._refusing_until, time.monotonic() + seconds)
+            self._stop_listening()
+        timer = threading.Timer(seconds, self._accept_if_due)
+        timer.daemon = True
+        timer.start()
+
+    def _accept_if_due(self) -> None:
+        with self._door:
+            if self._refusing_until <= time.monotonic():  # not prolonged since
+                self._listen()
+
+    def _listen(self) -> None:
+        self._refusing_until = 0.0
+        if self._listener is None:
+            self.socket = _bound(self.port)
+            self.server_activate()
+            self._listener = threading.Thread(
+                target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            )
+            self._listener.start()
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self.shutdown()
+            self._listener.join()
+            self._listener = None
+            self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
@@ -62,7 +108,17 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
 
     def shutdown_request(self, request: Any) -> None:
         self._connections.discard(request)
-        super().shutdown_request(request)
+        if request in self._to_reset:
+            self._to_reset.discard(request)
+            # Closed without a good-bye, and without waiting: that sends a reset.
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+    def reset(self, request: Any) -> None:
+        """Have the connection reset, once its handler is done."""
+        self._to_reset.add(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # The standard one prints the exception, whose text may hold a value.
@@ -90,13 +146,15 @@ class _Handler(WSGIRequestHandler):
         answer = _Answer(body, cast("IO[bytes]", self.wfile), io.StringIO(), self.get_environ())
         answer.run(self._app)
 
-    do_GET = do_POST  # noqa: N815
+    do_GET = do_PUT = do_POST  # noqa: N815
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             return self.server.app(environ, start_response)
-        except ConnectionError:  # made on purpose by a middleware
+        except ConnectionError as error:  # made on purpose by a middleware
             self.close_connection = True
+            if isinstance(error, ConnectionResetError):
+                self.server.reset(self.connection)
             raise
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -110,3 +168,12 @@ class _Answer(SimpleHandler):
 def _close(connection: socket.socket) -> None:
     with suppress(OSError):  # its client may have been faster
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket on the port, or on a free one; the holder and the listener share theirs."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+    bound.bind((LOOPBACK, port))
+    return bound

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,4 +101,11 @@ def folder() -> Iterator[Path]:
     folder = CHECKOUT / ".local" / "test" / f"pg-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     yield folder
-    shutil.rmtree(folder)
+    assert eventually(lambda: remove(folder))
+
+
+def remove(folder: Path) -> bool:
+    """Whether the folder is gone: PostgreSQL's last act is to take its own files away, in our way."""
+    with suppress(OSError):
+        shutil.rmtree(folder)
+    return not folder.exists()

@@ -1,0 +1,237 @@
+"""Owns the conditions under which calls are answered: how long they take, quotas and faults.
+
+A WSGI middleware that can be switched while it runs. Knows no secret and no socket.
+"""
+
+import io
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any, Protocol, Self
+from uuid import uuid4
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from nova_admin.embedded import faults
+from nova_admin.embedded.faults import Fault, FaultRule, Faults
+from nova_admin.embedded.quotas import BURST_SECONDS, Clock, Quotas
+
+MAX_ROUND_TRIP_SECONDS = 60.0
+# So long nobody listens after a call that was refused by chance; a rule for some seconds has its own.
+REFUSED_SECONDS = 0.1
+_COUNTED = ("calls", "throttled", "failed")
+
+
+class Door(Protocol):
+    """What lets connections in."""
+
+    def refuse(self, seconds: float) -> None:
+        """Listen no more for so long."""
+
+    def accept(self) -> None:
+        """Listen again, now."""
+
+
+class _AlwaysOpen:
+    """Stands in where there is no server."""
+
+    def refuse(self, seconds: float) -> None:
+        """Nothing listens anyway."""
+
+    def accept(self) -> None:
+        """Nothing listens anyway."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What to set. The terms that nobody names: no delay, no quota, no fault."""
+
+    round_trip_seconds: float = 0.0
+    quota_scale: float | None = None  # 1 for AWS's quotas, 0.1 for a tenth of them, None for none
+    burst_seconds: float = BURST_SECONDS
+    faults: tuple[FaultRule, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.round_trip_seconds <= MAX_ROUND_TRIP_SECONDS:
+            raise ValueError(f"round_trip_seconds must be from 0 to {MAX_ROUND_TRIP_SECONDS:g}")
+        if self.quota_scale is not None and not self.quota_scale > 0:
+            raise ValueError("quota_scale must be above 0, or null for no quotas")
+        if not self.burst_seconds >= 0:
+            raise ValueError("burst_seconds can't be negative")
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Self:
+        """From JSON. ValueError says what is wrong with it."""
+        try:
+            rules = tuple(
+                FaultRule(
+                    **{
+                        **rule,
+                        "fault": Fault(rule["fault"]),
+                        "operations": tuple(rule.get("operations") or ()),
+                    }
+                )
+                for rule in given.get("faults") or ()
+            )
+            return cls(**{**given, "faults": rules})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"these are no conditions: {error}") from error
+
+
+class Conditions:
+    """In front of an application: answers each call as the present terms have it."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        door: Door | None = None,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._app = app
+        self.door = door or _AlwaysOpen()
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._calls: dict[str, Counter[str]] = {}
+        self._struck: Counter[Fault] = Counter()
+        self._present = _Present(Terms(), clock)
+
+    def set(self, terms: Terms) -> None:
+        """Replace all terms at once: fresh buckets, fresh draws, and held answers go out."""
+        with self._lock:
+            before, self._present = self._present, _Present(terms, self._clock)
+            before.ended.set()
+            self.door.accept()
+            for rule in terms.faults:
+                if rule.refuses_all:
+                    self.door.refuse(rule.seconds or 0)
+
+    def clear(self) -> None:
+        """No delay, no quota, no fault; the counts stay."""
+        self.set(Terms())
+
+    def reset(self) -> None:
+        """Clear, and count from 0."""
+        self.clear()
+        with self._lock:
+            self._calls.clear()
+            self._struck.clear()
+
+    def report(self) -> dict[str, Any]:
+        """Return the terms and the counts since the last reset, ready for JSON.
+
+        Of each operation: all calls; those that were throttled, by quota or fault; those that
+        failed otherwise, whether by a fault or with an error of their own.
+        """
+        with self._lock:
+            return {
+                "terms": asdict(self._present.terms),
+                "calls": {
+                    operation: {kind: counts[kind] for kind in _COUNTED}
+                    for operation, counts in self._calls.items()
+                },
+                "struck": {fault.value: number for fault, number in self._struck.items()},
+            }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        call = _Call(environ, start_response)
+        half_way = self._enter(call)
+        if half_way:
+            self._sleep(half_way)
+        try:
+            body = self._answer(call)
+        finally:
+            with self._lock:
+                self._calls[call.operation][call.outcome] += 1
+        if half_way:
+            self._sleep(half_way)
+        return body
+
+    def _enter(self, call: "_Call") -> float:
+        with self._lock:
+            self._calls.setdefault(call.operation, Counter())["calls"] += 1
+            return self._present.terms.round_trip_seconds / 2
+
+    def _answer(self, call: "_Call") -> Iterable[bytes]:
+        ended = self._draw(call)
+        if call.rule is None:
+            return call.through(self._app)
+        fault = call.rule.fault
+        answer = faults.answer(fault, call.operation, call.body)
+        if answer is not None:
+            return call.give(*answer)
+        if fault in (Fault.LOST, Fault.TIMEOUT):
+            body = list(call.through(self._app))
+            if fault == Fault.TIMEOUT:
+                ended.wait(call.rule.hold_seconds)
+                return body
+        raise ConnectionResetError if fault == Fault.RESET else ConnectionAbortedError
+
+    def _draw(self, call: "_Call") -> threading.Event:
+        """Tell the call what strikes it, if anything; return the end of the terms it is under."""
+        with self._lock:
+            present = self._present
+            if present.quotas is not None and not present.quotas.admits(call.operation):
+                call.rule = _OVER_QUOTA
+            elif rule := present.faults.draw(call.operation):
+                call.rule = rule
+                self._struck[rule.fault] += 1
+                if rule.fault == Fault.REFUSED and not rule.refuses_all:
+                    self.door.refuse(REFUSED_SECONDS)
+            return present.ended
+
+
+_OVER_QUOTA = FaultRule(fault=Fault.THROTTLED)
+
+
+class _Present:
+    """Terms at work."""
+
+    def __init__(self, terms: Terms, clock: Clock) -> None:
+        self.terms = terms
+        self.ended = threading.Event()
+        self.faults = Faults(terms.faults, seed=terms.seed, clock=clock)
+        self.quotas = None
+        if terms.quota_scale is not None:
+            self.quotas = Quotas(terms.quota_scale, burst_seconds=terms.burst_seconds, clock=clock)
+
+
+class _Call:
+    """One call, and what becomes of it."""
+
+    def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        self.operation: str = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        self.body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        self.rule: FaultRule | None = None
+        self._environ = environ
+        self._start_response = start_response
+        self._status = ""
+
+    @property
+    def outcome(self) -> str:
+        if self.rule is None:
+            return "answered" if self._status.startswith("2") else "failed"
+        return "throttled" if self.rule.fault == Fault.THROTTLED else "failed"
+
+    def through(self, app: WSGIApplication) -> Iterable[bytes]:
+        return app({**self._environ, "wsgi.input": io.BytesIO(self.body)}, self._start)
+
+    def give(self, status: HTTPStatus, answer: dict[str, Any]) -> Iterable[bytes]:
+        body = json.dumps(answer).encode()
+        headers = [
+            ("Content-Type", "application/x-amz-json-1.1"),
+            ("Content-Length", str(len(body))),
+            ("x-amzn-RequestId", str(uuid4())),
+        ]
+        self._start(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    def _start(self, status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        self._status = status
+        return self._start_response(status, headers, *rest)

@@ -1,0 +1,105 @@
+"""`aws_conditions`: shows or switches the conditions of the embedded AWS, while it runs."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from migration.management.base import OneLineCommand
+from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.faults import Fault, FaultRule, mixed
+from nova_admin.embedded.switches import NoSwitchesError, conditions, set_conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAULTS = ", ".join(Fault)
+LIMITS = ("seconds", "calls", "operations")
+
+
+class Command(OneLineCommand):
+    help = (
+        "Slows or breaks the embedded AWS while it runs, and prints its conditions and counts as JSON. What an"
+        " option names replaces all that was set before; without an option nothing changes."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--round-trip", type=float, metavar="SECONDS", help="of each call")
+        parser.add_argument(
+            "--quotas",
+            type=float,
+            nargs="?",
+            const=1.0,
+            metavar="SCALE",
+            help="AWS's quotas; a SCALE of 0.1 is a tenth of them",
+        )
+        parser.add_argument(
+            "--fault",
+            type=fault,
+            action="append",
+            default=[],
+            metavar="NAME[=PROBABILITY]",
+            help=f"one of {FAULTS}; may be given again",
+        )
+        parser.add_argument(
+            "--mixed",
+            type=float,
+            metavar="SHARE",
+            help="so many calls are struck, by each fault as often",
+        )
+        parser.add_argument("--seconds", type=float, help="so long the faults last")
+        parser.add_argument("--calls", type=int, help="so many calls each fault strikes")
+        parser.add_argument(
+            "--operations", nargs="+", default=[], metavar="OPERATION", help="no other is struck"
+        )
+        parser.add_argument("--clear", action="store_true", help="no delay, no quota, no fault")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        named = ("round_trip", "quotas", "fault", "mixed")
+        changes = any(options[name] not in (None, []) for name in named)
+        if options["clear"] and changes:
+            raise CommandError("--clear goes alone", returncode=2)
+        faults = options["fault"] or options["mixed"] is not None
+        if not faults and any(options[name] not in (None, []) for name in LIMITS):
+            raise CommandError("--seconds, --calls and --operations need a fault", returncode=2)
+        try:
+            if changes or options["clear"]:
+                report = set_conditions(settings.AWS_ENDPOINT_URL, terms(options))
+            else:
+                report = conditions(settings.AWS_ENDPOINT_URL)
+        except (ValueError, NoSwitchesError) as error:
+            raise CommandError(str(error), returncode=2) from error
+        self.stdout.write(json.dumps(report, indent=2))
+
+
+def terms(options: dict[str, Any]) -> Terms:
+    """What the options name. ValueError says what is out of bounds."""
+    return Terms(
+        round_trip_seconds=options["round_trip"] or 0,
+        quota_scale=options["quotas"],
+        faults=tuple(rules(options)),
+    )
+
+
+def rules(options: dict[str, Any]) -> Iterator[FaultRule]:
+    shared = {name: options[name] for name in LIMITS}
+    shared["operations"] = tuple(shared["operations"])
+    for kind, probability in options["fault"]:
+        yield FaultRule(fault=kind, probability=probability, **shared)
+    if options["mixed"] is not None:
+        yield from mixed(options["mixed"], **shared)
+
+
+def fault(text: str) -> tuple[Fault, float]:
+    """The type of an argument: a fault and, behind `=`, its probability."""
+    name, _, probability = text.partition("=")
+    try:
+        return Fault(name), float(probability or 1)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"not NAME or NAME=PROBABILITY: {text!r}; NAME is one of {FAULTS}"
+        ) from None

@@ -1,0 +1,62 @@
+"""Owns the quotas of Secrets Manager as token buckets. Knows no HTTP; callers keep threads apart."""
+
+import time
+from collections.abc import Callable
+
+# Calls a second for one account and region; the operations of a group share theirs.
+PER_SECOND: dict[tuple[str, ...], int] = {
+    ("GetSecretValue", "DescribeSecret"): 10_000,
+    ("BatchGetSecretValue",): 100,
+    ("ListSecrets",): 100,
+    ("CreateSecret",): 50,
+    ("DeleteSecret",): 50,
+    ("RestoreSecret",): 50,
+    ("GetRandomPassword",): 50,
+    ("PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"): 50,
+    ("TagResource", "UntagResource"): 50,
+}
+# AWS doesn't tell its burst. A whole second's worth would let twice the quota through in the first
+# second, and a run look faster than the quota; much less would punish a caller that keeps to it
+# for being late. So a bucket holds half a second's worth.
+BURST_SECONDS = 0.5
+
+Clock = Callable[[], float]
+
+
+class Quotas:
+    """A bucket for each group of operations, all of them full at first; `scale` is 1 for AWS's."""
+
+    def __init__(
+        self,
+        scale: float,
+        *,
+        burst_seconds: float = BURST_SECONDS,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._buckets: dict[str, _Bucket] = {}
+        for operations, rate in PER_SECOND.items():
+            bucket = _Bucket(rate * scale, burst_seconds, clock)
+            self._buckets |= dict.fromkeys(operations, bucket)
+
+    def admits(self, operation: str) -> bool:
+        """Take a token, where there is one; a call that is refused costs nothing, as in AWS."""
+        bucket = self._buckets.get(operation)
+        return bucket is None or bucket.take()
+
+
+class _Bucket:
+    def __init__(self, rate: float, burst_seconds: float, clock: Clock) -> None:
+        self._rate = rate
+        self._capacity = max(1.0, rate * burst_seconds)
+        self._clock = clock
+        self._tokens = self._capacity
+        self._filled_at = clock()
+
+    def take(self) -> bool:
+        now = self._clock()
+        gained = (now - self._filled_at) * self._rate
+        self._tokens, self._filled_at = min(self._capacity, self._tokens + gained), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,96 @@
+"""Switches the conditions of an embedded AWS from another process: the endpoint and its callers.
+
+Imports nothing of moto, so that a command starts fast.
+"""
+
+import http.client
+import json
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from nova_admin.embedded.conditions import Conditions, Terms
+from nova_admin.embedded.faults import MAX_REFUSED_SECONDS
+from nova_admin.embedded.keep_alive import LOOPBACK
+
+PATH = "/conditions"
+
+
+class NoSwitchesError(RuntimeError):
+    """There is no embedded AWS at the endpoint."""
+
+
+def conditions(endpoint: str) -> dict[str, Any]:
+    """Return the report of the server's conditions: terms and counts."""
+    return _ask(endpoint, "GET")
+
+
+def set_conditions(endpoint: str, terms: Terms) -> dict[str, Any]:
+    """Replace all terms of the server and return its report; `Terms()` clears them.
+
+    Where the server refuses connections just now, this waits until it listens again.
+    """
+    return _ask(endpoint, "PUT", json.dumps(asdict(terms)))
+
+
+def with_switches(app: WSGIApplication, conditions: Conditions) -> WSGIApplication:
+    """Answer GET and PUT of PATH: with the report, and with the report after a change."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PATH:
+            return app(environ, start_response)
+        status, content = _switch(environ, conditions)
+        body = json.dumps(content).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    return answer
+
+
+def _switch(environ: WSGIEnvironment, conditions: Conditions) -> tuple[HTTPStatus, dict[str, Any]]:
+    if environ["REQUEST_METHOD"] == "PUT":
+        try:
+            given = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0)))
+            conditions.set(Terms.read(given))
+        except ValueError as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+    elif environ["REQUEST_METHOD"] != "GET":
+        return HTTPStatus.METHOD_NOT_ALLOWED, {"error": "GET or PUT"}
+    return HTTPStatus.OK, conditions.report()
+
+
+def _ask(endpoint: str, method: str, body: str | None = None) -> dict[str, Any]:
+    url = urlsplit(endpoint)
+    if url.scheme != "http" or url.hostname != LOOPBACK or url.port is None:
+        raise NoSwitchesError(f"{endpoint} is no embedded AWS")
+    try:
+        with closing(_connect(url.port)) as connection:
+            connection.request(method, PATH, body)
+            answer = connection.getresponse()
+            content = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NoSwitchesError(f"no embedded AWS answers at {endpoint}") from error
+    if answer.status == HTTPStatus.BAD_REQUEST:
+        raise ValueError(content["error"])
+    report: dict[str, Any] = content
+    return report
+
+
+def _connect(port: int) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+    deadline = time.monotonic() + MAX_REFUSED_SECONDS + 5
+    while True:
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return connection
