@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Count, Max, Min, Q, Subquery
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -86,7 +86,7 @@ class Progress:
 
     @cached_property
     def mismatched(self) -> int:
-        return self.count([*Outcome], Comparison.DIFFERS)
+        return self.count(["", *Outcome], Comparison.DIFFERS)
 
     @property
     def well(self) -> int:
@@ -156,29 +156,44 @@ class Progress:
     @property
     def reason(self) -> str:
         """Why it isn't going on, or not fully; empty where it is or is over."""
+        steered = {
+            State.PAUSED: _("Paused. Resume it, or stop it."),
+            State.STOPPED: _("Stopping: workers end the batches they have."),
+        }
         if self.finished:
             return ""
-        if self.run.state == State.PAUSED:
-            return _("Paused. Resume it, or stop it.")
-        if self.run.state == State.STOPPED:
-            return _("Stopping: workers end the batches they have.")
+        return (
+            steered.get(State(self.run.state))
+            or self._nobody_works()
+            or self._is_tried_again()
+            or self._is_throttled()
+        )
+
+    def _nobody_works(self) -> str:
         if self.worker_is_gone and self._idle_for(Worker.GONE_AFTER):
             return _("No worker is there. Start one with: manage.py qcluster")
         if self._idle_for(STANDS_STILL_AFTER):
             return _("Its worker is gone or has other runs; within a minute it is taken up again.")
-        if again := self.tried_again:
-            number = sum(group["number"] for group in again)
-            words = ngettext(
-                "%(n)d client is tried again in %(wait)d s: %(why)s",
-                "%(n)d clients are tried again in %(wait)d s: %(why)s",
-                number,
-            )
-            first = min(group["next_try_at"] for group in again)
-            wait = max(0, (first - timezone.now()).total_seconds())
-            return words % {"n": number, "wait": round(wait), "why": again[0]["message"]}
-        if self.throttled_lately:
-            return _("AWS throttles (ThrottlingException); all workers go more slowly.")
         return ""
+
+    def _is_tried_again(self) -> str:
+        again = self.tried_again
+        if not again:
+            return ""
+        number = sum(group["number"] for group in again)
+        words = ngettext(
+            "%(n)d client is tried again in %(wait)d s: %(why)s",
+            "%(n)d clients are tried again in %(wait)d s: %(why)s",
+            number,
+        )
+        first = min(group["next_try_at"] for group in again)
+        wait = max(0, (first - timezone.now()).total_seconds())
+        return words % {"n": number, "wait": round(wait), "why": again[0]["message"]}
+
+    def _is_throttled(self) -> str:
+        if not self.throttled_lately:
+            return ""
+        return _("AWS throttles (ThrottlingException); all workers go more slowly.")
 
     def _idle_for(self, time: timedelta) -> bool:
         return timezone.now() - self.run.worked_at > time

@@ -46,7 +46,6 @@ def _status(
         and (pushed is None or client.revision > pushed),
         "revision": client.revision,
         "pushed_revision": pushed,
-        "run": run,
         "comparison": comparison
         and {
             "status": comparison.status,
@@ -56,4 +55,5 @@ def _status(
                 for row in comparison.fields_that_differ()
             ],
         },
+        "run": run,
     }

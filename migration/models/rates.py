@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Turns are reserved for so long a time at once: few statements, and little is lost with a killed process.
 BLOCK_SECONDS = 0.2
 # What was not used in so long a time may be made up for, as AWS's own buckets allow.
-BURST_SECONDS = 0.5
+BURST_SECONDS = 0.3
 # When AWS throttles all the same, the rate falls to this share, at most once a second…
 FALLS_TO = 0.8
 LEAST_SHARE = 0.05

@@ -106,4 +106,4 @@ def error_class_label(value: str) -> str:
         ErrorClass.THROTTLED: _("Throttled by AWS"),
         ErrorClass.UNAVAILABLE: _("AWS not reached"),
         ErrorClass.CONFLICT: _("Conflict"),
-    }[ErrorClass(value)]
+    }.get(value, value)

@@ -371,14 +371,14 @@ def test_a_run_under_way_says_how_far_it_is_and_what_failed(viewer):
     words = text(response)
     assert "2 of 4 (50.0 %)" in words
     assert "1 failed" in words
-    assert "throttled: AWS limits the rate." in words
+    assert "Throttled by AWS: AWS limits the rate." in words
     assert "by viewer" in words
     assert shown_tabs(response) == {"all": 4, "waiting": 2, "failed": 1, "done": 1}
 
 
 def test_a_run_that_stands_still_says_how_to_start_a_worker(viewer):
     long_ago = timezone.now() - timezone.timedelta(hours=1)
-    run = make_run(1, created_at=long_ago)
+    run = make_run(1, created_at=long_ago, worked_at=long_ago)
     fresh = make_run(1)
 
     assert "manage.py qcluster" in text(viewer.get(run_page(run)))
@@ -404,7 +404,7 @@ def test_a_finished_run_says_so_and_every_tab_holds_its_count(viewer):
         assert "Finished" in text(response)
     assert "7 of 7 (100.0 %)" in text(viewer.get(run_page(run)))
     assert "Running" not in text(viewer.get(run_page(run)))
-    assert "data: Two rows are primary." in text(viewer.get(f"{run_page(run)}?items=failed"))
+    assert "Data: Two rows are primary." in text(viewer.get(f"{run_page(run)}?items=failed"))
 
 
 def test_every_item_is_on_exactly_one_of_the_tabs_but_all(viewer):
@@ -811,7 +811,7 @@ def test_the_runs_are_narrowed_by_state_and_kind(viewer, query, number):
     make_run(1)
     failed = make_run(2)
     close(failed, 2, Outcome.FAILED), failed.finish_if_done()
-    Run.objects.create(kind=Run.Kind.PUSH, finished_at=timezone.now())
+    Run.objects.create(kind=Run.Kind.PUSH, state="finished", finished_at=timezone.now())
 
     assert len(viewer.get(f"{RUNS}?{query}").context["cl"].result_list) == number
 

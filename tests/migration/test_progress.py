@@ -1,0 +1,138 @@
+"""How far a run is, and in words what it waits for."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from migration.models import Outcome, Rate, Run, RunItem, Worker
+from migration.progress import progress, runs
+
+pytestmark = pytest.mark.django_db
+
+
+def make_run(number: int, **fields) -> Run:
+    run = Run.objects.create(kind=Run.Kind.MIGRATE, **fields)
+    run.add_items((n, f"n{n}") for n in range(1, number + 1))
+    return run
+
+
+def close(run: Run, number: int, **fields) -> None:
+    chosen = list(run.items.open().values_list("pk", flat=True)[:number])
+    given = {"outcome": Outcome.CREATED, "finished_at": timezone.now()} | fields
+    RunItem.objects.filter(pk__in=chosen).update(**given)
+
+
+def now_of(run: Run):
+    return progress(runs().get(pk=run.pk))
+
+
+def ago(**time) -> object:
+    return timezone.now() - timedelta(**time)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker.objects.create(name="host:1")
+
+
+@pytest.mark.parametrize(
+    ("done", "age", "ended_after", "left"),
+    [(2, 10, None, 10), (4, 10, 10, None), (0, 10, None, None)],
+)
+def test_the_time_that_is_left_follows_from_the_rate(done, age, ended_after, left):
+    run = make_run(4, created_at=ago(seconds=age))
+    close(run, done)
+    if ended_after:
+        Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
+
+    found = now_of(run).seconds_left
+
+    assert found is None if left is None else found == pytest.approx(left, rel=0.2)
+
+
+def test_the_rate_is_that_of_the_last_half_minute_so_that_a_pause_does_not_count():
+    run = make_run(100, created_at=ago(hours=1))
+    close(run, 30)
+    close(run, 10, finished_at=ago(minutes=50))
+
+    assert now_of(run).per_second == pytest.approx(1)
+
+
+def test_no_time_is_foretold_below_one_percent():
+    run = make_run(201, created_at=ago(seconds=9))
+    close(run, 2)
+    assert now_of(run).seconds_left is None
+
+    close(run, 1)
+
+    assert now_of(run).seconds_left is not None
+
+
+def test_a_run_at_work_waits_for_nothing(worker):
+    assert now_of(make_run(1)).reason == ""
+
+
+def test_without_a_worker_it_says_how_to_start_one():
+    run = make_run(1, worked_at=ago(seconds=40))
+    assert "manage.py qcluster" in now_of(run).reason
+
+    Worker.objects.create(name="host:1", seen_at=ago(seconds=31))
+
+    assert "manage.py qcluster" in now_of(run).reason
+
+
+def test_a_run_whose_worker_is_gone_says_that_it_is_taken_up_again(worker):
+    assert "taken up again" in now_of(make_run(1, worked_at=ago(seconds=61))).reason
+
+
+def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
+    run = make_run(3)
+    soon = timezone.now() + timedelta(seconds=9)
+    close(
+        run, 2, outcome="", finished_at=None, error_class="permission",
+        message="CreateSecret failed for secret 'x' with ExpiredTokenException: renew it.",
+        attempts=3, next_try_at=soon,
+    )  # fmt: skip
+
+    reason = now_of(run).reason
+
+    assert reason.startswith("2 clients are tried again in ")
+    assert "ExpiredTokenException" in reason
+
+
+def test_a_throttled_run_names_the_throttling_for_a_while(worker):
+    run = make_run(1)
+    rate = Rate.objects.create(kind=Rate.Kind.CREATE, throttled_at=ago(seconds=5))
+    assert "ThrottlingException" in now_of(run).reason
+
+    Rate.objects.filter(pk=rate.pk).update(throttled_at=ago(seconds=40))
+
+    assert now_of(run).reason == ""
+
+
+@pytest.mark.parametrize(("state", "word"), [("paused", "Paused"), ("stopped", "Stopping")])
+def test_a_run_that_was_steered_says_so(state, word):
+    assert word in now_of(make_run(1, state=state, worked_at=ago(hours=1))).reason
+
+
+def test_failures_are_counted_by_class_the_most_first():
+    run = make_run(6)
+    close(run, 1, outcome="failed", error_class="data")
+    close(run, 2, outcome="failed", error_class="permission")
+
+    assert list(now_of(run).failed_by_class.items()) == [("permission", 2), ("data", 1)]
+
+
+def test_a_live_fragment_takes_four_queries_whatever_the_size(client):
+    client.force_login(User.objects.create_superuser("root"))
+    for number in (1, 400):
+        run = make_run(number)
+        close(run, number // 2)
+        with CaptureQueriesContext(connection) as captured:
+            client.get(reverse("admin:migration_run_live", args=[run.pk]))
+        assert len(captured) == 4  # the session, the user, the run, its items
