@@ -1,6 +1,5 @@
 """The first page's numbers: each equals the rows, and the list that it links to."""
 
-
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
