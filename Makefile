@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo run worker test check bench soak screenshots format clean
+.PHONY: demo run worker test check bench reliability soak screenshots format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -27,6 +27,9 @@ format: $(READY)  ## format, and mend what can be mended
 
 bench: $(READY)  ## ratios in one run: this app beside the plan's own loop
 	$(BIN)/python -m tests.bench $(ARGS)
+
+reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
+	$(BIN)/python -m tests.reliability $(ARGS)
 
 screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 	$(BIN)/python -m tests.screenshots $(ARGS)

@@ -1,0 +1,108 @@
+"""A migration under each of AWS's faults: once it is over, and without anyone's help, all is as it should be.
+
+`tests/reliability.py` does the same by real workers, with more clients and with more that can go wrong.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from credentials.runtime.secrets_manager import SecretsManager
+from migration import tasks
+from migration.models import Run, clients
+from migration.models import runs as run_models
+from migration.operations import running, stores
+from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.faults import Fault, FaultRule, mixed
+from tests.factories import make_client, make_database, update
+
+NUMBER = 30
+pytestmark = pytest.mark.usefixtures("quickly")
+
+
+@pytest.fixture
+def quickly(stores, monkeypatch):
+    """Time alone is made shorter: how long a call may take, and how long a next try waits."""
+    monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=200))
+    monkeypatch.setattr(running, "NAP_SECONDS", 0.02)
+    monkeypatch.setattr(
+        "migration.operations.stores.SecretsManager",
+        partial(SecretsManager, read_timeout=0.4, max_attempts=2),
+    )
+    forget_clients()
+    yield
+    forget_clients()
+
+
+def forget_clients() -> None:
+    stores._manager.cache_clear()
+
+
+def start(number: int = NUMBER) -> Run:
+    for n in range(number):
+        make_database(make_client(f"client_{n}"))
+    return tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+
+
+def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
+    aws.conditions.clear()
+    run.refresh_from_db()
+    counts = run.counts()
+    assert run.state == Run.State.FINISHED
+    assert run.items.open().count() == 0
+    assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
+    check = running.start(kind=Run.Kind.COMPARE, chosen=clients())
+    running.finish_inline(check)
+    assert check.counts()["matched"] == NUMBER
+    assert clients().in_phases("dual_write").count() == NUMBER
+    pages = stores.secrets_manager().sm.get_paginator("list_secrets").paginate()
+    secrets = [secret for page in pages for secret in page["SecretList"]]
+    assert len(secrets) == NUMBER
+    assert sum(len(secret["SecretVersionsToStages"]) for secret in secrets) == versions
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_migration_survives(stores, fault):
+    run = start()
+    rule = FaultRule(fault=fault, probability=0.4, calls=12, hold_seconds=0.6)
+    stores.conditions.set(Terms(faults=(rule,), seed=3))
+
+    running.work(run_id=run.pk)
+
+    assert stores.conditions.report()["struck"][fault] > 0
+    assert_all_is_well(run, stores)
+
+
+def test_a_migration_survives_all_of_them_at_once(stores):
+    run = start()
+    stores.conditions.set(Terms(faults=mixed(0.3, hold_seconds=0.6), seed=5))
+
+    running.work(run_id=run.pk)
+
+    assert sum(stores.conditions.report()["struck"].values()) > 5
+    assert_all_is_well(run, stores)
+
+
+def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypatch):
+    run = start()
+    push = running.push
+
+    def save_and_push(**how):
+        results = push(**how)
+        for credential in range(3):
+            update("client_database_credentials", credential_ids[credential], db_port=5433)
+        return results
+
+    from credentials.models import DatabaseCredential
+
+    credential_ids = list(DatabaseCredential.objects.values_list("pk", flat=True)[:3])
+    monkeypatch.setattr(running, "push", save_and_push)
+    running.work(run_id=run.pk)
+    monkeypatch.undo()
+
+    tasks.push_pending()
+    running.work(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
+
+    assert_all_is_well(run, stores, versions=NUMBER + 3)

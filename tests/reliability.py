@@ -1,0 +1,382 @@
+"""`make reliability`: migrates clients by real workers while something goes wrong, and tells how it ends.
+
+With ARGS="--write" it writes the table of docs/reliability.md. ARGS="--only NAME --clients 10000" takes one fault with
+so many clients. Exits with 1 where one did not end well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from nova_admin.embedded.aws import AwsServer
+from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.faults import Fault, FaultRule, mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from migration.models import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ROOT / ".local" / "reliability"
+DOC = ROOT / "docs" / "reliability.md"
+ROUND_TRIP = 0.02
+# A client's turn comes at least once in so long: no scenario waits longer.
+PATIENCE_SECONDS = 240
+
+
+@dataclass
+class Stage:
+    """Both stores, the workers, and what was seen on the page."""
+
+    aws: AwsServer
+    env: dict[str, str]
+    number: int
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        with (LOCAL / "qcluster.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "manage.py", "qcluster"],
+                cwd=ROOT, env=self.env, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.workers.append(worker)
+        return worker
+
+    def kill_worker(self) -> None:
+        """The whole process group at once, as a host that goes."""
+        worker = self.workers.pop(0)
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait(10)
+
+    def end_workers(self) -> None:
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            try:
+                worker.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait(10)
+        self.workers.clear()
+
+    def await_done(self, run: Run, number: int) -> None:
+        """Until so many of its items are done."""
+        self.until(lambda: run.items.exclude(outcome="").count() >= number)
+
+    def await_end(self, *runs: Run) -> None:
+        from migration.models import Run
+
+        keys = [run.pk for run in runs]
+        self.until(
+            lambda: not Run.objects.filter(pk__in=keys, finished_at=None).exists(), of=keys[0]
+        )
+
+    def until(self, true: Callable[[], bool], of: int | None = None) -> None:
+        from django.db import DatabaseError, connection
+
+        from migration.progress import progress, runs
+
+        deadline = time.monotonic() + max(PATIENCE_SECONDS, self.number / 10)
+        while time.monotonic() < deadline:
+            try:
+                if true():
+                    return
+                if of and (reason := progress(runs().get(pk=of)).reason):
+                    self.reasons.append(reason)
+            except DatabaseError:  # of the PostgreSQL that restarts
+                connection.close()
+            time.sleep(0.2)
+        raise SystemExit(f"not done after {PATIENCE_SECONDS} s; see {LOCAL}")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that goes wrong, and what is done to make it so."""
+
+    name: str
+    what: str
+    act: Callable[[Stage], list[Run]]
+    # Secrets that were written twice because somebody saved their client meanwhile.
+    saved: int = 0
+
+
+def migrate(stage: Stage) -> Run:
+    from migration import tasks
+    from migration.models import Run, clients
+
+    return tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+
+
+def under(*faults: FaultRule) -> Callable[[Stage], list[Run]]:
+    """The whole run under these faults, which end by themselves, or at its last client."""
+
+    def act(stage: Stage) -> list[Run]:
+        stage.aws.conditions.set(Terms(round_trip_seconds=ROUND_TRIP, faults=faults, seed=1))
+        run = migrate(stage)
+        stage.await_end(run)
+        return [run]
+
+    return act
+
+
+def kill_in_mid_batch(stage: Stage) -> list[Run]:
+    run = migrate(stage)
+    stage.await_done(run, stage.number // 5)
+    stage.kill_worker()
+    stage.start_worker()
+    stage.await_end(run)
+    return [run]
+
+
+def restart_postgresql(stage: Stage) -> list[Run]:
+    """By SIGKILL of one of its processes, after which it ends all and recovers."""
+    from django.db import connection
+
+    run = migrate(stage)
+    stage.await_done(run, stage.number // 5)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend' LIMIT 1"
+        )
+        pid = cursor.fetchone()[0]
+    os.kill(pid, signal.SIGKILL)
+    stage.await_end(run)
+    return [run]
+
+
+def save_in_mid_run(stage: Stage) -> list[Run]:
+    """Plain SQL, as NOVA saves: every tenth client, some pushed already and some not."""
+    from django.db import connection
+
+    run = migrate(stage)
+    stage.await_done(run, stage.number // 2)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE client_database_credentials SET db_port = 5433 WHERE client_id %% 10 = 0", []
+        )
+    stage.await_end(run)
+    from migration.models import clients
+
+    stage.until(lambda: not clients().to_push().exists())
+    return [run]
+
+
+def deliver_twice(stage: Stage) -> list[Run]:
+    from migration import tasks
+
+    run = migrate(stage)
+    tasks._hand_over(run)
+    tasks._hand_over(run)
+    stage.await_end(run)
+    return [run]
+
+
+def two_runs(stage: Stage) -> list[Run]:
+    first, second = migrate(stage), migrate(stage)
+    stage.await_end(first, second)
+    return [first, second]
+
+
+def two_workers_one_killed(stage: Stage) -> list[Run]:
+    stage.aws.conditions.set(
+        Terms(round_trip_seconds=ROUND_TRIP, faults=mixed(0.1, hold_seconds=6), seed=1)
+    )
+    stage.start_worker()
+    run = migrate(stage)
+    stage.await_done(run, stage.number // 5)
+    stage.kill_worker()
+    stage.await_end(run)
+    return [run]
+
+
+WORDS = {
+    Fault.THROTTLED: "ThrottlingException",
+    Fault.INTERNAL: "InternalServiceError",
+    Fault.DENIED: "AccessDeniedException",
+    Fault.EXPIRED: "ExpiredTokenException",
+    Fault.KMS: "the KMS key fails",
+    Fault.DOWN: "AWS is unavailable",
+    Fault.REFUSED: "connection refused",
+    Fault.RESET: "connection reset",
+    Fault.TIMEOUT: "read time-out, the write applied",
+    Fault.LOST: "answer lost, the write applied",
+}
+SCENARIOS = [
+    *(
+        Scenario(
+            fault.value,
+            f"{WORDS[fault]}: half of all calls for 5 s",
+            under(FaultRule(fault=fault, probability=0.5, seconds=5, hold_seconds=6)),
+        )
+        for fault in Fault
+    ),
+    Scenario("all-down", "AWS down: every call for 10 s", under(FaultRule(fault=Fault.DOWN, seconds=10))),
+    Scenario("nobody", "nobody listens at AWS's address for 10 s", under(FaultRule(fault=Fault.REFUSED, seconds=10))),
+    Scenario(
+        "expired-token",
+        "credentials that expire in mid-run: every call for 10 s",
+        under(FaultRule(fault=Fault.EXPIRED, seconds=10)),
+    ),
+    Scenario("mixed", "all ten at once, 10 % of the calls, to the end", under(*mixed(0.1, hold_seconds=6))),
+    Scenario("killed", "the workers killed by SIGKILL in mid-batch, others started", kill_in_mid_batch),
+    Scenario("postgresql", "PostgreSQL crashes and restarts in mid-run", restart_postgresql),
+    Scenario("save", "every tenth client saved by plain SQL in mid-run", save_in_mid_run, saved=10),
+    Scenario("twice", "the same tasks delivered three times", deliver_twice),
+    Scenario("two-runs", "two runs over the same clients at once", two_runs),
+    Scenario("two-workers", "two workers, 10 % mixed faults, one worker killed", two_workers_one_killed),
+]  # fmt: skip
+
+
+def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
+    """What is not as it must be."""
+    from migration.models import Run, clients
+    from migration.operations import running
+    from migration.operations.stores import secrets_manager
+
+    wrong = []
+    stage.aws.conditions.clear()
+    for run in runs:
+        counts = run.counts()
+        if sum(counts[o] for o in ("created", "updated", "unchanged", "restored")) != stage.number:
+            wrong.append(f"{run}: {counts}")
+        if run.items.filter(outcome="").exists():
+            wrong.append(f"{run} has open items")
+    check = running.start(kind=Run.Kind.COMPARE, chosen=clients())
+    running.finish_inline(check)
+    if (matched := check.counts()["matched"]) != stage.number:
+        wrong.append(f"{matched} of {stage.number} match")
+    if (there := clients().in_phases("dual_write").count()) != stage.number:
+        wrong.append(f"{there} of {stage.number} are in dual_write")
+    sm = secrets_manager().sm
+    pages = sm.get_paginator("list_secrets").paginate()
+    secrets = [secret for page in pages for secret in page["SecretList"]]
+    if len(secrets) != stage.number or len({s["Name"] for s in secrets}) != stage.number:
+        wrong.append(f"{len(secrets)} secrets for {stage.number} clients")
+    versions = sum(len(secret["SecretVersionsToStages"]) for secret in secrets)
+    most = stage.number + stage.number * scenario.saved // 100
+    if not stage.number <= versions <= most:
+        wrong.append(f"{versions} versions of {stage.number} secrets")
+    return wrong
+
+
+def new_database(server: str) -> str:
+    """An empty one in place of the last run's; no connection to it is left."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS reliability WITH (FORCE)")
+        connection.execute("CREATE DATABASE reliability")
+    return make_conninfo(server, dbname="reliability")
+
+
+@contextmanager
+def stage(aws: AwsServer, number: int) -> Iterator[Stage]:
+    """So many clients in a database of their own, an empty AWS, and qclusters."""
+    from django.core.management import call_command
+
+    from nova_admin.embedded.management.commands.demo import add_clients
+
+    call_command("flush", interactive=False, verbosity=0)
+    call_command("migrate", verbosity=0)
+    add_clients(number)
+    aws.reset()
+    aws.conditions.set(Terms(round_trip_seconds=ROUND_TRIP))
+    made = Stage(aws, dict(os.environ), number)
+    made.start_worker()
+    try:
+        yield made
+    finally:
+        made.end_workers()
+
+
+def perform(aws: AwsServer, scenario: Scenario, number: int) -> tuple[str, bool]:
+    """The scenario's row of the table, and whether it ended well."""
+    with stage(aws, number) as made:
+        runs = scenario.act(made)
+        again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
+        struck = sum(aws.conditions.report()["struck"].values())
+        wrong = verify(made, scenario, runs)
+    told = next((r for r in made.reasons if not r.startswith("No worker")), "")
+    told = re.sub(r"\d+ clients? (is|are) tried again in \d+ s: ", "… tried again in … s: ", told)
+    told = re.sub(r"'[^']+'", "'…'", told)
+    end = f"{number:,} matches, one secret each" if not wrong else "**" + "; ".join(wrong) + "**"
+    return (
+        f"| {scenario.what} | {number:,} | {struck or '–'} | {again or '–'} | {told or '–'} | {end} |",
+        not wrong,
+    )
+
+
+HEAD = """\
+| fault | clients | calls struck | clients tried again | meanwhile the page says | afterwards |
+|---|---|---|---|---|---|"""
+
+
+def main() -> None:
+    names = [scenario.name for scenario in SCENARIOS]
+    parser = argparse.ArgumentParser(prog="make reliability", description=__doc__)
+    parser.add_argument("--clients", type=int, default=300)
+    parser.add_argument("--only", choices=names, action="append")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into docs/reliability.md"
+    )
+    options = parser.parse_args()
+
+    from nova_admin.embedded import postgres
+
+    shutil.rmtree(LOCAL / "qcluster.log", ignore_errors=True)
+    with ExitStack() as stack:
+        aws = stack.enter_context(AwsServer())
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+            "DEBUG": "1", "LOG_LEVEL": "ERROR", "NOVA_WORKERS": "2",
+            "NOVA_AWS_WRITES_PER_SECOND": "200", "NOVA_AWS_READS_PER_SECOND": "200",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
+            "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
+            "DATABASE_URL": postgres.start(LOCAL / "postgres"),
+        }  # fmt: skip
+        os.environ["DATABASE_URL"] = new_database(os.environ["DATABASE_URL"])
+        import django
+
+        django.setup()
+        from django.conf import settings
+
+        settings.DEBUG = False
+        rows, well = [], True
+        print(HEAD, flush=True)
+        for scenario in SCENARIOS:
+            if options.only and scenario.name not in options.only:
+                continue
+            row, ended_well = perform(aws, scenario, options.clients)
+            print(row, flush=True)
+            rows.append(row)
+            well &= ended_well
+    if options.write:
+        text = DOC.read_text()
+        before, _, rest = text.partition("<!-- table -->\n")
+        after = rest.partition("<!-- end -->")[2]
+        DOC.write_text(
+            f"{before}<!-- table -->\n{HEAD}\n" + "\n".join(rows) + f"\n<!-- end -->{after}"
+        )
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores; {len(rows)} faults, {'all' if well else 'NOT all'} survived"
+    )
+    sys.exit(0 if well else 1)
+
+
+if __name__ == "__main__":
+    main()
