@@ -25,8 +25,9 @@ format: $(READY)  ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## ratios in one run: this app beside the plan's own loop
+bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
 	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tests.bench_reader
 
 reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
 	$(BIN)/python -m tests.reliability $(ARGS)

@@ -18,7 +18,7 @@ from migration.models.runs import STANDS_STILL_AFTER
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.models import RunQuerySet
+    from django.db.models import QuerySet
 
 # Long enough to hold some batches, short enough to tell the rate of now.
 LATELY = timedelta(seconds=30)
@@ -28,7 +28,7 @@ ESTIMATE_FROM_PERCENT = 1
 State = Run.State
 
 
-def runs() -> RunQuerySet:
+def runs() -> QuerySet[Run]:
     """Runs with what `progress` tells of them beside their items."""
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]

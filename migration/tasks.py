@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -55,13 +56,21 @@ def start_run(
 
 def _hand_over(run: Run, batches: int = WORKERS_A_RUN) -> None:
     for _number in range(min(batches, WORKERS_A_RUN)):
-        async_task("migration.tasks.work_on", run.pk, task_name=f"run {run.pk}")
+        if settings.NOVA_REDIS_URL:
+            # Its workers would look for a run that is not committed yet.
+            transaction.on_commit(partial(_enqueue, run.pk))
+        else:
+            _enqueue(run.pk)
+
+
+def _enqueue(run_id: int) -> None:
+    async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
 
 
 def work_on(run_id: int) -> None:
     """Takes batches of a run for a while, and comes again as long as there are some."""
     if running.work(run_id=run_id, seconds=WORK_SECONDS):
-        async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
+        _enqueue(run_id)
 
 
 def resume(run: Run, *, by: User | None) -> None:

@@ -60,6 +60,7 @@ NOVA_SWEEP_MINUTES = env.number("NOVA_SWEEP_MINUTES", 15)
 # All workers together, under AWS's quotas (50 creates, 50 updates, 100 batch reads a second): pages have no part in it.
 NOVA_AWS_WRITES_PER_SECOND = env.number("NOVA_AWS_WRITES_PER_SECOND", 48)
 NOVA_AWS_READS_PER_SECOND = env.number("NOVA_AWS_READS_PER_SECOND", 90)
+NOVA_REDIS_URL = env.text("NOVA_REDIS_URL")
 NOVA_WORKERS = env.number("NOVA_WORKERS", 2)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 
@@ -158,11 +159,11 @@ if not DEBUG:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
-# A batch of 100 clients takes seconds, and under a throttled AWS up to some minutes. The broker delivers a task again
-# only after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.
+# A task takes batches for a minute, and its last ones another (docs/scaling.md). The broker delivers a task again only
+# after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.
 Q_CLUSTER = {
     "name": "nova_admin",
-    "orm": "default",
+    **({"redis": NOVA_REDIS_URL} if NOVA_REDIS_URL else {"orm": "default"}),
     "workers": NOVA_WORKERS,
     "bulk": 1,
     "poll": 0.5,

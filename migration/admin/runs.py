@@ -205,7 +205,7 @@ class RunAdmin(ReadOnlyAdmin):
             messages.success(request, gettext("The rate is changed, for all workers and runs."))
         else:
             for errors in form.errors.values():
-                messages.error(request, " ".join(errors))
+                messages.error(request, " ".join(map(str, errors)))
         return self._back_to(run)
 
     def _steerable(self, request: HttpRequest, pk: int) -> Run:

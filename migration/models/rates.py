@@ -46,7 +46,12 @@ class RateQuerySet(models.QuerySet["Rate"]):
 
     def reserve(self, connection: BaseDatabaseWrapper, kind: Rate.Kind, *, seconds: float) -> Turns:
         """Takes the next turns, as many as fit into so many seconds, at least one; waits for nobody."""
-        values = {"kind": kind, "default": kind.default, "seconds": seconds, "burst": BURST_SECONDS}
+        values: dict[str, str | float] = {
+            "kind": kind,
+            "default": kind.default,
+            "seconds": seconds,
+            "burst": BURST_SECONDS,
+        }
         statement = f"""
             UPDATE migration_rate
             SET next_at = greatest(next_at, clock_timestamp() - %(burst)s * interval '1 second')

@@ -242,7 +242,8 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
 
     def next_try_at(self) -> datetime | None:
         """When the first open item is to be tried again."""
-        return self.open().aggregate(next=models.Min("next_try_at"))["next"]
+        first: datetime | None = self.open().aggregate(first=models.Min("next_try_at"))["first"]
+        return first
 
     def record(self, items: Iterable[RunItem]) -> None:
         """Stores outcomes, or when to try again; an item that has an outcome keeps it (a task may come twice)."""

@@ -18,7 +18,8 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
     def last_seen_at(self) -> datetime | None:
         """When any worker was seen last; None where there never was one."""
-        return self.aggregate(last=models.Max("seen_at"))["last"]
+        last: datetime | None = self.aggregate(last=models.Max("seen_at"))["last"]
+        return last
 
     def forget_old(self) -> None:
         self.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()

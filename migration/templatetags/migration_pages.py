@@ -100,10 +100,11 @@ def kind_label(kind: str) -> str:
 @register.filter
 def error_class_label(value: str) -> str:
     """Where to look for what is wrong."""
-    return {
+    labels: dict[str, str] = {
         ErrorClass.DATA: _("Data"),
         ErrorClass.PERMISSION: _("Permission in AWS"),
         ErrorClass.THROTTLED: _("Throttled by AWS"),
         ErrorClass.UNAVAILABLE: _("AWS not reached"),
         ErrorClass.CONFLICT: _("Conflict"),
-    }.get(value, value)
+    }
+    return labels.get(value, value)
