@@ -60,6 +60,7 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
             "button": _button(kind, new),
             "effect": _effect(kind, new),
             "confirm": kind == Move.PURGE,
+            "may_delete": new == Phase.POSTGRES,
             "back": kind in (Move.BACK, Move.ROLLBACK, Move.RESTORE),
         }
         for (old, new), kind in MOVES.items()
@@ -110,7 +111,7 @@ def _effect(kind: Move, new: Phase) -> str:
         (Move.RESTORE, Phase.AWS): _("Writes its secret values back to PostgreSQL from AWS."),
         (Move.BACK, Phase.DUAL_WRITE): _("NOVA reads PostgreSQL alone; writes go to both."),
         (Move.BACK, Phase.POSTGRES): _(
-            "Writes go to PostgreSQL alone; the secret stays where it is."
+            "Writes go to PostgreSQL alone; the secret stays where it is, unless you have it deleted."
         ),
     }[kind, new]
 
@@ -133,6 +134,7 @@ def _move(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
                 seen=seen,
                 by=request.user,  # type: ignore[arg-type]  # has a permission
                 reason=request.POST.get("reason", "").strip(),
+                schedule_deletion="schedule_deletion" in request.POST,
             )
         except (ShutGate, IllegalMove, StalePhase) as refusal:
             messages.error(request, str(refusal))

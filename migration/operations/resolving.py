@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
-from credentials.copying import RefusedByDatabaseError
 from credentials.models import Client
-from credentials.runtime.document import DocumentError
-from credentials.runtime.secrets_manager import SecretsManagerError
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution
 from migration.operations.comparing import compare
-from migration.operations.moving import RowsBusyError, copy_to_rows, keep_in_aws, rows_held
+from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
 from migration.phases import Phase
@@ -34,7 +31,7 @@ class NotResolved(Exception):  # noqa: N818  # nothing went wrong: it may not be
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
-    compared = compare(client_ids=[client_id]).get(client_id)
+    compared = compare(client_ids=[client_id], someone_waits=True).get(client_id)
     message = compared.get_status_display() if compared else _("There is nothing to compare.")
     return _record(client_id, Kind.CHECK, by, "", str(message))
 
@@ -65,16 +62,11 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
                 if now.revision != rows.revision:
                     raise NotResolved(_("NOVA wrote its rows just now; try again."))
                 lacking = copy_to_rows(now, found)
-        except (
-            SecretsManagerError,
-            DocumentError,
-            RowsBusyError,
-            RefusedByDatabaseError,
-        ) as error:
+        except REFUSALS as error:
             raise NotResolved(str(error)) from None
     message = _("AWS has no %(rows)s: left as it was.") % {"rows": ", ".join(lacking)}
     resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, message if lacking else "")
-    compare(client_ids=[client_id])
+    compare(client_ids=[client_id], someone_waits=True)
     return resolution
 
 

@@ -104,6 +104,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
         adopt=run.adopt,
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
+        include_postgres=migrates,
     )
     for result in results:
         fill(items[result.client_id], result)
