@@ -133,7 +133,7 @@ def _move(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
                 new=new,
                 seen=seen,
                 by=request.user,  # type: ignore[arg-type]  # has a permission
-                reason=request.POST.get("reason", "").strip(),
+                reason=_reason(request),
                 schedule_deletion="schedule_deletion" in request.POST,
             )
         except (ShutGate, IllegalMove, StalePhase) as refusal:
@@ -155,6 +155,10 @@ def _phase(request: HttpRequest, name: str) -> Phase:
         raise Http404 from None
 
 
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").replace("\0", "").strip()
+
+
 def _slug(client_id: int) -> str:
     slug = Client.objects.filter(pk=client_id).values_list("slug", flat=True).first()
     if slug is None:
@@ -170,12 +174,18 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     if not request.user.has_perm(RESOLVE_PERMISSION):
         raise PermissionDenied
     _slug(client_id)
-    kind, reason = request.POST.get("kind", ""), request.POST.get("reason", "").strip()
+    kind, reason = request.POST.get("kind", ""), _reason(request)
+    shown = request.POST.get("shown", "")
     ways: dict[str, Callable[..., Any]] = {
         "check": resolving.check_again,
         "to_aws": partial(resolving.copy_to_aws, reason=reason),
         "to_postgres": partial(resolving.copy_to_postgres, reason=reason),
-        "acknowledge": partial(resolving.acknowledge, reason=reason, until=_until(request)),
+        "acknowledge": partial(
+            resolving.acknowledge,
+            reason=reason,
+            until=_until(request),
+            shown=int(shown) if shown.isdecimal() else None,
+        ),
     }
     if kind not in ways:
         raise Http404

@@ -70,14 +70,25 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
     return resolution
 
 
-def acknowledge(*, client_id: int, until: date, reason: str, by: User | None = None) -> Resolution:
-    """Takes note of the mismatches as they are, until a day; gates stay shut, and another mismatch is news again."""
+def acknowledge(
+    *, client_id: int, until: date, reason: str, by: User | None = None, shown: int | None = None
+) -> Resolution:
+    """Takes note of the mismatches as they are, until a day; gates stay shut, and another mismatch is news again.
+
+    `shown`: the comparison that whoever asks has seen. Where the newest one differs otherwise, it is refused.
+    """
     stands = ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
     newest = stands.comparison if stands else None
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(_("There is no mismatch to acknowledge."))
+    taken_note_of = newest.as_acknowledged()
+    seen = Comparison.objects.filter(pk=shown, client_id=client_id).first()
+    if shown is not None and (seen is None or seen.as_acknowledged() != taken_note_of):
+        raise NotResolved(
+            _("It was compared again since, and differs otherwise. Look at it first.")
+        )
     return _record(
-        client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=newest.mismatches, until=until
+        client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=taken_note_of, until=until
     )
 
 

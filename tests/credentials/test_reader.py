@@ -968,6 +968,7 @@ def test_many_threads_read_at_once(make_reader):
         ("NOVA_READ_TIMEOUT_SECONDS", "0"),
         ("NOVA_CACHE_SECONDS", "-1"),
         ("NOVA_CACHE_SECONDS", "nan"),
+        ("NOVA_READ_TIMEOUT_SECONDS", "1e300"),
     ],
 )
 def test_a_wrong_variable_is_named_and_not_shown(variable, value):
