@@ -185,11 +185,15 @@ def make_user(name: str, *permissions: str, **fields: Any) -> Any:
     return user
 
 
+def nova_uri() -> str:
+    """The test's database, as NOVA is told of it."""
+    return make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
+
+
 @contextmanager
 def nova_connected() -> Iterator[psycopg.Connection]:
     """A connection of NOVA's own to the test's database; what it left open is rolled back."""
-    uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
-    connected = psycopg.connect(uri)
+    connected = psycopg.connect(nova_uri())
     try:
         yield connected
     finally:

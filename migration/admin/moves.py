@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ PURGE_PERMISSION = "migration.purge_client"
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 # Each reads AWS while the person waits; more of them are for `move_clients`.
 AT_ONCE = 50
+# Before the server in front of a worker gives up on the page.
+GIVE_UP_AFTER_SECONDS = 20.0
 
 
 def urls(model_admin: Any) -> list[URLPattern]:
@@ -232,8 +235,12 @@ def _move_all(_admin: Any, request: HttpRequest, chosen: ClientsByPhase, *, phas
         text = _("Choose up to %(n)d clients, or use the command move_clients.")
         messages.error(request, text % {"n": AT_ONCE})
         return
-    done = 0
-    for client in found:
+    done, give_up_at = 0, time.monotonic() + GIVE_UP_AFTER_SECONDS
+    for number, client in enumerate(found):
+        if time.monotonic() > give_up_at:
+            text = _("It took too long: %(n)d of them were not tried. Is AWS slow, or silent?")
+            messages.error(request, text % {"n": len(found) - number})
+            break
         kind = MOVES.get((Phase(client.phase), phase))  # type: ignore[attr-defined]  # annotated
         if kind and not request.user.has_perm(_permission(kind)):
             messages.error(request, _("%(slug)s: you may not do that.") % {"slug": client.slug})

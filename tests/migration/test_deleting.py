@@ -1,14 +1,13 @@
 """The deletion of a secret that is asked for on the way back to PostgreSQL: when, whose, and how it is undone."""
 
 import json
-import os
+import signal
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
-from psycopg.conninfo import make_conninfo
 
 from credentials.runtime.reader_phases import Reader
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
@@ -18,7 +17,8 @@ from migration.operations.comparing import compare
 from migration.operations.moving import move
 from migration.operations.pushing import push
 from migration.phases import Phase, StalePhase
-from tests.factories import VIEW, make_full_client, make_user, nova_connected
+from tests import nova
+from tests.factories import VIEW, make_full_client, make_user, nova_connected, nova_uri
 from tests.migration.test_moving import (
     NAME,
     advance,
@@ -45,8 +45,7 @@ def idom() -> int:
 
 @pytest.fixture
 def reader() -> Reader:
-    name = connection.settings_dict["NAME"]
-    reader = Reader(make_conninfo(os.environ["DATABASE_URL"], dbname=name), cache_seconds=0)
+    reader = Reader(nova_uri(), cache_seconds=0)
     yield reader
     reader.close()
 
@@ -236,3 +235,39 @@ def test_no_other_move_deletes_anything(idom, sm, client):
         assert phase_of(idom) == new
 
     assert not is_scheduled(sm)
+
+
+DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(
+    ("step", "scheduled"),
+    [
+        (f"moving.schedule_deletion_of = {DIE}", False),
+        (f"deleting.PhaseChange.save = {DIE}", True),
+        (f"moving.Request.take_place = {DIE}", False),
+    ],
+)
+def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
+    idom, sm, aws, reader, step, scheduled
+):
+    before = reader.all("idom")
+    uri = nova_uri()
+    code = (
+        "import os, signal; from migration.operations import deleting, moving;"
+        f" {step}; moving.move(client_id={idom}, new='postgres', schedule_deletion=True)"
+    )
+
+    ended = nova.manage(
+        "shell", "-c", code, DATABASE_URL=uri, AWS_ENDPOINT_URL_SECRETS_MANAGER=aws.endpoint
+    )
+
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert is_scheduled(sm) == scheduled
+    assert reader.all("idom") == before
+    moved = "take_place" not in step
+    assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
+    if moved:
+        assert "is to be deleted" in PhaseChange.objects.first().reason
+    advance(idom, Phase.AWS)
+    assert reader.all("idom") == before

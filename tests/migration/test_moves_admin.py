@@ -1,22 +1,21 @@
 """The buttons that move a client and resolve a mismatch: who may, what is confirmed, what is said and recorded."""
 
 import json
-import os
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
-from django.db import connection
 from django.utils import timezone
-from psycopg.conninfo import make_conninfo
 
 from credentials.runtime.reader_phases import Reader
+from migration.admin import moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.operations import stores
 from migration.operations.comparing import compare
 from migration.phases import Phase
-from tests.factories import VIEW, make_database, make_email, make_full_client, make_user
+from tests.factories import VIEW, make_database, make_email, make_full_client, make_user, nova_uri
 from tests.migration.test_moving import (
     LINE,
     advance,
@@ -79,8 +78,7 @@ def move(press, pk: int, new: Phase, **data: str) -> str:
 
 def what_is_read() -> list[object]:
     """By a reader that begins here, with nothing in its cache."""
-    uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
-    reader = Reader(uri)
+    reader = Reader(nova_uri())
     try:
         rows = [reader.one("idom", kind) for kind in ("database", "email", "aws")]
         labelled = [reader.one("idom", kind, "archive") for kind in ("database", "email")]
@@ -338,3 +336,19 @@ def test_who_takes_note_that_it_could_not_be_checked_hears_that_the_secret_is_go
 
     newest = Comparison.objects.newest().with_acknowledged().get()
     assert (newest.status, newest.acknowledged) == ("missing_in_aws", False)
+
+
+def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, log_in, monkeypatch):
+    log_in(MOVE)
+    chosen = [make_full_client("one"), make_full_client("two")]
+    clock = iter([0.0, 0.0, 1000.0])
+    monkeypatch.setattr(moves, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    response = client.post(
+        "/admin/credentials/client/", {"action": "move_to_dual_write", "_selected_action": chosen}
+    )
+
+    said = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert [phase_of(pk) for pk in chosen] == [Phase.DUAL_WRITE, Phase.POSTGRES]
+    assert "1 of them were not tried" in said
+    assert "1 client is in Dual write now." in said
