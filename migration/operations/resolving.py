@@ -82,8 +82,8 @@ def acknowledge(
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(_("There is no mismatch to acknowledge."))
     taken_note_of = newest.as_acknowledged()
-    seen = Comparison.objects.filter(pk=shown, client_id=client_id).first()
-    if shown is not None and (seen is None or seen.as_acknowledged() != taken_note_of):
+    seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
+    if seen is None or seen.as_acknowledged() != taken_note_of:
         raise NotResolved(
             _("It was compared again since, and differs otherwise. Look at it first.")
         )
