@@ -20,12 +20,14 @@ from unfold.admin import ModelAdmin, StackedInline
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from credentials.copying import POINTER
 from credentials.models import (
     AwsCredential,
     Client,
     Credential,
     DatabaseCredential,
     EmailCredential,
+    RowsBusyError,
     save_columns,
 )
 from credentials.runtime import document as documents
@@ -73,6 +75,15 @@ class SecretField(forms.CharField):
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(data)
 
+    def clean(self, value: Any) -> Any:
+        value = super().clean(value)
+        if value and value.startswith(POINTER):
+            # A restore could not tell it from what a purge put there.
+            raise ValidationError(
+                _("A secret may not begin with %(pointer)s"), params={"pointer": POINTER}
+            )
+        return value
+
 
 class StoredRowForm(RowForm):
     """What was not changed is neither judged nor written: NOVA's rows may hold what no form would take."""
@@ -111,7 +122,12 @@ class ClientForm(StoredRowForm):
     def clean(self) -> None:
         opened_at = self.cleaned_data.get("revision")
         super().clean()
-        if self.instance.pk and opened_at != Client.objects.revision_for_update(self.instance.pk):
+        try:
+            now = Client.objects.revision_for_update(self.instance.pk) if self.instance.pk else None
+        except RowsBusyError as error:
+            text = _("Nothing was saved: %(problem)s")
+            raise ValidationError(text, params={"problem": error}, code="busy") from None
+        if self.instance.pk and opened_at != now:
             raise ValidationError(
                 _(
                     "Nothing was saved: %(name)s was changed since you opened this page, by NOVA or a"

@@ -45,6 +45,15 @@ def is_purged(row: Credential) -> bool:
     return all(getattr(row, name).startswith(POINTER) for name in row.SECRET_FIELDS)
 
 
+def pointer_problem(client: Client) -> str:
+    """Why the client's rows are not to be pushed: one has no secret but a pointer, or what a restore takes for one."""
+    for rows in client.rows().values():
+        for row in rows:
+            if is_purged(row):
+                return f"{row._meta.verbose_name} {row.pk} holds a pointer ({POINTER}…), no secret."
+    return ""
+
+
 class RefusedByDatabaseError(Exception):
     """A constraint refuses these values. Tells the SQLSTATE alone: PostgreSQL's text quotes the row."""
 
@@ -78,8 +87,8 @@ def copy_document(
 ) -> list[str]:
     """Makes the client's rows hold what the document says, those that are `wanted`; answers with what it lacks.
 
-    Raises `DocumentError` where it is no client's document. A login without a row gets one. `secrets_alone`: of the
-    rows that are there, only the secret values.
+    Raises `DocumentError` where it is no client's document. A login without a row gets one. `secrets_alone`: only the
+    secret values of the rows that are there.
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     lacking = []
@@ -90,7 +99,7 @@ def copy_document(
                 columns = _columns(row, login)
                 names = row.SECRET_FIELDS if secrets_alone else columns
                 _set(row, {name: columns[name] for name in names})
-        for login in new:
+        for login in () if secrets_alone else new:
             row = MODELS[kind]()
             row.client = client
             for name, value in _columns(row, login).items():

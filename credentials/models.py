@@ -5,12 +5,14 @@ NOVA's tables are not managed: no schema migration may alter them. `migrations/0
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from django.db import connection, models
+from django.db import OperationalError, connection, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from psycopg.errors import LockNotAvailable
 
 from credentials.fields import NaiveUTCDateTimeField
 from credentials.runtime import document as documents
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_stubs_ext.db.models.manager import RelatedManager
+
+ROWS_WAIT_SECONDS = 2.0
+ROWS_POLL_SECONDS = 0.05
+
+
+class RowsBusyError(Exception):
+    """NOVA has written the client's rows and not committed yet."""
 
 
 class ClientQuerySet(models.QuerySet["Client"]):
@@ -51,16 +60,33 @@ class ClientQuerySet(models.QuerySet["Client"]):
     def revision_for_update(self, client_id: int) -> int | None:
         """The client's revision, with nobody able to write its rows until the transaction ends; None: it is gone.
 
-        The client's row is locked against new credential rows too, whose foreign key needs it.
+        The client's row is locked against new credential rows too, whose foreign key needs it. Raises `RowsBusyError`
+        where NOVA doesn't let go of one of them.
         """
-        # The locks first: they wait for a write that is not committed yet, and the revision then counts it.
-        lock = {"pk": client_id}
-        for model in (Client, DatabaseCredential, EmailCredential, AwsCredential):
-            rows = model._default_manager.filter(**lock).select_for_update()
-            list(rows.order_by("pk").values_list("pk"))
-            lock = {"client_id": client_id}
+        # The locks first: a write that was not committed yet is counted in the revision then.
+        deadline = time.monotonic() + ROWS_WAIT_SECONDS
+        while not _lock_rows(client_id):
+            if time.monotonic() > deadline:
+                raise RowsBusyError(_("NOVA is writing its rows just now; try again."))
+            time.sleep(ROWS_POLL_SECONDS)
         client = self.with_revision().filter(pk=client_id).first()
         return client.revision if client else None
+
+
+def _lock_rows(client_id: int) -> bool:
+    """Locks all of a client's rows, or none: who waits with some of them in hand can end in a deadlock with NOVA."""
+    lock = {"pk": client_id}
+    try:
+        with transaction.atomic():
+            for model in (Client, DatabaseCredential, EmailCredential, AwsCredential):
+                rows = model._default_manager.filter(**lock).select_for_update(nowait=True)
+                list(rows.order_by("pk").values_list("pk"))
+                lock = {"client_id": client_id}
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        return False
+    return True
 
 
 class Client(models.Model):

@@ -1,11 +1,18 @@
 """Rows as NOVA writes them: plain SQL, column by column, behind Django's back. And forms as browsers send them."""
 
+import os
 import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 from django.db import connection
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 
 def insert(table: str, **columns: Any) -> int:
@@ -176,3 +183,41 @@ def make_user(name: str, *permissions: str, **fields: Any) -> Any:
             Permission.objects.get(content_type__app_label=app, codename=codename)
         )
     return user
+
+
+def nova_uri() -> str:
+    """The test's database, as NOVA is told of it."""
+    return make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
+
+
+@contextmanager
+def nova_connected() -> Iterator[psycopg.Connection]:
+    """A connection of NOVA's own to the test's database; what it left open is rolled back."""
+    connected = psycopg.connect(nova_uri())
+    try:
+        yield connected
+    finally:
+        connected.close()
+
+
+def write_uncommitted(nova: psycopg.Connection, client_id: int) -> None:
+    nova.execute(
+        "UPDATE client_database_credentials SET db_host = 'held' WHERE client_id = %s", [client_id]
+    )
+
+
+def while_someone_waits_for_rows(monkeypatch: Any, act: Callable[[], Any]) -> None:
+    """Has `act` happen in each pause of whoever waits for a client's rows."""
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: act())
+    monkeypatch.setattr("credentials.models.time", clock)
+
+
+def add_mail_and_commit(nova: psycopg.Connection, client_id: int) -> None:
+    """Fails rather than waits where somebody holds the client's row."""
+    nova.execute("SET LOCAL lock_timeout = '1ms'")
+    nova.execute(
+        "INSERT INTO client_email_credentials (client_id, email_user, email_password_encrypted, is_primary)"
+        " VALUES (%s, 'late@example.test', 'example-late', false)",
+        [client_id],
+    )
+    nova.commit()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from credentials.runtime.document import AwsCredentials, DatabaseCredentials, EmailCredentials
 
 LOGIN_SECONDS = 10
+# A day; a wait of many years is an error to Python's locks.
+MOST_SECONDS = 86_400
 
 
 def get_client_id(slug: str) -> int:
@@ -102,8 +104,8 @@ def _seconds(environment: Mapping[str, str], name: str, default: str, *, least: 
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not least <= seconds < float("inf"):
-        raise RuntimeError(f"{name} is not a number of seconds from {least} on.")
+    if not least <= seconds <= MOST_SECONDS:
+        raise RuntimeError(f"{name} is not a number of seconds from {least} to {MOST_SECONDS}.")
     return seconds
 
 

@@ -84,6 +84,9 @@ SET reads = kept.reads + 1,
     last_mismatch_at = coalesce(excluded.last_mismatch_at, kept.last_mismatch_at)
 """
 
+# No text of PostgreSQL's has one of these in it, nor has a slug.
+NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+
 logger = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -201,8 +204,7 @@ def _snapshot(connection: Connection) -> Iterator[None]:
 
 
 def _found(connection: Connection, query: LiteralString, slug: str) -> Found | None:
-    # No text of PostgreSQL's has a NUL in it, nor has a slug.
-    state = None if "\0" in slug else connection.execute(query, [slug]).fetchone()
+    state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
     client_id, _, name, phase, pending = state

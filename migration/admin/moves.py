@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ PURGE_PERMISSION = "migration.purge_client"
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 # Each reads AWS while the person waits; more of them are for `move_clients`.
 AT_ONCE = 50
+# Before the server in front of a worker gives up on the page.
+GIVE_UP_AFTER_SECONDS = 20.0
 
 
 def urls(model_admin: Any) -> list[URLPattern]:
@@ -60,6 +63,7 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
             "button": _button(kind, new),
             "effect": _effect(kind, new),
             "confirm": kind == Move.PURGE,
+            "may_delete": new == Phase.POSTGRES,
             "back": kind in (Move.BACK, Move.ROLLBACK, Move.RESTORE),
         }
         for (old, new), kind in MOVES.items()
@@ -110,7 +114,7 @@ def _effect(kind: Move, new: Phase) -> str:
         (Move.RESTORE, Phase.AWS): _("Writes its secret values back to PostgreSQL from AWS."),
         (Move.BACK, Phase.DUAL_WRITE): _("NOVA reads PostgreSQL alone; writes go to both."),
         (Move.BACK, Phase.POSTGRES): _(
-            "Writes go to PostgreSQL alone; the secret stays where it is."
+            "Writes go to PostgreSQL alone; the secret stays where it is, unless you have it deleted."
         ),
     }[kind, new]
 
@@ -132,7 +136,8 @@ def _move(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
                 new=new,
                 seen=seen,
                 by=request.user,  # type: ignore[arg-type]  # has a permission
-                reason=request.POST.get("reason", "").strip(),
+                reason=_reason(request),
+                schedule_deletion="schedule_deletion" in request.POST,
             )
         except (ShutGate, IllegalMove, StalePhase) as refusal:
             messages.error(request, str(refusal))
@@ -153,6 +158,10 @@ def _phase(request: HttpRequest, name: str) -> Phase:
         raise Http404 from None
 
 
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").replace("\0", "").strip()
+
+
 def _slug(client_id: int) -> str:
     slug = Client.objects.filter(pk=client_id).values_list("slug", flat=True).first()
     if slug is None:
@@ -168,12 +177,18 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     if not request.user.has_perm(RESOLVE_PERMISSION):
         raise PermissionDenied
     _slug(client_id)
-    kind, reason = request.POST.get("kind", ""), request.POST.get("reason", "").strip()
+    kind, reason = request.POST.get("kind", ""), _reason(request)
+    shown = request.POST.get("shown", "")
     ways: dict[str, Callable[..., Any]] = {
         "check": resolving.check_again,
         "to_aws": partial(resolving.copy_to_aws, reason=reason),
         "to_postgres": partial(resolving.copy_to_postgres, reason=reason),
-        "acknowledge": partial(resolving.acknowledge, reason=reason, until=_until(request)),
+        "acknowledge": partial(
+            resolving.acknowledge,
+            reason=reason,
+            until=_until(request),
+            shown=int(shown) if shown.isdecimal() else None,
+        ),
     }
     if kind not in ways:
         raise Http404
@@ -220,8 +235,12 @@ def _move_all(_admin: Any, request: HttpRequest, chosen: ClientsByPhase, *, phas
         text = _("Choose up to %(n)d clients, or use the command move_clients.")
         messages.error(request, text % {"n": AT_ONCE})
         return
-    done = 0
-    for client in found:
+    done, give_up_at = 0, time.monotonic() + GIVE_UP_AFTER_SECONDS
+    for number, client in enumerate(found):
+        if time.monotonic() > give_up_at:
+            text = _("It took too long: %(n)d of them were not tried. Is AWS slow, or silent?")
+            messages.error(request, text % {"n": len(found) - number})
+            break
         kind = MOVES.get((Phase(client.phase), phase))  # type: ignore[attr-defined]  # annotated
         if kind and not request.user.has_perm(_permission(kind)):
             messages.error(request, _("%(slug)s: you may not do that.") % {"slug": client.slug})

@@ -27,6 +27,12 @@ NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
 class OneLineParser(CommandParser):
     """Says what is wrong in one line on standard error, and exits with 2."""
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        for text in sys.argv[1:] if args is None else args:
+            if any("\ud800" <= character <= "\udfff" for character in str(text)):
+                self.error("an argument is not UTF-8")
+        return super().parse_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         if not self.called_from_command_line:
             raise CommandError(message, returncode=2)

@@ -72,13 +72,27 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         taken_note_of = Resolution.objects.filter(
             client_id=models.OuterRef("client_id"),
             kind=Resolution.Kind.ACKNOWLEDGE,
-            mismatches=models.OuterRef("mismatches"),
+            mismatches=_as_acknowledged(),
             until__gte=timezone.localdate(),
         )
         return self.annotate(acknowledged=models.Exists(taken_note_of))
 
     def unacknowledged(self) -> Self:
         return self.with_acknowledged().filter(acknowledged=False)
+
+
+def _as_acknowledged() -> models.Func:
+    """`Comparison.as_acknowledged` of a comparison in an outer query, in SQL."""
+    status = models.Func(
+        models.Value("status"), models.OuterRef("status"), function="jsonb_build_object"
+    )
+    return models.Func(
+        models.Func(status, function="jsonb_build_array"),
+        models.OuterRef("mismatches"),
+        template="(%(expressions)s)",
+        arg_joiner=" || ",
+        output_field=models.JSONField(),
+    )
 
 
 class Comparison(models.Model):
@@ -115,6 +129,10 @@ class Comparison(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.get_status_display()}"
+
+    def as_acknowledged(self) -> list[dict[str, str]]:
+        """What somebody takes note of: with the status, as a missing secret has no field that differs."""
+        return [{"status": self.status}, *self.mismatches]
 
     def fields_that_differ(self) -> list[Mismatch]:
         return [Mismatch.from_json(row) for row in self.mismatches]

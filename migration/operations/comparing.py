@@ -23,6 +23,8 @@ from migration.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from credentials.runtime.secrets_manager import SecretsManager
+
     Found = Mapping[str, SecretValue | SecretsManagerError]
 
 # A write that is on its way from one store to the other is no mismatch: what differs is looked at once more.
@@ -34,24 +36,29 @@ SCHEDULED_FOR_DELETION = "InvalidRequestException"
 Status = Comparison.Status
 
 
-def compare(*, client_ids: Collection[int], run: Run | None = None) -> dict[int, Comparison]:
+def compare(
+    *, client_ids: Collection[int], run: Run | None = None, someone_waits: bool = False
+) -> dict[int, Comparison]:
     """Compares both stores and stores the result of each client; one that has nothing in either store is left out."""
-    results = _compare_once(client_ids, run)
+    sm = secrets_manager(someone_waits=someone_waits)
+    results = _compare_once(client_ids, run, sm)
     in_doubt = [pk for pk, result in results.items() if result.status in Comparison.DIFFERS]
     if in_doubt:
         time.sleep(RECHECK_AFTER_SECONDS)
-        again = _compare_once(in_doubt, run)
+        again = _compare_once(in_doubt, run, sm)
         results = {pk: again.get(pk, result) for pk, result in results.items()}
     Comparison.objects.record(results.values())
     return results
 
 
-def _compare_once(client_ids: Collection[int], run: Run | None) -> dict[int, Comparison]:
+def _compare_once(
+    client_ids: Collection[int], run: Run | None, sm: SecretsManager
+) -> dict[int, Comparison]:
     read = read_rows(client_ids)
     # The tables of a purged client hold pointers: there is nothing to compare.
     candidates = [rows for rows in read.values() if rows.phase != Phase.PURGED]
     legal = [name for rows in candidates if not rows.problem for name in rows.names.values()]
-    found = secrets_manager().batch_get(legal)
+    found = sm.batch_get(legal)
     return {
         rows.client_id: comparison_of(rows, found, run=run)
         for rows in candidates

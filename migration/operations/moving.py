@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
-from psycopg.errors import LockNotAvailable
 
 from credentials.copying import RefusedByDatabaseError, copy_document, is_purged, put_pointers
-from credentials.models import Client, ClientRevision
+from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import SecretsManagerError
 from migration.models import PUSHED, ClientMigration, Comparison, Secret
 from migration.operations.comparing import comparison_of, same
+from migration.operations.deleting import schedule_deletion_of
 from migration.operations.gates import ShutGate, require_open
 from migration.operations.pushing import keep_replaced, push
 from migration.operations.stores import (
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 LOCK_WAIT_SECONDS = 5.0
-# NOVA's statements on the client's rows wait for a move that waits for NOVA's: not for long.
-ROWS_WAIT = "2s"
+# What keeps a store from being read or written, in words without a value.
+REFUSALS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError)
 # A document that a rollback replaces is kept in AWS under this stage.
 REPLACED_STAGE = "NOVA_REPLACED"
 
@@ -65,6 +65,7 @@ class Request:
     new: Phase
     by: User | None
     reason: str
+    schedule_deletion: bool
 
     def shut(self, *reasons: str) -> ShutGate:
         return ShutGate(self.rows.slug, self.new, list(reasons))
@@ -88,9 +89,11 @@ def move(
     by: User | None = None,
     reason: str = "",
     seen: Phase | None = None,
+    schedule_deletion: bool = False,
 ) -> Moved:
     """Moves one client one step; `seen` is the phase in which whoever asks believes it to be.
 
+    `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, or `ShutGate` with everything that is in the way.
     """
     with locked([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
@@ -100,15 +103,16 @@ def move(
         if seen is not None and seen != rows.phase:
             raise StalePhase(rows.slug, seen, rows.phase)
         check_move(rows.slug, rows.phase, new)
-        request = Request(rows, new, by, reason)
+        request = Request(rows, new, by, reason, schedule_deletion and new == Phase.POSTGRES)
         if not held:
             raise request.shut(_("A push or another move of it is under way."))
-        message = WAYS[rows.phase, new](request)
+        try:
+            message = WAYS[rows.phase, new](request)
+        except REFUSALS as error:
+            raise request.shut(str(error)) from None
+        if request.schedule_deletion:
+            message = schedule_deletion_of(rows)
     return Moved(rows.slug, rows.phase, new, message)
-
-
-class RowsBusyError(Exception):
-    """NOVA has written the client's rows and not committed yet."""
 
 
 @contextmanager
@@ -117,36 +121,24 @@ def rows_held(client_id: int) -> Iterator[Rows]:
 
     Raises `RowsBusyError` where NOVA doesn't let go of them, and `Client.DoesNotExist`.
     """
-    try:
-        with transaction.atomic(durable=True):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [ROWS_WAIT])
-            if Client.objects.revision_for_update(client_id) is None:
-                raise Client.DoesNotExist
-            yield locked_rows(client_id)
-    except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
-            raise
-    else:
-        return
-    raise RowsBusyError(_("NOVA is writing its rows just now; try again."))
+    with transaction.atomic(durable=True):
+        if Client.objects.revision_for_update(client_id) is None:
+            raise Client.DoesNotExist
+        yield locked_rows(client_id)
 
 
 @contextmanager
 def _rows_unchanged(request: Request) -> Iterator[Rows]:
     """The rows, held, as they were when the move began to look at them."""
-    try:
-        with rows_held(request.rows.client_id) as now:
-            if now.revision != request.rows.revision:
-                raise request.shut(_("NOVA wrote its rows just now; try again."))
-            yield now
-    except (RowsBusyError, RefusedByDatabaseError) as error:
-        raise request.shut(str(error)) from None
+    with rows_held(request.rows.client_id) as now:
+        if now.revision != request.rows.revision:
+            raise request.shut(_("NOVA wrote its rows just now; try again."))
+        yield now
 
 
 def _start_dual_write(request: Request) -> str:
     rows = request.rows
-    (pushed,) = push(client_ids=[rows.client_id])
+    (pushed,) = push(client_ids=[rows.client_id], someone_waits=True)
     if pushed.outcome not in PUSHED:
         raise request.shut(pushed.message)
     with transaction.atomic():
@@ -154,23 +146,19 @@ def _start_dual_write(request: Request) -> str:
     return pushed.message
 
 
-def _start_dual_read(request: Request) -> str:
-    _agreed(request)
-    return ""
-
-
 def _cut_over(request: Request) -> str:
     _agreed(request)
     return _("From now NOVA reads it from AWS. PostgreSQL is kept warm.")
 
 
-def _agreed(request: Request) -> None:
+def _agreed(request: Request) -> str:
     """Moves where the gate is open and both stores hold the same at the moment of the move."""
     rows = request.rows
     require_open(rows, request.new)
     _require_match(request)
     with _rows_unchanged(request):
         request.take_place()
+    return ""
 
 
 def _require_match(request: Request) -> None:
@@ -186,7 +174,10 @@ def _require_match(request: Request) -> None:
 def _step_back(request: Request) -> str:
     """PostgreSQL has every confirmed write: it has been the authority all along."""
     with transaction.atomic():
-        request.take_place()
+        if request.schedule_deletion:
+            # Whoever takes it to dual write again finds a push pending, which takes the secrets back.
+            ClientRevision.objects.filter(pk=request.rows.client_id).update(pushed_revision=None)
+        request.take_place(_("Its secret is to be deleted.") if request.schedule_deletion else "")
     return ""
 
 
@@ -205,7 +196,11 @@ def _roll_back(request: Request) -> str:
         return _back_to_dual_read(
             request, _("PostgreSQL holds a newer write, which is pushed next.")
         )
-    return _bring_back(request, found)
+    try:
+        return _bring_back(request, found)
+    except RefusedByDatabaseError as error:
+        note = _("PostgreSQL can't hold what AWS holds, and keeps its own copy: %(error)s")
+        return _back_to_dual_read(request, note % {"error": error})
 
 
 def _back_to_dual_read(request: Request, note: str = "") -> str:
@@ -225,9 +220,8 @@ def _bring_back(request: Request, found: AwsCopy) -> str:
     with _rows_unchanged(request) as now:
         lacking = copy_to_rows(now, found)
         note = _("AWS was changed directly: its values were copied to PostgreSQL.")
-        if lacking:
-            rows = ", ".join(lacking)
-            note += " " + _("PostgreSQL alone has %(rows)s; left as it was.") % {"rows": rows}
+        alone = _("PostgreSQL alone has %(rows)s; left as it was.") % {"rows": ", ".join(lacking)}
+        note += f" {alone}" if lacking else ""
         request.take_place(note)
     return note
 
@@ -256,10 +250,7 @@ def _record_as_pushed(client_id: int, found: AwsCopy) -> None:
 def _purge(request: Request) -> str:
     rows = request.rows
     require_open(rows, Phase.PURGED)
-    try:
-        found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-    except (SecretsManagerError, DocumentError) as error:
-        raise request.shut(str(error)) from None
+    found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     with _rows_unchanged(request) as now:
         if not same(now.document, found.document):
             raise request.shut(_("Read just now, the two stores differ."))
@@ -273,10 +264,7 @@ def _purge(request: Request) -> str:
 
 def _restore(request: Request) -> str:
     rows = request.rows
-    try:
-        found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-    except (SecretsManagerError, DocumentError) as error:
-        raise request.shut(str(error)) from None
+    found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     with _rows_unchanged(request):
         # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
         client = locked_client(rows.client_id)
@@ -300,7 +288,7 @@ def _restore(request: Request) -> str:
 
 WAYS: dict[tuple[Phase, Phase], Callable[[Request], str]] = {
     (Phase.POSTGRES, Phase.DUAL_WRITE): _start_dual_write,
-    (Phase.DUAL_WRITE, Phase.DUAL_READ): _start_dual_read,
+    (Phase.DUAL_WRITE, Phase.DUAL_READ): _agreed,
     (Phase.DUAL_READ, Phase.AWS): _cut_over,
     (Phase.AWS, Phase.PURGED): _purge,
     (Phase.PURGED, Phase.AWS): _restore,

@@ -133,6 +133,7 @@ def push(
     run: Run | None = None,
     adopt: bool = False,
     include_inactive: bool = True,
+    include_postgres: bool = True,
     dry_run: bool = False,
     overwrite: bool = False,
     someone_waits: bool = False,
@@ -140,6 +141,7 @@ def push(
 ) -> list[Pushed]:
     """Makes AWS hold each client's present rows and reads back that it does.
 
+    `include_postgres`: also clients that stand in `postgres`.
     `overwrite`: also where AWS is the authority and holds what somebody else wrote. `someone_waits`: gives up early.
     `seconds`: begins to write no client after so long; those left over are `postponed`.
 
@@ -149,7 +151,7 @@ def push(
     wait_seconds = LOCK_WAIT_SECONDS_OF_A_PAGE if someone_waits else LOCK_WAIT_SECONDS
     with locked(client_ids, wait_seconds=wait_seconds) as held:
         read = read_rows(held)
-        pushed = [_refused(rows, include_inactive) for rows in read.values()]
+        pushed = [_refused(rows, include_inactive, include_postgres) for rows in read.values()]
         results = [result for result in pushed if result]
         refused = {result.client_id for result in results}
         plans = [_plan(rows) for pk, rows in read.items() if pk not in refused]
@@ -168,11 +170,13 @@ def push(
     ]
 
 
-def _refused(rows: Rows, include_inactive: bool) -> Pushed | None:
+def _refused(rows: Rows, include_inactive: bool, include_postgres: bool) -> Pushed | None:
     """Why these rows are not to be pushed, if they are not."""
     outcome, error_class, message = Outcome.SKIPPED, "", ""
     if rows.phase == Phase.PURGED:
         message = "Purged: the tables hold pointers, AWS holds the values."
+    elif rows.phase == Phase.POSTGRES and not include_postgres:
+        message = "It went back to PostgreSQL meanwhile."
     elif not rows.active and not include_inactive:
         message = "Inactive."
     elif not rows.has_credentials and rows.phase == Phase.POSTGRES:

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
-from credentials.copying import RefusedByDatabaseError
 from credentials.models import Client
-from credentials.runtime.document import DocumentError
-from credentials.runtime.secrets_manager import SecretsManagerError
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution
 from migration.operations.comparing import compare
-from migration.operations.moving import RowsBusyError, copy_to_rows, keep_in_aws, rows_held
+from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
 from migration.phases import Phase
@@ -34,7 +31,7 @@ class NotResolved(Exception):  # noqa: N818  # nothing went wrong: it may not be
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
-    compared = compare(client_ids=[client_id]).get(client_id)
+    compared = compare(client_ids=[client_id], someone_waits=True).get(client_id)
     message = compared.get_status_display() if compared else _("There is nothing to compare.")
     return _record(client_id, Kind.CHECK, by, "", str(message))
 
@@ -65,27 +62,33 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
                 if now.revision != rows.revision:
                     raise NotResolved(_("NOVA wrote its rows just now; try again."))
                 lacking = copy_to_rows(now, found)
-        except (
-            SecretsManagerError,
-            DocumentError,
-            RowsBusyError,
-            RefusedByDatabaseError,
-        ) as error:
+        except REFUSALS as error:
             raise NotResolved(str(error)) from None
     message = _("AWS has no %(rows)s: left as it was.") % {"rows": ", ".join(lacking)}
     resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, message if lacking else "")
-    compare(client_ids=[client_id])
+    compare(client_ids=[client_id], someone_waits=True)
     return resolution
 
 
-def acknowledge(*, client_id: int, until: date, reason: str, by: User | None = None) -> Resolution:
-    """Takes note of the mismatches as they are, until a day; gates stay shut, and another mismatch is news again."""
+def acknowledge(
+    *, client_id: int, until: date, reason: str, by: User | None = None, shown: int | None = None
+) -> Resolution:
+    """Takes note of the mismatches as they are, until a day; gates stay shut, and another mismatch is news again.
+
+    `shown`: the comparison that whoever asks has seen. Where the newest one differs otherwise, it is refused.
+    """
     stands = ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
     newest = stands.comparison if stands else None
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(_("There is no mismatch to acknowledge."))
+    taken_note_of = newest.as_acknowledged()
+    seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
+    if seen is None or seen.as_acknowledged() != taken_note_of:
+        raise NotResolved(
+            _("It was compared again since, and differs otherwise. Look at it first.")
+        )
     return _record(
-        client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=newest.mismatches, until=until
+        client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=taken_note_of, until=until
     )
 
 

@@ -221,6 +221,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
         seconds=BATCH_SECONDS,
+        include_postgres=migrates,
     )
     for result in results:
         _fill(run, items[result.client_id], result)

@@ -12,7 +12,7 @@ from credentials.copying import fill, pointer, secrets_by_row
 from credentials.models import ClientRevision
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError
-from migration.models import PUSHED, ClientMigration
+from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.pushing import RefusedError, push, write_now
 from migration.operations.stores import (
     CLIENT_LOCK,
@@ -109,8 +109,8 @@ def _nowhere(error: Exception) -> str:
 
 
 def _push(client_id: int, warn: Callable[[str], None]) -> None:
-    (result,) = push(client_ids=[client_id], someone_waits=True)
-    if result.outcome not in PUSHED:
+    (result,) = push(client_ids=[client_id], include_postgres=False, someone_waits=True)
+    if result.outcome not in (*PUSHED, Outcome.SKIPPED):
         warn(
             _("Saved; the push to AWS is pending and will be retried: %(reason)s")
             % {"reason": result.message}

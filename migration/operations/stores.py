@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils.crypto import salted_hmac
 
+from credentials.copying import pointer_problem
 from credentials.runtime import document as documents
 from credentials.runtime.document import Document, DocumentError, Layout
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
@@ -179,8 +180,11 @@ def _read(client_ids: Collection[int]) -> ClientsByPhase:
 
 def _rows(client: Client) -> Rows:
     layout, prefix = secret_layout(), settings.NOVA_SECRET_PREFIX
+    phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     document = None
     problem = documents.name_problem(client.slug, prefix=prefix, layout=layout) or ""
+    if not problem and phase != Phase.PURGED:
+        problem = pointer_problem(client)
     if not problem:
         try:
             document = client.document()
@@ -190,7 +194,7 @@ def _rows(client: Client) -> Rows:
         client_id=client.pk,
         slug=client.slug,
         active=bool(client.is_active),
-        phase=Phase(client.phase),  # type: ignore[attr-defined]  # annotated
+        phase=phase,
         revision=client.revision,
         pushed_revision=client.pushed_revision,
         names=secret_names(client.slug),
@@ -220,7 +224,7 @@ class AwsCopy:
 
 
 def read_aws(rows: Rows, *, sm: SecretsManager) -> AwsCopy:
-    """The client's document in AWS; raises `SecretsManagerError` or `DocumentError` where there is none to read."""
+    """The client's document in AWS; raises `SecretsManagerError` or `DocumentError` where NOVA could read none."""
     answers = sm.batch_get(rows.names.values())
     parts: dict[str, Document] = {}
     found: list[SecretValue] = []
@@ -236,7 +240,9 @@ def read_aws(rows: Rows, *, sm: SecretsManager) -> AwsCopy:
             raise answer
     if missing and not parts:
         raise missing
-    return AwsCopy(documents.join(parts, layout=secret_layout()), tuple(found))
+    document = documents.join(parts, layout=secret_layout())
+    documents.parse(document, client_id=rows.client_id, client_slug=rows.slug)
+    return AwsCopy(document, tuple(found))
 
 
 def secret_names_by_kind(rows: Rows) -> dict[str, str]:

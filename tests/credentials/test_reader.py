@@ -329,7 +329,7 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
     assert reader.client_id("idom") == pk
     update("clients", pk, is_active=active)
 
-    for slug in ("idom", "nobody", "no\0body"):
+    for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
         for ask in (reader.client_id, reader.all, lambda slug: reader.one(slug, "database")):
             with pytest.raises(ValueError, match=re.escape(slug)):
                 ask(slug)
@@ -968,6 +968,7 @@ def test_many_threads_read_at_once(make_reader):
         ("NOVA_READ_TIMEOUT_SECONDS", "0"),
         ("NOVA_CACHE_SECONDS", "-1"),
         ("NOVA_CACHE_SECONDS", "nan"),
+        ("NOVA_READ_TIMEOUT_SECONDS", "1e300"),
     ],
 )
 def test_a_wrong_variable_is_named_and_not_shown(variable, value):

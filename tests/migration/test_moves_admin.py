@@ -2,17 +2,20 @@
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
+from credentials.runtime.reader_phases import Reader
+from migration.admin import moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.operations import stores
 from migration.operations.comparing import compare
 from migration.phases import Phase
-from tests.factories import VIEW, make_full_client, make_user
+from tests.factories import VIEW, make_database, make_email, make_full_client, make_user, nova_uri
 from tests.migration.test_moving import (
     LINE,
     advance,
@@ -22,6 +25,8 @@ from tests.migration.test_moving import (
     phase_of,
     write_password,
 )
+
+NASTY = "  'quotes' \"and\" \\ blanks \n" + "ñ😀'\" \\ " * 500 + "  "
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -71,15 +76,29 @@ def move(press, pk: int, new: Phase, **data: str) -> str:
     return said
 
 
+def what_is_read() -> list[object]:
+    """By a reader that begins here, with nothing in its cache."""
+    reader = Reader(nova_uri())
+    try:
+        rows = [reader.one("idom", kind) for kind in ("database", "email", "aws")]
+        labelled = [reader.one("idom", kind, "archive") for kind in ("database", "email")]
+        return [*rows, *labelled, reader.all("idom"), reader.client_id("idom")]
+    finally:
+        reader.close()
+
+
 def test_by_clicks_alone_a_client_goes_to_the_end_and_back(idom, log_in, press):
     user = log_in(MOVE, PURGE, RESOLVE)
-    before = document(idom)
+    make_database(idom, label="archive", is_primary=False, db_password_encrypted=NASTY)
+    make_email(idom, label="archive", is_primary=None, email_provider=None, sender_whitelist=None)
+    before, read = document(idom), what_is_read()
 
     for new in [*LINE[1:], *reversed(LINE[:-1])]:
         for _ in range(3):
             press(idom, "resolve", kind="check")
         said = move(press, idom, new, slug="idom", reason="INC-42")
         assert phase_of(idom) == new, said
+        assert what_is_read() == read
 
     assert document(idom) == before
     changes = PhaseChange.objects.all()
@@ -269,3 +288,67 @@ def test_an_acknowledged_mismatch_is_off_the_dashboard_until_it_changes_or_the_d
 def attention(client) -> int:
     items = client.get("/admin/").context["attention"]
     return sum(item.count for item in items if "differ" in item.sentence)
+
+
+def test_a_reason_with_a_nul_in_it_is_kept_without(idom, log_in, press):
+    log_in(MOVE, RESOLVE)
+
+    move(press, idom, Phase.DUAL_WRITE, reason="INC\0-42")
+    press(idom, "resolve", kind="to_aws", reason="INC\0-43")
+
+    assert PhaseChange.objects.get().reason == "INC-42"
+    assert Resolution.objects.get().reason == "INC-43"
+
+
+def test_what_somebody_has_not_seen_is_not_acknowledged(idom, sm, client, log_in, press):
+    log_in(RESOLVE)
+    advance(idom, Phase.DUAL_WRITE)
+    change_in_aws(sm, password="example-theirs")
+    shown = compare(client_ids=[idom])[idom].pk
+    page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+    assert f'name="shown" value="{shown}"' in page
+    how = {"kind": "acknowledge", "reason": "x", "until": "2999-01-01", "shown": str(shown)}
+
+    change_in_aws(sm, password="example-another")
+    compare(client_ids=[idom])
+    assert "differs otherwise" in press(idom, "resolve", **how)[1]
+    assert not Resolution.objects.exists()
+
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+    press(idom, "resolve", **how)
+    assert Resolution.objects.exists()
+
+
+def test_who_takes_note_that_it_could_not_be_checked_hears_that_the_secret_is_gone(
+    idom, sm, settings, client, log_in, press
+):
+    log_in(RESOLVE)
+    advance(idom, Phase.DUAL_WRITE)
+    reachable, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
+    compare(client_ids=[idom])
+    press(idom, "resolve", kind="acknowledge", reason="x", until="2999-01-01")
+    assert Comparison.objects.newest().with_acknowledged().get().acknowledged
+
+    settings.AWS_ENDPOINT_URL = reachable
+    sm.schedule_deletion("nova/clients/idom")
+    compare(client_ids=[idom])
+
+    newest = Comparison.objects.newest().with_acknowledged().get()
+    assert (newest.status, newest.acknowledged) == ("missing_in_aws", False)
+
+
+def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, log_in, monkeypatch):
+    log_in(MOVE)
+    chosen = [make_full_client("one"), make_full_client("two")]
+    clock = iter([0.0, 0.0, 1000.0])
+    monkeypatch.setattr(moves, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    response = client.post(
+        "/admin/credentials/client/", {"action": "move_to_dual_write", "_selected_action": chosen}
+    )
+
+    said = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert [phase_of(pk) for pk in chosen] == [Phase.DUAL_WRITE, Phase.POSTGRES]
+    assert "1 of them were not tried" in said
+    assert "1 client is in Dual write now." in said

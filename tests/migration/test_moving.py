@@ -9,13 +9,22 @@ from django.db import connection, transaction
 from credentials.models import Client, DatabaseCredential
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
-from migration.operations import gates, moving, stores
+from migration.operations import gates, moving, resolving, stores
 from migration.operations.comparing import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moving import move
 from migration.operations.pushing import push
 from migration.phases import IllegalMove, Phase, StalePhase
-from tests.factories import make_client, make_database, make_full_client, update
+from tests.factories import (
+    add_mail_and_commit,
+    make_client,
+    make_database,
+    make_full_client,
+    nova_connected,
+    update,
+    while_someone_waits_for_rows,
+    write_uncommitted,
+)
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -425,3 +434,100 @@ def test_with_a_secret_a_service_a_client_goes_there_and_back_too(settings):
 def test_a_client_that_is_gone_is_told_of():
     with pytest.raises(Client.DoesNotExist):
         move(client_id=999_999, new=Phase.DUAL_WRITE)
+
+
+NO_DOCUMENT = json.dumps({"client_name": "IDOM", "database": {"host": 5}})
+
+
+def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_copy(idom, sm):
+    advance(idom, Phase.AWS)
+    sm.put(NAME, NO_DOCUMENT)
+
+    moved = move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert "unchecked: idom: database.host must be text" in moved.message
+    assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")
+    assert moved.message in PhaseChange.objects.first().reason
+
+
+def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so(idom, sm):
+    advance(idom, Phase.AWS)
+    change_in_aws(sm, host="h" * 256, password="example-theirs")
+
+    moved = move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert "PostgreSQL can't hold what AWS holds" in moved.message
+    assert "SQLSTATE 22001" in moved.message
+    assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")
+
+
+def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm):
+    advance(idom, Phase.PURGED)
+    sm.put(NAME, NO_DOCUMENT)
+
+    assert "database.host must be text" in reasons(idom, Phase.AWS)
+
+
+def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
+    advance(idom, Phase.PURGED)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM client_email_credentials")
+
+    move(client_id=idom, new=Phase.AWS)
+
+    assert not Client.objects.get(pk=idom).emails.exists()
+    assert password(idom) == "example-password-1"
+    assert is_pending(idom)
+
+
+@pytest.mark.parametrize("value", [f"aws-secretsmanager:{NAME}", "aws-secretsmanager:"])
+def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value):
+    """Else a purge could not be undone; and a copy of a purged row would be pushed as if it held a secret."""
+    write_password(idom, value)
+    assert "holds a pointer" in reasons(idom, Phase.DUAL_WRITE)
+    with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
+        sm.get(NAME)
+
+    write_password(idom, "example-password-1")
+    advance(idom, Phase.AWS)
+    write_password(idom, value)
+    (pushed,) = push(client_ids=[idom])
+    assert "holds a pointer" in pushed.message
+    assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
+    assert "A push is pending" in reasons(idom, Phase.PURGED)
+    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-password-1"
+
+
+def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs(idom, monkeypatch):
+    """With one of them in hand it would be a deadlock, which may end NOVA's transaction."""
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    with nova_connected() as nova:
+        write_uncommitted(nova, idom)
+        while_someone_waits_for_rows(monkeypatch, lambda: add_mail_and_commit(nova, idom))
+
+        assert "NOVA wrote its rows just now" in reasons(idom, Phase.AWS)
+
+    assert Client.objects.get(pk=idom).emails.count() > 1
+
+
+def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
+    idom, sm, monkeypatch
+):
+    asked, manager = [], stores._manager
+    monkeypatch.setattr(
+        stores,
+        "_manager",
+        lambda pid, waits, *more: asked.append(waits) or manager(pid, waits, *more),
+    )
+
+    for phase in [*LINE[1:], *reversed(LINE[:-1])]:
+        for _ in range(3):
+            resolving.check_again(client_id=idom)
+        move(client_id=idom, new=phase, schedule_deletion=True)
+        if phase == Phase.DUAL_READ:
+            resolving.copy_to_aws(client_id=idom)
+            resolving.copy_to_postgres(client_id=idom)
+
+    assert asked
+    assert all(asked)

@@ -14,7 +14,8 @@ from migration.models import (
     RunItem,
     clients,
 )
-from migration.operations import running
+from migration.operations import running, stores
+from migration.operations.moving import move
 from migration.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 
@@ -209,3 +210,17 @@ def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
 
 def raise_(error: BaseException) -> None:
     raise error
+
+
+def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
+    pk = make_full_client("idom")
+    migrate()
+    update("clients", pk, name="New")
+    run = running.start(kind=Run.Kind.PUSH, chosen=clients())
+    move(client_id=pk, new=Phase.POSTGRES)
+    before = stores.secrets_manager().get("nova/clients/idom")
+
+    running.finish_inline(run)
+
+    assert run.items.get().outcome == Outcome.SKIPPED
+    assert stores.secrets_manager().get("nova/clients/idom") == before

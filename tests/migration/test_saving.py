@@ -7,9 +7,21 @@ from django.contrib.messages import get_messages
 from django.db import connection
 
 from credentials.models import Client
-from migration.operations import stores
+from migration.operations import saving, stores
+from migration.operations.moving import move
 from migration.phases import Phase
-from tests.factories import CHANGE, VIEW, make_database, make_full_client, make_user, sent_form
+from tests.factories import (
+    CHANGE,
+    VIEW,
+    add_mail_and_commit,
+    make_database,
+    make_full_client,
+    make_user,
+    nova_connected,
+    sent_form,
+    while_someone_waits_for_rows,
+    write_uncommitted,
+)
 from tests.migration.test_moving import advance, change_in_aws, is_pending, write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -214,3 +226,65 @@ def test_a_slug_cannot_be_changed_once_the_secret_has_it_in_its_name(idom, save)
     save(idom, slug="other")
 
     assert Client.objects.get(pk=idom).slug == "idom"
+
+
+def test_a_save_that_waits_for_novas_transaction_holds_none_of_its_rows(idom, client, monkeypatch):
+    """With one of them in hand it would be a deadlock, which may end NOVA's transaction."""
+    client.force_login(make_user("operator", *VIEW, *CHANGE))
+    url = f"/admin/credentials/client/{idom}/change/"
+    data = sent_form(client.get(url).content.decode())
+    with nova_connected() as nova:
+        write_uncommitted(nova, idom)
+        while_someone_waits_for_rows(monkeypatch, lambda: add_mail_and_commit(nova, idom))
+
+        page = client.post(url, data | {"description": "mine"}).content.decode()
+
+    assert "was changed since you opened this page" in page
+    assert Client.objects.get(pk=idom).description is None
+
+
+def test_a_save_does_not_wait_for_ever_for_novas_transaction(idom, client, monkeypatch):
+    client.force_login(make_user("operator", *VIEW, *CHANGE))
+    monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0)
+    url = f"/admin/credentials/client/{idom}/change/"
+    data = sent_form(client.get(url).content.decode())
+    with nova_connected() as nova:
+        write_uncommitted(nova, idom)
+
+        page = client.post(url, data | {"description": "mine"}).content.decode()
+
+    assert "Nothing was saved: NOVA is writing its rows just now; try again." in page
+    assert Client.objects.get(pk=idom).description is None
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.PURGED])
+def test_no_secret_is_saved_that_a_restore_would_take_for_a_pointer(idom, client, phase):
+    client.force_login(make_user("operator", *VIEW, *CHANGE))
+    advance(idom, phase)
+    before = row(idom).db_password
+    url = f"/admin/credentials/client/{idom}/change/"
+    typed = {"databases-0-db_password": "aws-secretsmanager:example-typed"}
+
+    page = client.post(url, sent_form(client.get(url).content.decode()) | typed).content.decode()
+
+    assert "A secret may not begin with aws-secretsmanager:" in page
+    assert "example-typed" not in page
+    assert row(idom).db_password == before
+
+
+def test_a_save_that_ends_after_a_step_back_to_postgresql_is_pushed_nowhere(
+    idom, sm, save, monkeypatch
+):
+    advance(idom, Phase.DUAL_WRITE)
+    before = sm.get(NAME)
+    push = saving.push
+
+    def stepped_back_first(**options):
+        move(client_id=idom, new=Phase.POSTGRES)
+        return push(**options)
+
+    monkeypatch.setattr(saving, "push", stepped_back_first)
+
+    assert "pending" not in save(idom, **{"databases-0-db_password": "example-typed"})
+    assert row(idom).db_password == "example-typed"
+    assert sm.get(NAME) == before

@@ -78,13 +78,23 @@ def test_move_clients_prints_an_object_a_client_and_exits_with_1_where_one_is_re
 
 
 @pytest.mark.parametrize(
-    "arguments", [["aws"], ["nowhere", "idom"], ["aws", "nobody"], ["aws", "idom", "--bad"]]
+    "arguments",
+    [
+        ["aws"],
+        ["nowhere", "idom"],
+        ["aws", "nobody"],
+        ["aws", "idom", "--bad"],
+        ["dual_write", "idom", "--schedule-deletion"],
+        ["dual_write", "\udcff"],
+        ["dual_write", "idom", "--reason", "\udcff"],
+    ],
 )
 def test_wrong_use_of_move_clients_is_refused_with_2(idom, arguments):
     with pytest.raises(CommandError) as refused:
         call_command("move_clients", *arguments)
 
     assert refused.value.returncode == 2
+    assert clients().with_phase().get().phase == Phase.POSTGRES
 
 
 def test_novas_own_statements_run_in_every_phase_before_purged_and_are_pushed(idom, reader):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from django.core.management import CommandError
+
 from migration.management.base import ClientsCommand
 from migration.operations.gates import ShutGate
 from migration.operations.moving import move
@@ -21,13 +23,20 @@ class Command(ClientsCommand):
         parser.add_argument("phase", choices=[phase.value for phase in Phase], metavar="PHASE")
         parser.add_argument("slugs", nargs="+", metavar="SLUG", help="the clients, by slug")
         parser.add_argument("--reason", default="", help="is kept with the move")
+        parser.add_argument(
+            "--schedule-deletion",
+            action="store_true",
+            help="with the phase postgres: the clients' secrets are deleted after 30 days",
+        )
         self.add_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        new = Phase(options["phase"])
+        new, deletes = Phase(options["phase"]), options["schedule_deletion"]
+        if deletes and new != Phase.POSTGRES:
+            raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
         chosen = self.named(options["slugs"]).order_by("slug")
         results = [
-            self._move(pk, slug, new, options["reason"])
+            self._move(pk, slug, new, reason=options["reason"], schedule_deletion=deletes)
             for pk, slug in chosen.values_list("pk", "slug")
         ]
         if options["format"] == "json":
@@ -41,10 +50,10 @@ class Command(ClientsCommand):
         if not all(result["moved"] for result in results):
             sys.exit(1)
 
-    def _move(self, client_id: int, slug: str, new: Phase, reason: str) -> dict[str, Any]:
+    def _move(self, client_id: int, slug: str, new: Phase, **how: Any) -> dict[str, Any]:
         """What became of one client: `reasons` are those of a refusal, or what is to be said of the move."""
         try:
-            moved = move(client_id=client_id, new=new, reason=reason)
+            moved = move(client_id=client_id, new=new, **how)
         except ShutGate as refusal:
             reasons = refusal.reasons
         except (IllegalMove, StalePhase) as refusal:

@@ -1,0 +1,273 @@
+"""The deletion of a secret that is asked for on the way back to PostgreSQL: when, whose, and how it is undone."""
+
+import json
+import signal
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from credentials.runtime.reader_phases import Reader
+from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from migration.models import ClientMigration, Outcome, PhaseChange, Run, clients
+from migration.operations import running, stores
+from migration.operations.comparing import compare
+from migration.operations.moving import move
+from migration.operations.pushing import push
+from migration.phases import Phase, StalePhase
+from tests import nova
+from tests.factories import VIEW, make_full_client, make_user, nova_connected, nova_uri
+from tests.migration.test_moving import (
+    NAME,
+    advance,
+    document,
+    is_pending,
+    phase_of,
+    write_password,
+)
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture
+def sm() -> SecretsManager:
+    return stores.secrets_manager()
+
+
+@pytest.fixture
+def idom() -> int:
+    pk = make_full_client("idom")
+    advance(pk, Phase.DUAL_WRITE)
+    return pk
+
+
+@pytest.fixture
+def reader() -> Reader:
+    reader = Reader(nova_uri(), cache_seconds=0)
+    yield reader
+    reader.close()
+
+
+def step_back(pk: int, **options):
+    return move(client_id=pk, new=Phase.POSTGRES, schedule_deletion=True, **options)
+
+
+def is_scheduled(sm, name: str = NAME) -> bool:
+    return sm.describe(name).deleted_at is not None
+
+
+def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm, reader):
+    before = reader.all("idom")
+
+    moved = step_back(idom, reason="INC-7")
+
+    deleted_at = sm.describe(NAME).deleted_at
+    assert deleted_at - timezone.now() > timedelta(days=29)
+    assert f"{NAME} is deleted on {deleted_at:%Y-%m-%d}" in moved.message
+    assert PhaseChange.objects.first().reason.startswith("INC-7 ")
+    assert moved.message in PhaseChange.objects.first().reason
+    assert reader.all("idom") == before
+
+
+def test_not_asked_for_the_secret_stays(idom, sm):
+    move(client_id=idom, new=Phase.POSTGRES)
+
+    assert not is_scheduled(sm)
+    assert PhaseChange.objects.first().reason == ""
+
+
+def test_it_is_scheduled_only_once_the_move_has_committed(idom, monkeypatch):
+    phases, schedule = [], SecretsManager.schedule_deletion
+
+    def spied(self, *arguments, **options):
+        with nova_connected() as other:
+            phases.extend(other.execute("SELECT phase FROM migration_clientmigration").fetchone())
+        return schedule(self, *arguments, **options)
+
+    monkeypatch.setattr(SecretsManager, "schedule_deletion", spied)
+    step_back(idom)
+
+    assert phases == ["postgres"]
+
+
+def test_a_move_that_does_not_take_place_deletes_nothing(idom, sm):
+    with pytest.raises(StalePhase):
+        step_back(idom, seen=Phase.DUAL_READ)
+
+    assert not is_scheduled(sm)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader, changed):
+    step_back(idom)
+    if changed:
+        write_password(idom, "example-since")
+
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    running.finish_inline(run)
+
+    assert run.items.get().outcome == Outcome.RESTORED
+    assert json.loads(sm.get(NAME).text) == document(idom)
+    advance(idom, Phase.AWS)
+    assert reader.one("idom", "database").db_password == (
+        "example-since" if changed else "example-password-1"
+    )
+
+
+def test_who_moves_it_on_without_a_push_finds_one_pending(idom, sm):
+    """As a run does whose push came before the step back."""
+    step_back(idom)
+    ClientMigration.objects.move([idom], Phase.POSTGRES, Phase.DUAL_WRITE)
+
+    assert is_pending(idom)
+    (pushed,) = push(client_ids=[idom])
+    assert pushed.outcome == Outcome.RESTORED
+    assert not is_scheduled(sm)
+
+
+def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkeypatch):
+    describe = SecretsManager.describe
+
+    def meanwhile(self, name):
+        ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
+        return describe(self, name)
+
+    monkeypatch.setattr(SecretsManager, "describe", meanwhile)
+
+    assert "moved on" in step_back(idom).message
+    monkeypatch.undo()
+    assert not is_scheduled(sm)
+
+
+def test_a_secret_that_is_not_ours_is_left(idom, sm):
+    sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
+
+    assert "is not ours" in step_back(idom).message
+    assert phase_of(idom) == Phase.POSTGRES
+    assert not is_scheduled(sm)
+
+
+def test_one_that_was_scheduled_already_keeps_its_day(idom, sm):
+    at = sm.schedule_deletion(NAME, days=7)
+
+    assert "scheduled already" in step_back(idom).message
+    assert sm.describe(NAME).deleted_at == at
+
+
+def test_a_failure_is_told_and_the_move_stands(idom, sm, settings):
+    reachable, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
+
+    moved = step_back(idom)
+
+    assert "was left as it is: DescribeSecret failed" in moved.message
+    assert moved.message in PhaseChange.objects.first().reason
+    assert phase_of(idom) == Phase.POSTGRES
+    settings.AWS_ENDPOINT_URL = reachable
+    assert not is_scheduled(sm)
+
+
+def test_a_secret_that_is_gone_is_nothing_to_delete(idom, sm):
+    sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+
+    assert step_back(idom).message == "It has no secret to delete."
+
+
+def test_every_secret_of_the_client_is_scheduled_where_it_has_one_a_service(sm, settings):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM client_email_credentials")
+    advance(pk, Phase.DUAL_WRITE)
+
+    step_back(pk)
+
+    assert is_scheduled(sm, f"{NAME}/database")
+    assert is_scheduled(sm, f"{NAME}/aws")
+    with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
+        sm.describe(f"{NAME}/email")
+    assert push(client_ids=[pk])[0].outcome == Outcome.RESTORED
+
+
+def test_by_command(idom, sm, capsys):
+    call_command(
+        "move_clients",
+        "postgres",
+        "idom",
+        "--schedule-deletion",
+        "--reason",
+        "x",
+        "--format",
+        "json",
+    )
+
+    (result,) = json.loads(capsys.readouterr().out)
+    assert "is deleted on" in result["reasons"][0]
+    assert is_scheduled(sm)
+
+
+@pytest.mark.parametrize("ticked", [False, True])
+def test_by_a_checkbox_that_stands_only_beside_the_step_back(idom, sm, client, ticked):
+    client.force_login(make_user("operator", *VIEW, "migration.move_client"))
+    url = f"/admin/credentials/client/{idom}"
+    assert client.get(f"{url}/change/").content.decode().count('name="schedule_deletion"') == 1
+
+    client.post(
+        f"{url}/move/",
+        {"new": "postgres", "seen": "dual_write"} | ({"schedule_deletion": "1"} if ticked else {}),
+    )
+
+    assert phase_of(idom) == Phase.POSTGRES
+    assert is_scheduled(sm) == ticked
+    assert "schedule_deletion" not in client.get(f"{url}/change/").content.decode()
+
+
+def test_no_other_move_deletes_anything(idom, sm, client):
+    client.force_login(make_user("operator", *VIEW, "migration.move_client"))
+    compare(client_ids=[idom])
+
+    for new, seen in (("dual_read", "dual_write"), ("dual_write", "dual_read")):
+        client.post(
+            f"/admin/credentials/client/{idom}/move/",
+            {"new": new, "seen": seen, "schedule_deletion": "1"},
+        )
+        assert phase_of(idom) == new
+
+    assert not is_scheduled(sm)
+
+
+DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(
+    ("step", "scheduled"),
+    [
+        (f"moving.schedule_deletion_of = {DIE}", False),
+        (f"deleting.PhaseChange.save = {DIE}", True),
+        (f"moving.Request.take_place = {DIE}", False),
+    ],
+)
+def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
+    idom, sm, aws, reader, step, scheduled
+):
+    before = reader.all("idom")
+    uri = nova_uri()
+    code = (
+        "import os, signal; from migration.operations import deleting, moving;"
+        f" {step}; moving.move(client_id={idom}, new='postgres', schedule_deletion=True)"
+    )
+
+    ended = nova.manage(
+        "shell", "-c", code, DATABASE_URL=uri, AWS_ENDPOINT_URL_SECRETS_MANAGER=aws.endpoint
+    )
+
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert is_scheduled(sm) == scheduled
+    assert reader.all("idom") == before
+    moved = "take_place" not in step
+    assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
+    if moved:
+        assert "is to be deleted" in PhaseChange.objects.first().reason
+    advance(idom, Phase.AWS)
+    assert reader.all("idom") == before

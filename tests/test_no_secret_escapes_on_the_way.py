@@ -1,0 +1,231 @@
+"""Takes a client with unmistakable passwords through every phase and back, then looks for them everywhere else."""
+
+import traceback
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from credentials.models import Client
+from migration import tasks
+from migration.models import PhaseChange, Resolution, clients
+from migration.operations import resolving
+from migration.operations import stores as both_stores
+from migration.operations.moving import move
+from migration.phases import Phase
+from tests.factories import VIEW, make_user, sent_form, update
+from tests.test_no_secret_escapes import (
+    Haystack,
+    add_pickles,
+    add_tables,
+    add_texts,
+    aws_that_echoes,
+    command,
+    every_admin_page,
+    everything_logged,
+    page,
+    seed,
+    work_off_the_queue,
+)
+
+NAME = "nova/clients/idom"
+
+
+@dataclass
+class Way:
+    """One client's way, by the pages and commands."""
+
+    haystack: Haystack
+    browser: Any
+    settings: Any
+    pk: int
+
+    def __post_init__(self) -> None:
+        self.sm = both_stores.secrets_manager()
+        self.numbers = count()
+
+    @property
+    def phase(self) -> str:
+        return clients().with_phase().get(pk=self.pk).phase
+
+    def press(self, what: str, **data: str) -> str:
+        url = reverse(f"admin:credentials_client_{what}", args=[self.pk])
+        return page(self.haystack, self.browser, url, data)
+
+    def move(self, new: str, **data: str) -> str:
+        return self.press("move", **{"new": new, "seen": self.phase, "reason": "INC-1"} | data)
+
+    def resolve(self, *kinds: str) -> None:
+        for kind in kinds:
+            said = self.press("resolve", kind=kind, reason="INC-2", until="2999-01-01")
+            assert "idom" in said
+
+    def go(self, new: str) -> None:
+        """On to a phase whose gate wants both stores equal, by a click."""
+        self.resolve("to_aws", "check", "check", "check")
+        self.move(new, slug="idom")
+        assert self.phase == new
+
+    def command(self, *arguments: str) -> None:
+        command(self.haystack, "move_clients", *arguments, "idom", "--format", "json")
+        command(self.haystack, "move_clients", *arguments, "idom")  # it is there already
+
+    def nova_writes(self) -> None:
+        row = Client.objects.get(pk=self.pk).databases.get().pk
+        value = f"MARKER-ONE by NOVA {next(self.numbers)}"
+        update("client_database_credentials", row, db_password_encrypted=value)
+
+    def change_in_aws(self) -> None:
+        document = self.sm.get_client_credentials("idom")
+        document["database"]["password"] = f"MARKER-FOUR {next(self.numbers)}"
+        self.sm.update_client_credentials("idom", document)
+
+    def save(self) -> str:
+        url = reverse("admin:credentials_client_change", args=[self.pk])
+        data = sent_form(self.browser.get(url).content.decode())
+        typed = {
+            name: f"MARKER-FOUR {next(self.numbers)}"
+            for name in data
+            if name.endswith(("password", "access_key"))
+        }
+        assert len(typed) == 3
+        return page(self.haystack, self.browser, url, data | typed)
+
+    def save_in_every_way(self) -> None:
+        assert "was changed successfully" in self.save()
+        with aws_that_echoes(both_stores.secrets_manager(someone_waits=True)):
+            assert "Nothing was saved" in self.save()
+        with self.without_aws():
+            assert "Nothing was saved" in self.save()
+
+    def without_aws(self) -> Any:
+        return Away(self.settings)
+
+    def refuse(self, *refused: Phase) -> None:
+        """Whatever is raised where it can't be done: its whole chain, and what its objects hold."""
+        for step in (
+            *(lambda new=new: move(client_id=self.pk, new=new) for new in refused),
+            lambda: resolving.copy_to_postgres(client_id=self.pk),
+        ):
+            before = self.phase
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is looked through
+                text = "".join(traceback.format_exception(error))
+                while error:
+                    text += f"{error!r} {error} {vars(error)!r}"
+                    error = error.__cause__ or error.__context__
+                self.haystack.add("exception of an operation", text)
+            assert self.phase == before
+
+
+class Away:
+    """AWS does not answer."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings, self.reachable = settings, settings.AWS_ENDPOINT_URL
+
+    def __enter__(self) -> None:
+        self.settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    def __exit__(self, *_: object) -> None:
+        self.settings.AWS_ENDPOINT_URL = self.reachable
+
+
+def by_schedule(way: Way) -> None:
+    tasks.push_pending()
+    tasks.sweep()
+    work_off_the_queue(way.haystack)
+
+
+def before_the_cutover(way: Way) -> None:
+    way.move("dual_write")
+    for kind in ("check", "acknowledge", "to_postgres", "to_aws"):
+        way.change_in_aws()
+        way.resolve("check", kind)
+    way.nova_writes()
+    way.resolve("to_postgres")  # refused: a push is pending
+    by_schedule(way)
+    with way.without_aws():
+        assert "the push to AWS is pending" in way.save()
+        way.refuse(Phase.DUAL_READ, Phase.AWS)
+    way.go("dual_read")
+    assert "was changed successfully" in way.save()
+    way.nova_writes()
+    assert "A push is pending" in way.move("aws")
+    way.go("aws")
+
+
+def after_the_cutover(way: Way) -> None:
+    way.save_in_every_way()
+    way.nova_writes()
+    by_schedule(way)
+    with way.without_aws():
+        assert "is unchecked" in way.move("dual_read")
+    way.go("aws")
+    way.change_in_aws()
+    assert "Nothing was saved" in way.save()
+    way.command("dual_read")  # takes along what AWS holds
+    way.go("aws")
+    way.change_in_aws()
+    way.nova_writes()
+    by_schedule(way)
+    assert "copied to PostgreSQL" in way.move("dual_read")
+    for text in ('{"database": {"host": ["MARKER-FOUR"]}}', '"MARKER-FOUR'):
+        way.go("aws")
+        way.sm.put(NAME, text)
+        by_schedule(way)
+        assert "is unchecked" in way.move("dual_read")
+    way.go("aws")
+
+
+def purged_and_back(way: Way) -> None:
+    assert "Nothing was purged" in way.move("purged", slug="MARKER")
+    way.go("purged")
+    way.save_in_every_way()
+    way.nova_writes()
+    by_schedule(way)
+    held = way.sm.get(NAME).text
+    for text in ('{"database": {"host": ["MARKER-FOUR"]}}', '"MARKER-FOUR'):
+        way.sm.put(NAME, text)
+        assert "Nothing was saved" in way.save()
+        way.refuse(Phase.AWS, Phase.PURGED)
+    way.sm.put(NAME, held)
+    way.command("aws")
+    way.command("dual_read")
+    way.command("dual_write")
+    way.command("postgres", "--schedule-deletion")
+    assert "is in Dual write now" in way.move("dual_write")
+
+
+def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(stores, client, settings):
+    client.force_login(User.objects.create_superuser("root", password="example-login-password"))
+    haystack = Haystack()
+    with everything_logged(haystack):
+        way = Way(haystack, client, settings, seed())
+        for part in (before_the_cutover, after_the_cutover, purged_and_back):
+            part(way)
+            for url in every_admin_page():
+                page(haystack, client, url)
+        client.force_login(make_user("viewer", *VIEW))
+        for url in every_admin_page():
+            page(haystack, client, url)
+        for row in (*PhaseChange.objects.all(), *Resolution.objects.all()):
+            haystack.add("text of a row", f"{row!r} {row} {vars(row)!r}")
+        add_texts(haystack)
+        add_tables(haystack)
+        add_pickles(haystack)
+
+    assert haystack.found() == []
+    # It did go there, by pages and commands, and the refusals were looked through.
+    walked = set(PhaseChange.objects.values_list("old", "new"))
+    assert len(walked) == 8
+    assert set(Resolution.objects.values_list("kind", flat=True)) == set(Resolution.Kind)
+    assert [p for p in haystack.pieces if p.startswith("exception")] == [
+        "exception of an operation"
+    ]
+    assert {"table migration_phasechange", "table migration_resolution"} <= set(haystack.pieces)
+    assert "is deleted on" in haystack.text("output of move_clients")
+    assert "database.host must be text" in haystack.text("exception of an operation")
