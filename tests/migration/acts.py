@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from tests.migration.interruptions import What
 from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, NAME, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from migration.models import ClientsByPhase
 
 
@@ -33,9 +32,6 @@ class Change:
 
     fields: tuple[str, ...] = ("password",)
     again: bool = False
-
-    def __repr__(self) -> str:
-        return f"{'/'.join(self.fields)}{' again' * self.again}"
 
 
 LINE = tuple(Phase)
@@ -125,6 +121,12 @@ def nova_commits(world: World, numbers: dict[str, int]) -> None:
         world.ledger.wait(numbers, purged=phase == Phase.PURGED)
     else:
         world.ledger.confirm(numbers, at=world.now)
+
+
+def nova_commits_what_it_opened(world: World) -> None:
+    if world.opened:
+        opened, world.opened = world.opened, {}
+        nova_commits(world, opened)
 
 
 def console_writes(world: World, change: Change, *, confirmed: bool = True) -> None:
@@ -224,31 +226,40 @@ def read_without_aws(world: World, _: Change) -> None:
         world.aws_is_down_for_readers = False
 
 
-def cache_time_passes(world: World, _: Change) -> None:
-    world.now += CACHE_SECONDS
+def time_passes(world: World, _: Change) -> None:
+    """Two of these, and what is cached has to be read anew."""
+    world.now += CACHE_SECONDS * 2 / 3
 
 
 def an_hour_passes(world: World, _: Change) -> None:
     """Comparisons get old, and what NOVA's reader met is forgotten."""
     world.now += 3600
-    for column in ("migration_comparison SET compared_at = compared_at",
-                   "migration_readcount SET last_mismatch_at = last_mismatch_at"):
+    for column in (
+        "migration_comparison SET compared_at = compared_at",
+        "migration_readcount SET last_mismatch_at = last_mismatch_at",
+    ):
         world.nova.execute(f"UPDATE {column} - interval '1 hour'")
 
 
-ACTS: tuple[Callable[[World, Change], None], ...] = (
-    save,
+Act = Callable[[World, Change], None]
+
+# Those that take steps, and how many at most.
+STEPS: dict[Act, int] = {
+    save: 36,
+    push: 24,
+    compare: 14,
+    forward: 40,
+    compare_and_forward: 48,
+    back: 40,
+    copy_to_aws: 24,
+    copy_to_postgres: 40,
+}
+AT_ONCE: tuple[Act, ...] = (
     nova_writes,
     console_writes,
-    push,
-    compare,
-    forward,
-    compare_and_forward,
-    back,
-    copy_to_aws,
-    copy_to_postgres,
     read_cached,
     read_without_aws,
-    cache_time_passes,
+    time_passes,
     an_hour_passes,
 )
+ACTS: tuple[Act, ...] = (*STEPS, *AT_ONCE)

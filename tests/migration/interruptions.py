@@ -54,9 +54,6 @@ class Interruption:
     what: What
     at: int
 
-    def __repr__(self) -> str:
-        return f"({self.what}: {self.at})"
-
 
 class Killed(BaseException):
     """The process has ended: nothing catches this."""
@@ -70,9 +67,17 @@ class Stage:
         self.interruption: Interruption | None = None
         self.died = False
         self._http = URLLib3Session()
-        for someone_waits in (False, True):
-            manager = stores.secrets_manager(someone_waits=someone_waits)
-            manager.sm.meta.events.register_first("before-send.*.*", self._before_a_call)
+        self._events = [
+            stores.secrets_manager(someone_waits=someone_waits).sm.meta.events
+            for someone_waits in (False, True)
+        ]
+        for events in self._events:
+            events.register_first("before-send.*.*", self._before_a_call)
+
+    def close(self) -> None:
+        self._http.close()
+        for events in self._events:
+            events.unregister("before-send.*.*", self._before_a_call)
 
     @contextmanager
     def play(self, interruption: Interruption | None) -> Iterator[None]:

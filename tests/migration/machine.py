@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,52 +19,62 @@ from hypothesis.stateful import (
 from migration.phases import Phase
 from tests.migration.acts import (
     ACTS,
+    STEPS,
+    Act,
     Change,
     console_writes,
     nova_begins,
-    nova_commits,
+    nova_commits_what_it_opened,
     nova_writes,
     push,
     save,
 )
-from tests.migration.interruptions import AWS_FAILS, Interruption, Stage, What
+from tests.migration.interruptions import AWS_FAILS, Interruption, What
 from tests.migration.world import FIELDS, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+OF_OTHERS = Change(("mail",))
 CHANGES = st.builds(
     Change,
     st.sampled_from([*((field,) for field in FIELDS), tuple(FIELDS)]),
     st.sampled_from([False, False, True]),
 )
-# So many steps an act may have: writes, calls of AWS, statements and calls.
-LATEST = {What.KILLED: 12} | dict.fromkeys(AWS_FAILS, 5)
-LATEST_OF_OTHERS = 40
+# At which writing step, or call of AWS, at the latest; who comes in between comes at any step.
+LATEST = {What.KILLED: 9} | dict.fromkeys(AWS_FAILS, 3)
 
 
-def interruptions(*kinds: What) -> st.SearchStrategy[Interruption | None]:
-    """Nothing, as often as not; else one of these, somewhere."""
-    if not kinds:
-        return st.none()
-    happens = st.sampled_from(kinds).flatmap(
-        lambda what: st.builds(
-            Interruption, st.just(what), st.integers(0, LATEST.get(what, LATEST_OF_OTHERS))
-        )
-    )
-    return st.none() | happens
+@st.composite
+def plays(draw, acts: Sequence[Act], kinds: Sequence[What]) -> Play:
+    """An act, what it changes, and, as often as not, an interruption of it."""
+    act = draw(st.sampled_from(acts))
+    interruption = None
+    if act in STEPS and kinds and draw(st.booleans()):
+        what = draw(st.sampled_from(kinds))
+        at = draw(st.integers(0, LATEST.get(what, STEPS[act])))
+        interruption = Interruption(what, at)
+    return Play(act, draw(CHANGES), interruption)
+
+
+@dataclass(frozen=True)
+class Play:
+    """One step of the machine."""
+
+    act: Act
+    change: Change
+    interruption: Interruption | None
 
 
 def actors() -> dict[What, Callable[[World], None]]:
-    """Who may come in between, each with another field than an act writes by itself."""
-    other = Change(("mail",))
+    """Who may come in between, each with a change of their own."""
     return {
-        What.NOVA_WRITES: partial(nova_writes, change=other),
-        What.NOVA_COMMITS: lambda world: nova_commits(world, world.opened),
+        What.NOVA_WRITES: partial(nova_writes, change=OF_OTHERS),
+        What.NOVA_COMMITS: nova_commits_what_it_opened,
         What.NOVA_READS: World.check,
-        What.COLLEAGUE_SAVES: partial(save, change=other),
-        What.WORKER_PUSHES: lambda world: push(world, other),
-        What.CONSOLE_WRITES: partial(console_writes, change=other, confirmed=False),
+        What.COLLEAGUE_SAVES: partial(save, change=OF_OTHERS),
+        What.WORKER_PUSHES: partial(push, _=OF_OTHERS),
+        What.CONSOLE_WRITES: partial(console_writes, change=OF_OTHERS, confirmed=False),
     }
 
 
@@ -72,16 +83,13 @@ class LawMachine(RuleBasedStateMachine):
 
     world: ClassVar[World]
 
-    def perform(
-        self, act: Callable[[World, Change], None], change: Change, interruption: Interruption | None
-    ) -> None:
-        world = self.world
+    def perform(self, play: Play) -> None:
+        world, interruption = self.world, play.interruption
         opens = interruption is not None and interruption.what == What.NOVA_COMMITS
-        world.opened = nova_begins(world, Change(("mail",))) if opens else {}
+        world.opened = nova_begins(world, OF_OTHERS) if opens else {}
         with world.stage.play(interruption):
-            act(world, change)
-        if world.opened:
-            nova_commits(world, world.opened)
+            play.act(world, play.change)
+        nova_commits_what_it_opened(world)
 
     @invariant()
     def the_law_holds(self) -> None:
@@ -95,30 +103,31 @@ def machine(
     world: World,
     *,
     starts: Sequence[Phase] = tuple(Phase),
-    acts: Sequence[Callable[[World, Change], None]] = ACTS,
+    acts: Sequence[Act] = ACTS,
     kinds: Sequence[What] = tuple(What),
 ) -> type[LawMachine]:
     """The machine over these phases to begin in, these acts, and these interruptions of them."""
-    world.stage = Stage(world, actors())
-    names = {act.__name__: act for act in acts}
 
     class Machine(LawMachine):
         @initialize(start=st.sampled_from(starts))
         def begin(self, start: Phase) -> None:
             world.reset(start)
 
-        @rule(
-            act=st.sampled_from(sorted(names)), change=CHANGES, interruption=interruptions(*kinds)
-        )
-        def step(self, act: str, change: Change, interruption: Interruption | None) -> None:
-            self.perform(names[act], change, interruption)
+        @rule(play=plays(acts, kinds))
+        def step(self, play: Play) -> None:
+            self.perform(play)
 
     Machine.world = world
     return Machine
 
 
 def run(
-    of: type[LawMachine], *, examples: int, steps: int, with_seed: int | None, shrink: bool = True
+    of: type[LawMachine],
+    *,
+    examples: int,
+    steps: int,
+    with_seed: int | None = None,
+    shrink: bool = True,
 ) -> None:
     """Raises what the machine finds, with the steps that lead there; a seed makes it the same each time."""
     phases = [HypothesisPhase.generate] + [HypothesisPhase.shrink] * shrink
