@@ -19,7 +19,6 @@ from migration.operations.gates import ShutGate
 from migration.operations.resolving import NotResolved
 from migration.operations.saving import Save, SaveRefusedError
 from migration.phases import Phase, StalePhase
-from tests.migration.interruptions import What
 from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, NAME, World
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ def save(world: World, change: Change) -> None:
     waited = list(world.ledger.waiting)
     try:
         with transaction.atomic():
-            if Client.objects.revision_for_update(world.pk) != opened:
-                raise StaleFormError
+            _require_unchanged(world, opened)
             saving = Save(world.pk)
             for kind, row, columns in _typed(world, texts):
                 secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
@@ -69,6 +67,11 @@ def save(world: World, change: Change) -> None:
     world.ledger.confirm(numbers, at=world.now)
     if saving.phase.aws_is_authority:
         world.ledger.landed(waited, at=world.now)
+
+
+def _require_unchanged(world: World, opened: int) -> None:
+    if Client.objects.revision_for_update(world.pk) != opened:
+        raise StaleFormError
 
 
 def _typed(world: World, texts: dict[str, str]):

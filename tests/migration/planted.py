@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -152,10 +152,8 @@ def every_version_is_taken_for_ours(patch):
 @fault(Phase.AWS, [save], [What.DOWN])
 def a_save_after_the_cutover_ignores_that_aws_fails(patch):
     def write_now(rows, *, document):
-        try:
+        with suppress(SecretsManagerError):
             pushing.write_now(rows, document=document)
-        except SecretsManagerError:
-            pass
 
     patch.setattr(saving, "write_now", write_now)
 

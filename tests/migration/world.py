@@ -21,7 +21,7 @@ from credentials.runtime import reader_phases
 from credentials.runtime.document import DocumentError
 from credentials.runtime.reader_phases import Reader
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
-from migration.models import ClientMigration, PhaseChange
+from migration.models import ClientMigration
 from migration.operations import stores
 from migration.operations.pushing import push
 from migration.phases import Phase
@@ -42,7 +42,7 @@ FIELDS = {
 }
 ATTRIBUTES = {"password": "db_password", "port": "db_port", "mail": "email_password"}
 # Nobody waits for a lock here: where one would, it gives up, as if it came later.
-LOCK_TIMEOUT = "SET lock_timeout = '10ms'"
+LOCK_TIMEOUT = "SET lock_timeout = '100ms'"
 FORGET = "; ".join(
     f"DELETE FROM {table}"
     for table in (
@@ -102,7 +102,7 @@ class World:
             cursor.execute(FORGET)
         self.ledger = Ledger()
         self.pk = make_client(SLUG)
-        numbers = self.ledger.begin({field: "1000" for field in FIELDS})
+        numbers = self.ledger.begin(dict.fromkeys(FIELDS, "1000"))
         make_database(self.pk, db_password_encrypted="1000", db_port=1000)
         make_email(self.pk, email_password_encrypted="1000")
         self.ledger.confirm(numbers, at=self.now)
@@ -198,7 +198,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     for module in ("pushing", "moving", "resolving"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushing.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
-    monkeypatch.setattr("migration.operations.moving.ROWS_WAIT", "10ms")
+    monkeypatch.setattr("migration.operations.moving.ROWS_WAIT", "100ms")
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     connection.close()
     connection_created.connect(set_lock_timeout)
