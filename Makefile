@@ -12,6 +12,9 @@ demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (
 test: $(READY)  ## everything, against the embedded PostgreSQL
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
+soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
+	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/migration/test_law.py -k the_law_holds $(ARGS)
+
 check: $(READY)  ## the static side
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
@@ -87,7 +86,8 @@ class Save:
             self._write_aws()
         elif self.phase.writes_both:
             # Robust: the save stands, whatever becomes of the push.
-            transaction.on_commit(partial(_push, self.client_id, warn), robust=True)
+            # Django logs what a robust one raises under its name, which a `partial` has not.
+            transaction.on_commit(lambda: _push(self.client_id, warn), robust=True)
 
     def _write_aws(self) -> None:
         rows = locked_rows(self.client_id)

@@ -98,6 +98,16 @@ def test_without_aws_a_save_before_the_cutover_stands_and_is_pending(idom, setti
     assert is_pending(idom)
 
 
+def test_a_save_before_the_cutover_stands_though_its_push_ends_in_an_error(idom, save, monkeypatch):
+    advance(idom, Phase.DUAL_WRITE)
+    monkeypatch.setattr("migration.operations.saving.push", lambda **_: 1 / 0)
+
+    save(idom, **{"databases-0-db_password": "example-new"})
+
+    assert row(idom).db_password == "example-new"
+    assert is_pending(idom)
+
+
 def test_a_save_after_the_cutover_is_in_both_stores(idom, sm, save):
     advance(idom, Phase.AWS)
 

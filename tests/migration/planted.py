@@ -1,0 +1,260 @@
+"""Defects planted one at a time, each with where the machine looks for it: the machine has to find every one."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, transaction
+
+from credentials.copying import copy_document, put_pointers
+from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
+from credentials.runtime import reader_store
+from credentials.runtime.reader_phases import Reader
+from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from migration.operations import moving, pushing, resolving, saving, stores
+from migration.operations.gates import require_open
+from migration.operations.saving import Save
+from migration.phases import Phase
+from tests.migration.acts import (
+    back,
+    compare_and_forward,
+    console_writes,
+    nova_writes,
+    push,
+    read_cached,
+    save,
+    time_passes,
+)
+from tests.migration.interruptions import What
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+
+@dataclass
+class Fault:
+    """How it is planted, and the phase, acts and interruptions in which it shows."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    start: Phase
+    acts: list[Any]
+    kinds: list[What] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.plant.__name__
+
+
+FAULTS: list[Fault] = []
+NOVA = [What.NOVA_WRITES, What.NOVA_COMMITS]
+
+
+def fault(start: Phase, acts: list[Any], kinds: list[What] | None = None):
+    def keep(plant):
+        FAULTS.append(Fault(plant, start, acts, kinds or []))
+        return plant
+
+    return keep
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES])
+def a_push_reads_its_rows_before_it_has_the_lock(patch):
+    early = threading.local()
+
+    @contextmanager
+    def locked(client_ids, **how):
+        early.rows = stores.read_rows(client_ids)
+        with stores.locked(client_ids, **how) as held:
+            yield held
+
+    patch.setattr(pushing, "locked", locked)
+    patch.setattr(pushing, "read_rows", lambda held: {pk: early.rows[pk] for pk in held})
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES])
+def nothing_is_locked(patch):
+    @contextmanager
+    def locked(client_ids, **_):
+        yield set(client_ids)
+
+    for module in (pushing, moving, resolving):
+        patch.setattr(module, "locked", locked)
+
+
+@fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES])
+def a_save_after_the_cutover_takes_no_lock(patch):
+    patch.setattr(Save, "_lock", lambda _: None)
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], NOVA)
+def a_push_reads_the_revision_after_the_rows(patch):
+    def read_rows(client_ids):
+        read, later = stores.read_rows(client_ids), stores.read_rows(client_ids)
+        return {pk: replace(rows, revision=later[pk].revision) for pk, rows in read.items()}
+
+    patch.setattr(pushing, "read_rows", read_rows)
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], NOVA)
+def a_push_records_the_newest_revision(patch):
+    record = ClientRevisionQuerySet.record_pushed
+
+    def record_pushed(self, revisions):
+        newest = Client.objects.with_revision().in_bulk([pk for pk, _ in revisions])
+        record(self, [(pk, client.revision) for pk, client in newest.items()])
+
+    patch.setattr(ClientRevisionQuerySet, "record_pushed", record_pushed)
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.KILLED])
+def writes_are_folded_in_two_transactions(patch):
+    def fold_writes(self):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM credentials_clientwrite RETURNING client_id")
+            for row in cursor.fetchall():
+                cursor.execute(
+                    "UPDATE credentials_clientrevision SET revision = revision + 1 WHERE client_id = %s",
+                    row,
+                )
+
+    patch.setattr(ClientRevisionQuerySet, "fold_writes", fold_writes)
+
+
+@fault(Phase.AWS, [save])
+def an_old_token_is_put_again_and_believed(patch):
+    put = SecretsManager.put
+
+    def believing(self, name, text, *, token=None):
+        try:
+            return put(self, name, text, token=token)
+        except SecretsManagerError as error:
+            if error.code != "NotCurrent":
+                raise
+            return token
+
+    patch.setattr(SecretsManager, "put", believing)
+    patch.setattr(
+        pushing, "version_token", lambda name, _, text: stores.version_token(name, "", text)
+    )
+
+
+@fault(Phase.AWS, [console_writes, nova_writes, push])
+def every_version_is_taken_for_ours(patch):
+    for module in (pushing, moving):
+        patch.setattr(module, "is_our_version", lambda *_: True)
+
+
+@fault(Phase.AWS, [save], [What.DOWN])
+def a_save_after_the_cutover_ignores_that_aws_fails(patch):
+    def write_now(rows, *, document):
+        with suppress(SecretsManagerError):
+            pushing.write_now(rows, document=document)
+
+    patch.setattr(saving, "write_now", write_now)
+
+
+@fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA)
+def a_cutover_has_no_fence(patch):
+    @contextmanager
+    def unfenced(request):
+        with transaction.atomic():
+            yield stores.locked_rows(request.rows.client_id)
+
+    patch.setattr(moving, "_rows_unchanged", unfenced)
+
+
+@fault(Phase.AWS, [console_writes, back, nova_writes])
+def a_rollback_copies_nothing_back(patch):
+    patch.setattr(moving, "_bring_back", lambda request, _: moving._back_to_dual_read(request))
+
+
+def _put_pointers(request):
+    rows = request.rows
+    put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_kind(rows))
+    revision = stores.locked_rows(rows.client_id).revision
+    ClientRevision.objects.record_pushed([(rows.client_id, revision)])
+
+
+@fault(Phase.AWS, [compare_and_forward, back, push], NOVA)
+def a_purge_trusts_a_stored_comparison(patch):
+    def purge(request):
+        require_open(request.rows, request.new)
+        with transaction.atomic():
+            _put_pointers(request)
+            request.take_place()
+
+    patch.setitem(moving.WAYS, (Phase.AWS, Phase.PURGED), purge)
+
+
+@fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
+def a_purge_takes_two_transactions(patch):
+    def purge(request):
+        require_open(request.rows, request.new)
+        with transaction.atomic():
+            rows = request.rows
+            put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_kind(rows))
+        with transaction.atomic():
+            request.take_place()
+
+    patch.setitem(moving.WAYS, (Phase.AWS, Phase.PURGED), purge)
+
+
+@fault(Phase.PURGED, [nova_writes, back, push])
+def a_restore_overwrites_what_nova_wrote_since(patch):
+    def restore(request):
+        found = stores.read_aws(request.rows, sm=stores.secrets_manager())
+        with moving._rows_unchanged(request) as rows:
+            copy_document(stores.locked_client(rows.client_id), found.document)
+            moving._record_as_pushed(rows.client_id, found)
+            request.take_place()
+
+    patch.setitem(moving.WAYS, (Phase.PURGED, Phase.AWS), restore)
+
+
+@fault(Phase.DUAL_READ, [nova_writes, push])
+def the_reader_ignores_a_pending_push(patch):
+    found = reader_store._found
+    patch.setattr(reader_store, "_found", lambda *of: replace(found(*of), push_pending=False))
+
+
+@fault(Phase.POSTGRES, [save, read_cached, time_passes])
+def the_readers_cache_never_expires(patch):
+    patch.setattr(Reader, "_fresh", lambda self, slug: self._cached.get(slug))
+
+
+@fault(Phase.POSTGRES, [save, read_cached, time_passes])
+def each_read_of_the_cache_makes_it_last_longer(patch):
+    fresh = Reader._fresh
+
+    def renewing(self, slug):
+        entry = fresh(self, slug)
+        if entry:
+            self._cached[slug] = replace(entry, started=_now())
+        return entry
+
+    def _now():
+        from credentials.runtime import reader_phases
+
+        return reader_phases.time.monotonic()
+
+    patch.setattr(Reader, "_fresh", renewing)
+
+
+@fault(Phase.AWS, [back, nova_writes])
+def the_reader_remembers_the_phase_for_good(patch):
+    look = Reader._look
+
+    def remembering(self, slug):
+        known = self._known.get(slug)
+        found = look(self, slug)
+        if known is None:
+            return found
+        self._known[slug] = known
+        return replace(found, phase=known.phase, credentials=None)
+
+    patch.setattr(Reader, "_look", remembering)

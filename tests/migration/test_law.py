@@ -1,0 +1,44 @@
+"""The law, held against many random lives of a client; and the machine that does so, against planted defects."""
+
+import os
+
+import pytest
+
+from migration.phases import Phase
+from tests.migration.interruptions import Stage
+from tests.migration.law import LawBroken
+from tests.migration.machine import actors, machine, run
+from tests.migration.planted import FAULTS, Fault
+from tests.migration.world import a_world
+
+# `make test` lives the same lives each time; `make soak` as many others as it is told to.
+SOAK = int(os.environ.get("NOVA_SOAK", "0"))
+SEEDS = dict(zip(Phase, range(len(Phase)), strict=True))
+
+
+@pytest.fixture
+def world(stores, settings, monkeypatch):
+    with a_world(stores, settings, monkeypatch) as world:
+        world.stage = Stage(world, actors())
+        yield world
+        world.stage.close()
+
+
+@pytest.mark.parametrize("start", Phase)
+def test_the_law_holds(world, start):
+    lives = machine(world, starts=[start])
+    if SOAK:
+        run(lives, examples=SOAK, steps=50)
+    else:
+        run(lives, examples=25, steps=25, with_seed=SEEDS[start])
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_the_machine_finds_what_is_planted_and_nothing_before(world, monkeypatch, fault: Fault):
+    focused = machine(world, starts=[fault.start], acts=fault.acts, kinds=fault.kinds)
+    run(focused, examples=8, steps=20, with_seed=1)
+
+    fault.plant(monkeypatch)
+
+    with pytest.raises(LawBroken):
+        run(focused, examples=60, steps=20, with_seed=1, shrink=False)

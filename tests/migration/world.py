@@ -1,0 +1,215 @@
+"""One client in both stores, NOVA's readers of it, NOVA's own connection, and a clock: what the machine works on."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import psycopg
+from botocore.exceptions import ConnectionClosedError
+from django.db import connection
+from django.db.backends.signals import connection_created
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from credentials.copying import put_pointers
+from credentials.models import Client, ClientRevision
+from credentials.runtime import reader_phases
+from credentials.runtime.document import DocumentError
+from credentials.runtime.reader_phases import Reader
+from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from migration.models import ClientMigration
+from migration.operations import stores
+from migration.operations.pushing import push
+from migration.phases import Phase
+from tests.factories import make_client, make_database, make_email
+from tests.migration.law import LawBroken, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLUG = "idom"
+NAME = f"nova/clients/{SLUG}"
+CACHE_SECONDS = 30.0
+# A field: its table, its column there, its part and key in the document, and what a read calls it.
+FIELDS = {
+    "password": ("client_database_credentials", "db_password_encrypted", "database", "password"),
+    "port": ("client_database_credentials", "db_port", "database", "port"),
+    "mail": ("client_email_credentials", "email_password_encrypted", "email", "app_password"),
+}
+ATTRIBUTES = {"password": "db_password", "port": "db_port", "mail": "email_password"}
+# Nobody waits for a lock here: where one would, it gives up, as if it came later.
+LOCK_TIMEOUT = "SET lock_timeout = '100ms'"
+FORGET = "; ".join(
+    f"DELETE FROM {table}"
+    for table in (
+        "migration_clientmigration",
+        "migration_phasechange",
+        "migration_resolution",
+        "migration_comparison",
+        "migration_secret",
+        "migration_readcount",
+        "client_database_credentials",
+        "client_email_credentials",
+        "client_aws_credentials",
+        "clients",
+        "credentials_clientrevision",
+        "credentials_clientwrite",
+    )
+)
+
+
+class World:
+    """Made once for many examples; `reset` begins the next one."""
+
+    def __init__(self, aws) -> None:
+        self.aws = aws
+        self.now = 0.0
+        self.aws_is_down_for_readers = False
+        uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
+        self.nova = psycopg.connect(uri, autocommit=True)
+        self.nova.execute(LOCK_TIMEOUT)
+        self.reader, self.caching = Reader(uri, cache_seconds=0), Reader(uri, cache_seconds=30)
+        for reader in self.readers:
+            manager = reader._aws._manager()
+            manager.sm.meta.events.register_first("before-send.*.*", self._before_a_readers_call)
+        self.console = SecretsManager()
+        self.pk = 0
+
+    @property
+    def readers(self) -> tuple[Reader, Reader]:
+        return self.reader, self.caching
+
+    def close(self) -> None:
+        self.nova.close()
+        for reader in self.readers:
+            reader.close()
+
+    def end(self) -> None:
+        """Whatever an act left open is over."""
+        self.nova.rollback() if self.nova.info.transaction_status else None
+
+    def reset(self, start: Phase) -> None:
+        """Both stores with one client in this phase, in them alike, and everything confirmed."""
+        self.aws.reset()
+        self.now = 0.0
+        for reader in self.readers:
+            reader._cached.clear(), reader._known.clear()
+        with connection.cursor() as cursor:
+            cursor.execute(FORGET)
+        self.ledger = Ledger()
+        self.pk = make_client(SLUG)
+        numbers = self.ledger.begin(dict.fromkeys(FIELDS, "1000"))
+        make_database(self.pk, db_password_encrypted="1000", db_port=1000)
+        make_email(self.pk, email_password_encrypted="1000")
+        self.ledger.confirm(numbers, at=self.now)
+        self.changes_seen = 0
+        if start != Phase.POSTGRES:
+            push(client_ids=[self.pk])
+            ClientMigration.objects.update(phase=start)
+        if start == Phase.PURGED:
+            put_pointers(Client.objects.get(pk=self.pk), defaultdict(lambda: NAME))
+            revision = stores.read_rows([self.pk])[self.pk].revision
+            ClientRevision.objects.record_pushed([(self.pk, revision)])
+
+    @property
+    def phase(self) -> Phase:
+        query = "SELECT phase FROM migration_clientmigration"
+        row = self.nova.execute(query).fetchone()
+        return Phase(row[0]) if row else Phase.POSTGRES
+
+    def new_texts(self, fields: tuple[str, ...], *, again: bool) -> dict[str, str]:
+        """What a save is to write: what was never there, or once more what was there before."""
+        texts = {}
+        for field in fields:
+            known = self.ledger.texts[field]
+            texts[field] = known[-2] if again and len(known) > 1 else str(1000 + len(known))
+        return texts
+
+    def write_as_nova(self, texts: dict[str, str]) -> None:
+        """NOVA's own statements, in a transaction that is already open or in none."""
+        for field, text in texts.items():
+            table, column, *_ = FIELDS[field]
+            statement = sql.SQL("UPDATE {} SET {} = %s, updated_at = now() WHERE client_id = %s")
+            self.nova.execute(
+                statement.format(sql.Identifier(table), sql.Identifier(column)), [text, self.pk]
+            )
+
+    # The law
+
+    def check(self) -> None:
+        """Reads past the cache and judges what came."""
+        self.notice_moves()
+        try:
+            read = self.reader.all(SLUG)
+        except (SecretsManagerError, DocumentError, ValueError) as error:
+            if self.aws_is_down_for_readers and self.phase.aws_is_authority:
+                return
+            raise LawBroken(f"in {self.phase}: no read ({error})") from None
+        self._judge(read, since=self.now, where=f"in {self.phase}")
+
+    def check_cached(self) -> None:
+        """What the cache answers may be as old as was announced, and no older."""
+        read = self.caching.all(SLUG)
+        self._judge(read, since=self.now - CACHE_SECONDS, where=f"cached, in {self.phase}")
+
+    def _judge(self, read, *, since: float, where: str) -> None:
+        for field, (_, _, part, _) in FIELDS.items():
+            text = str(getattr(read[part], ATTRIBUTES[field]))
+            self.ledger.judge(field, text, since=since, where=where)
+
+    def notice_moves(self) -> None:
+        """What a move that took place means for what waited, and for what was written in AWS directly."""
+        changes = self.nova.execute(
+            "SELECT id, old, new, reason FROM migration_phasechange WHERE id > %s ORDER BY id",
+            [self.changes_seen],
+        )
+        for pk, *move, reason in changes.fetchall():
+            self.changes_seen = pk
+            ledger = self.ledger
+            if move == [Phase.AWS, Phase.PURGED]:  # its gate: no push is pending
+                ledger.landed([entry for entry in ledger.waiting if not entry[2]], at=self.now)
+            elif move == [Phase.AWS, Phase.DUAL_READ]:
+                if "copied to PostgreSQL" in reason:
+                    ledger.taken_over()
+                    continue
+                if "unchecked" in reason:
+                    ledger.overruled_elsewhere()
+                ledger.landed(list(ledger.waiting), at=self.now)  # PostgreSQL is the authority
+                ledger.taken_over()
+
+    def _before_a_readers_call(self, request, **_) -> None:
+        if self.aws_is_down_for_readers:
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+
+@contextmanager
+def a_world(aws, settings, monkeypatch) -> Iterator[World]:
+    """A world in which nothing takes time: waits end at once, and its readers' clock is its own."""
+
+    def set_lock_timeout(connection, **_) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(LOCK_TIMEOUT)
+
+    settings.NOVA_CLEAN_STREAK = 1
+    for module in ("pushing", "moving", "resolving"):
+        monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr("migration.operations.pushing.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
+    monkeypatch.setattr("migration.operations.moving.ROWS_WAIT", "100ms")
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    connection.close()
+    connection_created.connect(set_lock_timeout)
+    world = World(aws)
+    clock = SimpleNamespace(monotonic=lambda: world.now)
+    monkeypatch.setattr(reader_phases, "time", clock)
+    try:
+        yield world
+    finally:
+        connection_created.disconnect(set_lock_timeout)
+        connection.close()
+        world.close()
+        with connection.cursor() as cursor:
+            cursor.execute(FORGET)
