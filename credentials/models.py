@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import connection, models
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -18,6 +18,7 @@ from credentials.runtime.document import Document, DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from django_stubs_ext.db.models.manager import RelatedManager
 
@@ -46,6 +47,25 @@ class ClientQuerySet(models.QuerySet["Client"]):
         """Those whose tables were written after what was last pushed, or that were never pushed."""
         return self.with_revision().filter(
             models.Q(pushed_revision=None) | models.Q(revision__gt=models.F("pushed_revision"))
+        )
+
+    def with_push_pending_since(self, moment: datetime) -> Self:
+        """Of those `with_push_pending`, the ones that have waited since before that moment."""
+        early = (
+            ClientWrite.objects.filter(client_id=models.OuterRef("pk"), written_at__lt=moment)
+            .order_by()
+            .values("client_id")
+            .annotate(n=models.Count("*"))
+            .values("n")
+        )
+        counted = models.F("client_revision__revision")
+        return self.annotate(early_writes=models.Subquery(early)).filter(
+            models.Q(client_revision__pending_since__lt=moment)
+            # The revision of that moment was not pushed.
+            | models.Q(
+                early_writes__gt=Coalesce("pushed_revision", 0) - Coalesce(counted, 0),
+                early_writes__isnull=False,
+            )
         )
 
     def revision_for_update(self, client_id: int) -> int | None:
@@ -273,10 +293,13 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING client_id)
-                INSERT INTO credentials_clientrevision AS kept (client_id, revision)
-                SELECT client_id, count(*) FROM gone GROUP BY client_id ORDER BY client_id
-                ON CONFLICT (client_id) DO UPDATE SET revision = kept.revision + excluded.revision
+                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING client_id, written_at)
+                INSERT INTO credentials_clientrevision AS kept (client_id, revision, pending_since)
+                SELECT client_id, count(*), min(written_at) FROM gone GROUP BY client_id ORDER BY client_id
+                ON CONFLICT (client_id) DO UPDATE
+                SET revision = kept.revision + excluded.revision,
+                    pending_since = CASE WHEN kept.revision + excluded.revision > coalesce(kept.pushed_revision, 0)
+                                         THEN coalesce(kept.pending_since, excluded.pending_since) END
                 """
             )
 
@@ -289,7 +312,8 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
                 INSERT INTO credentials_clientrevision AS kept (client_id, revision, pushed_revision)
                 SELECT client_id, 0, pushed FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, pushed)
                 ON CONFLICT (client_id) DO UPDATE
-                SET pushed_revision = greatest(kept.pushed_revision, excluded.pushed_revision)
+                SET pushed_revision = greatest(kept.pushed_revision, excluded.pushed_revision),
+                    pending_since = CASE WHEN kept.revision > excluded.pushed_revision THEN kept.pending_since END
                 """,
                 [[client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
             )
@@ -311,6 +335,8 @@ class ClientRevision(models.Model):
     )
     revision = models.BigIntegerField(default=0, db_default=0)
     pushed_revision = models.BigIntegerField(null=True)
+    # Of the writes that were folded, the time of the first that is not pushed, or a little before.
+    pending_since = models.DateTimeField(null=True)
 
     objects = ClientRevisionQuerySet.as_manager()
 
@@ -326,6 +352,8 @@ class ClientWrite(models.Model):
     """
 
     client_id = models.IntegerField(db_index=True)
+    # By the database: the trigger names no such column.
+    written_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"write {self.pk} of client {self.client_id}"

@@ -4,6 +4,7 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, and our 
 """
 
 from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolution
+from migration.models.mismatches import WHOLE, DailyComparisons, OpenMismatch, OpenMismatchQuerySet
 from migration.models.runs import PUSHED, Outcome, Run, RunItem
 from migration.models.standing import (
     WRITES_BOTH,
@@ -18,11 +19,15 @@ from migration.models.standing import (
 
 __all__ = [
     "PUSHED",
+    "WHOLE",
     "WRITES_BOTH",
     "ClientMigration",
     "ClientsByPhase",
     "Comparison",
     "ComparisonQuerySet",
+    "DailyComparisons",
+    "OpenMismatch",
+    "OpenMismatchQuerySet",
     "Outcome",
     "PhaseChange",
     "PhaseChoices",

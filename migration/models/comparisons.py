@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.comparison import Mismatch
+from migration.models.mismatches import DailyComparisons, OpenMismatch
 from migration.models.standing import PhaseChange
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ COMPARISONS_ARE_KEPT = timedelta(days=30)
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    @transaction.atomic
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:
-        """Stores them and makes each its client's newest, unless a newer one is there.
+        """Stores them and makes each its client's newest, unless a newer one is there; what is open and the day follow.
 
         A match makes the client's clean streak longer, but not where it only is a push that was `read_back`.
         """
         rows = self.bulk_create(comparisons)
+        ids = [row.pk for row in rows]
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -45,8 +48,11 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
                                         ) THEN kept.clean_streak + excluded.clean_streak
                                         ELSE 0 END
                 """,
-                [0 if read_back else 1, [row.pk for row in rows]],
+                [0 if read_back else 1, ids],
             )
+        OpenMismatch.objects.keep_up(ids)
+        # Last: every batch of the day waits for this row.
+        DailyComparisons.objects.count_up(ids)
         return rows
 
     def newest(self) -> Self:
@@ -61,10 +67,14 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         return self.exclude(status=Comparison.Status.MATCH)
 
     def forget_old(self) -> None:
-        """Deletes what is older than a month, nobody's newest, and no move stood on."""
+        """Deletes what is older than a month and nobody's newest, and that neither a move nor a mismatch stands on."""
+        OpenMismatch.objects.forget_gone()
         before = timezone.now() - COMPARISONS_ARE_KEPT
         stood_on = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
-        old = self.filter(~models.Exists(stood_on), newest_of=None, compared_at__lt=before)
+        shows = OpenMismatch.objects.filter(comparison_id=models.OuterRef("pk"))
+        old = self.filter(
+            ~models.Exists(stood_on), ~models.Exists(shows), newest_of=None, compared_at__lt=before
+        )
         old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
 
     def with_acknowledged(self) -> Self:

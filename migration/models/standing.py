@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +15,7 @@ from migration.phases import Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from django.contrib.auth.models import User
 
@@ -58,6 +59,10 @@ class ClientsByPhase(ClientQuerySet):
         """Those of them that are worth a try: where these rows were refused, another try would be too."""
         refused = models.Q(client_migration__refused_revision=models.F("revision"))
         return self.push_pending().exclude(refused)
+
+    def push_late(self, since: datetime) -> Self:
+        """Those of them that wait for a write from before that moment."""
+        return self.to_push().with_push_pending_since(since)
 
     def push_refused(self) -> Self:
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
@@ -183,6 +188,10 @@ class PhaseChange(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            # The dashboard's newest moves: those of a run are told by the run.
+            models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
+        ]
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.old} → {self.new}"
@@ -228,6 +237,8 @@ class ReadCount(models.Model):
     aws_failures = models.BigIntegerField(_("AWS failures"), default=0, db_default=0)
     last_read_at = models.DateTimeField(_("last read"), null=True)
     last_mismatch_at = models.DateTimeField(_("last mismatch"), null=True)
+    # By the database: the reader's statement names no such column.
+    counted_since = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"reads of client {self.client_id}"
