@@ -28,6 +28,7 @@ from migration.models import (
 )
 from migration.operations.saving import Save, SaveRefusedError
 from migration.operations.stores import secret_names
+from migration.overview.standing import late_before
 from migration.phases import Phase
 from migration.templatetags.migration_pages import badge, label, moment
 
@@ -73,12 +74,18 @@ class PushFilter(admin.SimpleListFilter):
     parameter_name = "push"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("pending", _("Pending")), ("refused", _("Refused"))]
+        return [
+            ("pending", _("Pending")),
+            ("late", _("Pending for two minutes")),
+            ("refused", _("Refused")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
         match self.value():
             case "pending":
                 return queryset.to_push()
+            case "late":
+                return queryset.push_late(late_before())
             case "refused":
                 return queryset.push_refused()
         return queryset

@@ -140,6 +140,12 @@ class Migration(migrations.Migration):
                 fields=("client", "path"), name="one_open_mismatch_a_field"
             ),
         ),
+        migrations.AddIndex(
+            model_name="comparison",
+            index=models.Index(
+                fields=["slug"], name="comparison_slug", opclasses=["varchar_pattern_ops"]
+            ),
+        ),
         *(
             migrations.RunSQL(statement, migrations.RunSQL.noop)
             for statement in (OPEN_MISMATCHES, DAILY_COMPARISONS, COUNTED_SINCE)

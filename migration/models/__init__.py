@@ -3,8 +3,13 @@
 No column here has a constraint on NOVA's tables: NOVA deletes clients, and our history must neither stop that nor go.
 """
 
-from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolution
-from migration.models.mismatches import WHOLE, DailyComparisons, OpenMismatch, OpenMismatchQuerySet
+from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.mismatches import (
+    DailyComparisons,
+    OpenMismatch,
+    OpenMismatchQuerySet,
+    Resolution,
+)
 from migration.models.runs import PUSHED, Outcome, Run, RunItem
 from migration.models.standing import (
     WRITES_BOTH,
@@ -19,7 +24,6 @@ from migration.models.standing import (
 
 __all__ = [
     "PUSHED",
-    "WHOLE",
     "WRITES_BOTH",
     "ClientMigration",
     "ClientsByPhase",

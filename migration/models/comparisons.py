@@ -1,18 +1,17 @@
-"""Comparisons of both stores, and what somebody did about a mismatch: fingerprints only, never a value."""
+"""Comparisons of both stores: fingerprints only, never a value."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from django.conf import settings
 from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.comparison import Mismatch
-from migration.models.mismatches import DailyComparisons, OpenMismatch
+from migration.models.mismatches import DailyComparisons, OpenMismatch, Resolution
 from migration.models.standing import PhaseChange
 
 if TYPE_CHECKING:
@@ -79,11 +78,8 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
 
     def with_acknowledged(self) -> Self:
         """Adds `acknowledged`: whether somebody took note of just these mismatches, and the day is not over yet."""
-        taken_note_of = Resolution.objects.filter(
-            client_id=models.OuterRef("client_id"),
-            kind=Resolution.Kind.ACKNOWLEDGE,
-            mismatches=models.OuterRef("mismatches"),
-            until__gte=timezone.localdate(),
+        taken_note_of = Resolution.objects.standing().filter(
+            client_id=models.OuterRef("client_id"), mismatches=models.OuterRef("mismatches")
         )
         return self.annotate(acknowledged=models.Exists(taken_note_of))
 
@@ -119,7 +115,13 @@ class Comparison(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
-        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="comparison_of_client")]
+        indexes: ClassVar = [
+            models.Index(fields=["client", "-id"], name="comparison_of_client"),
+            # For a search by the beginning of a slug, whatever the database's collation.
+            models.Index(
+                fields=["slug"], name="comparison_slug", opclasses=["varchar_pattern_ops"]
+            ),
+        ]
         verbose_name = _("comparison")
         verbose_name_plural = _("comparisons")
 
@@ -128,33 +130,3 @@ class Comparison(models.Model):
 
     def fields_that_differ(self) -> list[Mismatch]:
         return [Mismatch.from_json(row) for row in self.mismatches]
-
-
-class Resolution(models.Model):
-    """What somebody did about a mismatch."""
-
-    class Kind(models.TextChoices):
-        CHECK = "check", _("Checked again")
-        TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
-        TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
-        ACKNOWLEDGE = "acknowledge", _("Acknowledged")
-
-    client = models.ForeignKey(
-        Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
-    )
-    slug = models.CharField(max_length=100)
-    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    reason = models.TextField(_("reason"), blank=True)
-    message = models.TextField(_("what became of it"), blank=True)
-    # What was acknowledged, and the last day on which it counts: another mismatch is news again.
-    mismatches = models.JSONField(default=list)
-    until = models.DateField(_("until"), null=True)
-    resolved_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering: ClassVar = ["-id"]
-        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
-
-    def __str__(self) -> str:
-        return f"{self.slug}: {self.get_kind_display()}"

@@ -1,4 +1,4 @@
-"""What differs now, field by field and since when, and how comparisons came out by day: kept up as each is recorded."""
+"""What differs now, what somebody did about it, and how comparisons came out by day. Never a value."""
 
 from __future__ import annotations
 
@@ -6,16 +6,52 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import connection, models
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Where a whole client is missing in a store there is no field to name.
-WHOLE = ""
+
+class ResolutionQuerySet(models.QuerySet["Resolution"]):
+    def standing(self) -> Self:
+        """Acknowledgements whose last day is not over."""
+        return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
+
+
+class Resolution(models.Model):
+    """What somebody did about a mismatch."""
+
+    class Kind(models.TextChoices):
+        CHECK = "check", _("Checked again")
+        TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
+        TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
+        ACKNOWLEDGE = "acknowledge", _("Acknowledged")
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
+    )
+    slug = models.CharField(max_length=100)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    reason = models.TextField(_("reason"), blank=True)
+    message = models.TextField(_("what became of it"), blank=True)
+    # What was acknowledged, and the last day on which it counts: another mismatch is news again.
+    mismatches = models.JSONField(default=list)
+    until = models.DateField(_("until"), null=True)
+    resolved_at = models.DateTimeField(default=timezone.now)
+
+    objects = ResolutionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.get_kind_display()}"
 
 
 class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
@@ -61,6 +97,19 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
         """NOVA deletes clients; what differed at them is nobody's business any more."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
 
+    def with_state(self) -> Self:
+        """Adds `acknowledged`, and `current`: whether the client's newest comparison found it, or could not check."""
+        taken_note_of = Resolution.objects.standing()
+        return self.annotate(
+            acknowledged=models.Exists(
+                taken_note_of.filter(
+                    client_id=models.OuterRef("client_id"),
+                    mismatches=models.OuterRef("comparison__mismatches"),
+                )
+            ),
+            current=models.Q(comparison__newest_of__isnull=False),
+        )
+
     def forget_gone(self) -> None:
         gone = ~models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
         self.filter(gone).delete()
@@ -73,20 +122,21 @@ class OpenMismatch(models.Model):
         Client, models.DO_NOTHING, db_constraint=False, related_name="open_mismatches"
     )
     slug = models.CharField(max_length=100)
-    path = models.TextField(gettext_lazy("field"))
-    kind = models.CharField(gettext_lazy("how it differs"), max_length=16)
-    hint = models.CharField(gettext_lazy("hint"), max_length=32, blank=True)
+    # Empty where the whole client is missing in a store.
+    path = models.TextField(_("field"))
+    kind = models.CharField(_("how it differs"), max_length=16)
+    hint = models.CharField(_("hint"), max_length=32, blank=True)
     # The newest one that found it: never forgotten as long as it is the newest.
     comparison = models.ForeignKey("Comparison", models.DO_NOTHING, related_name="+")
-    first_seen_at = models.DateTimeField(gettext_lazy("first seen"), db_index=True)
-    last_seen_at = models.DateTimeField(gettext_lazy("last seen"))
-    times = models.PositiveIntegerField(gettext_lazy("times"))
+    first_seen_at = models.DateTimeField(_("first seen"), db_index=True)
+    last_seen_at = models.DateTimeField(_("last seen"))
+    times = models.PositiveIntegerField(_("times"))
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
         null=True,
         related_name="+",
-        verbose_name=gettext_lazy("owner"),
+        verbose_name=_("owner"),
     )
 
     objects = OpenMismatchQuerySet.as_manager()
@@ -114,7 +164,7 @@ class OpenMismatch(models.Model):
 
     @property
     def field(self) -> str:
-        return self.path.rpartition(".")[2] or _("the whole secret")
+        return self.path.rpartition(".")[2] or gettext("the whole secret")
 
 
 class DailyComparisonsQuerySet(models.QuerySet["DailyComparisons"]):

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from credentials.models import Client, ClientRevision, ClientWrite
 from migration import dashboard
 from migration.models import ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.phases import Phase
@@ -33,6 +34,18 @@ def root(db, client):
 
 def attention(context) -> dict[str, int]:
     return {item.sentence: item.count for item in context["attention"]}
+
+
+def written_ago(**ago) -> None:
+    """Every write that was counted so far was made so long ago."""
+    ClientWrite.objects.update(written_at=timezone.now() - timedelta(**ago))
+
+
+def clients_listed(response) -> int:
+    context = response.context
+    if "cl" in context:
+        return context["cl"].result_count
+    return context["found"]["clients"] if "found" in context else context["page"].paginator.count
 
 
 def make_run(outcomes: list[str], kind: Run.Kind = Run.Kind.MIGRATE, **fields) -> Run:
@@ -76,7 +89,6 @@ def test_the_newest_comparison_of_each_client_is_counted_and_no_older_one(root):
         "match": 2, "mismatch": 1, "missing_in_aws": 0, "missing_in_postgres": 1, "unchecked": 1,
     }  # fmt: skip
     assert (found.total, found.matched, found.differing, found.unchecked) == (5, 2, 2, 1)
-    assert len(found.newest) == 5
 
 
 def test_what_could_not_be_checked_is_no_match(root):
@@ -95,6 +107,8 @@ def test_every_item_that_needs_attention_links_to_a_list_of_exactly_as_many(root
     ):
         make_many(number + 2, phase="postgres", status=status)
     make_many(7, phase="dual_write"), make_many(1, phase="purged")
+    written_ago(minutes=3)
+    make_many(6, phase="dual_write")
     make_run(["failed"] * 9), make_run(["failed"] * 3 + ["created"])
     make_run(["failed"] * 2, kind=Run.Kind.COMPARE)
 
@@ -104,12 +118,7 @@ def test_every_item_that_needs_attention_links_to_a_list_of_exactly_as_many(root
     for item in items:
         response = root.get(item.url)
         assert response.status_code == 200, item.url
-        page = (
-            response.context["cl"]
-            if "cl" in response.context
-            else response.context["page"].paginator
-        )
-        assert (page.result_count if hasattr(page, "result_count") else page.count) == item.count
+        assert clients_listed(response) == item.count
         assert item.url.encode().replace(b"&", b"&amp;") in root.get(HOME).content
 
 
@@ -133,8 +142,6 @@ def test_a_client_that_was_written_since_its_push_waits_and_one_that_writes_no_s
     pk, other = make_client("pushed"), make_client("in-postgres")
     row, _ = make_database(pk), make_database(other)
     ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
-    from credentials.models import Client, ClientRevision
-
     revision = Client.objects.with_revision().get(pk=pk).revision
     ClientRevision.objects.record_pushed([(pk, revision)])
     assert root.get(HOME).context["clients"].push_pending == 0
@@ -143,7 +150,7 @@ def test_a_client_that_was_written_since_its_push_waits_and_one_that_writes_no_s
 
     response = root.get(HOME)
     assert response.context["clients"].push_pending == 1
-    assert attention(response.context) == {"client waits to be pushed to AWS": 1}
+    assert b"1 waits to be pushed to AWS" in response.content
 
 
 def test_an_empty_database_says_what_to_do_first(root):
@@ -196,6 +203,7 @@ def test_a_run_that_never_ended_hides_the_others_for_a_day_only(root):
 def test_a_permission_shows_its_part_and_no_other(db, client, permission, shown):
     client.force_login(make_user("narrow", permission))
     make_many(2, status="mismatch"), make_run(["failed"])
+    written_ago(minutes=3)
 
     response = client.get(HOME)
 
