@@ -154,8 +154,8 @@ def make_many(number: int, phase: str = "dual_write", status: str = "match") -> 
                 SELECT client_id, slug, '', 'missing', '', id, now(), now(), 1 FROM compared
                 WHERE status NOT IN ('match', 'unchecked')
             )
-            INSERT INTO migration_clientmigration (client_id, phase, comparison_id)
-            SELECT client_id, %s, id FROM compared
+            INSERT INTO migration_clientmigration (client_id, phase, comparison_id, comparison_status, compared_at)
+            SELECT client_id, %s, id, status, now() FROM compared
             """,
             [number, status, phase],
         )

@@ -66,7 +66,7 @@ class ComparisonFilter(admin.SimpleListFilter):
         value = self.value()
         if value == "none":
             return queryset.filter(client_migration__comparison=None)
-        return queryset.filter(client_migration__comparison__status=value) if value else queryset
+        return queryset.filter(client_migration__comparison_status=value) if value else queryset
 
 
 class PushFilter(admin.SimpleListFilter):
@@ -120,10 +120,10 @@ class ClientAdmin(CredentialsAdmin):
     actions: ClassVar = ["push_selected", "compare_selected"]
 
     def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
-        newest = "client_migration__comparison__"
         found = clients().with_phase().with_revision().order_by("name", "pk")
         return found.annotate(
-            newest_status=F(f"{newest}status"), newest_compared_at=F(f"{newest}compared_at")
+            newest_status=F("client_migration__comparison_status"),
+            newest_compared_at=F("client_migration__compared_at"),
         )
 
     def has_run_permission(self, request: HttpRequest) -> bool:

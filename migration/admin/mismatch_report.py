@@ -83,7 +83,8 @@ def report_context(asked: QueryDict, *, user: Any) -> dict[str, Any]:
     by_client = filters.get("status") in BY_CLIENT
     rows: Any = rows_of(filters, user=user)
     found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
-    paginator = Paginator(rows if by_client else rows.select_related("owner"), ROWS_A_PAGE)
+    shown = ("client", "comparison") if by_client else ("owner",)
+    paginator = Paginator(rows.select_related(*shown), ROWS_A_PAGE)
     paginator.count = found["rows"]
     differing = fields()
     owners = list(assignable())
@@ -97,7 +98,9 @@ def report_context(asked: QueryDict, *, user: Any) -> dict[str, Any]:
         "query": urlencode(filters) + "&" if filters else "",
         "choices": _choices(differing, owners, filters),
         "owners": owners,
-        "unchecked": compared_clients({"status": Comparison.Status.UNCHECKED})[:UNCHECKED_SHOWN],
+        "unchecked": compared_clients({"status": Comparison.Status.UNCHECKED}).select_related(
+            "comparison"
+        )[:UNCHECKED_SHOWN],
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "select_classes": " ".join(SELECT_CLASSES),
         "checkbox_classes": " ".join(CHECKBOX_CLASSES),

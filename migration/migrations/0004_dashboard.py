@@ -21,6 +21,10 @@ DAILY_COMPARISONS = """
 INSERT INTO migration_dailycomparisons (day, status, number)
 SELECT (compared_at AT TIME ZONE 'UTC')::date, status, count(*) FROM migration_comparison GROUP BY 1, 2
 """
+NEWEST = """
+UPDATE migration_clientmigration m SET comparison_status = c.status, compared_at = c.compared_at
+FROM migration_comparison c WHERE c.id = m.comparison_id
+"""
 COUNTED_SINCE = """
 UPDATE migration_readcount r SET counted_since = since.first
 FROM (SELECT client_id, min(changed_at) AS first FROM migration_phasechange WHERE new = 'dual_read' GROUP BY 1) since
@@ -74,6 +78,16 @@ class Migration(migrations.Migration):
                 "ordering": ["slug", "client_id", "path"],
                 "default_permissions": (),
             },
+        ),
+        migrations.AddField(
+            model_name="clientmigration",
+            name="comparison_status",
+            field=models.CharField(db_index=True, max_length=20, null=True),
+        ),
+        migrations.AddField(
+            model_name="clientmigration",
+            name="compared_at",
+            field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
             model_name="readcount",
@@ -148,6 +162,6 @@ class Migration(migrations.Migration):
         ),
         *(
             migrations.RunSQL(statement, migrations.RunSQL.noop)
-            for statement in (OPEN_MISMATCHES, DAILY_COMPARISONS, COUNTED_SINCE)
+            for statement in (OPEN_MISMATCHES, DAILY_COMPARISONS, NEWEST, COUNTED_SINCE)
         ),
     ]

@@ -14,6 +14,7 @@ from migration.models.runs import PUSHED, Outcome, Run, RunItem
 from migration.models.standing import (
     WRITES_BOTH,
     ClientMigration,
+    ClientMigrationQuerySet,
     ClientsByPhase,
     PhaseChange,
     PhaseChoices,
@@ -26,6 +27,7 @@ __all__ = [
     "PUSHED",
     "WRITES_BOTH",
     "ClientMigration",
+    "ClientMigrationQuerySet",
     "ClientsByPhase",
     "Comparison",
     "ComparisonQuerySet",

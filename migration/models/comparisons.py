@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.comparison import Mismatch
-from migration.models.mismatches import DailyComparisons, OpenMismatch, Resolution
+from migration.models.mismatches import DailyComparisons, OpenMismatch
 from migration.models.standing import PhaseChange
 
 if TYPE_CHECKING:
@@ -35,17 +35,17 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO migration_clientmigration AS kept (client_id, phase, comparison_id, clean_streak)
-                SELECT client_id, 'postgres', id, CASE WHEN status = 'match' THEN %s ELSE 0 END
+                INSERT INTO migration_clientmigration AS kept
+                    (client_id, phase, comparison_id, comparison_status, compared_at, clean_streak)
+                SELECT client_id, 'postgres', id, status, compared_at, CASE WHEN status = 'match' THEN %s ELSE 0 END
                 FROM migration_comparison WHERE id = ANY(%s)
                 ORDER BY client_id
                 ON CONFLICT (client_id) DO UPDATE
-                SET comparison_id = greatest(kept.comparison_id, excluded.comparison_id),
-                    clean_streak = CASE WHEN kept.comparison_id > excluded.comparison_id THEN kept.clean_streak
-                                        WHEN 'match' = (
-                                            SELECT status FROM migration_comparison WHERE id = excluded.comparison_id
-                                        ) THEN kept.clean_streak + excluded.clean_streak
-                                        ELSE 0 END
+                SET comparison_id = excluded.comparison_id, comparison_status = excluded.comparison_status,
+                    compared_at = excluded.compared_at,
+                    clean_streak = CASE excluded.comparison_status
+                                        WHEN 'match' THEN kept.clean_streak + excluded.clean_streak ELSE 0 END
+                WHERE kept.comparison_id IS NULL OR kept.comparison_id < excluded.comparison_id
                 """,
                 [0 if read_back else 1, ids],
             )
@@ -75,16 +75,6 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             ~models.Exists(stood_on), ~models.Exists(shows), newest_of=None, compared_at__lt=before
         )
         old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
-
-    def with_acknowledged(self) -> Self:
-        """Adds `acknowledged`: whether somebody took note of just these mismatches, and the day is not over yet."""
-        taken_note_of = Resolution.objects.standing().filter(
-            client_id=models.OuterRef("client_id"), mismatches=models.OuterRef("mismatches")
-        )
-        return self.annotate(acknowledged=models.Exists(taken_note_of))
-
-    def unacknowledged(self) -> Self:
-        return self.with_acknowledged().filter(acknowledged=False)
 
 
 class Comparison(models.Model):

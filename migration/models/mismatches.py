@@ -21,6 +21,11 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
         """Acknowledgements whose last day is not over."""
         return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
 
+    def of_newest(self) -> Self:
+        """Those that took note of just what their client's newest comparison found: another mismatch is news again."""
+        newest = models.F("client__client_migration__comparison__mismatches")
+        return self.standing().filter(mismatches=newest)
+
 
 class Resolution(models.Model):
     """What somebody did about a mismatch."""

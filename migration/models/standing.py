@@ -74,6 +74,10 @@ def clients() -> ClientsByPhase:
 
 
 class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
+    def of_present_clients(self) -> Self:
+        """NOVA deletes clients; where they stood is history."""
+        return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("pk"))))
+
     def move(
         self,
         client_ids: Collection[int],
@@ -154,6 +158,9 @@ class ClientMigration(models.Model):
         related_name="newest_of",
         verbose_name=_("newest comparison"),
     )
+    # The newest comparison's own, kept here too: counting them reads no row of the many comparisons.
+    comparison_status = models.CharField(max_length=20, null=True, db_index=True)
+    compared_at = models.DateTimeField(null=True)
     # The revision of the rows that a push could not send, until somebody changes something.
     refused_revision = models.BigIntegerField(null=True)
     clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)

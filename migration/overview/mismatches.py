@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
-from migration.models import Comparison, OpenMismatch
+from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models import ComparisonQuerySet, OpenMismatchQuerySet
+    from migration.models import ClientMigrationQuerySet, OpenMismatchQuerySet
 
 Status = Comparison.Status
 # What is listed by client, since no field differs.
@@ -33,8 +33,9 @@ WHOLE = "*"
 
 def numbers() -> dict[str, Any]:
     """Each client's newest comparison, by its result."""
-    newest = Comparison.objects.newest().order_by().values("status")
-    rows = {row["status"]: row for row in newest.annotate(n=Count("pk"), last=Max("compared_at"))}
+    compared = ClientMigration.objects.of_present_clients().exclude(comparison=None)
+    counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
+    rows = {row["comparison_status"]: row for row in counted}
     counts = {status: rows[status]["n"] if status in rows else 0 for status in Status}
     return {
         "numbers": [(status, str(status.label), counts[status]) for status in Status],
@@ -93,20 +94,23 @@ CONDITIONS: dict[str, Callable[[str, Any], Q | None]] = {
 }
 
 
-def rows_of(filters: dict[str, str], *, user: Any) -> OpenMismatchQuerySet | ComparisonQuerySet:
+def rows_of(
+    filters: dict[str, str], *, user: Any
+) -> OpenMismatchQuerySet | ClientMigrationQuerySet:
     """A row a field that differs, or a row a client where none does."""
     by_client = filters.get("status") in BY_CLIENT
     return compared_clients(filters) if by_client else narrowed(filters, user=user)
 
 
-def compared_clients(filters: dict[str, str]) -> ComparisonQuerySet:
-    """The newest comparisons with the one result that is asked for, with what NOVA's reader has counted."""
-    found = Comparison.objects.newest().filter(status=filters["status"])
+def compared_clients(filters: dict[str, str]) -> ClientMigrationQuerySet:
+    """The clients whose newest comparison has the one result that is asked for, with what NOVA's reader counted."""
+    found = ClientMigration.objects.of_present_clients().filter(comparison_status=filters["status"])
     if "q" in filters:
-        found = found.filter(slug__startswith=filters["q"])
-    if filters.get("state") == "open" and filters["status"] == Status.UNCHECKED:
-        found = found.unacknowledged()
+        found = found.filter(client__slug__startswith=filters["q"])
+    if filters.get("state") == "open":
+        found = found.exclude(pk__in=Resolution.objects.of_newest().values("client_id"))
     return found.annotate(
+        slug=F("client__slug"),
         reads_matched=F("client__read_count__matches"),
         last_read_at=F("client__read_count__last_read_at"),
-    ).order_by("client__slug")
+    ).order_by("slug")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, Sum
+from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from credentials.models import AwsCredential, DatabaseCredential, EmailCredential
-from credentials.runtime.document import Layout
-from migration.models import clients
+from credentials.runtime.document import SERVICES, Layout
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,11 +23,6 @@ TEN_THOUSAND_CALLS = Decimal("0.05")
 SECRETS_A_CALL = 20  # BatchGetSecretValue
 MONTH_MINUTES = 30 * 24 * 60
 DAY_SECONDS = 24 * 60 * 60
-SERVICES: dict[str, Any] = {
-    "databases": DatabaseCredential,
-    "emails": EmailCredential,
-    "aws": AwsCredential,
-}
 
 
 @dataclass(frozen=True)
@@ -79,29 +72,28 @@ class Plan:
 
 def plan() -> Plan:
     """Of the active clients, as if all were in AWS: one query."""
-    found = _counted()
+    number, holders, services, counted, since = _counted()
     sweeps = round(MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES)
-    reads = _a_month(found["reads"] or 0, found["since"])
-    holders, secrets = found["holders"], sum(found[service] for service in SERVICES)
+    reads = _a_month(counted, since)
     layouts = (
         (Layout.CLIENT, _("One secret a client"), holders, holders),
         # A comparison asks for each of the three names, as it can't know which are there.
-        (Layout.SERVICE, _("One secret a service"), secrets, holders * len(SERVICES)),
+        (Layout.SERVICE, _("One secret a service"), services, holders * len(SERVICES)),
     )
     return Plan(
-        clients=found["clients"],
+        clients=number,
         with_credentials=holders,
-        steps=steps(found["clients"]),
+        steps=steps(number),
         costs=[
             Cost(
                 layout=layout,
                 title=title,
-                secrets=number,
+                secrets=secrets,
                 sweep_calls=sweeps * ceil(asked / SECRETS_A_CALL),
                 read_calls=reads,
                 in_use=layout == settings.NOVA_SECRET_LAYOUT,
             )
-            for layout, title, number, asked in layouts
+            for layout, title, secrets, asked in layouts
         ],
         sweeps=sweeps,
         reads_a_month=reads,
@@ -123,27 +115,25 @@ def steps(number: int) -> list[Step]:
     ]
 
 
-def _counted() -> dict[str, Any]:
-    """How many clients, how many with a credential of each service, and NOVA's counted reads."""
-    has = {
-        service: Q(pk__in=model._default_manager.order_by().values("client_id"))
-        for service, model in SERVICES.items()
-    }
-    any_of = Q()
-    for held in has.values():
-        any_of |= held
-    found = (
-        clients()
-        .filter(is_active=True)
-        .aggregate(
-            clients=Count("pk"),
-            holders=Count("pk", filter=any_of),
-            reads=Sum("read_count__reads"),
-            since=Min("read_count__counted_since"),
-            **{service: Count("pk", filter=held) for service, held in has.items()},
+def _counted() -> tuple[int, int, int, int, datetime | None]:
+    """Active clients, those with a credential, services with one, and NOVA's counted reads, since when."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH held AS (
+                SELECT client_id, 1 AS service FROM client_database_credentials
+                UNION ALL SELECT client_id, 2 FROM client_email_credentials
+                UNION ALL SELECT client_id, 4 FROM client_aws_credentials
+            ), services AS (SELECT client_id, bit_or(service) AS bits FROM held GROUP BY client_id)
+            SELECT count(*), count(bits), coalesce(sum((bits & 1) + (bits >> 1 & 1) + (bits >> 2)), 0)::int,
+                coalesce(max(reads.n), 0)::bigint, min(reads.since)
+            FROM clients LEFT JOIN services ON client_id = id
+            CROSS JOIN (SELECT sum(reads) AS n, min(counted_since) AS since FROM migration_readcount) AS reads
+            WHERE is_active
+            """
         )
-    )
-    return dict(found)
+        clients, holders, services, reads, since = cursor.fetchone()
+    return clients, holders, services, reads, since
 
 
 def _a_month(reads: int, since: datetime | None) -> int:

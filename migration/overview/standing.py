@@ -1,4 +1,4 @@
-"""Where the clients stand, and how their newest comparisons came out: one pass over the clients."""
+"""Where the clients stand, how their newest comparisons came out, and which pushes wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, F, Max, OuterRef, Q
+from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -73,36 +73,38 @@ class Comparisons:
 
 
 def standing() -> tuple[Clients, Comparisons]:
-    """Both of them: one query."""
+    """Both of them: two queries."""
     rows = list(_counted())
-    return _clients(rows), _comparisons(rows)
+    return _clients(rows, _pushes()), _comparisons(rows)
 
 
 def _counted() -> Any:
     """The numbers of each phase and status."""
-    newest = "client_migration__comparison__"
-    pending = Q(pk__in=clients().push_pending().order_by().values("pk"))
-    refused = Q(pk__in=clients().push_refused().order_by().values("pk"))
-    late = Q(pk__in=clients().push_late(late_before()).order_by().values("pk"))
-    acknowledged = Resolution.objects.standing().filter(
-        client_id=OuterRef("pk"), mismatches=OuterRef(f"{newest}mismatches")
-    )
-    doubtful = ~Q(status=Status.MATCH) & Q(status__isnull=False)
+    acknowledged = Q(pk__in=Resolution.objects.of_newest().values("client_id"))
     return (
         clients()
         .with_phase()
-        .annotate(status=F(f"{newest}status"))
+        .annotate(status=F("client_migration__comparison_status"))
         .order_by()
         .values("phase", "status")
         .annotate(
             n=Count("pk"),
             active=Count("pk", filter=Q(is_active=True)),
-            pending=Count("pk", filter=pending),
-            refused=Count("pk", filter=refused),
-            late=Count("pk", filter=late),
-            acknowledged=Count("pk", filter=doubtful & Q(Exists(acknowledged))),
-            last=Max(f"{newest}compared_at"),
+            acknowledged=Count("pk", filter=acknowledged),
+            last=Max("client_migration__compared_at"),
         )
+    )
+
+
+def _pushes() -> dict[str, int]:
+    """How many wait to be pushed, how many of them were refused, and how many have waited for long."""
+    refused = Q(client_migration__refused_revision=F("revision"))
+    pending = clients().push_pending()
+    late = Q(pk__in=clients().push_late(late_before()).order_by().values("pk"))
+    return pending.aggregate(
+        push_pending=Count("pk", filter=~refused),
+        push_refused=Count("pk", filter=refused),
+        push_late=Count("pk", filter=late),
     )
 
 
@@ -110,7 +112,7 @@ def late_before() -> datetime:
     return timezone.now() - PUSH_IS_LATE_AFTER
 
 
-def _clients(rows: list[dict[str, Any]]) -> Clients:
+def _clients(rows: list[dict[str, Any]], pushes: dict[str, int]) -> Clients:
     numbers = {phase: sum(row["n"] for row in rows if row["phase"] == phase) for phase in Phase}
     total = sum(numbers.values())
     order = list(Phase)
@@ -118,7 +120,6 @@ def _clients(rows: list[dict[str, Any]]) -> Clients:
         phase: sum(numbers[later] for later in order[position:])
         for position, phase in enumerate(order)
     }
-    refused = sum(row["refused"] for row in rows)
     return Clients(
         phases=[
             PhaseCount(
@@ -134,9 +135,7 @@ def _clients(rows: list[dict[str, Any]]) -> Clients:
         ],
         total=total,
         inactive=total - sum(row["active"] for row in rows),
-        push_pending=sum(row["pending"] for row in rows) - refused,
-        push_late=sum(row["late"] for row in rows),
-        push_refused=refused,
+        **pushes,
     )
 
 
