@@ -9,6 +9,7 @@ from migration.models.mismatches import (
     OpenMismatch,
     OpenMismatchQuerySet,
     Resolution,
+    newest_is,
 )
 from migration.models.runs import PUSHED, Outcome, Run, RunItem
 from migration.models.standing import (
@@ -43,4 +44,5 @@ __all__ = [
     "RunItem",
     "Secret",
     "clients",
+    "newest_is",
 ]

@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration.models.standing import ClientMigration
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +26,11 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
         """Those that took note of just what their client's newest comparison found: another mismatch is news again."""
         newest = models.F("client__client_migration__comparison__mismatches")
         return self.standing().filter(mismatches=newest)
+
+    def of_open_mismatches(self) -> Self:
+        """Those that took note of just what is open at their client, also where it could not be checked since."""
+        found = models.F("client__open_mismatches__comparison__mismatches")
+        return self.standing().filter(mismatches=found)
 
 
 class Resolution(models.Model):
@@ -57,6 +63,12 @@ class Resolution(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.get_kind_display()}"
+
+
+def newest_is(status: str) -> models.Q:
+    """Of a client whose newest comparison came out so."""
+    standing = ClientMigration.objects.filter(comparison_status=status)
+    return models.Q(client__in=standing.values("pk"))
 
 
 class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
@@ -103,16 +115,10 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
 
     def with_state(self) -> Self:
-        """Adds `acknowledged`, and `current`: whether the client's newest comparison found it, or could not check."""
-        taken_note_of = Resolution.objects.standing()
+        """Adds `acknowledged`, and `in_doubt`: whether the client's newest comparison could not check."""
+        noted = Resolution.objects.of_open_mismatches().values("client_id")
         return self.annotate(
-            acknowledged=models.Exists(
-                taken_note_of.filter(
-                    client_id=models.OuterRef("client_id"),
-                    mismatches=models.OuterRef("comparison__mismatches"),
-                )
-            ),
-            current=models.Q(comparison__newest_of__isnull=False),
+            acknowledged=models.Q(client__in=noted), in_doubt=newest_is("unchecked")
         )
 
     def forget_gone(self) -> None:

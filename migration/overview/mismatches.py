@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
-from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution
+from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +79,7 @@ def _state(value: str, _user: Any) -> Q | None:
 
 
 def _status(value: str, _user: Any) -> Q | None:
-    # Of a client that could not be checked since, it is not the result any more.
-    return Q(comparison__status=value, current=True) if value in Status else None
+    return newest_is(value) if value in Status else None
 
 
 CONDITIONS: dict[str, Callable[[str, Any], Q | None]] = {
