@@ -95,7 +95,7 @@ class Summary:
 
 
 def summary() -> Summary:
-    """All of it: eight queries."""
+    """All of it: nine queries."""
     of_clients, of_comparisons = standing()
     running = _running_or_latest()
     run = progress(running) if running else None

@@ -65,6 +65,10 @@ class Resolution(models.Model):
         return f"{self.slug}: {self.get_kind_display()}"
 
 
+# How the paths of credentials begin; one of them alone is a credential that one store lacks.
+CREDENTIALS = ("database", "email", "aws", "other_")
+
+
 def newest_is(status: str) -> models.Q:
     """Of a client whose newest comparison came out so."""
     standing = ClientMigration.objects.filter(comparison_status=status)
@@ -171,11 +175,17 @@ class OpenMismatch(models.Model):
     @property
     def credential(self) -> str:
         """Whose field it is: `database`, `other_emails[0]`; empty where it is the client's own."""
-        return self.path.rpartition(".")[0]
+        whole = self.path if self.path.startswith(CREDENTIALS) else ""
+        return self.path.rpartition(".")[0] or whole
 
     @property
     def field(self) -> str:
-        return self.path.rpartition(".")[2] or gettext("the whole secret")
+        """Its name in the credential, or that all of it differs."""
+        if not self.path:
+            return gettext("the whole secret")
+        return (
+            gettext("all of it") if self.path == self.credential else self.path.rpartition(".")[2]
+        )
 
 
 class DailyComparisonsQuerySet(models.QuerySet["DailyComparisons"]):

@@ -292,4 +292,4 @@ def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_cli
         make_run(["failed"])
         with CaptureQueriesContext(connection) as captured:
             dashboard.summary()
-        assert len(captured) == 8
+        assert len(captured) == 9
