@@ -25,8 +25,9 @@ format: $(READY)  ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## ratios in one run: this app beside the plan's own loop
+bench: $(READY)  ## ratios in one run: this app beside the plan's own loop; each page with many clients beside itself with few
 	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tests.bench_pages
 
 screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 	$(BIN)/python -m tests.screenshots $(ARGS)

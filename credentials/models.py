@@ -298,9 +298,16 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING client_id, written_at)
+                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING id, client_id, written_at),
+                numbered AS (
+                    SELECT client_id, written_at, row_number() OVER (PARTITION BY client_id ORDER BY id) AS n FROM gone
+                )
                 INSERT INTO credentials_clientrevision AS kept (client_id, revision, pending_since)
-                SELECT client_id, count(*), min(written_at) FROM gone GROUP BY client_id ORDER BY client_id
+                SELECT client_id, count(*), min(written_at) FILTER (
+                    WHERE n > coalesce(before.pushed_revision, 0) - coalesce(before.revision, 0)
+                )
+                FROM numbered LEFT JOIN credentials_clientrevision AS before USING (client_id)
+                GROUP BY client_id ORDER BY client_id
                 ON CONFLICT (client_id) DO UPDATE
                 SET revision = kept.revision + excluded.revision,
                     pending_since = CASE WHEN kept.revision + excluded.revision > coalesce(kept.pushed_revision, 0)
@@ -340,7 +347,7 @@ class ClientRevision(models.Model):
     )
     revision = models.BigIntegerField(default=0, db_default=0)
     pushed_revision = models.BigIntegerField(null=True)
-    # Of the writes that were folded, the time of the first that is not pushed, or a little before.
+    # Of the writes that were folded, the time of the first that is not pushed.
     pending_since = models.DateTimeField(null=True)
 
     objects = ClientRevisionQuerySet.as_manager()
