@@ -31,6 +31,7 @@ format: $(READY)  ## format, and mend what can be mended
 bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench_reader
+	$(BIN)/python -m tests.bench_pages
 
 reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
 	$(BIN)/python -m tests.reliability $(ARGS)

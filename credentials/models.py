@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import OperationalError, connection, models, transaction
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
@@ -20,6 +20,7 @@ from credentials.runtime.document import Document, DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from django_stubs_ext.db.models.manager import RelatedManager
 
@@ -53,8 +54,32 @@ class ClientQuerySet(models.QuerySet["Client"]):
 
     def with_push_pending(self) -> Self:
         """Those whose tables were written after what was last pushed, or that were never pushed."""
+        pushed = models.F("pushed_revision")
+        written = models.Q(pk__in=ClientWrite.objects.values("client_id"))
         return self.with_revision().filter(
-            models.Q(pushed_revision=None) | models.Q(revision__gt=models.F("pushed_revision"))
+            models.Q(pushed_revision=None)
+            | models.Q(client_revision__revision__gt=pushed)
+            # `written` for speed alone: few have a write that is not folded, and only theirs are counted.
+            | (written & models.Q(revision__gt=pushed))
+        )
+
+    def with_push_pending_since(self, moment: datetime) -> Self:
+        """Of those `with_push_pending`, the ones that have waited since before that moment."""
+        early = (
+            ClientWrite.objects.filter(client_id=models.OuterRef("pk"), written_at__lt=moment)
+            .order_by()
+            .values("client_id")
+            .annotate(n=models.Count("*"))
+            .values("n")
+        )
+        counted = models.F("client_revision__revision")
+        return self.annotate(early_writes=models.Subquery(early)).filter(
+            models.Q(client_revision__pending_since__lt=moment)
+            # The revision of that moment was not pushed.
+            | models.Q(
+                early_writes__gt=Coalesce("pushed_revision", 0) - Coalesce(counted, 0),
+                early_writes__isnull=False,
+            )
         )
 
     def revision_for_update(self, client_id: int) -> int | None:
@@ -299,10 +324,20 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING client_id)
-                INSERT INTO credentials_clientrevision AS kept (client_id, revision)
-                SELECT client_id, count(*) FROM gone GROUP BY client_id ORDER BY client_id
-                ON CONFLICT (client_id) DO UPDATE SET revision = kept.revision + excluded.revision
+                WITH gone AS (DELETE FROM credentials_clientwrite RETURNING id, client_id, written_at),
+                numbered AS (
+                    SELECT client_id, written_at, row_number() OVER (PARTITION BY client_id ORDER BY id) AS n FROM gone
+                )
+                INSERT INTO credentials_clientrevision AS kept (client_id, revision, pending_since)
+                SELECT client_id, count(*), min(written_at) FILTER (
+                    WHERE n > coalesce(before.pushed_revision, 0) - coalesce(before.revision, 0)
+                )
+                FROM numbered LEFT JOIN credentials_clientrevision AS before USING (client_id)
+                GROUP BY client_id ORDER BY client_id
+                ON CONFLICT (client_id) DO UPDATE
+                SET revision = kept.revision + excluded.revision,
+                    pending_since = CASE WHEN kept.revision + excluded.revision > coalesce(kept.pushed_revision, 0)
+                                         THEN coalesce(kept.pending_since, excluded.pending_since) END
                 """
             )
 
@@ -315,7 +350,8 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
                 INSERT INTO credentials_clientrevision AS kept (client_id, revision, pushed_revision)
                 SELECT client_id, 0, pushed FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, pushed)
                 ON CONFLICT (client_id) DO UPDATE
-                SET pushed_revision = greatest(kept.pushed_revision, excluded.pushed_revision)
+                SET pushed_revision = greatest(kept.pushed_revision, excluded.pushed_revision),
+                    pending_since = CASE WHEN kept.revision > excluded.pushed_revision THEN kept.pending_since END
                 """,
                 [[client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
             )
@@ -337,6 +373,8 @@ class ClientRevision(models.Model):
     )
     revision = models.BigIntegerField(default=0, db_default=0)
     pushed_revision = models.BigIntegerField(null=True)
+    # Of the writes that were folded, the time of the first that is not pushed.
+    pending_since = models.DateTimeField(null=True)
 
     objects = ClientRevisionQuerySet.as_manager()
 
@@ -352,6 +390,8 @@ class ClientWrite(models.Model):
     """
 
     client_id = models.IntegerField(db_index=True)
+    # By the database: the trigger names no such column.
+    written_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"write {self.pk} of client {self.client_id}"

@@ -154,10 +154,15 @@ def make_many(number: int, phase: str = "dual_write", status: str = "match") -> 
             ), compared AS (
                 INSERT INTO migration_comparison
                     (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
-                SELECT id, slug, %s, '', '', '[]', 0, now() FROM made RETURNING id, client_id
+                SELECT id, slug, %s, '', '', '[]', 0, now() FROM made RETURNING id, client_id, slug, status
+            ), differs AS (
+                INSERT INTO migration_openmismatch
+                    (client_id, slug, path, kind, hint, comparison_id, first_seen_at, last_seen_at, times)
+                SELECT client_id, slug, '', 'missing', '', id, now(), now(), 1 FROM compared
+                WHERE status NOT IN ('match', 'unchecked')
             )
-            INSERT INTO migration_clientmigration (client_id, phase, comparison_id)
-            SELECT client_id, %s, id FROM compared
+            INSERT INTO migration_clientmigration (client_id, phase, comparison_id, comparison_status, compared_at)
+            SELECT client_id, %s, id, status, now() FROM compared
             """,
             [number, status, phase],
         )

@@ -28,6 +28,7 @@ from migration.models import (
 )
 from migration.operations.saving import Save, SaveRefusedError
 from migration.operations.stores import secret_names
+from migration.overview.standing import late_before
 from migration.phases import Phase
 from migration.templatetags.migration_pages import badge, label, moment
 
@@ -65,7 +66,7 @@ class ComparisonFilter(admin.SimpleListFilter):
         value = self.value()
         if value == "none":
             return queryset.filter(client_migration__comparison=None)
-        return queryset.filter(client_migration__comparison__status=value) if value else queryset
+        return queryset.filter(client_migration__comparison_status=value) if value else queryset
 
 
 class PushFilter(admin.SimpleListFilter):
@@ -73,12 +74,18 @@ class PushFilter(admin.SimpleListFilter):
     parameter_name = "push"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("pending", _("Pending")), ("refused", _("Refused"))]
+        return [
+            ("pending", _("Pending")),
+            ("late", _("Pending for two minutes")),
+            ("refused", _("Refused")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
         match self.value():
             case "pending":
                 return queryset.to_push()
+            case "late":
+                return queryset.push_late(late_before())
             case "refused":
                 return queryset.push_refused()
         return queryset
@@ -113,10 +120,10 @@ class ClientAdmin(CredentialsAdmin):
     actions: ClassVar = ["push_selected", "compare_selected"]
 
     def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
-        newest = "client_migration__comparison__"
         found = clients().with_phase().with_revision().order_by("name", "pk")
         return found.annotate(
-            newest_status=F(f"{newest}status"), newest_compared_at=F(f"{newest}compared_at")
+            newest_status=F("client_migration__comparison_status"),
+            newest_compared_at=F("client_migration__compared_at"),
         )
 
     def has_run_permission(self, request: HttpRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
@@ -18,12 +19,23 @@ def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str
     """Unfold's dashboard callback, named in the settings."""
     may = request.user.has_perm
     found = summary()
+    sees_clients, sees_comparisons = (
+        may("credentials.view_client"),
+        may("migration.view_comparison"),
+    )
     return context | {
         "title": _("Dashboard"),
-        "clients": found.clients if may("credentials.view_client") else None,
-        "comparisons": found.comparisons if may("migration.view_comparison") else None,
+        "clients": found.clients if sees_clients else None,
+        "plan": found.plan if sees_clients else None,
+        "comparisons": found.comparisons if sees_comparisons else None,
+        "history": found.history if sees_comparisons else None,
         "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
         "run_badge": run_badge(found.run.run) if found.run else "",
-        "attention": [item for item in found.attention if may(item.permission)],
+        "attention": [
+            replace(item, remedies=tuple(each for each in item.remedies if may(each.permission)))
+            for item in found.attention
+            if may(item.permission)
+        ],
+        "activity": [item for item in found.activity if may(item.permission)],
         "may_run": may(RUN_PERMISSION),
     }

@@ -3,12 +3,20 @@
 No column here has a constraint on NOVA's tables: NOVA deletes clients, and our history must neither stop that nor go.
 """
 
-from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolution
+from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.mismatches import (
+    DailyComparisons,
+    OpenMismatch,
+    OpenMismatchQuerySet,
+    Resolution,
+    newest_is,
+)
 from migration.models.rates import Rate
 from migration.models.runs import MANY_TRIES, PUSHED, Outcome, Run, RunItem, StaleRunError
 from migration.models.standing import (
     WRITES_BOTH,
     ClientMigration,
+    ClientMigrationQuerySet,
     ClientsByPhase,
     PhaseChange,
     PhaseChoices,
@@ -23,9 +31,13 @@ __all__ = [
     "PUSHED",
     "WRITES_BOTH",
     "ClientMigration",
+    "ClientMigrationQuerySet",
     "ClientsByPhase",
     "Comparison",
     "ComparisonQuerySet",
+    "DailyComparisons",
+    "OpenMismatch",
+    "OpenMismatchQuerySet",
     "Outcome",
     "PhaseChange",
     "PhaseChoices",
@@ -38,4 +50,5 @@ __all__ = [
     "StaleRunError",
     "Worker",
     "clients",
+    "newest_is",
 ]

@@ -1,17 +1,17 @@
-"""Comparisons of both stores, and what somebody did about a mismatch: fingerprints only, never a value."""
+"""Comparisons of both stores: fingerprints only, never a value."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.comparison import Mismatch
+from migration.models.mismatches import DailyComparisons, OpenMismatch
 from migration.models.standing import PhaseChange
 
 if TYPE_CHECKING:
@@ -22,31 +22,36 @@ COMPARISONS_ARE_KEPT = timedelta(days=30)
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    @transaction.atomic
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:
-        """Stores them and makes each its client's newest, unless a newer one is there.
+        """Stores them and makes each its client's newest, unless a newer one is there; what is open and the day follow.
 
         A match makes the client's clean streak longer, but not where it only is a push that was `read_back`.
         """
         rows = self.bulk_create(comparisons)
+        ids = [row.pk for row in rows]
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO migration_clientmigration AS kept (client_id, phase, comparison_id, clean_streak)
-                SELECT client_id, 'postgres', id, CASE WHEN status = 'match' THEN %s ELSE 0 END
+                INSERT INTO migration_clientmigration AS kept
+                    (client_id, phase, comparison_id, comparison_status, compared_at, clean_streak)
+                SELECT client_id, 'postgres', id, status, compared_at, CASE WHEN status = 'match' THEN %s ELSE 0 END
                 FROM migration_comparison WHERE id = ANY(%s)
                 ORDER BY client_id
                 ON CONFLICT (client_id) DO UPDATE
-                SET comparison_id = greatest(kept.comparison_id, excluded.comparison_id),
-                    clean_streak = CASE WHEN kept.comparison_id > excluded.comparison_id THEN kept.clean_streak
-                                        WHEN 'match' = (
-                                            SELECT status FROM migration_comparison WHERE id = excluded.comparison_id
-                                        ) THEN kept.clean_streak + excluded.clean_streak
-                                        ELSE 0 END
+                SET comparison_id = excluded.comparison_id, comparison_status = excluded.comparison_status,
+                    compared_at = excluded.compared_at,
+                    clean_streak = CASE excluded.comparison_status
+                                        WHEN 'match' THEN kept.clean_streak + excluded.clean_streak ELSE 0 END
+                WHERE kept.comparison_id IS NULL OR kept.comparison_id < excluded.comparison_id
                 """,
-                [0 if read_back else 1, [row.pk for row in rows]],
+                [0 if read_back else 1, ids],
             )
+        OpenMismatch.objects.keep_up(ids)
+        # Last: every batch of the day waits for this row.
+        DailyComparisons.objects.count_up(ids)
         return rows
 
     def newest(self) -> Self:
@@ -61,38 +66,15 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         return self.exclude(status=Comparison.Status.MATCH)
 
     def forget_old(self) -> None:
-        """Deletes what is older than a month, nobody's newest, and no move stood on."""
+        """Deletes what is older than a month and nobody's newest, and that neither a move nor a mismatch stands on."""
+        OpenMismatch.objects.forget_gone()
         before = timezone.now() - COMPARISONS_ARE_KEPT
         stood_on = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
-        old = self.filter(~models.Exists(stood_on), newest_of=None, compared_at__lt=before)
-        old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
-
-    def with_acknowledged(self) -> Self:
-        """Adds `acknowledged`: whether somebody took note of just these mismatches, and the day is not over yet."""
-        taken_note_of = Resolution.objects.filter(
-            client_id=models.OuterRef("client_id"),
-            kind=Resolution.Kind.ACKNOWLEDGE,
-            mismatches=_as_acknowledged(),
-            until__gte=timezone.localdate(),
+        shows = OpenMismatch.objects.filter(comparison_id=models.OuterRef("pk"))
+        old = self.filter(
+            ~models.Exists(stood_on), ~models.Exists(shows), newest_of=None, compared_at__lt=before
         )
-        return self.annotate(acknowledged=models.Exists(taken_note_of))
-
-    def unacknowledged(self) -> Self:
-        return self.with_acknowledged().filter(acknowledged=False)
-
-
-def _as_acknowledged() -> models.Func:
-    """`Comparison.as_acknowledged` of a comparison in an outer query, in SQL."""
-    status = models.Func(
-        models.Value("status"), models.OuterRef("status"), function="jsonb_build_object"
-    )
-    return models.Func(
-        models.Func(status, function="jsonb_build_array"),
-        models.OuterRef("mismatches"),
-        template="(%(expressions)s)",
-        arg_joiner=" || ",
-        output_field=models.JSONField(),
-    )
+        old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
 
 
 class Comparison(models.Model):
@@ -123,7 +105,13 @@ class Comparison(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
-        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="comparison_of_client")]
+        indexes: ClassVar = [
+            models.Index(fields=["client", "-id"], name="comparison_of_client"),
+            # For a search by the beginning of a slug, whatever the database's collation.
+            models.Index(
+                fields=["slug"], name="comparison_slug", opclasses=["varchar_pattern_ops"]
+            ),
+        ]
         verbose_name = _("comparison")
         verbose_name_plural = _("comparisons")
 
@@ -136,33 +124,3 @@ class Comparison(models.Model):
 
     def fields_that_differ(self) -> list[Mismatch]:
         return [Mismatch.from_json(row) for row in self.mismatches]
-
-
-class Resolution(models.Model):
-    """What somebody did about a mismatch."""
-
-    class Kind(models.TextChoices):
-        CHECK = "check", _("Checked again")
-        TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
-        TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
-        ACKNOWLEDGE = "acknowledge", _("Acknowledged")
-
-    client = models.ForeignKey(
-        Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
-    )
-    slug = models.CharField(max_length=100)
-    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    reason = models.TextField(_("reason"), blank=True)
-    message = models.TextField(_("what became of it"), blank=True)
-    # What was acknowledged, and the last day on which it counts: another mismatch is news again.
-    mismatches = models.JSONField(default=list)
-    until = models.DateField(_("until"), null=True)
-    resolved_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering: ClassVar = ["-id"]
-        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
-
-    def __str__(self) -> str:
-        return f"{self.slug}: {self.get_kind_display()}"

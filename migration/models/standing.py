@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +15,7 @@ from migration.phases import Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from django.contrib.auth.models import User
 
@@ -59,6 +60,10 @@ class ClientsByPhase(ClientQuerySet):
         refused = models.Q(client_migration__refused_revision=models.F("revision"))
         return self.push_pending().exclude(refused)
 
+    def push_late(self, since: datetime) -> Self:
+        """Those of them that wait for a write from before that moment."""
+        return self.to_push().with_push_pending_since(since)
+
     def push_refused(self) -> Self:
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
@@ -69,6 +74,10 @@ def clients() -> ClientsByPhase:
 
 
 class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
+    def of_present_clients(self) -> Self:
+        """NOVA deletes clients; where they stood is history."""
+        return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("pk"))))
+
     def move(
         self,
         client_ids: Collection[int],
@@ -149,6 +158,9 @@ class ClientMigration(models.Model):
         related_name="newest_of",
         verbose_name=_("newest comparison"),
     )
+    # The newest comparison's own, kept here too: counting them reads no row of the many comparisons.
+    comparison_status = models.CharField(max_length=20, null=True, db_index=True)
+    compared_at = models.DateTimeField(null=True)
     # The revision of the rows that a push could not send, until somebody changes something.
     refused_revision = models.BigIntegerField(null=True)
     clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)
@@ -183,6 +195,10 @@ class PhaseChange(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            # The dashboard's newest moves: those of a run are told by the run.
+            models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
+        ]
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.old} → {self.new}"
@@ -228,6 +244,8 @@ class ReadCount(models.Model):
     aws_failures = models.BigIntegerField(_("AWS failures"), default=0, db_default=0)
     last_read_at = models.DateTimeField(_("last read"), null=True)
     last_mismatch_at = models.DateTimeField(_("last mismatch"), null=True)
+    # By the database: the reader's statement names no such column.
+    counted_since = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"reads of client {self.client_id}"

@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0001_initial"),
-        ("migration", "0003_moves"),
+        ("migration", "0004_dashboard"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

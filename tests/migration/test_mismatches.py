@@ -1,0 +1,232 @@
+"""What is open, since when, and the counts of a day: they follow from the comparisons as they are recorded."""
+
+from datetime import timedelta
+from importlib import import_module
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    DailyComparisons,
+    OpenMismatch,
+    PhaseChange,
+)
+from tests.factories import make_client, make_comparison
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = {
+    "path": "database.password",
+    "kind": "different",
+    "hint": "blank",
+    "expected": "0a1b2c3d",
+    "actual": "4e5f6071",
+    "expected_length": "9-16",
+    "actual_length": "17-32",
+}
+HOST = PASSWORD | {"path": "database.host", "kind": "extra", "hint": ""}
+
+
+def ago(**span) -> object:
+    return timezone.now() - timedelta(**span)
+
+
+def found(client_id: int, *fields: dict, **more) -> Comparison:
+    return make_comparison(client_id, "mismatch", mismatches=list(fields), **more)
+
+
+def paths(client_id: int) -> list[str]:
+    return list(OpenMismatch.objects.filter(client_id=client_id).values_list("path", flat=True))
+
+
+def test_a_field_is_open_from_the_first_comparison_that_found_it():
+    pk = make_client("idom")
+    first, last = ago(hours=3), ago(minutes=1)
+    found(pk, PASSWORD, compared_at=first)
+    newest = found(pk, PASSWORD | {"kind": "type", "hint": "type"}, HOST, compared_at=last)
+
+    host, password = OpenMismatch.objects.all()
+
+    assert (password.first_seen_at, password.last_seen_at, password.times) == (first, last, 2)
+    assert (password.kind, password.hint, password.comparison) == ("type", "type", newest)
+    assert (host.first_seen_at, host.last_seen_at, host.times) == (last, last, 1)
+
+
+def test_a_field_is_closed_by_a_comparison_that_does_not_find_it():
+    pk, other = make_client("idom"), make_client("other")
+    found(pk, PASSWORD, HOST), found(other, HOST)
+
+    found(pk, HOST)
+    assert paths(pk) == ["database.host"]
+    make_comparison(pk, "match")
+
+    assert paths(pk) == []
+    assert paths(other) == ["database.host"]
+
+
+def test_what_could_not_be_checked_opens_nothing_and_closes_nothing():
+    pk = make_client("idom")
+    found(pk, PASSWORD)
+
+    make_comparison(pk, "unchecked")
+
+    row = OpenMismatch.objects.with_state().get()
+    assert (row.path, row.times, row.in_doubt) == ("database.password", 1, True)
+
+
+def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():
+    pk = make_client("idom")
+    older = Comparison.objects.bulk_create([Comparison(client_id=pk, slug="idom", status="match")])[
+        0
+    ]
+    found(pk, PASSWORD)
+
+    OpenMismatch.objects.keep_up([older.pk])
+
+    assert paths(pk) == ["database.password"]
+
+
+def test_the_newest_result_stands_beside_the_phase_and_an_older_one_does_not_replace_it():
+    pk = make_client("idom")
+    newest = found(pk, PASSWORD)
+    ClientMigration.objects.filter(pk=pk).update(clean_streak=7)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('migration_comparison_id_seq', %s, false)", [newest.pk - 1])
+    Comparison.objects.filter(pk=newest.pk - 1).delete()
+
+    make_comparison(pk, "match")
+
+    stands = ClientMigration.objects.get(pk=pk)
+    assert (stands.comparison, stands.comparison_status) == (newest, "mismatch")
+    assert (stands.compared_at, stands.clean_streak) == (newest.compared_at, 7)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("missing_in_aws", "missing"), ("missing_in_postgres", "extra")]
+)
+def test_a_client_that_is_missing_whole_has_one_row_without_a_field(status, kind):
+    make_comparison(make_client("idom"), status)
+
+    row = OpenMismatch.objects.get()
+
+    assert (row.path, row.kind, row.credential, row.field) == ("", kind, "", "the whole secret")
+
+
+@pytest.mark.parametrize(
+    ("path", "credential", "field"),
+    [
+        ("database.password", "database", "password"),
+        ("other_emails[0].imap_port", "other_emails[0]", "imap_port"),
+        ("client_name", "", "client_name"),
+        ("email", "email", "all of it"),
+        ("other_databases[1]", "other_databases[1]", "all of it"),
+        ("?0a1b2c3d", "", "?0a1b2c3d"),
+    ],
+)
+def test_a_path_is_told_as_credential_and_field(path, credential, field):
+    row = OpenMismatch(path=path)
+
+    assert (row.credential, row.field) == (credential, field)
+
+
+def test_an_owner_stays_as_long_as_the_field_differs_and_no_longer():
+    pk, maria = make_client("idom"), User.objects.create(username="owner")
+    found(pk, PASSWORD)
+    OpenMismatch.objects.update(owner=maria)
+    found(pk, PASSWORD)
+    assert OpenMismatch.objects.get().owner == maria
+
+    make_comparison(pk, "match"), found(pk, PASSWORD)
+
+    row = OpenMismatch.objects.get()
+    assert (row.owner, row.times) == (None, 1)
+
+
+def test_comparisons_are_counted_by_day_and_result():
+    a, b = make_client("a"), make_client("b")
+    make_comparison(a, "match"), make_comparison(b, "match"), make_comparison(a, "unchecked")
+    make_comparison(b, "match", compared_at=ago(days=1))
+
+    today = timezone.localdate()
+    assert set(DailyComparisons.objects.values_list("day", "status", "number")) == {
+        (today, "match", 2),
+        (today, "unchecked", 1),
+        (today - timedelta(days=1), "match", 1),
+    }
+
+
+def test_the_counts_of_a_day_stay_when_its_comparisons_are_forgotten():
+    pk = make_client("idom")
+    make_comparison(pk, "match", compared_at=ago(days=40)), make_comparison(pk, "match")
+
+    Comparison.objects.forget_old()
+
+    assert Comparison.objects.count() == 1
+    assert DailyComparisons.objects.count() == 2
+
+
+def test_the_comparison_that_an_open_mismatch_shows_is_not_forgotten():
+    pk = make_client("idom")
+    shown = found(pk, PASSWORD, compared_at=ago(days=40))
+    make_comparison(pk, "unchecked")
+
+    Comparison.objects.forget_old()
+
+    assert OpenMismatch.objects.get().comparison == shown
+
+
+def test_what_is_open_at_a_client_that_is_gone_is_forgotten():
+    pk = make_client("idom")
+    found(pk, PASSWORD)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM clients WHERE id = %s", [pk])
+    assert not OpenMismatch.objects.of_present_clients().exists()
+
+    Comparison.objects.forget_old()
+
+    assert not OpenMismatch.objects.exists()
+
+
+def test_a_batch_is_recorded_in_as_many_statements_as_one_comparison():
+    def statements(number: int) -> int:
+        rows = [
+            Comparison(client_id=make_client(f"{number}-{n}"), slug="x", status="mismatch", mismatches=[HOST])
+            for n in range(number)
+        ]  # fmt: skip
+        with CaptureQueriesContext(connection) as captured:
+            Comparison.objects.record(rows)
+        return len(captured)
+
+    assert statements(100) == statements(1)
+
+
+def test_a_schema_migration_finds_what_was_open_and_counted_before_it():
+    pk, other, missing = make_client("idom"), make_client("other"), make_client("missing")
+    found(pk, PASSWORD, HOST), make_comparison(missing, "missing_in_aws")
+    found(other, PASSWORD), make_comparison(other, "match")
+    PhaseChange.objects.create(client_id=pk, slug="idom", old="dual_write", new="dual_read")
+
+    def kept() -> tuple:
+        return (
+            list(OpenMismatch.objects.values("client", "slug", "path", "kind", "hint", "comparison",
+                                             "first_seen_at", "last_seen_at", "times", "owner")),
+            set(DailyComparisons.objects.values_list("day", "status", "number")),
+            list(ClientMigration.objects.order_by("pk").values("pk", "comparison_status", "compared_at")),
+        )  # fmt: skip
+
+    recorded = kept()
+    OpenMismatch.objects.all().delete(), DailyComparisons.objects.all().delete()
+    ClientMigration.objects.update(comparison_status=None, compared_at=None)
+    migration = import_module("migration.migrations.0004_dashboard")
+    with connection.cursor() as cursor:
+        for statement in (
+            migration.OPEN_MISMATCHES, migration.DAILY_COMPARISONS, migration.NEWEST, migration.COUNTED_SINCE
+        ):  # fmt: skip
+            cursor.execute(statement)
+
+    assert kept() == recorded

@@ -1,0 +1,377 @@
+"""The parts of the dashboard: late pushes, the plan's step and cost, the chart's numbers, what happened lately."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from credentials.models import Client, ClientRevision, ClientWrite
+from migration.models import (
+    ClientMigration,
+    DailyComparisons,
+    OpenMismatch,
+    PhaseChange,
+    ReadCount,
+    Resolution,
+    Run,
+    RunItem,
+    Worker,
+)
+from migration.overview.activity import activity
+from migration.overview.history import history
+from migration.overview.plan import plan, steps
+from migration.overview.standing import standing
+from migration.phases import Phase
+from tests.crowd import make_crowd
+from tests.factories import (
+    VIEW,
+    make_aws,
+    make_client,
+    make_comparison,
+    make_database,
+    make_email,
+    make_user,
+    update,
+)
+
+pytestmark = pytest.mark.django_db
+
+HOME = reverse("admin:index")
+REPORT = reverse("admin:migration_comparison_report")
+
+
+def ago(**span) -> object:
+    return timezone.now() - timedelta(**span)
+
+
+# --- Pushes that wait for too long
+
+
+def make_writer(slug: str) -> tuple[int, int]:
+    """A client that writes both stores, and the id of its database row; nothing waits."""
+    pk = make_client(slug)
+    row = make_database(pk)
+    ClientWrite.objects.filter(client_id=pk).update(written_at=ago(minutes=30))
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
+    push(pk)
+    return pk, row
+
+
+def push(pk: int) -> None:
+    ClientRevision.objects.record_pushed([(pk, Client.objects.with_revision().get(pk=pk).revision)])
+
+
+def write(row: int, **span) -> None:
+    """NOVA writes the row, so long ago."""
+    before = set(ClientWrite.objects.values_list("pk", flat=True))
+    update("client_database_credentials", row, db_port=5433)
+    ClientWrite.objects.exclude(pk__in=before).update(written_at=ago(**span))
+
+
+def late() -> tuple[int, int]:
+    """How many pushes wait, and how many of them are late."""
+    clients, _ = standing()
+    return clients.push_pending, clients.push_late
+
+
+@pytest.mark.parametrize(("span", "expected"), [({"minutes": 3}, (1, 1)), ({"minutes": 1}, (1, 0))])
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_push_is_late_two_minutes_after_the_write(span, expected, folded):
+    _, row = make_writer("idom")
+    write(row, **span)
+
+    if folded:
+        ClientRevision.objects.fold_writes()
+
+    assert late() == expected
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_write_that_was_pushed_makes_no_later_one_late(folded):
+    pk, row = make_writer("idom")
+    write(row, minutes=9), push(pk)
+    if folded:
+        ClientRevision.objects.fold_writes()
+    assert late() == (0, 0)
+
+    write(row, seconds=1)
+
+    assert late() == (1, 0)
+
+
+def test_a_push_stays_late_however_often_the_rows_are_written_meanwhile():
+    pk, row = make_writer("idom")
+    write(row, minutes=9)
+    ClientRevision.objects.fold_writes()
+    write(row, seconds=1)
+    ClientRevision.objects.fold_writes()
+    assert late() == (1, 1)
+
+    push(pk)
+
+    assert late() == (0, 0)
+    assert ClientRevision.objects.get(pk=pk).pending_since is None
+
+
+def test_a_push_that_was_refused_is_not_late_too():
+    pk, row = make_writer("idom")
+    write(row, minutes=9)
+    revision = Client.objects.with_revision().get(pk=pk).revision
+    ClientMigration.objects.record_refused([(pk, revision)])
+
+    clients, _ = standing()
+
+    assert (clients.push_pending, clients.push_refused, clients.push_late) == (0, 1, 0)
+
+
+def test_a_late_push_leads_to_the_list_of_just_those(client):
+    Worker.objects.create(name="host:1")
+    client.force_login(User.objects.create_superuser("root"))
+    _, row = make_writer("late")
+    write(row, minutes=9)
+    _, fresh = make_writer("fresh")
+    write(fresh, seconds=1)
+
+    (item,) = client.get(HOME).context["attention"]
+
+    assert item.count == 1
+    assert [shown.slug for shown in client.get(item.url).context["cl"].result_list] == ["late"]
+
+
+# --- The plan
+
+
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [(0, 1), (4, 1), (5, 2), (10, 2), (11, 3), (20, 3), (21, 4), (10_000, 4)],
+)
+def test_the_plans_step_follows_the_number_of_clients(number, step):
+    assert [found.number for found in steps(number) if found.suggested] == [step]
+
+
+def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):
+    settings.NOVA_SWEEP_MINUTES = 15
+    both, database = make_client("both"), make_client("database")
+    make_database(both), make_database(both, label="second"), make_email(both), make_aws(both)
+    make_database(database)
+    make_client("nothing"), make_database(make_client("off", is_active=False))
+    ReadCount.objects.create(client_id=both, reads=1000)
+    ReadCount.objects.update(counted_since=ago(days=10))
+
+    found = plan()
+
+    assert (found.clients, found.with_credentials, found.sweeps) == (3, 2, 2880)
+    assert found.reads_a_month == 3000
+    client, service = found.costs
+    assert (client.layout, client.secrets, client.calls) == ("client", 2, 2880 + 3000)
+    assert client.dollars == Decimal("0.83")  # 2 × 0.40 + 5,880 × 0.05 / 10,000
+    assert (service.layout, service.secrets, service.calls) == ("service", 4, 2880 + 3000)
+    assert service.dollars == Decimal("1.63")
+    assert [cost.in_use for cost in found.costs] == [True, False]
+
+
+def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
+    make_crowd(50, comparisons_each=1)
+
+    client, service = plan().costs
+
+    assert client.sweep_calls == 2880 * 3  # 50 names
+    assert service.sweep_calls == 2880 * 8  # 150 names
+
+
+def test_reads_of_less_than_a_day_are_not_made_bigger():
+    ReadCount.objects.create(client_id=make_client("a"), reads=10)
+
+    assert plan().reads_a_month == 300
+
+
+def test_an_empty_database_costs_nothing():
+    found = plan()
+
+    assert (found.clients, found.suggested.number, found.reads_a_month) == (0, 1, 0)
+    assert [cost.dollars for cost in found.costs] == [0, 0]
+
+
+# --- The chart
+
+
+def count(days: int, status: str, number: int) -> None:
+    day = timezone.localdate() - timedelta(days=days)
+    DailyComparisons.objects.create(day=day, status=status, number=number)
+
+
+def test_the_chart_has_a_bar_a_day_and_a_row_a_result():
+    count(0, "match", 400), count(0, "mismatch", 1), count(0, "missing_in_aws", 2)
+    count(29, "match", 100), count(29, "unchecked", 5), count(30, "match", 1000)
+
+    found = history()
+
+    assert {series.key: series.total for series in found.series} == {
+        "match": 500, "mismatch": 3, "unchecked": 5,
+    }  # fmt: skip
+    match, mismatch, _ = found.series
+    assert len(match.bars) == 30
+    assert [(bar.number, bar.height) for bar in match.bars if bar.number] == [(100, 25), (400, 100)]
+    assert mismatch.bars[-1].height == 100
+    assert found.days[0] == (timezone.localdate(), [400, 3, 0])
+
+
+def test_a_day_with_one_among_thousands_is_seen():
+    count(0, "mismatch", 5000), count(1, "mismatch", 1)
+
+    assert history().series[1].bars[-2].height == 4
+
+
+def test_the_chart_is_on_the_page_as_numbers_too(client):
+    client.force_login(make_user("viewer", *VIEW))
+    count(0, "match", 1234), count(3, "mismatch", 7)
+
+    html = client.get(HOME).content.decode()
+
+    assert html.count("<svg") >= 3
+    assert "<details>" in html
+    assert "Matches: 1,234" in html
+    assert "Mismatches: 7" in html
+
+
+# --- What happened lately
+
+
+def test_what_people_did_is_told_in_sentences_the_newest_first():
+    by = User.objects.create(username="maria")
+    pk = make_client("idom")
+    PhaseChange.objects.create(
+        client_id=pk, slug="idom", old="dual_read", new="aws", by=by, reason="T-42", changed_at=ago(hours=2)
+    )  # fmt: skip
+    run = Run.objects.create(kind=Run.Kind.COMPARE, by=by, created_at=ago(hours=1))
+    Resolution.objects.create(client_id=pk, slug="idom", kind="check", message="Match", by=by)
+    Resolution.objects.create(
+        client_id=pk, slug="idom", kind="acknowledge", reason="known", resolved_at=ago(hours=3)
+    )
+
+    found = activity()
+
+    assert [item.sentence for item in found] == [
+        "maria checked idom again: Match",
+        f"maria started Comparison {run.pk}",
+        "maria moved idom from Dual read to AWS (cut over), reason: T-42",
+        "A command took note of what differs at idom, reason: known",
+    ]
+    assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
+    assert found[2].url == reverse("admin:credentials_client_change", args=[pk])
+
+
+def test_what_the_schedule_starts_and_what_a_run_moves_is_no_news_of_its_own():
+    Run.objects.create(kind=Run.Kind.COMPARE), Run.objects.create(kind=Run.Kind.PUSH)
+    run = Run.objects.create(kind=Run.Kind.MIGRATE)
+    PhaseChange.objects.create(client_id=1, slug="x", old="postgres", new="dual_write", run=run)
+
+    assert [item.sentence for item in activity()] == [f"A command started Migration {run.pk}"]
+
+
+@pytest.mark.parametrize(
+    ("permission", "told"),
+    [
+        ("credentials.view_client", ["moved"]),
+        ("migration.view_run", ["started"]),
+        ("migration.view_comparison", ["copied"]),
+    ],
+)
+def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told):
+    client.force_login(make_user("narrow", permission))
+    PhaseChange.objects.create(client_id=1, slug="x", old="dual_read", new="aws")
+    Run.objects.create(kind=Run.Kind.MIGRATE)
+    Resolution.objects.create(client_id=1, slug="x", kind="to_aws")
+
+    assert [item.sentence.split()[2] for item in client.get(HOME).context["activity"]] == told
+
+
+# --- Remedies
+
+
+def remedies(browser) -> list[str]:
+    return [each.label for item in browser.get(HOME).context["attention"] for each in item.remedies]
+
+
+def test_who_may_not_start_a_run_is_offered_links_alone(client):
+    make_comparison(make_client("idom"), "missing_in_aws")
+    client.force_login(make_user("viewer", *VIEW))
+    assert remedies(client) == ["Push them"]
+
+    client.force_login(make_user("operator", *VIEW, "migration.add_run"))
+
+    assert remedies(client) == ["Push them", "Check again"]
+
+
+def test_check_again_compares_just_the_clients_that_are_counted(client):
+    Worker.objects.create(name="host:1")
+    client.force_login(make_user("operator", *VIEW, "migration.add_run"))
+    pk = make_client("idom")
+    make_comparison(pk, "unchecked"), make_comparison(make_client("other"), "match")
+    (item,) = client.get(HOME).context["attention"]
+    (check,) = item.remedies
+
+    client.post(check.url, {"all": "1"})
+
+    run = Run.objects.get()
+    assert (run.kind, list(run.items.values_list("client_id", flat=True))) == ("compare", [pk])
+
+
+def test_a_run_that_nobody_takes_up_says_how_to_start_a_worker(client):
+    client.force_login(User.objects.create_superuser("root"))
+    run = Run.objects.create(kind=Run.Kind.PUSH, created_at=ago(minutes=2))
+    RunItem.objects.create(run=run, client_id=1, slug="x", batch=0)
+
+    response = client.get(HOME)
+
+    (item,) = response.context["attention"]
+    assert item.count is None
+    assert b"python manage.py qcluster" in response.content
+
+
+# --- Queries
+
+
+def queries(browser, url: str) -> int:
+    browser.get(url)
+    with CaptureQueriesContext(connection) as captured:
+        assert browser.get(url).status_code == 200
+    return len(captured)
+
+
+def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousand_comparisons(
+    client,
+):
+    """And the dashboard at most fifteen, the two parts that others add to it counted in."""
+    client.force_login(make_user("viewer", *VIEW))
+    pages = [
+        HOME,
+        reverse("admin:credentials_client_changelist"),
+        f"{reverse('admin:credentials_client_changelist')}?q=000042",
+        reverse("admin:migration_comparison_changelist"),
+        f"{reverse('admin:migration_comparison_changelist')}?q=crowd-000042",
+        reverse("admin:migration_run_changelist"),
+        REPORT,
+        f"{REPORT}?status=mismatch&state=open&owner=none&age=day",
+        f"{REPORT}?status=match",
+        f"{REPORT}?status=unchecked",
+    ]
+    make_crowd(50)
+    few = {url: queries(client, url) for url in pages}
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM migration_openmismatch; DELETE FROM migration_clientmigration;")
+        cursor.execute("TRUNCATE clients CASCADE; DELETE FROM migration_readcount;")
+        cursor.execute(
+            "DELETE FROM credentials_clientrevision; DELETE FROM migration_dailycomparisons;"
+        )
+
+    make_crowd(10_000)
+
+    assert {url: queries(client, url) for url in pages} == few
+    assert few[HOME] <= 13
+    assert OpenMismatch.objects.count() == 10_000
