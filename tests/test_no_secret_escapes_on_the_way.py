@@ -207,8 +207,8 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(stores, 
         way = Way(haystack, client, settings, seed())
         for part in (before_the_cutover, after_the_cutover, purged_and_back):
             part(way)
-            for url in every_admin_page():
-                page(haystack, client, url)
+        for url in every_admin_page():
+            page(haystack, client, url)
         client.force_login(make_user("viewer", *VIEW))
         for url in every_admin_page():
             page(haystack, client, url)
