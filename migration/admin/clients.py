@@ -10,10 +10,12 @@ from django.db.models import F, Q
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
+from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.admin import name_problem, name_warning
 from credentials.copying import KINDS
+from credentials.onboarding_pages import OnboardingPages
 from migration.admin import moves
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.models import (
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+    from credentials.models import Client
     from migration.models import ClientsByPhase
 
 CHANGES_SHOWN = 20
@@ -102,12 +105,13 @@ class ActiveFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ClientAdmin(CredentialsAdmin):
+class ClientAdmin(OnboardingPages, CredentialsAdmin):
     list_display = ("name", "slug", "where", "push", "newest", "compared", "active")
     list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ActiveFilter)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
+    onboard_template = "admin/migration/client_onboard.html"
     change_form_outer_before_template = "admin/migration/client_standing.html"
     change_form_outer_after_template = "admin/migration/client_history.html"
     actions: ClassVar = ["push_selected", "compare_selected"]
@@ -186,6 +190,17 @@ class ClientAdmin(CredentialsAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         return [*moves.urls(self), *super().get_urls()]
+
+    def onboard_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            "may_run": self.has_run_permission(request),
+            "migrate_now": "migrate_now" in request.POST,
+            "checkbox_classes": " ".join(CHECKBOX_CLASSES),
+        }
+
+    def onboarded(self, request: HttpRequest, client: Client) -> None:
+        if "migrate_now" in request.POST and self.has_run_permission(request):
+            start_run(request, Run.Kind.MIGRATE, clients().filter(pk=client.pk))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
