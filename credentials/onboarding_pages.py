@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
 
-WAIT = "input changed delay:300ms, change"
+WAIT = "input changed delay:300ms"
 
 
 class OnboardingPages:
@@ -59,7 +59,7 @@ class OnboardingPages:
         context = {
             **self.admin_site.each_context(request),
             "title": _("Add a client"),
-            "opts": self.opts,  # type: ignore[attr-defined]
+            "model_admin": self,
             **self.onboard_context(request),
             **_page(onboarding),
         }
@@ -135,6 +135,8 @@ def _live(onboarding: Onboarding) -> Onboarding:
             attrs = field.field.widget.attrs
             about = ("helptext", "error") if field.help_text else ("error",)
             attrs["aria-describedby"] = " ".join(f"{field.auto_id}_{part}" for part in about)
+            if "rows" in attrs:
+                attrs["rows"] = 3
             if field.name == "email_provider":
                 hosts = reverse("admin:credentials_client_add_mail")
                 attrs |= {"hx-get": hosts, "hx-trigger": "change", "hx-target": "#mail-hosts"}
