@@ -135,8 +135,6 @@ def _live(onboarding: Onboarding) -> Onboarding:
             attrs = field.field.widget.attrs
             about = ("helptext", "error") if field.help_text else ("error",)
             attrs["aria-describedby"] = " ".join(f"{field.auto_id}_{part}" for part in about)
-            if "rows" in attrs:
-                attrs["rows"] = 3
             if field.name == "email_provider":
                 hosts = reverse("admin:credentials_client_add_mail")
                 attrs |= {"hx-get": hosts, "hx-trigger": "change", "hx-target": "#mail-hosts"}
