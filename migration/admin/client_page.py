@@ -105,10 +105,9 @@ def _next_step(
     new = ONWARD.get(phase)
     if new is None:
         return {"title": _("At the end of the line")}
+    checks = list(known(_Stands(client.pk, push_pending(client)), new))
     if phase == Phase.POSTGRES:
-        checks = list(_ready(client, document, problem))
-    else:
-        checks = list(known(_Stands(client.pk, push_pending(client)), new))
+        checks = [*_ready(client, document, problem), *checks]
     return {
         "title": _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label},
         "checks": checks,

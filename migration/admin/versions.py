@@ -47,6 +47,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
             return render(request, "admin/migration/client_versions.html", context)
         context |= model_admin.admin_site.each_context(request)
         context |= {
+            "named": True,
             "title": _("Secrets of %(name)s") % {"name": client.name},
             "model_admin": model_admin,
         }
