@@ -23,6 +23,7 @@ from credentials.admin import (
     DatabaseInline,
     EmailInline,
     name_problem,
+    name_warning,
 )
 from credentials.models import Client
 from credentials.runtime import document as documents
@@ -207,13 +208,23 @@ class Onboarding:
         return client, rows
 
     @property
+    def slug(self) -> str:
+        """As it was typed, less the blanks around it."""
+        return (self.client["slug"].value() or "").strip()
+
+    @property
+    def slug_warning(self) -> str | None:
+        """What is risky about it."""
+        return name_warning(self.slug) if self.slug else None
+
+    @property
     def secret_names(self) -> list[str]:
         """The names that its secrets will have; none where the slug is not legal."""
-        slug = (self.client["slug"].value() or "").strip()
-        if name_problem(slug):
+        if name_problem(self.slug):
             return []
-        layout = Layout(settings.NOVA_SECRET_LAYOUT)
-        names = documents.secret_names(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout)
+        names = documents.secret_names(
+            self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout()
+        )
         return [name for kind, name in names.items() if kind == "client" or kind in self.filled]
 
     @property
@@ -232,8 +243,12 @@ class Onboarding:
             emails=logins.get("email", []),
             aws=logins.get("aws", []),
         )
-        parts = documents.split(document, layout=Layout(settings.NOVA_SECRET_LAYOUT))
+        parts = documents.split(document, layout=_layout())
         return max(map(documents.size, parts.values())) > documents.MAX_BYTES
+
+
+def _layout() -> Layout:
+    return Layout(settings.NOVA_SECRET_LAYOUT)
 
 
 def _mail_hosts(provider: str) -> dict[str, str | int | None]:

@@ -75,7 +75,11 @@ class OnboardingPages:
         for form in onboarding.logins.values():
             form.empty_permitted = False  # judged, though it may still be left out
         told = [
-            _told(field, required=form is onboarding.client or form in filled.values())
+            _told(
+                field,
+                required=form is onboarding.client or form in filled.values(),
+                warning=onboarding.slug_warning if field.name == "slug" else None,
+            )
             for form in onboarding.parts
             for field in form
             if field.html_name == request.headers.get("HX-Trigger-Name")
@@ -160,6 +164,7 @@ def _page(onboarding: Onboarding) -> dict[str, Any]:
     ]
     return {
         "client": onboarding.client,
+        "slug_warning": onboarding.slug_warning,
         "sections": sections,
         "hosts": _hosts(onboarding) if "email" in onboarding.logins else [],
         "secret_fields": ",".join(onboarding.secret_fields),
@@ -175,17 +180,16 @@ def _hosts(onboarding: Onboarding) -> list[BoundField]:
 
 def _whole(onboarding: Onboarding) -> dict[str, Any]:
     """What its secrets will be called and cost."""
-    slug = (onboarding.client["slug"].value() or "").strip()
     return {
         "names": onboarding.secret_names,
         "dollars": onboarding.dollars_a_month,
         "secret_a_month": SECRET_A_MONTH,
         "ten_thousand_calls": TEN_THOUSAND_CALLS,
-        "warning": name_warning(slug) if onboarding.secret_names else None,
     }
 
 
-def _told(field: BoundField, *, required: bool) -> dict[str, Any]:
+def _told(field: BoundField, *, required: bool, warning: str | None) -> dict[str, Any]:
     """What is wrong with a field; nothing of one that may still be left out."""
     wanted = required or field.data not in (None, "")
-    return {"id": f"{field.auto_id}_error", "errors": field.errors if wanted else []}
+    errors = field.errors if wanted else []
+    return {"id": f"{field.auto_id}_error", "errors": errors, "warning": warning}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -61,6 +62,8 @@ def _standing(client: Any) -> dict[str, Any]:
     names = [] if problem else secret_names(client.slug).values()
     return {
         "phase": client.phase,
+        # The console shows what is in AWS itself.
+        "elsewhere": bool(settings.AWS_ENDPOINT_URL),
         "secrets": [(name, console_url(name)) for name in names],
         "push_pending": push_pending(client),
         "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),

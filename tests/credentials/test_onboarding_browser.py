@@ -61,7 +61,7 @@ def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_pag
         page.locator(f'[name="{name}"]').press_sequentially(MARKER)
 
     page.locator("#id_slug").press_sequentially("acme-abc123")
-    expect(page.locator("#onboard-summary")).to_contain_text("hyphen and six characters")
+    expect(page.locator("#id_slug_error")).to_contain_text("hyphen and six characters")
     expect(page.locator("#onboard-summary")).to_contain_text("nova/clients/acme-abc123")
     page.fill("#id_database-db_port", "70000")
     expect(page.locator("#id_database-db_port_error")).to_contain_text("65535")
