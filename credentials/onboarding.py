@@ -219,8 +219,8 @@ class Onboarding:
 
     @property
     def secret_names(self) -> list[str]:
-        """The names that its secrets will have; none where the slug is not legal."""
-        if name_problem(self.slug):
+        """The names that its secrets will have; none where the slug can't be taken."""
+        if name_problem(self.slug) or "slug" in self.client.errors:
             return []
         names = documents.secret_names(
             self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout()

@@ -230,8 +230,11 @@ def test_what_the_secrets_will_be_called_and_cost_is_told(
     assert "$0.05 for every 10,000 calls" in told
 
 
-@pytest.mark.parametrize("typed", [{}, DATABASE, {"slug": "a b"} | DATABASE])
+@pytest.mark.parametrize(
+    "typed", [{}, DATABASE, {"slug": "a b"} | DATABASE, {"slug": "taken"} | DATABASE]
+)
 def test_no_name_is_told_of_a_secret_that_there_will_not_be(check, typed):
+    make_client("taken")
     assert "nova/clients" not in check("slug", **typed)
 
 
