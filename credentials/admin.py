@@ -217,6 +217,8 @@ class StoredRowFields:
         if db_field.null and isinstance(db_field, models.CharField | models.TextField):
             kwargs["empty_value"] = None
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        if isinstance(db_field, models.TextField):
+            field.widget.attrs["rows"] = 3
         if db_field.null and isinstance(db_field, models.BooleanField):
             field.widget.choices = [
                 ("true", _("Yes")),

@@ -73,6 +73,18 @@ def compare(expected: Document, actual: Document, *, key: bytes) -> list[Mismatc
     return list(_Comparison(key).walk("", expected, actual))
 
 
+def paths(value: object, path: str = "") -> Iterator[str]:
+    """Name every field of a document, as a comparison of it would."""
+    if isinstance(value, dict):
+        for key in sorted(value, key=_rank):
+            yield from paths(value[key], f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from paths(entry, f"{path}[{index}]")
+    else:
+        yield path
+
+
 def unreadable(text: str, *, key: bytes, path: str = "document") -> Mismatch:
     """Make the one mismatch of a text of AWS's that is no document."""
     side = _Comparison(key)

@@ -11,6 +11,7 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from credentials.runtime.document import Layout, name_problem
@@ -204,6 +205,14 @@ UNFOLD = {
     "SITE_SYMBOL": "key",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("migration/favicon.svg"),
+        }
+    ],
+    "STYLES": [lambda request: static("migration/without_scripts.css")],
     "DASHBOARD_CALLBACK": "migration.admin.dashboard_context",
     "SIDEBAR": {
         "show_search": False,

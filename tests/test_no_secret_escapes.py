@@ -201,9 +201,25 @@ def post_the_clients_own_form(haystack: Haystack, browser, pk: int) -> None:
         haystack, browser, url, data | typed | {"revision": "0"}
     )
     assert "was changed successfully" in page(haystack, browser, url, data | typed)
-    empty = sent_form(browser.get(reverse("admin:credentials_client_add")).content.decode())
+    url = reverse("admin:credentials_client_add_form")
+    empty = sent_form(browser.get(url).content.decode())
     new = empty | {"databases-TOTAL_FORMS": "1", "databases-0-db_password": "MARKER-FOUR typed"}
-    assert "required" in page(haystack, browser, reverse("admin:credentials_client_add"), new)
+    assert "required" in page(haystack, browser, url, new)
+
+
+def onboard_a_client(haystack: Haystack, browser) -> None:
+    """Checked while it is typed, refused, refused by the database, then taken: with secrets in it all the time."""
+    url = reverse("admin:credentials_client_add")
+    empty = sent_form(browser.get(url).content.decode(), "onboard_form")
+    secrets = {n: "MARKER-FOUR typed" for n in empty if n.endswith(("password", "access_key"))}
+    assert len(secrets) == 3, "the form has no secret fields: this test would prove nothing"
+    typed = empty | secrets | {name: "x.example" for name, value in empty.items() if not value}
+    typed |= {"email-sender_whitelist": "", "name": "Typed", "slug": "typed"} | secrets
+    check = reverse("admin:credentials_client_add_check")
+    assert "nova/clients/typed" in page(haystack, browser, check, typed)
+    assert "required" in page(haystack, browser, url, typed | {"database-db_host": ""})
+    assert "at most 255" in page(haystack, browser, url, typed | {"name": "x" * 256})
+    assert "was added, with its" in page(haystack, browser, url, typed)
 
 
 def start_runs_from_pages(haystack: Haystack, browser) -> None:
@@ -307,6 +323,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")
     with templates_logged():
         post_the_clients_own_form(haystack, browser, pk)
+        onboard_a_client(haystack, browser)
     start_runs_from_pages(haystack, browser)
     work_off_the_queue(haystack)
     update("client_database_credentials", Client.objects.get(pk=pk).databases.get().pk, db_port=1)

@@ -10,24 +10,16 @@ from django.db.models import F, Q
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
+from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
-from credentials.admin import name_problem, name_warning
 from credentials.copying import KINDS
-from migration.admin import moves
+from credentials.onboarding_pages import OnboardingPages
+from migration.admin import client_page, moves, versions
 from migration.admin.base import RUN_PERMISSION, start_run
-from migration.models import (
-    WRITES_BOTH,
-    Comparison,
-    PhaseChange,
-    PhaseChoices,
-    ReadCount,
-    Resolution,
-    Run,
-    clients,
-)
+from migration.admin.client_page import push_pending
+from migration.models import Comparison, PhaseChoices, Run, clients
 from migration.operations.saving import Save, SaveRefusedError
-from migration.operations.stores import secret_names
 from migration.overview.standing import late_before
 from migration.phases import Phase
 from migration.templatetags.migration_pages import badge, label, moment
@@ -37,9 +29,8 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+    from credentials.models import Client
     from migration.models import ClientsByPhase
-
-CHANGES_SHOWN = 20
 
 
 class PhaseFilter(admin.SimpleListFilter):
@@ -109,12 +100,13 @@ class ActiveFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ClientAdmin(CredentialsAdmin):
+class ClientAdmin(OnboardingPages, CredentialsAdmin):
     list_display = ("name", "slug", "where", "push", "newest", "compared", "active")
     list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ActiveFilter)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
+    onboard_template = "admin/migration/client_onboard.html"
     change_form_outer_before_template = "admin/migration/client_standing.html"
     change_form_outer_after_template = "admin/migration/client_history.html"
     actions: ClassVar = ["push_selected", "compare_selected"]
@@ -192,7 +184,18 @@ class ClientAdmin(CredentialsAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
-        return [*moves.urls(self), *super().get_urls()]
+        return [*moves.urls(self), *versions.urls(self), *super().get_urls()]
+
+    def onboard_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            "may_run": self.has_run_permission(request),
+            "migrate_now": "migrate_now" in request.POST,
+            "checkbox_classes": " ".join(CHECKBOX_CLASSES),
+        }
+
+    def onboarded(self, request: HttpRequest, client: Client) -> None:
+        if "migrate_now" in request.POST and self.has_run_permission(request):
+            start_run(request, Run.Kind.MIGRATE, clients().filter(pk=client.pk))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
@@ -202,33 +205,6 @@ class ClientAdmin(CredentialsAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if client := context.get("original"):
-            context["standing"] = standing(client)
             context["may_run"] = self.has_run_permission(request)
-            context |= moves.context(request, client)
-            context["may_view_comparisons"] = request.user.has_perm("migration.view_comparison")
+            context |= moves.context(request, client) | client_page.context(request, client)
         return super().render_change_form(request, context, *args, **kwargs)
-
-
-def push_pending(client: Any) -> bool:
-    """Whether it writes both stores and its newest rows are not in AWS yet; annotated rows only."""
-    pushed = client.pushed_revision
-    return Phase(client.phase) in WRITES_BOTH and (pushed is None or client.revision > pushed)
-
-
-def standing(client: Any) -> dict[str, Any]:
-    """Where the client stands, for its page."""
-    return {
-        "phase": client.phase,
-        "secrets": list(secret_names(client.slug).values()),
-        "push_pending": push_pending(client),
-        "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
-        "problem": name_problem(client.slug),
-        "warning": name_warning(client.slug),
-        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
-        "resolutions": Resolution.objects.filter(client_id=client.pk).select_related("by")[
-            :CHANGES_SHOWN
-        ],
-        "changes": PhaseChange.objects.filter(client_id=client.pk).select_related("by", "run")[
-            :CHANGES_SHOWN
-        ],
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -62,13 +62,21 @@ def gate(rows: Rows, new: Phase) -> list[Check]:
 def _checks(rows: Rows, new: Phase) -> Iterator[Check]:
     if new == Phase.DUAL_WRITE:
         return
+    yield from known(rows, new)
+    yield _account(rows, writes=new == Phase.AWS)
+
+
+def known(rows: Any, new: Phase) -> Iterator[Check]:
+    """Those conditions that the database alone tells, of whatever has a `client_id` and a `push_pending`."""
+    if new == Phase.DUAL_WRITE:
+        yield _no_run(rows)
+        return
     yield _pushed(rows)
     yield from _compared(rows, streak=settings.NOVA_CLEAN_STREAK if new == Phase.AWS else 0)
     yield _no_run(rows)
     yield _counted()
     if new == Phase.AWS:
         yield _readers_agree(rows)
-    yield _account(rows, writes=new == Phase.AWS)
 
 
 def _pushed(rows: Rows) -> Check:

@@ -1,0 +1,162 @@
+"""Where one client stands, what its next step is and wants, and what happened to it: for its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from credentials.admin import name_problem, name_warning
+from credentials.runtime import document as documents
+from credentials.runtime.document import DocumentError
+from migration.admin.versions import console_url
+from migration.comparison import paths
+from migration.models import WRITES_BOTH, Comparison, PhaseChoices, ReadCount, clients
+from migration.operations.gates import Check, known
+from migration.operations.stores import secret_layout, secret_names
+from migration.phases import MOVES, Move, Phase
+from migration.timeline import timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.http import HttpRequest
+
+    from credentials.models import Client
+    from credentials.runtime.document import Document
+
+# One step on.
+ONWARD = {
+    old: new
+    for (old, new), kind in MOVES.items()
+    if kind in (Move.FORWARD, Move.CUTOVER, Move.PURGE)
+}
+
+
+def context(request: HttpRequest, client: Any) -> dict[str, Any]:
+    may = request.user.has_perm
+    phase, page = Phase(client.phase), request.GET.get("history", "")
+    document, problem = _document(client.pk)
+    standing = _standing(client)
+    return {
+        "standing": standing,
+        "steps": list(_steps(phase)),
+        "next_step": _next_step(client, phase, document, problem),
+        "same_fields": _same_fields(standing["comparison"], document),
+        "may_view_comparisons": may("migration.view_comparison"),
+        "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
+    }
+
+
+def push_pending(client: Any) -> bool:
+    """Whether it writes both stores and its newest rows are not in AWS yet; annotated rows only."""
+    pushed = client.pushed_revision
+    return Phase(client.phase) in WRITES_BOTH and (pushed is None or client.revision > pushed)
+
+
+def _standing(client: Any) -> dict[str, Any]:
+    problem = name_problem(client.slug)
+    names = [] if problem else secret_names(client.slug).values()
+    return {
+        "phase": client.phase,
+        # The console shows what is in AWS itself.
+        "elsewhere": bool(settings.AWS_ENDPOINT_URL),
+        "secrets": [(name, console_url(name)) for name in names],
+        "push_pending": push_pending(client),
+        "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
+        "problem": problem,
+        "warning": name_warning(client.slug),
+        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
+    }
+
+
+def _steps(phase: Phase) -> Iterator[dict[str, Any]]:
+    """The five phases: those behind it, the one it stands in, those ahead."""
+    effects = {
+        Phase.POSTGRES: _("NOVA reads and writes PostgreSQL."),
+        Phase.DUAL_WRITE: _("NOVA reads PostgreSQL; writes go to both."),
+        Phase.DUAL_READ: _("NOVA reads both and compares; writes go to both."),
+        Phase.AWS: _("NOVA reads AWS; PostgreSQL is kept warm."),
+        Phase.PURGED: _("AWS alone holds the values."),
+    }
+    line = list(effects)
+    for number, (step, effect) in enumerate(effects.items()):
+        behind = number < line.index(phase)
+        yield {
+            "number": number + 1,
+            "label": PhaseChoices(step).label,
+            "effect": effect,
+            "state": "here" if step == phase else "done" if behind else "ahead",
+        }
+
+
+@dataclass(frozen=True)
+class _Stands:
+    """What the gate's conditions ask of a client."""
+
+    client_id: int
+    push_pending: bool
+
+
+def _next_step(
+    client: Any, phase: Phase, document: Document | None, problem: str
+) -> dict[str, Any]:
+    """The step onward and its conditions, as far as the database tells them."""
+    new = ONWARD.get(phase)
+    if new is None:
+        return {"title": _("At the end of the line")}
+    checks = list(known(_Stands(client.pk, push_pending(client)), new))
+    if phase == Phase.POSTGRES:
+        checks = [*_ready(client, document, problem), *checks]
+    return {
+        "title": _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label},
+        "checks": checks,
+        "left": sum(not check.passed for check in checks),
+        "asks_aws": phase != Phase.POSTGRES,
+    }
+
+
+def _document(client_id: int) -> tuple[Document | None, str]:
+    """The document of its rows, or why there is none: four queries."""
+    try:
+        return clients().with_credentials().get(pk=client_id).document(), ""
+    except DocumentError as error:
+        return None, str(error)
+
+
+def _ready(client: Client, document: Document | None, problem: str) -> Iterator[Check]:
+    """What a first push wants."""
+    if illegal := name_problem(client.slug):
+        yield Check(False, _("Its secret can't have that name: %(why)s.") % {"why": illegal})
+    else:
+        yield Check(True, _("Its secret can have that name."))
+    if document is None:
+        yield Check(False, problem)
+        return
+    kinds = ("database", "email", "aws")
+    logins = sum(kind in document for kind in kinds)
+    logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
+    text = ngettext("It has %(n)d login.", "It has %(n)d logins.", logins) % {"n": logins}
+    yield Check(logins > 0, text if logins else _("It has no login yet: add one below."))
+    parts = documents.split(document, layout=secret_layout()).values()
+    fits = all(documents.size(part) <= documents.MAX_BYTES for part in parts)
+    limit = {"n": documents.MAX_BYTES}
+    yield Check(
+        fits,
+        _("It fits into a secret.")
+        if fits
+        else _("It is larger than a secret, which holds %(n)d bytes.") % limit,
+    )
+
+
+def _same_fields(newest: Comparison | None, document: Document | None) -> list[str]:
+    """The fields in which the newest comparison found no difference; none where it could not look at them."""
+    looked = (Comparison.Status.MATCH, Comparison.Status.MISMATCH)
+    if document is None or newest is None or newest.status not in looked:
+        return []
+    differ = tuple(mismatch.path for mismatch in newest.fields_that_differ())
+    within = tuple(f"{path}{mark}" for path in differ for mark in ".[")
+    return [path for path in paths(document) if path not in differ and not path.startswith(within)]

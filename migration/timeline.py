@@ -1,0 +1,152 @@
+"""Everything that happened to one client, as sentences, newest first. Reads the database alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import F, Q, Window
+from django.db.models.functions import Lag
+from django.urls import reverse
+from django.utils import formats
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from credentials.models import Client
+from migration.models import Comparison, PhaseChange, Resolution, Run, RunItem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    May = Callable[[str], bool]
+    Source = Callable[[int, int, May], Iterator["Event"]]
+
+SHOWN = 20
+# Each page reads all that is before it.
+PAGES = 50
+FIELDS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened; `url` leads to more of it."""
+
+    at: datetime
+    icon: str
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One page of what happened."""
+
+    events: list[Event]
+    page: int
+    more: bool
+
+    @property
+    def older(self) -> int | None:
+        return self.page + 1 if self.more and self.page < PAGES else None
+
+    @property
+    def newer(self) -> int | None:
+        return self.page - 1 if self.page > 1 else None
+
+
+def timeline(client_id: int, *, may: May, page: int = 1) -> Timeline:
+    """As many queries as there are sources, however much happened; `may` asks for a permission."""
+    page = min(max(page, 1), PAGES)
+    end = page * SHOWN
+    found = chain.from_iterable(source(client_id, end + 1, may) for source in SOURCES)
+    events = sorted(found, key=lambda event: event.at, reverse=True)
+    return Timeline(events[end - SHOWN : end], page, len(events) > end)
+
+
+def _sentence(what: str, who: object = None, reason: str = "", more: str = "") -> str:
+    """What was done, by whom, why, and what came of it."""
+    text = _("%(what)s by %(who)s") % {"what": what, "who": who} if who else what
+    text = f"{text}: {reason}" if reason else text
+    return f"{text.removesuffix('.')}. {more}".strip()
+
+
+def _moves(client_id: int, number: int, _may: May) -> Iterator[Event]:
+    for change in PhaseChange.objects.filter(client_id=client_id).select_related("by")[:number]:
+        phases = {"old": change.get_old_display(), "new": change.get_new_display()}
+        what = _("Moved from %(old)s to %(new)s") % phases
+        yield Event(change.changed_at, "trending_flat", _sentence(what, change.by, change.reason))
+
+
+def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
+    """The sweep compares by itself, day and night: what it found is told where it is news."""
+    items = RunItem.objects.filter(client_id=client_id).exclude(
+        run__kind=Run.Kind.COMPARE, run__by=None
+    )
+    for item in items.select_related("run__by").order_by("-pk")[:number]:
+        outcome = item.get_outcome_display() if item.outcome else _("Waiting")
+        url = reverse("admin:migration_run_change", args=[item.run_id])
+        yield Event(
+            item.finished_at or item.run.created_at,
+            "play_circle",
+            _sentence(str(item.run), item.run.by, outcome, item.message),
+            url if may("migration.view_run") else "",
+        )
+
+
+def _comparisons(client_id: int, number: int, may: May) -> Iterator[Event]:
+    """Those that found something else than the one before."""
+    if not may("migration.view_comparison"):
+        return
+    news = (
+        Comparison.objects.filter(client_id=client_id)
+        .annotate(
+            status_before=Window(Lag("status"), order_by="id"),
+            mismatches_before=Window(Lag("mismatches"), order_by="id"),
+        )
+        .filter(
+            ~Q(status=F("status_before"))
+            | ~Q(mismatches=F("mismatches_before"))
+            | Q(status_before=None)
+        )
+    )
+    for comparison in news.order_by("-id")[:number]:
+        url = reverse("admin:migration_comparison_change", args=[comparison.pk])
+        yield Event(comparison.compared_at, "compare_arrows", _found(comparison), url)
+
+
+def _found(comparison: Comparison) -> str:
+    if comparison.status == Comparison.Status.MATCH:
+        return _("Both stores hold the same.")
+    fields = comparison.fields_that_differ()
+    if not fields:
+        return _sentence(str(comparison.get_status_display()), more=comparison.message)
+    text = ngettext("%(n)d field differs", "%(n)d fields differ", len(fields)) % {"n": len(fields)}
+    named = ", ".join(field.path for field in fields[:FIELDS_NAMED])
+    return _sentence(text, reason=f"{named}, …" if len(fields) > FIELDS_NAMED else named)
+
+
+def _resolutions(client_id: int, number: int, _may: May) -> Iterator[Event]:
+    rows = Resolution.objects.filter(client_id=client_id).select_related("by")
+    for row in rows[:number]:
+        what = str(row.get_kind_display())
+        if row.until:
+            until = formats.date_format(row.until)
+            what = _("%(what)s until %(until)s") % {"what": what, "until": until}
+        yield Event(row.resolved_at, "build", _sentence(what, row.by, row.reason, row.message))
+
+
+def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:
+    """From the admin's log, which names fields and holds no value."""
+    entries = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(Client), object_id=str(client_id)
+    )
+    for entry in entries.select_related("user").order_by("-action_time", "-pk")[:number]:
+        who = {"who": entry.user, "what": entry.get_change_message()}
+        yield Event(entry.action_time, "edit", _("%(who)s here: %(what)s") % who)
+
+
+SOURCES: tuple[Source, ...] = (_moves, _runs, _comparisons, _resolutions, _edits)

@@ -1,0 +1,123 @@
+"""Onboarding in a real browser: what is checked while somebody types, what leaves the form, and without scripts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connections
+from playwright.sync_api import Page, expect, sync_playwright
+
+from credentials.models import Client
+from migration.models import Run
+
+CHROMIUM = Path("/usr/bin/chromium")
+MARKER = " MARKER of the database "
+SECRETS = ("database-db_password", "email-email_password", "aws-secret_access_key")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture
+def open_page(stores, live_server, client, monkeypatch) -> Iterator:
+    """Opens the onboarding page as a superuser; what it asks for and what its console says is kept."""
+    # Playwright's own loop runs in this thread, and Django then suspects every query.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    client.force_login(User.objects.create_superuser("root"))
+    cookie = {"name": settings.SESSION_COOKIE_NAME, "url": live_server.url}
+    cookie["value"] = client.cookies[settings.SESSION_COOKIE_NAME].value
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+
+        def open_page(*, scripts: bool = True) -> Page:
+            context = chromium.new_context(java_script_enabled=scripts, locale="en-GB")
+            context.add_cookies([cookie])
+            page = context.new_page()
+            page.asked, page.complaints = [], []
+            page.on("request", lambda request: page.asked.insert(0, request))
+            page.on(
+                "console",
+                lambda said: said.type == "error" and page.complaints.append(said.text),
+            )
+            page.goto(f"{live_server.url}/admin/credentials/client/onboard/")
+            return page
+
+        yield open_page
+        chromium.close()
+        # While that loop runs Django keeps connections of their own for it.
+        connections.close_all()
+
+
+def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_page):
+    page = open_page()
+    for name in SECRETS:
+        page.locator(f'[name="{name}"]').press_sequentially(MARKER)
+
+    page.locator("#id_slug").press_sequentially("acme-abc123")
+    expect(page.locator("#id_slug_error")).to_contain_text("hyphen and six characters")
+    expect(page.locator("#onboard-summary")).to_contain_text("nova/clients/acme-abc123")
+    page.fill("#id_database-db_port", "70000")
+    expect(page.locator("#id_database-db_port_error")).to_contain_text("65535")
+    page.fill("#id_database-db_port", "5433")
+    expect(page.locator("#id_database-db_port_error")).to_be_empty()
+    page.fill("#id_email-sender_whitelist", "a@example.test, b")
+    expect(page.locator("#id_email-sender_whitelist_error")).to_contain_text("“b” is no address")
+    page.select_option("#id_email-email_provider", "outlook")
+    expect(page.locator("#id_email-smtp_host")).to_have_value("smtp.office365.com")
+
+    checks = [request for request in page.asked if "/onboard/check/" in request.url]
+    sent = [parse_qs(request.post_data or "", keep_blank_values=True) for request in checks]
+    assert any(fields["slug"] == ["acme-abc123"] for fields in sent)
+    assert not any(name in fields for fields in sent for name in SECRETS)
+    assert not any("MARKER" in f"{request.url}{request.post_data}" for request in page.asked)
+    assert all(page.input_value(f'[name="{name}"]') == MARKER for name in SECRETS)
+    assert page.complaints == []
+    assert len({urlsplit(request.url).netloc for request in page.asked}) == 1
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_client_is_onboarded_and_its_page_says_what_is_next(open_page, scripts):
+    page = open_page(scripts=scripts)
+    page.fill("#id_name", "Acme")
+    page.fill("#id_slug", "acme")
+    page.fill("#id_database-db_host", "db.example.test")
+    page.fill("#id_database-db_password", MARKER)
+    page.click("text=Add the client")
+    expect(page.locator("#id_database-db_user_error")).to_contain_text("required")
+    assert page.input_value("#id_database-db_password") == ""
+    assert "MARKER" not in page.content()
+
+    page.fill("#id_database-db_name", "app")
+    page.fill("#id_database-db_user", "app")
+    page.fill("#id_database-db_password", MARKER)
+    page.check("#id_migrate_now")
+    page.click("text=Add the client")
+
+    expect(page.locator("[aria-current=step]")).to_contain_text("PostgreSQL")
+    expect(page.get_by_text("Next step: Dual write")).to_be_visible()
+    assert Client.objects.get(slug="acme").databases.get().db_password == MARKER
+    assert Run.objects.get().items.count() == 1
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_the_versions_of_the_secret_come_after_the_page_or_by_a_link(open_page, scripts):
+    from migration.operations.pushing import push
+    from tests.factories import make_full_client
+
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    page = open_page(scripts=scripts)
+    page.goto(page.url.replace("onboard", f"{pk}/change"))
+
+    if not scripts:
+        page.click("text=Versions and their stages")
+
+    expect(page.get_by_text("AWSCURRENT")).to_be_visible()
+    assert page.complaints == []
