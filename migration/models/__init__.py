@@ -3,7 +3,9 @@
 No column here has a constraint on NOVA's tables: NOVA deletes clients, and our history must neither stop that nor go.
 """
 
+from migration.models.approvals import MoveRequest, RoleGrant
 from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolution
+from migration.models.reveals import Reveal
 from migration.models.runs import PUSHED, Outcome, Run, RunItem
 from migration.models.standing import (
     WRITES_BOTH,
@@ -23,11 +25,14 @@ __all__ = [
     "ClientsByPhase",
     "Comparison",
     "ComparisonQuerySet",
+    "MoveRequest",
     "Outcome",
     "PhaseChange",
     "PhaseChoices",
     "ReadCount",
     "Resolution",
+    "Reveal",
+    "RoleGrant",
     "Run",
     "RunItem",
     "Secret",
