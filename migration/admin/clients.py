@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -14,7 +15,7 @@ from unfold.decorators import action, display
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.admin import name_problem, name_warning
 from credentials.copying import KINDS
-from migration.admin import moves
+from migration.admin import bulk, dialogs, moves, reveals
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.models import (
     WRITES_BOTH,
@@ -185,11 +186,12 @@ class ClientAdmin(CredentialsAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
-        return [*moves.urls(self), *super().get_urls()]
+        own = [module.urls(self) for module in (bulk, dialogs, moves, reveals)]
+        return [*chain.from_iterable(own), *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
-        return found | moves.actions(request)
+        return found | bulk.actions(request)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -197,7 +199,7 @@ class ClientAdmin(CredentialsAdmin):
         if client := context.get("original"):
             context["standing"] = standing(client)
             context["may_run"] = self.has_run_permission(request)
-            context |= moves.context(request, client)
+            context |= moves.context(request, client) | reveals.context(request, client.pk)
             context["may_view_comparisons"] = request.user.has_perm("migration.view_comparison")
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -8,6 +8,7 @@ from migration.models.comparisons import Comparison, ComparisonQuerySet, Resolut
 from migration.models.reveals import Reveal
 from migration.models.runs import PUSHED, Outcome, Run, RunItem
 from migration.models.standing import (
+    MOVE_PERMISSIONS,
     WRITES_BOTH,
     ClientMigration,
     ClientsByPhase,
@@ -19,6 +20,7 @@ from migration.models.standing import (
 )
 
 __all__ = [
+    "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
     "ClientMigration",

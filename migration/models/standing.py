@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
-from migration.phases import Phase, check_move
+from migration.phases import Move, Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -33,6 +33,15 @@ class PhaseChoices(models.TextChoices):
 
 # The phases in which what is written to the tables is to be pushed.
 WRITES_BOTH = tuple(phase for phase in Phase if phase.writes_both)
+
+
+# What somebody needs to make a move, or to ask for it.
+MOVE_PERMISSIONS = {
+    move: "migration.purge_client"
+    if move in (Move.PURGE, Move.RESTORE)
+    else "migration.move_client"
+    for move in Move
+}
 
 
 class ClientsByPhase(ClientQuerySet):
