@@ -1,4 +1,4 @@
-"""The page on which a cutover, a purge or any other move is thought over: a checklist with its remedies, then a form."""
+"""The page on which a cutover, a purge or another move is thought over: a checklist with its remedies, and a form."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.FORWARD]
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 VIEW_REQUESTS = "migration.view_moverequest"
+REQUESTS_SHOWN = 20
 # What is thought over on a page of its own: the slug is typed and a reason given.
 IN_A_DIALOG = NEED_APPROVAL
 REFUSALS = (ShutGate, IllegalMove, StalePhase, NotApproved, Client.DoesNotExist)
@@ -58,14 +59,18 @@ def urls(model_admin: Any) -> list[URLPattern]:
 def context(request: HttpRequest, client: Any) -> dict[str, Any]:
     """What the client's page offers: the moves from where it stands, as far as the user may, and the resolutions."""
     phase = Phase(client.phase)
-    asked = MoveRequest.objects.open().filter(client_id=client.pk).select_related("requested_by")
+    asked = MoveRequest.objects.none()
+    if request.user.has_perm(VIEW_REQUESTS):
+        asked = MoveRequest.objects.filter(client_id=client.pk)
+    requests = list(asked.select_related("requested_by", "decided_by")[:REQUESTS_SHOWN])
     return {
         "moves": [
             offer(kind, old, new, client.pk)
             for (old, new), kind in MOVES.items()
             if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
         ],
-        "move_request": asked.first() if request.user.has_perm(VIEW_REQUESTS) else None,
+        "move_requests": requests,
+        "move_request": next((asked for asked in requests if asked.is_open), None),
         "watch": watch_of(client.pk, phase),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),

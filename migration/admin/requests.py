@@ -16,10 +16,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 from unfold.decorators import display
 
+from credentials.models import Client
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.dialogs import checklist, consequence
 from migration.admin.moves import tell
-from credentials.models import Client
 from migration.models import MoveRequest
 from migration.operations.approving import NotApproved, approve, cancel
 from migration.operations.gates import ShutGate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.signals import user_logged_in
@@ -60,7 +61,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
             raise Http404 from None
         if name not in row.SECRET_FIELDS:
             raise Http404
-        return _page(model_admin, request, client, row, kind, name)
+        return _page(model_admin, request, Chosen(client, row, kind, name))
 
     return [
         path(
@@ -96,14 +97,25 @@ def _label(row: Credential, name: str) -> Any:
     return row._meta.get_field(name).verbose_name
 
 
-def _page(
-    model_admin: Any, request: HttpRequest, client: Client, row: Credential, kind: str, name: str
-) -> HttpResponse:
+@dataclass(frozen=True)
+class Chosen:
+    """The field that is asked for."""
+
+    client: Client
+    row: Credential
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.client.name} › {self.row} › {_label(self.row, self.name)}"
+
+
+def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpResponse:
     """The form; sent with a reason, and the password where it was given long ago, the value."""
+    client = chosen.client
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
-        "title": _("Reveal %(client)s › %(credential)s › %(field)s")
-        % {"client": client.name, "credential": row, "field": _label(row, name)},
+        "title": _("Reveal %(field)s") % {"field": chosen},
         "opts": model_admin.opts,
         "client": client,
         "here": request.get_full_path(),
@@ -115,9 +127,9 @@ def _page(
         try:
             context["revealed"] = reveal(
                 client_id=client.pk,
-                kind=kind,
-                credential_id=row.pk,
-                name=name,
+                kind=chosen.kind,
+                credential_id=chosen.row.pk,
+                name=chosen.name,
                 by=request.user,  # type: ignore[arg-type]  # has a permission
                 reason=request.POST["reason"].strip(),
                 address=address_of(request),

@@ -68,6 +68,16 @@ def attention(text: str) -> str:
     return label(text, "warning", "warning")
 
 
+@register.filter
+def passed(text: str) -> str:
+    return label(text, "success", "check")
+
+
+@register.filter
+def failed(text: str) -> str:
+    return label(text, "danger", "close")
+
+
 def label(text: str, variant: str, icon: str = "") -> str:
     context = {"text": text, "variant": variant, "icon": icon}
     return render_to_string("admin/migration/label.html", context)
