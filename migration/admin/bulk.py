@@ -39,7 +39,8 @@ def urls(model_admin: Any) -> list[URLPattern]:
     @require_POST
     def cut_over(request: HttpRequest) -> HttpResponse:
         ids = [int(pk) for pk in request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        return _cut_over(model_admin, request, clients().filter(pk__in=ids))
+        chosen = clients().filter(pk__in=ids)
+        return _cut_over(model_admin, request, chosen) or _to_the_list()
 
     view = model_admin.admin_site.admin_view
     return [path("cutover/", view(cut_over), name="credentials_client_cutover")]
@@ -102,7 +103,7 @@ def _cut_over(
         raise PermissionDenied
     found = _few(request, chosen)
     if found is None:
-        return None if "action" in request.POST else _to_the_list()
+        return None
     if "number" in request.POST:
         if problem := _problem(request, len(found)):
             messages.error(request, problem)

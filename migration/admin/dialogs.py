@@ -82,7 +82,7 @@ def _dialog(model_admin: Any, request: HttpRequest, client_id: int, new: str) ->
         .first(),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]  # as Django's own views do
+    request.current_app = model_admin.admin_site.name  # as Django's own views do
     return TemplateResponse(request, "admin/migration/dialog.html", context)
 
 

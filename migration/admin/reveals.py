@@ -93,8 +93,8 @@ def _secret_fields(client: Client) -> Any:
                 yield {"credential": str(row), "field": _label(row, name), "url": url}
 
 
-def _label(row: Credential, name: str) -> Any:
-    return row._meta.get_field(name).verbose_name
+def _label(row: Credential, name: str) -> str:
+    return str(getattr(row._meta.get_field(name), "verbose_name", name))
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpRespons
         "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
         "may_compare": request.user.has_perm(RESOLVE_PERMISSION),
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]  # as Django's own views do
+    request.current_app = model_admin.admin_site.name  # as Django's own views do
     response = TemplateResponse(request, "admin/migration/reveal.html", context)
     response["Cache-Control"] = "no-store, private"
     return response

@@ -128,16 +128,10 @@ def exact(revealed: Revealed) -> SafeString:
 def remarks(revealed: Revealed) -> list[str]:
     """What the eye misses in a value."""
     value = revealed.value
-    before, after = len(value) - len(value.lstrip()), len(value) - len(value.rstrip())
-    lines = value.count("\n") + 1
-    return list(
-        filter(
-            None,
-            (
-                ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)},
-                before and _("blanks at the beginning: %(n)d") % {"n": before},
-                after and _("blanks at the end: %(n)d") % {"n": after},
-                lines > 1 and _("lines: %(n)d") % {"n": lines},
-            ),
-        )
+    number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}
+    rest = (
+        (_("blanks at the beginning: %(n)d"), len(value) - len(value.lstrip())),
+        (_("blanks at the end: %(n)d"), len(value) - len(value.rstrip())),
+        (_("line breaks: %(n)d"), value.count("\n")),
     )
+    return [number, *(text % {"n": n} for text, n in rest if n)]
