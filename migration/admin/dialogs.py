@@ -64,16 +64,16 @@ def _dialog(model_admin: Any, request: HttpRequest, client_id: int, new: str) ->
     if kind is None:
         messages.error(request, str(IllegalMove(rows.slug, rows.phase, wanted)))
         return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
-    name = Client.objects.values_list("name", flat=True).get(pk=client_id)
+    client = Client.objects.get(pk=client_id)
     lines = checklist(request, rows, wanted, back=request.get_full_path())
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": title(kind, name),
+        "title": title(kind, client.name),
         "opts": model_admin.opts,
-        "client_id": client_id,
+        "original": client,
         "slug": rows.slug,
         "move": moves.offer(kind, rows.phase, wanted, client_id),
-        "consequence": consequence(kind, name) or moves.effect(kind, wanted),
+        "consequence": consequence(kind, client.name) or moves.effect(kind, wanted),
         "lines": lines,
         "shut": any(not line["passed"] for line in lines),
         "move_request": MoveRequest.objects.open()

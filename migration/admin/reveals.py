@@ -117,7 +117,7 @@ def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpRespons
         **model_admin.admin_site.each_context(request),
         "title": _("Reveal %(field)s") % {"field": chosen},
         "opts": model_admin.opts,
-        "client": client,
+        "original": client,
         "here": request.get_full_path(),
         "hidden_after": HIDDEN_AFTER_SECONDS,
         "input_classes": " ".join(BASE_INPUT_CLASSES),
