@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin import moves
+from migration.admin.base import reason_of
 from migration.admin.dialogs import checklist
 from migration.models import MOVE_PERMISSIONS, PhaseChoices, clients
 from migration.operations.gates import needs_approval
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 # Each reads AWS while the person waits; more of them are for `move_clients`.
 AT_ONCE = 50
+# Before the server in front of a worker gives up on the page.
+GIVE_UP_AFTER_SECONDS = 20.0
 CHECKBOX = helpers.ACTION_CHECKBOX_NAME
 
 
@@ -105,18 +109,25 @@ def _cut_over(
     if found is None:
         return None
     if "number" in request.POST:
-        if problem := _problem(request, len(found)):
-            messages.error(request, problem)
-        else:
-            for client in found:
-                reason = request.POST["reason"].strip()
-                moves.carry_out(request, client.pk, Phase.AWS, Phase.DUAL_READ, reason)
+        if not (problem := _problem(request, len(found))):
+            _cut_over_now(request, found)
             return _to_the_list()
+        messages.error(request, problem)
     return _page(model_admin, request, found)
 
 
+def _cut_over_now(request: HttpRequest, found: list[Any]) -> None:
+    give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
+    for number, client in enumerate(found):
+        if time.monotonic() > give_up_at:
+            text = _("It took too long: %(n)d of them were not tried. Is AWS slow, or silent?")
+            messages.error(request, text % {"n": len(found) - number})
+            break
+        moves.carry_out(request, client.pk, Phase.AWS, Phase.DUAL_READ, reason_of(request))
+
+
 def _problem(request: HttpRequest, number: int) -> str:
-    if not request.POST.get("reason", "").strip():
+    if not reason_of(request):
         return _("Nothing was done: give a reason or a ticket.")
     if request.POST["number"].strip() != str(number):
         return _("Nothing was done: type the number of clients, %(n)d, to confirm.") % {"n": number}

@@ -23,7 +23,7 @@ from migration.phases import MOVES, IllegalMove, Move, Phase
 from migration.status import watch_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
@@ -117,14 +117,21 @@ def consequence(kind: Move, name: str) -> str:
 
 
 def checklist(request: HttpRequest, rows: Rows, new: Phase, *, back: str) -> list[dict[str, Any]]:
-    """The gate as it stands now; beside what is shut, what would open it, as far as the user may."""
+    """The gate as it stands now: reads AWS too."""
+    return with_remedies(request, rows.client_id, gate(rows, new), back=back)
+
+
+def with_remedies(
+    request: HttpRequest, client_id: int, checks: Iterable[Check], *, back: str
+) -> list[dict[str, Any]]:
+    """The lines of `checklist.html`: beside what is shut, what would open it, as far as the user may."""
     return [
         {
             "passed": check.passed,
             "text": check.text,
-            "remedy": None if check.passed else _remedy(request, rows.client_id, check, back),
+            "remedy": None if check.passed else _remedy(request, client_id, check, back),
         }
-        for check in gate(rows, new)
+        for check in checks
     ]
 
 
@@ -169,13 +176,8 @@ def _link(label: str, page: str, pk: int | None) -> dict[str, Any]:
 
 
 def _watch(request: HttpRequest, client_id: int) -> HttpResponse:
-    """The panel alone, for a page that is open; empty once the ten minutes are over."""
+    """The numbers alone, for a page that is open."""
     stands = ClientMigration.objects.filter(pk=client_id).first()
     watch = watch_of(client_id, Phase(stands.phase)) if stands else None
-    context = {
-        "watch": watch,
-        "moves": [moves.offer(Move.ROLLBACK, Phase.AWS, Phase.DUAL_READ, client_id)]
-        if watch and request.user.has_perm(moves.MOVE_PERMISSION)
-        else [],
-    }
-    return TemplateResponse(request, "admin/migration/client_watch.html", context)
+    context = {"watch": watch, "client_id": client_id}
+    return TemplateResponse(request, "admin/migration/client_watch_numbers.html", context)

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.models import Client
-from migration.admin.base import RUN_PERMISSION
+from migration.admin.base import RUN_PERMISSION, reason_of
 from migration.models import MOVE_PERMISSIONS, PUSHED, Comparison, MoveRequest, PhaseChoices
 from migration.operations import resolving
 from migration.operations.approving import NotApproved, ask
@@ -147,7 +147,7 @@ def _move(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     kind = MOVES.get((seen, new))
     if not request.user.has_perm(MOVE_PERMISSIONS[kind] if kind else MOVE_PERMISSION):
         raise PermissionDenied
-    reason = request.POST.get("reason", "").strip()
+    reason = reason_of(request)
     if kind not in IN_A_DIALOG:
         carry_out(request, client_id, new, seen, reason)
         return back(request, client_id)
@@ -222,7 +222,7 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     if not request.user.has_perm(RESOLVE_PERMISSION):
         raise PermissionDenied
     slug_of(client_id)
-    kind, reason = request.POST.get("kind", ""), request.POST.get("reason", "").strip()
+    kind, reason = request.POST.get("kind", ""), reason_of(request)
     ways: dict[str, Callable[..., Any]] = {
         "check": resolving.check_again,
         "to_aws": partial(resolving.copy_to_aws, reason=reason),

@@ -18,6 +18,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.admin import MASK
 from credentials.models import Client
+from migration.admin.base import reason_of
 from migration.admin.moves import RESOLVE_PERMISSION
 from migration.models import Comparison, Reveal
 from migration.operations.revealing import NotRevealed, credential_of, reveal
@@ -131,7 +132,7 @@ def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpRespons
                 credential_id=chosen.row.pk,
                 name=chosen.name,
                 by=request.user,  # type: ignore[arg-type]  # has a permission
-                reason=request.POST["reason"].strip(),
+                reason=reason_of(request),
                 address=address_of(request),
             )
         except LookupError:
@@ -159,7 +160,7 @@ def _problems(request: HttpRequest) -> list[str]:
             request.session[AUTHENTICATED_AT] = time.time()
         else:
             problems.append(_("That is not your password."))
-    if not request.POST.get("reason", "").strip():
+    if not reason_of(request):
         problems.append(_("Give a reason or a ticket: it is kept with your name."))
     return problems
 

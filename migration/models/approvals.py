@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -113,6 +114,22 @@ class MoveRequest(models.Model):
         """What it is that was asked for."""
         names = {Move.CUTOVER: _("Cutover"), Move.PURGE: _("Purge")}
         return str(names[MOVES[Phase(self.old), Phase(self.new)]])
+
+    @property
+    def sentence(self) -> str:
+        """For histories; what became of it is told by `outcome`."""
+        who = self.requested_by or gettext("somebody since deleted")
+        text = gettext("%(who)s asked for a move of %(client)s (%(what)s), reason %(reason)s")
+        told = {"who": who, "client": self.slug, "what": self.what, "reason": self.reason}
+        return text % told
+
+    @property
+    def outcome(self) -> str:
+        """The state in words, with who decided or what is in the way."""
+        state = self.get_state_display()
+        if self.decided_by:
+            state = gettext("%(state)s by %(who)s") % {"state": state, "who": self.decided_by}
+        return ". ".join([state, *(reason.rstrip(".") for reason in self.reasons)]) + "."
 
     @property
     def is_open(self) -> bool:

@@ -101,6 +101,8 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     assert phase_of(pk) == new
     assert state_of(asked) == (State.DONE, [])
     assert (asked.requested_by, asked.decided_by) == (maria, ana)
+    assert asked.sentence.startswith("maria asked for a move of idom")
+    assert asked.outcome == "Done by ana."
     change = PhaseChange.objects.first()
     assert (change.by, change.reason) == (ana, "INC-42 (asked for by maria)")
 
@@ -119,6 +121,7 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
 
     assert asked.state == State.WAITING
     assert "A push is pending" in " ".join(asked.reasons)
+    assert asked.outcome.startswith("Waiting. A push is pending")
     assert list(MoveRequest.objects.waiting()) == [asked]
 
 
