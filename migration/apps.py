@@ -12,9 +12,12 @@ class MigrationConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
+        from migration.roles import ensure_roles
         from migration.tasks import ensure_schedules, start_heartbeat
 
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )
         post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")
+        # After Django's own receiver, which makes the permissions.
+        post_migrate.connect(ensure_roles, sender=self, dispatch_uid="migration.ensure_roles")

@@ -16,7 +16,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.models import Client
-from migration.models import Comparison, PhaseChange, Resolution, Run, RunItem
+from migration.models import (
+    Comparison,
+    MoveRequest,
+    PhaseChange,
+    Resolution,
+    Reveal,
+    Run,
+    RunItem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,4 +157,21 @@ def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:
         yield Event(entry.action_time, "edit", _("%(who)s here: %(what)s") % who)
 
 
-SOURCES: tuple[Source, ...] = (_moves, _runs, _comparisons, _resolutions, _edits)
+def _requests(client_id: int, number: int, may: May) -> Iterator[Event]:
+    if not may("migration.view_moverequest"):
+        return
+    rows = MoveRequest.objects.filter(client_id=client_id)
+    for asked in rows.select_related("requested_by", "decided_by")[:number]:
+        url = reverse("admin:migration_moverequest_change", args=[asked.pk])
+        text = _sentence(asked.sentence, more=asked.outcome)
+        yield Event(asked.requested_at, "how_to_vote", text, url)
+
+
+def _reveals(client_id: int, number: int, _may: May) -> Iterator[Event]:
+    for reveal in Reveal.objects.filter(client_id=client_id)[:number]:
+        yield Event(reveal.revealed_at, "visibility", reveal.sentence)
+
+
+SOURCES: tuple[Source, ...] = (
+    _moves, _requests, _runs, _comparisons, _resolutions, _edits, _reveals
+)  # fmt: skip

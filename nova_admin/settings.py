@@ -57,6 +57,8 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
 
 # So many comparisons in a row have to match before a client may be cut over.
 NOVA_CLEAN_STREAK = env.number("NOVA_CLEAN_STREAK", 3)
+# A cutover or a purge that one person asks for has to be approved by another.
+NOVA_REQUIRE_APPROVAL = env.flag("NOVA_REQUIRE_APPROVAL", default=False)
 NOVA_SWEEP_MINUTES = env.number("NOVA_SWEEP_MINUTES", 15)
 # All workers together, under AWS's quotas (50 creates, 50 updates, 100 batch reads a second): pages have no part in it.
 NOVA_AWS_WRITES_PER_SECOND = env.number("NOVA_AWS_WRITES_PER_SECOND", 48)
@@ -241,6 +243,12 @@ UNFOLD = {
                         "icon": "compare_arrows",
                         "link": reverse_lazy("admin:migration_comparison_report"),
                         "permission": needs("migration.view_comparison"),
+                    },
+                    {
+                        "title": "Requests",
+                        "icon": "approval",
+                        "link": reverse_lazy("admin:migration_moverequest_changelist"),
+                        "permission": needs("migration.view_moverequest"),
                     },
                 ]
             },

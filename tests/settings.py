@@ -21,7 +21,10 @@ os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1"
 # The embedded AWS has no quota of its own: nothing waits.
 os.environ["NOVA_AWS_WRITES_PER_SECOND"] = os.environ["NOVA_AWS_READS_PER_SECOND"] = "100000"
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
-for name in ("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "AWS_REGION", "AWS_PROFILE"):
+for name in (
+    *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),
+    *("AWS_REGION", "AWS_PROFILE"),
+):
     os.environ.pop(name, None)
 
 from nova_admin.settings import *  # noqa: E402, F403

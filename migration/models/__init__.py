@@ -3,6 +3,7 @@
 No column here has a constraint on NOVA's tables: NOVA deletes clients, and our history must neither stop that nor go.
 """
 
+from migration.models.approvals import MoveRequest, RoleGrant
 from migration.models.comparisons import Comparison, ComparisonQuerySet
 from migration.models.mismatches import (
     DailyComparisons,
@@ -12,8 +13,10 @@ from migration.models.mismatches import (
     newest_is,
 )
 from migration.models.rates import Rate
+from migration.models.reveals import Reveal
 from migration.models.runs import MANY_TRIES, PUSHED, Outcome, Run, RunItem, StaleRunError
 from migration.models.standing import (
+    MOVE_PERMISSIONS,
     WRITES_BOTH,
     ClientMigration,
     ClientMigrationQuerySet,
@@ -28,6 +31,7 @@ from migration.models.workers import Worker
 
 __all__ = [
     "MANY_TRIES",
+    "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
     "ClientMigration",
@@ -36,6 +40,7 @@ __all__ = [
     "Comparison",
     "ComparisonQuerySet",
     "DailyComparisons",
+    "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
     "Outcome",
@@ -44,6 +49,8 @@ __all__ = [
     "Rate",
     "ReadCount",
     "Resolution",
+    "Reveal",
+    "RoleGrant",
     "Run",
     "RunItem",
     "Secret",

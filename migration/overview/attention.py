@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import Comparison, Outcome, Run, RunItem, Worker
+from migration.models import Comparison, MoveRequest, Outcome, Run, RunItem, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_COMPARISONS = "migration.view_comparison"
 VIEW_RUNS = "migration.view_run"
+VIEW_REQUESTS = "migration.view_moverequest"
 START_RUNS = "migration.add_run"
 
 Status = Comparison.Status
@@ -61,7 +62,7 @@ class Facts:
 
 
 def attention(facts: Facts) -> list[Attention]:
-    """What there is any of, the most pressing first: one query."""
+    """What there is any of, the most pressing first: two queries."""
     return [item for source in SOURCES for item in source(facts)]
 
 
@@ -162,5 +163,27 @@ def _clients() -> Any:
     return reverse("admin:credentials_client_changelist")
 
 
+def _requests(_facts: Facts) -> Iterator[Attention]:
+    """Shut gates that somebody asked for, and what a second person has to decide."""
+    counted = MoveRequest.objects.open().order_by().values_list("state")
+    for state, number in counted.annotate(n=Count("pk")):
+        waits = state == MoveRequest.State.WAITING
+        sentence = (
+            ngettext(
+                "move that somebody asked for has a shut gate",
+                "moves that somebody asked for have shut gates",
+                number,
+            )
+            if waits
+            else ngettext("move waits to be approved", "moves wait to be approved", number)
+        )
+        url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
+        label = _("See what is in the way") if waits else _("Approve or refuse")
+        remedy = Remedy(label, url, VIEW_REQUESTS)
+        yield Attention(sentence, url, VIEW_REQUESTS, count=number, remedies=(remedy,))
+
+
 # The most pressing first. What else can need attention is one more function here.
-SOURCES: tuple[Callable[[Facts], Iterator[Attention]], ...] = (_worker, _in_doubt, _failed, _pushes)
+SOURCES: tuple[Callable[[Facts], Iterator[Attention]], ...] = (
+    _worker, _in_doubt, _failed, _pushes, _requests
+)  # fmt: skip
