@@ -10,8 +10,11 @@ class MigrationConfig(AppConfig):
     verbose_name = _("Migration")
 
     def ready(self) -> None:
+        from migration.roles import ensure_roles
         from migration.tasks import ensure_schedules
 
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )
+        # After Django's own receiver, which makes the permissions.
+        post_migrate.connect(ensure_roles, sender=self, dispatch_uid="migration.ensure_roles")

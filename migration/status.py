@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from migration.models import WRITES_BOTH, Comparison
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount
 from migration.operations.stores import secret_names
 from migration.phases import Phase
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
+
+# So long is a cutover watched on the client's page.
+WATCHED_FOR = timedelta(minutes=10)
 
 
 def client_statuses(chosen: ClientsByPhase) -> list[dict[str, Any]]:
@@ -41,3 +49,47 @@ def _status(client: Any, comparison: Comparison | None) -> dict[str, Any]:
             ],
         },
     }
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What happened to a client in the minutes since its cutover."""
+
+    client_id: int
+    since: datetime
+    until: datetime
+    reads: int
+    aws_failures: int
+    last_read_at: datetime | None
+    comparisons: int
+    mismatches: int
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.until - timezone.now()).total_seconds()
+
+
+def watch_of(client_id: int, phase: Phase) -> Watch | None:
+    """None where it was not cut over within the last minutes."""
+    if phase != Phase.AWS:
+        return None
+    cutover = PhaseChange.objects.filter(client_id=client_id).order_by("-pk").first()
+    lately = timezone.now() - WATCHED_FOR
+    if not cutover or cutover.old != Phase.DUAL_READ or cutover.changed_at < lately:
+        return None
+    seen = ReadCount.objects.filter(pk=client_id).first() or ReadCount()
+    compared = Comparison.objects.filter(
+        client_id=client_id, compared_at__gt=cutover.changed_at
+    ).aggregate(all=Count("pk"), differ=Count("pk", filter=Q(status__in=Comparison.DIFFERS)))
+    since = {
+        name: number - cutover.reads_before.get(name, 0) for name, number in seen.numbers().items()
+    }
+    return Watch(
+        client_id=client_id,
+        since=cutover.changed_at,
+        until=cutover.changed_at + WATCHED_FOR,
+        last_read_at=seen.last_read_at,
+        comparisons=compared["all"],
+        mismatches=compared["differ"],
+        **since,
+    )

@@ -57,6 +57,8 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
 
 # So many comparisons in a row have to match before a client may be cut over.
 NOVA_CLEAN_STREAK = env.number("NOVA_CLEAN_STREAK", 3)
+# A cutover or a purge that one person asks for has to be approved by another.
+NOVA_REQUIRE_APPROVAL = env.flag("NOVA_REQUIRE_APPROVAL", default=False)
 NOVA_SWEEP_MINUTES = env.number("NOVA_SWEEP_MINUTES", 15)
 NOVA_WORKERS = env.number("NOVA_WORKERS", 2)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
@@ -237,6 +239,12 @@ UNFOLD = {
                         "icon": "compare_arrows",
                         "link": reverse_lazy("admin:migration_comparison_report"),
                         "permission": needs("migration.view_comparison"),
+                    },
+                    {
+                        "title": "Requests",
+                        "icon": "approval",
+                        "link": reverse_lazy("admin:migration_moverequest_changelist"),
+                        "permission": needs("migration.view_moverequest"),
                     },
                 ]
             },

@@ -19,7 +19,10 @@ os.environ["SECRET_KEY"] = "key-of-the-tests-" + "0" * 40
 # Each worker puts its own in place (`aws` in conftest.py); until then nothing answers.
 os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1"
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
-for name in ("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "AWS_REGION", "AWS_PROFILE"):
+for name in (
+    *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),
+    *("AWS_REGION", "AWS_PROFILE"),
+):
     os.environ.pop(name, None)
 
 from nova_admin.settings import *  # noqa: E402, F403

@@ -7,11 +7,13 @@ from migration.admin import accounts  # noqa: F401  # registers users and groups
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.home import dashboard_context
+from migration.admin.requests import MoveRequestAdmin
 from migration.admin.runs import RunAdmin
-from migration.models import Comparison, Run
+from migration.models import Comparison, MoveRequest, Run
 
-__all__ = ["ClientAdmin", "ComparisonAdmin", "RunAdmin", "dashboard_context"]
+__all__ = ["ClientAdmin", "ComparisonAdmin", "MoveRequestAdmin", "RunAdmin", "dashboard_context"]
 
 admin.site.register(Client, ClientAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
+admin.site.register(MoveRequest, MoveRequestAdmin)

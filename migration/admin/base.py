@@ -40,6 +40,11 @@ class ReadOnlyAdmin(ModelAdmin):
         return {**self.admin_site.each_context(request), "title": title, **context}
 
 
+def reason_of(request: HttpRequest) -> str:
+    """The reason that was typed; PostgreSQL stores no NUL."""
+    return request.POST.get("reason", "").replace("\0", "").strip()
+
+
 def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> HttpResponseRedirect:
     """Starts a run in the user's name and leads to its page."""
     run = tasks.start_run(kind=kind, chosen=chosen, by=request.user)  # type: ignore[arg-type]  # has a permission

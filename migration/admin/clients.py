@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -15,7 +16,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.copying import KINDS
 from credentials.onboarding_pages import OnboardingPages
-from migration.admin import client_page, moves, versions
+from migration.admin import bulk, client_page, dialogs, moves, reveals, versions
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.client_page import push_pending
 from migration.models import Comparison, PhaseChoices, Run, clients
@@ -177,7 +178,8 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
-        return [*moves.urls(self), *versions.urls(self), *super().get_urls()]
+        own = [module.urls(self) for module in (bulk, dialogs, moves, reveals, versions)]
+        return [*chain.from_iterable(own), *super().get_urls()]
 
     def onboard_context(self, request: HttpRequest) -> dict[str, Any]:
         return {
@@ -192,7 +194,7 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
-        return found | moves.actions(request)
+        return found | bulk.actions(request)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -200,4 +202,5 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
         if client := context.get("original"):
             context["may_run"] = self.has_run_permission(request)
             context |= moves.context(request, client) | client_page.context(request, client)
+            context |= reveals.context(request, client.pk)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The buttons and bulk actions that move clients and resolve mismatches: they ask an operation and tell its answer."""
+"""The buttons that move a client and resolve mismatches: they ask an operation and tell its answer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.models import Client
-from migration.models import Comparison, PhaseChoices
+from migration.admin.base import RUN_PERMISSION, reason_of
+from migration.models import MOVE_PERMISSIONS, PUSHED, Comparison, MoveRequest, PhaseChoices
 from migration.operations import resolving
-from migration.operations.gates import ShutGate
+from migration.operations.approving import NotApproved, ask
+from migration.operations.gates import NEED_APPROVAL, ShutGate, needs_approval
 from migration.operations.moving import move
+from migration.operations.pushing import push
 from migration.operations.resolving import NotResolved
 from migration.phases import MOVES, IllegalMove, Move, Phase, StalePhase
+from migration.status import watch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,43 +34,44 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.urls import URLPattern
 
-    from migration.models import ClientsByPhase
 
-MOVE_PERMISSION = "migration.move_client"
-PURGE_PERMISSION = "migration.purge_client"
+MOVE_PERMISSION = MOVE_PERMISSIONS[Move.FORWARD]
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
-# Each reads AWS while the person waits; more of them are for `move_clients`.
-AT_ONCE = 50
+VIEW_REQUESTS = "migration.view_moverequest"
+REQUESTS_SHOWN = 20
+# What is thought over on a page of its own: the slug is typed and a reason given.
+IN_A_DIALOG = NEED_APPROVAL
+REFUSALS = (ShutGate, IllegalMove, StalePhase, NotApproved, Client.DoesNotExist)
 
 
 def urls(model_admin: Any) -> list[URLPattern]:
     view = model_admin.admin_site.admin_view
     return [
-        path("<int:client_id>/move/", view(require_POST(_move)), name="credentials_client_move"),
         path(
-            "<int:client_id>/resolve/",
-            view(require_POST(_resolve)),
-            name="credentials_client_resolve",
-        ),
+            f"<int:client_id>/{what}/",
+            view(require_POST(do)),
+            name=f"credentials_client_{what}",
+        )
+        for what, do in (("move", _move), ("resolve", _resolve), ("push", _push))
     ]
 
 
 def context(request: HttpRequest, client: Any) -> dict[str, Any]:
     """What the client's page offers: the moves from where it stands, as far as the user may, and the resolutions."""
     phase = Phase(client.phase)
-    moves = [
-        {
-            "new": new.value,
-            "button": _button(kind, new),
-            "effect": _effect(kind, new),
-            "confirm": kind == Move.PURGE,
-            "back": kind in (Move.BACK, Move.ROLLBACK, Move.RESTORE),
-        }
-        for (old, new), kind in MOVES.items()
-        if old == phase and request.user.has_perm(_permission(kind))
-    ]
+    asked = MoveRequest.objects.none()
+    if request.user.has_perm(VIEW_REQUESTS):
+        asked = MoveRequest.objects.filter(client_id=client.pk)
+    requests = list(asked.select_related("requested_by", "decided_by")[:REQUESTS_SHOWN])
     return {
-        "moves": moves,
+        "moves": [
+            offer(kind, old, new, client.pk)
+            for (old, new), kind in MOVES.items()
+            if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
+        ],
+        "move_requests": requests,
+        "move_request": next((asked for asked in requests if asked.is_open), None),
+        "watch": watch_of(client.pk, phase),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,
@@ -74,12 +79,33 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
     }
 
 
-def _permission(kind: Move) -> str:
-    return PURGE_PERMISSION if kind in (Move.PURGE, Move.RESTORE) else MOVE_PERMISSION
+def offer(kind: Move, old: Phase, new: Phase, client_id: int) -> dict[str, Any]:
+    """A move as a page offers it; where it has a `dialog`, that is where its button leads."""
+    in_dialog = kind in IN_A_DIALOG
+    return {
+        "kind": kind.value,
+        "old": old.value,
+        "new": new.value,
+        "button": button(kind, new),
+        "effect": effect(kind, new),
+        "dialog": dialog_url(client_id, new) if in_dialog else "",
+        "asks": needs_approval(kind),
+        "danger": kind == Move.PURGE,
+        "back": kind in (Move.BACK, Move.ROLLBACK, Move.RESTORE),
+    }
 
 
-def _button(kind: Move, new: Phase) -> str:
+def dialog_url(client_id: int, new: Phase) -> str:
+    return reverse("admin:credentials_client_dialog", args=[client_id, new.value])
+
+
+def button(kind: Move, new: Phase) -> str:
     label = PhaseChoices(new).label
+    if needs_approval(kind):
+        return {
+            Move.CUTOVER: _("Ask for the cutover"),
+            Move.PURGE: _("Ask for the purge"),
+        }[kind]
     return {
         Move.FORWARD: _("Go on to %(phase)s") % {"phase": label},
         Move.BACK: _("Step back to %(phase)s") % {"phase": label},
@@ -90,7 +116,7 @@ def _button(kind: Move, new: Phase) -> str:
     }[kind]
 
 
-def _effect(kind: Move, new: Phase) -> str:
+def effect(kind: Move, new: Phase) -> str:
     return {
         (Move.FORWARD, Phase.DUAL_WRITE): _(
             "Pushes it to AWS; from then every write goes to both stores."
@@ -117,31 +143,55 @@ def _effect(kind: Move, new: Phase) -> str:
 
 def _move(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     new, seen = _phase(request, "new"), _phase(request, "seen")
-    slug = _slug(client_id)
+    slug = slug_of(client_id)
     kind = MOVES.get((seen, new))
-    if not request.user.has_perm(_permission(kind) if kind else MOVE_PERMISSION):
+    if not request.user.has_perm(MOVE_PERMISSIONS[kind] if kind else MOVE_PERMISSION):
         raise PermissionDenied
-    if kind == Move.PURGE and request.POST.get("slug") != slug:
-        messages.error(
-            request, _("Nothing was purged: type the slug, %(slug)s, to confirm.") % {"slug": slug}
-        )
-    else:
-        try:
-            moved = move(
-                client_id=client_id,
-                new=new,
-                seen=seen,
-                by=request.user,  # type: ignore[arg-type]  # has a permission
-                reason=request.POST.get("reason", "").strip(),
-            )
-        except (ShutGate, IllegalMove, StalePhase) as refusal:
-            messages.error(request, str(refusal))
+    reason = reason_of(request)
+    if kind not in IN_A_DIALOG:
+        carry_out(request, client_id, new, seen, reason)
+        return back(request, client_id)
+    if request.POST.get("slug") != slug:
+        text = _("Nothing was done: type the slug, %(slug)s, to confirm.")
+        messages.error(request, text % {"slug": slug})
+    elif not reason:
+        messages.error(request, _("Nothing was done: give a reason or a ticket."))
+    elif carry_out(request, client_id, new, seen, reason):
+        return back(request, client_id)
+    return HttpResponseRedirect(dialog_url(client_id, new))
+
+
+def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, reason: str) -> bool:
+    """Moves the client, or asks for it where somebody else has to approve; tells what became of it."""
+    user: Any = request.user  # has a permission, so it is nobody anonymous
+    kind = MOVES.get((seen, new))
+    try:
+        if kind and needs_approval(kind):
+            asked = ask(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
+            text = _("%(what)s asked for: somebody else has to approve it.") % {"what": asked}
+            messages.success(request, " ".join([text, *asked.reasons]))
         else:
-            _tell(request, moved.slug, moved.new, moved.message)
-    return _back(client_id)
+            moved = move(client_id=client_id, new=new, seen=seen, by=user, reason=reason)
+            tell(request, moved.slug, moved.new, moved.message)
+    except REFUSALS as refusal:
+        messages.error(request, str(refusal))
+        return False
+    return True
 
 
-def _tell(request: HttpRequest, slug: str, new: Phase, message: str) -> None:
+def _push(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
+    """Pushes one client while the person waits."""
+    if not request.user.has_perm(RUN_PERMISSION):
+        raise PermissionDenied
+    slug_of(client_id)
+    for result in push(client_ids=[client_id], someone_waits=True):
+        level = messages.SUCCESS if result.outcome in PUSHED else messages.ERROR
+        text = f"{result.outcome.label}. {result.message}".strip()
+        messages.add_message(request, level, text)
+    return back(request, client_id)
+
+
+def tell(request: HttpRequest, slug: str, new: Phase, message: str) -> None:
     text = _("%(slug)s is in %(phase)s now.") % {"slug": slug, "phase": PhaseChoices(new).label}
     messages.success(request, f"{text} {message}".strip())
 
@@ -153,22 +203,26 @@ def _phase(request: HttpRequest, name: str) -> Phase:
         raise Http404 from None
 
 
-def _slug(client_id: int) -> str:
+def slug_of(client_id: int) -> str:
     slug = Client.objects.filter(pk=client_id).values_list("slug", flat=True).first()
     if slug is None:
         raise Http404
     return slug
 
 
-def _back(client_id: int) -> HttpResponseRedirect:
+def back(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
+    """To the page of this site that the form came from, else to the client's."""
+    came_from = request.POST.get("back", "")
+    if url_has_allowed_host_and_scheme(came_from, allowed_hosts=None):
+        return HttpResponseRedirect(came_from)
     return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
 
 
 def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     if not request.user.has_perm(RESOLVE_PERMISSION):
         raise PermissionDenied
-    _slug(client_id)
-    kind, reason = request.POST.get("kind", ""), request.POST.get("reason", "").strip()
+    slug_of(client_id)
+    kind, reason = request.POST.get("kind", ""), reason_of(request)
     ways: dict[str, Callable[..., Any]] = {
         "check": resolving.check_again,
         "to_aws": partial(resolving.copy_to_aws, reason=reason),
@@ -181,7 +235,7 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         messages.error(
             request, _("To acknowledge a mismatch, give a reason and a day from today on.")
         )
-        return _back(client_id)
+        return back(request, client_id)
     try:
         resolution = ways[kind](client_id=client_id, by=request.user)
     except NotResolved as refusal:
@@ -189,7 +243,7 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     else:
         text = f"{resolution.get_kind_display()}. {resolution.message}"
         messages.success(request, text.strip())
-    return _back(client_id)
+    return back(request, client_id)
 
 
 def _until(request: HttpRequest) -> date:
@@ -197,43 +251,3 @@ def _until(request: HttpRequest) -> date:
         return date.fromisoformat(request.POST.get("until", ""))
     except ValueError:
         return date.min
-
-
-def actions(request: HttpRequest) -> dict[str, Any]:
-    """A bulk action a phase to which clients can be moved together; a purge asks for each slug, so it is none."""
-    if not request.user.has_perm(MOVE_PERMISSION):
-        return {}
-    return {
-        f"move_to_{phase}": (
-            partial(_move_all, phase=phase),
-            f"move_to_{phase}",
-            _("Move to %(phase)s, those that may") % {"phase": PhaseChoices(phase).label},
-        )
-        for phase in Phase
-        if phase != Phase.PURGED
-    }
-
-
-def _move_all(_admin: Any, request: HttpRequest, chosen: ClientsByPhase, *, phase: Phase) -> None:
-    found = list(chosen.with_phase().order_by("slug")[: AT_ONCE + 1])
-    if len(found) > AT_ONCE:
-        text = _("Choose up to %(n)d clients, or use the command move_clients.")
-        messages.error(request, text % {"n": AT_ONCE})
-        return
-    done = 0
-    for client in found:
-        kind = MOVES.get((Phase(client.phase), phase))  # type: ignore[attr-defined]  # annotated
-        if kind and not request.user.has_perm(_permission(kind)):
-            messages.error(request, _("%(slug)s: you may not do that.") % {"slug": client.slug})
-            continue
-        try:
-            move(client_id=client.pk, new=phase, by=request.user)  # type: ignore[arg-type]
-        except (ShutGate, IllegalMove, StalePhase, Client.DoesNotExist) as refusal:
-            messages.error(request, str(refusal))
-        else:
-            done += 1
-    if done:
-        text = ngettext(
-            "%(n)d client is in %(phase)s now.", "%(n)d clients are in %(phase)s now.", done
-        )
-        messages.success(request, text % {"n": done, "phase": PhaseChoices(phase).label})

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
-from migration.phases import Phase, check_move
+from migration.phases import Move, Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -33,6 +33,15 @@ class PhaseChoices(models.TextChoices):
 
 # The phases in which what is written to the tables is to be pushed.
 WRITES_BOTH = tuple(phase for phase in Phase if phase.writes_both)
+
+
+# What somebody needs to make a move, or to ask for it.
+MOVE_PERMISSIONS = {
+    move: "migration.purge_client"
+    if move in (Move.PURGE, Move.RESTORE)
+    else "migration.move_client"
+    for move in Move
+}
 
 
 class ClientsByPhase(ClientQuerySet):
@@ -92,6 +101,8 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                 .select_related("client")
             )
             now = timezone.now()
+            # What NOVA's reader has seen so far: a cutover is watched from here.
+            seen = ReadCount.objects.in_bulk(client_ids) if new == Phase.AWS else {}
             self.filter(pk__in=[row.pk for row in standing]).update(phase=new, phase_changed_at=now)
             PhaseChange.objects.bulk_create(
                 PhaseChange(
@@ -103,6 +114,7 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                     reason=reason,
                     run=run,
                     comparison_id=row.comparison_id,
+                    reads_before=seen[row.pk].numbers() if row.pk in seen else {},
                     changed_at=now,
                 )
                 for row in standing
@@ -179,6 +191,8 @@ class PhaseChange(models.Model):
     reason = models.TextField(_("reason"), blank=True)
     run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
     comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
+    # The reader's counts at a move to AWS (`ReadCount.numbers`).
+    reads_before = models.JSONField(default=dict, db_default={})
     changed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -231,3 +245,6 @@ class ReadCount(models.Model):
 
     def __str__(self) -> str:
         return f"reads of client {self.client_id}"
+
+    def numbers(self) -> dict[str, int]:
+        return {"reads": self.reads, "aws_failures": self.aws_failures}

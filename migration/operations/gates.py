@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from credentials.adoption import writes_are_counted
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.stores import secrets_manager
-from migration.phases import Phase
+from migration.phases import Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +30,33 @@ FRESH = timedelta(minutes=30)
 RUN_IS_OPEN_FOR = timedelta(hours=1)
 
 
+NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
+
+
+def needs_approval(kind: Move) -> bool:
+    """Whether a second person has to approve it: never to go back."""
+    return bool(settings.NOVA_REQUIRE_APPROVAL) and kind in NEED_APPROVAL
+
+
+class Remedy(StrEnum):
+    """What opens a gate again."""
+
+    PUSH = "push"
+    COMPARE = "compare"
+    COMPARISON = "comparison"  # look at it; `Check.about` is its id
+    RUN = "run"  # look at it; `Check.about` is its id
+    READS = "reads"
+    NONE = "none"  # outside this site; the text says what
+
+
 @dataclass(frozen=True)
 class Check:
-    """One condition of a gate, in words that hold for how it stands."""
+    """One condition of a gate, in words that hold for how it stands, and what would help."""
 
     passed: bool
     text: str
+    remedy: Remedy = Remedy.NONE
+    about: int | None = None
 
 
 class ShutGate(Exception):  # noqa: N818  # the word of the design
@@ -81,7 +103,8 @@ def known(rows: Any, new: Phase) -> Iterator[Check]:
 
 def _pushed(rows: Rows) -> Check:
     if rows.push_pending:
-        return Check(False, _("A push is pending: its newest rows are not in AWS yet."))
+        text = _("A push is pending: its newest rows are not in AWS yet.")
+        return Check(False, text, Remedy.PUSH)
     return Check(True, _("No push is pending."))
 
 
@@ -89,7 +112,7 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
     stands = ClientMigration.objects.select_related("comparison").filter(pk=rows.client_id).first()
     newest = stands.comparison if stands else None
     if stands is None or newest is None:
-        yield Check(False, _("It was never compared."))
+        yield Check(False, _("It was never compared."), Remedy.COMPARE)
         return
     ago = timesince(newest.compared_at)
     matches = newest.status == Comparison.Status.MATCH
@@ -97,6 +120,8 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
     yield Check(
         matches,
         _("Newest comparison: %(result)s, %(ago)s ago.") % {"result": result, "ago": ago},
+        Remedy.COMPARISON,
+        newest.pk,
     )
     if matches and timezone.now() - newest.compared_at > FRESH:
         oldest = timesince(timezone.now() - FRESH)
@@ -104,6 +129,7 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
             False,
             _("The newest comparison is older than %(oldest)s: compare again.")
             % {"oldest": oldest},
+            Remedy.COMPARE,
         )
     if streak:
         n = stands.clean_streak
@@ -112,7 +138,7 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
             "%(n)d comparisons in a row matched, of %(wanted)d wanted.",
             n,
         )
-        yield Check(n >= streak, text % {"n": n, "wanted": streak})
+        yield Check(n >= streak, text % {"n": n, "wanted": streak}, Remedy.COMPARE)
 
 
 def _no_run(rows: Rows) -> Check:
@@ -123,7 +149,8 @@ def _no_run(rows: Rows) -> Check:
     )
     item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
     if item:
-        return Check(False, _("%(run)s has this client still to do.") % {"run": item.run})
+        text = _("%(run)s has this client still to do.") % {"run": item.run}
+        return Check(False, text, Remedy.RUN, item.run_id)
     return Check(True, _("No run is touching it."))
 
 
@@ -143,7 +170,8 @@ def _readers_agree(rows: Rows) -> Check:
     seen = ReadCount.objects.filter(client_id=rows.client_id, last_mismatch_at__gt=since).first()
     if seen and seen.last_mismatch_at:
         ago = timesince(seen.last_mismatch_at)
-        return Check(False, _("NOVA's reader met a mismatch %(ago)s ago.") % {"ago": ago})
+        text = _("NOVA's reader met a mismatch %(ago)s ago.") % {"ago": ago}
+        return Check(False, text, Remedy.READS)
     return Check(True, _("NOVA's reader met no mismatch lately."))
 
 

@@ -17,9 +17,9 @@ from credentials.copying import RefusedByDatabaseError, copy_document, is_purged
 from credentials.models import Client, ClientRevision
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import SecretsManagerError
-from migration.models import PUSHED, ClientMigration, Comparison, Secret
+from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, Secret
 from migration.operations.comparing import comparison_of, same
-from migration.operations.gates import ShutGate, require_open
+from migration.operations.gates import ShutGate, needs_approval, require_open
 from migration.operations.pushing import keep_replaced, push
 from migration.operations.stores import (
     AwsCopy,
@@ -65,6 +65,7 @@ class Request:
     new: Phase
     by: User | None
     reason: str
+    approves: MoveRequest | None = None
 
     def shut(self, *reasons: str) -> ShutGate:
         return ShutGate(self.rows.slug, self.new, list(reasons))
@@ -79,6 +80,17 @@ class Request:
         if not moved:
             stands = ClientMigration.objects.get(pk=rows.client_id)
             raise StalePhase(rows.slug, rows.phase, Phase(stands.phase))
+        self._settle()
+
+    def _settle(self) -> None:
+        """What was asked for is done with the move, or fails by it; cancelled meanwhile, there is no move."""
+        asked = MoveRequest.objects.filter(client_id=self.rows.client_id)
+        if self.approves:
+            this = asked.filter(pk=self.approves.pk)
+            if not this.settle(MoveRequest.State.DONE, by=self.by):
+                raise self.shut(_("What was asked for is no longer open."))
+        elsewhere = _("The client was moved to %(phase)s meanwhile.") % {"phase": self.new.label}
+        asked.settle(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
 
 
 def move(
@@ -88,8 +100,11 @@ def move(
     by: User | None = None,
     reason: str = "",
     seen: Phase | None = None,
+    approves: MoveRequest | None = None,
 ) -> Moved:
     """Moves one client one step; `seen` is the phase in which whoever asks believes it to be.
+
+    `approves` is the request that `by` approves with it.
 
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, or `ShutGate` with everything that is in the way.
     """
@@ -99,8 +114,10 @@ def move(
             raise Client.DoesNotExist
         if seen is not None and seen != rows.phase:
             raise StalePhase(rows.slug, seen, rows.phase)
-        check_move(rows.slug, rows.phase, new)
-        request = Request(rows, new, by, reason)
+        kind = check_move(rows.slug, rows.phase, new)
+        request = Request(rows, new, by, reason, approves)
+        if needs_approval(kind) and approves is None:
+            raise request.shut(_("A second person has to approve it: ask for it first."))
         if not held:
             raise request.shut(_("A push or another move of it is under way."))
         message = WAYS[rows.phase, new](request)

@@ -9,19 +9,27 @@ from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.comparison import Kind
-from migration.models import Comparison, Outcome, PhaseChoices
+from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
+    from migration.operations.revealing import Revealed
+
 register = template.Library()
 
-LABELS = {**dict(PhaseChoices.choices), **dict(Comparison.Status.choices), **dict(Outcome.choices)}
+LABELS = {
+    **dict(PhaseChoices.choices),
+    **dict(Comparison.Status.choices),
+    **dict(Outcome.choices),
+    **dict(MoveRequest.State.choices),
+}
 # A colour and an icon each, so that nothing is told by the colour alone.
 LOOKS: dict[str, tuple[str, str]] = {
     PhaseChoices.POSTGRES: ("default", "database"),
@@ -41,12 +49,16 @@ LOOKS: dict[str, tuple[str, str]] = {
     Outcome.COMPARED: ("default", "compare_arrows"),
     Outcome.SKIPPED: ("default", "skip_next"),
     Outcome.FAILED: ("danger", "error"),
+    MoveRequest.State.REQUESTED: ("info", "approval"),
+    MoveRequest.State.WAITING: ("warning", "hourglass"),
+    MoveRequest.State.DONE: ("success", "check"),
+    MoveRequest.State.CANCELLED: ("default", "cancel"),
 }
 
 
 @register.filter
 def badge(value: str) -> str:
-    """A phase, an outcome or the status of a comparison."""
+    """A phase, an outcome, the status of a comparison or the state of a request."""
     variant, icon = LOOKS[value]
     return label(str(LABELS[value]), variant, icon)
 
@@ -54,6 +66,16 @@ def badge(value: str) -> str:
 @register.filter
 def attention(text: str) -> str:
     return label(text, "warning", "warning")
+
+
+@register.filter
+def passed(text: str) -> str:
+    return label(text, "success", "check")
+
+
+@register.filter
+def failed(text: str) -> str:
+    return label(text, "danger", "close")
 
 
 def label(text: str, variant: str, icon: str = "") -> str:
@@ -94,3 +116,22 @@ def kind_label(kind: str) -> str:
         Kind.TYPE: _("different type"),
         Kind.UNREADABLE: _("unreadable in AWS"),
     }[Kind(kind)]
+
+
+@register.filter
+def exact(revealed: Revealed) -> SafeString:
+    """The value as it is, for one page: a browser would make another line end of a bare carriage return."""
+    return mark_safe(escape(revealed.value).replace("\r", "&#13;"))  # noqa: S308  # escaped
+
+
+@register.filter
+def remarks(revealed: Revealed) -> list[str]:
+    """What the eye misses in a value."""
+    value = revealed.value
+    number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}
+    rest = (
+        (_("blanks at the beginning: %(n)d"), len(value) - len(value.lstrip())),
+        (_("blanks at the end: %(n)d"), len(value) - len(value.rstrip())),
+        (_("line breaks: %(n)d"), value.count("\n")),
+    )
+    return [number, *(text % {"n": n} for text, n in rest if n)]

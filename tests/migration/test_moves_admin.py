@@ -92,22 +92,25 @@ def test_a_shut_gate_is_told_in_full(idom, log_in, press):
     write_password(idom, "example-new")
     ClientMigration.objects.update(clean_streak=1)
 
-    said = move(press, idom, Phase.AWS)
+    said = move(press, idom, Phase.AWS, slug="idom", reason="INC-42")
 
     assert "A push is pending" in said
     assert "of 3 wanted" in said
     assert phase_of(idom) == Phase.DUAL_READ
 
 
-def test_a_purge_wants_the_slug_typed(idom, log_in, press):
+@pytest.mark.parametrize(("old", "new"), [(Phase.DUAL_READ, Phase.AWS), (Phase.AWS, Phase.PURGED)])
+def test_a_cutover_and_a_purge_want_the_slug_typed_and_a_reason(idom, log_in, press, old, new):
     log_in(MOVE, PURGE)
-    advance(idom, Phase.AWS)
-    compare(client_ids=[idom])
+    advance(idom, old)
+    for _ in range(3):
+        compare(client_ids=[idom])
 
-    assert "type the slug" in move(press, idom, Phase.PURGED, slug="ido")
-    assert phase_of(idom) == Phase.AWS
-    move(press, idom, Phase.PURGED, slug="idom")
-    assert phase_of(idom) == Phase.PURGED
+    assert "type the slug" in move(press, idom, new, slug="ido", reason="INC-42")
+    assert "give a reason" in move(press, idom, new, slug="idom", reason=" ")
+    assert phase_of(idom) == old
+    move(press, idom, new, slug="idom", reason="INC-42")
+    assert phase_of(idom) == new
 
 
 def test_who_pressed_a_button_of_another_phase_is_told(idom, log_in, press):
@@ -171,30 +174,104 @@ def test_a_get_moves_nobody(idom, client, log_in):
     assert client.get(f"/admin/credentials/client/{idom}/move/").status_code == 405
 
 
+CLIENTS = "/admin/credentials/client/"
+
+
+def bulk(client, action: str, *ids: int):
+    return client.post(CLIENTS, {"action": action, "_selected_action": ids})
+
+
+def said_on(response) -> str:
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
 def test_a_bulk_move_takes_those_that_may_and_names_the_others(client, log_in):
     log_in(MOVE)
     ready, behind = make_full_client("ready"), make_full_client("behind")
-    advance(ready, Phase.DUAL_READ), advance(behind, Phase.DUAL_READ)
-    ClientMigration.objects.filter(pk=behind).update(clean_streak=1)
+    advance(ready, Phase.DUAL_WRITE)
 
-    response = client.post(
-        "/admin/credentials/client/",
-        {"action": "move_to_aws", "_selected_action": [ready, behind]},
-    )
+    said = said_on(bulk(client, "move_to_dual_read", ready, behind))
 
-    said = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert (phase_of(ready), phase_of(behind)) == (Phase.AWS, Phase.DUAL_READ)
-    assert "behind can't move to aws yet: " in said
-    assert "1 client is in AWS (cut over) now." in said
+    assert (phase_of(ready), phase_of(behind)) == (Phase.DUAL_READ, Phase.POSTGRES)
+    assert "behind is in postgres" in said
+    assert "1 client is in Dual read now." in said
 
 
-def test_a_bulk_move_restores_nobody_without_the_right_to_purge(idom, client, log_in):
+def test_a_bulk_restore_needs_the_right_to_purge(idom, client, log_in):
     log_in(MOVE)
     advance(idom, Phase.PURGED)
 
-    client.post("/admin/credentials/client/", {"action": "move_to_aws", "_selected_action": [idom]})
-
+    bulk(client, "restore", idom)
     assert phase_of(idom) == Phase.PURGED
+
+    client.force_login(make_user("purger", *VIEW, MOVE, PURGE))
+    bulk(client, "restore", idom)
+    assert phase_of(idom) == Phase.AWS
+
+
+@pytest.fixture
+def three(idom) -> tuple[int, int, int]:
+    """Two in dual read, one of them short of its streak, and one that was never touched."""
+    behind, untouched = make_full_client("behind"), make_full_client("untouched")
+    advance(idom, Phase.DUAL_READ), advance(behind, Phase.DUAL_READ)
+    for _ in range(3):
+        compare(client_ids=[idom, behind])
+    ClientMigration.objects.filter(pk=behind).update(clean_streak=1)
+    return idom, behind, untouched
+
+
+def confirm_cutover(client, *ids: int, **data: str):
+    return client.post(f"{CLIENTS}cutover/", {"_selected_action": ids, **data})
+
+
+def test_a_bulk_cutover_shows_the_checklist_of_each_and_moves_nobody_yet(client, log_in, three):
+    idom, _behind, _untouched = three
+    log_in(MOVE)
+
+    response = bulk(client, "cut_over", *three)
+
+    page = response.content.decode()
+    assert [shown["id"] for shown in response.context["open"]] == [idom]
+    assert "of 3 wanted" in page
+    assert "untouched is in postgres" in page
+    assert [phase_of(pk) for pk in three] == [Phase.DUAL_READ, Phase.DUAL_READ, Phase.POSTGRES]
+
+
+def test_a_bulk_cutover_wants_the_number_and_a_reason(client, log_in, three):
+    log_in(MOVE)
+
+    for data in ({"number": "2", "reason": "INC-42"}, {"number": "1", "reason": ""}):
+        assert "Nothing was done" in said_on(confirm_cutover(client, three[0], **data))
+
+    assert phase_of(three[0]) == Phase.DUAL_READ
+
+
+def test_a_bulk_cutover_takes_only_those_whose_gate_is_open_when_it_is_pressed(
+    client, log_in, three
+):
+    user = log_in(MOVE)
+
+    said = said_on(confirm_cutover(client, *three, number="3", reason="INC-42"))
+
+    assert [phase_of(pk) for pk in three] == [Phase.AWS, Phase.DUAL_READ, Phase.POSTGRES]
+    assert "behind can't move to aws yet" in said
+    assert "untouched" in said
+    assert PhaseChange.objects.filter(by=user, reason="INC-42").count() == 1
+
+
+def test_a_bulk_cutover_takes_no_more_than_can_be_waited_for(client, log_in):
+    log_in(MOVE)
+    ids = [make_full_client(f"c{n}") for n in range(51)]
+
+    assert "up to 50" in said_on(bulk(client, "cut_over", *ids))
+    assert "up to 50" in said_on(confirm_cutover(client, *ids, number="51", reason="x"))
+
+
+def test_a_bulk_cutover_is_refused_to_who_may_not_move(client, log_in, three):
+    log_in()
+
+    assert confirm_cutover(client, three[0], number="1", reason="INC-42").status_code == 403
+    assert phase_of(three[0]) == Phase.DUAL_READ
 
 
 def test_copying_to_aws_ends_the_mismatch(idom, sm, log_in, press):

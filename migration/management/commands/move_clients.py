@@ -1,14 +1,19 @@
-"""`move_clients`: one phase move each, through its gate."""
+"""`move_clients`: one phase move each, through its gate; where a second person has to approve it, a request for it."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError
+
 from migration.management.base import ClientsCommand
-from migration.operations.gates import ShutGate
+from migration.models import MOVE_PERMISSIONS
+from migration.operations.approving import NotApproved, ask
+from migration.operations.gates import ShutGate, needs_approval
 from migration.operations.moving import move
-from migration.phases import IllegalMove, Phase, StalePhase
+from migration.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -21,14 +26,16 @@ class Command(ClientsCommand):
         parser.add_argument("phase", choices=[phase.value for phase in Phase], metavar="PHASE")
         parser.add_argument("slugs", nargs="+", metavar="SLUG", help="the clients, by slug")
         parser.add_argument("--reason", default="", help="is kept with the move")
+        parser.add_argument("--by", metavar="USER", help="in whose name, a user of the site")
         self.add_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         new = Phase(options["phase"])
-        chosen = self.named(options["slugs"]).order_by("slug")
+        self.by, self.reason = self._user(options["by"]), options["reason"]
+        chosen = self.named(options["slugs"]).with_phase().order_by("slug")
         results = [
-            self._move(pk, slug, new, options["reason"])
-            for pk, slug in chosen.values_list("pk", "slug")
+            self._move(pk, slug, new, MOVES.get((Phase(phase), new)))
+            for pk, slug, phase in chosen.values_list("pk", "slug", "phase")
         ]
         if options["format"] == "json":
             self.print_json(results)
@@ -41,16 +48,36 @@ class Command(ClientsCommand):
         if not all(result["moved"] for result in results):
             sys.exit(1)
 
-    def _move(self, client_id: int, slug: str, new: Phase, reason: str) -> dict[str, Any]:
+    def _user(self, name: str | None) -> User | None:
+        """Whoever was named with `--by`."""
+        if name is None:
+            return None
+        user = User.objects.filter(username=name, is_active=True).first()
+        if user is None:
+            raise CommandError(f"unknown user: {name}", returncode=2)
+        return user
+
+    def _move(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> dict[str, Any]:
         """What became of one client: `reasons` are those of a refusal, or what is to be said of the move."""
         try:
-            moved = move(client_id=client_id, new=new, reason=reason)
+            if kind and needs_approval(kind):
+                reasons = self._ask(client_id, new, kind)
+            else:
+                moved = move(client_id=client_id, new=new, by=self.by, reason=self.reason)
+                reasons = [moved.message] if moved.message else []
+                return {"slug": slug, "moved": True, "phase": moved.new.value, "reasons": reasons}
         except ShutGate as refusal:
             reasons = refusal.reasons
-        except (IllegalMove, StalePhase) as refusal:
+        except (IllegalMove, StalePhase, NotApproved) as refusal:
             reasons = [str(refusal)]
-        else:
-            reasons = [moved.message] if moved.message else []
-            return {"slug": slug, "moved": True, "phase": moved.new.value, "reasons": reasons}
         (phase,) = self.named([slug]).with_phase().values_list("phase", flat=True)
         return {"slug": slug, "moved": False, "phase": phase, "reasons": reasons}
+
+    def _ask(self, client_id: int, new: Phase, kind: Move) -> list[str]:
+        """A command knows no person: without `--by` nobody could tell the approver from who asked."""
+        if self.by is None or not self.reason:
+            return ["A second person has to approve it: ask with --by USER --reason TEXT."]
+        if not self.by.has_perm(MOVE_PERMISSIONS[kind]):
+            return [f"{self.by} may not ask for it."]
+        asked = ask(client_id=client_id, new=new, by=self.by, reason=self.reason)
+        return [f"Asked for (request {asked.pk}): somebody else has to approve it.", *asked.reasons]

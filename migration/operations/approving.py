@@ -1,0 +1,122 @@
+"""Cutovers and purges that one person asks for and another approves. The gate counts when it is approved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from credentials.models import Client
+from migration.models import MoveRequest
+from migration.operations.gates import NEED_APPROVAL, ShutGate, gate
+from migration.operations.moving import move
+from migration.operations.stores import read_rows
+from migration.phases import IllegalMove, Phase, StalePhase, check_move
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from migration.models.approvals import MoveRequestQuerySet
+    from migration.operations.moving import Moved
+
+State = MoveRequest.State
+
+
+class NotApproved(Exception):  # noqa: N818  # nothing went wrong: it may not be done
+    """It can't be asked for, approved or cancelled; the text says why."""
+
+
+def ask(
+    *, client_id: int, new: Phase, by: User, reason: str, seen: Phase | None = None
+) -> MoveRequest:
+    """Asks for a cutover or a purge; a gate that is shut makes it wait, and somebody may open it meanwhile.
+
+    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase` and `NotApproved`.
+    """
+    rows = read_rows([client_id]).get(client_id)
+    if rows is None:
+        raise Client.DoesNotExist
+    if seen is not None and seen != rows.phase:
+        raise StalePhase(rows.slug, seen, rows.phase)
+    if check_move(rows.slug, rows.phase, new) not in NEED_APPROVAL:
+        raise NotApproved(_("Nobody has to approve this move: it can be made at once."))
+    reasons = [check.text for check in gate(rows, new) if not check.passed]
+    asked = MoveRequest(
+        client_id=client_id,
+        slug=rows.slug,
+        old=rows.phase,
+        new=new,
+        state=State.WAITING if reasons else State.REQUESTED,
+        reasons=reasons,
+        reason=reason,
+        requested_by=by,
+    )
+    try:
+        with transaction.atomic():
+            asked.save()
+    except IntegrityError:
+        text = _("%(slug)s: somebody has asked already; that has to be decided or cancelled first.")
+        raise NotApproved(text % {"slug": rows.slug}) from None
+    return asked
+
+
+def approve(*, request_id: int, by: User) -> Moved:
+    """Makes the move that was asked for, in the name of whoever approves it.
+
+    Raises `ShutGate` where it still has to wait, `NotApproved` where `by` may not or it is over, and
+    `MoveRequest.DoesNotExist`.
+    """
+    asked = MoveRequest.objects.get(pk=request_id)
+    if asked.requested_by_id in (None, by.pk):
+        raise NotApproved(_("Whoever asked for it can't approve it: somebody else has to."))
+    _require_open(asked)
+    try:
+        moved = move(
+            client_id=asked.client_id,
+            new=Phase(asked.new),
+            seen=Phase(asked.old),
+            by=by,
+            reason=_("%(reason)s (asked for by %(who)s)")
+            % {"reason": asked.reason, "who": asked.requested_by},
+            approves=asked,
+        )
+    except ShutGate as refusal:
+        _this(asked).look_again(refusal.reasons)
+        raise
+    except (StalePhase, IllegalMove) as refusal:
+        raise _failed(asked, by, str(refusal)) from None
+    except Client.DoesNotExist:
+        raise _failed(asked, by, _("The client is gone.")) from None
+    return moved
+
+
+def cancel(*, request_id: int, by: User) -> MoveRequest:
+    """Takes it back, or turns it down."""
+    asked = MoveRequest.objects.get(pk=request_id)
+    if not _this(asked).settle(State.CANCELLED, by=by):
+        asked.refresh_from_db()
+        _require_open(asked)
+    return asked
+
+
+def _this(asked: MoveRequest) -> MoveRequestQuerySet:
+    return MoveRequest.objects.filter(pk=asked.pk)
+
+
+def _require_open(asked: MoveRequest) -> None:
+    if not asked.is_open:
+        who = asked.decided_by or _("somebody")
+        text = _("It is over: %(state)s, by %(who)s.")
+        raise NotApproved(text % {"state": asked.get_state_display(), "who": who})
+
+
+def _failed(asked: MoveRequest, by: User, reason: str) -> NotApproved:
+    """The client stands elsewhere: by another's approval of this, or since it was asked for."""
+    if not _this(asked).settle(State.FAILED, by=by, reasons=[reason]):
+        asked.refresh_from_db()
+        try:
+            _require_open(asked)
+        except NotApproved as over:
+            return over
+    return NotApproved(reason)

@@ -1,0 +1,81 @@
+"""Shows one secret value to one person. Each is recorded before it is shown; the value itself is kept nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+from credentials.copying import MODELS, is_purged, secrets_by_row
+from credentials.runtime.document import DocumentError
+from credentials.runtime.secrets_manager import SecretsManagerError
+from migration.models import Reveal, clients
+from migration.operations.stores import read_aws, read_rows, secrets_manager, snapshot
+from migration.phases import Phase
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from credentials.models import Client, Credential
+
+
+class NotRevealed(Exception):  # noqa: N818  # nothing went wrong: it may not be done
+    """The value can't be had; the text says why."""
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """A value on its way to one page: no representation of it shows the value."""
+
+    value: str = field(repr=False)
+    from_aws: bool
+    record: Reveal
+
+
+def credential_of(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
+    """The client and its credential; raises `LookupError` where there is none."""
+    with snapshot():
+        client = clients().filter(pk=client_id).with_phase().with_credentials().first()
+    rows = client.rows().get(kind, []) if client else []
+    for row in rows:
+        if client and row.pk == credential_id:
+            return client, row
+    raise LookupError(kind, credential_id)
+
+
+def reveal(
+    *, client_id: int, kind: str, credential_id: int, name: str, by: User, reason: str, address: str
+) -> Revealed:
+    """The value of the field `name`, once it is recorded who sees it and why.
+
+    Raises `LookupError` where there is no such field, and `NotRevealed`.
+    """
+    client, row = credential_of(client_id, kind, credential_id)
+    if name not in MODELS[kind].SECRET_FIELDS:
+        raise LookupError(name)
+    purged = Phase(client.phase) == Phase.PURGED and is_purged(row)  # type: ignore[attr-defined]
+    value = _from_aws(client, row, name) if purged else str(getattr(row, name))
+    record = Reveal.objects.create(
+        client_id=client_id,
+        slug=client.slug,
+        kind=kind,
+        credential_id=credential_id,
+        field=name,
+        by=by,
+        username=by.get_username(),
+        reason=reason,
+        address=address,
+    )
+    return Revealed(value, purged, record)
+
+
+def _from_aws(client: Client, row: Credential, name: str) -> str:
+    rows = read_rows([client.pk]).get(client.pk)
+    if rows is None:
+        raise LookupError(client.pk)
+    try:
+        found = read_aws(rows, sm=secrets_manager(someone_waits=True))
+        return secrets_by_row(client, found.document)[row][name]
+    except (SecretsManagerError, DocumentError, LookupError) as error:
+        raise NotRevealed(_("AWS could not be read: %(error)s") % {"error": error}) from None

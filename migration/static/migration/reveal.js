@@ -1,0 +1,24 @@
+// Hides a revealed value after some seconds, and when the tab or the window is left. Nothing of it stays in the page.
+"use strict";
+
+for (const shown of document.querySelectorAll("[data-hide-after]")) {
+  const value = shown.querySelector("[data-value]");
+  const hidden = shown.querySelector("[data-hidden]");
+  const left = shown.querySelector("[data-seconds-left]");
+  let seconds = Number(shown.dataset.hideAfter);
+
+  const hide = () => {
+    value.remove();
+    hidden.hidden = false;
+    clearInterval(clock);
+  };
+  const clock = setInterval(() => {
+    seconds -= 1;
+    left.textContent = seconds;
+    if (seconds <= 0) hide();
+  }, 1000);
+
+  document.addEventListener("visibilitychange", () => document.hidden && hide());
+  window.addEventListener("blur", hide);
+  window.addEventListener("pagehide", hide);
+}

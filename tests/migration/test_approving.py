@@ -1,0 +1,420 @@
+"""Cutovers and purges that need a second person: who may, what counts when it is approved, two at once."""
+
+import io
+import json
+import threading
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection
+
+from credentials.models import Client
+from migration.models import ClientMigration, MoveRequest, PhaseChange
+from migration.operations import approving
+from migration.operations.approving import NotApproved, approve, ask, cancel
+from migration.operations.comparing import compare
+from migration.operations.gates import ShutGate
+from migration.operations.moving import move
+from migration.operations.pushing import push
+from migration.phases import IllegalMove, Phase, StalePhase
+from tests.factories import VIEW, make_full_client, make_user
+from tests.migration.test_moving import advance, document, phase_of, reasons, write_password
+
+State = MoveRequest.State
+MOVE, PURGE, APPROVE = (
+    "migration.move_client",
+    "migration.purge_client",
+    "migration.approve_move",
+)
+SEE = "migration.view_moverequest"
+
+
+@pytest.fixture(autouse=True)
+def approval_is_required(stores, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+
+
+@pytest.fixture
+def maria() -> User:
+    return make_user("maria", *VIEW, SEE, MOVE, PURGE, APPROVE)
+
+
+@pytest.fixture
+def ana() -> User:
+    return make_user("ana", *VIEW, SEE, APPROVE)
+
+
+def ready_for(new: Phase, slug: str = "idom") -> int:
+    """A client whose gate to `new` is open."""
+    pk = make_full_client(slug)
+    without = {Phase.AWS: Phase.DUAL_READ, Phase.PURGED: Phase.DUAL_READ}[new]
+    advance(pk, without)
+    for _ in range(3):
+        compare(client_ids=[pk])
+    if new == Phase.PURGED:
+        ClientMigration.objects.filter(pk=pk).update(phase=Phase.AWS)
+    return pk
+
+
+@pytest.fixture
+def idom() -> int:
+    return ready_for(Phase.AWS)
+
+
+def state_of(asked: MoveRequest) -> tuple[str, list[str]]:
+    asked.refresh_from_db()
+    return asked.state, asked.reasons
+
+
+@pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
+def test_nobody_cuts_over_or_purges_alone(maria, new):
+    pk = ready_for(new)
+    before = phase_of(pk)
+
+    assert "second person" in reasons(pk, new)
+
+    asked = ask(client_id=pk, new=new, by=maria, reason="INC-42")
+    with pytest.raises(NotApproved, match="somebody else"):
+        approve(request_id=asked.pk, by=maria)
+    assert (phase_of(pk), state_of(asked)) == (before, (State.REQUESTED, []))
+
+
+def test_a_superuser_approves_no_request_of_his_own(idom):
+    root = User.objects.create_superuser("root")
+    asked = ask(client_id=idom, new=Phase.AWS, by=root, reason="INC-42")
+
+    with pytest.raises(NotApproved):
+        approve(request_id=asked.pk, by=root)
+
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
+@pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
+def test_another_approves_and_both_are_recorded(maria, ana, new):
+    pk = ready_for(new)
+    asked = ask(client_id=pk, new=new, by=maria, reason="INC-42")
+
+    approve(request_id=asked.pk, by=ana)
+
+    assert phase_of(pk) == new
+    assert state_of(asked) == (State.DONE, [])
+    assert (asked.requested_by, asked.decided_by) == (maria, ana)
+    assert asked.sentence.startswith("maria asked for a move of idom")
+    assert asked.outcome == "Done by ana."
+    change = PhaseChange.objects.first()
+    assert (change.by, change.reason) == (ana, "INC-42 (asked for by maria)")
+
+
+def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, maria):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+
+    with pytest.raises(IntegrityError, match="approved_by_another"):
+        MoveRequest.objects.filter(pk=asked.pk).update(state=State.DONE, decided_by=maria)
+
+
+def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
+    write_password(idom, "example-new")
+
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+
+    assert asked.state == State.WAITING
+    assert "A push is pending" in " ".join(asked.reasons)
+    assert asked.outcome.startswith("Waiting. A push is pending")
+    assert list(MoveRequest.objects.waiting()) == [asked]
+
+
+def test_the_gate_counts_when_it_is_approved(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    write_password(idom, "example-new")
+
+    with pytest.raises(ShutGate, match="A push is pending"):
+        approve(request_id=asked.pk, by=ana)
+
+    assert phase_of(idom) == Phase.DUAL_READ
+    assert state_of(asked)[0] == State.WAITING
+    push(client_ids=[idom])
+    compare(client_ids=[idom])
+    approve(request_id=asked.pk, by=ana)
+    assert (phase_of(idom), state_of(asked)) == (Phase.AWS, (State.DONE, []))
+    assert not MoveRequest.objects.waiting().exists()
+
+
+def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    move(client_id=idom, new=Phase.DUAL_WRITE)
+
+    assert state_of(asked) == (State.FAILED, ["The client was moved to Dual write meanwhile."])
+    move(client_id=idom, new=Phase.DUAL_READ)
+    with pytest.raises(NotApproved, match="It is over: Failed"):
+        approve(request_id=asked.pk, by=ana)
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
+def test_a_client_that_moved_behind_our_back_fails_its_request(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
+
+    with pytest.raises(NotApproved, match="no longer in dual_read"):
+        approve(request_id=asked.pk, by=ana)
+
+    assert state_of(asked)[0] == State.FAILED
+
+
+def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE clients CASCADE")
+
+    with pytest.raises(NotApproved, match="gone"):
+        approve(request_id=asked.pk, by=ana)
+
+    assert state_of(asked) == (State.FAILED, ["The client is gone."])
+
+
+def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+
+    cancel(request_id=asked.pk, by=maria)
+
+    with pytest.raises(NotApproved, match="It is over: Cancelled, by maria"):
+        approve(request_id=asked.pk, by=ana)
+    with pytest.raises(NotApproved, match="It is over"):
+        cancel(request_id=asked.pk, by=ana)
+    assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
+
+
+def test_a_cancel_while_it_is_being_approved_stops_it(idom, maria, ana, monkeypatch):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+
+    def cancelled_first(**arguments):
+        cancel(request_id=asked.pk, by=maria)
+        return move(**arguments)
+
+    monkeypatch.setattr(approving, "move", cancelled_first)
+    with pytest.raises(ShutGate, match="no longer open"):
+        approve(request_id=asked.pk, by=ana)
+
+    assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
+
+
+def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    other = make_user("eva", APPROVE)
+    told: list[object] = []
+    at_once = threading.Barrier(2)
+
+    def press(user: User) -> None:
+        try:
+            at_once.wait(10)
+            told.append(approve(request_id=asked.pk, by=user))
+        except (NotApproved, ShutGate) as refusal:
+            told.append(str(refusal))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press, args=[user]) for user in (ana, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    lost = [text for text in told if isinstance(text, str)]
+    assert (len(told), len(lost)) == (2, 1)
+    assert "It is over: Done" in lost[0] or "under way" in lost[0]
+    assert state_of(asked)[0] == State.DONE
+    assert PhaseChange.objects.filter(new=Phase.AWS).count() == 1
+
+
+def test_of_two_who_ask_the_second_is_told(idom, maria, ana):
+    ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+
+    with pytest.raises(NotApproved, match="somebody has asked already"):
+        ask(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
+
+
+def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody(idom, maria):
+    with pytest.raises(IllegalMove):
+        ask(client_id=idom, new=Phase.PURGED, by=maria, reason="x")
+    with pytest.raises(NotApproved, match="at once"):
+        ask(client_id=idom, new=Phase.DUAL_WRITE, by=maria, reason="x")
+    with pytest.raises(StalePhase):
+        ask(client_id=idom, new=Phase.AWS, by=maria, reason="x", seen=Phase.DUAL_WRITE)
+    with pytest.raises(Client.DoesNotExist):
+        ask(client_id=999_999, new=Phase.AWS, by=maria, reason="x")
+    assert not MoveRequest.objects.exists()
+
+
+def test_a_request_of_a_user_who_is_gone_is_approved_by_nobody(idom, maria, ana):
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    maria.delete()
+
+    with pytest.raises(NotApproved):
+        approve(request_id=asked.pk, by=ana)
+
+
+def test_the_way_back_waits_for_no_approval(settings):
+    settings.NOVA_REQUIRE_APPROVAL = False
+    pk = make_full_client("idom")
+    advance(pk, Phase.PURGED)
+    settings.NOVA_REQUIRE_APPROVAL = True
+    before = document(pk)
+
+    for new in (Phase.AWS, Phase.DUAL_READ, Phase.DUAL_WRITE, Phase.POSTGRES):
+        move(client_id=pk, new=new)
+
+    assert phase_of(pk) == Phase.POSTGRES
+    assert document(pk) != before  # its values are back in place of the pointers
+
+
+# On the pages.
+
+
+@pytest.fixture
+def press(client):
+    """Posts as somebody; answers with the status and what is then said."""
+
+    def press(user: User, address: str, **data: str) -> tuple[int, str]:
+        client.force_login(user)
+        response = client.post(address, data)
+        said = " ".join(str(message) for message in get_messages(response.wsgi_request))
+        return response.status_code, said
+
+    return press
+
+
+def client_page(pk: int, *more: str) -> str:
+    return "/".join(["/admin/credentials/client", str(pk), *more, ""])
+
+
+def request_page(asked: MoveRequest, *more: str) -> str:
+    return "/".join(["/admin/migration/moverequest", str(asked.pk), *more, ""])
+
+
+def page(client, user: User, address: str) -> str:
+    client.force_login(user)
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+CUTOVER = {"new": "aws", "seen": "dual_read", "slug": "idom", "reason": "INC-42"}
+
+
+def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, client):
+    assert "Ask for the cutover" in page(client, maria, client_page(idom, "change"))
+    assert "Somebody else has to approve it" in page(
+        client, maria, client_page(idom, "move", "aws")
+    )
+
+    status, said = press(maria, client_page(idom, "move"), **CUTOVER)
+
+    assert (status, phase_of(idom)) == (302, Phase.DUAL_READ)
+    assert "somebody else has to approve it" in said
+    asked = MoveRequest.objects.get()
+    assert "asked for by maria" in page(client, ana, client_page(idom, "change"))
+    assert "Ask for the cutover" not in page(client, maria, client_page(idom, "change"))
+    assert "/approve/" not in page(client, maria, request_page(asked, "change"))
+    assert press(maria, request_page(asked, "approve"))[1].startswith("Whoever asked for it")
+    assert phase_of(idom) == Phase.DUAL_READ
+
+    assert "/approve/" in page(client, ana, request_page(asked, "change"))
+    status, said = press(ana, request_page(asked, "approve"))
+
+    assert (status, phase_of(idom)) == (302, Phase.AWS)
+    assert "idom is in AWS (cut over) now." in said
+    assert "/approve/" not in page(client, ana, request_page(asked, "change"))
+
+
+def test_a_request_that_waits_is_told_on_the_page_of_requests(idom, maria, ana, press, client):
+    write_password(idom, "example-new")
+
+    _, said = press(maria, client_page(idom, "move"), **CUTOVER)
+
+    assert "A push is pending" in said
+    listed = page(client, ana, "/admin/migration/moverequest/?state__exact=waiting")
+    assert "Cutover: idom" in listed
+    assert "A push is pending" in listed
+
+
+def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, press):
+    other = make_user("eva", *VIEW, SEE, MOVE)
+    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+
+    assert press(other, request_page(asked, "cancel"))[0] == 403
+    assert "Cancelled." in press(ana, request_page(asked, "cancel"))[1]
+    again = ask(client_id=idom, new=Phase.AWS, by=other, reason="INC-43")
+    press(other, request_page(again, "cancel"))
+    assert state_of(again)[0] == State.CANCELLED
+    assert "It is over: Cancelled" in press(ana, request_page(again, "approve"))[1]
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
+def test_requests_that_are_not_there_are_not_found(idom, ana, press):
+    assert press(ana, "/admin/migration/moverequest/999999/approve/")[0] == 404
+    assert press(ana, "/admin/migration/moverequest/999999/cancel/")[0] == 403
+
+
+def test_a_bulk_cutover_asks_for_each_whose_gate_is_open(idom, maria, press, client):
+    other = ready_for(Phase.AWS, "other")
+    client.force_login(maria)
+
+    client.post(
+        "/admin/credentials/client/cutover/",
+        {"_selected_action": [idom, other], "number": "2", "reason": "INC-42"},
+    )
+
+    assert set(MoveRequest.objects.values_list("slug", "state")) == {
+        ("idom", State.REQUESTED),
+        ("other", State.REQUESTED),
+    }
+    assert {phase_of(idom), phase_of(other)} == {Phase.DUAL_READ}
+
+
+# By command.
+
+
+def run_command(*arguments: str) -> tuple[int, list[dict]]:
+    out, code = io.StringIO(), 0
+    try:
+        call_command("move_clients", *arguments, "--format", "json", stdout=out)
+    except SystemExit as ended:
+        code = int(ended.code)
+    return code, json.loads(out.getvalue())
+
+
+def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
+    code, (told,) = run_command("aws", "idom", "--by", "maria", "--reason", "INC-42")
+
+    assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
+    assert "Asked for (request" in told["reasons"][0]
+    asked = MoveRequest.objects.get()
+    assert (asked.requested_by, asked.reason) == (maria, "INC-42")
+
+
+@pytest.mark.parametrize("more", [(), ("--by", "maria"), ("--reason", "INC-42")])
+def test_the_command_says_how_to_ask(idom, maria, more):
+    code, (told,) = run_command("aws", "idom", *more)
+
+    assert code == 1
+    assert "--by USER --reason TEXT" in told["reasons"][0]
+    assert not MoveRequest.objects.exists()
+
+
+def test_the_command_asks_for_nobody_who_may_not(idom, ana):
+    code, (told,) = run_command("aws", "idom", "--by", "ana", "--reason", "INC-42")
+
+    assert (code, told["reasons"]) == (1, ["ana may not ask for it."])
+    assert not MoveRequest.objects.exists()
+    with pytest.raises(CommandError, match="unknown user: none"):
+        run_command("aws", "idom", "--by", "none")
+
+
+def test_the_command_goes_back_without_approval_in_the_users_name(idom, maria):
+    ClientMigration.objects.filter(pk=idom).update(phase=Phase.AWS)
+
+    code, (told,) = run_command("dual_read", "idom", "--by", "maria", "--reason", "INC-42")
+
+    assert (code, told["moved"]) == (0, True)
+    assert PhaseChange.objects.first().by == maria

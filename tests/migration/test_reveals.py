@@ -1,0 +1,368 @@
+"""Reveal: who may, what is asked, what is recorded, what is shown exactly, and that nothing else keeps it."""
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+
+from credentials.admin import MASK
+from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from migration.admin import reveals
+from migration.models import PhaseChange, Resolution, Reveal
+from migration.phases import Phase
+from tests.factories import VIEW, make_full_client, make_user, update
+from tests.migration.test_moving import advance, change_in_aws, password, write_password
+from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged, templates_logged
+
+REVEAL = "migration.reveal_credential"
+OWN_PASSWORD = "example-login-password"
+VALUE = "MARKER-ONE example"
+
+
+@pytest.fixture
+def idom(stores) -> int:
+    pk = make_full_client("idom")
+    write_password(pk, VALUE)
+    return pk
+
+
+@pytest.fixture
+def maria(client) -> User:
+    user = make_user("maria", *VIEW, REVEAL, password=OWN_PASSWORD)
+    client.force_login(user)
+    return user
+
+
+def address(pk: int, kind="database", model=DatabaseCredential, name="db_password") -> str:
+    row = model.objects.get(client_id=pk)
+    return f"/admin/credentials/client/{pk}/reveal/{kind}/{row.pk}/{name}/"
+
+
+class Shown(HTMLParser):
+    """The text of the page's <code>, as a browser has it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text: str | None = None
+        self.inside = False
+        # What a browser does with line ends before anything else.
+        self.feed(re.sub(r"\r\n?", "\n", html))
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "code":
+            self.inside, self.text = True, ""
+
+    def handle_endtag(self, tag):
+        self.inside = False if tag == "code" else self.inside
+
+    def handle_data(self, data):
+        if self.inside:
+            self.text += data
+
+
+def shown(response) -> str | None:
+    assert response.status_code == 200
+    return Shown(response.content.decode()).text
+
+
+def age_the_login(client, seconds: int) -> None:
+    session = client.session
+    session[reveals.AUTHENTICATED_AT] -= seconds
+    session.save()
+
+
+def test_a_value_is_shown_to_who_may_gives_a_reason_and_is_recorded(idom, maria, client):
+    response = client.post(address(idom), {"reason": "INC-42"}, REMOTE_ADDR="10.0.0.8")
+
+    assert shown(response) == VALUE
+    record = Reveal.objects.get()
+    assert (record.by, record.client_id, record.field) == (maria, idom, "db_password")
+    assert record.sentence == (
+        f"maria revealed idom › database login {record.credential_id} › password,"
+        " reason INC-42, from 10.0.0.8"
+    )
+    page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+    assert unescape(page).count(record.sentence) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "name", "stored"),
+    [
+        ("email", EmailCredential, "email_password", "example-app-password-2"),
+        ("aws", AwsCredential, "secret_access_key", "example-secret-key-3"),
+    ],
+)
+def test_each_kind_of_credential_has_its_field(idom, maria, client, kind, model, name, stored):
+    assert shown(client.post(address(idom, kind, model, name), {"reason": "x"})) == stored
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_without_a_reason_nothing_is_shown_or_recorded(idom, maria, client, reason):
+    response = client.post(address(idom), {"reason": reason})
+
+    assert shown(response) is None
+    assert VALUE not in response.content.decode()
+    assert not Reveal.objects.exists()
+
+
+def test_the_value_is_on_no_page_before_it_is_asked_for(idom, maria, client):
+    for page in (address(idom), f"/admin/credentials/client/{idom}/change/"):
+        html = client.get(page).content.decode()
+        assert VALUE not in html
+        assert "MARKER" not in html
+    assert MASK in html
+    assert address(idom) in html
+    assert not Reveal.objects.exists()
+
+
+def test_the_password_is_asked_again_after_five_minutes(idom, maria, client):
+    age_the_login(client, 301)
+    assert 'type="password"' in client.get(address(idom)).content.decode()
+
+    for wrong in ({}, {"password": ""}, {"password": "example-another"}):
+        assert shown(client.post(address(idom), {"reason": "INC-42", **wrong})) is None
+    assert not Reveal.objects.exists()
+
+    right = {"reason": "INC-42", "password": OWN_PASSWORD}
+    assert shown(client.post(address(idom), right)) == VALUE
+    assert 'type="password"' not in client.get(address(idom)).content.decode()
+    assert shown(client.post(address(idom), {"reason": "INC-43"})) == VALUE
+
+
+def test_a_login_elsewhere_does_not_make_this_session_fresh(idom, maria, client):
+    age_the_login(client, 301)
+
+    type(client)().force_login(maria)
+
+    assert shown(client.post(address(idom), {"reason": "INC-42"})) is None
+
+
+@pytest.mark.parametrize("session", [{}, {reveals.AUTHENTICATED_AT: 9e12}])
+def test_a_session_of_which_it_is_not_known_is_not_fresh(idom, maria, client, session):
+    known = client.session
+    known.pop(reveals.AUTHENTICATED_AT)
+    known.update(session)
+    known.save()
+
+    assert shown(client.post(address(idom), {"reason": "INC-42"})) is None
+
+
+@pytest.mark.parametrize("permissions", [(), VIEW, (REVEAL,)])
+def test_who_may_not_is_refused(idom, client, permissions):
+    client.force_login(make_user("other", *permissions))
+
+    for method in (client.get, client.post):
+        response = method(address(idom), {"reason": "INC-42"})
+        assert response.status_code == 403
+        assert VALUE not in response.content.decode()
+    assert not Reveal.objects.exists()
+
+
+def test_who_may_not_reveal_sees_no_way_to(idom, client):
+    client.force_login(make_user("viewer", *VIEW))
+
+    assert (
+        "/reveal/" not in client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+    )
+
+
+def test_only_secret_fields_of_that_client_are_there(idom, maria, client):
+    other = make_full_client("other")
+    theirs = address(other)
+    for wrong in (
+        address(idom, name="db_user"),
+        address(idom, name="client"),
+        address(idom, kind="email"),
+        address(idom, kind="none"),
+        theirs.replace(f"/client/{other}/", f"/client/{idom}/"),
+        theirs.replace(f"/client/{other}/", "/client/999999/"),
+    ):
+        assert client.get(wrong).status_code == 404
+        assert client.post(wrong, {"reason": "x"}).status_code == 404
+    assert not Reveal.objects.exists()
+
+
+ODD = {
+    "blanks at the ends": "  two before, three after   ",
+    "quotes and markup": "'\"<b>&amp;</b>\\ {{ value }} {% now %}",
+    "lines": "\nfirst\n\nthird\r\nfourth\rfifth\n",
+    "4 KB": "ñ😀 'x' " * 500,
+    "tabs": "\ta\tb\t",
+    "nothing to see": " ",
+}
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+def test_a_value_is_shown_exactly(idom, maria, client, value):
+    write_password(idom, value)
+
+    response = client.post(address(idom), {"reason": "INC-42"})
+
+    assert shown(response) == value
+    html = unescape(response.content.decode())
+    before, after = len(value) - len(value.lstrip()), len(value) - len(value.rstrip())
+    assert (f"blanks at the beginning: {before}" in html) == bool(before)
+    assert (f"blanks at the end: {after}" in html) == bool(after)
+    assert "white-space: break-spaces" in html
+
+
+def test_a_purged_value_is_read_from_aws(idom, maria, client):
+    advance(idom, Phase.PURGED)
+    assert password(idom).startswith("aws-secretsmanager:")
+
+    response = client.post(address(idom), {"reason": "INC-42"})
+
+    assert shown(response) == VALUE
+    assert "As AWS holds it" in response.content.decode()
+
+
+def test_where_aws_cannot_be_read_nothing_is_shown_and_the_page_says_why(
+    idom, maria, client, settings
+):
+    advance(idom, Phase.PURGED)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    response = client.post(address(idom), {"reason": "INC-42"})
+
+    assert shown(response) is None
+    assert "AWS could not be read" in response.content.decode()
+    assert not Reveal.objects.exists()
+
+
+def test_a_value_that_nova_wrote_since_the_purge_is_its_own(idom, maria, client):
+    advance(idom, Phase.PURGED)
+    write_password(idom, "example-since")
+
+    assert shown(client.post(address(idom), {"reason": "INC-42"})) == "example-since"
+
+
+def test_before_the_purge_postgresql_s_own_value_is_shown(idom, maria, client, stores):
+    from migration.operations.stores import secrets_manager
+
+    advance(idom, Phase.DUAL_READ)
+    change_in_aws(secrets_manager(), password="example-theirs")
+
+    response = client.post(address(idom), {"reason": "INC-42"})
+
+    assert shown(response) == VALUE
+    assert "As PostgreSQL holds it" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "address_kept"),
+    [
+        ({"REMOTE_ADDR": "10.0.0.8"}, "10.0.0.8"),
+        (
+            {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4, 10.0.0.8"},
+            "10.0.0.8 via 127.0.0.1",
+        ),
+        ({"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "10.0.0.8"}, "10.0.0.8"),
+        (
+            {"REMOTE_ADDR": "10.0.0.8", "HTTP_X_FORWARDED_FOR": "x" * 5000},
+            "x" * 60 + " via 10.0.0.8",
+        ),
+    ],
+)
+def test_the_address_is_kept_with_the_proxys(idom, maria, client, headers, address_kept):
+    client.post(address(idom), {"reason": "INC-42"}, **headers)
+
+    assert Reveal.objects.get().address == address_kept
+
+
+def test_the_record_keeps_the_name_of_a_user_who_is_gone(idom, maria, client):
+    client.post(address(idom), {"reason": "INC-42"})
+
+    maria.delete()
+
+    assert Reveal.objects.get().sentence.startswith("maria revealed idom")
+
+
+def test_comparing_first_comes_back_to_the_same_page(idom, client):
+    client.force_login(make_user("maria", *VIEW, REVEAL, "migration.resolve_mismatch"))
+    advance(idom, Phase.DUAL_WRITE)
+    assert "Compare now" in client.get(address(idom)).content.decode()
+
+    url = f"/admin/credentials/client/{idom}/resolve/"
+    response = client.post(url, {"kind": "check", "back": address(idom)})
+
+    assert response.url == address(idom)
+    assert Resolution.objects.get().kind == "check"
+    assert not Reveal.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "back", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"]
+)
+def test_a_form_leads_back_to_no_other_site(idom, client, back):
+    client.force_login(make_user("maria", *VIEW, "migration.resolve_mismatch"))
+
+    response = client.post(
+        f"/admin/credentials/client/{idom}/resolve/", {"kind": "check", "back": back}
+    )
+
+    assert response.url == f"/admin/credentials/client/{idom}/change/"
+
+
+def test_nothing_but_the_one_page_holds_the_value(idom, maria, client):
+    """At every log level, since a template's log writes whole contexts."""
+    advance(idom, Phase.DUAL_WRITE)
+    haystack = Haystack()
+    client.raise_request_exception = False
+    age_the_login(client, 301)
+    data = {"reason": "INC-42", "password": OWN_PASSWORD}
+    with everything_logged(haystack), templates_logged():
+        response = client.post(address(idom), data)
+        assert shown(response) == VALUE
+        haystack.add("headers", repr(response.headers) + repr(response.cookies))
+        for page in (address(idom), f"/admin/credentials/client/{idom}/change/"):
+            haystack.add(page, client.get(page).content.decode())
+    haystack.add("record", repr(Reveal.objects.get()) + str(vars(Reveal.objects.get())))
+    haystack.add("sessions", repr([s.get_decoded() for s in Session.objects.all()]))
+    add_tables(haystack)
+
+    assert haystack.found() == []
+    everything = "".join(map(haystack.text, list(haystack.pieces)))
+    assert OWN_PASSWORD not in everything
+    assert "log django.template" in haystack.pieces
+    assert "table django_session" in haystack.pieces
+    assert "table migration_reveal" in haystack.pieces
+    assert not LogEntry.objects.exists()
+
+
+def test_no_page_of_a_reveal_may_be_stored(idom, maria, client):
+    for response in (
+        client.get(address(idom)),
+        client.post(address(idom), {"reason": ""}),
+        client.post(address(idom), {"reason": "INC-42"}),
+    ):
+        assert "no-store" in response["Cache-Control"]
+
+
+def test_with_scripts_it_hides_itself_and_without_the_page_says_so(idom, maria, client):
+    html = client.post(address(idom), {"reason": "INC-42"}).content.decode()
+
+    assert 'data-hide-after="30"' in html
+    assert re.search(r'<script src="[^"]*migration/reveal\.js" defer>', html)
+    assert re.search(r"(?s)<noscript>.*close this page.*</noscript>", html)
+
+
+def test_a_reveal_touches_neither_store_nor_the_clients_standing(idom, maria, client):
+    advance(idom, Phase.DUAL_WRITE)
+    before = Client.objects.with_revision().get(pk=idom).revision
+    moves = PhaseChange.objects.count()
+
+    client.post(address(idom), {"reason": "INC-42"})
+
+    assert Client.objects.with_revision().get(pk=idom).revision == before
+    assert PhaseChange.objects.count() == moves
+
+
+def test_a_row_without_a_value_is_shown_empty(idom, maria, client):
+    row = DatabaseCredential.objects.get(client_id=idom)
+    update("client_database_credentials", row.pk, db_password_encrypted="")
+
+    assert shown(client.post(address(idom), {"reason": "INC-42"})) == ""

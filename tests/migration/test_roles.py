@@ -1,0 +1,357 @@
+"""Every address of the site as each role: who gets in, who is refused, and that no page offers what is refused."""
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management import call_command
+from django.db import connection
+from django.urls import URLResolver, get_resolver, resolve, reverse
+
+from credentials.models import Client, DatabaseCredential
+from migration.models import Comparison, MoveRequest, Run
+from migration.operations.comparing import compare
+from migration.phases import Phase
+from migration.roles import ROLES, ensure_roles, permissions_of
+from tests.factories import make_full_client, make_user
+from tests.migration.test_moving import LINE, advance, write_password
+
+VIEWER, OPERATOR, APPROVER, ADMINISTRATOR = ROLES
+EVERYBODY = {VIEWER, OPERATOR, APPROVER, ADMINISTRATOR}
+OPERATORS = {OPERATOR, ADMINISTRATOR}
+APPROVERS = {APPROVER, ADMINISTRATOR}
+ADMINISTRATORS = {ADMINISTRATOR}
+NOBODY: set[str] = set()
+
+READ_ONLY = ("migration_run", "migration_comparison", "migration_moverequest")
+CLIENT, LOGIN = "credentials_client", "auth_user"
+PAGES = {
+    **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
+    "jsi18n": EVERYBODY,
+    "app_list": EVERYBODY,
+    **{f"{name}_{page}": EVERYBODY for name in READ_ONLY for page in ("changelist", "change")},
+    **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
+    **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
+    "migration_comparison_report": EVERYBODY,
+    **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch")},
+    f"{CLIENT}_add": OPERATORS,
+    f"{CLIENT}_delete": NOBODY,
+    f"{CLIENT}_dialog": OPERATORS,
+    f"{CLIENT}_reveal": ADMINISTRATORS,
+    **{
+        f"auth_{model}_{page}": ADMINISTRATORS
+        for model in ("user", "group")
+        for page in ("changelist", "add", "history", "delete", "change")
+    },
+    "auth_user_password_change": ADMINISTRATORS,
+}
+# What is sent changes nothing by itself, where it is taken.
+POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
+    f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
+    f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
+    f"{CLIENT}_push": ({}, OPERATORS),
+    f"{CLIENT}_cutover": ({}, OPERATORS),
+    f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
+    f"{CLIENT}_add": ({}, OPERATORS),
+    f"{CLIENT}_change": ({}, OPERATORS),
+    f"{CLIENT}_changelist": ({}, EVERYBODY),
+    "migration_run_start_all": ({}, OPERATORS),
+    "migration_run_compare_all": ({}, OPERATORS),
+    "migration_moverequest_approve": ({}, APPROVERS),
+    "migration_moverequest_cancel": ({}, APPROVERS),
+    **{f"auth_{model}_add": ({}, ADMINISTRATORS) for model in ("user", "group")},
+    **{f"auth_{model}_change": ({}, ADMINISTRATORS) for model in ("user", "group")},
+    **{f"auth_{model}_delete": ({}, ADMINISTRATORS) for model in ("user", "group")},
+    **{f"auth_{model}_changelist": ({}, ADMINISTRATORS) for model in ("user", "group")},
+    "auth_user_password_change": ({}, ADMINISTRATORS),
+    "password_change": ({}, EVERYBODY),
+}
+# Django's own, for everybody, or for whoever is not logged in.
+OTHERS = {"login", "logout", "autocomplete", "view_on_site"}
+
+
+@dataclass
+class Site:
+    """A client in every phase, one of them with a push pending, a run, a request, and a user in each role."""
+
+    clients: dict[Phase, int] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+
+    def address(self, name: str) -> str:
+        return reverse(f"admin:{name}", args=self.arguments(name))
+
+    def arguments(self, name: str) -> list[object]:
+        client = self.clients[Phase.DUAL_READ]
+        if name.endswith("_dialog"):
+            return [client, "aws"]
+        if name.endswith("_reveal"):
+            return [
+                client,
+                "database",
+                DatabaseCredential.objects.get(client=client).pk,
+                "db_password",
+            ]
+        if name == "app_list":
+            return ["migration"]
+        alone = ("changelist", "add", "report", "_all", "cutover")
+        models = {
+            "credentials_client_": lambda: client,
+            "migration_run_": lambda: Run.objects.latest("pk").pk,
+            "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
+            "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
+            "auth_user_": lambda: self.users["nobody"].pk,
+            "auth_group_": lambda: Group.objects.get(name="Other").pk,
+        }
+        return next(
+            (
+                [pk()]
+                for start, pk in models.items()
+                if name.startswith(start) and not name.endswith(alone)
+            ),
+            [],
+        )
+
+
+@pytest.fixture
+def site(stores) -> Site:
+    site = Site()
+    for phase in LINE:
+        site.clients[phase] = make_full_client(phase.replace("_", "-"))
+        advance(site.clients[phase], phase)
+    compare(client_ids=[site.clients[Phase.DUAL_READ]])
+    write_password(site.clients[Phase.DUAL_READ], "example-new")
+    Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
+    for role in ROLES:
+        site.users[role] = make_user(role.lower())
+        site.users[role].groups.add(Group.objects.get(name=role))
+    site.users["nobody"] = make_user("nobody")
+    Group.objects.create(name="Other")
+    MoveRequest.objects.create(
+        client_id=site.clients[Phase.AWS],
+        slug="aws",
+        old=Phase.AWS,
+        new=Phase.PURGED,
+        reason="INC-42",
+        requested_by=site.users["nobody"],
+    )
+    return site
+
+
+def names_of_the_site(patterns=None) -> set[str]:
+    found: set[str] = set()
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(pattern, URLResolver):
+            found |= names_of_the_site(pattern.url_patterns)
+        elif pattern.name:
+            found.add(pattern.name)
+    return found
+
+
+def test_it_is_known_of_every_address_who_may_use_it():
+    assert names_of_the_site() == {*PAGES, *POSTS, *OTHERS}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_gets_into_its_pages_and_is_refused_elsewhere(site, client, role):
+    client.force_login(site.users[role])
+
+    answers = {name: client.get(site.address(name)).status_code for name in PAGES}
+
+    assert {name for name, status in answers.items() if status == 403} == {
+        name for name, roles in PAGES.items() if role not in roles
+    }
+    assert set(answers.values()) <= {200, 403}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_post_what_is_its_own_and_is_refused_the_rest(site, client, role):
+    client.force_login(site.users[role])
+
+    answers = {
+        name: client.post(site.address(name), data).status_code for name, (data, _) in POSTS.items()
+    }
+
+    assert {name for name, status in answers.items() if status == 403} == {
+        name for name, (_, roles) in POSTS.items() if role not in roles
+    }
+    assert set(answers.values()) <= {200, 302, 403}
+
+
+def everything_stored() -> dict[str, list[tuple]]:
+    passing = {"django_session"}
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor)) - passing
+        stored = {}
+        for table in sorted(tables):
+            cursor.execute(f'SELECT t::text FROM "{table}" AS t ORDER BY 1')
+            stored[table] = cursor.fetchall()
+    return stored
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_viewer_changes_nothing_anywhere(site, client, method):
+    client.force_login(site.users[VIEWER])
+    before = everything_stored()
+
+    actions = ["push_selected", "compare_selected", "cut_over", "restore", "delete_selected"]
+    actions += [f"move_to_{phase}" for phase in Phase]
+    chosen = list(site.clients.values())
+    for name in {*PAGES, *POSTS}:
+        data = POSTS[name][0] if name in POSTS else {}
+        getattr(client, method)(site.address(name), data)
+        for action in actions if name.endswith("_changelist") else ():
+            sent = {"action": action, "_selected_action": chosen, "post": "yes"}
+            getattr(client, method)(site.address(name), sent)
+
+    assert everything_stored() == before
+
+
+@pytest.mark.parametrize("role", [None, "nobody"])
+def test_without_a_role_there_is_nothing_to_see(site, client, role):
+    if role:
+        client.force_login(site.users[role])
+
+    for name in {*PAGES} - {"index", "search", "password_change", "password_change_done", "jsi18n"}:
+        response = client.get(site.address(name))
+        refused = 404 if name == "app_list" else 403
+        assert response.status_code == (refused if role else 302), name
+        assert role or response.url.startswith("/admin/login/")
+
+
+class Offers(HTMLParser):
+    """What a page offers: the addresses of its links, and of the forms that have a button."""
+
+    def __init__(self, html: str, address: str) -> None:
+        super().__init__()
+        self.address = address
+        self.links: set[str] = set()
+        self.forms: dict[str, str] = {}  # address by id
+        self.inside = ""
+        self.pressed: set[str] = set()  # ids
+        self.feed(html)
+        self.posts = {self.forms[form] for form in self.pressed if form in self.forms}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        kind = given.get("type", "submit" if tag == "button" else "")
+        if tag == "a" and given.get("href", "").startswith("/admin/"):
+            self.links.add(given["href"])
+        elif tag == "form":
+            self.inside = given.get("id") or f"form {len(self.forms)}"
+            if given.get("method") == "post":
+                self.forms[self.inside] = given.get("action") or self.address
+        elif tag in ("button", "input") and kind == "submit":
+            self.pressed.add(given.get("form") or self.inside)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self.inside = ""
+
+
+def walk(client) -> dict[str, Offers]:
+    """Every page that can be reached by links, each address once whatever is asked of it."""
+    found: dict[str, Offers] = {}
+    to_see = ["/admin/"]
+    while to_see and len(found) < 200:
+        address = to_see.pop()
+        if address in found:
+            continue
+        response = client.get(address)
+        assert response.status_code in (200, 302), f"{address} is linked: {response.status_code}"
+        html = response.content.decode() if response.status_code == 200 else ""
+        found[address] = Offers(html, address)
+        links = {re.sub(r"[?#].*", "", link) for link in found[address].links}
+        to_see += sorted(links - set(found))
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_page_offers_what_would_be_refused(site, client, role):
+    client.force_login(site.users[role])
+
+    pages = walk(client)
+
+    posts = {post for offers in pages.values() for post in offers.posts}
+    names = {resolve(re.sub(r"[?#].*", "", post)).url_name for post in posts} - OTHERS
+    assert {name for name in names if role not in POSTS[name][1]} == set()
+    assert len(pages) > 20
+    assert names == EXPECTED_BUTTONS[role]
+
+
+# The others are offered on pages that no link leads to here, or to who has a password.
+OPERATORS_BUTTONS = {
+    *(f"{CLIENT}_{what}" for what in ("add", "change", "changelist", "move", "push", "resolve")),
+    "migration_run_start_all",
+    "migration_run_compare_all",
+}
+EXPECTED_BUTTONS = {
+    VIEWER: set(),
+    OPERATOR: OPERATORS_BUTTONS,
+    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
+    ADMINISTRATOR: {*POSTS} - {f"{CLIENT}_cutover", "auth_user_password_change", "password_change"},
+}
+
+
+@pytest.mark.parametrize("new", Phase)
+@pytest.mark.parametrize("old", Phase)
+def test_an_operator_purges_and_restores_nobody(site, client, old, new):
+    client.force_login(site.users[OPERATOR])
+    pk = site.clients[old]
+
+    response = client.post(
+        reverse("admin:credentials_client_move", args=[pk]),
+        {"new": new, "seen": old, "slug": Client.objects.get(pk=pk).slug, "reason": "INC-42"},
+    )
+
+    purges = Phase.PURGED in (old, new) and {old, new} == {Phase.AWS, Phase.PURGED}
+    assert response.status_code == (403 if purges else 302)
+
+
+def test_every_permission_that_a_role_names_is_there(db):
+    for role, names in ROLES.items():
+        group = Group.objects.get(name=role)
+        held = {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
+        assert names <= held
+        assert all(".view_" in name for name in held - names)
+
+
+def test_an_administrators_changes_to_a_role_outlast_a_migrate(transactional_db):
+    operator = Group.objects.get(name=OPERATOR)
+    given, taken = (
+        Permission.objects.get(codename="delete_run"),
+        Permission.objects.get(codename="move_client"),
+    )
+    operator.permissions.add(given)
+    operator.permissions.remove(taken)
+    before = set(operator.permissions.all())
+
+    call_command("migrate", verbosity=0)
+    call_command("migrate", verbosity=0)
+
+    assert set(operator.permissions.all()) == before
+
+
+def test_a_role_that_was_deleted_is_made_again_with_its_permissions(transactional_db):
+    before = set(Group.objects.get(name=OPERATOR).permissions.values_list("codename", flat=True))
+    Group.objects.get(name=OPERATOR).delete()
+
+    call_command("migrate", verbosity=0)
+
+    found = set(Group.objects.get(name=OPERATOR).permissions.values_list("codename", flat=True))
+    assert found == before != set()
+
+
+def test_a_permission_that_appears_later_is_given(db):
+    wanted = permissions_of(ROLES[OPERATOR]).get(codename="move_client")
+    Permission.objects.filter(pk=wanted.pk).delete()
+    ensure_roles(sender=apps.get_app_config("migration"), using="default")
+    operator = Group.objects.get(name=OPERATOR)
+    assert not operator.permissions.filter(codename="move_client").exists()
+
+    wanted.save(force_insert=True)
+    ensure_roles(sender=apps.get_app_config("migration"), using="default")
+
+    assert operator.permissions.filter(codename="move_client").exists()
