@@ -27,6 +27,7 @@ from migration.comparison import Kind
 from migration.models import Comparison, Run, RunItem, clients
 from migration.operations import stores as both_stores
 from migration.operations.pushing import push
+from migration.phases import Phase
 from tests.factories import (
     VIEW,
     make_aws,
@@ -167,11 +168,31 @@ def every_admin_page() -> Iterator[str]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
         )
+    for client in Client.objects.with_credentials().order_by("-pk")[:4]:
+        for phase in Phase:
+            yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
+        yield reverse("admin:credentials_client_watch", args=[client.pk])
+        yield from reveal_pages(client)
     report = reverse("admin:migration_comparison_report")
     yield report
     yield from (f"{report}?status={status}" for status in Comparison.Status)
     yield from (f"{report}?kind={kind}" for kind in Kind)
     yield f"{report}?field=database.password"
+
+
+def reveal_pages(client: Client) -> Iterator[str]:
+    for kind, rows in client.rows().items():
+        for row in rows:
+            for name in row.SECRET_FIELDS:
+                arguments = [client.pk, kind, row.pk, name]
+                yield reverse("admin:credentials_client_reveal", args=arguments)
+
+
+def reveal_everything(browser, pk: int) -> None:
+    """The answers are the one place where values belong; everything that they leave behind is looked through."""
+    with templates_logged():
+        for url in reveal_pages(Client.objects.with_credentials().get(pk=pk)):
+            assert NEEDLE.search(browser.post(url, {"reason": "INC-42"}).content.decode())
 
 
 def seed() -> int:
@@ -225,7 +246,7 @@ def onboard_a_client(haystack: Haystack, browser) -> None:
 def start_runs_from_pages(haystack: Haystack, browser) -> None:
     listing = reverse("admin:credentials_client_changelist")
     chosen = list(Client.objects.values_list("pk", flat=True))
-    for action in ("push_selected", "compare_selected"):
+    for action in ("push_selected", "compare_selected", "cut_over"):
         page(haystack, browser, listing, {"action": action, "_selected_action": chosen})
     for name in ("start_all", "compare_all"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
@@ -324,6 +345,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     with templates_logged():
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
+    reveal_everything(browser, pk)
+    page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
     start_runs_from_pages(haystack, browser)
     work_off_the_queue(haystack)
     update("client_database_credentials", Client.objects.get(pk=pk).databases.get().pk, db_port=1)
@@ -374,6 +397,7 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(haystack):
     places = set(haystack.pieces)
     expected = {
         *("table migration_comparison", "table migration_runitem", "table django_session"),
+        "table migration_reveal",
         *("table django_q_ormq", "table django_q_task", "table django_admin_log"),
         *("queue", "task results", "output of migrate_clients", "output of push_pending"),
     }

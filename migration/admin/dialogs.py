@@ -65,7 +65,8 @@ def _dialog(model_admin: Any, request: HttpRequest, client_id: int, new: str) ->
         messages.error(request, str(IllegalMove(rows.slug, rows.phase, wanted)))
         return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
     client = Client.objects.get(pk=client_id)
-    lines = checklist(request, rows, wanted, back=request.get_full_path())
+    gated = kind in (Move.FORWARD, Move.CUTOVER, Move.PURGE)
+    lines = checklist(request, rows, wanted, back=request.get_full_path()) if gated else []
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title(kind, client.name),

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
 from migration.models import ClientMigration, MoveRequest, PhaseChange
@@ -370,6 +371,25 @@ def test_a_bulk_cutover_asks_for_each_whose_gate_is_open(idom, maria, press, cli
         ("other", State.REQUESTED),
     }
     assert {phase_of(idom), phase_of(other)} == {Phase.DUAL_READ}
+
+
+def test_the_list_of_requests_takes_as_many_queries_for_fifty_as_for_one(idom, maria, client):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get("/admin/migration/moverequest/").status_code == 200
+        return len(captured)
+
+    client.force_login(maria)
+    ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    with_one = queries()
+    MoveRequest.objects.bulk_create(
+        MoveRequest(
+            client_id=1000 + n, slug=f"c{n}", old=Phase.DUAL_READ, new=Phase.AWS, requested_by=maria
+        )
+        for n in range(49)
+    )
+
+    assert queries() == with_one
 
 
 # By command.

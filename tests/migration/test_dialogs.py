@@ -216,6 +216,22 @@ def test_a_purge_is_thought_over_in_a_dialog(idom, client, log_in):
     assert "Type the slug, idom , to confirm" in said
 
 
+def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in):
+    log_in(MOVE)
+    advance(idom, Phase.AWS)
+    write_password(idom, "example-new")
+    ClientMigration.objects.update(clean_streak=0)
+
+    response = client.get(dialog(idom, "dual_read"))
+
+    assert "From now NOVA reads both stores of IDOM again." in text(response)
+    assert response.context["lines"] == []
+    assert 'name="slug"' not in response.content.decode()
+    assert (
+        "required" not in re.search(r"(?s)<form[^>]*/move/.*?</form>", response.content.decode())[0]
+    )
+
+
 def test_every_move_has_its_words():
     from migration.admin import dialogs, moves
 

@@ -5,6 +5,7 @@ for (const shown of document.querySelectorAll("[data-hide-after]")) {
   const value = shown.querySelector("[data-value]");
   const hidden = shown.querySelector("[data-hidden]");
   const left = shown.querySelector("[data-seconds-left]");
+  shown.querySelector("[data-countdown]").hidden = false;
   let seconds = Number(shown.dataset.hideAfter);
 
   const hide = () => {
