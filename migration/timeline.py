@@ -16,15 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.models import Client
-from migration.models import (
-    Comparison,
-    MoveRequest,
-    PhaseChange,
-    Resolution,
-    Reveal,
-    Run,
-    RunItem,
-)
+from migration.models import Comparison, MoveRequest, PhaseChange, Resolution, Reveal, Run, RunItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,20 +150,27 @@ def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:
 
 
 def _requests(client_id: int, number: int, may: May) -> Iterator[Event]:
+    """Each when it was asked for, with what has become of it."""
     if not may("migration.view_moverequest"):
         return
-    rows = MoveRequest.objects.filter(client_id=client_id)
-    for asked in rows.select_related("requested_by", "decided_by")[:number]:
-        url = reverse("admin:migration_moverequest_change", args=[asked.pk])
-        text = _sentence(asked.sentence, more=asked.outcome)
-        yield Event(asked.requested_at, "how_to_vote", text, url)
+    asked = MoveRequest.objects.filter(client_id=client_id)
+    for row in asked.select_related("requested_by", "decided_by")[:number]:
+        url = reverse("admin:migration_moverequest_change", args=[row.pk])
+        text = _sentence(row.sentence, more=row.outcome)
+        yield Event(row.decided_at or row.requested_at, "approval", text, url)
 
 
 def _reveals(client_id: int, number: int, _may: May) -> Iterator[Event]:
-    for reveal in Reveal.objects.filter(client_id=client_id)[:number]:
-        yield Event(reveal.revealed_at, "visibility", reveal.sentence)
+    for row in Reveal.objects.filter(client_id=client_id)[:number]:
+        yield Event(row.revealed_at, "visibility", _sentence(row.sentence))
 
 
 SOURCES: tuple[Source, ...] = (
-    _moves, _requests, _runs, _comparisons, _resolutions, _edits, _reveals
-)  # fmt: skip
+    _moves,
+    _runs,
+    _comparisons,
+    _resolutions,
+    _edits,
+    _requests,
+    _reveals,
+)

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from credentials.admin import name_problem, name_warning
 from credentials.runtime import document as documents
 from credentials.runtime.document import DocumentError
+from migration.admin.dialogs import with_remedies
 from migration.admin.versions import console_url
 from migration.comparison import paths
 from migration.models import WRITES_BOTH, Comparison, PhaseChoices, ReadCount, clients
@@ -44,7 +45,7 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
     return {
         "standing": standing,
         "steps": list(_steps(phase)),
-        "next_step": _next_step(client, phase, document, problem),
+        "next_step": _next_step(request, client, document, problem),
         "same_fields": _same_fields(standing["comparison"], document),
         "may_view_comparisons": may("migration.view_comparison"),
         "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
@@ -102,9 +103,10 @@ class _Stands:
 
 
 def _next_step(
-    client: Any, phase: Phase, document: Document | None, problem: str
+    request: HttpRequest, client: Any, document: Document | None, problem: str
 ) -> dict[str, Any]:
     """The step onward and its conditions, as far as the database tells them."""
+    phase = Phase(client.phase)
     new = ONWARD.get(phase)
     if new is None:
         return {"title": _("At the end of the line")}
@@ -113,7 +115,7 @@ def _next_step(
         checks = [*_ready(client, document, problem), *checks]
     return {
         "title": _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label},
-        "checks": checks,
+        "checks": with_remedies(request, client.pk, checks, back=request.get_full_path()),
         "left": sum(not check.passed for check in checks),
         "asks_aws": phase != Phase.POSTGRES,
     }

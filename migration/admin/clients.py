@@ -208,6 +208,6 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
     ) -> HttpResponse:
         if client := context.get("original"):
             context["may_run"] = self.has_run_permission(request)
-            context |= moves.context(request, client) | reveals.context(request, client.pk)
-            context |= client_page.context(request, client)
+            context |= moves.context(request, client) | client_page.context(request, client)
+            context |= reveals.context(request, client.pk)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -17,10 +17,12 @@ from migration.comparison import compare as compare_documents
 from migration.comparison import paths
 from migration.models import (
     ClientMigration,
+    MoveRequest,
     Outcome,
     PhaseChange,
     ReadCount,
     Resolution,
+    Reveal,
     Run,
     RunItem,
 )
@@ -344,6 +346,37 @@ def test_each_thing_that_happened_is_a_sentence(idom):
     )
 
 
+def test_what_was_asked_for_and_who_saw_which_value_is_told(viewer, idom):
+    maria, juan = User.objects.create_user("maria"), User.objects.create_user("juan")
+    MoveRequest.objects.create(
+        client_id=idom, slug="idom", old="dual_read", new="aws", state="done", reason="INC-42",
+        requested_by=maria, decided_by=juan, decided_at=timezone.now(),
+    )  # fmt: skip
+    Reveal.objects.create(
+        client_id=idom, slug="idom", kind="database", credential_id=7, field="db_password",
+        by=maria, username="maria", reason="INC-43", address="10.0.0.8",
+    )  # fmt: skip
+
+    reveal, request = told(idom)
+
+    assert (
+        reveal == "maria revealed idom › database login 7 › password, reason INC-43, from 10.0.0.8."
+    )
+    assert request.startswith(
+        "maria asked for a move of idom (Cutover), reason INC-42. Done by juan"
+    )
+    assert "maria asked for" not in text(page(viewer, idom))
+    viewer.force_login(make_user("auditor", *VIEW, "migration.view_moverequest"))
+    assert "maria asked for" in text(page(viewer, idom))
+
+
+def test_what_is_not_met_yet_has_its_remedy_beside_it(client, idom):
+    client.force_login(make_user("operator", *VIEW, "migration.resolve_mismatch"))
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+
+    assert "Compare now" in text(page(client, idom))
+
+
 def test_the_newest_is_told_first(idom):
     now = timezone.now()
     for minutes in (3, 1, 2):
@@ -479,6 +512,17 @@ def fill(pk: int, number: int) -> None:
         )  # fmt: skip
     Resolution.objects.bulk_create(
         Resolution(client_id=pk, slug="idom", kind="check", by=user) for _ in range(number)
+    )
+    MoveRequest.objects.bulk_create(
+        MoveRequest(
+            client_id=pk, slug="idom", old="dual_read", new="aws", state="cancelled",
+            reason="x", requested_by=user, decided_by=user, decided_at=timezone.now(),
+        )
+        for _ in range(number)
+    )  # fmt: skip
+    Reveal.objects.bulk_create(
+        Reveal(client_id=pk, slug="idom", kind="database", credential_id=1, field="db_password")
+        for _ in range(number)
     )
 
 

@@ -1,4 +1,4 @@
-"""A reveal and a cutover in a real browser: what hides by itself, with scripts and without; the watch that renews."""
+"""Reveal in a real browser, where what is shown hides by itself, and the watch after a cutover, which renews."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,16 +83,16 @@ def test_a_value_is_there_exactly_and_gone_after_thirty_seconds(idom, open_page)
     assert (Reveal.objects.count(), page.complaints) == (1, [])
 
 
-@pytest.mark.parametrize(
-    "leaving",
-    [
-        "window.dispatchEvent(new Event('blur'))",
-        (
-            "Object.defineProperty(document, 'hidden', {value: true});"
-            " document.dispatchEvent(new Event('visibilitychange'))"
-        ),
-    ],
-)
+LEAVING = {
+    "the window": "window.dispatchEvent(new Event('blur'))",
+    "the tab": """
+        Object.defineProperty(document, 'hidden', {value: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    """,
+}
+
+
+@pytest.mark.parametrize("leaving", LEAVING.values(), ids=LEAVING)
 def test_a_value_is_gone_when_its_tab_is_left(idom, open_page, leaving):
     page = open_page(f"/admin/credentials/client/{idom}/change/")
     reveal(page)

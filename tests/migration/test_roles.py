@@ -36,8 +36,8 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
-    **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch")},
-    f"{CLIENT}_add": OPERATORS,
+    **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
+    **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
     f"{CLIENT}_dialog": OPERATORS,
     f"{CLIENT}_reveal": ADMINISTRATORS,
@@ -55,7 +55,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_push": ({}, OPERATORS),
     f"{CLIENT}_cutover": ({}, OPERATORS),
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
-    f"{CLIENT}_add": ({}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
     "migration_run_start_all": ({}, OPERATORS),
@@ -96,7 +96,7 @@ class Site:
             ]
         if name == "app_list":
             return ["migration"]
-        alone = ("changelist", "add", "report", "_all", "cutover")
+        alone = ("changelist", "add", "_form", "_mail", "_check", "report", "_all", "cutover")
         models = {
             "credentials_client_": lambda: client,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
@@ -283,7 +283,8 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
-    *(f"{CLIENT}_{what}" for what in ("add", "change", "changelist", "move", "push", "resolve")),
+    *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
+    *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
     "migration_run_start_all",
     "migration_run_compare_all",
 }
@@ -291,7 +292,8 @@ EXPECTED_BUTTONS = {
     VIEWER: set(),
     OPERATOR: OPERATORS_BUTTONS,
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
-    ADMINISTRATOR: {*POSTS} - {f"{CLIENT}_cutover", "auth_user_password_change", "password_change"},
+    ADMINISTRATOR: {*POSTS}
+    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"},
 }
 
 
