@@ -76,14 +76,3 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
         OpenMismatch.objects.keep_up(ids)
         DailyComparisons.objects.count_up(ids)
         cursor.execute("ANALYZE")
-
-
-def forget_crowd() -> None:
-    """Empties NOVA's tables and this app's own."""
-    mine = [
-        name
-        for name in connection.introspection.table_names()
-        if name.startswith(("client", "credentials_", "migration_"))
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(mine)} CASCADE")

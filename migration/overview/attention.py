@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db.models import Count
 from django.urls import reverse
@@ -159,7 +159,7 @@ def _push(which: str, number: int, sentence: str, label: str) -> Attention:
     return Attention(sentence, url, VIEW_CLIENTS, count=number, remedies=remedies)
 
 
-def _clients() -> Any:
+def _clients() -> str:
     return reverse("admin:credentials_client_changelist")
 
 

@@ -1,5 +1,6 @@
 """What is open, since when, and the counts of a day: they follow from the comparisons as they are recorded."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 
@@ -203,6 +204,29 @@ def test_a_batch_is_recorded_in_as_many_statements_as_one_comparison():
         return len(captured)
 
     assert statements(100) == statements(1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_record_at_once_wait_for_each_other_and_lose_no_count():
+    ids = [make_client(f"c{n}") for n in range(20)]
+
+    def record(order: list[int]) -> None:
+        try:
+            for _ in range(5):
+                Comparison.objects.record(
+                    Comparison(client_id=pk, slug="x", status="mismatch", mismatches=[HOST])
+                    for pk in order
+                )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(record, [ids, ids[::-1]]))
+
+    assert DailyComparisons.objects.get().number == 200
+    assert set(OpenMismatch.objects.values_list("times", flat=True)) == {10}
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE clients CASCADE")
 
 
 def test_a_schema_migration_finds_what_was_open_and_counted_before_it():

@@ -344,6 +344,17 @@ def queries(browser, url: str) -> int:
     return len(captured)
 
 
+def test_the_comparisons_are_searched_with_an_index(client):
+    client.force_login(make_user("viewer", *VIEW))
+    make_crowd(1000)
+    found = client.get(reverse("admin:migration_comparison_changelist"), {"q": "crowd-000042"})
+
+    plan_of = found.context["cl"].queryset.order_by().explain()
+
+    assert found.context["cl"].result_count == 10
+    assert "comparison_slug" in plan_of
+
+
 def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousand_comparisons(
     client,
 ):
