@@ -161,6 +161,10 @@ class World:
             text = str(getattr(read[part], ATTRIBUTES[field]))
             self.ledger.judge(field, text, since=since, where=where)
 
+    def landed(self, waited: list[tuple[str, int, bool]]) -> None:
+        self.notice_moves()
+        self.ledger.landed(waited, at=self.now)
+
     def notice_moves(self) -> None:
         """What a move that took place means for what waited, and for what was written in AWS directly."""
         changes = self.nova.execute(
