@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from migration.models import ClientsByPhase
 
 
+LINE = tuple(Phase)
+
+
 @dataclass(frozen=True)
 class Change:
     """What a save writes: new values, or those that were there before."""
 
     fields: tuple[str, ...] = ("password",)
     again: bool = False
-
-
-LINE = tuple(Phase)
 
 
 class StaleFormError(Exception):
