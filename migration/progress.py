@@ -150,8 +150,9 @@ class Progress:
 
     @property
     def tried_again(self) -> list[dict[str, Any]]:
-        """The open items that were tried and are to be tried again."""
-        return [group for group in self.groups if not group["outcome"] and group["error_class"]]
+        """The open items that were tried and are to be tried again, the next first."""
+        again = [g for g in self.groups if not g["outcome"] and g["next_try_at"]]
+        return sorted(again, key=lambda group: group["next_try_at"])
 
     @property
     def reason(self) -> str:
@@ -186,8 +187,7 @@ class Progress:
             "%(n)d clients are tried again in %(wait)d s: %(why)s",
             number,
         )
-        first = min(group["next_try_at"] for group in again)
-        wait = max(0, (first - timezone.now()).total_seconds())
+        wait = max(0, (again[0]["next_try_at"] - timezone.now()).total_seconds())
         return words % {"n": number, "wait": round(wait), "why": again[0]["message"]}
 
     def _is_throttled(self) -> str:

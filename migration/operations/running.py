@@ -147,7 +147,8 @@ class Shift:
         if run.state == Run.State.STOPPED:
             close_stopped(run)
         run.finish_if_done()
-        return mine and run.state == Run.State.RUNNING and run.items.open().exists()
+        # Where the time isn't up, what is open is in others' hands: they come here too, and coming back at once is vain.
+        return self.late and run.state == Run.State.RUNNING and run.items.open().exists()
 
     def _take_one(self, run: Run) -> bool:
         """Does a batch that nobody has; False where there is none."""
@@ -176,7 +177,9 @@ def run_batch(run: Run, batch: int) -> None:
 
 def close_stopped(run: Run) -> None:
     """Skips what a stopped run has left, except the batches that a worker still has: that one closes the rest."""
-    run.items.open().exclude(batch__in=held_batches(run.pk)).update(
+    # Asked in the same statement: somebody may have retried it meanwhile.
+    stopped = run.items.open().filter(run__state=Run.State.STOPPED)
+    stopped.exclude(batch__in=held_batches(run.pk)).update(
         outcome=Outcome.SKIPPED, message="The run was stopped.", finished_at=timezone.now()
     )
     run.finish_if_done()

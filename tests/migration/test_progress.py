@@ -105,6 +105,19 @@ def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
     assert "ExpiredTokenException" in reason
 
 
+def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
+    run = make_run(2)
+    for seconds, word in ((30, "data"), (9, "permission")):
+        close(
+            run, 1, outcome="", finished_at=None, error_class=word, message=f"Why {word}.",
+            next_try_at=timezone.now() + timedelta(seconds=seconds),
+        )  # fmt: skip
+        run.items.filter(error_class=word).update(outcome="-")
+    run.items.update(outcome="")
+
+    assert now_of(run).reason.endswith("Why permission.")
+
+
 def test_a_throttled_run_names_the_throttling_for_a_while(worker):
     run = make_run(1)
     rate = Rate.objects.create(kind=Rate.Kind.CREATE, throttled_at=ago(seconds=5))

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Outcome, Rate, Run, StaleRunError, Worker, clients
+from migration.models import MANY_TRIES, Outcome, Rate, Run, StaleRunError, Worker, clients
 from migration.models import runs as run_models
 from migration.operations import running
 from nova_admin.embedded.conditions import Terms
@@ -113,6 +113,46 @@ def test_only_one_of_two_who_steer_at_once_does(somebody):
         second.retry_failed(by=somebody)
 
 
+def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
+    run = start(1)
+    run.items.update(
+        outcome="failed", error_class="unavailable", message="Why.", comparison_status="mismatch"
+    )
+    run.finish_if_done()
+
+    tasks.retry_failed(run, by=None)
+
+    item = run.items.get()
+    assert [item.outcome, item.error_class, item.message, item.comparison_status] == [""] * 4
+    assert run.counts()["mismatched"] == 0
+
+
+def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
+    run = start(2)
+    run.items.filter(slug="client-0").update(outcome="failed")
+    run.stop(by=None)
+
+    with pytest.raises(StaleRunError):
+        tasks.retry_failed(run, by=None)
+
+    running.close_stopped(run)
+    tasks.retry_failed(run, by=None)
+    # A worker that had a batch when it was stopped comes now.
+    running.close_stopped(run)
+    assert left(run) == 1
+
+
+def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
+    run = start(2)
+    running.work(run_id=run.pk)
+
+    with pytest.raises(StaleRunError):
+        tasks.retry_failed(run, by=None, item_id=run.items.first().pk)
+
+    run.refresh_from_db()
+    assert run.state == Run.State.FINISHED
+
+
 @pytest.mark.parametrize("order", ["pause", "resume", "stop"])
 def test_a_finished_run_takes_no_orders(order, somebody):
     run = start(1)
@@ -165,6 +205,18 @@ def test_what_never_passes_fails_in_the_end(stores):
     assert set(run.items.values_list("outcome", "attempts")) == {("failed", 2)}
     run.refresh_from_db()
     assert run.state == Run.State.FINISHED
+
+
+def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypatch):
+    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=20))
+    run = start(1)
+    run.items.update(attempts=MANY_TRIES - 2)
+    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+
+    running.work(run_id=run.pk)
+
+    assert run.items.get().attempts == MANY_TRIES - 1
+    assert run.counts()["failed"] == 1
 
 
 def test_bad_data_is_not_tried_again():
@@ -250,6 +302,30 @@ def test_a_task_that_has_no_time_left_comes_again(monkeypatch):
 
     assert OrmQ.objects.count() == 1
     assert left(run) == 6
+
+
+def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
+    run = start(2)
+    OrmQ.objects.all().delete()
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with running._lock(run.pk, 0):
+            inside.set()
+            leave.wait(10)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(10)
+    try:
+        tasks.work_on(run.pk)
+    finally:
+        leave.set()
+        other.join()
+
+    assert left(run) == 2
+    assert not OrmQ.objects.exists()
 
 
 def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypatch):
@@ -346,6 +422,18 @@ def test_an_order_that_comes_too_late_says_so(client, operator):
     response = steer(client, run, "pause")
 
     assert "Nothing was changed" in response.content.decode()
+
+
+def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores):
+    Worker.objects.seen("host:1")
+    run = start(2, tries=1)
+    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+    running.work(run_id=run.pk)
+
+    response = steer(client, run, "retry")
+
+    assert buttons(response) == {"pause", "stop"}
+    assert "AccessDenied" not in response.content.decode()
 
 
 def test_an_order_that_there_is_not_is_a_bad_request(client, operator):
