@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -244,6 +244,16 @@ def test_a_run_whose_worker_was_killed_is_handed_over_again():
     assert not OrmQ.objects.exists()  # once is enough
 
 
+def test_workers_that_are_busy_for_hours_are_not_handed_one_run_again_and_again(monkeypatch):
+    monkeypatch.setattr(tasks, "MANY_TASKS", 9)
+    run = start()
+    for _minute in range(10):
+        long_ago(run)
+        tasks.take_up()
+
+    assert OrmQ.objects.count() == 3 + 8
+
+
 def test_a_run_that_a_worker_has_is_left_to_it():
     run = start()
     OrmQ.objects.all().delete()
@@ -381,6 +391,19 @@ def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
     Worker.objects.forget_old()
 
     assert Worker.objects.last_seen_at() is None
+
+
+def test_the_heart_beats_on_after_the_database_was_away(monkeypatch):
+    beats = iter([OperationalError(), InterfaceError(), SystemExit()])
+    monkeypatch.setattr(tasks, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(type(Worker.objects), "seen", lambda *_: raise_(next(beats)))
+
+    with pytest.raises(SystemExit):
+        tasks._beat()
+
+
+def raise_(error: BaseException) -> None:
+    raise error
 
 
 # --- On the page
