@@ -127,8 +127,10 @@ def sweep() -> None:
 def _start_unless_running(kind: Run.Kind, chosen: ClientsByPhase) -> None:
     """One run of the schedule at a time."""
     # One that has got nowhere for so long is left behind rather than waited for: doing it twice is harmless.
+    # Nor is one waited for that tries again for an hour: somebody started it, and over whichever clients.
     unfinished = Run.objects.filter(
         kind=kind,
+        tries=1,
         state=Run.State.RUNNING,
         created_at__gt=timezone.now() - GIVE_UP_ON_A_RUN_AFTER,
     )

@@ -1,6 +1,7 @@
 """Runs that are paused, resumed, stopped, retried and taken up again; by whom, and against whom."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from migration import tasks
 from migration.models import MANY_TRIES, Outcome, Rate, Run, StaleRunError, Worker, clients
 from migration.models import runs as run_models
 from migration.operations import running
+from migration.operations import stores as stores_module
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import VIEW, make_full_client, make_user
@@ -379,6 +381,31 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     tasks.push_pending()
 
     assert Run.objects.get(kind=Run.Kind.PUSH).tries == 1
+
+
+def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
+    make_full_client("idom")
+    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE client_database_credentials SET db_port = 5433")
+    tasks.start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
+
+    for _minute in range(3):
+        tasks.push_pending()
+
+    assert Run.objects.filter(kind=Run.Kind.PUSH, tries=1).count() == 1
+
+
+def test_threads_that_begin_together_share_one_client_of_aws():
+    stores_module._manager.cache_clear()
+    barrier = threading.Barrier(3)
+
+    def get(_number):
+        barrier.wait(10)
+        return stores_module.secrets_manager()
+
+    with ThreadPoolExecutor(3) as threads:
+        assert len(set(threads.map(get, range(3)))) == 1
 
 
 def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
