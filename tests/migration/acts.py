@@ -11,7 +11,7 @@ from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
 from credentials.copying import KINDS
-from credentials.models import Client, ClientRevision, save_columns
+from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
 from credentials.runtime.secrets_manager import SecretsManagerError
 from migration.models import PUSHED, clients
 from migration.operations import comparing, moving, pushing, resolving
@@ -55,7 +55,7 @@ def save(world: World, change: Change) -> None:
                 saving.hold_back(kind, row, secrets)
                 save_columns(row, columns)
             saving.finish(warn=lambda _: None)
-    except (SaveRefusedError, StaleFormError):
+    except (SaveRefusedError, StaleFormError, RowsBusyError):
         # Where AWS's answer was lost, it is said that AWS may have taken it.
         if not world.stage.answer_was_lost:
             world.ledger.refuse(numbers)
@@ -153,7 +153,11 @@ def push(world: World, _: Change) -> None:
     ClientRevision.objects.fold_writes()
     waited = list(world.ledger.waiting)
     if _this(world).to_push().exists():
-        (result,) = pushing.push(client_ids=[world.pk])
+        try:
+            (result,) = pushing.push(client_ids=[world.pk])
+        except OperationalError as error:
+            _require_lock_timeout(error)
+            return
         landed = result.outcome in PUSHED
     else:
         landed = world.phase == Phase.AWS and not _this(world).push_pending().exists()
@@ -166,7 +170,10 @@ def _this(world: World) -> ClientsByPhase:
 
 
 def compare(world: World, _: Change) -> None:
-    comparing.compare(client_ids=[world.pk])
+    try:
+        comparing.compare(client_ids=[world.pk])
+    except OperationalError as error:
+        _require_lock_timeout(error)
 
 
 def forward(world: World, _: Change) -> None:
