@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from migration.models import ReadCount, Reveal
 from migration.phases import Phase
@@ -64,6 +64,7 @@ def reveal(page: Page) -> None:
     page.locator("a[href*='/reveal/database/']").click()
     page.locator("[name=reason]").fill("INC-42")
     page.get_by_role("button", name="Reveal").click()
+    expect(page.locator("[data-countdown]")).to_be_visible()  # its script runs
 
 
 def test_a_value_is_there_exactly_and_gone_after_thirty_seconds(idom, open_page):
@@ -72,7 +73,6 @@ def test_a_value_is_there_exactly_and_gone_after_thirty_seconds(idom, open_page)
     reveal(page)
 
     shown = page.locator("pre code")
-    expect(shown).to_be_visible()
     assert shown.evaluate("element => element.textContent") == VALUE
     page.clock.run_for(29_000)
     expect(shown).to_be_visible()
@@ -96,7 +96,6 @@ LEAVING = {
 def test_a_value_is_gone_when_its_tab_is_left(idom, open_page, leaving):
     page = open_page(f"/admin/credentials/client/{idom}/change/")
     reveal(page)
-    expect(page.locator("pre code")).to_be_visible()
 
     page.evaluate(leaving)
 
@@ -107,12 +106,12 @@ def test_a_value_is_gone_when_its_tab_is_left(idom, open_page, leaving):
 def test_going_back_and_forth_shows_no_value_again(idom, open_page):
     page = open_page(f"/admin/credentials/client/{idom}/change/")
     reveal(page)
-    expect(page.locator("pre code")).to_be_visible()
 
     page.goto(page.url.split("/reveal/")[0] + "/change/")
-    page.go_back()
+    with pytest.raises(Error, match="ERR_CACHE_MISS"):  # it would have to be asked for again
+        page.go_back()
 
-    expect(page.locator("pre code")).to_have_count(0)
+    expect(page.locator("body")).not_to_contain_text("three blanks")
     assert Reveal.objects.count() == 1
 
 
@@ -121,12 +120,12 @@ def test_the_watch_renews_its_numbers_beside_a_rollback_of_one_click(idom, open_
     advance(idom, Phase.AWS)
     page = open_page(f"/admin/credentials/client/{idom}/change/")
     numbers = page.get_by_label("Just cut over").locator("dl")
-    expect(numbers).to_contain_text("Reads since 0")
+    expect(numbers).to_contain_text("Reads since0")
 
     ReadCount.objects.update(reads=107)
     page.clock.run_for(6_000)
 
-    expect(numbers).to_contain_text("Reads since 7")
+    expect(numbers).to_contain_text("Reads since7")
     page.get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("idom is in Dual read now.")).to_be_visible()
     assert phase_of(idom) == Phase.DUAL_READ
