@@ -9,6 +9,7 @@ import gettext
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -26,13 +27,12 @@ MO = PO.with_suffix(".mo")
 # Of a sentence that `credentials.told` knows by its words.
 SAID = "said"
 MARKING = ("django.utils.translation", "credentials.runtime.words")
-MARKS = {name: "" for name in ("gettext", "gettext_lazy", "ngettext", "ngettext_lazy")} | {
-    "say": SAID
-}
+MARKS = dict.fromkeys(("gettext", "gettext_lazy", "ngettext", "ngettext_lazy"), "") | {"say": SAID}
 TEMPLATE_MARK = re.compile(
     r"""(?<!\w)(?:_|n?gettext)\(\s*u?(?P<one>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
     r"""(?:\s*,\s*u?(?P<many>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))?"""
 )
+CHANGING = (b'"Project', b'"Report', b'"POT', b'"PO-', b'"Last', b'"Language-Team', b'"Generated')
 Text = tuple[str, str | tuple[str, str]]  # context, and one form or two
 
 
@@ -52,12 +52,11 @@ def in_code(source: str) -> Iterator[Text]:
 
 
 def _called(node: ast.Call, context: str) -> Iterator[Text]:
-    texts = []
-    for argument in node.args[:2]:
-        # A conditional expression marks both its branches, and nothing else may stand there.
-        for part in (argument.body, argument.orelse) if isinstance(argument, ast.IfExp) else (argument,):
-            if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                texts.append(part.value)
+    texts = [
+        argument.value
+        for argument in node.args[:2]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
     if len(node.args) > 2:
         yield context, (texts[0], texts[1])
     else:
@@ -113,18 +112,26 @@ def translated() -> Catalog:
 
 
 def compiled(catalog: Catalog) -> bytes:
+    catalog.creation_date = datetime(1970, 1, 1, tzinfo=UTC)  # the same at every run
     file = BytesIO()
     write_mo(file, catalog)
     return file.getvalue()
 
 
+def written(catalog: Catalog) -> bytes:
+    """The .po, with no line in it that changes by itself."""
+    catalog.header_comment = "# The site's texts in Spanish; `make messages` renews it."
+    file = BytesIO()
+    write_po(file, catalog, width=120, include_lineno=False, sort_output=True, ignore_obsolete=True)
+    lines = file.getvalue().splitlines(keepends=True)
+    return b"".join(line for line in lines if not line.startswith(CHANGING))
+
+
 def main() -> None:
     catalog = translated()
     catalog.update(marked(), no_fuzzy_matching=True)
-    catalog.obsolete.clear()
-    with PO.open("wb") as file:
-        write_po(file, catalog, width=120, include_lineno=False, sort_output=True, omit_header=False)
-    MO.write_bytes(compiled(catalog))
+    PO.write_bytes(written(catalog))
+    MO.write_bytes(compiled(translated()))
     missing = [entry.id for entry in catalog if entry.id and not filled(entry.string)]
     sys.stdout.write(f"{len(catalog)} texts, {len(missing)} to be translated\n")
     sys.exit(1 if missing else 0)
