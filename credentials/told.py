@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from django.utils.html import avoid_wrapping
 from django.utils.timesince import TIME_STRINGS, timesince
 from django.utils.translation import get_language, gettext, override
 from django.utils.translation.trans_real import catalog
@@ -17,11 +18,11 @@ CONTEXT = "said"
 ENGLISH = "en"
 PLACEHOLDER = re.compile(r"%\((\w+)\)([sd])")
 # What a value is, by its name; any other is a number, or a name without a blank.
-SENTENCES = {"advice", "error", "problem", "reason", "reasons", "result", "why"}
-WORDS = {"phase", "result", "rows", "run", "state", "who"}
+SENTENCES = {"advice", "error", "problem", "reason", "reasons", "who", "why"}
+WORDS = {"phase", "result", "run", "state"}
 DURATIONS = {"ago", "oldest"}
 CHOICES = {"allowed", "names"}
-WITH_BLANKS = SENTENCES | WORDS | DURATIONS | CHOICES | {"illegal"}
+WITH_BLANKS = SENTENCES | WORDS | DURATIONS | CHOICES | {"illegal", "rows"}
 
 
 def told(text: object) -> str:
@@ -99,8 +100,10 @@ def _value(name: str, value: str) -> str:
         return ", ".join(map(_duration, value.split(", ")))
     if name in CHOICES:
         return value.replace(" or ", f" {gettext('or')} ")
-    if name in WORDS:
+    if name == "rows":
         return ", ".join(map(_word, value.split(", ")))
+    if name in WORDS:
+        return _word(value)
     return told(value) if name in SENTENCES else value
 
 
@@ -116,4 +119,4 @@ def _duration(value: str) -> str:
     number, _blank, unit = value.partition("\xa0")
     if not number.isdecimal() or unit.removesuffix("s") not in TIME_STRINGS:
         return value
-    return str(TIME_STRINGS[unit.removesuffix("s")] % {"num": int(number)})
+    return avoid_wrapping(TIME_STRINGS[unit.removesuffix("s")] % {"num": int(number)})

@@ -184,7 +184,7 @@ Q_CLUSTER = {
     "ack_failures": False,
     "save_limit": 1000,
     "catch_up": False,
-    "label": "Task queue",
+    "label": _("Task queue"),
 }
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"

@@ -137,8 +137,9 @@ def main() -> None:
     sys.exit(1 if missing else 0)
 
 
-def filled(string: str | tuple[str, ...] | list[str]) -> bool:
-    return all([string] if isinstance(string, str) else string)
+def filled(string: str | tuple[str, ...] | list[str] | None) -> bool:
+    """Whether every form is translated; Babel has None where there is none yet."""
+    return bool(string) and all([string] if isinstance(string, str) else string or ())
 
 
 if __name__ == "__main__":
