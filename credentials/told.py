@@ -37,9 +37,9 @@ def told_result(text: str) -> str:
 
 
 def in_english(text: object) -> str:
-    """A lazy text as it is to be stored."""
+    """A text that is looked up when it is asked for, or called, as it is to be stored."""
     with override(ENGLISH):
-        return str(text)
+        return str(text() if callable(text) else text)
 
 
 def ago(moment: object) -> str:

@@ -109,7 +109,7 @@ def _require_open(asked: MoveRequest) -> None:
     if not asked.is_open:
         who = asked.decided_by or _("somebody")
         text = _("It is over: %(state)s, by %(who)s.")
-        raise NotApproved(text % {"state": in_english(asked.get_state_display()), "who": who})
+        raise NotApproved(text % {"state": in_english(asked.get_state_display), "who": who})
 
 
 def _failed(asked: MoveRequest, by: User, reason: str) -> NotApproved:

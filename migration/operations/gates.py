@@ -119,7 +119,7 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
         yield Check(False, _("It was never compared."), Remedy.COMPARE)
         return
     matches = newest.status == Comparison.Status.MATCH
-    result = in_english(newest.get_status_display())
+    result = in_english(newest.get_status_display)
     yield Check(
         matches,
         _("Newest comparison: %(result)s, %(ago)s ago.")

@@ -192,7 +192,7 @@ def _require_match(request: Request) -> None:
     comparison = comparison_of(rows, found, run=None)
     Comparison.objects.record([comparison])
     if comparison.status != Comparison.Status.MATCH:
-        result = comparison.message or in_english(comparison.get_status_display())
+        result = comparison.message or in_english(comparison.get_status_display)
         raise request.shut(_("Compared just now: %(result)s") % {"result": result})
 
 

@@ -33,7 +33,7 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
     compared = compare(client_ids=[client_id], someone_waits=True).get(client_id)
     message = (
-        in_english(compared.get_status_display()) if compared else _("There is nothing to compare.")
+        in_english(compared.get_status_display) if compared else _("There is nothing to compare.")
     )
     return _record(client_id, Kind.CHECK, by, "", message)
 
