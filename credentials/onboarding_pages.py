@@ -10,6 +10,7 @@ from django.db import DataError, IntegrityError, transaction
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 from django.views.decorators.http import require_GET, require_POST
@@ -161,7 +162,7 @@ def _page(onboarding: Onboarding) -> dict[str, Any]:
     sections = [
         {
             "kind": kind,
-            "title": titles[kind],
+            "title": capfirst(titles[kind]),
             "fields": [field for field in form if field.name not in HOST_FIELDS],
         }
         for kind, form in onboarding.logins.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from django.utils.formats import get_format
 from django.utils.html import avoid_wrapping
 from django.utils.timesince import TIME_STRINGS, timesince
 from django.utils.translation import get_language, gettext, override
@@ -22,6 +23,7 @@ SENTENCES = {"advice", "error", "problem", "reason", "reasons", "who", "why"}
 WORDS = {"phase", "result", "run", "state"}
 DURATIONS = {"ago", "oldest"}
 CHOICES = {"allowed", "names"}
+NUMBERS = {"most", "n"}
 WITH_BLANKS = SENTENCES | WORDS | DURATIONS | CHOICES | {"illegal", "rows"}
 
 
@@ -104,6 +106,8 @@ def _value(name: str, value: str) -> str:
         return ", ".join(map(_word, value.split(", ")))
     if name in WORDS:
         return _word(value)
+    if name in NUMBERS:
+        return value.replace(",", get_format("THOUSAND_SEPARATOR"))
     return told(value) if name in SENTENCES else value
 
 

@@ -196,12 +196,13 @@ VALUES = {"ago": ("5\xa0minutes", "5\xa0minutos"), "rows": ("mail login 3", "acc
 VALUES |= {"result": ("Mismatch", "Discrepancia"), "phase": ("Dual read", "Lectura doble")}
 VALUES |= {"run": ("Push 7", "Envío 7"), "state": ("Done", "Hecho")}
 VALUES |= {"allowed": ("a or b", "a o b"), "names": ("a or b", "a o b")}
+VALUES |= {"n": ("65,536", "65\xa0536"), "most": ("1,024", "1\xa0024")}
 VALUES |= {"oldest": VALUES["ago"], "error": ("Inactive.", "Inactivo.")}
 
 
 def filled(sentence: str, language: int) -> str:
     def value(mark: re.Match[str]) -> str:
-        return VALUES.get(mark[1], ("17", "17"))[language]
+        return "17" if mark[2] == "d" else VALUES.get(mark[1], ("17", "17"))[language]
 
     return PLACEHOLDER.sub(value, sentence)
 
@@ -301,6 +302,17 @@ def test_the_switch_leads_to_no_other_site_and_wants_its_token(db):
 
     answer = Browser().post("/i18n/setlang/", {"language": "es", "next": "https://evil.example/"})
     assert answer.url == "/"
+
+
+@pytest.mark.parametrize("name", ["credentials_client", "migration_run", "auth_user"])
+def test_the_switch_is_on_lists_and_forms(root, name):
+    there = make_full_client("idom") if name == "credentials_client" else 0
+    pages = [reverse(f"admin:{name}_changelist")]
+    pages += [reverse(f"admin:{name}_change", args=[there])] if there else []
+    for page in pages:
+        html = root.get(page).content.decode()
+        assert html.count('action="/i18n/setlang/"') == 1, page
+        assert f'name="next" value="{page}"' in html
 
 
 def test_from_the_answer_to_a_form_the_switch_leads_where_a_link_may(root):
