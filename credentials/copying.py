@@ -104,7 +104,7 @@ def copy_document(
     secret values of the rows that are there.
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
-    lacking = []
+    lacking: list[str] = []
     for kind, rows in client.rows().items():
         pairs, new, left = match(rows, _logins(read, kind))
         for row, login in pairs:
