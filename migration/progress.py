@@ -1,4 +1,4 @@
-"""How far a run is and what it waits for, in numbers and words: for pages and commands. Two queries a run."""
+"""How far a run is and what it waits for, in numbers and words: for pages and commands. Two queries a run, or three."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from credentials.told import told
 from migration.models import Comparison, Outcome, Rate, Run, Worker
 from migration.models.runs import STANDS_STILL_AFTER
+from migration.operations.running import held_batches
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -151,31 +152,31 @@ class Progress:
 
     @property
     def tried_again(self) -> list[dict[str, Any]]:
-        """The open items that were tried and are to be tried again."""
-        return [group for group in self.groups if not group["outcome"] and group["error_class"]]
+        """The open items that were tried and are to be tried again, the next first."""
+        again = [g for g in self.groups if not g["outcome"] and g["next_try_at"]]
+        return sorted(again, key=lambda group: group["next_try_at"])
 
     @property
     def reason(self) -> str:
         """Why it isn't going on, or not fully; empty where it is or is over."""
-        steered = {
-            State.PAUSED: _("Paused. Resume it, or stop it."),
-            State.STOPPED: _("Stopping: workers end the batches they have."),
-        }
         if self.finished:
             return ""
-        return (
-            steered.get(State(self.run.state))
-            or self._nobody_works()
-            or self._is_tried_again()
-            or self._is_throttled()
-        )
+        if self.run.state == State.PAUSED:
+            return _("Paused. Resume it, or stop it.")
+        nobody = self._nobody_works()
+        if self.run.state == State.STOPPED:
+            return f"{_('Stopping: workers end the batches they have.')} {nobody}".rstrip()
+        return nobody or self._is_tried_again() or self._is_throttled()
 
     def _nobody_works(self) -> str:
-        if self.worker_is_gone and self._idle_for(Worker.GONE_AFTER):
+        gone = self.worker_is_gone and self._idle_for(Worker.GONE_AFTER)
+        if not gone and not self._idle_for(STANDS_STILL_AFTER):
+            return ""
+        if held_batches(self.run.pk):
+            return _("Its batches take long: AWS answers late, or the rate is low.")
+        if gone:
             return _("No worker is there. Start one with: manage.py qcluster")
-        if self._idle_for(STANDS_STILL_AFTER):
-            return _("Its worker is gone or has other runs; within a minute it is taken up again.")
-        return ""
+        return _("Its worker is gone or has other runs; within a minute it is taken up again.")
 
     def _is_tried_again(self) -> str:
         again = self.tried_again
@@ -187,8 +188,7 @@ class Progress:
             "%(n)d clients are tried again in %(wait)d s: %(why)s",
             number,
         )
-        first = min(group["next_try_at"] for group in again)
-        wait = max(0, (first - timezone.now()).total_seconds())
+        wait = max(0, (again[0]["next_try_at"] - timezone.now()).total_seconds())
         return words % {"n": number, "wait": round(wait), "why": told(again[0]["message"])}
 
     def _is_throttled(self) -> str:

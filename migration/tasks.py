@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
@@ -31,6 +32,7 @@ WORKERS_A_RUN = 4
 # Then the task ends and comes again, behind what waits in the queue.
 WORK_SECONDS = 60.0
 BEAT_SECONDS = 5.0
+MANY_TASKS = 100
 
 
 def start_run(
@@ -89,11 +91,15 @@ def retry_failed(run: Run, *, by: User | None, item_id: int | None = None) -> No
 
 def take_up() -> None:
     """Scheduled every minute: runs that no worker has, because it was killed or never came, go on."""
+    # Where the workers are busy with so much, this run's tasks are among it: more of them each minute would pile up.
+    busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.standing_still():
         if running.held_batches(run.pk):
             continue
         if run.state == Run.State.STOPPED:
             running.close_stopped(run)
+            continue
+        if busy:
             continue
         with transaction.atomic():
             Run.objects.touch(run.pk)
@@ -121,8 +127,10 @@ def sweep() -> None:
 def _start_unless_running(kind: Run.Kind, chosen: ClientsByPhase) -> None:
     """One run of the schedule at a time."""
     # One that has got nowhere for so long is left behind rather than waited for: doing it twice is harmless.
+    # Nor is one waited for that tries again for an hour: somebody started it, and over whichever clients.
     unfinished = Run.objects.filter(
         kind=kind,
+        tries=1,
         state=Run.State.RUNNING,
         created_at__gt=timezone.now() - GIVE_UP_ON_A_RUN_AFTER,
     )
@@ -159,7 +167,7 @@ def _beat() -> None:
     while True:
         try:
             Worker.objects.seen(name)
-        except DatabaseError:
+        except Error:
             # Of a PostgreSQL that restarts; the next beat finds it again.
             connection.close()
         never.wait(BEAT_SECONDS)

@@ -176,6 +176,8 @@ Q_CLUSTER = {
     "name": "nova_admin",
     **({"redis": NOVA_REDIS_URL} if NOVA_REDIS_URL else {"orm": "default"}),
     "workers": NOVA_WORKERS,
+    # So few wait in a process' hands that each is begun long before `retry`; the others are there for other hosts.
+    "queue_limit": NOVA_WORKERS,
     "bulk": 1,
     "poll": 0.5,
     "timeout": 300,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "reliability"
 DOC = ROOT / "docs" / "reliability.md"
+# However this ends, so does what it started.
+LEASH = (sys.executable, "-m", "nova_admin.embedded.leash")
 ROUND_TRIP = 0.02
 # A client's turn comes at least once in so long: no scenario waits longer.
 PATIENCE_SECONDS = 240
@@ -53,32 +55,34 @@ class Stage:
     def start_worker(self) -> subprocess.Popen[bytes]:
         with (LOCAL / "qcluster.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
+                [*LEASH, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
                 cwd=ROOT, env=self.env, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.workers.append(worker)
         return worker
 
-    def kill_worker(self) -> None:
-        """The whole process group at once, as a host that goes."""
+    def kill_worker(self, run: Run) -> None:
+        """The whole process group at once, as a host that goes, in mid-run."""
         worker = self.workers.pop(0)
-        os.killpg(worker.pid, signal.SIGKILL)
+        (group,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        os.killpg(int(group), signal.SIGKILL)
         worker.wait(10)
+        if not run.items.filter(outcome="").exists():
+            raise SystemExit("the run was over before its worker was killed")
 
     def end_workers(self) -> None:
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
-            try:
-                worker.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(worker.pid, signal.SIGKILL)
-                worker.wait(10)
+            worker.wait(30)  # the leash waits half as long before it kills
         self.workers.clear()
 
-    def await_done(self, run: Run, number: int) -> None:
-        """Until so many of its items are done."""
-        self.until(lambda: run.items.exclude(outcome="").count() >= number)
+    def await_created(self, number: int) -> None:
+        """Until AWS got so many new secrets: workers are in mid-batch, for outcomes are stored a batch at a time."""
+        self.until(lambda: self.calls("CreateSecret") >= number)
+
+    def calls(self, operation: str) -> int:
+        return self.aws.conditions.report()["calls"].get(operation, {"calls": 0})["calls"]
 
     def await_end(self, *runs: Run) -> None:
         from migration.models import Run
@@ -115,6 +119,9 @@ class Scenario:
     act: Callable[[Stage], list[Run]]
     # Secrets that were written twice because somebody saved their client meanwhile.
     saved: int = 0
+    # Whether calls are struck in any case, and whether so many that the page has to say so.
+    strikes: bool = False
+    tells: bool = False
 
 
 def migrate(stage: Stage) -> Run:
@@ -138,8 +145,8 @@ def under(*faults: FaultRule) -> Callable[[Stage], list[Run]]:
 
 def kill_in_mid_batch(stage: Stage) -> list[Run]:
     run = migrate(stage)
-    stage.await_done(run, stage.number // 5)
-    stage.kill_worker()
+    stage.await_created(stage.number // 5)
+    stage.kill_worker(run)
     stage.start_worker()
     stage.await_end(run)
     return [run]
@@ -150,7 +157,7 @@ def restart_postgresql(stage: Stage) -> list[Run]:
     from django.db import connection
 
     run = migrate(stage)
-    stage.await_done(run, stage.number // 5)
+    stage.await_created(stage.number // 5)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend' LIMIT 1"
@@ -166,7 +173,7 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
     from django.db import connection
 
     run = migrate(stage)
-    stage.await_done(run, stage.number // 2)
+    stage.await_created(stage.number // 2)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE client_database_credentials SET db_port = 5433 WHERE client_id %% 10 = 0", []
@@ -200,8 +207,8 @@ def two_workers_one_killed(stage: Stage) -> list[Run]:
     )
     stage.start_worker()
     run = migrate(stage)
-    stage.await_done(run, stage.number // 5)
-    stage.kill_worker()
+    stage.await_created(stage.number // 5)
+    stage.kill_worker(run)
     stage.await_end(run)
     return [run]
 
@@ -224,23 +231,42 @@ SCENARIOS = [
             fault.value,
             f"{WORDS[fault]}: half of all calls for 5 s",
             under(FaultRule(fault=fault, probability=0.5, seconds=5, hold_seconds=6)),
+            strikes=True,
         )
         for fault in Fault
     ),
-    Scenario("all-down", "AWS down: every call for 10 s", under(FaultRule(fault=Fault.DOWN, seconds=10))),
-    Scenario("nobody", "nobody listens at AWS's address for 10 s", under(FaultRule(fault=Fault.REFUSED, seconds=10))),
+    Scenario(
+        "all-down",
+        "AWS down: every call for 10 s",
+        under(FaultRule(fault=Fault.DOWN, seconds=10)),
+        strikes=True,
+        tells=True,
+    ),
+    Scenario(
+        "nobody",
+        "nobody listens at AWS's address for 10 s",
+        under(FaultRule(fault=Fault.REFUSED, seconds=10)),
+        tells=True,
+    ),
     Scenario(
         "expired-token",
         "credentials that expire in mid-run: every call for 10 s",
         under(FaultRule(fault=Fault.EXPIRED, seconds=10)),
+        strikes=True,
+        tells=True,
     ),
-    Scenario("mixed", "all ten at once, 10 % of the calls, to the end", under(*mixed(0.1, hold_seconds=6))),
+    Scenario(
+        "mixed",
+        "all ten at once, 10 % of the calls, to the end",
+        under(*mixed(0.1, hold_seconds=6)),
+        strikes=True,
+    ),
     Scenario("killed", "the workers killed by SIGKILL in mid-batch, others started", kill_in_mid_batch),
     Scenario("postgresql", "PostgreSQL crashes and restarts in mid-run", restart_postgresql),
     Scenario("save", "every tenth client saved by plain SQL in mid-run", save_in_mid_run, saved=10),
     Scenario("twice", "the same tasks delivered three times", deliver_twice),
     Scenario("two-runs", "two runs over the same clients at once", two_runs),
-    Scenario("two-workers", "two workers, 10 % mixed faults, one worker killed", two_workers_one_killed),
+    Scenario("two-workers", "two workers, 10 % mixed faults, one worker killed", two_workers_one_killed, strikes=True),
 ]  # fmt: skip
 
 
@@ -289,6 +315,7 @@ def stage(aws: AwsServer, number: int) -> Iterator[Stage]:
     """So many clients in a database of their own, an empty AWS, and qclusters."""
     from django.core.management import call_command
 
+    from migration.models import Worker
     from nova_admin.embedded.management.commands.demo import add_clients
 
     call_command("flush", interactive=False, verbosity=0)
@@ -297,8 +324,10 @@ def stage(aws: AwsServer, number: int) -> Iterator[Stage]:
     aws.reset()
     aws.conditions.set(Terms(round_trip_seconds=ROUND_TRIP))
     made = Stage(aws, dict(os.environ), number)
-    made.start_worker()
     try:
+        made.start_worker()
+        # A fault that lasts some seconds begins once somebody is there whom it can strike.
+        made.until(Worker.objects.exists)
         yield made
     finally:
         made.end_workers()
@@ -312,6 +341,10 @@ def perform(aws: AwsServer, scenario: Scenario, number: int) -> tuple[str, bool]
         struck = sum(aws.conditions.report()["struck"].values())
         wrong = verify(made, scenario, runs)
     told = next((r for r in made.reasons if not r.startswith("No worker")), "")
+    if scenario.strikes and not struck:
+        wrong.append("no call was struck")
+    if scenario.tells and not told:
+        wrong.append("the page said nothing")
     told = re.sub(r"\d+ clients? (is|are) tried again in \d+ s: ", "… tried again in … s: ", told)
     told = re.sub(r"'[^']+'", "'…'", told)
     end = f"{number:,} matches, one secret each" if not wrong else "**" + "; ".join(wrong) + "**"

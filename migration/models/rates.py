@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 BLOCK_SECONDS = 0.2
 # What was not used in so long a time may be made up for, as AWS's own buckets allow.
 BURST_SECONDS = 0.3
+# Turns are farther ahead only where PostgreSQL's clock was set back: nobody is to wait until it is there again.
+AHEAD_SECONDS = 60.0
 # When AWS throttles all the same, the rate falls to this share, at most once a second…
 FALLS_TO = 0.8
 LEAST_SHARE = 0.05
@@ -26,9 +28,10 @@ RECOVERS = 0.05
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
-SHARE = f"least(1, share + {RECOVERS} * extract(epoch FROM clock_timestamp() - throttled_at))"
+SINCE = "greatest(0, extract(epoch FROM clock_timestamp() - throttled_at))"
+SHARE = f"least(1, share + {RECOVERS} * {SINCE})"
 EFFECTIVE = f"(coalesce(per_second, %(default)s) * {SHARE})::float8"
-LATELY = "throttled_at > clock_timestamp() - interval '1 second'"
+LATELY = "throttled_at BETWEEN clock_timestamp() - interval '1 second' AND clock_timestamp()"
 TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
 
 
@@ -51,11 +54,14 @@ class RateQuerySet(models.QuerySet["Rate"]):
             "default": kind.default,
             "seconds": seconds,
             "burst": BURST_SECONDS,
+            "ahead": AHEAD_SECONDS,
         }
         statement = f"""
             UPDATE migration_rate
-            SET next_at = greatest(next_at, clock_timestamp() - %(burst)s * interval '1 second')
-                + {TURNS} / {EFFECTIVE} * interval '1 second'
+            SET next_at = least(
+                    greatest(next_at, clock_timestamp() - %(burst)s * interval '1 second'),
+                    clock_timestamp() + %(ahead)s * interval '1 second'
+                ) + {TURNS} / {EFFECTIVE} * interval '1 second'
             WHERE kind = %(kind)s
             RETURNING {TURNS}, extract(epoch FROM next_at - clock_timestamp()), {EFFECTIVE}
         """  # noqa: S608  # its parts are constants

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from django.conf import settings
 from django.db import connection, models
@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from credentials.runtime.secrets_manager import ErrorClass
+from credentials.runtime.words import say
+from credentials.told import in_english
 from migration.models.comparisons import Comparison
 
 if TYPE_CHECKING:
@@ -50,7 +52,14 @@ class StaleRunError(Exception):
     """The run was not in a state that allows this: somebody steered it meanwhile, or it came to its end."""
 
     def __init__(self, run: Run, wanted: Run.State) -> None:
-        super().__init__(f"{run} is {run.state}; it can't become {wanted}.")
+        super().__init__(
+            say(
+                "%(run)s is %(state)s; it can't become %(wanted)s.",
+                run=in_english(run),
+                state=run.state,
+                wanted=wanted,
+            )
+        )
         self.run = run
 
 
@@ -176,21 +185,37 @@ class Run(models.Model):
 
     def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
         """Opens its failed items, or one, again; the caller hands it to the workers, in the same transaction."""
-        self._steer(by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None)
         failed = self.items.filter(outcome=Outcome.FAILED)
         if item_id is not None:
             failed = failed.filter(pk=item_id)
-        failed.update(outcome="", attempts=0, next_try_at=None, finished_at=None)
+        if not failed.exists():
+            self._refuse(Run.State.RUNNING)
+        self._steer(by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None)
+        failed.update(
+            outcome="",
+            error_class="",
+            message="",
+            comparison_status="",
+            attempts=0,
+            next_try_at=None,
+            finished_at=None,
+        )
 
     def _steer(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
         """Compare-and-set; StaleRunError where somebody was faster."""
         now = timezone.now()
+        # A run that is stopped and not yet over is not taken up again: workers may still end their batches.
+        is_over = "finished_at" in fields
         fields |= {"state": new, "steered_by": by, "steered_at": now, "worked_at": now}
-        if Run.objects.filter(pk=self.pk, state__in=old).update(**fields) != 1:
-            self.refresh_from_db(fields=["state"])
-            raise StaleRunError(self, new)
+        found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)
+        if found.update(**fields) != 1:
+            self._refuse(new)
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def _refuse(self, wanted: State) -> NoReturn:
+        self.refresh_from_db(fields=["state"])
+        raise StaleRunError(self, wanted)
 
     def finish_if_done(self) -> bool:
         """True for the one caller after whom no item is open."""
@@ -321,6 +346,7 @@ class RunItem(models.Model):
     def try_again(self) -> None:
         """Leaves it open, and for longer with every attempt."""
         self.outcome = ""
-        wait = min(FIRST_WAIT * 2**self.attempts, LONGEST_WAIT)
+        # No timedelta holds the first wait doubled 46 times.
+        wait = min(FIRST_WAIT * 2 ** min(self.attempts, 16), LONGEST_WAIT)
         self.attempts += 1
         self.next_try_at = timezone.now() + wait

@@ -41,15 +41,19 @@ class Limiter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # Whoever has one waits for the next turn of its kind; the others wait for the lock, and reserve nothing yet:
+        # dozens of threads would take turns minutes ahead, and a rate that was changed would come after all of them.
+        self._queues = {kind: threading.Lock() for kind in Rate.Kind}
         self._turns: dict[Rate.Kind, deque[float]] = {kind: deque() for kind in Rate.Kind}
         self._connection: BaseDatabaseWrapper | None = None
 
     def wait(self, operation: str) -> None:
         """Returns when it is this call's turn; raises DatabaseError where none can be reserved."""
         if kind := KINDS.get(operation):
-            with self._lock:
-                due = self._next_turn(kind)
-            time.sleep(max(0.0, due - time.monotonic()))
+            with self._queues[kind]:
+                with self._lock:
+                    due = self._next_turn(kind)
+                time.sleep(max(0.0, due - time.monotonic()))
 
     def count(self, operation: str) -> None:
         """Takes a turn without waiting for it: somebody waits for the page, and others go a little later."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from credentials.runtime.secrets_manager import ErrorClass
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models import ClientsByPhase
+
+logger = logging.getLogger(__name__)
 
 # So many batches a run can have: its number and the batch's share one 64-bit lock key.
 BATCH_BITS = 24
@@ -148,7 +152,8 @@ class Shift:
         if run.state == Run.State.STOPPED:
             close_stopped(run)
         run.finish_if_done()
-        return mine and run.state == Run.State.RUNNING and run.items.open().exists()
+        # Before that, what is open is in others' hands: they come here too, and to come back at once would be vain.
+        return self.late and run.state == Run.State.RUNNING and run.items.open().exists()
 
     def _take_one(self, run: Run) -> bool:
         """Does a batch that nobody has; False where there is none."""
@@ -169,15 +174,38 @@ def run_batch(run: Run, batch: int) -> None:
     if run.state != Run.State.RUNNING or not items:
         return
     Run.objects.touch(run.pk)
-    do = _compare if run.kind == Run.Kind.COMPARE else _push
-    do(run, items)
+    _do(run, items)
     RunItem.objects.record(items.values())
     Run.objects.touch(run.pk)
 
 
+def _do(run: Run, items: dict[int, RunItem]) -> None:
+    """Each item gets its outcome, or is to be tried again, whatever happens; raises where the database is gone."""
+    try:
+        (_compare if run.kind == Run.Kind.COMPARE else _push)(run, items)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # noqa: BLE001 (nobody foresaw it)
+        # One client must not hold up the others, nor the run for ever.
+        if len(items) > 1:
+            for pk, item in items.items():
+                _do(run, {pk: item})
+            return
+        kind, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s: %s at\n%s", run, kind, where)  # noqa: TRY400 (its text can hold a value)
+        for item in items.values():
+            item.outcome, item.error_class = Outcome.FAILED, ErrorClass.UNAVAILABLE
+            item.message = say(
+                "An unexpected error, %(code)s; the worker's log says where.", code=kind
+            )
+            _try_again(run, item)
+
+
 def close_stopped(run: Run) -> None:
     """Skips what a stopped run has left, except the batches that a worker still has: that one closes the rest."""
-    run.items.open().exclude(batch__in=held_batches(run.pk)).update(
+    # Asked in the same statement: somebody may have retried it meanwhile.
+    stopped = run.items.open().filter(run__state=Run.State.STOPPED)
+    stopped.exclude(batch__in=held_batches(run.pk)).update(
         outcome=Outcome.SKIPPED, message=say("The run was stopped."), finished_at=timezone.now()
     )
     run.finish_if_done()
@@ -245,11 +273,8 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
 
 def _fill(run: Run, item: RunItem, result: Pushed) -> None:
     """Copies what became of a client into its item."""
-    item.outcome, item.error_class, item.message = (
-        result.outcome,
-        result.error_class,
-        result.message,
-    )
+    item.outcome, item.message = result.outcome, result.message
+    item.error_class = result.error_class
     item.comparison_status = result.comparison.status if result.comparison else ""
     if result.postponed:
         item.outcome, item.next_try_at = "", timezone.now()

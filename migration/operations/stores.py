@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,20 +34,23 @@ CLIENT_LOCK = 0x4E4F5641
 LOCK_POLL_SECONDS = 0.1
 # A page is waiting: the schedule can come back to it, the person can try again.
 GIVE_UP_EARLY: dict[str, Any] = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# Threads that begin together would each make one, and a connection to PostgreSQL for its turns.
+_making = threading.Lock()
 # Half of a version's id is arbitrary, the other half proves that this site made it.
 HALF = 32
 
 
 def secrets_manager(*, someone_waits: bool = False) -> SecretsManager:
     """This process' client of Secrets Manager, as the settings say; one that gives up early where someone waits."""
-    return _manager(
-        os.getpid(),  # a forked child may not share its parent's connections
-        someone_waits,
-        settings.AWS_REGION,
-        settings.AWS_ENDPOINT_URL,
-        settings.NOVA_SECRET_PREFIX,
-        settings.NOVA_SECRET_LAYOUT,
-    )
+    with _making:
+        return _manager(
+            os.getpid(),  # a forked child may not share its parent's connections
+            someone_waits,
+            settings.AWS_REGION,
+            settings.AWS_ENDPOINT_URL,
+            settings.NOVA_SECRET_PREFIX,
+            settings.NOVA_SECRET_LAYOUT,
+        )
 
 
 @lru_cache(maxsize=4)

@@ -2,13 +2,15 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from credentials.runtime.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from migration.models import Rate
-from migration.models.rates import BURST_SECONDS
+from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
 from migration.operations.limiter import Limiter, Unwaiting
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -144,11 +146,54 @@ def test_a_process_takes_its_turns_in_blocks(settings, limiter, monkeypatch):
 
 
 def test_a_page_takes_its_turn_without_waiting_for_it(limiter):
-    set_row(per_second=1, next_at="2999-01-01T00:00Z")
+    due = timezone.now() + timedelta(seconds=50)
+    set_row(per_second=1, next_at=due)
 
-    Unwaiting(limiter).wait("CreateSecret")  # would wait for centuries
+    Unwaiting(limiter).wait("CreateSecret")  # would wait for 50 s
 
-    assert Rate.objects.get(kind=CREATE).next_at.isoformat().startswith("2999-01-01T00:00:01")
+    assert Rate.objects.get(kind=CREATE).next_at == due + timedelta(seconds=1)
+    assert timezone.now() < due
+
+
+def test_a_clock_that_was_set_back_holds_up_calls_for_a_minute_at_most(settings):
+    settings.NOVA_AWS_WRITES_PER_SECOND = 10
+    hour = timezone.now() + timedelta(hours=1)
+    set_row(next_at=hour, share=0.5, throttled_at=hour)
+
+    turns = reserve(0.2)
+
+    assert turns.starts_in <= AHEAD_SECONDS
+    # Nothing of the rate came back in an hour that is yet to come, and nothing was lost.
+    assert turns.per_second == pytest.approx(5)
+    Rate.objects.record_throttled(connection, CREATE)
+    assert Rate.objects.get(kind=CREATE).throttled_at < hour
+    assert reserve().per_second == pytest.approx(4, rel=0.05)
+
+
+def test_threads_that_wait_reserve_one_turn_ahead_so_that_a_new_rate_counts_at_once(
+    limiter, monkeypatch
+):
+    set_row(per_second=0.5)
+    reserved, release = [], threading.Event()
+    plain = Limiter._reserve
+    monkeypatch.setattr(
+        Limiter,
+        "_reserve",
+        lambda self, kind, **how: reserved.append(1) or plain(self, kind, **how),
+    )
+    monkeypatch.setattr("migration.operations.limiter.time.sleep", lambda _: release.wait(30))
+
+    threads = [threading.Thread(target=limiter.wait, args=["CreateSecret"]) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    threads[-1].join(0.5)  # time enough for each to reserve its own, if it did
+    ahead = len(reserved)
+    release.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert ahead == 1
+    assert len(reserved) == 30
 
 
 def test_turns_are_found_again_after_postgresql_dropped_the_connection(limiter):

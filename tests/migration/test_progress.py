@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import Outcome, Rate, Run, RunItem, Worker
+from migration.operations import running
 from migration.progress import progress, runs
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,24 @@ def test_a_run_whose_worker_is_gone_says_that_it_is_taken_up_again(worker):
     assert "taken up again" in now_of(make_run(1, worked_at=ago(seconds=61))).reason
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_that_takes_long_is_not_taken_for_a_worker_that_is_gone():
+    run = make_run(1, worked_at=ago(minutes=2))
+    with running._lock(run.pk, 0):
+        assert "take long" in now_of(run).reason
+        Worker.objects.create(name="host:1")
+        assert "take long" in now_of(run).reason
+
+    assert "taken up again" in now_of(run).reason
+
+
+def test_a_stopping_run_says_when_nobody_is_there_to_end_it():
+    run = make_run(1, state="stopped", worked_at=ago(minutes=2))
+
+    assert now_of(run).reason.startswith("Stopping")
+    assert "manage.py qcluster" in now_of(run).reason
+
+
 def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
     run = make_run(3)
     soon = timezone.now() + timedelta(seconds=9)
@@ -103,6 +122,19 @@ def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
 
     assert reason.startswith("2 clients are tried again in ")
     assert "ExpiredTokenException" in reason
+
+
+def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
+    run = make_run(2)
+    for seconds, word in ((30, "data"), (9, "permission")):
+        close(
+            run, 1, outcome="", finished_at=None, error_class=word, message=f"Why {word}.",
+            next_try_at=timezone.now() + timedelta(seconds=seconds),
+        )  # fmt: skip
+        run.items.filter(error_class=word).update(outcome="-")
+    run.items.update(outcome="")
+
+    assert now_of(run).reason.endswith("Why permission.")
 
 
 def test_a_throttled_run_names_the_throttling_for_a_while(worker):

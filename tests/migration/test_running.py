@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from migration.models import (
     ClientMigration,
@@ -206,6 +206,45 @@ def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
     run.refresh_from_db()
     assert run.finished_at is not None
     assert run.items.get().message == "The run was interrupted."
+
+
+@pytest.mark.parametrize("kind", [Run.Kind.MIGRATE, Run.Kind.COMPARE])
+def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_told(
+    monkeypatch, caplog, kind
+):
+    make_full_client("idom"), make_full_client("other")
+    password = "example-password-1"
+    bad = clients().get(slug="idom").pk
+    name = "compare" if kind == Run.Kind.COMPARE else "push"
+    plain = getattr(running, name)
+
+    def failing(*, client_ids, **how):
+        if bad in client_ids:
+            raise ValueError(password)
+        return plain(client_ids=client_ids, **how)
+
+    monkeypatch.setattr(running, name, failing)
+    run = running.start(kind=kind, chosen=clients())
+    running.finish_inline(run)
+
+    assert run.state == Run.State.FINISHED
+    assert run.counts()["failed"] == 1
+    item = run.items.get(outcome=Outcome.FAILED)
+    assert (item.client_id, item.error_class) == (bad, "unavailable")
+    assert "ValueError" in item.message
+    assert "in failing" in caplog.text
+    assert password not in caplog.text + item.message
+
+
+def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):
+    make_full_client("idom")
+    monkeypatch.setattr(running, "push", lambda **_: raise_(OperationalError()))
+    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+
+    with pytest.raises(OperationalError):
+        running.work(run_id=run.pk)
+
+    assert run.items.open().count() == 1
 
 
 def raise_(error: BaseException) -> None:

@@ -1,19 +1,21 @@
 """Runs that are paused, resumed, stopped, retried and taken up again; by whom, and against whom."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Outcome, Rate, Run, StaleRunError, Worker, clients
+from migration.models import MANY_TRIES, Outcome, Rate, Run, StaleRunError, Worker, clients
 from migration.models import runs as run_models
 from migration.operations import running
+from migration.operations import stores as stores_module
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import VIEW, make_full_client, make_user
@@ -113,6 +115,46 @@ def test_only_one_of_two_who_steer_at_once_does(somebody):
         second.retry_failed(by=somebody)
 
 
+def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
+    run = start(1)
+    run.items.update(
+        outcome="failed", error_class="unavailable", message="Why.", comparison_status="mismatch"
+    )
+    run.finish_if_done()
+
+    tasks.retry_failed(run, by=None)
+
+    item = run.items.get()
+    assert [item.outcome, item.error_class, item.message, item.comparison_status] == [""] * 4
+    assert run.counts()["mismatched"] == 0
+
+
+def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
+    run = start(2)
+    run.items.filter(slug="client-0").update(outcome="failed")
+    run.stop(by=None)
+
+    with pytest.raises(StaleRunError):
+        tasks.retry_failed(run, by=None)
+
+    running.close_stopped(run)
+    tasks.retry_failed(run, by=None)
+    # A worker that had a batch when it was stopped comes now.
+    running.close_stopped(run)
+    assert left(run) == 1
+
+
+def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
+    run = start(2)
+    running.work(run_id=run.pk)
+
+    with pytest.raises(StaleRunError):
+        tasks.retry_failed(run, by=None, item_id=run.items.first().pk)
+
+    run.refresh_from_db()
+    assert run.state == Run.State.FINISHED
+
+
 @pytest.mark.parametrize("order", ["pause", "resume", "stop"])
 def test_a_finished_run_takes_no_orders(order, somebody):
     run = start(1)
@@ -167,6 +209,18 @@ def test_what_never_passes_fails_in_the_end(stores):
     assert run.state == Run.State.FINISHED
 
 
+def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypatch):
+    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=20))
+    run = start(1)
+    run.items.update(attempts=MANY_TRIES - 2)
+    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+
+    running.work(run_id=run.pk)
+
+    assert run.items.get().attempts == MANY_TRIES - 1
+    assert run.counts()["failed"] == 1
+
+
 def test_bad_data_is_not_tried_again():
     make_full_client("b d")
     run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
@@ -190,6 +244,16 @@ def test_a_run_whose_worker_was_killed_is_handed_over_again():
     OrmQ.objects.all().delete()
     tasks.take_up()
     assert not OrmQ.objects.exists()  # once is enough
+
+
+def test_workers_that_are_busy_for_hours_are_not_handed_one_run_again_and_again(monkeypatch):
+    monkeypatch.setattr(tasks, "MANY_TASKS", 9)
+    run = start()
+    for _minute in range(10):
+        long_ago(run)
+        tasks.take_up()
+
+    assert OrmQ.objects.count() == 3 + 8
 
 
 def test_a_run_that_a_worker_has_is_left_to_it():
@@ -252,6 +316,30 @@ def test_a_task_that_has_no_time_left_comes_again(monkeypatch):
     assert left(run) == 6
 
 
+def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
+    run = start(2)
+    OrmQ.objects.all().delete()
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with running._lock(run.pk, 0):
+            inside.set()
+            leave.wait(10)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(10)
+    try:
+        tasks.work_on(run.pk)
+    finally:
+        leave.set()
+        other.join()
+
+    assert left(run) == 2
+    assert not OrmQ.objects.exists()
+
+
 def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypatch):
     run = start(4, tries=1)
     monkeypatch.setattr(running, "BATCH_SECONDS", 1e-9)
@@ -295,6 +383,31 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     assert Run.objects.get(kind=Run.Kind.PUSH).tries == 1
 
 
+def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
+    make_full_client("idom")
+    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE client_database_credentials SET db_port = 5433")
+    tasks.start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
+
+    for _minute in range(3):
+        tasks.push_pending()
+
+    assert Run.objects.filter(kind=Run.Kind.PUSH, tries=1).count() == 1
+
+
+def test_threads_that_begin_together_share_one_client_of_aws():
+    stores_module._manager.cache_clear()
+    barrier = threading.Barrier(3)
+
+    def get(_number):
+        barrier.wait(10)
+        return stores_module.secrets_manager()
+
+    with ThreadPoolExecutor(3) as threads:
+        assert len(set(threads.map(get, range(3)))) == 1
+
+
 def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
     Worker.objects.seen("host:1")
     Worker.objects.seen("host:1")
@@ -305,6 +418,19 @@ def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
     Worker.objects.forget_old()
 
     assert Worker.objects.last_seen_at() is None
+
+
+def test_the_heart_beats_on_after_the_database_was_away(monkeypatch):
+    beats = iter([OperationalError(), InterfaceError(), SystemExit()])
+    monkeypatch.setattr(tasks, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(type(Worker.objects), "seen", lambda *_: raise_(next(beats)))
+
+    with pytest.raises(SystemExit):
+        tasks._beat()
+
+
+def raise_(error: BaseException) -> None:
+    raise error
 
 
 # --- On the page
@@ -346,6 +472,18 @@ def test_an_order_that_comes_too_late_says_so(client, operator):
     response = steer(client, run, "pause")
 
     assert "Nothing was changed" in response.content.decode()
+
+
+def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores):
+    Worker.objects.seen("host:1")
+    run = start(2, tries=1)
+    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+    running.work(run_id=run.pk)
+
+    response = steer(client, run, "retry")
+
+    assert buttons(response) == {"pause", "stop"}
+    assert "AccessDenied" not in response.content.decode()
 
 
 def test_an_order_that_there_is_not_is_a_bad_request(client, operator):

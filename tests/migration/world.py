@@ -52,6 +52,9 @@ FORGET = "; ".join(
         "migration_clientmigration",
         "migration_phasechange",
         "migration_resolution",
+        "migration_openmismatch",
+        "migration_moverequest",
+        "migration_dailycomparisons",
         "migration_comparison",
         "migration_secret",
         "migration_readcount",
@@ -209,7 +212,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     for module in ("pushing", "moving", "resolving"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushing.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
-    monkeypatch.setattr("migration.operations.moving.ROWS_WAIT", "100ms")
+    monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     for limit in ("connect_timeout", "read_timeout"):
         monkeypatch.setitem(stores.GIVE_UP_EARLY, limit, PATIENCE_SECONDS)
