@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from credentials.runtime.secrets_manager import ErrorClass
+from credentials.runtime.words import say
+from credentials.told import in_english
 from migration.models.comparisons import Comparison
 
 if TYPE_CHECKING:
@@ -50,7 +52,14 @@ class StaleRunError(Exception):
     """The run was not in a state that allows this: somebody steered it meanwhile, or it came to its end."""
 
     def __init__(self, run: Run, wanted: Run.State) -> None:
-        super().__init__(f"{run} is {run.state}; it can't become {wanted}.")
+        super().__init__(
+            say(
+                "%(run)s is %(state)s; it can't become %(wanted)s.",
+                run=in_english(run),
+                state=run.state,
+                wanted=wanted,
+            )
+        )
         self.run = run
 
 

@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from credentials.runtime.secrets_manager import ErrorClass
+from credentials.runtime.words import say
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.models.runs import ITEMS_AT_ONCE
 from migration.operations.comparing import compare
@@ -78,7 +79,7 @@ def finish_inline(run: Run) -> None:
         run.items.open().update(
             outcome=Outcome.FAILED,
             error_class=ErrorClass.UNAVAILABLE,
-            message="The run was interrupted.",
+            message=say("The run was interrupted."),
             finished_at=timezone.now(),
         )
         run.finish_if_done()
@@ -194,7 +195,9 @@ def _do(run: Run, items: dict[int, RunItem]) -> None:
         logger.error("%s: %s at\n%s", run, kind, where)  # noqa: TRY400 (its text can hold a value)
         for item in items.values():
             item.outcome, item.error_class = Outcome.FAILED, ErrorClass.UNAVAILABLE
-            item.message = f"An unexpected error, {kind}; the worker's log says where."
+            item.message = say(
+                "An unexpected error, %(code)s; the worker's log says where.", code=kind
+            )
             _try_again(run, item)
 
 
@@ -203,7 +206,7 @@ def close_stopped(run: Run) -> None:
     # Asked in the same statement: somebody may have retried it meanwhile.
     stopped = run.items.open().filter(run__state=Run.State.STOPPED)
     stopped.exclude(batch__in=held_batches(run.pk)).update(
-        outcome=Outcome.SKIPPED, message="The run was stopped.", finished_at=timezone.now()
+        outcome=Outcome.SKIPPED, message=say("The run was stopped."), finished_at=timezone.now()
     )
     run.finish_if_done()
 
@@ -252,7 +255,10 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
     for result in results:
         _fill(run, items[result.client_id], result)
     for pk in items.keys() - {result.client_id for result in results}:
-        items[pk].outcome, items[pk].message = Outcome.SKIPPED, "The client is no longer there."
+        items[pk].outcome, items[pk].message = (
+            Outcome.SKIPPED,
+            say("The client is no longer there."),
+        )
     if migrates:
         pushed = [result.client_id for result in results if result.outcome in PUSHED]
         ClientMigration.objects.move(
@@ -260,7 +266,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
             Phase.POSTGRES,
             Phase.DUAL_WRITE,
             by=run.by,
-            reason=f"Migration {run.pk}",
+            reason=say("Migration %(n)d", n=run.pk),
             run=run,
         )
 
@@ -281,7 +287,7 @@ def _compare(run: Run, items: dict[int, RunItem]) -> None:
     for pk, item in items.items():
         comparison = results.get(pk)
         if comparison is None:
-            item.outcome, item.message = Outcome.SKIPPED, "Nothing to compare in either store."
+            item.outcome, item.message = Outcome.SKIPPED, say("Nothing to compare in either store.")
             continue
         item.comparison_status = comparison.status
         item.error_class, item.message = comparison.error_class, comparison.message

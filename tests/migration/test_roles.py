@@ -75,7 +75,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "password_change": ({}, EVERYBODY),
 }
 # Django's own, for everybody, or for whoever is not logged in.
-OTHERS = {"login", "logout", "autocomplete", "view_on_site"}
+OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site"}
 
 
 @dataclass
