@@ -3,15 +3,18 @@
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-# What is Unfold's or Django's own and can't be mended from here: rule, selector, and why.
-EXCLUDED: dict[str, list[str]] = {}
+# What is Unfold's or Django's own and can't be mended from here: a rule, selectors, and why.
+EXCLUDED: dict[str, list[str]] = {
+    # Django's widget for many-to-many fields (SelectFilter2.js) writes a tooltip's text on a span without a role.
+    "aria-prohibited-attr": [".selector-filter .help-tooltip"],
+}
 RUN = """async ([only, excluded]) => {
     const options = {resultTypes: ["violations"], ...(only && {runOnly: only})};
     const found = (await axe.run(document, options)).violations;
     return found.flatMap(({id, help, nodes}) => nodes
         .filter(({element, target}) => !(excluded[id] || []).some(
             (selector) => document.querySelector(target[0])?.matches(selector)))
-        .map(({target, html, failureSummary}) => `${id} (${help}): ${target}: ${html.slice(0, 300)}: ${failureSummary}`));
+        .map(({target, html, failureSummary}) => `${id}: ${target}: ${html.slice(0, 200)}: ${failureSummary}`));
 }"""
 
 
@@ -25,5 +28,5 @@ def violations(page: Page) -> list[str]:
     page.evaluate(AXE_SCRIPT)
     light = page.evaluate(RUN, [None, EXCLUDED])
     page.evaluate(DARK)
-    dark = page.evaluate(RUN, ["cat.color", EXCLUDED])
+    dark = page.evaluate(RUN, [["color-contrast", "link-in-text-block"], EXCLUDED])
     return [f"light: {line}" for line in light] + [f"dark: {line}" for line in dark]

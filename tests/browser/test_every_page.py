@@ -82,14 +82,14 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
         f"{CLIENT}{cut_over}/move/dual_read/",
         f"{CLIENT}{cut_over}/versions/",
         f"{CLIENT}{cut_over}/history/",
-        f"{CLIENT}{cut_over}/delete/",
     ]
 
     assert look_at(*pages) == {}
 
 
 def test_the_cutover_of_several(look_at, client_in, visit):
-    client_in(Phase.DUAL_READ), client_in(Phase.DUAL_WRITE)
+    client_in(Phase.DUAL_READ)
+    client_in(Phase.DUAL_WRITE)
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
     page.get_by_role("combobox", name="Action").select_option("cut_over")
