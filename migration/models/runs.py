@@ -180,7 +180,9 @@ class Run(models.Model):
         failed = self.items.filter(outcome=Outcome.FAILED)
         if item_id is not None:
             failed = failed.filter(pk=item_id)
-        failed.update(outcome="", attempts=0, next_try_at=None, finished_at=None)
+        failed.update(
+            outcome="", error_class="", message="", attempts=0, next_try_at=None, finished_at=None
+        )
 
     def _steer(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
         """Compare-and-set; StaleRunError where somebody was faster."""

@@ -1,8 +1,7 @@
 """Every page, in light and dark: axe-core finds nothing, the console is quiet, nothing comes from elsewhere."""
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group
-from playwright.sync_api import Page
+from django.contrib.auth.models import AnonymousUser, Group, User
 
 from migration import tasks
 from migration.models import Comparison, Run, clients
@@ -25,7 +24,7 @@ REQUESTS = "/admin/migration/moverequest/"
 @pytest.fixture
 def look_at(visit):
     """Goes from page to page and says of each what axe-core finds."""
-    pages: list[Page] = []
+    pages = []
 
     def look_at(*addresses: str, **options) -> dict[str, list[str]]:
         found = {}
@@ -52,8 +51,22 @@ def client_in(stores):
     return client_in
 
 
-def test_the_login(look_at):
-    assert look_at("/admin/login/", user=AnonymousUser()) == {}
+def test_the_login_with_an_error_and_after_the_logout(visit):
+    User.objects.create_superuser("maria", password="example-password")
+    page = visit("/admin/", user=AnonymousUser())
+    found = violations(page)
+    for password in ("wrong", "example-password"):
+        page.goto(page.url)
+        page.get_by_label("Username").fill("maria")
+        page.get_by_role("textbox", name="Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        found += violations(page)
+    page.goto(page.url)
+    page.get_by_text("maria").first.click()
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("link", name="Log in again").wait_for()
+
+    assert found + violations(page) == []
 
 
 def test_a_site_on_which_nothing_has_happened(look_at):

@@ -1,4 +1,4 @@
-"""The whole journey of a client by what a person sees: buttons, links and fields by their names, from the dashboard on."""
+"""The whole journey of a client from the dashboard on, by the names that a person sees on buttons, links and fields."""
 
 import pytest
 

@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import Group
 from playwright.sync_api import expect
 
-from migration.models import PhaseChange
+from migration.models import ClientMigration, PhaseChange
 from migration.operations.comparing import compare
+from migration.operations.pushing import push
 from migration.phases import Phase
 from tests.browser.words import Person, words
 from tests.factories import make_full_client, make_user
@@ -67,7 +68,8 @@ def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
 
 def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_READ)
+    push(client_ids=[pk])
+    ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
     operator = somebody(page_of(pk))
     operator.follows("Cut over to AWS")
     operator.reads("Put right what is not there yet, then look again.")
@@ -101,4 +103,4 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
 
     ana.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
     change = PhaseChange.objects.get(new=Phase.AWS)
-    assert (phase_of(pk), change.reason) == (Phase.AWS, "INC-42")
+    assert (phase_of(pk), change.reason) == (Phase.AWS, "INC-42 (asked for by maria)")
