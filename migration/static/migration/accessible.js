@@ -1,10 +1,12 @@
 // What Unfold leaves out for those who listen to a page.
 "use strict";
 
-// An icon is a word in a font of pictures: it would be read aloud before each button's own name.
+// An icon is a word in a font of pictures: it would be read aloud before each button's own name, unless it is all of it.
 const hideIcons = (part) => {
   for (const icon of part.querySelectorAll(".material-symbols-outlined")) {
-    icon.setAttribute("aria-hidden", "true");
+    const control = icon.closest("a, button");
+    const hasName = !control || control.title || control.ariaLabel || control.textContent.trim() !== icon.textContent.trim();
+    if (hasName) icon.setAttribute("aria-hidden", "true");
   }
 };
 
