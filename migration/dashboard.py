@@ -36,7 +36,7 @@ class Summary:
 
 
 def summary() -> Summary:
-    """All of it: nine queries."""
+    """All of it: ten queries."""
     of_clients, of_comparisons = standing()
     run = _running_or_latest()
     facts = Facts(of_clients, of_comparisons, Worker.objects.last_seen_at())

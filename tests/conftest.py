@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django_q.signals import post_spawn
 
 from migration.operations.limiter import limiter
 from nova_admin.embedded.aws import AwsServer
@@ -12,6 +13,8 @@ from nova_admin.embedded.aws import AwsServer
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup) -> Iterator[None]:
     """The worker's database, from which this process' limiter has gone before it is dropped."""
+    # Tests that play a worker are no worker process: a thread would outlive them, with its connection.
+    post_spawn.disconnect(dispatch_uid="migration.start_heartbeat")
     yield
     limiter().close()
 

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from migration.models import ClientsByPhase
 
 
+LINE = tuple(Phase)
+
+
 @dataclass(frozen=True)
 class Change:
     """What a save writes: new values, or those that were there before."""
 
     fields: tuple[str, ...] = ("password",)
     again: bool = False
-
-
-LINE = tuple(Phase)
 
 
 class StaleFormError(Exception):
@@ -66,7 +66,7 @@ def save(world: World, change: Change) -> None:
         return
     world.ledger.confirm(numbers, at=world.now)
     if saving.phase.aws_is_authority:
-        world.ledger.landed(waited, at=world.now)
+        world.landed(waited)
 
 
 def _require_unchanged(world: World, opened: int) -> None:
@@ -158,7 +158,7 @@ def push(world: World, _: Change) -> None:
     else:
         landed = world.phase == Phase.AWS and not _this(world).push_pending().exists()
     if landed:
-        world.ledger.landed(waited, at=world.now)
+        world.landed(waited)
 
 
 def _this(world: World) -> ClientsByPhase:
@@ -203,7 +203,7 @@ def copy_to_aws(world: World, _: Change) -> None:
         resolving.copy_to_aws(client_id=world.pk)
     except NotResolved:
         return
-    world.ledger.landed(waited, at=world.now)
+    world.landed(waited)
 
 
 def copy_to_postgres(world: World, _: Change) -> None:

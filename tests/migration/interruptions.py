@@ -39,6 +39,8 @@ class What(StrEnum):
     NOVA_COMMITS = "NOVA commits what it wrote before the act"
     NOVA_READS = "NOVA reads"
     COLLEAGUE_SAVES = "a colleague saves"
+    COLLEAGUE_MOVES_ON = "a colleague moves it on"
+    COLLEAGUE_MOVES_BACK = "a colleague moves it back"
     WORKER_PUSHES = "a worker pushes"
     CONSOLE_WRITES = "somebody writes in AWS"
 

@@ -53,10 +53,11 @@ class Ledger:
         self.waiting += [(field, number, purged) for field, number in numbers.items()]
 
     def landed(self, waited: list[tuple[str, int, bool]], *, at: float) -> None:
-        """A push has landed: what waited for it when it began is confirmed."""
-        for field, number, _ in waited:
+        """A push has landed: what waited for it when it began, and did not give way since, is confirmed."""
+        for entry in [entry for entry in waited if entry in self.waiting]:
+            field, number, _ = entry
             self.confirm({field: number}, at=at)
-        self.waiting = [entry for entry in self.waiting if entry not in waited]
+            self.waiting.remove(entry)
 
     def overruled_elsewhere(self) -> None:
         """Somebody decided against what was written in AWS directly."""

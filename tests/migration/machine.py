@@ -23,6 +23,8 @@ from tests.migration.acts import (
     STEPS,
     Act,
     Change,
+    back,
+    compare_and_forward,
     console_writes,
     nova_begins,
     nova_commits_what_it_opened,
@@ -47,13 +49,13 @@ LATEST = {What.KILLED: 9} | dict.fromkeys(AWS_FAILS, 3)
 
 
 @st.composite
-def plays(draw, acts: Sequence[Act], kinds: Sequence[What]) -> Play:
-    """An act, what it changes, and, as often as not, an interruption of it."""
+def plays(draw, acts: Sequence[Act], kinds: Sequence[What], within: int) -> Play:
+    """An act, what it changes, and, as often as not, an interruption of it, within so many steps."""
     act = draw(st.sampled_from(acts))
     interruption = None
     if act in STEPS and kinds and draw(st.booleans()):
         what = draw(st.sampled_from(kinds))
-        at = draw(st.integers(0, LATEST.get(what, STEPS[act])))
+        at = draw(st.integers(0, min(within, LATEST.get(what, STEPS[act]))))
         interruption = Interruption(what, at)
     return Play(act, draw(CHANGES), interruption)
 
@@ -74,6 +76,8 @@ def actors() -> dict[What, Callable[[World], None]]:
         What.NOVA_COMMITS: nova_commits_what_it_opened,
         What.NOVA_READS: World.check,
         What.COLLEAGUE_SAVES: partial(save, change=OF_OTHERS),
+        What.COLLEAGUE_MOVES_ON: partial(compare_and_forward, change=OF_OTHERS),
+        What.COLLEAGUE_MOVES_BACK: partial(back, _=OF_OTHERS),
         What.WORKER_PUSHES: partial(push, _=OF_OTHERS),
         What.CONSOLE_WRITES: partial(console_writes, change=OF_OTHERS, confirmed=False),
     }
@@ -106,6 +110,7 @@ def machine(
     starts: Sequence[Phase] = tuple(Phase),
     acts: Sequence[Act] = ACTS,
     kinds: Sequence[What] = tuple(What),
+    within: int = max(STEPS.values()),
 ) -> type[LawMachine]:
     """The machine over these phases to begin in, these acts, and these interruptions of them."""
 
@@ -114,7 +119,7 @@ def machine(
         def begin(self, start: Phase) -> None:
             world.reset(start)
 
-        @rule(play=plays(acts, kinds))
+        @rule(play=plays(acts, kinds, within))
         def step(self, play: Play) -> None:
             self.perform(play)
 

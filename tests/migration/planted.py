@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
@@ -31,7 +31,7 @@ from tests.migration.acts import (
 from tests.migration.interruptions import What
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -43,7 +43,8 @@ class Fault:
     plant: Callable[[pytest.MonkeyPatch], None]
     start: Phase
     acts: list[Any]
-    kinds: list[What] = field(default_factory=list)
+    kinds: Sequence[What]
+    within: int
 
     @property
     def name(self) -> str:
@@ -54,15 +55,15 @@ FAULTS: list[Fault] = []
 NOVA = [What.NOVA_WRITES, What.NOVA_COMMITS]
 
 
-def fault(start: Phase, acts: list[Any], kinds: list[What] | None = None):
+def fault(start: Phase, acts: list[Any], kinds: Sequence[What] = (), *, within: int = 48):
     def keep(plant):
-        FAULTS.append(Fault(plant, start, acts, kinds or []))
+        FAULTS.append(Fault(plant, start, acts, kinds, within))
         return plant
 
     return keep
 
 
-@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES])
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
 def a_push_reads_its_rows_before_it_has_the_lock(patch):
     early = threading.local()
 
@@ -76,7 +77,7 @@ def a_push_reads_its_rows_before_it_has_the_lock(patch):
     patch.setattr(pushing, "read_rows", lambda held: {pk: early.rows[pk] for pk in held})
 
 
-@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES])
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
 def nothing_is_locked(patch):
     @contextmanager
     def locked(client_ids, **_):
@@ -86,12 +87,12 @@ def nothing_is_locked(patch):
         patch.setattr(module, "locked", locked)
 
 
-@fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES])
+@fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
 def a_save_after_the_cutover_takes_no_lock(patch):
     patch.setattr(Save, "_lock", lambda _: None)
 
 
-@fault(Phase.DUAL_READ, [push, nova_writes], NOVA)
+@fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
 def a_push_reads_the_revision_after_the_rows(patch):
     def read_rows(client_ids):
         read, later = stores.read_rows(client_ids), stores.read_rows(client_ids)
@@ -100,7 +101,7 @@ def a_push_reads_the_revision_after_the_rows(patch):
     patch.setattr(pushing, "read_rows", read_rows)
 
 
-@fault(Phase.DUAL_READ, [push, nova_writes], NOVA)
+@fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
 def a_push_records_the_newest_revision(patch):
     record = ClientRevisionQuerySet.record_pushed
 
@@ -158,7 +159,7 @@ def a_save_after_the_cutover_ignores_that_aws_fails(patch):
     patch.setattr(saving, "write_now", write_now)
 
 
-@fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA)
+@fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA, within=24)
 def a_cutover_has_no_fence(patch):
     @contextmanager
     def unfenced(request):
@@ -180,7 +181,7 @@ def _put_pointers(request):
     ClientRevision.objects.record_pushed([(rows.client_id, revision)])
 
 
-@fault(Phase.AWS, [compare_and_forward, back, push], NOVA)
+@fault(Phase.AWS, [compare_and_forward, back, push], NOVA, within=24)
 def a_purge_trusts_a_stored_comparison(patch):
     def purge(request):
         require_open(request.rows, request.new)

@@ -255,7 +255,8 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     uri = nova_uri()
     code = (
         "import os, signal; from migration.operations import deleting, moving;"
-        f" {step}; moving.move(client_id={idom}, new='postgres', schedule_deletion=True)"
+        f" from migration.phases import Phase; {step};"
+        f" moving.move(client_id={idom}, new=Phase.POSTGRES, schedule_deletion=True)"
     )
 
     ended = nova.manage(

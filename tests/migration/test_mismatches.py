@@ -94,6 +94,7 @@ def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():
 
 def test_the_newest_result_stands_beside_the_phase_and_an_older_one_does_not_replace_it():
     pk = make_client("idom")
+    make_comparison(make_client("other"), "match")  # whose number the older one gets
     newest = found(pk, PASSWORD)
     ClientMigration.objects.filter(pk=pk).update(clean_streak=7)
     with connection.cursor() as cursor:
@@ -224,7 +225,10 @@ def test_workers_that_record_at_once_wait_for_each_other_and_lose_no_count():
         list(workers.map(record, [ids, ids[::-1]]))
 
     assert DailyComparisons.objects.get().number == 200
-    assert set(OpenMismatch.objects.values_list("times", flat=True)) == {10}
+    # One that another worker's newer comparison has overtaken tells nothing of what differs now.
+    times = list(OpenMismatch.objects.values_list("times", flat=True))
+    assert len(times) == 20
+    assert all(5 <= number <= 10 for number in times)
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE clients CASCADE")
 

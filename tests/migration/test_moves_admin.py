@@ -10,7 +10,7 @@ from django.contrib.messages import get_messages
 from django.utils import timezone
 
 from credentials.runtime.reader_phases import Reader
-from migration.admin import moves
+from migration.admin import bulk as bulk_moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.operations import stores
 from migration.operations.comparing import compare
@@ -419,7 +419,7 @@ def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, lo
     log_in(MOVE)
     chosen = [make_full_client("one"), make_full_client("two")]
     clock = iter([0.0, 0.0, 1000.0])
-    monkeypatch.setattr(moves, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(bulk_moves, "time", SimpleNamespace(monotonic=lambda: next(clock)))
 
     response = client.post(
         "/admin/credentials/client/", {"action": "move_to_dual_write", "_selected_action": chosen}

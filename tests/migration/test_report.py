@@ -51,7 +51,7 @@ def rows(maria) -> dict[str, OpenMismatch]:
         client_id=found["noted"].client_id,
         slug="noted",
         kind="acknowledge",
-        mismatches=[EXTRA],
+        mismatches=[{"status": "mismatch"}, EXTRA],
         until=timezone.localdate(),
     )
     make_comparison(found["doubt"].client_id, "unchecked", slug="doubt")

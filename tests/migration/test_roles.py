@@ -16,7 +16,7 @@ from migration.models import Comparison, MoveRequest, Run
 from migration.operations.comparing import compare
 from migration.phases import Phase
 from migration.roles import ROLES, ensure_roles, permissions_of
-from tests.factories import make_full_client, make_user
+from tests.factories import make_comparison, make_full_client, make_user
 from tests.migration.test_moving import LINE, advance, write_password
 
 VIEWER, OPERATOR, APPROVER, ADMINISTRATOR = ROLES
@@ -39,6 +39,7 @@ PAGES = {
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
+    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items")},
     f"{CLIENT}_dialog": OPERATORS,
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
@@ -60,6 +61,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_changelist": ({}, EVERYBODY),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_steer": ({"order": "resume"}, OPERATORS),
+    "migration_run_rate": ({"writes": "0"}, OPERATORS),
+    "migration_comparison_check": ({}, OPERATORS),
+    "migration_comparison_assign": ({}, OPERATORS),
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
     **{f"auth_{model}_add": ({}, ADMINISTRATORS) for model in ("user", "group")},
@@ -96,7 +101,17 @@ class Site:
             ]
         if name == "app_list":
             return ["migration"]
-        alone = ("changelist", "add", "_form", "_mail", "_check", "report", "_all", "cutover")
+        alone = (
+            "changelist",
+            "add",
+            "_form",
+            "_mail",
+            "_check",
+            "report",
+            "_all",
+            "_assign",
+            "cutover",
+        )
         models = {
             "credentials_client_": lambda: client,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
@@ -122,6 +137,11 @@ def site(stores) -> Site:
         site.clients[phase] = make_full_client(phase.replace("_", "-"))
         advance(site.clients[phase], phase)
     compare(client_ids=[site.clients[Phase.DUAL_READ]])
+    make_comparison(
+        site.clients[Phase.DUAL_WRITE],
+        "mismatch",
+        mismatches=[{"path": "database.port", "kind": "different", "hint": ""}],
+    )
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     for role in ROLES:
@@ -261,7 +281,8 @@ def walk(client) -> dict[str, Offers]:
             continue
         response = client.get(address)
         assert response.status_code in (200, 302), f"{address} is linked: {response.status_code}"
-        html = response.content.decode() if response.status_code == 200 else ""
+        shown = response.status_code == 200 and not response.streaming
+        html = response.content.decode() if shown else ""
         found[address] = Offers(html, address)
         links = {re.sub(r"[?#].*", "", link) for link in found[address].links}
         to_see += sorted(links - set(found))
@@ -285,8 +306,8 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
-    "migration_run_start_all",
-    "migration_run_compare_all",
+    *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
+    *(f"migration_comparison_{what}" for what in ("check", "assign")),
 }
 EXPECTED_BUTTONS = {
     VIEWER: set(),

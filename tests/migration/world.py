@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.backends.signals import connection_created
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 
 from credentials.copying import put_pointers
 from credentials.models import Client, ClientRevision
@@ -41,6 +42,8 @@ FIELDS = {
     "mail": ("client_email_credentials", "email_password_encrypted", "email", "app_password"),
 }
 ATTRIBUTES = {"password": "db_password", "port": "db_port", "mail": "email_password"}
+# No machine is so slow that AWS fails by itself.
+PATIENCE_SECONDS = 60
 # Nobody waits for a lock here: where one would, it gives up, as if it came later.
 LOCK_TIMEOUT = "SET lock_timeout = '100ms'"
 FORGET = "; ".join(
@@ -49,6 +52,9 @@ FORGET = "; ".join(
         "migration_clientmigration",
         "migration_phasechange",
         "migration_resolution",
+        "migration_openmismatch",
+        "migration_moverequest",
+        "migration_dailycomparisons",
         "migration_comparison",
         "migration_secret",
         "migration_readcount",
@@ -72,7 +78,10 @@ class World:
         uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
         self.nova = psycopg.connect(uri, autocommit=True)
         self.nova.execute(LOCK_TIMEOUT)
-        self.reader, self.caching = Reader(uri, cache_seconds=0), Reader(uri, cache_seconds=30)
+        self.reader, self.caching = (
+            Reader(uri, cache_seconds=seconds, timeout=PATIENCE_SECONDS)
+            for seconds in (0, CACHE_SECONDS)
+        )
         for reader in self.readers:
             manager = reader._aws._manager()
             manager.sm.meta.events.register_first("before-send.*.*", self._before_a_readers_call)
@@ -90,7 +99,8 @@ class World:
 
     def end(self) -> None:
         """Whatever an act left open is over."""
-        self.nova.rollback() if self.nova.info.transaction_status else None
+        if self.nova.info.transaction_status is not TransactionStatus.IDLE:
+            self.nova.execute("ROLLBACK")
 
     def reset(self, start: Phase) -> None:
         """Both stores with one client in this phase, in them alike, and everything confirmed."""
@@ -161,6 +171,10 @@ class World:
             text = str(getattr(read[part], ATTRIBUTES[field]))
             self.ledger.judge(field, text, since=since, where=where)
 
+    def landed(self, waited: list[tuple[str, int, bool]]) -> None:
+        self.notice_moves()
+        self.ledger.landed(waited, at=self.now)
+
     def notice_moves(self) -> None:
         """What a move that took place means for what waited, and for what was written in AWS directly."""
         changes = self.nova.execute(
@@ -198,8 +212,11 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     for module in ("pushing", "moving", "resolving"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushing.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
-    monkeypatch.setattr("migration.operations.moving.ROWS_WAIT", "100ms")
+    monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    for limit in ("connect_timeout", "read_timeout"):
+        monkeypatch.setitem(stores.GIVE_UP_EARLY, limit, PATIENCE_SECONDS)
+    stores._manager.cache_clear()
     connection.close()
     connection_created.connect(set_lock_timeout)
     world = World(aws)
@@ -208,6 +225,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     try:
         yield world
     finally:
+        stores._manager.cache_clear()
         connection_created.disconnect(set_lock_timeout)
         connection.close()
         world.close()
