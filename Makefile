@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo run worker test check bench reliability soak screenshots format clean
+.PHONY: demo run worker test check bench reliability soak screenshots messages format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -38,6 +38,9 @@ reliability: $(READY)  ## a migration by real workers under every fault (ARGS="-
 
 screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 	$(BIN)/python -m tests.screenshots $(ARGS)
+
+messages: $(READY)  ## what is marked, into locale/; says what lacks its Spanish, and compiles it
+	$(STATIC) $(BIN)/python -m tests.messages
 
 clean:  ## everything that can be made again; the embedded stores too
 	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles

@@ -32,6 +32,7 @@ from credentials.models import (
 )
 from credentials.runtime import document as documents
 from credentials.runtime.document import Layout
+from credentials.told import told
 
 if TYPE_CHECKING:
     from django.contrib.admin.helpers import InlineAdminFormSet
@@ -126,7 +127,7 @@ class ClientForm(StoredRowForm):
             now = Client.objects.revision_for_update(self.instance.pk) if self.instance.pk else None
         except RowsBusyError as error:
             text = _("Nothing was saved: %(problem)s")
-            raise ValidationError(text, params={"problem": error}, code="busy") from None
+            raise ValidationError(text, params={"problem": told(error)}, code="busy") from None
         if self.instance.pk and opened_at != now:
             raise ValidationError(
                 _(
@@ -140,12 +141,14 @@ class ClientForm(StoredRowForm):
 
 def name_problem(slug: str) -> str | None:
     """Why no secret can have this client's name, under the site's prefix and layout."""
-    return documents.name_problem(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout())
+    problem = documents.name_problem(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout())
+    return told(problem) if problem else None
 
 
 def name_warning(slug: str) -> str | None:
     """What is risky about the name of this client's secret."""
-    return documents.name_warning(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout())
+    warning = documents.name_warning(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout())
+    return told(warning) if warning else None
 
 
 def _layout() -> Layout:
@@ -327,4 +330,4 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         elif form.changed_data:
             save_columns(obj, form.changed_data)
         if "slug" in form.changed_data and (warning := name_warning(obj.slug)):
-            messages.warning(request, _("%(warning)s.") % {"warning": warning})
+            messages.warning(request, f"{warning}.")

@@ -18,6 +18,8 @@ from credentials.models import (
     save_columns,
 )
 from credentials.runtime import document as documents
+from credentials.runtime.words import say
+from credentials.told import in_english
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +42,11 @@ def pointer(secret_name: str) -> str:
     return f"{POINTER}{secret_name}"
 
 
+def named(row: Credential) -> str:
+    """Which row of which kind, as it is stored."""
+    return f"{in_english(row._meta.verbose_name)} {row.pk}"
+
+
 def is_purged(row: Credential) -> bool:
     """Whether the row's values are in AWS alone: one that NOVA wrote since holds what AWS lacks."""
     return all(getattr(row, name).startswith(POINTER) for name in row.SECRET_FIELDS)
@@ -50,7 +57,11 @@ def pointer_problem(client: Client) -> str:
     for rows in client.rows().values():
         for row in rows:
             if is_purged(row):
-                return f"{row._meta.verbose_name} {row.pk} holds a pointer ({POINTER}…), no secret."
+                return say(
+                    "%(rows)s holds a pointer (%(pointer)s…), no secret.",
+                    rows=named(row),
+                    pointer=POINTER,
+                )
     return ""
 
 
@@ -66,7 +77,9 @@ def _without_values() -> Iterator[None]:
         code = getattr(error.__cause__, "sqlstate", "")
     else:
         return
-    raise RefusedByDatabaseError(f"PostgreSQL refuses these values (SQLSTATE {code}).")
+    raise RefusedByDatabaseError(
+        say("PostgreSQL refuses these values (SQLSTATE %(code)s).", code=code)
+    )
 
 
 @_without_values()
@@ -91,7 +104,7 @@ def copy_document(
     secret values of the rows that are there.
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
-    lacking = []
+    lacking: list[str] = []
     for kind, rows in client.rows().items():
         pairs, new, left = match(rows, _logins(read, kind))
         for row, login in pairs:
@@ -105,7 +118,7 @@ def copy_document(
             for name, value in _columns(row, login).items():
                 setattr(row, name, value)
             row.save()
-        lacking += [f"{row._meta.verbose_name} {row.pk}" for row in left]
+        lacking += map(named, left)
     if secrets_alone:
         return lacking
     if read.client_name is not None and read.client_name != client.name:
@@ -128,7 +141,7 @@ def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
         if lacking := [row for row in left if is_purged(row)]:
             raise LookupError(
-                f"AWS holds no {lacking[0]._meta.verbose_name} {lacking[0].pk} of {client.slug}."
+                say("AWS holds no %(rows)s of %(slug)s.", rows=named(lacking[0]), slug=client.slug)
             )
     return found
 

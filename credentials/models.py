@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from django.db import OperationalError, connection, models, transaction
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
 from credentials.fields import NaiveUTCDateTimeField
 from credentials.runtime import document as documents
 from credentials.runtime.document import Document, DocumentError
+from credentials.runtime.words import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +94,7 @@ class ClientQuerySet(models.QuerySet["Client"]):
         deadline = time.monotonic() + ROWS_WAIT_SECONDS
         while not _lock_rows(client_id):
             if time.monotonic() > deadline:
-                raise RowsBusyError(_("NOVA is writing its rows just now; try again."))
+                raise RowsBusyError(say("NOVA is writing its rows just now; try again."))
             time.sleep(ROWS_POLL_SECONDS)
         client = self.with_revision().filter(pk=client_id).first()
         return client.revision if client else None
@@ -160,7 +162,13 @@ class Client(models.Model):
             if len(primary) > 1:
                 ids = ", ".join(map(str, primary))
                 raise DocumentError(
-                    f"{self.slug}: {len(primary)} {kind} rows are primary (ids {ids}); keep one primary."
+                    say(
+                        "%(slug)s: %(n)s %(kind)s rows are primary (ids %(names)s); keep one primary.",
+                        slug=self.slug,
+                        n=len(primary),
+                        kind=kind,
+                        names=ids,
+                    )
                 )
         return documents.build(
             self.name,
@@ -222,7 +230,7 @@ class DatabaseCredential(Credential):
         verbose_name_plural = _("database logins")
 
     def __str__(self) -> str:
-        return self.label or f"database login {self.pk}"
+        return self.label or gettext("database login %(n)s") % {"n": self.pk}
 
     def login(self, slug: str) -> documents.DatabaseCredentials:
         return documents.DatabaseCredentials(
@@ -266,7 +274,7 @@ class EmailCredential(Credential):
         verbose_name_plural = _("mail logins")
 
     def __str__(self) -> str:
-        return self.label or f"mail login {self.pk}"
+        return self.label or gettext("mail login %(n)s") % {"n": self.pk}
 
     def login(self, slug: str) -> documents.EmailCredentials:
         return documents.EmailCredentials(
@@ -304,7 +312,7 @@ class AwsCredential(Credential):
         verbose_name_plural = _("AWS logins")
 
     def __str__(self) -> str:
-        return self.label or f"AWS login {self.pk}"
+        return self.label or gettext("AWS login %(n)s") % {"n": self.pk}
 
     def login(self, slug: str) -> documents.AwsCredentials:
         return documents.AwsCredentials(

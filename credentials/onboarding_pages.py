@@ -10,7 +10,9 @@ from django.db import DataError, IntegrityError, transaction
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 from django.views.decorators.http import require_GET, require_POST
 
 from credentials.admin import name_warning
@@ -114,7 +116,10 @@ class OnboardingPages:
         try:
             with transaction.atomic():
                 client, rows = onboarding.save()
-                added = [{"name": str(row._meta.verbose_name), "object": str(row)} for row in rows]
+                with override(None):  # the log is put into words when it is read
+                    added = [
+                        {"name": str(row._meta.verbose_name), "object": str(row)} for row in rows
+                    ]
                 log = [{"added": {}}, *({"added": row} for row in added)]
                 self.log_addition(request, client, log)  # type: ignore[attr-defined]
                 self.onboarded(request, client)
@@ -125,7 +130,7 @@ class OnboardingPages:
             onboarding.refuse(text % {"code": code})
             return None
         text = _("%(name)s was added, with its %(logins)s.")
-        logins = ", ".join(row["name"] for row in added)
+        logins = ", ".join(str(row._meta.verbose_name) for row in rows)
         messages.success(request, text % {"name": client.name, "logins": logins})
         if warning := name_warning(client.slug):
             messages.warning(request, f"{warning}.")
@@ -157,7 +162,7 @@ def _page(onboarding: Onboarding) -> dict[str, Any]:
     sections = [
         {
             "kind": kind,
-            "title": titles[kind],
+            "title": capfirst(titles[kind]),
             "fields": [field for field in form if field.name not in HOST_FIELDS],
         }
         for kind, form in onboarding.logins.items()

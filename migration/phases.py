@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from credentials.runtime.words import say
+
 
 class Phase(StrEnum):
     """Where a client stands; in the order in which it is moved."""
@@ -80,7 +82,13 @@ class IllegalMove(Exception):  # noqa: N818 - the word of the design
 
     def __str__(self) -> str:
         allowed = " or ".join(new for old, new in MOVES if old == self.old)
-        return f"{self.slug} is in {self.old}: it can move to {allowed}, not to {self.new}."
+        return say(
+            "%(slug)s is in %(old)s: it can move to %(allowed)s, not to %(new)s.",
+            slug=self.slug,
+            old=self.old,
+            allowed=allowed,
+            new=self.new,
+        )
 
 
 class StalePhase(Exception):  # noqa: N818 - the word of the design
@@ -91,7 +99,12 @@ class StalePhase(Exception):  # noqa: N818 - the word of the design
         self.slug, self.seen, self.now = slug, seen, now
 
     def __str__(self) -> str:
-        return f"{self.slug} is no longer in {self.seen}: somebody moved it to {self.now} first."
+        return say(
+            "%(slug)s is no longer in %(seen)s: somebody moved it to %(now)s first.",
+            slug=self.slug,
+            seen=self.seen,
+            now=self.now,
+        )
 
 
 def check_move(slug: str, old: Phase, new: Phase) -> Move:

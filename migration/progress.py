@@ -12,6 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from credentials.told import told
 from migration.models import Comparison, Outcome, Rate, Run, Worker
 from migration.models.runs import STANDS_STILL_AFTER
 
@@ -188,7 +189,7 @@ class Progress:
         )
         first = min(group["next_try_at"] for group in again)
         wait = max(0, (first - timezone.now()).total_seconds())
-        return words % {"n": number, "wait": round(wait), "why": again[0]["message"]}
+        return words % {"n": number, "wait": round(wait), "why": told(again[0]["message"])}
 
     def _is_throttled(self) -> str:
         if not self.throttled_lately:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.models import Client
+from credentials.told import told, told_result
 from migration.models import Comparison, MoveRequest, PhaseChange, Resolution, Reveal, Run, RunItem
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def _moves(client_id: int, number: int, _may: May) -> Iterator[Event]:
     for change in PhaseChange.objects.filter(client_id=client_id).select_related("by")[:number]:
         phases = {"old": change.get_old_display(), "new": change.get_new_display()}
         what = _("Moved from %(old)s to %(new)s") % phases
-        yield Event(change.changed_at, "trending_flat", _sentence(what, change.by, change.reason))
+        yield Event(
+            change.changed_at, "trending_flat", _sentence(what, change.by, told(change.reason))
+        )
 
 
 def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
@@ -92,7 +95,7 @@ def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
         yield Event(
             item.finished_at or item.run.created_at,
             "play_circle",
-            _sentence(str(item.run), item.run.by, outcome, item.message),
+            _sentence(str(item.run), item.run.by, outcome, told(item.message)),
             url if may("migration.view_run") else "",
         )
 
@@ -123,7 +126,7 @@ def _found(comparison: Comparison) -> str:
         return _("Both stores hold the same.")
     fields = comparison.fields_that_differ()
     if not fields:
-        return _sentence(str(comparison.get_status_display()), more=comparison.message)
+        return _sentence(str(comparison.get_status_display()), more=told(comparison.message))
     text = ngettext("%(n)d field differs", "%(n)d fields differ", len(fields)) % {"n": len(fields)}
     named = ", ".join(field.path for field in fields[:FIELDS_NAMED])
     return _sentence(text, reason=f"{named}, …" if len(fields) > FIELDS_NAMED else named)
@@ -136,7 +139,9 @@ def _resolutions(client_id: int, number: int, _may: May) -> Iterator[Event]:
         if row.until:
             until = formats.date_format(row.until)
             what = _("%(what)s until %(until)s") % {"what": what, "until": until}
-        yield Event(row.resolved_at, "build", _sentence(what, row.by, row.reason, row.message))
+        yield Event(
+            row.resolved_at, "build", _sentence(what, row.by, row.reason, told_result(row.message))
+        )
 
 
 def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
 from credentials.runtime.document import Layout, name_problem
 from nova_admin import environment as env
@@ -108,6 +109,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "nova_admin.middleware.refuse_nul",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -141,7 +143,13 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-LANGUAGE_CODE = "en-us"
+# Pages speak the browser's language, or the one that was chosen there; commands, logs and what is stored, English.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "español")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 60 * 60
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
@@ -160,7 +168,7 @@ if not DEBUG:
     SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
     SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", 31_536_000, least=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
 
 # A task takes batches for a minute, and its last ones another (docs/scaling.md). The broker delivers a task again only
 # after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.
@@ -176,7 +184,7 @@ Q_CLUSTER = {
     "ack_failures": False,
     "save_limit": 1000,
     "catch_up": False,
-    "label": "Task queue",
+    "label": _("Task queue"),
 }
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
@@ -203,7 +211,7 @@ def needs(*permissions: str) -> Callable[[HttpRequest], bool]:
 UNFOLD = {
     "SITE_TITLE": "NOVA Admin",
     "SITE_HEADER": "NOVA Admin",
-    "SITE_SUBHEADER": "Credentials to AWS Secrets Manager",
+    "SITE_SUBHEADER": _("Credentials to AWS Secrets Manager"),
     "SITE_SYMBOL": "key",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
@@ -228,30 +236,30 @@ UNFOLD = {
             {
                 "items": [
                     {
-                        "title": "Dashboard",
+                        "title": _("Dashboard"),
                         "icon": "dashboard",
                         "link": reverse_lazy("admin:index"),
                     },
                     {
-                        "title": "Clients",
+                        "title": _("Clients"),
                         "icon": "groups",
                         "link": reverse_lazy("admin:credentials_client_changelist"),
                         "permission": needs("credentials.view_client"),
                     },
                     {
-                        "title": "Runs",
+                        "title": _("Runs"),
                         "icon": "play_circle",
                         "link": reverse_lazy("admin:migration_run_changelist"),
                         "permission": needs("migration.view_run", "migration.add_run"),
                     },
                     {
-                        "title": "Mismatches",
+                        "title": _("Mismatches"),
                         "icon": "compare_arrows",
                         "link": reverse_lazy("admin:migration_comparison_report"),
                         "permission": needs("migration.view_comparison"),
                     },
                     {
-                        "title": "Requests",
+                        "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),
                         "permission": needs("migration.view_moverequest"),
@@ -259,17 +267,17 @@ UNFOLD = {
                 ]
             },
             {
-                "title": "Site",
+                "title": _("Site"),
                 "separator": True,
                 "items": [
                     {
-                        "title": "Users",
+                        "title": _("Users"),
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),
                         "permission": needs("auth.view_user"),
                     },
                     {
-                        "title": "Groups",
+                        "title": _("Groups"),
                         "icon": "group",
                         "link": reverse_lazy("admin:auth_group_changelist"),
                         "permission": needs("auth.view_group"),

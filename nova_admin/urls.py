@@ -1,10 +1,11 @@
-"""Addresses: the admin site is the whole site."""
+"""Addresses: the admin site is the whole site, but for the choice of its language."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
+    path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

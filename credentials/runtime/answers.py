@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from credentials.runtime.document import MAX_BYTES, MAX_NAME, Document, decode
+from credentials.runtime.words import say
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,24 @@ _BY_STATUS = {
     429: ErrorClass.THROTTLED,
 }
 _ADVICE = {
-    "data": "AWS refuses the request as it is; correct the client's data",
-    "permission": "check this process' AWS credentials, its IAM policy and the secret's KMS key",
-    "throttled": "AWS limits the rate; try again, more slowly",
-    "unavailable": "AWS gave no usable answer; try again",
-    "conflict": "the secret is not in the state that this needs; look at it first",
-    "InvalidName": f"a name takes ASCII letters, digits and _+=.@- up to {MAX_NAME} in all",
-    "TooLarge": f"a document takes up to {MAX_BYTES:,} bytes of UTF-8",
-    "LimitExceededException": "a quota of the AWS account or of this secret is used up",
-    "ResourceNotFoundException": "there is no such secret, or it has no value",
-    "ResourceExistsException": "this name, or the token of this write, is taken already",
-    "InvalidRequestException": "its state forbids this; if its deletion is scheduled, restore it",
-    "NotCurrent": "AWS kept another version as the current one; look at it first",
+    "data": say("AWS refuses the request as it is; correct the client's data"),
+    "permission": say(
+        "check this process' AWS credentials, its IAM policy and the secret's KMS key"
+    ),
+    "throttled": say("AWS limits the rate; try again, more slowly"),
+    "unavailable": say("AWS gave no usable answer; try again"),
+    "conflict": say("the secret is not in the state that this needs; look at it first"),
+    "InvalidName": say(
+        "a name takes ASCII letters, digits and _+=.@- up to %(n)s in all", n=MAX_NAME
+    ),
+    "TooLarge": say("a document takes up to %(n)s bytes of UTF-8", n=f"{MAX_BYTES:,}"),
+    "LimitExceededException": say("a quota of the AWS account or of this secret is used up"),
+    "ResourceNotFoundException": say("there is no such secret, or it has no value"),
+    "ResourceExistsException": say("this name, or the token of this write, is taken already"),
+    "InvalidRequestException": say(
+        "its state forbids this; if its deletion is scheduled, restore it"
+    ),
+    "NotCurrent": say("AWS kept another version as the current one; look at it first"),
 }
 
 
@@ -109,7 +116,13 @@ class SecretsManagerError(Exception):
 
     def __str__(self) -> str:
         advice = _ADVICE.get(self.code) or _ADVICE[self.error_class]
-        return f"{self.operation} failed for secret {self.name!r} with {self.code}: {advice}."
+        return say(
+            "%(operation)s failed for secret %(name)s with %(code)s: %(advice)s.",
+            operation=self.operation,
+            name=repr(self.name),
+            code=self.code,
+            advice=advice,
+        )
 
     @property
     def not_found(self) -> bool:

@@ -9,6 +9,8 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from credentials.runtime.words import say
+
 Document = dict[str, Any]
 
 SERVICES = ("database", "email", "aws")
@@ -17,6 +19,13 @@ MAX_BYTES = 65_536
 MAX_NAME = 256
 ILLEGAL_IN_NAME = re.compile(r"[^A-Za-z0-9/_+=.@-]")
 
+_MUST_BE: dict[tuple[type, ...], str] = {
+    (str,): say("must be text"),
+    (str, NoneType): say("must be text or null"),
+    (int,): say("must be a whole number"),
+    (int, NoneType): say("must be a whole number or null"),
+    (bool, NoneType): say("must be true or false or null"),
+}
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_DEPTH = 16
 
@@ -125,8 +134,13 @@ def build(
         primary = [row for row in rows if row.is_primary]
         if len(primary) > 1:
             raise DocumentError(
-                f"{primary[0].client_slug}: {len(primary)} {kind.service} credentials are primary, "
-                "so that NOVA takes an arbitrary one; leave one of them primary"
+                say(
+                    "%(slug)s: %(n)s %(kind)s credentials are primary, so that NOVA takes an arbitrary one;"
+                    " leave one of them primary",
+                    slug=primary[0].client_slug,
+                    n=len(primary),
+                    kind=kind.service,
+                )
             )
         for row in primary:
             entry = _entry(kind, row)
@@ -164,17 +178,17 @@ class _Reader:
             yield replace(primary, is_primary=True)
         others = document.get(kind.others, [])
         if not isinstance(others, list):
-            raise self.error(kind.others, "must be a list")
+            raise self.error(kind.others, say("must be a list"))
         for index, entry in enumerate(others):
             path = f"{kind.others}[{index}]"
             row = self.row(kind, entry, path)
             if row.is_primary:
-                raise self.error(f"{path}.is_primary", "must be false or null")
+                raise self.error(f"{path}.is_primary", say("must be false or null"))
             yield row
 
     def row(self, kind: _Kind, entry: object, path: str) -> Any:
         if not isinstance(entry, dict):
-            raise self.error(path, "must be an object")
+            raise self.error(path, say("must be an object"))
         fields = kind.fields.items()
         values = [self.value(entry, key, wanted, f"{path}.") for key, (_, wanted) in fields]
         return kind.row(self.client_id, self.client_slug, *values)
@@ -184,16 +198,17 @@ class _Reader:
         value, path = entry.get(key), f"{path}{key}"
         allowed = get_args(wanted) or (wanted,)
         if type(value) not in allowed:
-            names = {str: "text", int: "a whole number", bool: "true or false", NoneType: "null"}
-            raise self.error(path, f"must be {' or '.join(names[kind] for kind in allowed)}")
+            raise self.error(path, _MUST_BE[allowed])
         if isinstance(value, str) and _NOT_STORABLE.search(value):
-            raise self.error(path, "holds a character that PostgreSQL cannot store")
+            raise self.error(path, say("holds a character that PostgreSQL cannot store"))
         if isinstance(value, int) and not -(2**31) <= value < 2**31:
-            raise self.error(path, "is a number that PostgreSQL cannot store")
+            raise self.error(path, say("is a number that PostgreSQL cannot store"))
         return value
 
     def error(self, path: str, problem: str) -> DocumentError:
-        return DocumentError(f"{self.client_slug}: {path} {problem}")
+        return DocumentError(
+            say("%(slug)s: %(path)s %(problem)s", slug=self.client_slug, path=path, problem=problem)
+        )
 
 
 def encode(document: Document) -> str:
@@ -204,7 +219,7 @@ def encode(document: Document) -> str:
     except (TypeError, ValueError, RecursionError):
         text = ""
     if not text:  # raised out here: the caught error may hold a value, and would be in the chain
-        raise DocumentError("the document holds something that is not JSON or not Unicode")
+        raise DocumentError(say("the document holds something that is not JSON or not Unicode"))
     return text
 
 
@@ -216,7 +231,9 @@ def decode(text: str, *, source: str = "the secret") -> Document:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or _is_deeper(document, _MAX_DEPTH):
-        raise DocumentError(f"{source} does not hold a JSON object with credentials")
+        raise DocumentError(
+            say("%(name)s does not hold a JSON object with credentials", name=source)
+        )
     return document
 
 
@@ -239,7 +256,9 @@ def split(document: Document, *, layout: Layout, keep: Collection[str] = ()) -> 
         return {"client": document}
     known = {key for kind in _KINDS for key in kind.own}
     if any(key.partition("/")[0] not in SERVICES for key in document.keys() - known):
-        raise DocumentError("the document has a key that belongs to none of the client's secrets")
+        raise DocumentError(
+            say("the document has a key that belongs to none of the client's secrets")
+        )
     parts = {}
     for kind in _KINDS:
         part = {key: document[key] for key in kind.own if key in document}
@@ -278,16 +297,20 @@ def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
 def name_problem(slug: str, *, prefix: str, layout: Layout) -> str | None:
     """Say why no secret can have this client's name, or None."""
     if not slug:
-        return "the slug is empty"
+        return say("the slug is empty")
     illegal = dict.fromkeys(ILLEGAL_IN_NAME.findall(f"{prefix}/{slug}"))
     if illegal:
         named = ", ".join(f"{c!r} ({unicodedata.name(c, f'U+{ord(c):04X}')})" for c in illegal)
-        return f"AWS does not allow {named} in the name of a secret"
+        return say("AWS does not allow %(illegal)s in the name of a secret", illegal=named)
     if "/" in slug:
-        return "a '/' in the slug would make the name that of another client's secret"
+        return say("a '/' in the slug would make the name that of another client's secret")
     longest = max(map(len, secret_names(slug, prefix=prefix, layout=layout).values()))
     if longest > MAX_NAME:
-        return f"the name of its secret has {longest} characters, more than {MAX_NAME}"
+        return say(
+            "the name of its secret has %(n)s characters, more than %(most)s",
+            n=longest,
+            most=MAX_NAME,
+        )
     return None
 
 
@@ -295,5 +318,8 @@ def name_warning(slug: str, *, prefix: str, layout: Layout) -> str | None:
     """Say that a name ends like an ARN (a hyphen and six characters), or None."""
     for name in secret_names(slug, prefix=prefix, layout=layout).values():
         if re.search(r"-.{6}$", name):
-            return f"{name} ends in a hyphen and six characters, which AWS can take for an ARN"
+            return say(
+                "%(name)s ends in a hyphen and six characters, which AWS can take for an ARN",
+                name=name,
+            )
     return None

@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials.told import told
 from migration.admin import moves
 from migration.admin.base import reason_of
 from migration.admin.dialogs import checklist
@@ -79,7 +80,7 @@ def _move_all(
         try:
             move(client_id=client.pk, new=phase, seen=Phase(client.phase), by=user)
         except moves.REFUSALS as refusal:
-            messages.error(request, str(refusal))
+            messages.error(request, told(refusal))
         else:
             done += 1
     if found == []:
@@ -166,7 +167,7 @@ def _shown(request: HttpRequest, client: Any, rows: Any) -> dict[str, Any]:
     url = reverse("admin:credentials_client_change", args=[client.pk])
     shown = {"id": client.pk, "name": client.name, "slug": client.slug, "url": url}
     if rows.phase != Phase.DUAL_READ:
-        refusal = str(IllegalMove(rows.slug, rows.phase, Phase.AWS))
+        refusal = told(IllegalMove(rows.slug, rows.phase, Phase.AWS))
         if rows.phase == Phase.PURGED:
             refusal = _("It is purged: it reads AWS already.")
         return shown | {"open": False, "refusal": refusal}

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from credentials.admin import name_problem, name_warning
 from credentials.runtime import document as documents
 from credentials.runtime.document import DocumentError
+from credentials.told import told
 from migration.admin.dialogs import with_remedies
 from migration.admin.versions import console_url
 from migration.comparison import paths
@@ -126,7 +127,7 @@ def _document(client_id: int) -> tuple[Document | None, str]:
     try:
         return clients().with_credentials().get(pk=client_id).document(), ""
     except DocumentError as error:
-        return None, str(error)
+        return None, told(error)
 
 
 def _ready(client: Client, document: Document | None, problem: str) -> Iterator[Check]:

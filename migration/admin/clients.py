@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +15,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.copying import KINDS
 from credentials.onboarding_pages import OnboardingPages
+from credentials.told import told
 from migration.admin import bulk, client_page, dialogs, moves, reveals, versions
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.client_page import push_pending
@@ -175,13 +175,13 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
                 if row.has_changed():
                     save.hold_back(KINDS[formset.model], row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
-        save.finish(warn=partial(messages.warning, request))
+        save.finish(warn=lambda text: messages.warning(request, told(text)))
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
         except SaveRefusedError as refusal:
-            messages.error(request, str(refusal))
+            messages.error(request, told(refusal))
             return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
 from credentials.models import Client
+from credentials.told import told
 from migration.admin import mismatch_report
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.moves import RESOLVE_PERMISSION
@@ -49,7 +50,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
 
     @display(description=gettext_lazy("message"))
     def text(self, comparison: Comparison) -> str:
-        return Truncator(comparison.message).chars(100)
+        return Truncator(told(comparison.message)).chars(100)
 
     @display(description=gettext_lazy("compared"), ordering="compared_at")
     def compared(self, comparison: Comparison) -> SafeString | str:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.models import Client
+from credentials.told import told, told_result
 from migration.admin.base import RUN_PERMISSION, reason_of
 from migration.models import MOVE_PERMISSIONS, PUSHED, Comparison, MoveRequest, PhaseChoices
 from migration.operations import resolving
@@ -167,7 +168,7 @@ def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, rea
         if kind and needs_approval(kind):
             asked = ask(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
             text = _("%(what)s asked for: somebody else has to approve it.") % {"what": asked}
-            messages.success(request, " ".join([text, *asked.reasons]))
+            messages.success(request, " ".join([text, *map(told, asked.reasons)]))
         else:
             moved = move(
                 client_id=client_id,
@@ -179,7 +180,7 @@ def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, rea
             )
             tell(request, moved.slug, moved.new, moved.message)
     except REFUSALS as refusal:
-        messages.error(request, str(refusal))
+        messages.error(request, told(refusal))
         return False
     return True
 
@@ -191,14 +192,14 @@ def _push(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     slug_of(client_id)
     for result in push(client_ids=[client_id], someone_waits=True):
         level = messages.SUCCESS if result.outcome in PUSHED else messages.ERROR
-        text = f"{result.outcome.label}. {result.message}".strip()
+        text = f"{result.outcome.label}. {told(result.message)}".strip()
         messages.add_message(request, level, text)
     return back(request, client_id)
 
 
 def tell(request: HttpRequest, slug: str, new: Phase, message: str) -> None:
     text = _("%(slug)s is in %(phase)s now.") % {"slug": slug, "phase": PhaseChoices(new).label}
-    messages.success(request, f"{text} {message}".strip())
+    messages.success(request, f"{text} {told(message)}".strip())
 
 
 def _phase(request: HttpRequest, name: str) -> Phase:
@@ -250,9 +251,9 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     try:
         resolution = ways[kind](client_id=client_id, by=request.user)
     except NotResolved as refusal:
-        messages.error(request, str(refusal))
+        messages.error(request, told(refusal))
     else:
-        text = f"{resolution.get_kind_display()}. {resolution.message}"
+        text = f"{resolution.get_kind_display()}. {told_result(resolution.message)}"
         messages.success(request, text.strip())
     return back(request, client_id)
 

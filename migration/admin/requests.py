@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from unfold.decorators import display
 
 from credentials.models import Client
+from credentials.told import told
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.dialogs import checklist, consequence
 from migration.admin.moves import tell
@@ -54,7 +55,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
 
     @display(description=_("what is in the way"))
     def why(self, asked: MoveRequest) -> str:
-        return " ".join(asked.reasons)
+        return " ".join(map(told, asked.reasons))
 
     @display(description=_("asked for"), ordering="requested_at")
     def asked(self, asked: MoveRequest) -> SafeString | str:
@@ -99,7 +100,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         except MoveRequest.DoesNotExist:
             raise Http404 from None
         except (ShutGate, NotApproved) as refusal:
-            messages.error(request, str(refusal))
+            messages.error(request, told(refusal))
         else:
             tell(request, moved.slug, moved.new, moved.message)
         return _to_request(pk)
@@ -112,7 +113,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         try:
             cancel(request_id=pk, by=request.user)  # type: ignore[arg-type]  # asked for it, or has a permission
         except NotApproved as refusal:
-            messages.error(request, str(refusal))
+            messages.error(request, told(refusal))
         else:
             messages.success(request, gettext("Cancelled."))
         return _to_request(pk)

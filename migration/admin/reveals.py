@@ -18,6 +18,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.admin import MASK
 from credentials.models import Client
+from credentials.told import told
 from migration.admin.base import reason_of
 from migration.admin.moves import RESOLVE_PERMISSION
 from migration.models import Comparison
@@ -134,7 +135,7 @@ def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpRespons
         except LookupError:
             raise Http404 from None
         except NotRevealed as refusal:
-            problems = [str(refusal)]
+            problems = [told(refusal)]
     context |= {
         "problems": problems,
         "wants_password": not is_fresh(request),

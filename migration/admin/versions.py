@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from credentials.admin import name_problem
 from credentials.models import Client
 from credentials.runtime.secrets_manager import SecretsManagerError
+from credentials.told import told
 from migration.operations.stores import (
     is_our_version,
     known_secrets,
@@ -80,7 +81,7 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
         try:
             description = secrets_manager(someone_waits=True).describe(name)
         except SecretsManagerError as error:
-            found |= {"missing": error.not_found, "error": str(error)}
+            found |= {"missing": error.not_found, "error": told(error)}
         else:
             pushed = known[name].version_id if name in known else ""
             found |= {

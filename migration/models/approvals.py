@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from credentials.told import told
 from migration.models.standing import PhaseChoices
 from migration.phases import MOVES, Move, Phase
 
@@ -129,7 +130,7 @@ class MoveRequest(models.Model):
         state = self.get_state_display()
         if self.decided_by:
             state = gettext("%(state)s by %(who)s") % {"state": state, "who": self.decided_by}
-        return ". ".join([state, *(reason.rstrip(".") for reason in self.reasons)]) + "."
+        return ". ".join([state, *(told(reason).rstrip(".") for reason in self.reasons)]) + "."
 
     @property
     def is_open(self) -> bool:

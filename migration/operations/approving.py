@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
-from django.utils.translation import gettext as _
 
 from credentials.models import Client
+from credentials.runtime.words import say as _
+from credentials.told import in_english
 from migration.models import MoveRequest
 from migration.operations.gates import NEED_APPROVAL, ShutGate, gate
 from migration.operations.moving import move
@@ -108,7 +109,7 @@ def _require_open(asked: MoveRequest) -> None:
     if not asked.is_open:
         who = asked.decided_by or _("somebody")
         text = _("It is over: %(state)s, by %(who)s.")
-        raise NotApproved(text % {"state": asked.get_state_display(), "who": who})
+        raise NotApproved(text % {"state": in_english(asked.get_state_display), "who": who})
 
 
 def _failed(asked: MoveRequest, by: User, reason: str) -> NotApproved:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from credentials.runtime import document as documents
 from credentials.runtime.document import Document, DocumentError
 from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from credentials.runtime.words import say
 from migration.comparison import Mismatch, unreadable
 from migration.comparison import compare as compare_documents
 from migration.models import Comparison, Run
@@ -104,7 +105,12 @@ def _judge(rows: Rows, found: Found) -> Judgement:
                 parts[part] = value.document()
             except DocumentError:
                 mismatch = unreadable(value.text or "", key=fingerprint_key())
-                return Status.MISMATCH, "", f"{name} holds no document.", [mismatch]
+                return (
+                    Status.MISMATCH,
+                    "",
+                    say("%(name)s holds no document.", name=name),
+                    [mismatch],
+                )
         elif not value.not_found and not (
             part not in wanted and value.code == SCHEDULED_FOR_DELETION
         ):
@@ -113,7 +119,7 @@ def _judge(rows: Rows, found: Found) -> Judgement:
         return _judge_parts(rows, rows.document, parts)
     if wanted:
         names = " or ".join(rows.names.values())
-        return Status.MISSING_IN_AWS, "", f"AWS has no value under {names}.", []
+        return Status.MISSING_IN_AWS, "", say("AWS has no value under %(names)s.", names=names), []
     # With a secret a service: no credentials, and none of the secrets.
     return Status.MATCH, "", "", []
 
@@ -125,7 +131,12 @@ def same(expected: Document | None, actual: Document) -> bool:
 
 def _unread(error: SecretsManagerError) -> Judgement:
     if error.code == SCHEDULED_FOR_DELETION:
-        return Status.MISSING_IN_AWS, "", f"{error.name} is scheduled for deletion.", []
+        return (
+            Status.MISSING_IN_AWS,
+            "",
+            say("%(name)s is scheduled for deletion.", name=error.name),
+            [],
+        )
     return Status.UNCHECKED, error.error_class, str(error), []
 
 
@@ -135,6 +146,6 @@ def _judge_parts(rows: Rows, expected: Document, parts: Mapping[str, Document]) 
     if not mismatches:
         return Status.MATCH, "", "", []
     if not rows.has_credentials:
-        message = "The tables hold no credential of this client."
+        message = say("The tables hold no credential of this client.")
         return Status.MISSING_IN_POSTGRES, "", message, mismatches
     return Status.MISMATCH, "", "", mismatches

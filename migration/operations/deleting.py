@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext as _
-
 from credentials.runtime.secrets_manager import SecretsManagerError
+from credentials.runtime.words import say as _
 from migration.models import ClientMigration, PhaseChange
 from migration.operations.stores import secrets_manager
 from migration.phases import Phase

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.timesince import timesince
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from credentials.adoption import writes_are_counted
 from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
+from credentials.runtime.words import say as _
+from credentials.told import ago, in_english
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.stores import secrets_manager
 from migration.phases import Move, Phase
@@ -67,7 +66,12 @@ class ShutGate(Exception):  # noqa: N818  # the word of the design
         self.slug, self.new, self.reasons = slug, new, reasons
 
     def __str__(self) -> str:
-        return f"{self.slug} can't move to {self.new} yet: {' '.join(self.reasons)}"
+        return _(
+            "%(slug)s can't move to %(new)s yet: %(reasons)s",
+            slug=self.slug,
+            new=self.new,
+            reasons=" ".join(self.reasons),
+        )
 
 
 def require_open(rows: Rows, new: Phase) -> None:
@@ -114,17 +118,17 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
     if stands is None or newest is None:
         yield Check(False, _("It was never compared."), Remedy.COMPARE)
         return
-    ago = timesince(newest.compared_at)
     matches = newest.status == Comparison.Status.MATCH
-    result = newest.get_status_display()
+    result = in_english(newest.get_status_display)
     yield Check(
         matches,
-        _("Newest comparison: %(result)s, %(ago)s ago.") % {"result": result, "ago": ago},
+        _("Newest comparison: %(result)s, %(ago)s ago.")
+        % {"result": result, "ago": ago(newest.compared_at)},
         Remedy.COMPARISON,
         newest.pk,
     )
     if matches and timezone.now() - newest.compared_at > FRESH:
-        oldest = timesince(timezone.now() - FRESH)
+        oldest = ago(timezone.now() - FRESH)
         yield Check(
             False,
             _("The newest comparison is older than %(oldest)s: compare again.")
@@ -133,10 +137,10 @@ def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
         )
     if streak:
         n = stands.clean_streak
-        text = ngettext(
-            "%(n)d comparison in a row matched, of %(wanted)d wanted.",
-            "%(n)d comparisons in a row matched, of %(wanted)d wanted.",
-            n,
+        text = (
+            _("%(n)d comparison in a row matched, of %(wanted)d wanted.")
+            if n == 1
+            else _("%(n)d comparisons in a row matched, of %(wanted)d wanted.")
         )
         yield Check(n >= streak, text % {"n": n, "wanted": streak}, Remedy.COMPARE)
 
@@ -149,7 +153,7 @@ def _no_run(rows: Rows) -> Check:
     )
     item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
     if item:
-        text = _("%(run)s has this client still to do.") % {"run": item.run}
+        text = _("%(run)s has this client still to do.") % {"run": in_english(item.run)}
         return Check(False, text, Remedy.RUN, item.run_id)
     return Check(True, _("No run is touching it."))
 
@@ -169,8 +173,7 @@ def _readers_agree(rows: Rows) -> Check:
     since = timezone.now() - FRESH
     seen = ReadCount.objects.filter(client_id=rows.client_id, last_mismatch_at__gt=since).first()
     if seen and seen.last_mismatch_at:
-        ago = timesince(seen.last_mismatch_at)
-        text = _("NOVA's reader met a mismatch %(ago)s ago.") % {"ago": ago}
+        text = _("NOVA's reader met a mismatch %(ago)s ago.") % {"ago": ago(seen.last_mismatch_at)}
         return Check(False, text, Remedy.READS)
     return Check(True, _("NOVA's reader met no mismatch lately."))
 

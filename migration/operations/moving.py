@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils.translation import gettext as _
 
-from credentials.copying import RefusedByDatabaseError, copy_document, is_purged, put_pointers
+from credentials.copying import (
+    RefusedByDatabaseError,
+    copy_document,
+    is_purged,
+    named,
+    put_pointers,
+)
 from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import SecretsManagerError
+from credentials.runtime.words import say as _
+from credentials.told import in_english
 from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, Secret
 from migration.operations.comparing import comparison_of, same
 from migration.operations.deleting import schedule_deletion_of
@@ -185,7 +192,7 @@ def _require_match(request: Request) -> None:
     comparison = comparison_of(rows, found, run=None)
     Comparison.objects.record([comparison])
     if comparison.status != Comparison.Status.MATCH:
-        result = comparison.message or comparison.get_status_display()
+        result = comparison.message or in_english(comparison.get_status_display)
         raise request.shut(_("Compared just now: %(result)s") % {"result": result})
 
 
@@ -290,7 +297,7 @@ def _restore(request: Request) -> str:
         pending = rows.push_pending
         copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
         left = [
-            f"{row._meta.verbose_name} {row.pk}"
+            named(row)
             for of_kind in locked_client(rows.client_id).rows().values()
             for row in of_kind
             if is_purged(row)

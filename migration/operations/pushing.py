@@ -22,6 +22,7 @@ from credentials.runtime.secrets_manager import (
     SecretValue,
     SecretVersion,
 )
+from credentials.runtime.words import say
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
 from migration.operations.comparing import SCHEDULED_FOR_DELETION, comparison_of
 from migration.operations.stores import (
@@ -48,16 +49,18 @@ LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 WRITERS = 10
 
 # AWS's code for creating what is there.
-BUSY = "A push or a move of this client takes too long."
+BUSY = say("A push or a move of this client takes too long.")
 EXISTS_ALREADY = "ResourceExistsException"
 
 # Where one client's secrets fare differently, the item tells the first of these.
-NOT_OURS = "{} is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client."
-
-FOREIGN_VERSION = (
-    "{} holds what somebody else wrote, and AWS is the authority. Compare, then copy one way."
+NOT_OURS = say(
+    "%(name)s is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client."
 )
-POSTPONED = "Its turn did not come in time; the run takes it again."
+
+FOREIGN_VERSION = say(
+    "%(name)s holds what somebody else wrote, and AWS is the authority. Compare, then copy one way."
+)
+POSTPONED = say("Its turn did not come in time; the run takes it again.")
 LOUDEST_FIRST = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
 
 
@@ -174,13 +177,13 @@ def _refused(rows: Rows, include_inactive: bool, include_postgres: bool) -> Push
     """Why these rows are not to be pushed, if they are not."""
     outcome, error_class, message = Outcome.SKIPPED, "", ""
     if rows.phase == Phase.PURGED:
-        message = "Purged: the tables hold pointers, AWS holds the values."
+        message = say("Purged: the tables hold pointers, AWS holds the values.")
     elif rows.phase == Phase.POSTGRES and not include_postgres:
-        message = "It went back to PostgreSQL meanwhile."
+        message = say("It went back to PostgreSQL meanwhile.")
     elif not rows.active and not include_inactive:
-        message = "Inactive."
+        message = say("Inactive.")
     elif not rows.has_credentials and rows.phase == Phase.POSTGRES:
-        message = "No credentials."
+        message = say("No credentials.")
     elif message := _problem(rows):
         outcome, error_class = Outcome.FAILED, ErrorClass.DATA
     if not message:
@@ -195,8 +198,12 @@ def _problem(rows: Rows) -> str:
         return rows.problem
     for part, of_part in documents.split(rows.document, layout=secret_layout()).items():
         if (size := documents.size(of_part)) > documents.MAX_BYTES:
-            limit = f"Secrets Manager takes {documents.MAX_BYTES:,}"
-            return f"{rows.names[part]} would take {size:,} bytes; {limit}."
+            return say(
+                "%(name)s would take %(n)s bytes; Secrets Manager takes %(most)s.",
+                name=rows.names[part],
+                n=f"{size:,}",
+                most=f"{documents.MAX_BYTES:,}",
+            )
     return ""
 
 
@@ -319,7 +326,7 @@ class Writer:
             and found.version_id != (known and known.version_id)
             and not is_our_version(name, found.version_id)
         ):
-            raise ForeignVersionError(FOREIGN_VERSION.format(name))
+            raise ForeignVersionError(FOREIGN_VERSION % {"name": name})
         plan.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.how.dry_run:
             token = version_token(name, found.version_id, plan.texts[name])
@@ -349,7 +356,7 @@ class Writer:
         if description.deleted_at is None:
             raise error
         if not description.is_ours and not self.how.adopt:
-            raise RefusedError(NOT_OURS.format(name))
+            raise RefusedError(NOT_OURS % {"name": name})
         plan.outcomes[name] = Outcome.RESTORED
         if self.how.dry_run:
             return None
@@ -360,7 +367,7 @@ class Writer:
         if ours:
             return
         if not self.how.adopt:
-            raise RefusedError(NOT_OURS.format(name))
+            raise RefusedError(NOT_OURS % {"name": name})
         if not self.how.dry_run:
             self.sm.tag(name, slug=plan.rows.slug)
 
@@ -398,7 +405,7 @@ def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
         )
     if comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
-        message = comparison.message or "Read back, the secret differs from what was written."
+        message = comparison.message or say("Read back, the secret differs from what was written.")
         return Pushed(rows.client_id, rows.slug, Outcome.FAILED, error_class, message, comparison)
     warning = documents.name_warning(
         rows.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext as _
-
 from credentials.models import Client
+from credentials.runtime.words import say as _
+from credentials.told import in_english
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution
 from migration.operations.comparing import compare
 from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
@@ -32,8 +32,10 @@ class NotResolved(Exception):  # noqa: N818  # nothing went wrong: it may not be
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
     compared = compare(client_ids=[client_id], someone_waits=True).get(client_id)
-    message = compared.get_status_display() if compared else _("There is nothing to compare.")
-    return _record(client_id, Kind.CHECK, by, "", str(message))
+    message = (
+        in_english(compared.get_status_display) if compared else _("There is nothing to compare.")
+    )
+    return _record(client_id, Kind.CHECK, by, "", message)
 
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
@@ -42,7 +44,7 @@ def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> 
     (result,) = push(client_ids=[client_id], overwrite=True, someone_waits=True)
     if result.outcome not in PUSHED:
         raise NotResolved(result.message)
-    return _record(client_id, Kind.TO_AWS, by, reason, str(result.outcome.label))
+    return _record(client_id, Kind.TO_AWS, by, reason, in_english(result.outcome.label))
 
 
 def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext as _
-
 from credentials.copying import MODELS, is_purged, secrets_by_row
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import SecretsManagerError
+from credentials.runtime.words import say as _
 from migration.models import Reveal, clients
 from migration.operations.stores import read_aws, read_rows, secrets_manager, snapshot
 from migration.phases import Phase

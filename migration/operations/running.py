@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from credentials.runtime.secrets_manager import ErrorClass
+from credentials.runtime.words import say
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.models.runs import ITEMS_AT_ONCE
 from migration.operations.comparing import compare
@@ -74,7 +75,7 @@ def finish_inline(run: Run) -> None:
         run.items.open().update(
             outcome=Outcome.FAILED,
             error_class=ErrorClass.UNAVAILABLE,
-            message="The run was interrupted.",
+            message=say("The run was interrupted."),
             finished_at=timezone.now(),
         )
         run.finish_if_done()
@@ -177,7 +178,7 @@ def run_batch(run: Run, batch: int) -> None:
 def close_stopped(run: Run) -> None:
     """Skips what a stopped run has left, except the batches that a worker still has: that one closes the rest."""
     run.items.open().exclude(batch__in=held_batches(run.pk)).update(
-        outcome=Outcome.SKIPPED, message="The run was stopped.", finished_at=timezone.now()
+        outcome=Outcome.SKIPPED, message=say("The run was stopped."), finished_at=timezone.now()
     )
     run.finish_if_done()
 
@@ -226,7 +227,10 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
     for result in results:
         _fill(run, items[result.client_id], result)
     for pk in items.keys() - {result.client_id for result in results}:
-        items[pk].outcome, items[pk].message = Outcome.SKIPPED, "The client is no longer there."
+        items[pk].outcome, items[pk].message = (
+            Outcome.SKIPPED,
+            say("The client is no longer there."),
+        )
     if migrates:
         pushed = [result.client_id for result in results if result.outcome in PUSHED]
         ClientMigration.objects.move(
@@ -234,7 +238,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
             Phase.POSTGRES,
             Phase.DUAL_WRITE,
             by=run.by,
-            reason=f"Migration {run.pk}",
+            reason=say("Migration %(n)d", n=run.pk),
             run=run,
         )
 
@@ -258,7 +262,7 @@ def _compare(run: Run, items: dict[int, RunItem]) -> None:
     for pk, item in items.items():
         comparison = results.get(pk)
         if comparison is None:
-            item.outcome, item.message = Outcome.SKIPPED, "Nothing to compare in either store."
+            item.outcome, item.message = Outcome.SKIPPED, say("Nothing to compare in either store.")
             continue
         item.comparison_status = comparison.status
         item.error_class, item.message = comparison.error_class, comparison.message

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
-from django.utils.translation import gettext as _
 
 from credentials.copying import fill, pointer, secrets_by_row
 from credentials.models import ClientRevision
 from credentials.runtime.document import DocumentError
 from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError
+from credentials.runtime.words import say as _
 from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.pushing import RefusedError, push, write_now
 from migration.operations.stores import (

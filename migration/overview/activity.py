@@ -10,6 +10,7 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from credentials.told import told, told_result
 from migration.models import PhaseChange, PhaseChoices, Resolution, Run
 from migration.overview.attention import VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 
@@ -64,7 +65,7 @@ def _told(row: dict[str, Any]) -> Activity:
     sentence, permission = (
         (_move(row), VIEW_CLIENTS) if what == "move" else (_resolution(row), VIEW_COMPARISONS)
     )
-    return Activity(row["at"], _with_reason(sentence, row["of_why"]), url, permission)
+    return Activity(row["at"], _with_reason(sentence, told(row["of_why"])), url, permission)
 
 
 def _who(row: dict[str, Any]) -> str:
@@ -84,7 +85,7 @@ def _move(row: dict[str, Any]) -> str:
 
 def _resolution(row: dict[str, Any]) -> str:
     kind = Resolution.Kind
-    said = {"who": _who(row), "slug": row["of_slug"], "result": row["of_second"]}
+    said = {"who": _who(row), "slug": row["of_slug"], "result": told_result(row["of_second"])}
     return {
         kind.CHECK: _("%(who)s checked %(slug)s again: %(result)s"),
         kind.TO_AWS: _("%(who)s copied %(slug)s from PostgreSQL to AWS"),

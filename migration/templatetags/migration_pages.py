@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.runtime.secrets_manager import ErrorClass
+from credentials.told import told
 from migration.comparison import Kind
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from migration.operations.revealing import Revealed
 
 register = template.Library()
+register.filter("told", told)
 
 LABELS = {
     **dict(PhaseChoices.choices),
@@ -117,6 +119,20 @@ def kind_label(kind: str) -> str:
         Kind.TYPE: _("different type"),
         Kind.UNREADABLE: _("unreadable in AWS"),
     }[Kind(kind)]
+
+
+@register.filter
+def hint_label(hint: str) -> str:
+    """What alone differs."""
+    labels = {
+        "empty": _("empty"),
+        "type": _("type"),
+        "line ends": _("line ends"),
+        "blank": _("blank"),
+        "unicode form": _("Unicode form"),
+        "case": _("case"),
+    }
+    return labels.get(hint, hint)
 
 
 @register.filter

@@ -11,7 +11,7 @@ from tests.migration.test_moving import change_in_aws, phase_of
 
 pytestmark = pytest.mark.browser
 
-LANGUAGES = ["en"]
+LANGUAGES = ["en", "es"]
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])

@@ -1,0 +1,542 @@
+"""English and Spanish: every text has its Spanish, pages show it, and what is stored stays English."""
+
+import ast
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from babel.messages.mofile import read_mo
+from django.contrib.auth.models import User
+from django.test import Client as Browser
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import override
+
+from credentials.runtime.answers import _ADVICE, ErrorClass, SecretsManagerError
+from credentials.told import CONTEXT, PLACEHOLDER, told
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    MoveRequest,
+    Outcome,
+    PhaseChange,
+    Rate,
+    ReadCount,
+    Resolution,
+    Run,
+)
+from migration.operations.approving import ask
+from migration.phases import IllegalMove, Phase, StalePhase
+from tests import messages
+from tests.factories import make_client, make_comparison, make_full_client, sent_form
+from tests.migration.test_admin import DIFFERENT, text
+
+SPANISH = {"HTTP_ACCEPT_LANGUAGE": "es-MX,es;q=0.9,en;q=0.5"}
+CATALOG = messages.translated()
+ENTRIES = [entry for entry in CATALOG if entry.id]
+MARKED = messages.marked()
+
+
+def forms(text: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text)
+
+
+def named(entry) -> str:
+    return forms(entry.id)[0][:50]
+
+
+def spanish_of(entries) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
+    def context(entry) -> str:
+        return entry.context.decode() if isinstance(entry.context, bytes) else entry.context or ""
+
+    return {(context(entry), forms(entry.id)): forms(entry.string) for entry in entries}
+
+
+# --- The catalogue
+
+
+def test_every_text_that_is_marked_has_its_spanish():
+    missing = [
+        (entry.context, entry.id)
+        for entry in MARKED
+        if entry.id
+        and not ((found := CATALOG.get(entry.id, entry.context)) and messages.filled(found.string))
+    ]
+
+    assert missing == []
+
+
+def test_the_catalogue_holds_nothing_else():
+    wanted = {(entry.context, entry.id) for entry in MARKED}
+
+    assert {(entry.context, entry.id) for entry in ENTRIES} - wanted == set()
+    assert not CATALOG.obsolete
+    assert [entry.id for entry in ENTRIES if entry.fuzzy] == []
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=named)
+def test_a_translation_keeps_the_placeholders_of_its_text(entry):
+    def marks(text: str) -> list[str]:
+        return sorted(re.findall(r"%\(\w+\)[sd]|%%|\{\w*\}|<[^>]+>", text))
+
+    wanted = [marks(form) for form in forms(entry.id)]
+    assert [marks(form) for form in forms(entry.string)] == wanted
+
+
+def test_what_is_compiled_is_what_is_written():
+    with messages.MO.open("rb") as file:
+        compiled = [entry for entry in read_mo(file) if entry.id]
+
+    assert spanish_of(compiled) == spanish_of(ENTRIES)
+
+
+# --- What is not marked
+
+
+class Shown(HTMLParser):
+    """What a person reads of a page: texts, and the attributes that are read out or shown."""
+
+    VOID = ("input", "br", "link", "meta", "img", "hr")
+    UNREAD = ("script", "style", "code", "pre", "template")
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.silent: list[bool] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        given = {name: value or "" for name, value in attrs}
+        self.attributes += given.items()
+        self.texts += [
+            given[name] for name in ("title", "aria-label", "placeholder", "alt") if name in given
+        ]
+        if tag not in self.VOID:
+            unread = tag in self.UNREAD or "material-symbols" in given.get("class", "")
+            self.silent.append(unread or (given.get("lang") in ("en", "es") and tag == "button"))
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID and self.silent:
+            self.silent.pop()
+
+    def handle_data(self, data):
+        if not any(self.silent):
+            self.texts.append(data)
+
+
+# Names, and units.
+SAME = {"PostgreSQL", "AWS", "s"}
+TEMPLATES = sorted((messages.BASE_DIR / "templates").rglob("*.html"))
+
+
+def without_tags(source: str) -> str:
+    source = re.sub(r"(?s){%\s*comment.*?endcomment\s*%}", "", source)
+    source = re.sub(r"(?s){%\s*blocktrans.*?endblocktrans\w*\s*%}", "", source)
+    return re.sub(r"(?s){%.*?%}|{{.*?}}|{#.*?#}", " ", source)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_has_no_text_that_is_not_marked(path: Path):
+    source = path.read_text()
+    given = re.findall(r"""{%[^%]*\s(?:title|text|label|subtitle)=["']([^"']+)""", source)
+    found = [*Shown(without_tags(source)).texts, *given]
+
+    assert [text for text in found if set(re.findall(r"[^\W\d_]+", text)) - SAME] == []
+
+
+SHOWN_AS = {"title", "description", "label", "help_text", "verbose_name", "search_help_text"}
+
+
+def unmarked(source: str) -> Iterator[str]:
+    """Literals where what stands there is shown to people."""
+    for node in ast.walk(ast.parse(source)):
+        given: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            given = [keyword.value for keyword in node.keywords if keyword.arg in SHOWN_AS]
+            owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+            if isinstance(owner, ast.Name) and owner.id == "messages":
+                given += node.args[1:]
+        elif isinstance(node, ast.Dict):
+            keys = [key.value if isinstance(key, ast.Constant) else "" for key in node.keys]
+            given = [value for key, value in zip(keys, node.values, strict=True) if key in SHOWN_AS]
+        yield from (
+            value.value
+            for value in given
+            if isinstance(value, ast.Constant) and re.search("[A-Za-z]{2}", str(value.value))
+        )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in messages.sources() if path.suffix == ".py" and "embedded" not in path.parts],
+    ids=lambda path: str(path.relative_to(messages.BASE_DIR)),
+)
+def test_code_has_no_text_that_is_not_marked_where_it_is_shown(path: Path):
+    assert list(unmarked(path.read_text())) == []
+
+
+def test_such_a_text_would_be_found():
+    assert list(unmarked("messages.error(request, 'Not marked')\nx = {'title': 'Nor this'}")) == [
+        "Not marked",
+        "Nor this",
+    ]
+    assert "Not marked" in Shown(without_tags("<p>{{ x }}</p><p>Not marked</p>")).texts
+
+
+# --- Sentences that are stored, or raised
+
+
+SAID = [entry for entry in ENTRIES if entry.context == CONTEXT]
+# What stands in for a value: as it is stored, and in Spanish.
+VALUES = {"ago": ("5\xa0minutes", "5\xa0minutos"), "rows": ("mail login 3", "acceso a correo 3")}
+VALUES |= {"result": ("Mismatch", "Discrepancia"), "phase": ("Dual read", "Lectura doble")}
+VALUES |= {"run": ("Push 7", "Envío 7"), "state": ("Done", "Hecho")}
+VALUES |= {"allowed": ("a or b", "a o b"), "names": ("a or b", "a o b")}
+VALUES |= {"n": ("65,536", "65\xa0536"), "most": ("1,024", "1\xa0024")}
+VALUES |= {"oldest": VALUES["ago"], "error": ("Inactive.", "Inactivo.")}
+
+
+def filled(sentence: str, language: int) -> str:
+    def value(mark: re.Match[str]) -> str:
+        return "17" if mark[2] == "d" else VALUES.get(mark[1], ("17", "17"))[language]
+
+    return PLACEHOLDER.sub(value, sentence)
+
+
+@pytest.mark.parametrize("entry", SAID, ids=named)
+def test_a_sentence_is_known_again_with_its_values(entry):
+    with override("es"):
+        assert told(filled(entry.id, 0)) == filled(entry.string, 1)
+    with override("en"):
+        assert told(filled(entry.id, 0)) == filled(entry.id, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "spanish"),
+    [
+        ("Ticket 5", "Ticket 5"),
+        ("Done", "Done"),
+        ("Migration tomorrow", "Migration tomorrow"),
+        ("", ""),
+        ("INC-5: as agreed", "INC-5: as agreed"),
+        ("Ticket 5 Its secret is to be deleted.", "Ticket 5 Su secreto se va a eliminar."),
+        ("Inactive. No credentials.", "Inactivo. Sin credenciales."),
+        (
+            "Ticket 5 (asked for by ana) Its secret is to be deleted.",
+            "Ticket 5 (solicitado por ana) Su secreto se va a eliminar.",
+        ),
+    ],
+)
+def test_what_somebody_typed_stays_as_it_is(text, spanish):
+    with override("es"):
+        assert told(text) == spanish
+
+
+@pytest.mark.parametrize("code", [*_ADVICE, "AccessDeniedException", "ThrottlingException"])
+@pytest.mark.parametrize("error_class", ErrorClass)
+def test_an_error_of_aws_is_told_in_spanish(code, error_class):
+    error = SecretsManagerError(error_class, code, "PutSecretValue", "nova/clients/idom")
+    with override("es"):
+        found = told(error)
+
+    assert found.startswith(f"PutSecretValue falló para el secreto 'nova/clients/idom' con {code}:")
+    assert english(found) == []
+
+
+def test_refusals_of_a_move_are_told_in_spanish():
+    with override("es"):
+        assert told(IllegalMove("idom", Phase.DUAL_READ, Phase.PURGED)) == (
+            "idom está en dual_read: puede pasar a aws o dual_write, no a purged."
+        )
+        assert told(StalePhase("idom", Phase.AWS, Phase.PURGED)).startswith(
+            "idom ya no está en aws"
+        )
+
+
+# --- The language of a page
+
+
+def language_of(response) -> str:
+    return re.search(r'<html lang="([\w-]+)"', response.content.decode())[1]
+
+
+@pytest.fixture
+def root(db, client):
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("es", "es"), ("es-AR,es;q=0.8", "es"), ("en-GB", "en"), ("de, es;q=0.5", "es"), ("de", "en")],
+)
+def test_the_browser_chooses_the_language(client, db, accepted, language):
+    response = client.get("/admin/login/", HTTP_ACCEPT_LANGUAGE=accepted)
+
+    assert language_of(response) == language
+    assert ("Iniciar sesión" in text(response)) == (language == "es")
+    assert response["Content-Language"] == language
+
+
+def test_the_switch_wins_over_the_browser_and_stays(db):
+    browser = Browser(enforce_csrf_checks=True)
+    page = browser.get("/admin/login/?next=/admin/", **SPANISH)
+    form = re.search(r'(?s)<form[^>]+action="/i18n/setlang/".*?</form>', page.content.decode())[0]
+    sent = dict(re.findall(r'name="(\w+)" value="([^"]+)"', form)) | {"language": "en"}
+
+    answer = browser.post("/i18n/setlang/", sent, **SPANISH)
+
+    assert answer.url == "/admin/login/?next=/admin/"
+    assert language_of(browser.get("/admin/login/", **SPANISH)) == "en"
+    browser.force_login(User.objects.create_superuser("root"))
+    assert language_of(browser.get("/admin/", **SPANISH)) == "en"
+
+
+def test_the_switch_leads_to_no_other_site_and_wants_its_token(db):
+    browser = Browser(enforce_csrf_checks=True)
+    assert browser.post("/i18n/setlang/", {"language": "es"}).status_code == 403
+
+    answer = Browser().post("/i18n/setlang/", {"language": "es", "next": "https://evil.example/"})
+    assert answer.url == "/"
+
+
+@pytest.mark.parametrize("name", ["credentials_client", "migration_run", "auth_user"])
+def test_the_switch_is_on_lists_and_forms(root, name):
+    there = make_full_client("idom") if name == "credentials_client" else 0
+    pages = [reverse(f"admin:{name}_changelist")]
+    pages += [reverse(f"admin:{name}_change", args=[there])] if there else []
+    for page in pages:
+        html = root.get(page).content.decode()
+        assert html.count('action="/i18n/setlang/"') == 1, page
+        assert f'name="next" value="{page}"' in html
+
+
+def test_from_the_answer_to_a_form_the_switch_leads_where_a_link_may(root):
+    page = root.post(reverse("admin:credentials_client_add"), {}).content.decode()
+
+    assert re.search(r'name="next" value="([^"]+)"', page)[1] == "/admin/"
+
+
+def test_an_answer_is_kept_apart_by_language(root):
+    assert "Accept-Language" in root.get("/admin/")["Vary"]
+
+
+# --- Pages in Spanish
+
+
+# Words that no Spanish text has, nor any name in these tests.
+ENGLISH_WORDS = set(
+    re.findall(
+        r"\w+",
+        "the of is and it not with was are from by this there for which what who an be to been"
+        " its have has will can",
+    )
+)
+ENGLISH_TEXTS = {
+    form
+    for entry in ENTRIES
+    for form, spanish in zip(forms(entry.id), forms(entry.string), strict=True)
+    if form != spanish and not PLACEHOLDER.search(form)
+} - {"or", "Slug", "port", "Filter"}
+
+
+def english(text: str) -> list[str]:
+    """What is English in it; the names of characters, in capitals, are the same everywhere."""
+    plain = " ".join(text.split())
+    words = {word.lower() for word in re.findall(r"[^\W\d_]+", plain) if not word.isupper()}
+    return [plain] if plain in ENGLISH_TEXTS else sorted(words & ENGLISH_WORDS)
+
+
+NOTES = {
+    "dual_read": "Migration 7",
+    "aws": "CHG-1 (asked for by ana)",
+    "purged": "CHG-2 AWS was changed directly: its values were copied to PostgreSQL.",
+}
+
+
+def make_world() -> dict[str, int]:
+    """Something of everything that a page can tell, under large numbers."""
+    root = User.objects.get(username="root")
+    ids = {phase: make_full_client(f"idom_{phase}") for phase in Phase}
+    ids["broken"] = make_client("café norte", name="Norte")
+    error = SecretsManagerError(
+        ErrorClass.PERMISSION, "AccessDeniedException", "GetSecretValue", "nova/clients/x"
+    )
+    for phase in list(Phase)[1:]:
+        pk, slug = ids[phase], f"idom_{phase}"
+        ClientMigration.objects.create(client_id=pk, phase=phase)
+        PhaseChange.objects.create(
+            client_id=pk, slug=slug, old="postgres", new=phase, reason=NOTES.get(phase, ""), by=root
+        )
+        ReadCount.objects.create(
+            client_id=pk, reads=12_345, matches=12_000, mismatches=345, aws_failures=2,
+            last_read_at=timezone.now(), last_mismatch_at=timezone.now() - timedelta(minutes=3),
+        )  # fmt: skip
+    make_comparison(ids["dual_write"], "missing_in_aws", slug="idom_dual_write",
+        message="AWS has no value under nova/clients/idom_dual_write.")  # fmt: skip
+    make_comparison(ids["dual_read"], "mismatch", slug="idom_dual_read", mismatches=[DIFFERENT])
+    make_comparison(
+        ids["aws"], "unchecked", slug="idom_aws", message=str(error), error_class="permission"
+    )
+    make_comparison(ids["purged"], "match", slug="idom_purged")
+    for kind, message in (("check", "Mismatch"), ("to_aws", "Updated"), ("to_postgres", "")):
+        Resolution.objects.create(
+            client_id=ids["aws"],
+            slug="idom_aws",
+            kind=kind,
+            message=message,
+            by=root,
+            reason="CHG-3",
+        )
+    run = Run.objects.create(kind=Run.Kind.MIGRATE, by=root)
+    run.add_items([(ids[phase], f"idom_{phase}") for phase in Phase])
+    failed, skipped, waits, *_others = run.items.order_by("pk")
+    run.items.filter(pk=failed.pk).update(
+        outcome=Outcome.FAILED,
+        error_class="permission",
+        message=str(error),
+        finished_at=timezone.now(),
+    )
+    run.items.filter(pk=skipped.pk).update(
+        outcome=Outcome.SKIPPED, message="No credentials.", finished_at=timezone.now()
+    )
+    run.items.filter(pk=waits.pk).update(
+        error_class="throttled", message="Its turn did not come in time; the run takes it again.",
+        next_try_at=timezone.now(), attempts=1,
+    )  # fmt: skip
+    Rate.objects.set_rates({Rate.Kind.WRITE: 2.5, Rate.Kind.READ: 1234.5})
+    return ids | {"run": run.pk}
+
+
+@pytest.fixture
+def world(stores, client, settings) -> dict[str, int]:
+    settings.NOVA_REQUIRE_APPROVAL = True
+    root = User.objects.create_superuser("root", password="example-password-9")
+    client.force_login(root)
+    ids = make_world()
+    asker = User.objects.create_superuser("asker")
+    with override("es"):  # as within a request
+        asked = ask(client_id=ids["dual_read"], new=Phase.AWS, by=asker, reason="CHG-4")
+    return ids | {"request": asked.pk, "comparison": Comparison.objects.order_by("pk").last().pk}
+
+
+def addresses(world: dict[str, int]) -> Iterator[str]:
+    yield from ("/admin/", "/admin/login/", "/admin/password_change/")
+    for name in (
+        "credentials_client",
+        "migration_run",
+        "migration_comparison",
+        "migration_moverequest",
+        "auth_user",
+        "auth_group",
+    ):
+        yield reverse(f"admin:{name}_changelist")
+    report = reverse("admin:migration_comparison_report")
+    yield from (report, f"{report}?status=unchecked", f"{report}?status=mismatch&state=open")
+    for phase in (*Phase, "broken"):
+        yield reverse("admin:credentials_client_change", args=[world[phase]])
+        yield reverse("admin:credentials_client_versions", args=[world[phase]])
+    for old, new in (("aws", "purged"), ("dual_read", "aws"), ("dual_write", "dual_read")):
+        yield reverse("admin:credentials_client_dialog", args=[world[old], new])
+    yield reverse("admin:credentials_client_add")
+    yield reverse("admin:credentials_client_add_form")
+    yield reverse("admin:credentials_client_history", args=[world["aws"]])
+    yield reverse("admin:auth_user_add")
+    yield reverse("admin:migration_run_change", args=[world["run"]])
+    yield reverse("admin:migration_run_live", args=[world["run"]])
+    yield reverse("admin:migration_comparison_change", args=[world["comparison"]])
+    yield reverse("admin:migration_moverequest_change", args=[world["request"]])
+
+
+def test_no_page_shows_english_where_spanish_is_wanted(world, client):
+    found = {}
+    for address in addresses(world):
+        response = client.get(address, follow=True, **SPANISH)
+        assert response.status_code == 200, address
+        shown = Shown(response.content.decode()).texts
+        found[address] = [(text.strip(), rest) for text in shown if (rest := english(text))]
+
+    assert {address: texts for address, texts in found.items() if texts} == {}
+
+
+def test_a_refused_form_is_told_in_spanish(world, client):
+    add = reverse("admin:credentials_client_add")
+    sent = {
+        "name": "Sur",
+        "slug": "sur/este",
+        "email-sender_whitelist": "xx",
+        "email-email_user": "x",
+    }
+    refused = client.post(add, sent, **SPANISH)
+    shown = Shown(refused.content.decode()).texts
+
+    assert [text for text in shown if english(text)] == []
+    assert "con una «/» en el slug" in text(refused)
+    chosen = {"action": "cut_over", "_selected_action": [world["dual_read"], world["aws"]]}
+    bulk = client.post(reverse("admin:credentials_client_changelist"), chosen, **SPANISH)
+    assert [text for text in Shown(bulk.content.decode()).texts if english(text)] == []
+
+
+def test_numbers_within_attributes_keep_their_point(world, client):
+    for address in addresses(world):
+        page = Shown(client.get(address, follow=True, **SPANISH).content.decode())
+        numbers = (
+            "value",
+            "style",
+            "width",
+            "height",
+            "x",
+            "y",
+            "viewbox",
+            "max",
+            "min",
+            "step",
+            "placeholder",
+        )
+        assert [
+            (name, value)
+            for name, value in page.attributes
+            if (name in numbers and re.search(r"\d,\d", value))
+            or (name in ("href", "action", "hx-get", "value") and "\xa0" in value)
+        ] == [], address
+    run = client.get(reverse("admin:migration_run_change", args=[world["run"]]), **SPANISH)
+    assert 'value="2.5"' in run.content.decode()
+    assert "12\xa0345" in client.get(
+        reverse("admin:credentials_client_change", args=[world["aws"]]), **SPANISH
+    ).content.decode().replace("&nbsp;", "\xa0")
+
+
+def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
+    asked = MoveRequest.objects.get(pk=world["request"])
+    with override("es"):
+        assert all(told(reason) != reason for reason in asked.reasons)
+    newest = r"Newest comparison: Mismatch, \d+\sminutes? ago\."
+    assert re.search(newest, " ".join(asked.reasons)), asked.reasons
+
+    resolve = reverse("admin:credentials_client_resolve", args=[world["dual_write"]])
+    answer = client.post(resolve, {"kind": "check"}, follow=True, **SPANISH)
+
+    assert Resolution.objects.first().message == "Missing in AWS"
+    assert "Comprobado de nuevo. Falta en AWS" in text(answer)
+
+
+def test_a_client_that_is_added_in_spanish_is_logged_for_both_languages(root):
+    add = reverse("admin:credentials_client_add")
+    typed = {
+        "name": "Sur",
+        "slug": "sur",
+        "aws-access_key_id": "AKIAEXAMPLE",
+        "aws-secret_access_key": "example-secret-1",
+        "aws-region": "us-east-1",
+    }
+    sent = sent_form(root.get(add).content.decode(), "onboard_form") | typed
+
+    added = root.post(add, sent, follow=True, **SPANISH)
+
+    assert "Se añadió Sur, con: acceso a AWS." in text(added)
+    history = reverse("admin:credentials_client_history", args=[added.context["original"].pk])
+    assert "acceso a AWS" not in text(root.get(history))
