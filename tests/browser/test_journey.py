@@ -1,6 +1,9 @@
 """The whole journey of a client from the dashboard on, by the names that a person sees on buttons, links and fields."""
 
+import re
+
 import pytest
+from playwright.sync_api import expect
 
 from credentials.models import Client
 from migration.models import PhaseChange
@@ -19,6 +22,7 @@ LANGUAGES = ["en", "es"]
 def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, scripts):
     page = visit("/admin/", locale=language, java_script_enabled=scripts)
     somebody = Person(page, words(language))
+    expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
 
     onboards(somebody)
     somebody.presses("Go on to %(phase)s", phase="Dual write")
