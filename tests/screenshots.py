@@ -6,15 +6,16 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from tests.browser import launch
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-CHROMIUM = "/usr/bin/chromium"
-WIDTH, HEIGHT = 1440, 900
+WIDTH, HEIGHT, MOST = 1440, 900, 1680
 PAGES = {
     "dashboard": "/",
     "clients": "/credentials/client/",
@@ -22,9 +23,11 @@ PAGES = {
     "runs": "/migration/run/",
     "run": "/migration/run/1/change/?items=failed",
     "mismatches": "/migration/comparison/report/",
+    "cutover": "/credentials/client/?q=idom",
+    "onboarding": "/credentials/client/onboard/",
 }
-FOLLOW = {"client": "#result_list tbody a >> nth=0"}
-DOCS = {"dashboard"}
+FOLLOW = {"client": "#result_list tbody a >> nth=0", "cutover": "#result_list tbody a >> nth=0"}
+DOCS = {"dashboard", "client", "run", "mismatches", "cutover", "onboarding"}
 
 
 @contextmanager
@@ -49,6 +52,30 @@ def demo() -> Iterator[tuple[str, str]]:
         process.wait(60)
 
 
+def open_the_gate(page: Page) -> None:
+    """From the client's page to the dialog of its cutover; the demo leaves it in dual write."""
+    page.get_by_role("list", name="Phases").wait_for()
+    if (go_on := page.get_by_role("button", name="Go on to Dual read")).count():
+        go_on.click()
+    for _ in range(3):
+        page.get_by_role("button", name="Check again").click()
+        page.get_by_text("Checked again").first.wait_for()
+    page.get_by_role("link", name="Cut over to AWS").click()
+
+
+def begin_to_type(page: Page) -> None:
+    page.get_by_label("Name").first.fill("Rioja Cellars")
+    page.get_by_label("Slug").fill("rioja_cellars")
+    login = page.get_by_role("group", name="Database login")
+    login.get_by_label("Host").fill("db.database.example")
+    login.get_by_label("Port").fill("70000")
+    page.get_by_text("nova/clients/rioja_cellars").wait_for()
+    page.get_by_text("65535").wait_for()
+
+
+ACTS: dict[str, Callable[[Page], None]] = {"cutover": open_the_gate, "onboarding": begin_to_type}
+
+
 def shoot(page: Page, site: str, password: str, folder: Path, names: set[str]) -> None:
     page.goto(f"{site}/")
     page.fill("#id_username", "admin")
@@ -60,10 +87,12 @@ def shoot(page: Page, site: str, password: str, folder: Path, names: set[str]) -
         page.goto(f"{site}/admin{address}")
         if name in FOLLOW:
             page.click(FOLLOW[name])
+        if name in ACTS:
+            ACTS[name](page)
         page.wait_for_load_state("networkidle")
         # The window as tall as the page: bars that stick to the window's edge stay at the page's.
         height = page.evaluate("document.documentElement.scrollHeight")
-        page.set_viewport_size({"width": WIDTH, "height": max(HEIGHT, height)})
+        page.set_viewport_size({"width": WIDTH, "height": min(MOST, max(HEIGHT, height))})
         page.screenshot(path=folder / f"{name}.png")
         page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
@@ -78,7 +107,7 @@ def main() -> None:
     folder, names = (asked.folder, set(PAGES)) if asked.folder else (BASE_DIR / "docs", DOCS)
     folder.mkdir(parents=True, exist_ok=True)
     with demo() as (site, password), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = launch(playwright)
         page = browser.new_page(
             viewport={"width": WIDTH, "height": HEIGHT},
             color_scheme="dark" if asked.dark else "light",

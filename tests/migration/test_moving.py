@@ -60,11 +60,11 @@ def document(pk: int):
     return Client.objects.get(pk=pk).document()
 
 
-def change_in_aws(sm: SecretsManager, **changes: object) -> None:
+def change_in_aws(sm: SecretsManager, secret: str = NAME, **changes: object) -> None:
     """As somebody would in the AWS console."""
-    stored = json.loads(sm.get(NAME).text)
+    stored = json.loads(sm.get(secret).text)
     stored["database"] |= changes
-    sm.put(NAME, json.dumps(stored))
+    sm.put(secret, json.dumps(stored))
 
 
 def password(pk: int) -> str:

@@ -17,6 +17,7 @@ from migration.operations.comparing import compare
 from migration.phases import Phase
 from migration.roles import ROLES, ensure_roles, permissions_of
 from tests.factories import make_comparison, make_full_client, make_user
+from tests.migration.test_admin import DIFFERENT
 from tests.migration.test_moving import LINE, advance, write_password
 
 VIEWER, OPERATOR, APPROVER, ADMINISTRATOR = ROLES
@@ -140,7 +141,7 @@ def site(stores) -> Site:
     make_comparison(
         site.clients[Phase.DUAL_WRITE],
         "mismatch",
-        mismatches=[{"path": "database.port", "kind": "different", "hint": ""}],
+        mismatches=[DIFFERENT],
     )
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])

@@ -16,6 +16,7 @@ from migration.models import MANY_TRIES, Outcome, Rate, Run, StaleRunError, Work
 from migration.models import runs as run_models
 from migration.operations import running
 from migration.operations import stores as stores_module
+from migration.progress import progress, runs
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import VIEW, make_full_client, make_user
@@ -178,6 +179,9 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
 
     tasks.retry_failed(run, by=somebody, item_id=one.pk)
     assert left(run) == 1
+    # It is as if it had never been tried: nothing waits for a moment to come.
+    assert progress(runs().get(pk=run.pk)).reason == ""
+    assert not run.items.open().exclude(error_class="", message="").exists()
     running.work(run_id=run.pk)
     assert run.counts()["failed"] == 1
     run.refresh_from_db()

@@ -1,58 +1,27 @@
 """Onboarding in a real browser: what is checked while somebody types, what leaves the form, and without scripts."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import pytest
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.db import connections
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from credentials.models import Client
 from migration.models import Run
+from migration.operations.pushing import push
+from tests.factories import make_full_client
 
-CHROMIUM = Path("/usr/bin/chromium")
 MARKER = " MARKER of the database "
 SECRETS = ("database-db_password", "email-email_password", "aws-secret_access_key")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def open_page(stores, live_server, client, monkeypatch) -> Iterator:
-    """Opens the onboarding page as a superuser; what it asks for and what its console says is kept."""
-    # Playwright's own loop runs in this thread, and Django then suspects every query.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    client.force_login(User.objects.create_superuser("root"))
-    cookie = {"name": settings.SESSION_COOKIE_NAME, "url": live_server.url}
-    cookie["value"] = client.cookies[settings.SESSION_COOKIE_NAME].value
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+def open_page(visit):
+    def open_page(*, scripts: bool = True) -> Page:
+        return visit("/admin/credentials/client/onboard/", java_script_enabled=scripts)
 
-        def open_page(*, scripts: bool = True) -> Page:
-            context = chromium.new_context(java_script_enabled=scripts, locale="en-GB")
-            context.add_cookies([cookie])
-            page = context.new_page()
-            page.asked, page.complaints = [], []
-            page.on("request", lambda request: page.asked.insert(0, request))
-            page.on(
-                "console",
-                lambda said: said.type == "error" and page.complaints.append(said.text),
-            )
-            page.goto(f"{live_server.url}/admin/credentials/client/onboard/")
-            return page
-
-        yield open_page
-        chromium.close()
-        # While that loop runs Django keeps connections of their own for it.
-        connections.close_all()
+    return open_page
 
 
 def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_page):
@@ -78,8 +47,6 @@ def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_pag
     assert not any(name in fields for fields in sent for name in SECRETS)
     assert not any("MARKER" in f"{request.url}{request.post_data}" for request in page.asked)
     assert all(page.input_value(f'[name="{name}"]') == MARKER for name in SECRETS)
-    assert page.complaints == []
-    assert len({urlsplit(request.url).netloc for request in page.asked}) == 1
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -108,9 +75,6 @@ def test_a_client_is_onboarded_and_its_page_says_what_is_next(open_page, scripts
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_the_versions_of_the_secret_come_after_the_page_or_by_a_link(open_page, scripts):
-    from migration.operations.pushing import push
-    from tests.factories import make_full_client
-
     pk = make_full_client("idom")
     push(client_ids=[pk])
     page = open_page(scripts=scripts)
@@ -120,4 +84,3 @@ def test_the_versions_of_the_secret_come_after_the_page_or_by_a_link(open_page, 
         page.click("text=Versions and their stages")
 
     expect(page.get_by_text("AWSCURRENT")).to_be_visible()
-    assert page.complaints == []

@@ -1,0 +1,24 @@
+"""The one browser that tests and screenshots drive: Debian's Chromium, where it is, and how it is started."""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from playwright.sync_api import Browser, Playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+HOW_TO_GET_IT = f"no browser at {CHROMIUM}: apt-get install chromium"
+
+
+def launch(playwright: Playwright) -> Browser:
+    return playwright.chromium.launch(
+        executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+    )
+
+
+def do_without() -> NoReturn:
+    """Skips the test that wants a browser; where it may not be skipped (`REQUIRE_BROWSER`, in .ci/run) fails it."""
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(HOW_TO_GET_IT)
+    pytest.skip(HOW_TO_GET_IT)

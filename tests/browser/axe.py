@@ -1,0 +1,32 @@
+"""axe-core on a page, in light and in dark: what it finds wrong, in a line each."""
+
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Page
+
+# What is Unfold's or Django's own and can't be mended from here: a rule, selectors, and why.
+EXCLUDED: dict[str, list[str]] = {
+    # Django's widget for many-to-many fields (SelectFilter2.js) writes a tooltip's text on a span without a role.
+    "aria-prohibited-attr": [".selector-filter .help-tooltip"],
+}
+RUN = """async ([only, excluded]) => {
+    const options = {resultTypes: ["violations"], ...(only && {runOnly: only})};
+    const found = (await axe.run(document, options)).violations;
+    return found.flatMap(({id, help, nodes}) => nodes
+        .filter(({element, target}) => !(excluded[id] || []).some(
+            (selector) => document.querySelector(target[0])?.matches(selector)))
+        .map(({target, html, failureSummary}) => `${id}: ${target}: ${html.slice(0, 200)}: ${failureSummary}`));
+}"""
+
+
+DARK = "document.documentElement.classList.add('dark')"  # as Unfold does it
+STILL = "* { animation: none !important; transition: none !important }"  # no colour on its way
+
+
+def violations(page: Page) -> list[str]:
+    """All rules in light; in dark, where nothing but the colours is another, those about colours."""
+    page.add_style_tag(content=STILL)
+    page.evaluate(AXE_SCRIPT)
+    light = page.evaluate(RUN, [None, EXCLUDED])
+    page.evaluate(DARK)
+    dark = page.evaluate(RUN, [["color-contrast", "link-in-text-block"], EXCLUDED])
+    return [f"light: {line}" for line in light] + [f"dark: {line}" for line in dark]

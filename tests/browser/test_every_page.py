@@ -1,0 +1,211 @@
+"""Every page, in light and dark: axe-core finds nothing, the console is quiet, nothing comes from elsewhere."""
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+
+from migration import tasks
+from migration.models import Comparison, Run, clients
+from migration.operations import running, stores
+from migration.operations.approving import ask
+from migration.operations.comparing import compare
+from migration.phases import Phase
+from tests.browser.axe import violations
+from tests.factories import make_client, make_comparison, make_full_client, make_user
+from tests.migration.test_moving import LINE, advance, change_in_aws
+
+pytestmark = pytest.mark.browser
+
+CLIENT = "/admin/credentials/client/"
+RUNS = "/admin/migration/run/"
+COMPARISONS = "/admin/migration/comparison/"
+REQUESTS = "/admin/migration/moverequest/"
+
+
+@pytest.fixture
+def look_at(visit):
+    """Goes from page to page and says of each what axe-core finds."""
+    pages = []
+
+    def look_at(*addresses: str, **options) -> dict[str, list[str]]:
+        found = {}
+        for address in addresses:
+            if pages:
+                pages[0].goto("/".join(pages[0].url.split("/", 3)[:3]) + address)
+            else:
+                pages.append(visit(address, **options))
+            found[address] = violations(pages[0])
+        return {address: lines for address, lines in found.items() if lines}
+
+    return look_at
+
+
+@pytest.fixture
+def client_in(stores):
+    """A client that stands in the phase."""
+
+    def client_in(phase: Phase, slug: str = "") -> int:
+        pk = make_full_client(slug or f"in_{phase}")
+        advance(pk, phase)
+        return pk
+
+    return client_in
+
+
+def test_the_login_with_an_error_and_after_the_logout(visit):
+    User.objects.create_superuser("maria", password="example-password")
+    page = visit("/admin/", user=AnonymousUser())
+    found = violations(page)
+    for password in ("wrong", "example-password"):
+        page.goto(page.url)
+        page.get_by_label("Username").fill("maria")
+        page.get_by_role("textbox", name="Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        found += violations(page)
+    page.goto(page.url)
+    page.get_by_text("maria").first.click()
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("link", name="Log in again").wait_for()
+
+    assert found + violations(page) == []
+
+
+def test_a_site_on_which_nothing_has_happened(look_at):
+    assert look_at("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS) == {}
+
+
+def test_clients_in_each_phase(look_at, client_in):
+    pages = [f"{CLIENT}{client_in(phase)}/change/" for phase in LINE]
+    differing = client_in(Phase.DUAL_READ, "idom")
+    change_in_aws(stores.secrets_manager(), password="another")
+    compare(client_ids=[differing])
+    make_client("no-login1")
+
+    found = look_at(
+        "/admin/", CLIENT, f"{CLIENT}?phase=dual_write", *pages, f"{CLIENT}{differing}/change/"
+    )
+
+    assert found == {}
+
+
+def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
+    shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
+    pages = [
+        f"{CLIENT}{shut}/move/aws/",
+        f"{CLIENT}{cut_over}/move/purged/",
+        f"{CLIENT}{cut_over}/move/dual_read/",
+        f"{CLIENT}{cut_over}/versions/",
+        f"{CLIENT}{cut_over}/history/",
+    ]
+
+    assert look_at(*pages) == {}
+
+
+def test_the_cutover_of_several(look_at, client_in, visit):
+    client_in(Phase.DUAL_READ)
+    client_in(Phase.DUAL_WRITE)
+    page = visit(CLIENT)
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("combobox", name="Action").select_option("cut_over")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_text("Cut over several clients").first.wait_for()
+
+    assert violations(page) == []
+
+
+def test_onboarding_blank_and_with_errors(look_at, visit):
+    page = visit(f"{CLIENT}onboard/")
+    blank = violations(page)
+    page.goto(page.url)
+    page.get_by_label("Slug").fill("acme-abc123")
+    page.get_by_label("Host").first.fill("db.example.test")
+    page.get_by_role("button", name="Add the client").click()
+    page.get_by_role("alert").wait_for()
+
+    assert (blank, violations(page)) == ([], [])
+    assert look_at(f"{CLIENT}add/") == {}
+
+
+def test_requests(look_at, client_in, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    pk = client_in(Phase.DUAL_READ)
+    asked = ask(client_id=pk, new=Phase.AWS, by=make_user("maria"), reason="INC-42")
+
+    found = look_at(
+        REQUESTS,
+        f"{REQUESTS}{asked.pk}/change/",
+        f"{CLIENT}{pk}/change/",
+        f"{CLIENT}{pk}/move/aws/",
+    )
+
+    assert found == {}
+
+
+def test_reveal(visit, client_in):
+    page = visit(f"{CLIENT}{client_in(Phase.DUAL_WRITE)}/change/")
+    page.get_by_role("link", name="Reveal").first.click()
+    asking = violations(page)
+    page.goto(page.url)
+    page.get_by_label("Reason or ticket").fill("INC-42")
+    page.get_by_role("button", name="Reveal").click()
+    page.locator("pre code").wait_for()
+
+    assert (asking, violations(page)) == ([], [])
+
+
+def test_runs_in_each_state(look_at):
+    for slug in ("idom", "b d", "acme"):
+        make_full_client(slug)
+    waiting, paused, finished = (
+        tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients()) for _ in range(3)
+    )
+    paused.pause(by=None)
+    running.finish_inline(finished)
+
+    found = look_at(
+        "/admin/",
+        RUNS,
+        *(f"{RUNS}{run.pk}/change/" for run in (waiting, paused, finished)),
+        f"{RUNS}{finished.pk}/change/?items=failed",
+        f"{RUNS}{finished.pk}/change/?items=skipped",
+    )
+
+    assert finished.counts()["failed"] == 1
+    assert found == {}
+
+
+def test_the_mismatch_report_and_comparisons(look_at, client_in):
+    pk = client_in(Phase.DUAL_WRITE, "idom")
+    change_in_aws(stores.secrets_manager(), password="another")
+    compare(client_ids=[pk])
+    make_comparison(make_client("silent"), "unchecked", message="AWS did not answer.")
+    newest = Comparison.objects.filter(client_id=pk).latest("pk")
+
+    found = look_at(
+        "/admin/",
+        f"{COMPARISONS}report/",
+        f"{COMPARISONS}report/?status=mismatch&kind=different",
+        f"{COMPARISONS}report/?status=match",
+        f"{COMPARISONS}report/?status=unchecked",
+        f"{COMPARISONS}report/?field=nothing",
+        COMPARISONS,
+        f"{COMPARISONS}{newest.pk}/change/",
+    )
+
+    assert found == {}
+
+
+def test_users_and_groups(look_at):
+    user = make_user("maria", first_name="Maria")
+    group = Group.objects.get(name="Operator")
+
+    found = look_at(
+        "/admin/auth/user/",
+        "/admin/auth/user/add/",
+        f"/admin/auth/user/{user.pk}/change/",
+        f"/admin/auth/user/{user.pk}/password/",
+        "/admin/auth/group/",
+        f"/admin/auth/group/{group.pk}/change/",
+        "/admin/password_change/",
+    )
+
+    assert found == {}

@@ -1,0 +1,72 @@
+"""The whole journey of a client from the dashboard on, by the names that a person sees on buttons, links and fields."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from credentials.models import Client
+from migration.models import PhaseChange
+from migration.operations import stores
+from migration.phases import Phase
+from tests.browser.words import Person, words
+from tests.migration.test_moving import change_in_aws, phase_of
+
+pytestmark = pytest.mark.browser
+
+LANGUAGES = ["en", "es"]
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, scripts):
+    page = visit("/admin/", locale=language, java_script_enabled=scripts)
+    somebody = Person(page, words(language))
+    expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
+
+    onboards(somebody)
+    somebody.presses("Go on to %(phase)s", phase="Dual write")
+    somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual write")
+    change_in_aws(stores.secrets_manager(), "nova/clients/acme", password="another")
+
+    somebody.presses("Check again")
+    somebody.follows("Dashboard")
+    somebody.follows("Mismatch report")
+    somebody.reads("different value")
+    somebody.follows("acme")
+    somebody.presses("Copy PostgreSQL to AWS")
+    somebody.reads("Copied PostgreSQL to AWS")
+
+    somebody.presses("Go on to %(phase)s", phase="Dual read")
+    for _ in range(3):
+        somebody.presses("Check again")
+    somebody.follows("Cut over to AWS")
+    somebody.types("acme", "Type the slug, <code>%(slug)s</code>, to confirm", slug="acme")
+    somebody.types("INC-42", "Reason or ticket")
+    somebody.presses("Cut over to AWS")
+    somebody.reads("Just cut over")
+    assert standing() == Phase.AWS
+
+    somebody.presses("Roll back")
+    somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual read")
+    assert standing() == Phase.DUAL_READ
+    assert PhaseChange.objects.filter(by__username="root").count() == 4
+
+
+def onboards(somebody: Person) -> None:
+    somebody.follows("Add a client")
+    somebody.types("Acme", "name")
+    somebody.types("acme", "slug")
+    login = somebody.page.get_by_role("group", name=somebody.say("database login"))
+    for label, text in (
+        ("host", "db.example.test"),
+        ("database", "app"),
+        ("user", "app"),
+        ("password", "example-password-1"),
+    ):
+        login.get_by_role("textbox", name=somebody.say(label)).fill(text)
+    somebody.presses("Add the client")
+
+
+def standing() -> Phase:
+    return phase_of(Client.objects.get(slug="acme").pk)

@@ -1,0 +1,106 @@
+"""Moves by their dialogs: purge and restore, a gate that is shut, and the approval of a second person."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Group
+from playwright.sync_api import expect
+
+from migration.models import ClientMigration, PhaseChange
+from migration.operations.comparing import compare
+from migration.operations.pushing import push
+from migration.phases import Phase
+from tests.browser.words import Person, words
+from tests.factories import make_full_client, make_user
+from tests.migration.test_moving import advance, password, phase_of
+
+pytestmark = pytest.mark.browser
+
+TYPE_THE_SLUG = "Type the slug, <code>%(slug)s</code>, to confirm"
+
+
+@pytest.fixture
+def somebody(visit) -> Callable[..., Person]:
+    return lambda address, **options: Person(visit(address, **options), words("en"))
+
+
+def client_in(phase: Phase) -> int:
+    """IDOM, its gate to the next phase open."""
+    pk = make_full_client("idom")
+    advance(pk, phase)
+    for _ in range(3):
+        compare(client_ids=[pk])
+    return pk
+
+
+def page_of(pk: int) -> str:
+    return f"/admin/credentials/client/{pk}/change/"
+
+
+def in_role(name: str, role: str):
+    user = make_user(name)
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
+    pk = client_in(Phase.AWS)
+    admin = somebody(page_of(pk), java_script_enabled=scripts)
+
+    admin.follows("Purge")
+    admin.types("another", TYPE_THE_SLUG, slug="idom")
+    admin.types("INC-42", "Reason or ticket")
+    admin.presses("Purge")
+    admin.reads("Nothing was done: type the slug, %(slug)s, to confirm.", slug="idom")
+    assert phase_of(pk) == Phase.AWS
+
+    admin.types("idom", TYPE_THE_SLUG, slug="idom")
+    admin.types("INC-42", "Reason or ticket")
+    admin.presses("Purge")
+    admin.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="Purged")
+    assert password(pk).startswith("aws-secretsmanager:")
+
+    admin.presses("Restore")
+    admin.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
+    assert password(pk) == "example-password-1"
+
+
+def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
+    operator = somebody(page_of(pk))
+    operator.follows("Cut over to AWS")
+    operator.reads("Put right what is not there yet, then look again.")
+    expect(operator.page.get_by_role("textbox")).to_have_count(0)
+
+    while not operator.page.get_by_label("Type the slug").count():
+        operator.presses("Compare now")
+
+    operator.reads("Checklist, as of now")
+
+
+def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    pk = client_in(Phase.DUAL_READ)
+    maria = somebody(page_of(pk), user=in_role("maria", "Administrator"))
+    maria.follows("Ask for the cutover")
+    maria.types("idom", TYPE_THE_SLUG, slug="idom")
+    maria.types("INC-42", "Reason or ticket")
+    maria.presses("Ask for the cutover")
+    maria.reads("somebody else has to approve it")
+    maria.follows("Requests")
+    maria.follows("Cutover")
+    maria.reads("You asked for it: somebody else has to approve it.")
+    expect(maria.page.get_by_role("button", name="Approve")).to_have_count(0)
+    assert phase_of(pk) == Phase.DUAL_READ
+
+    ana = somebody("/admin/", user=in_role("ana", "Approver"))
+    ana.follows("Requests")
+    ana.follows("Cutover")
+    ana.presses("Approve, and do it now")
+
+    ana.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
+    change = PhaseChange.objects.get(new=Phase.AWS)
+    assert (phase_of(pk), change.reason) == (Phase.AWS, "INC-42 (asked for by maria)")

@@ -1,0 +1,136 @@
+"""Runs as they are watched and steered: live by a real worker, and without scripts by looking again."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from migration import tasks
+from migration.models import Rate, Run
+from migration.operations import running
+from nova_admin.embedded import leash
+from tests.browser.words import Person, words
+from tests.factories import make_full_client, nova_uri
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / ".local"
+
+
+@pytest.fixture
+def start_worker(stores) -> Iterator[Callable[[], None]]:
+    """A qcluster of its own, on the test's database and AWS; it ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_worker() -> None:
+        env = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+            "DATABASE_URL": nova_uri(),
+            "NOVA_WORKERS": "1",
+        }
+        held = [sys.executable, "-m", leash.__name__, str(os.getpid())]
+        with (LOCAL / "test" / "qcluster.log").open("ab") as log:
+            started.append(
+                subprocess.Popen(
+                    [*held, sys.executable, "manage.py", "qcluster"],
+                    cwd=ROOT,
+                    env=env,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            )
+
+    yield start_worker
+    for worker in started:
+        worker.terminate()
+        worker.wait(60)
+
+
+@pytest.fixture
+def three_clients(stores) -> None:
+    """One of them can't have a secret of its name."""
+    for slug in ("acme", "idom", "b d"):
+        make_full_client(slug)
+
+
+@pytest.fixture
+def somebody(visit) -> Callable[..., Person]:
+    return lambda address, **options: Person(visit(address, **options), words("en"))
+
+
+def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
+    three_clients, somebody, start_worker
+):
+    operator = somebody("/admin/")
+    operator.presses("Migrate all clients")
+    operator.reads("Running")
+    operator.reads("0 of 3")
+
+    start_worker()
+
+    operator.reads("3 of 3")
+    operator.reads("Finished")
+    operator.reads("1 failed")
+    # The list below the live part tells of the end as well.
+    row = operator.page.get_by_role("row").filter(has_text="b d")
+    expect(row).to_contain_text("' ' (SPACE)")
+    expect(row.get_by_role("button", name="Retry")).to_be_visible()
+
+
+def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worker):
+    tasks.start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
+    viewer = somebody("/admin/")
+    viewer.reads("0 of 3")
+
+    start_worker()
+
+    viewer.reads("3 of 3")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, somebody, scripts):
+    operator = somebody("/admin/", java_script_enabled=scripts)
+    operator.presses("Migrate all clients")
+
+    operator.presses("Pause")
+    operator.reads("Paused. Resume it, or stop it.")
+    operator.presses("Resume")
+    operator.types("7", "Creates, and updates, a second")
+    operator.presses("Change the rate")
+    operator.reads("The rate is changed, for all workers and runs.")
+    assert set(Rate.objects.filter(per_second=7).values_list("kind", flat=True)) == {
+        Rate.Kind.CREATE,
+        Rate.Kind.WRITE,
+    }
+    operator.presses("Stop")
+    operator.reads("3 of 3")
+    operator.follows("Skipped")
+
+    assert Run.objects.get().state == Run.State.STOPPED
+    assert Run.objects.get().counts()["skipped"] == 3
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scripts):
+    from credentials.models import Client
+
+    run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
+    running.finish_inline(run)
+    operator = somebody(f"/admin/migration/run/{run.pk}/change/", java_script_enabled=scripts)
+    operator.follows("Failed")
+    operator.reads("' ' (SPACE)")
+
+    Client.objects.filter(slug="b d").update(slug="bd")
+    operator.presses("Retry failed")
+    operator.reads("Running")
+    tasks.work_on(run.pk)
+    operator.page.reload()
+
+    operator.reads("Finished")
+    assert run.counts()["failed"] == 0
