@@ -252,14 +252,17 @@ class Offers(HTMLParser):
         self.forms: dict[str, str] = {}  # address by id
         self.inside = ""
         self.pressed: set[str] = set()  # ids
+        self.posts: set[str] = set()
         self.feed(html)
-        self.posts = {self.forms[form] for form in self.pressed if form in self.forms}
+        self.posts |= {self.forms[form] for form in self.pressed if form in self.forms}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         kind = given.get("type", "submit" if tag == "button" else "")
         if tag == "a" and given.get("href", "").startswith("/admin/"):
             self.links.add(given["href"])
+        if kind == "submit" and "formaction" in given:
+            self.posts.add(given["formaction"])
         elif tag == "form":
             self.inside = given.get("id") or f"form {len(self.forms)}"
             if given.get("method") == "post":
