@@ -35,7 +35,7 @@ ROUND_TRIP = 0.1
 QUOTA = 50
 LOOP_CLIENTS = 60  # it takes as long for each: more would tell nothing more
 PUSHED, COMPARED, FEW, MANY = 1000, 5000, 1000, 20_000
-WORKER_SECONDS = 180
+WORKER_CLIENTS, WORKER_SECONDS = 500, 180
 
 
 @dataclass(frozen=True)
@@ -253,14 +253,12 @@ def measure() -> list[Row]:
 
 
 def by_workers(number: int) -> tuple[float, int]:
-    """Clients a second, first to last outcome, and throttled calls of a first push by so many worker processes."""
-    from django.db.models import Max, Min
-
+    """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
     from migration import tasks
     from migration.models import Run, clients
 
     prefix = f"workers{number}"
-    add(400, prefix)
+    add(WORKER_CLIENTS, prefix)
     before = calls()
     with (LOCAL / "qcluster.log").open("ab") as log:
         worker = subprocess.Popen(
@@ -271,20 +269,26 @@ def by_workers(number: int) -> tuple[float, int]:
         done = tasks.start_run(
             kind=Run.Kind.MIGRATE, chosen=clients().filter(slug__startswith=f"{prefix}_")
         )
-        deadline = time.monotonic() + WORKER_SECONDS
+        started = at_creates(before, WORKER_CLIENTS // 10)
+        ended = at_creates(before, WORKER_CLIENTS * 9 // 10)
         while done.finished_at is None:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"the workers took longer than {WORKER_SECONDS} s")
             time.sleep(0.2)
             done.refresh_from_db()
     finally:
         worker.terminate()
         worker.wait(30)
-    ends = done.comparisons.aggregate(first=Min("compared_at"), last=Max("compared_at"))
-    # The first batches end together, so that their clients are not in the time: nor in the number.
-    span = (ends["last"] - ends["first"]).total_seconds()
-    first = done.comparisons.filter(compared_at=ends["first"]).count()
-    return (400 - first) / span, count(before, "throttled")
+    rate = (ended[1] - started[1]) / (ended[0] - started[0])
+    return rate, count(before, "throttled")
+
+
+def at_creates(before: dict[str, dict[str, int]], number: int) -> tuple[float, int]:
+    """When AWS has had so many creates, and how many it has had by then."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while (made := count(before, "calls", "CreateSecret")) < number:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the workers took longer than {WORKER_SECONDS} s")
+        time.sleep(0.05)
+    return time.monotonic(), made
 
 
 def peak_of(number: int) -> int:

@@ -346,7 +346,7 @@ def perform(aws: AwsServer, scenario: Scenario, number: int) -> tuple[str, bool]
     if scenario.tells and not told:
         wrong.append("the page said nothing")
     told = re.sub(r"\d+ clients? (is|are) tried again in \d+ s: ", "… tried again in … s: ", told)
-    told = re.sub(r"'[^']+'", "'…'", told)
+    told = re.sub(r"secret '[^']+'", "secret '…'", told)
     end = f"{number:,} matches, one secret each" if not wrong else "**" + "; ".join(wrong) + "**"
     return (
         f"| {scenario.what} | {number:,} | {struck or '–'} | {again or '–'} | {told or '–'} | {end} |",

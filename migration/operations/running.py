@@ -35,7 +35,7 @@ BATCH_BITS = 24
 # In place of a batch: the lock of the one worker that waits until items may be tried again.
 WAITER = (1 << BATCH_BITS) - 1
 # While one batch waits for AWS, another is read or stored.
-BATCHES_AT_ONCE = 3
+BATCHES_AT_ONCE = 4
 # More than all workers together have in their hands.
 LOOK_AT_BATCHES = 64
 # A batch that waits for its turns longer than that is left, and its rest taken again.

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from uuid import uuid4
 
 import psycopg
@@ -204,6 +205,8 @@ def test_ctrl_c_ends_a_command_without_a_traceback():
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                # A test run in the background ignores it, and what it starts would too.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
             waiting = (
                 "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
