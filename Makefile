@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo run worker test check bench reliability soak screenshots messages format clean
+.PHONY: demo test check bench reliability soak screenshots messages format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
