@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests import nova
-from tests.bench import LOCAL, StatementCounter
+from tests.bench import LOCAL
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -130,6 +130,15 @@ def once(browser: Client, url: str) -> tuple[float, int]:
         start = time.perf_counter()
         assert browser.get(url).status_code == 200, url
         return time.perf_counter() - start, counter.statements
+
+
+class StatementCounter:
+    def __init__(self) -> None:
+        self.statements = 0
+
+    def __call__(self, execute, sql, params, many, context):
+        self.statements += 1
+        return execute(sql, params, many, context)
 
 
 if __name__ == "__main__":
