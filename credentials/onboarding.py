@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +25,18 @@ from credentials.admin import (
     name_warning,
 )
 from credentials.models import Client
+from credentials.prices import SECRET_A_MONTH
 from credentials.runtime import document as documents
 from credentials.runtime.document import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
     from django.contrib.admin import ModelAdmin
     from django.http import HttpRequest
 
     from credentials.models import Credential
-
-# Of AWS, in US dollars.
-SECRET_A_MONTH = Decimal("0.40")
-TEN_THOUSAND_CALLS = Decimal("0.05")
 
 # The providers that NOVA's tables name, and where their mailboxes are.
 PROVIDERS = [
@@ -115,6 +112,7 @@ class NewEmailForm(NewLoginForm):
 
 class NewDatabase(DatabaseInline):
     form = NewLoginForm
+    # A model form names them as it likes; the base class has a tuple of another length.
     fields = ("db_host", "db_port", "db_name", "db_user", "db_password")  # type: ignore[assignment]
 
 

@@ -16,7 +16,8 @@ from django.utils.translation import override
 from django.views.decorators.http import require_GET, require_POST
 
 from credentials.admin import name_warning
-from credentials.onboarding import HOST_FIELDS, SECRET_A_MONTH, TEN_THOUSAND_CALLS, Onboarding
+from credentials.onboarding import HOST_FIELDS, Onboarding
+from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -35,6 +36,7 @@ class OnboardingPages:
     admin_site: AdminSite
     onboard_template = "admin/credentials/onboard.html"
 
+    # The methods that mypy misses are those of the ModelAdmin that this is mixed into.
     def get_urls(self) -> list[URLPattern]:
         view, name = self.admin_site.admin_view, "credentials_client_add"
         others = [url for url in super().get_urls() if url.name != name]  # type: ignore[misc]

@@ -19,6 +19,7 @@ from migration.comparison import paths
 from migration.models import WRITES_BOTH, Comparison, PhaseChoices, ReadCount, clients
 from migration.operations.gates import Check, known
 from migration.operations.stores import secret_layout, secret_names
+from migration.overview.standing import effect
 from migration.phases import MOVES, Move, Phase
 from migration.timeline import timeline
 
@@ -77,20 +78,13 @@ def _standing(client: Any) -> dict[str, Any]:
 
 def _steps(phase: Phase) -> Iterator[dict[str, Any]]:
     """The five phases: those behind it, the one it stands in, those ahead."""
-    effects = {
-        Phase.POSTGRES: _("NOVA reads and writes PostgreSQL."),
-        Phase.DUAL_WRITE: _("NOVA reads PostgreSQL; writes go to both."),
-        Phase.DUAL_READ: _("NOVA reads both and compares; writes go to both."),
-        Phase.AWS: _("NOVA reads AWS; PostgreSQL is kept warm."),
-        Phase.PURGED: _("AWS alone holds the values."),
-    }
-    line = list(effects)
-    for number, (step, effect) in enumerate(effects.items()):
+    line = list(Phase)
+    for number, step in enumerate(line):
         behind = number < line.index(phase)
         yield {
             "number": number + 1,
             "label": PhaseChoices(step).label,
-            "effect": effect,
+            "effect": effect(step),
             "state": "here" if step == phase else "done" if behind else "ahead",
         }
 

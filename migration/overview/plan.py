@@ -12,14 +12,13 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
 from credentials.runtime.document import SERVICES, Layout
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 # AWS's prices, in dollars.
-A_SECRET_A_MONTH = Decimal("0.40")
-TEN_THOUSAND_CALLS = Decimal("0.05")
 SECRETS_A_CALL = 20  # BatchGetSecretValue
 MONTH_MINUTES = 30 * 24 * 60
 DAY_SECONDS = 24 * 60 * 60
@@ -52,7 +51,7 @@ class Cost:
 
     @property
     def dollars(self) -> Decimal:
-        total = A_SECRET_A_MONTH * self.secrets + TEN_THOUSAND_CALLS * self.calls / 10_000
+        total = SECRET_A_MONTH * self.secrets + TEN_THOUSAND_CALLS * self.calls / 10_000
         return total.quantize(Decimal("0.01"))
 
 
