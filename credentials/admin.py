@@ -30,9 +30,9 @@ from credentials.models import (
     RowsBusyError,
     save_columns,
 )
-from credentials.runtime import document as documents
-from credentials.runtime.document import Layout
 from credentials.told import told
+from nova_credentials import document as documents
+from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from django.contrib.admin.helpers import InlineAdminFormSet

@@ -17,14 +17,14 @@ from credentials.models import (
     EmailCredential,
     save_columns,
 )
-from credentials.runtime import document as documents
-from credentials.runtime.words import say
 from credentials.told import in_english
+from nova_credentials import document as documents
+from nova_credentials.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from credentials.runtime.document import ClientCredentials, Document
+    from nova_credentials.document import ClientCredentials, Document
 
     Pair = tuple[Credential, Any]
 

@@ -16,9 +16,9 @@ from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
 from credentials.fields import NaiveUTCDateTimeField
-from credentials.runtime import document as documents
-from credentials.runtime.document import Document, DocumentError
-from credentials.runtime.words import say
+from nova_credentials import document as documents
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

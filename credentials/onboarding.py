@@ -26,8 +26,8 @@ from credentials.admin import (
 )
 from credentials.models import Client
 from credentials.prices import SECRET_A_MONTH
-from credentials.runtime import document as documents
-from credentials.runtime.document import Layout
+from nova_credentials import document as documents
+from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

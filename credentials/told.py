@@ -1,4 +1,4 @@
-"""Tells the English sentences of `runtime.words` in the reader's language: stored ones, and those from outside Django.
+"""Tells the English sentences of `nova_credentials.messages` in the reader's language: stored ones too.
 
 A sentence is known by its words, which the catalogue has under a context of their own; what fits none of them, such as
 a reason that somebody typed, stays as it is.

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount, RunItem
 from migration.operations.stores import secret_names
-from migration.phases import Phase
 from migration.progress import progress, runs
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase

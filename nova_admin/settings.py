@@ -15,8 +15,8 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from credentials.runtime.document import Layout, name_problem
 from nova_admin import environment as env
+from nova_credentials.document import Layout, name_problem
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL = BASE_DIR / ".local"

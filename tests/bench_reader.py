@@ -77,11 +77,11 @@ def slow(app):
 
 def measure() -> dict[str, float]:
     """The median seconds of each read, the kinds taking turns."""
-    from credentials.runtime.reader_phases import Reader
-    from credentials.runtime.secrets_manager import SecretsManager
     from migration.models import ClientMigration
     from migration.operations.pushing import push
-    from migration.phases import Phase
+    from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.phases import Phase
+    from nova_credentials.reader.routing import Reader
     from tests.factories import make_full_client
 
     for phase in (Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS):

@@ -21,12 +21,12 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation import templatize
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-APPS = ("credentials", "migration", "nova_admin")
+APPS = ("credentials", "migration", "nova_admin", "nova_credentials")
 PO = BASE_DIR / "locale/es/LC_MESSAGES/django.po"
 MO = PO.with_suffix(".mo")
 # Of a sentence that `credentials.told` knows by its words.
 SAID = "said"
-MARKING = ("django.utils.translation", "credentials.runtime.words")
+MARKING = ("django.utils.translation", "nova_credentials.messages")
 MARKS = dict.fromkeys(("gettext", "gettext_lazy", "ngettext", "ngettext_lazy"), "") | {"say": SAID}
 TEMPLATE_MARK = re.compile(
     r"""(?<!\w)(?:_|n?gettext)\(\s*u?(?P<one>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""

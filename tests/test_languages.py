@@ -15,7 +15,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import override
 
-from credentials.runtime.answers import _ADVICE, ErrorClass, SecretsManagerError
 from credentials.told import CONTEXT, PLACEHOLDER, told
 from migration.models import (
     ClientMigration,
@@ -29,7 +28,8 @@ from migration.models import (
     Run,
 )
 from migration.operations.approving import ask
-from migration.phases import IllegalMove, Phase, StalePhase
+from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests import messages
 from tests.factories import make_client, make_comparison, make_full_client, sent_form
 from tests.migration.test_admin import DIFFERENT, text
@@ -196,8 +196,8 @@ MARKS = {*messages.MARKS, "_"}
 # They speak in a terminal, during `migrate` or at the start, or to NOVA.
 IN_ENGLISH = (
     "credentials/adoption.py",
-    "credentials/runtime/reader",
-    "credentials/runtime/secrets_manager.py",
+    "nova_credentials/reader",
+    "nova_credentials/secrets_manager.py",
     "migration/management/",
     "nova_admin/",
 )

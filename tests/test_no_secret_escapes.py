@@ -23,11 +23,11 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.runs import TABS
-from migration.comparison import Kind
 from migration.models import Comparison, Run, RunItem, clients
 from migration.operations import stores as both_stores
 from migration.operations.pushing import push
-from migration.phases import Phase
+from nova_credentials.comparison import Kind
+from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
     make_aws,

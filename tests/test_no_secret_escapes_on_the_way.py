@@ -14,7 +14,7 @@ from migration.models import PhaseChange, Resolution, clients
 from migration.operations import resolving
 from migration.operations import stores as both_stores
 from migration.operations.moving import move
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, sent_form, update
 from tests.test_no_secret_escapes import (
     Haystack,

@@ -25,7 +25,7 @@ from migration.models import MOVE_PERMISSIONS, PhaseChoices, clients
 from migration.operations.gates import needs_approval
 from migration.operations.moving import move
 from migration.operations.stores import read_rows
-from migration.phases import IllegalMove, Move, Phase
+from nova_credentials.phases import IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,18 +10,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.admin import name_problem, name_warning
-from credentials.runtime import document as documents
-from credentials.runtime.document import DocumentError
 from credentials.told import told
 from migration.admin.dialogs import with_remedies
 from migration.admin.versions import console_url
-from migration.comparison import paths
 from migration.models import WRITES_BOTH, Comparison, PhaseChoices, ReadCount, clients
 from migration.operations.gates import Check, known
 from migration.operations.stores import secret_layout, secret_names
 from migration.overview.standing import effect
-from migration.phases import MOVES, Move, Phase
 from migration.timeline import timeline
+from nova_credentials import document as documents
+from nova_credentials.comparison import paths
+from nova_credentials.document import DocumentError
+from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from credentials.models import Client
-    from credentials.runtime.document import Document
+    from nova_credentials.document import Document
 
 # One step on.
 ONWARD = {

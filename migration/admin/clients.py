@@ -22,8 +22,8 @@ from migration.admin.client_page import push_pending
 from migration.models import Comparison, PhaseChoices, Run, clients
 from migration.operations.saving import Save, SaveRefusedError
 from migration.overview.standing import late_before
-from migration.phases import Phase
 from migration.templatetags.migration_pages import badge, label, moment
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

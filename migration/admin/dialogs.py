@@ -20,8 +20,8 @@ from migration.admin.base import RUN_PERMISSION
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.gates import Remedy, gate, needs_approval
 from migration.operations.stores import read_rows
-from migration.phases import MOVES, IllegalMove, Move, Phase
 from migration.status import watch_of
+from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

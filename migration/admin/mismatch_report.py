@@ -22,7 +22,6 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.moves import RESOLVE_PERMISSION
-from migration.comparison import Kind
 from migration.models import Comparison, OpenMismatch, ReadCount, Run, clients
 from migration.overview.mismatches import (
     BY_CLIENT,
@@ -34,6 +33,7 @@ from migration.overview.mismatches import (
     rows_of,
 )
 from migration.templatetags.migration_pages import kind_label
+from nova_credentials.comparison import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

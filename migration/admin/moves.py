@@ -26,8 +26,8 @@ from migration.operations.gates import NEED_APPROVAL, ShutGate, needs_approval
 from migration.operations.moving import move
 from migration.operations.pushing import push
 from migration.operations.resolving import NotResolved
-from migration.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 from migration.status import watch_of
+from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,8 +25,8 @@ from migration.models import MoveRequest
 from migration.operations.approving import NotApproved, approve, cancel
 from migration.operations.gates import ShutGate
 from migration.operations.stores import read_rows
-from migration.phases import MOVES, Phase
 from migration.templatetags.migration_pages import badge, moment
+from nova_credentials.phases import MOVES, Phase
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -15,7 +15,6 @@ from django.views.decorators.http import require_safe
 
 from credentials.admin import name_problem
 from credentials.models import Client
-from credentials.runtime.secrets_manager import SecretsManagerError
 from credentials.told import told
 from migration.operations.stores import (
     is_our_version,
@@ -23,6 +22,7 @@ from migration.operations.stores import (
     secret_names,
     secrets_manager,
 )
+from nova_credentials.aws.secrets_manager import SecretsManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
 
-    from credentials.runtime.secrets_manager import SecretDescription
+    from nova_credentials.aws.secrets_manager import SecretDescription
 
 CURRENT = "AWSCURRENT"
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from credentials.told import told
 from migration.models.standing import PhaseChoices
-from migration.phases import MOVES, Move, Phase
+from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.comparison import Mismatch
 from migration.models.mismatches import DailyComparisons, OpenMismatch
 from migration.models.standing import PhaseChange
+from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from credentials.runtime.secrets_manager import ErrorClass
-from credentials.runtime.words import say
 from credentials.told import in_english
 from migration.models.comparisons import Comparison
+from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

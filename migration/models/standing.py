@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
-from migration.phases import Move, Phase, check_move
+from nova_credentials.phases import Move, Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -247,7 +247,7 @@ class Secret(models.Model):
 
 
 class ReadCount(models.Model):
-    """What NOVA's reader saw of one client; written by `credentials.runtime.reader`, in plain SQL."""
+    """What NOVA's reader saw of one client; written by `nova_credentials.reader`, in plain SQL."""
 
     client = models.OneToOneField(
         Client, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="read_count"

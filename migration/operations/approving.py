@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from credentials.runtime.words import say as _
 from credentials.told import in_english
 from migration.models import MoveRequest
 from migration.operations.gates import NEED_APPROVAL, ShutGate, gate
 from migration.operations.moving import move
 from migration.operations.stores import read_rows
-from migration.phases import IllegalMove, Phase, StalePhase, check_move
+from nova_credentials.messages import say as _
+from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -5,12 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from credentials.runtime import document as documents
-from credentials.runtime.document import Document, DocumentError
-from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
-from credentials.runtime.words import say
-from migration.comparison import Mismatch, unreadable
-from migration.comparison import compare as compare_documents
 from migration.models import Comparison, Run
 from migration.operations.stores import (
     Rows,
@@ -19,12 +13,18 @@ from migration.operations.stores import (
     secret_layout,
     secrets_manager,
 )
-from migration.phases import Phase
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from nova_credentials.comparison import Mismatch, unreadable
+from nova_credentials.comparison import compare as compare_documents
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import say
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from credentials.runtime.secrets_manager import SecretsManager
+    from nova_credentials.aws.secrets_manager import SecretsManager
 
     Found = Mapping[str, SecretValue | SecretsManagerError]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from credentials.runtime.secrets_manager import SecretsManagerError
-from credentials.runtime.words import say as _
 from migration.models import ClientMigration, PhaseChange
 from migration.operations.stores import secrets_manager
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.messages import say as _
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from credentials.runtime.secrets_manager import SecretsManager
     from migration.operations.stores import Rows
+    from nova_credentials.aws.secrets_manager import SecretsManager
 
 RECOVERY_DAYS = 30
 

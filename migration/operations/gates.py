@@ -11,12 +11,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from credentials.adoption import writes_are_counted
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
-from credentials.runtime.words import say as _
 from credentials.told import ago, in_english
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.stores import secrets_manager
-from migration.phases import Move, Phase
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.messages import say as _
+from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,9 +19,6 @@ from credentials.copying import (
     put_pointers,
 )
 from credentials.models import Client, ClientRevision, RowsBusyError
-from credentials.runtime.document import DocumentError
-from credentials.runtime.secrets_manager import SecretsManagerError
-from credentials.runtime.words import say as _
 from credentials.told import in_english
 from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, Secret
 from migration.operations.comparing import comparison_of, same
@@ -40,7 +37,10 @@ from migration.operations.stores import (
     secret_names_by_kind,
     secrets_manager,
 )
-from migration.phases import Phase, StalePhase, check_move
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import say as _
+from nova_credentials.phases import Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,15 +14,6 @@ from django.conf import settings
 from django.db import transaction
 
 from credentials.models import ClientRevision
-from credentials.runtime import document as documents
-from credentials.runtime.document import Document, DocumentError
-from credentials.runtime.secrets_manager import (
-    ErrorClass,
-    SecretsManagerError,
-    SecretValue,
-    SecretVersion,
-)
-from credentials.runtime.words import say
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
 from migration.operations.comparing import SCHEDULED_FOR_DELETION, comparison_of
 from migration.operations.stores import (
@@ -35,12 +26,21 @@ from migration.operations.stores import (
     secrets_manager,
     version_token,
 )
-from migration.phases import Phase
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManagerError,
+    SecretValue,
+    SecretVersion,
+)
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import say
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from credentials.runtime.secrets_manager import SecretsManager
+    from nova_credentials.aws.secrets_manager import SecretsManager
 
 # Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
 LOCK_WAIT_SECONDS = 30.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials.models import Client
-from credentials.runtime.words import say as _
 from credentials.told import in_english
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution
 from migration.operations.comparing import compare
 from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
-from migration.phases import Phase
+from nova_credentials.messages import say as _
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from datetime import date

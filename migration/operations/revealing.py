@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from credentials.copying import MODELS, is_purged, secrets_by_row
-from credentials.runtime.document import DocumentError
-from credentials.runtime.secrets_manager import SecretsManagerError
-from credentials.runtime.words import say as _
 from migration.models import Reveal, clients
 from migration.operations.stores import read_aws, read_rows, secrets_manager, snapshot
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import say as _
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

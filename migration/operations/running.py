@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from credentials.runtime.secrets_manager import ErrorClass
-from credentials.runtime.words import say
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.models.runs import ITEMS_AT_ONCE
 from migration.operations.comparing import compare
 from migration.operations.pushing import Pushed, push
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import say
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

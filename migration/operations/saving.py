@@ -8,9 +8,6 @@ from django.db import connection, transaction
 
 from credentials.copying import fill, pointer, secrets_by_row
 from credentials.models import ClientRevision
-from credentials.runtime.document import DocumentError
-from credentials.runtime.secrets_manager import ErrorClass, SecretsManagerError
-from credentials.runtime.words import say as _
 from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.pushing import RefusedError, push, write_now
 from migration.operations.stores import (
@@ -21,7 +18,10 @@ from migration.operations.stores import (
     secret_names_by_kind,
     secrets_manager,
 )
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import say as _
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,12 +16,12 @@ from django.db import connection, transaction
 from django.utils.crypto import salted_hmac
 
 from credentials.copying import pointer_problem
-from credentials.runtime import document as documents
-from credentials.runtime.document import Document, DocumentError, Layout
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
 from migration.models import Secret, clients
 from migration.operations.limiter import Unwaiting, limiter
-from migration.phases import Phase
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
+from nova_credentials.document import Document, DocumentError, Layout
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

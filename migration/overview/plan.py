@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
-from credentials.runtime.document import SERVICES, Layout
+from nova_credentials.document import SERVICES, Layout
 
 if TYPE_CHECKING:
     from datetime import datetime

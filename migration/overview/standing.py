@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from migration.models import Comparison, PhaseChoices, Resolution, clients
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 
 # The workers push every minute: what waits for longer is stuck.
 PUSH_IS_LATE_AFTER = timedelta(minutes=2)

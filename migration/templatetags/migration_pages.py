@@ -14,10 +14,10 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from credentials.runtime.secrets_manager import ErrorClass
 from credentials.told import told
-from migration.comparison import Kind
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
+from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.comparison import Kind
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
-from credentials.runtime.document import MAX_BYTES
+from nova_credentials.document import MAX_BYTES
 
 if TYPE_CHECKING:
-    from credentials.runtime.secrets_manager import SecretsManager
+    from nova_credentials.aws.secrets_manager import SecretsManager
 
 GMAIL: dict[str, Any] = {"email_provider": "gmail"}
 OUTLOOK: dict[str, Any] = {

@@ -8,7 +8,7 @@ from migration.models import Comparison, Run, clients
 from migration.operations import running, stores
 from migration.operations.approving import ask
 from migration.operations.comparing import compare
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import make_client, make_comparison, make_full_client, make_user
 from tests.migration.test_moving import LINE, advance, change_in_aws

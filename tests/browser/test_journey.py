@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from credentials.models import Client
 from migration.models import PhaseChange
 from migration.operations import stores
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.browser.words import Person, words
 from tests.migration.test_moving import change_in_aws, phase_of
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from migration.models import ClientMigration, PhaseChange
 from migration.operations.comparing import compare
 from migration.operations.pushing import push
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.browser.words import Person, words
 from tests.factories import make_full_client, make_user
 from tests.migration.test_moving import advance, password, phase_of

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from migration.models import ReadCount, Reveal
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.test_moving import advance, phase_of, write_password
 

@@ -17,13 +17,13 @@ from botocore.exceptions import (
 )
 from django.core.management import CommandError, call_command
 
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from nova_admin.embedded import switches
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions, Terms
 from nova_admin.embedded.faults import Fault, FaultRule, Faults, mixed
 from nova_admin.embedded.quotas import BURST_SECONDS, PER_SECOND, Quotas
 from nova_admin.embedded.switches import NoSwitchesError, conditions, set_conditions
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from tests.embedded.conftest import connect, eventually
 from tests.embedded.test_strict_rules import NAME, TWO, create, current, put, refused
 

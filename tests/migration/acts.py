@@ -12,13 +12,13 @@ from psycopg.errors import LockNotAvailable
 
 from credentials.copying import KINDS
 from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
-from credentials.runtime.secrets_manager import SecretsManagerError
 from migration.models import PUSHED, clients
 from migration.operations import comparing, moving, pushing, resolving
 from migration.operations.gates import ShutGate
 from migration.operations.resolving import NotResolved
 from migration.operations.saving import Save, SaveRefusedError
-from migration.phases import Phase, StalePhase
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.phases import Phase, StalePhase
 from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, NAME, World
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.migration.acts import (
     ACTS,
     STEPS,

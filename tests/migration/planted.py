@@ -11,13 +11,13 @@ from django.db import connection, transaction
 
 from credentials.copying import copy_document, put_pointers
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
-from credentials.runtime import reader_store
-from credentials.runtime.reader_phases import Reader
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.operations import moving, pushing, resolving, saving, stores
 from migration.operations.gates import require_open
 from migration.operations.saving import Save
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import Phase
+from nova_credentials.reader import from_postgres
+from nova_credentials.reader.routing import Reader
 from tests.migration.acts import (
     back,
     compare_and_forward,
@@ -219,8 +219,8 @@ def a_restore_overwrites_what_nova_wrote_since(patch):
 
 @fault(Phase.DUAL_READ, [nova_writes, push])
 def the_reader_ignores_a_pending_push(patch):
-    found = reader_store._found
-    patch.setattr(reader_store, "_found", lambda *of: replace(found(*of), push_pending=False))
+    found = from_postgres._found
+    patch.setattr(from_postgres, "_found", lambda *of: replace(found(*of), push_pending=False))
 
 
 @fault(Phase.POSTGRES, [save, read_cached, time_passes])
@@ -239,9 +239,9 @@ def each_read_of_the_cache_makes_it_last_longer(patch):
         return entry
 
     def _now():
-        from credentials.runtime import reader_phases
+        from nova_credentials.reader import routing
 
-        return reader_phases.time.monotonic()
+        return routing.time.monotonic()
 
     patch.setattr(Reader, "_fresh", renewing)
 

@@ -23,8 +23,8 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     django.setup()
     from django.db import connection
 
-    from credentials.runtime.secrets_manager import SecretsManager
     from migration.operations import pushing, stores
+    from nova_credentials.aws.secrets_manager import SecretsManager
 
     def pausing(step: str, function: Any) -> Any:
         def paused(*args: Any, **kwargs: Any) -> Any:

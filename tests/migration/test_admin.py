@@ -22,7 +22,7 @@ from migration.models import (
     Run,
     RunItem,
 )
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import (
     CHANGE,
     VIEW,

@@ -19,7 +19,7 @@ from migration.operations.comparing import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moving import move
 from migration.operations.pushing import push
-from migration.phases import IllegalMove, Phase, StalePhase
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.test_moving import advance, document, phase_of, reasons, write_password
 

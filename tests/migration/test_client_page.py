@@ -13,8 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.comparison import compare as compare_documents
-from migration.comparison import paths
 from migration.models import (
     ClientMigration,
     MoveRequest,
@@ -28,8 +26,10 @@ from migration.models import (
 )
 from migration.operations import stores as both_stores
 from migration.operations.pushing import push
-from migration.phases import Phase
 from migration.timeline import PAGES, SHOWN, timeline
+from nova_credentials.comparison import compare as compare_documents
+from nova_credentials.comparison import paths
+from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
     make_client,
@@ -151,7 +151,7 @@ def test_the_page_does_not_wait_for_aws(viewer, idom, monkeypatch):
     def asked(*_, **__):
         raise AssertionError("the page asked AWS")
 
-    monkeypatch.setattr("credentials.runtime.secrets_manager._call", asked)
+    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call", asked)
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
 
     html = page(viewer, idom).content.decode()

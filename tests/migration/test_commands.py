@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
-from credentials.runtime.secrets_manager import SecretsManager
 from migration.models import clients
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.phases import Phase
 from tests import nova
 from tests.factories import make_client, make_database, make_full_client, update
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration import dashboard
 from migration.models import ClientMigration, Comparison, Run, RunItem, Worker
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
     make_client,

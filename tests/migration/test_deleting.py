@@ -9,14 +9,14 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from credentials.runtime.reader_phases import Reader
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.models import ClientMigration, Outcome, PhaseChange, Run, clients
 from migration.operations import running, stores
 from migration.operations.comparing import compare
 from migration.operations.moving import move
 from migration.operations.pushing import push
-from migration.phases import Phase, StalePhase
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import Phase, StalePhase
+from nova_credentials.reader.routing import Reader
 from tests import nova
 from tests.factories import VIEW, make_full_client, make_user, nova_connected, nova_uri
 from tests.migration.test_moving import (
@@ -255,7 +255,7 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     uri = nova_uri()
     code = (
         "import os, signal; from migration.operations import deleting, moving;"
-        f" from migration.phases import Phase; {step};"
+        f" from nova_credentials.phases import Phase; {step};"
         f" moving.move(client_id={idom}, new=Phase.POSTGRES, schedule_deletion=True)"
     )
 

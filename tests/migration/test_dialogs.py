@@ -20,8 +20,8 @@ from migration.models import (
 )
 from migration.operations import stores
 from migration.operations.comparing import compare
-from migration.phases import MOVES, Move, Phase
 from migration.status import WATCHED_FOR, watch_of
+from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.test_moving import (
     advance,

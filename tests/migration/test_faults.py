@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from credentials.runtime.secrets_manager import SecretsManager
 from migration import tasks
 from migration.models import Run, clients
 from migration.models import runs as run_models
 from migration.operations import running, stores
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule, mixed
+from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.factories import make_client, make_database, update
 
 NUMBER = 30

@@ -18,7 +18,7 @@ from migration.operations.gates import ShutGate
 from migration.operations.moving import move
 from migration.operations.pushing import push
 from migration.operations.stores import locked, secrets_manager
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update
 from tests.migration.pusher import GO_ON, PATIENCE_SECONDS, hear, serve
 from tests.migration.test_moving import LINE, NAME, advance

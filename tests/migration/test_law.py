@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.migration.interruptions import Stage
 from tests.migration.law import LawBroken
 from tests.migration.machine import actors, machine, run

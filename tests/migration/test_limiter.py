@@ -8,12 +8,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from credentials.runtime.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from migration.models import Rate
 from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
 from migration.operations.limiter import Limiter, Unwaiting
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 
 CREATE = Rate.Kind.CREATE
 

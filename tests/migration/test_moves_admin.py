@@ -9,12 +9,12 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
-from credentials.runtime.reader_phases import Reader
 from migration.admin import bulk as bulk_moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.operations import stores
 from migration.operations.comparing import compare
-from migration.phases import Phase
+from nova_credentials.phases import Phase
+from nova_credentials.reader.routing import Reader
 from tests.factories import VIEW, make_database, make_email, make_full_client, make_user, nova_uri
 from tests.migration.test_moving import (
     LINE,

@@ -7,14 +7,14 @@ import pytest
 from django.db import connection, transaction
 
 from credentials.models import Client, DatabaseCredential
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
 from migration.operations import gates, moving, resolving, stores
 from migration.operations.comparing import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moving import move
 from migration.operations.pushing import push
-from migration.phases import IllegalMove, Phase, StalePhase
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import (
     add_mail_and_commit,
     make_client,

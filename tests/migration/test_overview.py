@@ -26,7 +26,7 @@ from migration.overview.activity import activity
 from migration.overview.history import history
 from migration.overview.plan import plan, steps
 from migration.overview.standing import standing
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.crowd import make_crowd
 from tests.factories import (
     VIEW,

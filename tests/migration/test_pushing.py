@@ -7,10 +7,10 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from credentials.runtime.secrets_manager import SecretsManager
 from migration.models import Comparison, Outcome, Run, Secret, clients
 from migration.operations import pushing, running, stores
 from migration.operations.pushing import push
+from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.factories import insert, make_client, make_database, make_email, make_full_client, update
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -138,7 +138,7 @@ def test_a_document_that_is_too_large_fails_with_its_size(sm):
 def test_the_largest_document_that_fits_is_pushed():
     pk = make_client("idom")
     row = make_database(pk, db_password_encrypted="")
-    from credentials.runtime import document
+    from nova_credentials import document
 
     room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).document())
     update("client_database_credentials", row, db_password_encrypted="x" * room)

@@ -13,7 +13,7 @@ from credentials.admin import MASK
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.admin import reveals
 from migration.models import PhaseChange, Resolution, Reveal
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, update
 from tests.migration.test_moving import advance, change_in_aws, password, write_password
 from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged, templates_logged

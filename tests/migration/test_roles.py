@@ -14,8 +14,8 @@ from django.urls import URLResolver, get_resolver, resolve, reverse
 from credentials.models import Client, DatabaseCredential
 from migration.models import Comparison, MoveRequest, Run
 from migration.operations.comparing import compare
-from migration.phases import Phase
 from migration.roles import ROLES, ensure_roles, permissions_of
+from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client, make_user
 from tests.migration.test_admin import DIFFERENT
 from tests.migration.test_moving import LINE, advance, write_password

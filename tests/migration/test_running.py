@@ -16,7 +16,7 @@ from migration.models import (
 )
 from migration.operations import running, stores
 from migration.operations.moving import move
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 
 pytestmark = pytest.mark.usefixtures("stores")

@@ -9,7 +9,7 @@ from django.db import connection
 from credentials.models import Client
 from migration.operations import saving, stores
 from migration.operations.moving import move
-from migration.phases import Phase
+from nova_credentials.phases import Phase
 from tests.factories import (
     CHANGE,
     VIEW,

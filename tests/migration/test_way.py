@@ -9,9 +9,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
-from credentials.runtime.reader_phases import Reader
 from migration.models import Run, clients
-from migration.phases import Phase
+from nova_credentials.phases import Phase
+from nova_credentials.reader.routing import Reader
 from tests import nova
 from tests.factories import make_database, make_email, make_full_client, update
 from tests.migration.test_moving import LINE

@@ -18,14 +18,14 @@ from psycopg.pq import TransactionStatus
 
 from credentials.copying import put_pointers
 from credentials.models import Client, ClientRevision
-from credentials.runtime import reader_phases
-from credentials.runtime.document import DocumentError
-from credentials.runtime.reader_phases import Reader
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.models import ClientMigration
 from migration.operations import stores
 from migration.operations.pushing import push
-from migration.phases import Phase
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.phases import Phase
+from nova_credentials.reader import routing
+from nova_credentials.reader.routing import Reader
 from tests.factories import make_client, make_database, make_email
 from tests.migration.law import LawBroken, Ledger
 
@@ -221,7 +221,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     connection_created.connect(set_lock_timeout)
     world = World(aws)
     clock = SimpleNamespace(monotonic=lambda: world.now)
-    monkeypatch.setattr(reader_phases, "time", clock)
+    monkeypatch.setattr(routing, "time", clock)
     try:
         yield world
     finally:

@@ -13,7 +13,7 @@ from migration.models import MOVE_PERMISSIONS
 from migration.operations.approving import NotApproved, ask
 from migration.operations.gates import ShutGate, needs_approval
 from migration.operations.moving import move
-from migration.phases import MOVES, IllegalMove, Move, Phase, StalePhase
+from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

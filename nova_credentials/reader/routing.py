@@ -10,10 +10,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from credentials.runtime.document import ClientCredentials, Document, DocumentError, Layout, parse
-from credentials.runtime.reader_aws import Aws
-from credentials.runtime.reader_store import NO_ANSWER, Found, Postgres, conninfo
-from credentials.runtime.secrets_manager import SecretsManagerError
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import ClientCredentials, Document, DocumentError, Layout, parse
+from nova_credentials.reader.from_aws import Aws
+from nova_credentials.reader.from_postgres import NO_ANSWER, Found, Postgres, conninfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from credentials.runtime.document import MAX_BYTES, MAX_NAME, Document, decode
-from credentials.runtime.words import say
+from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, decode
+from nova_credentials.messages import say
 
 
 @dataclass(frozen=True)

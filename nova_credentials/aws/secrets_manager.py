@@ -12,14 +12,14 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from credentials.runtime.answers import (
+from nova_credentials.aws.answers import (
     ErrorClass,
     SecretDescription,
     SecretsManagerError,
     SecretValue,
     SecretVersion,
 )
-from credentials.runtime.document import (
+from nova_credentials.document import (
     MAX_BYTES,
     MAX_NAME,
     Document,

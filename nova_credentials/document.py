@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from credentials.runtime.words import say
+from nova_credentials.messages import say
 
 Document = dict[str, Any]
 

@@ -14,7 +14,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from credentials.runtime.document import (
+from nova_credentials.document import (
     AwsCredentials,
     ClientCredentials,
     DatabaseCredentials,

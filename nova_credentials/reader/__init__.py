@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from credentials.runtime.document import Layout
-from credentials.runtime.reader_phases import Reader
+from nova_credentials.document import Layout
+from nova_credentials.reader.routing import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from credentials.runtime.document import AwsCredentials, DatabaseCredentials, EmailCredentials
+    from nova_credentials.document import AwsCredentials, DatabaseCredentials, EmailCredentials
 
 LOGIN_SECONDS = 10
 # A day; a wait of many years is an error to Python's locks.

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from migration.phases import MOVES, IllegalMove, Phase, check_move
+from nova_credentials.phases import MOVES, IllegalMove, Phase, check_move
 
 LINE = ["postgres", "dual_write", "dual_read", "aws", "purged"]
 NAMES = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credentials.runtime import document as documents
-from migration.comparison import KNOWN_KEYS, Kind, Mismatch, compare, unreadable
+from nova_credentials import document as documents
+from nova_credentials.comparison import KNOWN_KEYS, Kind, Mismatch, compare, unreadable
 
 KEY = b"example-key-of-this-site"
 MARK = "zyxw"  # no hexadecimal digits, so that no code contains it by chance

@@ -13,9 +13,9 @@ import pytest
 from botocore import exceptions as botocore_exceptions
 from botocore.stub import Stubber
 
-from credentials.runtime.document import MAX_BYTES, DocumentError, Layout
-from credentials.runtime.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_admin.embedded.aws import AwsServer
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
+from nova_credentials.document import MAX_BYTES, DocumentError, Layout
 
 MARK = "marked-example-password"
 NAME = "nova/clients/idom"

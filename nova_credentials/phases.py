@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from credentials.runtime.words import say
+from nova_credentials.messages import say
 
 
 class Phase(StrEnum):

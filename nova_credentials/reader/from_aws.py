@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from credentials.runtime.document import Document, Layout, join
-from credentials.runtime.secrets_manager import SecretsManager, SecretValue
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
+from nova_credentials.document import Document, Layout, join
 
 # So many reads may hang before the next one fails at once.
 THREADS = 16

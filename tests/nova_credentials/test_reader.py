@@ -20,16 +20,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from credentials.runtime import reader as functions
-from credentials.runtime import reader_aws, reader_store
-from credentials.runtime.document import DocumentError, Layout
-from credentials.runtime.reader import connect, from_environment
-from credentials.runtime.reader_phases import Reader
-from credentials.runtime.secrets_manager import SecretsManager, SecretsManagerError
 from migration.models import ClientMigration, ReadCount
 from migration.operations.pushing import push
-from migration.phases import Phase
 from nova_admin.embedded import postgres
+from nova_credentials import reader as functions
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.document import DocumentError, Layout
+from nova_credentials.phases import Phase
+from nova_credentials.reader import connect, from_aws, from_environment, from_postgres
+from nova_credentials.reader.routing import Reader
 from tests import nova
 from tests.factories import (
     make_aws,
@@ -468,7 +467,7 @@ def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
     execute_there = psycopg.Connection.execute
 
     def save_in_between(there, query, *args, **kwargs):
-        if query == reader_store.DATABASES:
+        if query == from_postgres.DATABASES:
             update("client_database_credentials", row, db_user="b")
         return execute_there(there, query, *args, **kwargs)
 
@@ -491,7 +490,7 @@ def test_a_mismatch_is_logged_and_counted_without_a_value(reader, sm, caplog):
 
     assert counts(pk) == (1, 0, 1, 0)
     assert ReadCount.objects.get(pk=pk).last_mismatch_at is not None
-    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("credentials")]
+    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
     fields = "emails[0].imap_port, emails[0].email_password"
     assert warning == f"idom: AWS differs from PostgreSQL in {fields}"
     assert "example" not in caplog.text.replace("example.test", "")
@@ -561,8 +560,8 @@ def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, 
 
     reader.all("idom")
     assert not ReadCount.objects.exists()
-    later = reader_store.time.monotonic() + reader_store.COUNT_AGAIN_AFTER_SECONDS
-    monkeypatch.setattr("credentials.runtime.reader_store.time.monotonic", lambda: later)
+    later = from_postgres.time.monotonic() + from_postgres.COUNT_AGAIN_AFTER_SECONDS
+    monkeypatch.setattr("nova_credentials.reader.from_postgres.time.monotonic", lambda: later)
     reader.all("idom")
     assert counts(pk) == (1, 0, 0, 0)
 
@@ -596,7 +595,7 @@ def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, capl
         assert row.db_password == "example-password-1"
 
     assert counts(pk) == (2, 0, 0, 2)
-    assert [r.levelname for r in caplog.records if r.name.startswith("credentials")] == [
+    assert [r.levelname for r in caplog.records if r.name.startswith("nova_credentials")] == [
         "WARNING"
     ] * 2
 
@@ -622,12 +621,12 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
     monkeypatch.setattr(reader._aws, "read", lambda _: let_go.wait(WATCHDOG_SECONDS))
     before = threading.active_count()
 
-    for _ in range(reader_aws.THREADS + 4):
+    for _ in range(from_aws.THREADS + 4):
         row = in_time(lambda: reader.one("idom", "database"))
         assert row.db_password == "example-password-1"
 
-    assert threading.active_count() <= before + reader_aws.THREADS + 1
-    assert counts(pk)[3] == reader_aws.THREADS + 4
+    assert threading.active_count() <= before + from_aws.THREADS + 1
+    assert counts(pk)[3] == from_aws.THREADS + 4
     let_go.set()
 
 
@@ -735,7 +734,7 @@ def test_a_connection_that_was_cut_is_opened_again(reader, role, phase):
 
 def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monkeypatch):
     make_full_client("idom")
-    monkeypatch.setattr(reader_store, "STATEMENT_TIMEOUT", "100ms")
+    monkeypatch.setattr(from_postgres, "STATEMENT_TIMEOUT", "100ms")
     with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
         other.execute("LOCK TABLE clients")
         with pytest.raises(psycopg.errors.QueryCanceled):
@@ -801,7 +800,7 @@ def test_the_cache_ends_its_time_after_the_start_of_the_read(make_reader, monkey
     pk = make_client("idom")
     row = make_database(pk, db_user="a")
     reader, clock, look = make_reader(cache_seconds=30), [100.0], Reader._look
-    monkeypatch.setattr("credentials.runtime.reader_phases.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("nova_credentials.reader.routing.time.monotonic", lambda: clock[0])
 
     def slow(self, slug):
         found = look(self, slug)
@@ -865,7 +864,7 @@ NO_DJANGO = """
 import sys
 sys.path.insert(0, %r)
 sys.modules["django"] = sys.modules["environ"] = None
-from credentials.runtime import reader
+from nova_credentials import reader
 """
 
 
@@ -951,7 +950,7 @@ def test_many_threads_read_at_once(make_reader):
 
     assert users == work
     assert sum(row.reads for row in ReadCount.objects.all()) == 20 * 6
-    assert len(reader._postgres._idle) <= reader_store.KEPT_CONNECTIONS
+    assert len(reader._postgres._idle) <= from_postgres.KEPT_CONNECTIONS
 
 
 # The environment
@@ -982,7 +981,7 @@ def test_a_wrong_variable_is_named_and_not_shown(variable, value):
     "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+psycopg"]
 )
 def test_nova_s_database_url_is_taken_as_it_is(scheme):
-    got = conninfo_to_dict(reader_store.conninfo(f"{scheme}://nova:p%20w@db.example.test/nova"))
+    got = conninfo_to_dict(from_postgres.conninfo(f"{scheme}://nova:p%20w@db.example.test/nova"))
     wanted = {"user": "nova", "password": "p w", "host": "db.example.test", "dbname": "nova"}
     assert got.items() >= wanted.items()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from credentials.runtime.document import (
+from nova_credentials.document import (
     MAX_BYTES,
     AwsCredentials,
     ClientCredentials,

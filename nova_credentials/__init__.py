@@ -1,0 +1,1 @@
+"""Everything NOVA installs: the document, comparison, phases, AWS and the reader. Knows no Django."""
