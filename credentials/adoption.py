@@ -9,26 +9,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
 from django.db.utils import IntegrityError, OperationalError, ProgrammingError
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
-NOVA_TABLES = ("clients", "client_database_credentials", "client_email_credentials")
-TABLES = (*NOVA_TABLES, "client_aws_credentials")
+NOVA_TABLES = (
+    "public.clients",
+    "public.client_database_credentials",
+    "public.client_email_credentials",
+)
+AWS_TABLE = "nova_admin.client_aws_credentials"
+TABLES = (*NOVA_TABLES, AWS_TABLE)
 TRIGGER = "nova_admin_count_write"
+FUNCTION_NAME = "nova_admin.count_write"
+# The first release's, which ran code of whoever could create in `public` with this role's rights.
+OLD_FUNCTION = "public.nova_admin_count_write()"
 
 # SECURITY DEFINER: NOVA's role may have no rights on this app's tables. The inner block is a savepoint: whatever fails
 # in it is undone and NOVA's statement goes on (the comparison sweep finds what it missed). An insert waits for nobody.
 FUNCTION = f"""
-CREATE OR REPLACE FUNCTION {TRIGGER}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {{schema}}, pg_temp AS $function$
+CREATE OR REPLACE FUNCTION {FUNCTION_NAME}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     BEGIN
         IF TG_TABLE_NAME = 'clients' THEN
-            INSERT INTO credentials_clientwrite (client_id)
+            INSERT INTO nova_admin.credentials_clientwrite (client_id)
             SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
         ELSE
-            INSERT INTO credentials_clientwrite (client_id)
+            INSERT INTO nova_admin.credentials_clientwrite (client_id)
             SELECT DISTINCT id FROM unnest(ARRAY[OLD.client_id, NEW.client_id]) AS id WHERE id IS NOT NULL;
         END IF;
     EXCEPTION WHEN OTHERS THEN
@@ -37,17 +45,19 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-REVOKE ALL ON FUNCTION {TRIGGER}() FROM PUBLIC
+REVOKE ALL ON FUNCTION {FUNCTION_NAME}() FROM PUBLIC
 """
 
-AWS_FOREIGN_KEY = """
-ALTER TABLE client_aws_credentials ADD CONSTRAINT client_aws_credentials_client_id_fkey
-FOREIGN KEY (client_id) REFERENCES clients (id) ON DELETE CASCADE
+AWS_FOREIGN_KEY = f"""
+ALTER TABLE {AWS_TABLE} ADD CONSTRAINT client_aws_credentials_client_id_fkey
+FOREIGN KEY (client_id) REFERENCES public.clients (id) ON DELETE CASCADE
 """
 
 
 # In the trigger's own transaction: nobody counted what was written before it, so the next push looks at each client.
-COUNT_EACH_ONCE = "INSERT INTO credentials_clientwrite (client_id) SELECT id FROM clients"
+COUNT_EACH_ONCE = (
+    "INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT id FROM public.clients"
+)
 
 # NOVA's tables that were missing when `migrate` began, by database.
 _missing: dict[str, list[str]] = {}
@@ -65,15 +75,21 @@ def look_first(*, using: str, plan: Any = (), **_: Any) -> None:
     """Before `migrate`: remembers which tables it will make; refuses where it could not make them."""
     connection = connections[using]
     _missing[using] = [table for table in NOVA_TABLES if not _exists(connection, table)]
-    makes = _makes_the_tables(plan) and _missing[using]
-    if makes and _exists(connection, "clients"):
-        refers = "SELECT has_any_column_privilege('clients', 'REFERENCES')"
-        if not _one(connection, refers):
-            raise CommandError(
-                f"{', '.join(_missing[using])} can't be made: they refer to clients."
-                f" GRANT REFERENCES ON clients TO {_role(connection)}; then run migrate again.",
-                returncode=2,
-            )
+    if not (_makes_the_tables(plan) and _missing[using]):
+        return
+    lacking = []
+    if not _one(connection, "SELECT has_schema_privilege('public', 'CREATE')"):
+        lacking.append("CREATE ON SCHEMA public")
+    refers = "SELECT has_any_column_privilege('public.clients', 'REFERENCES')"
+    if _exists(connection, "public.clients") and not _one(connection, refers):
+        lacking.append("REFERENCES ON public.clients")
+    if lacking:
+        role = _role(connection)
+        raise CommandError(
+            f"{', '.join(_missing[using])} can't be made."
+            f" {' '.join(f'GRANT {right} TO {role};' for right in lacking)} Then run migrate again.",
+            returncode=2,
+        )
 
 
 def adopt(*, using: str, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
@@ -88,15 +104,12 @@ def adopt(*, using: str, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
             f" GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(made)} TO …;"
             f" GRANT USAGE ON SEQUENCE {sequences} TO …;",
         )
-    if not all(_exists(connection, table) for table in (*TABLES, "credentials_clientwrite")):
+    if not all(
+        _exists(connection, table) for table in (*TABLES, "nova_admin.credentials_clientwrite")
+    ):
         return  # migrated back to before the tables
-    schema = _one(
-        connection,
-        "SELECT quote_ident(nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
-        " WHERE c.oid = 'credentials_clientwrite'::regclass",
-    )
     # Nothing was pushed yet where this very `migrate` made the tables.
-    refused = _steps(connection, schema, count=not _makes_the_tables(plan))
+    refused = _steps(connection, count=not _makes_the_tables(plan))
     if refused and verbosity:
         role = _role(connection)
         grants = [f"GRANT {refusal.grant} TO {role};" for refusal in refused if refusal.grant]
@@ -105,6 +118,7 @@ def adopt(*, using: str, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
             *([f"To count them: {' '.join(grants)} then run migrate again."] if grants else []),
             "Until then NOVA's own writes are found by the scheduled comparison alone.",
         )
+    _drop_old_function(connection)
 
 
 def _makes_the_tables(plan: Any) -> bool:
@@ -114,29 +128,29 @@ def _makes_the_tables(plan: Any) -> bool:
     )
 
 
-def _steps(connection: Any, schema: str, *, count: bool) -> list[Refusal]:
-    function = FUNCTION.format(schema=schema)
-    refused = _try(connection, function, "the function", grant=f"CREATE ON SCHEMA {schema}")
+def _steps(connection: Any, *, count: bool) -> list[Refusal]:
+    refused = _try(connection, FUNCTION, "the function")
     if not _one(
         connection,
-        "SELECT count(*) FROM pg_constraint WHERE conrelid = 'client_aws_credentials'::regclass AND contype = 'f'",
+        f"SELECT count(*) FROM pg_constraint WHERE conrelid = '{AWS_TABLE}'::regclass AND contype = 'f'",
     ):
         refused += _try(
             connection,
             AWS_FOREIGN_KEY,
-            "client_aws_credentials",
-            grant="REFERENCES ON clients",
+            AWS_TABLE,
+            grant="REFERENCES ON public.clients",
         )
     for table in TABLES:
         if _one(
             connection,
-            "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname = %s",
-            [table, TRIGGER],
+            "SELECT count(*) FROM pg_trigger"
+            " WHERE tgrelid = to_regclass(%s) AND tgname = %s AND tgfoid = to_regproc(%s)",
+            [table, TRIGGER, FUNCTION_NAME],
         ):
             continue
         statement = (
-            f"CREATE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {table}"
-            f" FOR EACH ROW EXECUTE FUNCTION {TRIGGER}()"
+            f"CREATE OR REPLACE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {table}"
+            f" FOR EACH ROW EXECUTE FUNCTION {FUNCTION_NAME}()"
         )
         if count:
             statement = f"{statement}; {COUNT_EACH_ONCE}"
@@ -144,33 +158,48 @@ def _steps(connection: Any, schema: str, *, count: bool) -> list[Refusal]:
     return refused
 
 
+def _drop_old_function(connection: Any) -> None:
+    """Take the first release's function away, with any trigger that still calls it; exits with 1 where it stays."""
+    if not _one(connection, "SELECT to_regprocedure(%s) IS NOT NULL", [OLD_FUNCTION]):
+        return
+    if refused := _try(connection, f"DROP FUNCTION {OLD_FUNCTION} CASCADE", "the first release's"):
+        raise CommandError(
+            f"{refused[0].why}. It lets whoever may create in the schema public run code with the rights of its owner."
+            f" Run, as its owner or as a superuser: DROP FUNCTION {OLD_FUNCTION} CASCADE; then run migrate again.",
+            returncode=1,
+        )
+
+
 def writes_are_counted() -> bool:
-    """Whether the trigger stands on all four tables and is enabled."""
-    standing = "SELECT count(*) FROM pg_trigger WHERE tgname = %s AND tgenabled IN ('O', 'A')"
-    return bool(_one(connections["default"], standing, [TRIGGER]) == len(TABLES))
+    """Say whether the trigger is on each of the four tables, enabled, and calls the site's own function."""
+    standing = """
+        SELECT count(*) FROM pg_trigger
+        WHERE tgname = %s AND tgenabled IN ('O', 'A') AND tgfoid = to_regproc(%s)
+            AND tgrelid = ANY(SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+    """
+    found = _one(connections["default"], standing, [TRIGGER, FUNCTION_NAME, list(TABLES)])
+    return bool(found == len(TABLES))
 
 
-def _try(connection: Any, statement: str, what: str, *, grant: str) -> list[Refusal]:
+def _try(connection: Any, statement: str, what: str, *, grant: str = "") -> list[Refusal]:
     """Runs one step in a transaction of its own; answers with its refusal, or with nothing."""
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             # Creating a trigger waits for the table's writers, and NOVA's next writers would wait behind it.
             cursor.execute("SET LOCAL lock_timeout = '5s'")
             cursor.execute(statement)
-    except ProgrammingError as error:
-        forbidden = isinstance(error.__cause__, InsufficientPrivilege)
-        return [Refusal(f"{what}: {_first_line(error)}", grant if forbidden else "")]
     except IntegrityError:
         return [
-            Refusal(f"{what}: has rows of clients that are gone (delete them; run migrate again)")
+            Refusal(f"{what} has rows of clients that are gone (delete them; run migrate again)")
         ]
-    except OperationalError as error:
-        return [Refusal(f"{what}: {_first_line(error)} (in use; run migrate again)")]
+    except (ProgrammingError, OperationalError) as error:
+        match error.__cause__:
+            case InsufficientPrivilege():
+                return [Refusal(f"{what}: this role lacks the right", grant)]
+            case LockNotAvailable():
+                return [Refusal(f"{what} is in use; run migrate again")]
+        return [Refusal(f"{what}: {error}")]
     return []
-
-
-def _first_line(error: DatabaseError) -> str:
-    return str(error).splitlines()[0]
 
 
 def _say(*lines: str) -> None:

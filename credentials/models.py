@@ -1,6 +1,7 @@
 """NOVA's credential tables, this app's own beside them, and the count of writes to them. Knows no phase.
 
 NOVA's tables are not managed: no schema migration may alter them. `migrations/0001` makes them where they are missing.
+Their names carry their schema, quoted so that Django leaves them alone; every other table stands in the site's own.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class Client(models.Model):
 
     class Meta:
         managed = False
-        db_table = "clients"
+        db_table = '"public"."clients"'
         ordering: ClassVar = ["name", "id"]
         verbose_name = _("client")
         verbose_name_plural = _("clients")
@@ -225,7 +226,7 @@ class DatabaseCredential(Credential):
 
     class Meta(Credential.Meta):
         managed = False
-        db_table = "client_database_credentials"
+        db_table = '"public"."client_database_credentials"'
         verbose_name = _("database login")
         verbose_name_plural = _("database logins")
 
@@ -269,7 +270,7 @@ class EmailCredential(Credential):
 
     class Meta(Credential.Meta):
         managed = False
-        db_table = "client_email_credentials"
+        db_table = '"public"."client_email_credentials"'
         verbose_name = _("mail login")
         verbose_name_plural = _("mail logins")
 

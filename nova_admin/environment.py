@@ -79,7 +79,7 @@ def database(name: str, uri: str) -> dict[str, Any]:
     if not {"dbname", "service"} & parts.keys():
         raise ImproperlyConfigured(f"{name} names no database (postgresql://host/database).")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "nova_admin.database",
         "NAME": parts.pop("dbname", ""),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),

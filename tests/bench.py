@@ -138,10 +138,10 @@ def add(number: int, prefix: str = "demo") -> None:
         cursor.execute(
             """
             WITH made AS (
-                INSERT INTO clients (name, slug)
+                INSERT INTO public.clients (name, slug)
                 SELECT 'Bench ' || n, %s || '_' || n FROM generate_series(1, %s) AS n RETURNING id
             )
-            INSERT INTO client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
+            INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
             SELECT id, 'db.example.test', 'app', 'app', 'example-password-' || id FROM made
             """,
             [prefix, number],

@@ -40,5 +40,5 @@ def stores(transactional_db, aws, monkeypatch) -> Iterator[AwsServer]:
     monkeypatch.setattr("migration.operations.comparing.RECHECK_AFTER_SECONDS", 0)
     yield aws
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE clients CASCADE")
-        cursor.execute("TRUNCATE client_aws_credentials")
+        cursor.execute("TRUNCATE public.clients CASCADE")
+        cursor.execute("TRUNCATE nova_admin.client_aws_credentials")

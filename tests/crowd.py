@@ -8,54 +8,55 @@ COMPARISONS_EACH = 10
 
 CROWD = """
 WITH made AS (
-    INSERT INTO clients (name, slug)
+    INSERT INTO public.clients (name, slug)
     SELECT 'Crowd ' || n, 'crowd-' || to_char(n, 'FM000000') FROM generate_series(1, %(clients)s) AS n RETURNING id
 ), databases AS (
-    INSERT INTO client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
+    INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
     SELECT id, 'db.example.test', 'app', 'app', 'example-password-1' FROM made
 ), emails AS (
-    INSERT INTO client_email_credentials (client_id, email_user, email_password_encrypted)
+    INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted)
     SELECT id, 'invoices@example.test', 'example-app-password-2' FROM made WHERE id %% 2 = 0
 ), reads AS (
-    INSERT INTO migration_readcount (client_id, reads, matches, last_read_at) SELECT id, 12, 12, now() FROM made
+    INSERT INTO nova_admin.migration_readcount (client_id, reads, matches, last_read_at)
+    SELECT id, 12, 12, now() FROM made
 ), moves AS (
-    INSERT INTO migration_phasechange (client_id, slug, old, new, reason, changed_at)
+    INSERT INTO nova_admin.migration_phasechange (client_id, slug, old, new, reason, changed_at)
     SELECT id, 'crowd', 'dual_write', 'dual_read', '', now() FROM made
 )
-INSERT INTO migration_clientmigration (client_id, phase)
+INSERT INTO nova_admin.migration_clientmigration (client_id, phase)
 SELECT id, (ARRAY['dual_write', 'dual_read', 'dual_read', 'aws'])[1 + id %% 4] FROM made
 """
 # Half of them differ, in two fields each, and one in ten could not be checked: with 50 clients a page is full already.
 COMPARED = """
 WITH compared AS (
-    INSERT INTO migration_comparison
+    INSERT INTO nova_admin.migration_comparison
         (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
     SELECT c.id, c.slug, result.status, '', '',
         CASE result.status WHEN 'mismatch' THEN %(fields)s::jsonb ELSE '[]' END,
         1, now() - make_interval(days => 3 * (%(each)s - n))
-    FROM generate_series(1, %(each)s) AS n CROSS JOIN clients c
+    FROM generate_series(1, %(each)s) AS n CROSS JOIN public.clients c
     CROSS JOIN LATERAL (SELECT CASE
         WHEN c.id %% 2 = 0 THEN 'mismatch' WHEN c.id %% 10 = 1 THEN 'unchecked' ELSE 'match' END AS status
     ) AS result
     RETURNING id, client_id, status, compared_at
 )
-UPDATE migration_clientmigration m
+UPDATE nova_admin.migration_clientmigration m
 SET comparison_id = newest.id, comparison_status = newest.status, compared_at = newest.compared_at
 FROM (SELECT DISTINCT ON (client_id) * FROM compared ORDER BY client_id, id DESC) AS newest
 WHERE newest.client_id = m.client_id
 """
 RUN = """
 WITH run AS (
-    INSERT INTO migration_run (kind, adopt, include_inactive, created_at)
+    INSERT INTO nova_admin.migration_run (kind, adopt, include_inactive, created_at)
     VALUES ('migrate', false, false, now()) RETURNING id
 )
-INSERT INTO migration_runitem
+INSERT INTO nova_admin.migration_runitem
     (run_id, client_id, slug, batch, outcome, error_class, message, comparison_status, finished_at)
-SELECT run.id, c.id, c.slug, 0, 'created', '', '', 'match', now() FROM run, clients c
+SELECT run.id, c.id, c.slug, 0, 'created', '', '', 'match', now() FROM run, public.clients c
 """
 PUSHED = """
-INSERT INTO credentials_clientrevision (client_id, revision, pushed_revision)
-SELECT client_id, count(*), count(*) FROM credentials_clientwrite GROUP BY client_id
+INSERT INTO nova_admin.credentials_clientrevision (client_id, revision, pushed_revision)
+SELECT client_id, count(*), count(*) FROM nova_admin.credentials_clientwrite GROUP BY client_id
 """
 FIELDS = """[
     {"path": "database.password", "kind": "different", "hint": "blank", "expected": "0a1b2c3d",
@@ -71,7 +72,7 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
     with connection.cursor() as cursor:
         for statement in (CROWD, COMPARED, RUN, PUSHED):
             cursor.execute(statement, asked if "%" in statement else None)
-        cursor.execute("DELETE FROM credentials_clientwrite")
+        cursor.execute("DELETE FROM nova_admin.credentials_clientwrite")
         ids = list(Comparison.objects.values_list("pk", flat=True))
         OpenMismatch.objects.keep_up(ids)
         DailyComparisons.objects.count_up(ids)

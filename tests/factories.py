@@ -15,10 +15,16 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 
+def qualified(table: str) -> sql.Identifier:
+    """The table in its schema: NOVA's own in `public`, this site's in `nova_admin`."""
+    ours = table == "client_aws_credentials" or not table.startswith("client")
+    return sql.Identifier("nova_admin" if ours else "public", table)
+
+
 def insert(table: str, **columns: Any) -> int:
     """Inserts one row, leaving every column that is not named to its default; answers with its id."""
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
-        sql.Identifier(table),
+        qualified(table),
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.SQL(", ").join(sql.Placeholder() * len(columns)),
     )
@@ -32,7 +38,7 @@ def update(table: str, pk: int, **columns: Any) -> None:
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder()) for name in columns
     )
     statement = sql.SQL("UPDATE {} SET {} WHERE id = {}").format(
-        sql.Identifier(table), assignments, sql.Placeholder()
+        qualified(table), assignments, sql.Placeholder()
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [*columns.values(), pk])
@@ -143,25 +149,26 @@ def make_many(number: int, phase: str = "dual_write", status: str = "match") -> 
         cursor.execute(
             """
             WITH made AS (
-                INSERT INTO clients (name, slug)
+                INSERT INTO public.clients (name, slug)
                 SELECT 'Many ' || n, 'many-' || there + n
-                FROM generate_series(1, %s) AS n, (SELECT count(*) AS there FROM clients) AS before
+                FROM generate_series(1, %s) AS n, (SELECT count(*) AS there FROM public.clients) AS before
                 RETURNING id, slug
             ), login AS (
-                INSERT INTO client_database_credentials
+                INSERT INTO public.client_database_credentials
                     (client_id, db_host, db_name, db_user, db_password_encrypted)
                 SELECT id, 'db.example.test', 'app', 'app', 'example-password-1' FROM made
             ), compared AS (
-                INSERT INTO migration_comparison
+                INSERT INTO nova_admin.migration_comparison
                     (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
                 SELECT id, slug, %s, '', '', '[]', 0, now() FROM made RETURNING id, client_id, slug, status
             ), differs AS (
-                INSERT INTO migration_openmismatch
+                INSERT INTO nova_admin.migration_openmismatch
                     (client_id, slug, path, kind, hint, comparison_id, first_seen_at, last_seen_at, times)
                 SELECT client_id, slug, '', 'missing', '', id, now(), now(), 1 FROM compared
                 WHERE status NOT IN ('match', 'unchecked')
             )
-            INSERT INTO migration_clientmigration (client_id, phase, comparison_id, comparison_status, compared_at)
+            INSERT INTO nova_admin.migration_clientmigration
+                (client_id, phase, comparison_id, comparison_status, compared_at)
             SELECT client_id, %s, id, status, now() FROM compared
             """,
             [number, status, phase],
@@ -207,7 +214,8 @@ def nova_connected() -> Iterator[psycopg.Connection]:
 
 def write_uncommitted(nova: psycopg.Connection, client_id: int) -> None:
     nova.execute(
-        "UPDATE client_database_credentials SET db_host = 'held' WHERE client_id = %s", [client_id]
+        "UPDATE public.client_database_credentials SET db_host = 'held' WHERE client_id = %s",
+        [client_id],
     )
 
 
@@ -221,7 +229,7 @@ def add_mail_and_commit(nova: psycopg.Connection, client_id: int) -> None:
     """Fails rather than waits where somebody holds the client's row."""
     nova.execute("SET LOCAL lock_timeout = '1ms'")
     nova.execute(
-        "INSERT INTO client_email_credentials (client_id, email_user, email_password_encrypted, is_primary)"
+        "INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted, is_primary)"
         " VALUES (%s, 'late@example.test', 'example-late', false)",
         [client_id],
     )

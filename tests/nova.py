@@ -62,14 +62,14 @@ CREATE TABLE client_credentials (
 TABLES = (CLIENTS, DATABASES, EMAILS, SCHEMAS, LEGACY)
 
 ROWS = """
-INSERT INTO clients (name, slug, is_active) VALUES ('IDOM', 'idom', NULL), ('Acme', 'acme', TRUE);
-INSERT INTO client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted, is_primary)
+INSERT INTO public.clients (name, slug, is_active) VALUES ('IDOM', 'idom', NULL), ('Acme', 'acme', TRUE);
+INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted, is_primary)
     VALUES (1, 'db.example.test', 'railway', 'postgres', E'  example \\' " \\\\ \\n password ', NULL),
            (2, 'db.example.test', 'acme', 'acme', 'example-password-1', TRUE);
-INSERT INTO client_email_credentials (client_id, email_provider, imap_host, imap_port, smtp_host, smtp_port,
+INSERT INTO public.client_email_credentials (client_id, email_provider, imap_host, imap_port, smtp_host, smtp_port,
                                       email_user, email_password_encrypted)
     VALUES (2, NULL, NULL, NULL, NULL, NULL, 'invoices@example.test', 'example-app-password-2');
-INSERT INTO client_database_schemas (client_id, database_credential_id, table_name, schema_definition)
+INSERT INTO public.client_database_schemas (client_id, database_credential_id, table_name, schema_definition)
     VALUES (2, 2, 'invoices', '{"columns": ["id"]}');
 INSERT INTO client_credentials (client_name, client_slug, db_host, db_port, db_name, db_user, db_password, is_active)
     VALUES ('Gone', 'not-in-clients', 'db.example.test', 5432, 'gone', 'gone', 'example-password-4', TRUE);

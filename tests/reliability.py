@@ -176,7 +176,8 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
     stage.await_created(stage.number // 2)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE client_database_credentials SET db_port = 5433 WHERE client_id %% 10 = 0", []
+            "UPDATE public.client_database_credentials SET db_port = 5433 WHERE client_id %% 10 = 0",
+            [],
         )
     stage.await_end(run)
     from migration.models import clients

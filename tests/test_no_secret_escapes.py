@@ -462,7 +462,7 @@ def test_the_databases_own_words_on_a_refused_row_do_not_show_its_secret(browser
     pk, haystack = seed(), Haystack()
     with connection.cursor() as cursor:
         rule = "ADD CONSTRAINT novas_own CHECK (db_port <> 5433)"
-        cursor.execute(f"ALTER TABLE client_database_credentials {rule}")
+        cursor.execute(f"ALTER TABLE public.client_database_credentials {rule}")
     url = reverse("admin:credentials_client_change", args=[pk])
     data = sent_form(browser.get(url).content.decode())
     browser.raise_request_exception = False
@@ -471,7 +471,9 @@ def test_the_databases_own_words_on_a_refused_row_do_not_show_its_secret(browser
             text = page(haystack, browser, url, data | {"databases-0-db_port": "5433"})
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE client_database_credentials DROP CONSTRAINT novas_own")
+            cursor.execute(
+                "ALTER TABLE public.client_database_credentials DROP CONSTRAINT novas_own"
+            )
 
     assert text != ""
     assert Client.objects.get(pk=pk).databases.get().db_port == 5432

@@ -6,9 +6,13 @@ from django.db import migrations, models
 
 import credentials.fields
 
+# Not IF NOT EXISTS: that asks for the right to create in `public` even where the table is there.
+WHERE_MISSING = """
+DO $$ BEGIN IF to_regclass('{table}') IS NULL THEN {statement}; END IF; END $$
+"""
 # As NOVA's own statements make them, so that NOVA's SQL runs unchanged on an empty database too.
 CLIENTS = """
-CREATE TABLE IF NOT EXISTS clients (
+CREATE TABLE public.clients (
     id SERIAL PRIMARY KEY,
     name VARCHAR(255) NOT NULL,
     slug VARCHAR(100) NOT NULL UNIQUE,
@@ -19,9 +23,9 @@ CREATE TABLE IF NOT EXISTS clients (
 )
 """
 DATABASES = """
-CREATE TABLE IF NOT EXISTS client_database_credentials (
+CREATE TABLE public.client_database_credentials (
     id SERIAL PRIMARY KEY,
-    client_id INTEGER NOT NULL REFERENCES clients(id) ON DELETE CASCADE,
+    client_id INTEGER NOT NULL REFERENCES public.clients(id) ON DELETE CASCADE,
     db_host VARCHAR(255) NOT NULL,
     db_port INTEGER NOT NULL DEFAULT 5432,
     db_name VARCHAR(255) NOT NULL,
@@ -34,9 +38,9 @@ CREATE TABLE IF NOT EXISTS client_database_credentials (
 )
 """
 EMAILS = """
-CREATE TABLE IF NOT EXISTS client_email_credentials (
+CREATE TABLE public.client_email_credentials (
     id SERIAL PRIMARY KEY,
-    client_id INTEGER NOT NULL REFERENCES clients(id) ON DELETE CASCADE,
+    client_id INTEGER NOT NULL REFERENCES public.clients(id) ON DELETE CASCADE,
     email_provider VARCHAR(50) DEFAULT 'gmail',
     imap_host VARCHAR(255) DEFAULT 'imap.gmail.com',
     imap_port INTEGER DEFAULT 993,
@@ -70,7 +74,7 @@ CREATE INDEX IF NOT EXISTS client_aws_credentials_client_id ON client_aws_creden
 # With the function go its triggers, which would warn at each of NOVA's writes that they can't count it.
 FORGET_WRITES = """
 SET LOCAL lock_timeout = '5s';
-DROP FUNCTION IF EXISTS nova_admin_count_write() CASCADE
+DROP FUNCTION IF EXISTS nova_admin.count_write() CASCADE
 """
 
 
@@ -82,9 +86,16 @@ class Migration(migrations.Migration):
     operations = [
         # Never undone: a schema migration back leaves NOVA's rows where they are.
         *(
-            migrations.RunSQL(table, migrations.RunSQL.noop)
-            for table in (CLIENTS, DATABASES, EMAILS, AWS_LOGINS)
+            migrations.RunSQL(
+                WHERE_MISSING.format(table=table, statement=statement), migrations.RunSQL.noop
+            )
+            for table, statement in (
+                ("public.clients", CLIENTS),
+                ("public.client_database_credentials", DATABASES),
+                ("public.client_email_credentials", EMAILS),
+            )
         ),
+        migrations.RunSQL(AWS_LOGINS, migrations.RunSQL.noop),
         migrations.CreateModel(
             name="AwsCredential",
             fields=[
@@ -163,7 +174,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "client",
                 "verbose_name_plural": "clients",
-                "db_table": "clients",
+                "db_table": '"public"."clients"',
                 "ordering": ["name", "id"],
                 "managed": False,
             },
@@ -209,7 +220,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "database login",
                 "verbose_name_plural": "database logins",
-                "db_table": "client_database_credentials",
+                "db_table": '"public"."client_database_credentials"',
                 "ordering": ["id"],
                 "abstract": False,
                 "managed": False,
@@ -304,7 +315,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "mail login",
                 "verbose_name_plural": "mail logins",
-                "db_table": "client_email_credentials",
+                "db_table": '"public"."client_email_credentials"',
                 "ordering": ["id"],
                 "abstract": False,
                 "managed": False,

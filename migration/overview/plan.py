@@ -120,13 +120,13 @@ def _counted() -> tuple[int, int, int, int, datetime | None]:
         cursor.execute(
             """
             WITH held AS (
-                SELECT client_id, 1 AS service FROM client_database_credentials
-                UNION ALL SELECT client_id, 2 FROM client_email_credentials
+                SELECT client_id, 1 AS service FROM public.client_database_credentials
+                UNION ALL SELECT client_id, 2 FROM public.client_email_credentials
                 UNION ALL SELECT client_id, 4 FROM client_aws_credentials
             ), services AS (SELECT client_id, bit_or(service) AS bits FROM held GROUP BY client_id)
             SELECT count(*), count(bits), coalesce(sum((bits & 1) + (bits >> 1 & 1) + (bits >> 2)), 0)::int,
                 coalesce(max(reads.n), 0)::bigint, min(reads.since)
-            FROM clients LEFT JOIN services ON client_id = id
+            FROM public.clients LEFT JOIN services ON client_id = id
             CROSS JOIN (SELECT sum(reads) AS n, min(counted_since) AS since FROM migration_readcount) AS reads
             WHERE is_active
             """

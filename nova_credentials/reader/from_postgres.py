@@ -40,39 +40,46 @@ STATEMENT_TIMEOUT = "5s"
 KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
 
+# On this path nothing that another role made, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are named
+# with their schema.
+LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
+
 STATE = """
 SELECT c.id, c.is_active, c.name, coalesce(m.phase, 'postgres'),
        coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
-           + (SELECT count(*) FROM credentials_clientwrite w WHERE w.client_id = c.id)
-FROM clients c
-LEFT JOIN migration_clientmigration m ON m.client_id = c.id
-LEFT JOIN credentials_clientrevision r ON r.client_id = c.id
+           + (SELECT count(*) FROM nova_admin.credentials_clientwrite w WHERE w.client_id = c.id)
+FROM public.clients c
+LEFT JOIN nova_admin.migration_clientmigration m ON m.client_id = c.id
+LEFT JOIN nova_admin.credentials_clientrevision r ON r.client_id = c.id
 WHERE c.slug = %s
 """
 # Before this app's tables are there.
-STATE_WITHOUT_APP = "SELECT id, is_active, name, 'postgres', true FROM clients WHERE slug = %s"
+STATE_WITHOUT_APP = (
+    "SELECT id, is_active, name, 'postgres', true FROM public.clients WHERE slug = %s"
+)
 # Where they are there, but not on this role's search_path, the phase is not known.
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
 
 # The columns in the order of the fields; the rows in that of the document.
 DATABASES = """
 SELECT db_host, db_port, db_name, db_user, db_password_encrypted, label, is_primary
-FROM client_database_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+FROM public.client_database_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
 """
 EMAILS = """
 SELECT email_provider, imap_host, imap_port, smtp_host, smtp_port,
        email_user, email_password_encrypted, sender_whitelist, label, is_primary
-FROM client_email_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+FROM public.client_email_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
 """
 AWS = """
 SELECT access_key_id, secret_access_key, region, label, is_primary
-FROM client_aws_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+FROM nova_admin.client_aws_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
 """
 
 # One message, so that the limits are the statement's own and reach no other user of a PgBouncer's connection.
 COUNT = """
-SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '100ms'; SET LOCAL synchronous_commit = off;
-INSERT INTO migration_readcount AS kept
+SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL lock_timeout = '50ms';
+SET LOCAL statement_timeout = '100ms'; SET LOCAL synchronous_commit = off;
+INSERT INTO nova_admin.migration_readcount AS kept
     (client_id, reads, matches, mismatches, aws_failures, last_read_at, last_mismatch_at)
 VALUES ({client_id}, 1, {match}, {mismatch}, {failure}, now(), CASE WHEN {mismatch} > 0 THEN now() END)
 ON CONFLICT (client_id) DO UPDATE
@@ -199,7 +206,7 @@ def _read(connection: Connection, slug: str) -> Found | None:
 @contextmanager
 def _snapshot(connection: Connection) -> Iterator[None]:
     with connection.transaction():
-        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(STATEMENT_TIMEOUT))
+        connection.execute(sql.SQL(LIMITS).format(STATEMENT_TIMEOUT))
         yield
 
 

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import reverse
+from psycopg import sql
 
 from credentials.models import Client
 from tests.factories import (
@@ -15,6 +16,7 @@ from tests.factories import (
     make_email,
     make_full_client,
     make_user,
+    qualified,
     sent_form,
     update,
 )
@@ -43,7 +45,7 @@ def stored() -> dict[str, list[tuple]]:
     found = {}
     with connection.cursor() as cursor:
         for table in TABLES:
-            cursor.execute(f"SELECT * FROM {table} ORDER BY id")
+            cursor.execute(sql.SQL("SELECT * FROM {} ORDER BY id").format(qualified(table)))
             names = [column.name for column in cursor.description]
             found[table] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     found["revisions"] = dict(Client.objects.with_revision().values_list("pk", "revision"))
@@ -341,7 +343,7 @@ def test_a_form_opened_before_a_row_was_added_or_taken_away_is_refused(operator,
 
     data = sent_form(operator.get(change(idom)).content.decode())
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM client_email_credentials")
+        cursor.execute("DELETE FROM public.client_email_credentials")
     before = stored()
 
     response = operator.post(change(idom), data | {"name": "x"})

@@ -45,7 +45,7 @@ def migrate(uri: str) -> str:
 
 
 def writes(connection, client_id: int) -> int:
-    query = "SELECT count(*) FROM credentials_clientwrite WHERE client_id = %s"
+    query = "SELECT count(*) FROM nova_admin.credentials_clientwrite WHERE client_id = %s"
     return connection.execute(query, [client_id]).fetchone()[0]
 
 
@@ -61,7 +61,9 @@ def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
 
 def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
     without_mail = [table for table in nova.TABLES if table is not nova.EMAILS]
-    make_tables(connection, without_mail, rows="INSERT INTO clients (name, slug) VALUES ('A', 'a')")
+    make_tables(
+        connection, without_mail, rows="INSERT INTO public.clients (name, slug) VALUES ('A', 'a')"
+    )
     kept = [table for table in NOVA_TABLES if table != "client_email_credentials"]
     before = nova.catalogue(connection, kept), nova.contents(connection, kept)
 
@@ -69,7 +71,8 @@ def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
 
     assert (nova.catalogue(connection, kept), nova.contents(connection, kept)) == before
     connection.execute(
-        "INSERT INTO client_email_credentials (client_id, email_user, email_password_encrypted) VALUES (1, 'u', 'p')"
+        "INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted)"
+        " VALUES (1, 'u', 'p')"
     )
 
 
@@ -83,7 +86,7 @@ def test_an_empty_database_gets_the_tables_that_novas_sql_makes(uri, connection)
     migrate(uri)
 
     assert nova.catalogue(connection, three) == expected
-    connection.execute(nova.ROWS.partition("INSERT INTO client_database_schemas")[0])
+    connection.execute(nova.ROWS.partition("INSERT INTO public.client_database_schemas")[0])
 
 
 def test_a_second_migrate_changes_nothing(uri, connection):
@@ -101,11 +104,14 @@ def test_every_write_to_any_of_the_tables_is_counted(uri, connection):
     make_tables(connection)
     migrate(uri)
     statements = [
-        "UPDATE clients SET name = 'Other' WHERE id = 2",
-        "UPDATE client_database_credentials SET db_port = 5433 WHERE client_id = 2",
-        "UPDATE client_email_credentials SET imap_port = 1 WHERE client_id = 2",
-        "INSERT INTO client_aws_credentials (client_id, access_key_id, secret_access_key) VALUES (2, 'i', 's')",
-        "DELETE FROM client_email_credentials WHERE client_id = 2",
+        "UPDATE public.clients SET name = 'Other' WHERE id = 2",
+        "UPDATE public.client_database_credentials SET db_port = 5433 WHERE client_id = 2",
+        "UPDATE public.client_email_credentials SET imap_port = 1 WHERE client_id = 2",
+        """
+        INSERT INTO nova_admin.client_aws_credentials (client_id, access_key_id, secret_access_key)
+        VALUES (2, 'i', 's')
+        """,
+        "DELETE FROM public.client_email_credentials WHERE client_id = 2",
     ]
     for number, statement in enumerate(statements, start=1):
         connection.execute(statement)
@@ -117,7 +123,9 @@ def test_a_row_that_changes_hands_is_a_write_to_both_clients(uri, connection):
     make_tables(connection)
     migrate(uri)
 
-    connection.execute("UPDATE client_database_credentials SET client_id = 1 WHERE client_id = 2")
+    connection.execute(
+        "UPDATE public.client_database_credentials SET client_id = 1 WHERE client_id = 2"
+    )
 
     assert (writes(connection, 1), writes(connection, 2)) == (1, 1)
 
@@ -126,17 +134,20 @@ def test_nova_deletes_a_client_as_before(uri, connection):
     make_tables(connection)
     migrate(uri)
     connection.execute(
-        "INSERT INTO client_aws_credentials (client_id, access_key_id, secret_access_key) VALUES (2, 'i', 's')"
+        "INSERT INTO nova_admin.client_aws_credentials (client_id, access_key_id, secret_access_key)"
+        " VALUES (2, 'i', 's')"
     )
 
-    connection.execute("DELETE FROM clients WHERE id = 2")
+    connection.execute("DELETE FROM public.clients WHERE id = 2")
 
-    for table in (
-        "client_database_credentials",
-        "client_aws_credentials",
-        "client_database_schemas",
+    for schema, table in (
+        ("public", "client_database_credentials"),
+        ("nova_admin", "client_aws_credentials"),
+        ("public", "client_database_schemas"),
     ):
-        query = sql.SQL("SELECT count(*) FROM {} WHERE client_id = 2").format(sql.Identifier(table))
+        query = sql.SQL("SELECT count(*) FROM {} WHERE client_id = 2").format(
+            sql.Identifier(schema, table)
+        )
         assert connection.execute(query).fetchone() == (0,)
 
 
@@ -159,9 +170,9 @@ def novas_role(uri, connection) -> Iterator[psycopg.Connection]:
 
 def test_a_role_without_rights_on_our_tables_writes_its_own_and_is_counted(novas_role, connection):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        novas_role.execute("SELECT * FROM credentials_clientwrite")
+        novas_role.execute("SELECT * FROM nova_admin.credentials_clientwrite")
 
-    novas_role.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    novas_role.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
 
     assert writes(connection, 2) == 1
 
@@ -169,9 +180,9 @@ def test_a_role_without_rights_on_our_tables_writes_its_own_and_is_counted(novas
 @pytest.mark.parametrize(
     "sabotage",
     [
-        "DROP TABLE credentials_clientwrite",
-        "ALTER TABLE credentials_clientwrite ADD CONSTRAINT never CHECK (false)",
-        "ALTER TABLE credentials_clientwrite RENAME COLUMN client_id TO other",
+        "DROP TABLE nova_admin.credentials_clientwrite",
+        "ALTER TABLE nova_admin.credentials_clientwrite ADD CONSTRAINT never CHECK (false)",
+        "ALTER TABLE nova_admin.credentials_clientwrite RENAME COLUMN client_id TO other",
     ],
 )
 def test_an_error_inside_the_trigger_does_not_fail_novas_statement(
@@ -179,17 +190,23 @@ def test_an_error_inside_the_trigger_does_not_fail_novas_statement(
 ):
     connection.execute(sabotage)
 
-    novas_role.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    novas_role.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
 
-    assert connection.execute("SELECT name FROM clients WHERE id = 2").fetchone() == ("Other",)
+    assert connection.execute("SELECT name FROM public.clients WHERE id = 2").fetchone() == (
+        "Other",
+    )
 
 
 def test_the_trigger_waits_for_no_other_transaction(novas_role, uri):
     with psycopg.connect(uri) as other:
-        other.execute("UPDATE client_database_credentials SET db_port = 1 WHERE client_id = 2")
+        other.execute(
+            "UPDATE public.client_database_credentials SET db_port = 1 WHERE client_id = 2"
+        )
         novas_role.execute("SET lock_timeout = '1s'")
 
-        novas_role.execute("UPDATE client_email_credentials SET imap_port = 1 WHERE client_id = 2")
+        novas_role.execute(
+            "UPDATE public.client_email_credentials SET imap_port = 1 WHERE client_id = 2"
+        )
 
 
 @pytest.fixture
@@ -198,7 +215,8 @@ def without_trigger_right(uri, connection) -> Iterator[str]:
     make_tables(connection)
     connection.execute(f"CREATE ROLE {APP} LOGIN")
     try:
-        connection.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {APP}")
+        connection.execute(f"GRANT USAGE ON SCHEMA public TO {APP}")
+        connection.execute(f"CREATE SCHEMA nova_admin AUTHORIZATION {APP}")
         for table in NOVA_TABLES:
             connection.execute(f"GRANT SELECT, INSERT, UPDATE ON {table} TO {APP}")
             connection.execute(f"GRANT USAGE ON {table}_id_seq TO {APP}")
@@ -214,9 +232,9 @@ def test_without_the_right_to_make_triggers_migrate_says_what_to_grant(
     said = migrate(without_trigger_right)
 
     for right in ("REFERENCES", "TRIGGER"):
-        assert f"GRANT {right} ON clients TO {APP};" in said
+        assert f"GRANT {right} ON public.clients TO {APP};" in said
     assert "GRANT CREATE" not in said
-    connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
     assert writes(connection, 2) == 0
 
 
@@ -232,7 +250,7 @@ def test_once_granted_the_next_migrate_makes_the_triggers(without_trigger_right,
 
     assert "GRANT" not in said
     before = writes(connection, 2)
-    connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
     assert writes(connection, 2) == before + 1
 
 
@@ -240,7 +258,9 @@ def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(
     without_trigger_right, connection
 ):
     migrate(without_trigger_right)
-    connection.execute("UPDATE client_database_credentials SET db_port = 1 WHERE client_id = 2")
+    connection.execute(
+        "UPDATE public.client_database_credentials SET db_port = 1 WHERE client_id = 2"
+    )
     assert (writes(connection, 1), writes(connection, 2)) == (0, 0)
     grant_triggers(connection)
 
@@ -255,26 +275,27 @@ def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(
 def test_where_a_table_is_in_use_no_right_is_asked_for(uri, connection):
     make_tables(connection)
     migrate(uri)
-    connection.execute("DROP TRIGGER nova_admin_count_write ON clients")
+    connection.execute("DROP TRIGGER nova_admin_count_write ON public.clients")
     with psycopg.connect(uri) as writer:
-        writer.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+        writer.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
 
         said = migrate(uri)
 
-    assert "clients: canceling statement due to lock timeout (in use; run migrate again)" in said
+    assert "public.clients is in use; run migrate again" in said
     assert "GRANT" not in said
 
 
 def test_rows_of_a_client_that_is_gone_are_told_and_not_quoted(without_trigger_right, connection):
     migrate(without_trigger_right)
     connection.execute(
-        "INSERT INTO client_aws_credentials (client_id, access_key_id, secret_access_key) VALUES (98765, 'i', 's')"
+        "INSERT INTO nova_admin.client_aws_credentials (client_id, access_key_id, secret_access_key)"
+        " VALUES (98765, 'i', 's')"
     )
     grant_triggers(connection)
 
     said = migrate(without_trigger_right)
 
-    assert "client_aws_credentials: has rows of clients that are gone" in said
+    assert "client_aws_credentials has rows of clients that are gone" in said
     assert "98765" not in said
 
 
@@ -283,20 +304,20 @@ def test_a_table_that_migrate_made_is_told_with_what_novas_role_needs(uri, conne
 
     said = migrate(uri)
 
-    assert "Made, because they were missing: client_email_credentials." in said
-    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON client_email_credentials TO" in said
+    assert "Made, because they were missing: public.client_email_credentials." in said
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON public.client_email_credentials TO" in said
     assert "Made" not in migrate(uri)
 
 
 def test_a_missing_table_without_the_right_to_refer_to_clients_is_one_line(
     without_trigger_right, connection
 ):
-    connection.execute("DROP TABLE client_email_credentials")
+    connection.execute("DROP TABLE public.client_email_credentials")
 
     done = nova.manage("migrate", DATABASE_URL=without_trigger_right)
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"GRANT REFERENCES ON clients TO {APP}" in done.stderr
+    assert f"GRANT REFERENCES ON public.clients TO {APP}" in done.stderr
 
 
 def test_migrating_back_takes_the_triggers_away(uri, connection):
@@ -308,7 +329,7 @@ def test_migrating_back_takes_the_triggers_away(uri, connection):
     done = nova.manage("migrate", "credentials", "zero", DATABASE_URL=uri)
 
     assert done.returncode == 0, done.stderr
-    connection.execute("UPDATE clients SET name = 'Other' WHERE id = 2")
+    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
     assert warnings == []
     triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'nova_admin_count_write'"
     assert connection.execute(triggers).fetchone() == (0,)

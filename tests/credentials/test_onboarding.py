@@ -317,7 +317,7 @@ def test_a_client_larger_than_a_secret_is_refused(send):
 def test_what_the_database_refuses_is_saved_nowhere_and_told_without_its_values(send):
     rule = "ADD CONSTRAINT novas_own CHECK (region <> 'eu-west-1')"
     with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE client_aws_credentials {rule}")
+        cursor.execute(f"ALTER TABLE nova_admin.client_aws_credentials {rule}")
 
     page = html(send(**CLIENT, **DATABASE, **AWS | {"aws-secret_access_key": "MARKER-THREE"}))
 

@@ -116,10 +116,10 @@ def a_push_records_the_newest_revision(patch):
 def writes_are_folded_in_two_transactions(patch):
     def fold_writes(self):
         with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM credentials_clientwrite RETURNING client_id")
+            cursor.execute("DELETE FROM nova_admin.credentials_clientwrite RETURNING client_id")
             for row in cursor.fetchall():
                 cursor.execute(
-                    "UPDATE credentials_clientrevision SET revision = revision + 1 WHERE client_id = %s",
+                    "UPDATE nova_admin.credentials_clientrevision SET revision = revision + 1 WHERE client_id = %s",
                     row,
                 )
 

@@ -546,7 +546,7 @@ def test_the_report_counts_a_clients_newest_comparison_alone(viewer, compared):
 
 def test_the_report_counts_no_client_that_is_gone(viewer, compared):
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM clients WHERE slug = 'other'")
+        cursor.execute("DELETE FROM public.clients WHERE slug = 'other'")
 
     context = viewer.get(REPORT).context
 

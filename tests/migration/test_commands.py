@@ -196,7 +196,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback():
     with nova.database() as uri:
         assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
         with psycopg.connect(uri) as holder:
-            holder.execute("LOCK TABLE clients")
+            holder.execute("LOCK TABLE public.clients")
             process = subprocess.Popen(
                 [sys.executable, "manage.py", "client_status"],
                 cwd=nova.ROOT,
@@ -279,8 +279,6 @@ def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
         assert plan.get_email_credentials("acme")["app_password"] == "example-app-password-2"
         others = plan.get_client_credentials("idom")["other_databases"]
         with psycopg.connect(uri) as connection:
-            query = (
-                "SELECT db_password_encrypted FROM client_database_credentials WHERE client_id = 1"
-            )
+            query = "SELECT db_password_encrypted FROM public.client_database_credentials WHERE client_id = 1"
             (expected,) = connection.execute(query).fetchone()
         assert [row["password"] for row in others] == [expected]

@@ -86,7 +86,7 @@ def test_the_newest_comparison_of_each_client_is_counted_and_no_older_one(root):
     pk = make_client("twice")
     make_comparison(pk, "mismatch"), make_comparison(pk, "match")
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM clients WHERE slug = 'x-missing_in_aws'")
+        cursor.execute("DELETE FROM public.clients WHERE slug = 'x-missing_in_aws'")
 
     found = root.get(HOME).context["comparisons"]
 

@@ -83,7 +83,9 @@ def test_it_is_scheduled_only_once_the_move_has_committed(idom, monkeypatch):
 
     def spied(self, *arguments, **options):
         with nova_connected() as other:
-            phases.extend(other.execute("SELECT phase FROM migration_clientmigration").fetchone())
+            phases.extend(
+                other.execute("SELECT phase FROM nova_admin.migration_clientmigration").fetchone()
+            )
         return schedule(self, *arguments, **options)
 
     monkeypatch.setattr(SecretsManager, "schedule_deletion", spied)
@@ -178,7 +180,7 @@ def test_every_secret_of_the_client_is_scheduled_where_it_has_one_a_service(sm, 
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_full_client("idom")
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM client_email_credentials")
+        cursor.execute("DELETE FROM public.client_email_credentials")
     advance(pk, Phase.DUAL_WRITE)
 
     step_back(pk)

@@ -120,19 +120,19 @@ def test_without_the_lock_an_older_value_can_land_last(stores, pushers):
 
 # As NOVA's scripts and workers write.
 NOVAS_STATEMENTS = (
-    "UPDATE clients SET description = 'by NOVA', updated_at = NOW() WHERE slug = 'idom'",
+    "UPDATE public.clients SET description = 'by NOVA', updated_at = NOW() WHERE slug = 'idom'",
     """
-    UPDATE client_database_credentials SET db_password_encrypted = 'example-novas', updated_at = NOW()
-    WHERE client_id = (SELECT id FROM clients WHERE slug = 'idom') AND is_primary = true
+    UPDATE public.client_database_credentials SET db_password_encrypted = 'example-novas', updated_at = NOW()
+    WHERE client_id = (SELECT id FROM public.clients WHERE slug = 'idom') AND is_primary = true
     """,
     """
-    INSERT INTO client_email_credentials (client_id, email_user, email_password_encrypted, label, is_primary)
-    SELECT id, 'more@example.test', 'example-novas', 'more', FALSE FROM clients WHERE slug = 'idom'
+    INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted, label, is_primary)
+    SELECT id, 'more@example.test', 'example-novas', 'more', FALSE FROM public.clients WHERE slug = 'idom'
     """,
-    "UPDATE client_email_credentials SET sender_whitelist = NULL WHERE label = 'more'",
-    "DELETE FROM client_email_credentials WHERE label = 'more'",
+    "UPDATE public.client_email_credentials SET sender_whitelist = NULL WHERE label = 'more'",
+    "DELETE FROM public.client_email_credentials WHERE label = 'more'",
     """
-    INSERT INTO clients (name, slug) VALUES ('Idom', 'idom')
+    INSERT INTO public.clients (name, slug) VALUES ('Idom', 'idom')
     ON CONFLICT (slug) DO UPDATE SET name = EXCLUDED.name, updated_at = NOW()
     """,
 )
@@ -145,7 +145,9 @@ def nova_runs_its_statements() -> None:
         nova.execute("SET lock_timeout = '50ms'; SET statement_timeout = '5s'")
         for statement in NOVAS_STATEMENTS:
             assert nova.execute(statement).rowcount == 1
-        written = nova.execute("SELECT db_password_encrypted FROM client_database_credentials")
+        written = nova.execute(
+            "SELECT db_password_encrypted FROM public.client_database_credentials"
+        )
         assert written.fetchall() == [("example-novas",)]
 
 

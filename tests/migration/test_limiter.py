@@ -50,7 +50,7 @@ def test_what_was_not_used_is_made_up_for_within_a_bound(settings):
     settings.NOVA_AWS_WRITES_PER_SECOND = 10
     with connection.cursor() as cursor:
         reserve()
-        cursor.execute("UPDATE migration_rate SET next_at = now() - interval '1 hour'")
+        cursor.execute("UPDATE nova_admin.migration_rate SET next_at = now() - interval '1 hour'")
 
     assert reserve().starts_in == pytest.approx(-BURST_SECONDS, abs=0.05)
 
@@ -105,9 +105,13 @@ def test_throttling_slows_all_workers_once_a_second_and_passes(settings):
     assert slowed == pytest.approx(80, rel=0.05)
     assert Rate.objects.get(kind=CREATE).throttled == 5
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE migration_rate SET throttled_at = now() - interval '2 seconds'")
+        cursor.execute(
+            "UPDATE nova_admin.migration_rate SET throttled_at = now() - interval '2 seconds'"
+        )
         assert reserve().per_second == pytest.approx(90, rel=0.05)
-        cursor.execute("UPDATE migration_rate SET throttled_at = now() - interval '1 minute'")
+        cursor.execute(
+            "UPDATE nova_admin.migration_rate SET throttled_at = now() - interval '1 minute'"
+        )
     assert reserve().per_second == pytest.approx(100)
 
 
@@ -116,7 +120,9 @@ def test_throttling_never_stops_all_calls():
     with connection.cursor() as cursor:
         for _ in range(40):
             Rate.objects.record_throttled(connection, CREATE)
-            cursor.execute("UPDATE migration_rate SET throttled_at = now() - interval '1001 ms'")
+            cursor.execute(
+                "UPDATE nova_admin.migration_rate SET throttled_at = now() - interval '1001 ms'"
+            )
 
     assert reserve().per_second > 0
 

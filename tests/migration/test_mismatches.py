@@ -186,7 +186,7 @@ def test_what_is_open_at_a_client_that_is_gone_is_forgotten():
     pk = make_client("idom")
     found(pk, PASSWORD)
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM clients WHERE id = %s", [pk])
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
     assert not OpenMismatch.objects.of_present_clients().exists()
 
     Comparison.objects.forget_old()
@@ -230,7 +230,7 @@ def test_workers_that_record_at_once_wait_for_each_other_and_lose_no_count():
     assert len(times) == 20
     assert all(5 <= number <= 10 for number in times)
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE clients CASCADE")
+        cursor.execute("TRUNCATE public.clients CASCADE")
 
 
 def test_a_schema_migration_finds_what_was_open_and_counted_before_it():

@@ -129,12 +129,12 @@ def test_a_shut_gate_names_every_reason(idom, settings):
     )
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE clients DISABLE TRIGGER nova_admin_count_write")
+        cursor.execute("ALTER TABLE public.clients DISABLE TRIGGER nova_admin_count_write")
     try:
         found = reasons(idom, Phase.AWS)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE clients ENABLE TRIGGER nova_admin_count_write")
+            cursor.execute("ALTER TABLE public.clients ENABLE TRIGGER nova_admin_count_write")
 
     assert len(found.splitlines()) == 7
     for word in (
@@ -471,7 +471,7 @@ def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm
 def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
     advance(idom, Phase.PURGED)
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM client_email_credentials")
+        cursor.execute("DELETE FROM public.client_email_credentials")
 
     move(client_id=idom, new=Phase.AWS)
 

@@ -375,10 +375,14 @@ def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousa
     make_crowd(50)
     few = {url: queries(client, url) for url in pages}
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM migration_openmismatch; DELETE FROM migration_clientmigration;")
-        cursor.execute("TRUNCATE clients CASCADE; DELETE FROM migration_readcount;")
         cursor.execute(
-            "DELETE FROM credentials_clientrevision; DELETE FROM migration_dailycomparisons;"
+            "DELETE FROM nova_admin.migration_openmismatch; DELETE FROM nova_admin.migration_clientmigration;"
+        )
+        cursor.execute(
+            "TRUNCATE public.clients CASCADE; DELETE FROM nova_admin.migration_readcount;"
+        )
+        cursor.execute(
+            "DELETE FROM nova_admin.credentials_clientrevision; DELETE FROM nova_admin.migration_dailycomparisons;"
         )
 
     make_crowd(10_000)

@@ -129,7 +129,7 @@ def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     pk = make_full_client("idom")
     run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM clients WHERE id = %s", [pk])
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
 
     running.finish_inline(run)
 
@@ -166,8 +166,8 @@ def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
     make_database(pk)
     migrate()
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE clients SET is_active = NULL")
-        cursor.execute("DELETE FROM client_database_credentials")
+        cursor.execute("UPDATE public.clients SET is_active = NULL")
+        cursor.execute("DELETE FROM public.client_database_credentials")
 
     running.finish_inline(running.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
 

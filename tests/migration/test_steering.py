@@ -381,7 +381,7 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     make_full_client("idom")
     running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE client_database_credentials SET db_port = 5433")
+        cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.push_pending()
 
     assert Run.objects.get(kind=Run.Kind.PUSH).tries == 1
@@ -391,7 +391,7 @@ def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
     make_full_client("idom")
     running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE client_database_credentials SET db_port = 5433")
+        cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
 
     for _minute in range(3):

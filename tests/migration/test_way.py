@@ -141,7 +141,7 @@ def test_without_the_triggers_the_sweep_pushes_too(idom, reader):
     call_command("migrate_clients", "idom", "--inline")
     with connection.cursor() as cursor:
         cursor.execute(
-            "ALTER TABLE client_database_credentials DISABLE TRIGGER nova_admin_count_write"
+            "ALTER TABLE public.client_database_credentials DISABLE TRIGGER nova_admin_count_write"
         )
     try:
         row = clients().get().databases.get(label="archive")
@@ -152,7 +152,7 @@ def test_without_the_triggers_the_sweep_pushes_too(idom, reader):
     finally:
         with connection.cursor() as cursor:
             cursor.execute(
-                "ALTER TABLE client_database_credentials ENABLE TRIGGER nova_admin_count_write"
+                "ALTER TABLE public.client_database_credentials ENABLE TRIGGER nova_admin_count_write"
             )
     assert clients().get().client_migration.comparison.status == "match"
 
@@ -163,8 +163,8 @@ def test_on_a_database_of_novas_making_with_processes_of_their_own(aws):
         with psycopg.connect(uri, autocommit=True) as novas:
             for statement in (*nova.TABLES, nova.ROWS):
                 novas.execute(statement)
-            novas.execute("UPDATE clients SET is_active = TRUE")
-            schemas = novas.execute("SELECT * FROM client_database_schemas").fetchall()
+            novas.execute("UPDATE public.clients SET is_active = TRUE")
+            schemas = novas.execute("SELECT * FROM public.client_database_schemas").fetchall()
         reader = Reader(uri, cache_seconds=0)
         before = reader.one("acme", "database"), reader.one("acme", "email")
 
@@ -182,4 +182,6 @@ def test_on_a_database_of_novas_making_with_processes_of_their_own(aws):
             assert (reader.one("acme", "database"), reader.one("acme", "email")) == before
         reader.close()
         with psycopg.connect(uri) as novas:
-            assert novas.execute("SELECT * FROM client_database_schemas").fetchall() == schemas
+            assert (
+                novas.execute("SELECT * FROM public.client_database_schemas").fetchall() == schemas
+            )

@@ -26,7 +26,7 @@ from nova_credentials.document import DocumentError
 from nova_credentials.phases import Phase
 from nova_credentials.reader import routing
 from nova_credentials.reader.routing import Reader
-from tests.factories import make_client, make_database, make_email
+from tests.factories import make_client, make_database, make_email, qualified
 from tests.migration.law import LawBroken, Ledger
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class World:
 
     @property
     def phase(self) -> Phase:
-        query = "SELECT phase FROM migration_clientmigration"
+        query = "SELECT phase FROM nova_admin.migration_clientmigration"
         row = self.nova.execute(query).fetchone()
         return Phase(row[0]) if row else Phase.POSTGRES
 
@@ -145,7 +145,7 @@ class World:
             table, column, *_ = FIELDS[field]
             statement = sql.SQL("UPDATE {} SET {} = %s, updated_at = now() WHERE client_id = %s")
             self.nova.execute(
-                statement.format(sql.Identifier(table), sql.Identifier(column)), [text, self.pk]
+                statement.format(qualified(table), sql.Identifier(column)), [text, self.pk]
             )
 
     # The law
@@ -178,7 +178,7 @@ class World:
     def notice_moves(self) -> None:
         """What a move that took place means for what waited, and for what was written in AWS directly."""
         changes = self.nova.execute(
-            "SELECT id, old, new, reason FROM migration_phasechange WHERE id > %s ORDER BY id",
+            "SELECT id, old, new, reason FROM nova_admin.migration_phasechange WHERE id > %s ORDER BY id",
             [self.changes_seen],
         )
         for pk, *move, reason in changes.fetchall():

@@ -156,20 +156,27 @@ COLUMNS = {
 }
 
 
+TABLES = {
+    "database": "public.client_database_credentials",
+    "email": "public.client_email_credentials",
+    "aws": "nova_admin.client_aws_credentials",
+}
+
+
 def by_sql(slug: str, kind: str, label: str | None) -> list[tuple[object, ...]]:
     """Every row that NOVA's statement may give for a slug and a label."""
     condition = "is_primary = true" if label is None else "label = %s"
     return execute(
-        f"SELECT c.id, c.slug, {COLUMNS[kind]}, label, is_primary FROM clients c"
-        f" JOIN client_{kind}_credentials ON client_id = c.id"
+        f"SELECT c.id, c.slug, {COLUMNS[kind]}, label, is_primary FROM public.clients c"
+        f" JOIN {TABLES[kind]} ON client_id = c.id"
         f" WHERE slug = %s AND is_active = true AND {condition}",
         *([slug] if label is None else [slug, label]),
     )
 
 
 def every_question(slug: str) -> dict[tuple[str, str | None], list[tuple[object, ...]]]:
-    own = "WHERE client_id = (SELECT id FROM clients WHERE slug = %s)"
-    tables = [f"SELECT label FROM client_{kind}_credentials {own}" for kind in COLUMNS]
+    own = "WHERE client_id = (SELECT id FROM public.clients WHERE slug = %s)"
+    tables = [f"SELECT label FROM {TABLES[kind]} {own}" for kind in COLUMNS]
     labels = {label for (label,) in execute(" UNION ".join(tables), slug, slug, slug)}
     labels |= {None, "no such label"}
     return {(kind, label): by_sql(slug, kind, label) for kind in COLUMNS for label in labels}
@@ -454,7 +461,7 @@ def test_a_rollback_is_followed_at_the_next_read(reader, sm, last):
     change_in_aws(sm, "idom", "database", password="example-b")
     assert reader.one("idom", "database").db_password == "example-b"
     stand(pk, last)
-    row = execute("SELECT id FROM client_database_credentials")[0][0]
+    row = execute("SELECT id FROM public.client_database_credentials")[0][0]
     update("client_database_credentials", row, db_password_encrypted="example-c")
 
     assert reader.one("idom", "database").db_password == "example-c"
@@ -523,7 +530,11 @@ def test_reads_are_counted_from_dual_read_on(reader, phase):
 
 
 @pytest.mark.parametrize(
-    "obstacle", ["REVOKE ALL ON migration_readcount FROM {}", "DROP TABLE migration_readcount"]
+    "obstacle",
+    [
+        "REVOKE ALL ON nova_admin.migration_readcount FROM {}",
+        "DROP TABLE nova_admin.migration_readcount",
+    ],
 )
 def test_what_cannot_be_counted_is_read_all_the_same(reader, role, obstacle):
     bring(make_full_client("idom"), Phase.DUAL_READ)
@@ -544,7 +555,7 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
     bring(pk, Phase.AWS)
     superuser = make_conninfo(database_url, user="postgres")
     with psycopg.connect(superuser) as other:
-        other.execute("LOCK TABLE migration_readcount")
+        other.execute("LOCK TABLE nova_admin.migration_readcount")
         assert in_time(lambda: reader.one("idom", "database")).db_password == "example-password-1"
     assert not ReadCount.objects.exists()
     reader.one("idom", "database")
@@ -554,7 +565,7 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
 def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
-    execute(f"REVOKE ALL ON migration_readcount FROM {role}")
+    execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
     reader.all("idom")
     execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
 
@@ -736,7 +747,7 @@ def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monke
     make_full_client("idom")
     monkeypatch.setattr(from_postgres, "STATEMENT_TIMEOUT", "100ms")
     with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
-        other.execute("LOCK TABLE clients")
+        other.execute("LOCK TABLE public.clients")
         with pytest.raises(psycopg.errors.QueryCanceled):
             in_time(lambda: reader.all("idom"))
 
@@ -759,18 +770,25 @@ def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
 
 def test_tables_that_are_there_but_out_of_sight_are_no_missing_tables(reader):
     bring(make_full_client("idom"), Phase.PURGED)
-    execute("CREATE SCHEMA aside; ALTER TABLE migration_clientmigration SET SCHEMA aside")
+    execute(
+        "CREATE SCHEMA aside; ALTER TABLE nova_admin.migration_clientmigration SET SCHEMA aside"
+    )
     try:
         with pytest.raises(psycopg.errors.UndefinedTable):
             reader.one("idom", "database")
     finally:
-        execute("ALTER TABLE aside.migration_clientmigration SET SCHEMA public; DROP SCHEMA aside")
+        execute(
+            "ALTER TABLE aside.migration_clientmigration SET SCHEMA nova_admin; DROP SCHEMA aside"
+        )
 
 
-@pytest.mark.parametrize("table", ["migration_clientmigration", "client_email_credentials"])
-def test_a_missing_right_is_told(reader, role, table):
+@pytest.mark.parametrize(
+    ("schema", "table"),
+    [("nova_admin", "migration_clientmigration"), ("public", "client_email_credentials")],
+)
+def test_a_missing_right_is_told(reader, role, schema, table):
     make_full_client("idom")
-    execute(f"REVOKE ALL ON {table} FROM {role}")
+    execute(f"REVOKE ALL ON {schema}.{table} FROM {role}")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match=table):
         reader.one("idom", "database")
@@ -785,7 +803,7 @@ def test_a_cached_read_asks_neither_store_and_a_refresh_asks_both(make_reader, r
     bring(pk, phase)
     reader = make_reader(cache_seconds=1000, timeout=30)
     first = reader.one("idom", "database")
-    execute("UPDATE clients SET name = 'X', is_active = false")
+    execute("UPDATE public.clients SET name = 'X', is_active = false")
 
     assert reader.one("idom", "database") is first
     assert reader.client_id("idom") == pk
