@@ -21,6 +21,16 @@ def qualified(table: str) -> sql.Identifier:
     return sql.Identifier("nova_admin" if ours else "public", table)
 
 
+def all_tables() -> list[str]:
+    """Every table of NOVA's and of this site's, with its schema, fit to stand in SQL."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+            " WHERE schemaname IN ('public', 'nova_admin') ORDER BY 1"
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
 def insert(table: str, **columns: Any) -> int:
     """Inserts one row, leaving every column that is not named to its default; answers with its id."""
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(

@@ -30,6 +30,7 @@ from nova_credentials.comparison import Kind
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
+    all_tables,
     make_aws,
     make_client,
     make_database,
@@ -112,10 +113,11 @@ def at_levels(levels: dict[str, int]) -> Iterator[None]:
 
 def add_tables(haystack: Haystack) -> None:
     with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            if table not in CREDENTIAL_TABLES:
-                cursor.execute(f'SELECT t::text, to_jsonb(t)::text FROM "{table}" AS t')
-                haystack.add(f"table {table}", repr(cursor.fetchall()))
+        for table in all_tables():
+            name = table.partition(".")[2]
+            if name not in CREDENTIAL_TABLES:
+                cursor.execute(f"SELECT t::text, to_jsonb(t)::text FROM {table} AS t")
+                haystack.add(f"table {name}", repr(cursor.fetchall()))
 
 
 def add_pickles(haystack: Haystack) -> None:

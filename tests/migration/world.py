@@ -58,10 +58,10 @@ FORGET = "; ".join(
         "migration_comparison",
         "migration_secret",
         "migration_readcount",
-        "client_database_credentials",
-        "client_email_credentials",
+        "public.client_database_credentials",
+        "public.client_email_credentials",
         "client_aws_credentials",
-        "clients",
+        "public.clients",
         "credentials_clientrevision",
         "credentials_clientwrite",
     )

@@ -42,9 +42,9 @@ from tests.settings import LOCAL
 
 GRANTS = re.findall(r"^GRANT .+;$", (nova.ROOT / "docs/reader.md").read_text(), re.MULTILINE)
 SECRETS = {
-    "client_database_credentials": "db_password_encrypted",
-    "client_email_credentials": "email_password_encrypted",
-    "client_aws_credentials": "secret_access_key",
+    "public.client_database_credentials": "db_password_encrypted",
+    "public.client_email_credentials": "email_password_encrypted",
+    "nova_admin.client_aws_credentials": "secret_access_key",
 }
 AWS_ALONE = (Phase.AWS, Phase.PURGED)
 POSTGRES_ALONE = (Phase.POSTGRES, Phase.DUAL_WRITE)
