@@ -45,10 +45,11 @@ CARRIED_OVER = (
     "migration_secret",
     "migration_worker",
 )
-FIRST_RELEASE_IS_HERE = """
-SELECT EXISTS (
-    SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace('public') AND c.relname = 'credentials_clientwrite'
-)
+# Only before this schema has tables: whatever somebody makes in `public` under these names later is none of ours.
+IS_FIRST_RELEASE = f"""
+SELECT to_regclass('{SCHEMA}.django_migrations') IS NULL
+    AND to_regclass('public.django_migrations') IS NOT NULL
+    AND to_regclass('public.credentials_clientwrite') IS NOT NULL
 """
 # Each that is there, in the way of its like in the new schema, and owned by another role.
 TABLES = f"""
@@ -74,7 +75,7 @@ def prepare_schema(cursor: CursorWrapper) -> None:
     Raises CommandError with the statements that somebody with more rights has to run first.
     """
     _require_safe_schema(cursor)
-    cursor.execute(FIRST_RELEASE_IS_HERE)
+    cursor.execute(IS_FIRST_RELEASE)
     if _value(cursor):
         _carry_over(cursor)
 
