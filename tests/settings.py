@@ -31,3 +31,5 @@ from nova_admin.settings import *  # noqa: E402, F403
 
 # No `collectstatic` before a test: without its folder WhiteNoise warns.
 WHITENOISE_AUTOREFRESH = True
+# The real hashers are slow on purpose, and no test is about them.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
