@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
+from django.utils import translation
 from django_q.signals import post_spawn
 
 from migration.operations.limiter import limiter
@@ -54,6 +55,13 @@ def empty_tables(kept: dict[str, bool]) -> None:
 
 def copy_of(table: str) -> str:
     return f"{KEPT}.{table.partition('.')[2]}"
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """The site's own language after every test: a page in Spanish leaves its language behind in the thread."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")
