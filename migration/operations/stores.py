@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils.crypto import salted_hmac
 
 from credentials.copying import pointer_problem
 from migration.models import Secret, clients
+from migration.operations.keys import keyed_digest
 from migration.operations.limiter import Unwaiting, limiter
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
@@ -67,13 +67,6 @@ def _manager(
     )
 
 
-def keyed_digest(purpose: str, *parts: str) -> str:
-    """64 hexadecimal digits that only this site can compute."""
-    # The lengths keep ("ab", "c") apart from ("a", "bc").
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return salted_hmac(f"nova_admin.{purpose}", text, algorithm="sha256").hexdigest()
-
-
 def version_token(name: str, replaced: str, text: str) -> str:
     """The id of the version that a write is to make: the same again for a retry, another after another version."""
     half = keyed_digest("token", name, replaced, text)[:HALF]
@@ -84,11 +77,6 @@ def is_our_version(name: str, version_id: str) -> bool:
     """Whether this site wrote that version, also where it never learnt that it did."""
     half = version_id[:HALF]
     return hmac.compare_digest(version_id, half + keyed_digest("ours", name, half)[:HALF])
-
-
-def fingerprint_key() -> bytes:
-    """The key of the short codes in comparisons."""
-    return keyed_digest("fingerprint").encode()
 
 
 def secret_layout() -> Layout:
