@@ -14,7 +14,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, models
 from django.http import HttpResponseRedirect
-from django.utils.text import capfirst
+from django.utils.text import capfirst, get_text_list
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, StackedInline
 from unfold.forms import PaginationInlineFormSet
@@ -163,12 +164,31 @@ class CredentialForm(StoredRowForm):
             if name in self.fields:
                 self._mask(name, self.fields[name])
 
+    def clean(self) -> None:
+        super().clean()
+        # Until `_post_clean` the instance is as it is stored.
+        if self.instance.pk and (moved := self.instance.moved_by(self.changed_data)):
+            for name in set(self.instance.SECRET_FIELDS) - set(self.changed_data):
+                self.add_error(name, self._asked_again(moved, name))
+
     def typed_secrets(self) -> dict[str, str]:
         return {
             name: self.cleaned_data[name]
             for name in self._meta.model.SECRET_FIELDS
             if name in self.changed_data
         }
+
+    def _asked_again(self, moved: list[str], secret: str) -> ValidationError:
+        columns = self._meta.model._meta
+        changed = [str(columns.get_field(name).verbose_name) for name in moved]
+        return ValidationError(
+            _("The %(changed)s changed: enter the %(secret)s again."),
+            code="moved",
+            params={
+                "changed": get_text_list(changed, gettext("and")),
+                "secret": columns.get_field(secret).verbose_name,
+            },
+        )
 
     def _mask(self, name: str, field: forms.Field) -> None:
         field.required = not self.instance.pk

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db import DataError, IntegrityError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nova_credentials.document import ClientCredentials, Document
 
     Pair = tuple[Credential, Any]
+    Key = Callable[[Any], Any]
 
 MODELS: dict[str, type[Credential]] = {
     "database": DatabaseCredential,
@@ -106,7 +108,8 @@ def copy_document(
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     lacking: list[str] = []
     for kind, rows in client.rows().items():
-        pairs, new, left = match(rows, _logins(read, kind))
+        logins = _logins(read, kind)
+        pairs, new, left = match(rows, logins, by_destination=secrets_alone)
         for row, login in pairs:
             if wanted(row):
                 columns = _columns(row, login)
@@ -135,7 +138,7 @@ def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     found: dict[Credential, dict[str, str]] = {}
     for kind, rows in client.rows().items():
-        pairs, _new, left = match(rows, _logins(read, kind))
+        pairs, _new, left = match(rows, _logins(read, kind), by_destination=True)
         for row, login in pairs:
             if is_purged(row):
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
@@ -156,15 +159,21 @@ def fill(client: Client, secrets: Mapping[Credential, Mapping[str, str]]) -> Doc
 
 
 def match(
-    rows: Sequence[Credential], logins: Sequence[Any]
+    rows: Sequence[Credential], logins: Sequence[Any], *, by_destination: bool = False
 ) -> tuple[list[Pair], list[Any], list[Credential]]:
     """Which row is which login: pairs, logins without a row, rows without a login.
 
     The primary ones belong together, then those whose label only they have, then the rest in their order.
+    `by_destination`: before all that, those whose destination only they have. A secret that is put into a row which
+    keeps its own host belongs to that host, also where NOVA made another row the primary one meanwhile.
     """
     pairs: list[Pair] = []
     rows_left, logins_left = list(rows), list(logins)
-    for key in (_primary, _label_among(rows, logins), _anything):
+    keys = [_primary, _only(_label, rows, logins), _anything]
+    if by_destination and rows:
+        destination = attrgetter(*rows[0].DESTINATION_FIELDS)
+        keys.insert(0, _only(destination, rows, logins))
+    for key in keys:
         for row in list(rows_left):
             found = next(
                 (login for login in logins_left if key(row) is not None and key(login) == key(row)),
@@ -182,17 +191,15 @@ def _primary(login: Any) -> Any:
     return login.is_primary or None
 
 
-def _label_among(rows: Iterable[Any], logins: Iterable[Any]) -> Callable[[Any], Any]:
-    counts = [
-        Counter(entry.label for entry in entries if not entry.is_primary)
-        for entries in (rows, logins)
-    ]
-    once = {
-        label
-        for label in counts[0]
-        if label is not None and counts[0][label] == counts[1][label] == 1
-    }
-    return lambda entry: entry.label if entry.label in once and not entry.is_primary else None
+def _label(login: Any) -> Any:
+    return None if login.is_primary else login.label
+
+
+def _only(key: Key, rows: Iterable[Any], logins: Iterable[Any]) -> Key:
+    """The key where one row and one login alone have it, None elsewhere."""
+    counts = [Counter(map(key, entries)) for entries in (rows, logins)]
+    once = {value for value in counts[0] if counts[0][value] == counts[1][value] == 1}
+    return lambda entry: key(entry) if key(entry) in once else None
 
 
 def _anything(login: Any) -> Any:

@@ -22,7 +22,7 @@ from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from django_stubs_ext.db.models.manager import RelatedManager
@@ -190,6 +190,8 @@ class Credential(models.Model):
 
     # The columns with a secret in them: written in forms, never shown.
     SECRET_FIELDS: ClassVar[tuple[str, ...]] = ()
+    # The columns that say where, and as whom, the secret is used to log in.
+    DESTINATION_FIELDS: ClassVar[tuple[str, ...]] = ()
 
     id = models.AutoField(primary_key=True)
     label = models.CharField(_("label"), max_length=100, null=True, blank=True)
@@ -208,6 +210,16 @@ class Credential(models.Model):
         abstract = True
         ordering: ClassVar = ["id"]
 
+    def moved_by(self, changed: Collection[str]) -> list[str]:
+        """Name those of the changed columns that would take the stored secret elsewhere; none where it is changed too.
+
+        Whoever may change a row needn't be allowed to see its secret, and the new place's owner would read it.
+        """
+        kept = set(self.SECRET_FIELDS) - set(changed)
+        if not any(getattr(self, name) for name in kept):
+            return []
+        return [name for name in self.DESTINATION_FIELDS if name in changed]
+
     def login(self, slug: str) -> Any:
         """The row as NOVA's readers return it."""
         raise NotImplementedError
@@ -215,6 +227,7 @@ class Credential(models.Model):
 
 class DatabaseCredential(Credential):
     SECRET_FIELDS = ("db_password",)
+    DESTINATION_FIELDS = ("db_host", "db_port", "db_user")
 
     client = models.ForeignKey(Client, models.DO_NOTHING, related_name="databases")
     db_host = models.CharField(_("host"), max_length=255)
@@ -249,6 +262,10 @@ class DatabaseCredential(Credential):
 
 class EmailCredential(Credential):
     SECRET_FIELDS = ("email_password",)
+    DESTINATION_FIELDS = (
+        *("email_provider", "imap_host", "imap_port", "smtp_host", "smtp_port"),
+        "email_user",
+    )
 
     client = models.ForeignKey(Client, models.DO_NOTHING, related_name="emails")
     email_provider = models.CharField(
@@ -298,6 +315,7 @@ class AwsCredential(Credential):
     """This app's own table, shaped like NOVA's two."""
 
     SECRET_FIELDS = ("secret_access_key",)
+    DESTINATION_FIELDS = ("access_key_id", "region")
 
     client = models.ForeignKey(Client, models.DO_NOTHING, related_name="aws_logins")
     access_key_id = models.CharField(_("access key id"), max_length=255)

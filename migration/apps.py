@@ -12,6 +12,7 @@ class MigrationConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
+        from migration.operations.keys import make_version_keys
         from migration.roles import ensure_roles
         from migration.tasks import ensure_schedules, start_heartbeat
 
@@ -19,5 +20,8 @@ class MigrationConfig(AppConfig):
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )
         post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")
+        post_migrate.connect(
+            make_version_keys, sender=self, dispatch_uid="migration.make_version_keys"
+        )
         # After Django's own receiver, which makes the permissions.
         post_migrate.connect(ensure_roles, sender=self, dispatch_uid="migration.ensure_roles")

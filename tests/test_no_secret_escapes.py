@@ -466,11 +466,14 @@ def test_the_databases_own_words_on_a_refused_row_do_not_show_its_secret(browser
         rule = "ADD CONSTRAINT novas_own CHECK (db_port <> 5433)"
         cursor.execute(f"ALTER TABLE public.client_database_credentials {rule}")
     url = reverse("admin:credentials_client_change", args=[pk])
-    data = sent_form(browser.get(url).content.decode())
+    data = sent_form(browser.get(url).content.decode()) | {
+        "databases-0-db_port": "5433",
+        "databases-0-db_password": "MARKER-ONE typed again",
+    }
     browser.raise_request_exception = False
     try:
         with everything_logged(haystack):
-            text = page(haystack, browser, url, data | {"databases-0-db_port": "5433"})
+            text = page(haystack, browser, url, data)
     finally:
         with connection.cursor() as cursor:
             cursor.execute(

@@ -16,12 +16,8 @@ from django.views.decorators.http import require_safe
 from credentials.admin import name_problem
 from credentials.models import Client
 from credentials.told import told
-from migration.operations.stores import (
-    is_our_version,
-    known_secrets,
-    secret_names,
-    secrets_manager,
-)
+from migration.operations.keys import VersionKeys, version_keys
+from migration.operations.stores import known_secrets, secret_names, secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
 if TYPE_CHECKING:
@@ -75,7 +71,7 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
     if name_problem(slug):
         return
     names = list(secret_names(slug).values())
-    known = known_secrets(names)
+    known, keys = known_secrets(names), version_keys()
     for name in names:
         found: dict[str, Any] = {"name": name}
         try:
@@ -86,18 +82,20 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
             pushed = known[name].version_id if name in known else ""
             found |= {
                 "description": description,
-                "versions": list(_versions(description, pushed)),
+                "versions": list(_versions(description, pushed, keys)),
             }
         yield found
 
 
-def _versions(description: SecretDescription, pushed: str) -> Iterator[dict[str, Any]]:
+def _versions(
+    description: SecretDescription, pushed: str, keys: VersionKeys
+) -> Iterator[dict[str, Any]]:
     """The current one first; those without a stage are on their way out, and left out."""
     staged = [(pk, stages) for pk, stages in description.versions.items() if stages]
     for pk, stages in sorted(staged, key=lambda version: CURRENT not in version[1]):
         yield {
             "id": pk,
             "stages": stages,
-            "ours": is_our_version(description.name, pk),
+            "ours": keys.is_ours(description.name, pk),
             "pushed": pk == pushed,
         }

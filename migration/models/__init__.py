@@ -27,6 +27,7 @@ from migration.models.standing import (
     Secret,
     clients,
 )
+from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "RunItem",
     "Secret",
     "StaleRunError",
+    "VersionKey",
     "Worker",
     "clients",
     "newest_is",

@@ -6,13 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from migration.models import Comparison, Run
-from migration.operations.stores import (
-    Rows,
-    fingerprint_key,
-    read_rows,
-    secret_layout,
-    secrets_manager,
-)
+from migration.operations.keys import fingerprint_key
+from migration.operations.stores import Rows, read_rows, secret_layout, secrets_manager
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import Mismatch, unreadable
@@ -33,6 +28,9 @@ RECHECK_AFTER_SECONDS = 0.5
 
 # AWS's code for reading such a secret.
 SCHEDULED_FOR_DELETION = "InvalidRequestException"
+
+# For a comparison of which only the outcome counts.
+NO_CODES_KEPT = b"any"
 
 Status = Comparison.Status
 
@@ -104,7 +102,7 @@ def _judge(rows: Rows, found: Found) -> Judgement:
             try:
                 parts[part] = value.document()
             except DocumentError:
-                mismatch = unreadable(value.text or "", key=fingerprint_key())
+                mismatch = unreadable(value.text or "", key=fingerprint_key(rows.client_id))
                 return (
                     Status.MISMATCH,
                     "",
@@ -126,7 +124,7 @@ def _judge(rows: Rows, found: Found) -> Judgement:
 
 def same(expected: Document | None, actual: Document) -> bool:
     """Whether the tables' document, where they make one, is AWS's, types included."""
-    return expected is not None and not compare_documents(expected, actual, key=fingerprint_key())
+    return expected is not None and not compare_documents(expected, actual, key=NO_CODES_KEPT)
 
 
 def _unread(error: SecretsManagerError) -> Judgement:
@@ -142,7 +140,7 @@ def _unread(error: SecretsManagerError) -> Judgement:
 
 def _judge_parts(rows: Rows, expected: Document, parts: Mapping[str, Document]) -> Judgement:
     actual = documents.join(parts, layout=secret_layout())
-    mismatches = compare_documents(expected, actual, key=fingerprint_key())
+    mismatches = compare_documents(expected, actual, key=fingerprint_key(rows.client_id))
     if not mismatches:
         return Status.MATCH, "", "", []
     if not rows.has_credentials:

@@ -24,11 +24,11 @@ from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, S
 from migration.operations.comparing import comparison_of, same
 from migration.operations.deleting import schedule_deletion_of
 from migration.operations.gates import ShutGate, needs_approval, require_open
+from migration.operations.keys import version_keys
 from migration.operations.pushing import keep_replaced, push
 from migration.operations.stores import (
     AwsCopy,
     Rows,
-    is_our_version,
     locked,
     locked_client,
     locked_rows,
@@ -216,7 +216,8 @@ def _roll_back(request: Request) -> str:
         return _back_to_dual_read(request, note % {"error": error})
     if same(rows.document, found.document):
         return _back_to_dual_read(request)
-    ours = all(is_our_version(*version) for version in found.versions.items())
+    keys = version_keys()
+    ours = all(keys.is_ours(*version) for version in found.versions.items())
     if rows.push_pending and ours:
         return _back_to_dual_read(
             request, _("PostgreSQL holds a newer write, which is pushed next.")

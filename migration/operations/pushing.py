@@ -16,15 +16,14 @@ from django.db import transaction
 from credentials.models import ClientRevision
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
 from migration.operations.comparing import SCHEDULED_FOR_DELETION, comparison_of
+from migration.operations.keys import VersionKeys, version_keys
 from migration.operations.stores import (
     Rows,
-    is_our_version,
     known_secrets,
     locked,
     read_rows,
     secret_layout,
     secrets_manager,
-    version_token,
 )
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
@@ -230,7 +229,7 @@ def write_now(rows: Rows, *, document: Document) -> None:
     plan = _plan(rows)
     names = list(rows.names.values())
     sm = secrets_manager(someone_waits=True)
-    Writer(sm, sm.batch_get(names), known_secrets(names), Manner()).write(plan)
+    Writer(sm, sm.batch_get(names), known_secrets(names), version_keys(), Manner()).write(plan)
     if plan.error:
         raise plan.error
     Secret.objects.record(plan.secrets)
@@ -250,7 +249,7 @@ def _carry_out(
         return []
     names = [name for plan in plans for name in plan.rows.names.values()]
     before = sm.batch_get(names)
-    writer = Writer(sm, before, known_secrets(names), how)
+    writer = Writer(sm, before, known_secrets(names), version_keys(), how)
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(writer.write, plans))
     if how.dry_run:
@@ -281,6 +280,7 @@ class Writer:
     sm: SecretsManager
     before: dict[str, SecretValue | SecretsManagerError]
     known: Mapping[str, Secret]
+    keys: VersionKeys
     how: Manner
 
     def write(self, plan: Plan) -> None:
@@ -324,20 +324,22 @@ class Writer:
             plan.rows.phase.aws_is_authority
             and not self.how.overwrite
             and found.version_id != (known and known.version_id)
-            and not is_our_version(name, found.version_id)
+            and not self.keys.is_ours(name, found.version_id)
         ):
             raise ForeignVersionError(FOREIGN_VERSION % {"name": name})
         plan.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.how.dry_run:
-            token = version_token(name, found.version_id, plan.texts[name])
-            version_id = self.sm.put(name, plan.texts[name], token=token)
+            text = plan.texts[name]
+            token = self.keys.new_id(name, replaced=found.version_id, text=text)
+            version_id = self.sm.put(name, text, token=token)
             plan.remember(SecretVersion(name, found.arn, version_id))
 
     def _create(self, plan: Plan, name: str) -> None:
         plan.outcomes[name] = Outcome.CREATED
         if self.how.dry_run:
             return
-        token, text = version_token(name, "", plan.texts[name]), plan.texts[name]
+        text = plan.texts[name]
+        token = self.keys.new_id(name, replaced="", text=text)
         try:
             made = self.sm.create(name, text, token=token, slug=plan.rows.slug)
         except SecretsManagerError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import threading
 import time
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils.crypto import salted_hmac
 
 from credentials.copying import pointer_problem
 from migration.models import Secret, clients
@@ -36,8 +34,6 @@ LOCK_POLL_SECONDS = 0.1
 GIVE_UP_EARLY: dict[str, Any] = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
 # Threads that begin together would each make one, and a connection to PostgreSQL for its turns.
 _making = threading.Lock()
-# Half of a version's id is arbitrary, the other half proves that this site made it.
-HALF = 32
 
 
 def secrets_manager(*, someone_waits: bool = False) -> SecretsManager:
@@ -65,30 +61,6 @@ def _manager(
         pacer=Unwaiting(limiter()) if someone_waits else limiter(),
         **(GIVE_UP_EARLY if someone_waits else {}),
     )
-
-
-def keyed_digest(purpose: str, *parts: str) -> str:
-    """64 hexadecimal digits that only this site can compute."""
-    # The lengths keep ("ab", "c") apart from ("a", "bc").
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return salted_hmac(f"nova_admin.{purpose}", text, algorithm="sha256").hexdigest()
-
-
-def version_token(name: str, replaced: str, text: str) -> str:
-    """The id of the version that a write is to make: the same again for a retry, another after another version."""
-    half = keyed_digest("token", name, replaced, text)[:HALF]
-    return half + keyed_digest("ours", name, half)[:HALF]
-
-
-def is_our_version(name: str, version_id: str) -> bool:
-    """Whether this site wrote that version, also where it never learnt that it did."""
-    half = version_id[:HALF]
-    return hmac.compare_digest(version_id, half + keyed_digest("ours", name, half)[:HALF])
-
-
-def fingerprint_key() -> bytes:
-    """The key of the short codes in comparisons."""
-    return keyed_digest("fingerprint").encode()
 
 
 def secret_layout() -> Layout:

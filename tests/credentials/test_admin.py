@@ -32,6 +32,11 @@ SECRETS = {
     "emails-0-email_password": "MARKER-TWO of the mail",
     "aws_logins-0-secret_access_key": "MARKER-THREE of AWS",
 }
+SECRET_COLUMNS = {
+    "client_database_credentials": "db_password_encrypted",
+    "client_email_credentials": "email_password_encrypted",
+    "client_aws_credentials": "secret_access_key",
+}
 ADD = "/admin/credentials/client/add/"
 LIST = "/admin/credentials/client/"
 
@@ -165,10 +170,10 @@ def test_a_secret_left_blank_stays_what_it_was(edit, idom, secret):
     row = Client.objects.get(pk=idom).databases.get()
     update("client_database_credentials", row.pk, db_password_encrypted=secret)
 
-    assert edit(idom, **{"databases-0-db_host": "new.example.test"}).status_code == 302
+    assert edit(idom, **{"databases-0-db_name": "new"}).status_code == 302
 
     row.refresh_from_db()
-    assert (row.db_password, row.db_host) == (secret, "new.example.test")
+    assert (row.db_password, row.db_name) == (secret, "new")
 
 
 NULLS = (
@@ -280,13 +285,11 @@ def test_a_form_saved_untouched_writes_nothing(edit, idom):
         ("slug", "new-slug", "clients", "slug", "new-slug"),
         ("is_active", "unknown", "clients", "is_active", None),
         ("description", "one\r\ntwo", "clients", "description", "one\ntwo"),
-        ("databases-0-db_port", "5433", TABLES[1], "db_port", 5433),
+        ("databases-0-db_name", "new", TABLES[1], "db_name", "new"),
         ("databases-0-db_password", "new", TABLES[1], "db_password_encrypted", "new"),
         ("databases-0-is_primary", "false", TABLES[1], "is_primary", False),
-        ("emails-0-imap_port", "", TABLES[2], "imap_port", None),
-        ("emails-0-email_provider", "", TABLES[2], "email_provider", None),
         ("emails-0-sender_whitelist", "", TABLES[2], "sender_whitelist", None),
-        ("aws_logins-0-region", "eu-south-2", TABLES[3], "region", "eu-south-2"),
+        ("aws_logins-0-label", "new", TABLES[3], "label", "new"),
     ],
 )  # fmt: skip
 def test_a_change_writes_its_column_and_no_other(edit, idom, field, value, table, column, expected):
@@ -297,6 +300,31 @@ def test_a_change_writes_its_column_and_no_other(edit, idom, field, value, table
     after = stored()
     assert changed_columns(before, after) == {f"{table}.{column}", f"{table}.updated_at"}
     assert after[table][0][column] == expected
+    assert after["revisions"][idom] == before["revisions"][idom] + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "table", "column", "expected"),
+    [
+        ("databases-0-db_port", "5433", TABLES[1], "db_port", 5433),
+        ("emails-0-imap_port", "", TABLES[2], "imap_port", None),
+        ("emails-0-email_provider", "", TABLES[2], "email_provider", None),
+        ("aws_logins-0-region", "eu-south-2", TABLES[3], "region", "eu-south-2"),
+    ],
+)  # fmt: skip
+def test_a_new_destination_is_written_with_the_secret_that_is_typed_again(
+    edit, idom, field, value, table, column, expected
+):
+    before = stored()
+    secret = next(name for name in SECRETS if name.split("-")[0] == field.split("-")[0])
+
+    assert edit(idom, **{field: value, secret: "new"}).status_code == 302
+
+    after = stored()
+    columns = (column, SECRET_COLUMNS[table], "updated_at")
+    assert changed_columns(before, after) == {f"{table}.{name}" for name in columns}
+    assert after[table][0][column] == expected
+    assert after[table][0][SECRET_COLUMNS[table]] == "new"
     assert after["revisions"][idom] == before["revisions"][idom] + 1
 
 
@@ -314,10 +342,10 @@ def test_a_save_writes_no_column_that_was_not_changed_even_where_it_knows_an_old
 
     monkeypatch.setattr(forms, "save_columns", nova_was_first)
 
-    assert edit(idom, **{"databases-0-db_host": "new.example.test"}).status_code == 302
+    assert edit(idom, **{"databases-0-db_name": "new"}).status_code == 302
 
     row = Client.objects.get(pk=idom).databases.get()
-    assert (row.db_host, row.db_password) == ("new.example.test", "by NOVA")
+    assert (row.db_name, row.db_password) == ("new", "by NOVA")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -461,7 +489,9 @@ def test_a_new_port_outside_the_range_is_refused(edit, idom, field, port):
 
 @pytest.mark.parametrize("port", [1, 65535])
 def test_the_first_and_the_last_port_are_taken(edit, idom, port):
-    assert edit(idom, **{"databases-0-db_port": str(port)}).status_code == 302
+    changes = {"databases-0-db_port": str(port), "databases-0-db_password": "example-again"}
+
+    assert edit(idom, **changes).status_code == 302
 
     assert Client.objects.get(pk=idom).databases.get().db_port == port
 

@@ -13,6 +13,7 @@ from credentials.copying import copy_document, put_pointers
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from migration.operations import moving, pushing, resolving, saving, stores
 from migration.operations.gates import require_open
+from migration.operations.keys import VersionKeys
 from migration.operations.saving import Save
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -139,15 +140,17 @@ def an_old_token_is_put_again_and_believed(patch):
             return token
 
     patch.setattr(SecretsManager, "put", believing)
-    patch.setattr(
-        pushing, "version_token", lambda name, _, text: stores.version_token(name, "", text)
-    )
+    new_id = VersionKeys.new_id
+
+    def the_same_every_time(self, name, *, replaced, text):
+        return new_id(self, name, replaced="", text=text)
+
+    patch.setattr(VersionKeys, "new_id", the_same_every_time)
 
 
 @fault(Phase.AWS, [console_writes, nova_writes, push])
 def every_version_is_taken_for_ours(patch):
-    for module in (pushing, moving):
-        patch.setattr(module, "is_our_version", lambda *_: True)
+    patch.setattr(VersionKeys, "is_ours", lambda *_: True)
 
 
 @fault(Phase.AWS, [save], [What.DOWN])

@@ -138,21 +138,21 @@ def test_a_save_overwrites_nothing_that_somebody_else_wrote_in_aws(idom, sm, sav
     advance(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
 
-    said = save(idom, **{"databases-0-db_host": "new.example"})
+    said = save(idom, **{"databases-0-db_name": "new"})
 
     assert "Nothing was saved" in said
     assert stored(sm)["database"]["password"] == "example-theirs"
-    assert row(idom).db_host == "db.example.test"
+    assert row(idom).db_name == "app"
 
 
 def test_a_save_takes_along_what_nova_wrote_and_was_not_pushed_yet(idom, sm, save):
     advance(idom, Phase.AWS)
     write_password(idom, "example-novas")
 
-    save(idom, **{"databases-0-db_host": "new.example"})
+    save(idom, **{"databases-0-db_name": "new"})
 
     assert stored(sm)["database"]["password"] == "example-novas"
-    assert stored(sm)["database"]["host"] == "new.example"
+    assert stored(sm)["database"]["name"] == "new"
     assert not is_pending(idom)
 
 

@@ -1,0 +1,80 @@
+"""The keys of this site's digests, and what is made with them. Knows no store.
+
+Each digest has a key of its own, so that rotating one key costs no more than docs/keys.md says.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.utils.crypto import salted_hmac
+
+from migration.models import ClientMigration, Secret, VersionKey
+
+KEY_BYTES = 32
+# Half of a version's id is arbitrary, the other half proves that this site made it.
+HALF = 32
+
+
+def fingerprint_key(client_id: int) -> bytes:
+    """The key of the short codes in a client's comparisons: equal values of two clients have different codes."""
+    # As the first release derived its one key.
+    root = salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest().encode()
+    return hmac.digest(root, f"client {client_id}".encode(), "sha256")
+
+
+@dataclass(frozen=True)
+class VersionKeys:
+    """The keys by which a version's id proves that this site wrote it, the newest first."""
+
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    def new_id(self, name: str, *, replaced: str, text: str) -> str:
+        """The id of the version that a write is to make: the same again for a retry, another after another version."""
+        newest = self.keys[0]
+        half = _digest(newest, "token", name, replaced, text)
+        return half + _digest(newest, name, half)
+
+    def is_ours(self, name: str, version_id: str) -> bool:
+        """Whether this site wrote that version, also where it never learnt that it did."""
+        half, proof = version_id[:HALF], version_id[HALF:].encode()
+        proofs = [_digest(key, name, half).encode() for key in self.keys]
+        return any([hmac.compare_digest(proof, each) for each in proofs])  # noqa: C419  # none ends it early
+
+
+def version_keys() -> VersionKeys:
+    """Read the keys; raises `ImproperlyConfigured` where `migrate` made none yet."""
+    keys = tuple(map(bytes, VersionKey.objects.values_list("key", flat=True)))
+    if not keys:
+        raise ImproperlyConfigured("There is no version key yet: run manage.py migrate.")
+    return VersionKeys(keys)
+
+
+def make_version_keys(*, using: str, **_: object) -> None:
+    """After every `migrate`: makes a key where there is none, below it the one that a first release derived."""
+    if VersionKey._meta.db_table not in connections[using].introspection.table_names():
+        return  # the schema was taken back
+    made = VersionKey.objects.using(using)
+    if made.exists():
+        return
+    if any(model.objects.using(using).exists() for model in (ClientMigration, Secret)):
+        made.create(key=first_release_key(settings.SECRET_KEY))
+    made.create(key=secrets.token_bytes(KEY_BYTES))
+
+
+def first_release_key(secret_key: str) -> bytes:
+    """The key by which the first release's version ids prove to be ours, as `salted_hmac` derives it."""
+    return sha256(b"nova_admin.ours" + secret_key.encode()).digest()
+
+
+def _digest(key: bytes, *parts: str) -> str:
+    """32 hexadecimal digits that only those can compute who have the key."""
+    # The lengths keep ("ab", "c") apart from ("a", "bc").
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hmac.digest(key, text.encode(), "sha256").hex()[:HALF]
