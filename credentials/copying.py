@@ -20,22 +20,23 @@ from credentials.models import (
 )
 from credentials.told import in_english
 from nova_credentials import document as documents
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from nova_credentials.document import ClientCredentials, Document
+    from nova_credentials.document import Document
 
     Pair = tuple[Credential, Any]
     Key = Callable[[Any], Any]
 
-MODELS: dict[str, type[Credential]] = {
-    "database": DatabaseCredential,
-    "email": EmailCredential,
-    "aws": AwsCredential,
+MODELS: dict[CredentialType, type[Credential]] = {
+    CredentialType.DATABASE: DatabaseCredential,
+    CredentialType.EMAIL: EmailCredential,
+    CredentialType.AWS: AwsCredential,
 }
-KINDS = {model: kind for kind, model in MODELS.items()}
+CREDENTIAL_TYPES = {model: credential_type for credential_type, model in MODELS.items()}
 POINTER = "aws-secretsmanager:"
 
 
@@ -45,7 +46,7 @@ def pointer(secret_name: str) -> str:
 
 
 def named(row: Credential) -> str:
-    """Which row of which kind, as it is stored."""
+    """Which row of which type, as it is stored."""
     return f"{in_english(row._meta.verbose_name)} {row.pk}"
 
 
@@ -85,11 +86,11 @@ def _without_values() -> Iterator[None]:
 
 
 @_without_values()
-def put_pointers(client: Client, secret_names: Mapping[str, str]) -> None:
-    """Replaces every secret value of the client's rows by a pointer to the secret of its kind."""
-    for kind, rows in client.rows().items():
+def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
+    """Replaces every secret value of the client's rows by a pointer to the secret of its type."""
+    for credential_type, rows in client.rows().items():
         for row in rows:
-            _set(row, dict.fromkeys(row.SECRET_FIELDS, pointer(secret_names[kind])))
+            _set(row, dict.fromkeys(row.SECRET_FIELDS, pointer(secret_names[credential_type])))
 
 
 @_without_values()
@@ -107,8 +108,8 @@ def copy_document(
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     lacking: list[str] = []
-    for kind, rows in client.rows().items():
-        logins = _logins(read, kind)
+    for credential_type, rows in client.rows().items():
+        logins = read.of_type(credential_type)
         pairs, new, left = match(rows, logins, by_destination=secrets_alone)
         for row, login in pairs:
             if wanted(row):
@@ -116,7 +117,7 @@ def copy_document(
                 names = row.SECRET_FIELDS if secrets_alone else columns
                 _set(row, {name: columns[name] for name in names})
         for login in () if secrets_alone else new:
-            row = MODELS[kind]()
+            row = MODELS[credential_type]()
             row.client = client
             for name, value in _columns(row, login).items():
                 setattr(row, name, value)
@@ -137,8 +138,8 @@ def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     found: dict[Credential, dict[str, str]] = {}
-    for kind, rows in client.rows().items():
-        pairs, _new, left = match(rows, _logins(read, kind), by_destination=True)
+    for credential_type, rows in client.rows().items():
+        pairs, _new, left = match(rows, read.of_type(credential_type), by_destination=True)
         for row, login in pairs:
             if is_purged(row):
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
@@ -204,15 +205,6 @@ def _only(key: Key, rows: Iterable[Any], logins: Iterable[Any]) -> Key:
 
 def _anything(login: Any) -> Any:
     return True
-
-
-def _logins(read: ClientCredentials, kind: str) -> Sequence[Any]:
-    by_kind: dict[str, Sequence[Any]] = {
-        "database": read.databases,
-        "email": read.emails,
-        "aws": read.aws,
-    }
-    return by_kind[kind]
 
 
 def _columns(row: Credential, login: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from psycopg.errors import LockNotAvailable
 
 from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials import document as documents
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import say
 
@@ -147,19 +148,19 @@ class Client(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def rows(self) -> dict[str, list[Credential]]:
-        """Its credential rows by kind (`database`, `email`, `aws`), in the order of their ids."""
+    def rows(self) -> dict[CredentialType, list[Credential]]:
+        """Return its credential rows by type, in the order of their ids."""
         return {
-            "database": sorted(self.databases.all(), key=lambda row: row.pk),
-            "email": sorted(self.emails.all(), key=lambda row: row.pk),
-            "aws": sorted(self.aws_logins.all(), key=lambda row: row.pk),
+            CredentialType.DATABASE: sorted(self.databases.all(), key=lambda row: row.pk),
+            CredentialType.EMAIL: sorted(self.emails.all(), key=lambda row: row.pk),
+            CredentialType.AWS: sorted(self.aws_logins.all(), key=lambda row: row.pk),
         }
 
     def document(self) -> Document:
-        """The document of its rows; `DocumentError` names the ids where two rows of one kind are primary."""
+        """The document of its rows; `DocumentError` names the ids where two rows of one type are primary."""
         rows = self.rows()
-        for kind, of_kind in rows.items():
-            primary = [row.pk for row in of_kind if row.is_primary]
+        for credential_type, of_type in rows.items():
+            primary = [row.pk for row in of_type if row.is_primary]
             if len(primary) > 1:
                 ids = ", ".join(map(str, primary))
                 raise DocumentError(
@@ -167,15 +168,13 @@ class Client(models.Model):
                         "%(slug)s: %(n)s %(kind)s rows are primary (ids %(names)s); keep one primary.",
                         slug=self.slug,
                         n=len(primary),
-                        kind=kind,
+                        kind=credential_type,
                         names=ids,
                     )
                 )
         return documents.build(
             self.name,
-            databases=[row.login(self.slug) for row in rows["database"]],
-            emails=[row.login(self.slug) for row in rows["email"]],
-            aws=[row.login(self.slug) for row in rows["aws"]],
+            **{t.plural: [row.login(self.slug) for row in of_type] for t, of_type in rows.items()},
         )
 
 

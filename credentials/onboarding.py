@@ -27,6 +27,7 @@ from credentials.admin import (
 from credentials.models import Client
 from credentials.prices import SECRET_A_MONTH
 from nova_credentials import document as documents
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ class NewAws(AwsInline):
     fields = ("access_key_id", "secret_access_key", "region")  # type: ignore[assignment]
 
 
-SECTIONS: dict[str, type[CredentialInline]] = {
-    "database": NewDatabase,
-    "email": NewEmail,
-    "aws": NewAws,
+SECTIONS: dict[CredentialType, type[CredentialInline]] = {
+    CredentialType.DATABASE: NewDatabase,
+    CredentialType.EMAIL: NewEmail,
+    CredentialType.AWS: NewAws,
 }
 
 
@@ -155,24 +156,25 @@ class Onboarding:
 
         client = forms.modelform_factory(Client, NewClientForm, formfield_callback=formfield(admin))
         self.client = client(data)
-        self.logins: dict[str, forms.ModelForm[Any]] = {}
-        for kind, inline in SECTIONS.items():
+        self.logins: dict[CredentialType, forms.ModelForm[Any]] = {}
+        for credential_type, inline in SECTIONS.items():
             rows = inline(Client, admin.admin_site)
             if rows.has_add_permission(request, None):
                 form = forms.modelform_factory(
                     inline.model, inline.form, inline.fields, formfield_callback=formfield(rows)
                 )
-                initial = _mail_hosts(mail_provider) if kind == "email" else None
-                self.logins[kind] = form(data, prefix=kind, initial=initial)
+                is_mail = credential_type == CredentialType.EMAIL
+                initial = _mail_hosts(mail_provider) if is_mail else None
+                self.logins[credential_type] = form(data, prefix=credential_type, initial=initial)
 
     @property
     def parts(self) -> list[forms.ModelForm[Any]]:
         return [self.client, *self.logins.values()]
 
     @cached_property
-    def filled(self) -> dict[str, forms.ModelForm[Any]]:
+    def filled(self) -> dict[CredentialType, forms.ModelForm[Any]]:
         """The logins into which something was typed."""
-        return {kind: form for kind, form in self.logins.items() if form.has_changed()}
+        return {t: form for t, form in self.logins.items() if form.has_changed()}
 
     @property
     def secret_fields(self) -> list[str]:
@@ -223,7 +225,7 @@ class Onboarding:
         names = documents.secret_names(
             self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout()
         )
-        return [name for kind, name in names.items() if kind == "client" or kind in self.filled]
+        return [name for part, name in names.items() if part == "client" or part in self.filled]
 
     @property
     def dollars_a_month(self) -> Decimal:
@@ -231,18 +233,11 @@ class Onboarding:
 
     def _too_large(self) -> bool:
         slug = self.client.instance.slug
-        logins = {
-            kind: [form.instance.login(slug)] if kind in self.filled else []
-            for kind, form in self.logins.items()
-        }
-        document = documents.build(
-            self.client.instance.name,
-            databases=logins.get("database", []),
-            emails=logins.get("email", []),
-            aws=logins.get("aws", []),
-        )
-        parts = documents.split(document, layout=_layout())
-        return max(map(documents.size, parts.values())) > documents.MAX_BYTES
+        logins = {t.plural: [form.instance.login(slug)] for t, form in self.filled.items()}
+        none: dict[str, list[Any]] = {t.plural: [] for t in CredentialType}
+        document = documents.build(self.client.instance.name, **none | logins)
+        prefix = settings.NOVA_SECRET_PREFIX
+        return bool(documents.size_problem(document, slug, prefix=prefix, layout=_layout()))
 
 
 def _layout() -> Layout:

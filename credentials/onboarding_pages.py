@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from credentials.admin import name_warning
 from credentials.onboarding import HOST_FIELDS, Onboarding
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -96,7 +97,7 @@ class OnboardingPages:
         """The hosts and ports of the provider that was chosen."""
         provider = request.GET.get("email-email_provider", "")
         onboarding = self._onboarding(request, mail_provider=provider)
-        if "email" not in onboarding.logins:
+        if CredentialType.EMAIL not in onboarding.logins:
             raise PermissionDenied
         context = {"fields": _hosts(onboarding)}
         return render(request, "admin/credentials/onboard_fields.html", context)
@@ -157,23 +158,23 @@ def _live(onboarding: Onboarding) -> Onboarding:
 
 def _page(onboarding: Onboarding) -> dict[str, Any]:
     titles = {
-        "database": _("Database login"),
-        "email": _("Mail login"),
-        "aws": _("AWS login"),
+        CredentialType.DATABASE: _("Database login"),
+        CredentialType.EMAIL: _("Mail login"),
+        CredentialType.AWS: _("AWS login"),
     }
     sections = [
         {
-            "kind": kind,
-            "title": capfirst(titles[kind]),
+            "kind": credential_type,
+            "title": capfirst(titles[credential_type]),
             "fields": [field for field in form if field.name not in HOST_FIELDS],
         }
-        for kind, form in onboarding.logins.items()
+        for credential_type, form in onboarding.logins.items()
     ]
     return {
         "client": onboarding.client,
         "slug_warning": onboarding.slug_warning,
         "sections": sections,
-        "hosts": _hosts(onboarding) if "email" in onboarding.logins else [],
+        "hosts": _hosts(onboarding) if CredentialType.EMAIL in onboarding.logins else [],
         "secret_fields": ",".join(onboarding.secret_fields),
         "errors": sum(len(form.errors) for form in onboarding.parts),
         "refusals": onboarding.client.non_field_errors(),
@@ -182,7 +183,7 @@ def _page(onboarding: Onboarding) -> dict[str, Any]:
 
 
 def _hosts(onboarding: Onboarding) -> list[BoundField]:
-    return [onboarding.logins["email"][name] for name in HOST_FIELDS]
+    return [onboarding.logins[CredentialType.EMAIL][name] for name in HOST_FIELDS]
 
 
 def _whole(onboarding: Onboarding) -> dict[str, Any]:

@@ -7,16 +7,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import zip_longest
-from typing import Any, Self
+from typing import Self
 
-Document = dict[str, Any]
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import ROW_CLASSES, Document, keys_of
 
 # In the order of the report. Any other key may be a secret in the wrong place: it gets a code.
-KNOWN_KEYS = (
-    *("client_name", "database", "email", "aws", "other_databases", "other_emails", "other_aws"),
-    *("label", "is_primary", "host", "port", "name", "user", "password", "app_password"),
-    *("sender_whitelist", "provider", "imap_host", "imap_port", "smtp_host", "smtp_port"),
-    *("access_key_id", "secret_access_key", "region"),
+KNOWN_KEYS = tuple(
+    dict.fromkeys(
+        [
+            "client_name",
+            *CredentialType,
+            *(credential_type.others for credential_type in CredentialType),
+            *("label", "is_primary"),
+            *(key for row_class in ROW_CLASSES.values() for key in keys_of(row_class).values()),
+        ]
+    )
 )
 
 

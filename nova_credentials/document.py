@@ -4,16 +4,17 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import say
 
 Document = dict[str, Any]
 
-SERVICES = ("database", "email", "aws")
 MAX_BYTES = 65_536
 # AWS takes 512 and advises 256, which leaves room for the suffix of an ARN.
 MAX_NAME = 256
@@ -43,81 +44,86 @@ class DocumentError(ValueError):
 
 @dataclass(frozen=True)
 class DatabaseCredentials:
-    """One database login, with the attributes of NOVA's reader."""
+    """One database login, with the attributes of NOVA's reader; each names its key in the document."""
 
     client_id: int
     client_slug: str
-    db_host: str
-    db_port: int
-    db_name: str
-    db_user: str
-    db_password: str = field(repr=False)
-    label: str | None
-    is_primary: bool | None
+    db_host: str = field(metadata={"key": "host"})
+    db_port: int = field(metadata={"key": "port"})
+    db_name: str = field(metadata={"key": "name"})
+    db_user: str = field(metadata={"key": "user"})
+    db_password: str = field(repr=False, metadata={"key": "password"})
+    label: str | None = field(metadata={"key": "label"})
+    is_primary: bool | None = field(metadata={"key": "is_primary"})
 
 
 @dataclass(frozen=True)
 class EmailCredentials:
-    """One mailbox, with the attributes of NOVA's reader."""
+    """One mailbox, with the attributes of NOVA's reader; each names its key in the document."""
 
     client_id: int
     client_slug: str
-    email_provider: str | None
-    imap_host: str | None
-    imap_port: int | None
-    smtp_host: str | None
-    smtp_port: int | None
-    email_user: str
-    email_password: str = field(repr=False)
-    sender_whitelist: str | None
-    label: str | None
-    is_primary: bool | None
+    email_provider: str | None = field(metadata={"key": "provider"})
+    imap_host: str | None = field(metadata={"key": "imap_host"})
+    imap_port: int | None = field(metadata={"key": "imap_port"})
+    smtp_host: str | None = field(metadata={"key": "smtp_host"})
+    smtp_port: int | None = field(metadata={"key": "smtp_port"})
+    email_user: str = field(metadata={"key": "user"})
+    email_password: str = field(repr=False, metadata={"key": "app_password"})
+    sender_whitelist: str | None = field(metadata={"key": "sender_whitelist"})
+    label: str | None = field(metadata={"key": "label"})
+    is_primary: bool | None = field(metadata={"key": "is_primary"})
 
 
 @dataclass(frozen=True)
 class AwsCredentials:
-    """One AWS access key of a client."""
+    """One AWS access key of a client; each attribute names its key in the document."""
 
     client_id: int
     client_slug: str
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    region: str | None
-    label: str | None
-    is_primary: bool | None
+    access_key_id: str = field(metadata={"key": "access_key_id"})
+    secret_access_key: str = field(repr=False, metadata={"key": "secret_access_key"})
+    region: str | None = field(metadata={"key": "region"})
+    label: str | None = field(metadata={"key": "label"})
+    is_primary: bool | None = field(metadata={"key": "is_primary"})
+
+
+ROW_CLASSES: dict[CredentialType, type[Any]] = {
+    CredentialType.DATABASE: DatabaseCredentials,
+    CredentialType.EMAIL: EmailCredentials,
+    CredentialType.AWS: AwsCredentials,
+}
 
 
 @dataclass(frozen=True)
 class ClientCredentials:
-    """All credentials of one client, each kind with its primary first."""
+    """All credentials of one client, each type with its primary first."""
 
     client_name: str | None
     databases: tuple[DatabaseCredentials, ...]
     emails: tuple[EmailCredentials, ...]
     aws: tuple[AwsCredentials, ...]
 
-
-class _Kind:
-    """One kind of credential; its keys in the document stand in the order of the row's fields."""
-
-    def __init__(self, service: str, others: str, row: type[Any], keys: str) -> None:
-        self.service, self.others, self.row = service, others, row
-        self.own = ("client_name", service, others)
-        inner = list(get_type_hints(row).items())[2:]  # less client_id and client_slug
-        self.fields = dict(zip([*keys.split(), "label", "is_primary"], inner, strict=True))
+    def of_type(self, credential_type: CredentialType) -> tuple[Any, ...]:
+        """Return the rows of one type."""
+        rows: tuple[Any, ...] = getattr(self, credential_type.plural)
+        return rows
 
 
-_DATABASE = _Kind(
-    "database", "other_databases", DatabaseCredentials, "host port name user password"
-)
-_EMAIL = _Kind(
-    "email",
-    "other_emails",
-    EmailCredentials,
-    "provider imap_host imap_port smtp_host smtp_port user app_password sender_whitelist",
-)
-_AWS = _Kind("aws", "other_aws", AwsCredentials, "access_key_id secret_access_key region")
-_KINDS = (_DATABASE, _EMAIL, _AWS)
+def keys_of(row_class: type[Any]) -> dict[str, str]:
+    """Return attribute -> key in the document, for each attribute that the document holds."""
+    return {f.name: f.metadata["key"] for f in fields(row_class) if "key" in f.metadata}
+
+
+def secret_key(credential_type: CredentialType) -> str:
+    """Return the document's key for the secret value of this type: of the field that no repr shows."""
+    (key,) = (f.metadata["key"] for f in fields(ROW_CLASSES[credential_type]) if not f.repr)
+    return str(key)
+
+
+def _own_keys(credential_type: CredentialType) -> tuple[str, str, str]:
+    """Return the document's top-level keys that belong to the part of this type."""
+    return ("client_name", credential_type, credential_type.others)
 
 
 def build(
@@ -128,9 +134,14 @@ def build(
     aws: Sequence[AwsCredentials],
 ) -> Document:
     """Make the document of a client's rows, which come in the order of their ids."""
+    of_type: dict[CredentialType, Sequence[Any]] = {
+        CredentialType.DATABASE: databases,
+        CredentialType.EMAIL: emails,
+        CredentialType.AWS: aws,
+    }
     document: Document = {"client_name": client_name}
     others: Document = {}
-    for kind, rows in ((_DATABASE, databases), (_EMAIL, emails), (_AWS, aws)):
+    for credential_type, rows in of_type.items():
         primary = [row for row in rows if row.is_primary]
         if len(primary) > 1:
             raise DocumentError(
@@ -139,30 +150,34 @@ def build(
                     " leave one of them primary",
                     slug=primary[0].client_slug,
                     n=len(primary),
-                    kind=kind.service,
+                    kind=credential_type,
                 )
             )
         for row in primary:
-            entry = _entry(kind, row)
+            entry = _entry(row)
             del entry["is_primary"]
-            document[kind.service] = entry
-        others[kind.others] = [_entry(kind, row) for row in rows if not row.is_primary]
+            document[credential_type.value] = entry
+        others[credential_type.others] = [_entry(row) for row in rows if not row.is_primary]
     return document | others
 
 
-def _entry(kind: _Kind, row: object) -> Document:
-    return {key: getattr(row, attribute) for key, (attribute, _) in kind.fields.items()}
+def _entry(row: Any) -> Document:
+    return {key: getattr(row, attribute) for attribute, key in keys_of(type(row)).items()}
 
 
 def parse(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:
     """Read a client's rows; an absent optional key is NULL. Raises DocumentError."""
     reader = _Reader(client_id, client_slug)
-    return ClientCredentials(
-        reader.value(document, "client_name", str | None, ""),
-        databases=tuple(reader.rows(_DATABASE, document)),
-        emails=tuple(reader.rows(_EMAIL, document)),
-        aws=tuple(reader.rows(_AWS, document)),
-    )
+    rows = {t.plural: tuple(reader.rows(t, document)) for t in CredentialType}
+    return ClientCredentials(reader.value(document, "client_name", str | None, ""), **rows)
+
+
+@cache
+def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, Any], ...]:
+    """Return attribute, key and wanted type of each attribute that the document holds."""
+    row_class = ROW_CLASSES[credential_type]
+    types = get_type_hints(row_class)
+    return tuple((name, key, types[name]) for name, key in keys_of(row_class).items())
 
 
 @dataclass(frozen=True)
@@ -172,26 +187,29 @@ class _Reader:
     client_id: int
     client_slug: str
 
-    def rows(self, kind: _Kind, document: Document) -> Iterator[Any]:
-        if kind.service in document:
-            primary = self.row(kind, document[kind.service], kind.service)
+    def rows(self, credential_type: CredentialType, document: Document) -> Iterator[Any]:
+        if credential_type in document:
+            primary = self.row(credential_type, document[credential_type], credential_type)
             yield replace(primary, is_primary=True)
-        others = document.get(kind.others, [])
+        others = document.get(credential_type.others, [])
         if not isinstance(others, list):
-            raise self.error(kind.others, say("must be a list"))
+            raise self.error(credential_type.others, say("must be a list"))
         for index, entry in enumerate(others):
-            path = f"{kind.others}[{index}]"
-            row = self.row(kind, entry, path)
+            path = f"{credential_type.others}[{index}]"
+            row = self.row(credential_type, entry, path)
             if row.is_primary:
                 raise self.error(f"{path}.is_primary", say("must be false or null"))
             yield row
 
-    def row(self, kind: _Kind, entry: object, path: str) -> Any:
+    def row(self, credential_type: CredentialType, entry: object, path: str) -> Any:
         if not isinstance(entry, dict):
             raise self.error(path, say("must be an object"))
-        fields = kind.fields.items()
-        values = [self.value(entry, key, wanted, f"{path}.") for key, (_, wanted) in fields]
-        return kind.row(self.client_id, self.client_slug, *values)
+        values = {
+            attribute: self.value(entry, key, wanted, f"{path}.")
+            for attribute, key, wanted in _fields_to_read(credential_type)
+        }
+        row_class = ROW_CLASSES[credential_type]
+        return row_class(client_id=self.client_id, client_slug=self.client_slug, **values)
 
     def value(self, entry: Document, key: str, wanted: Any, path: str) -> Any:
         """Read one value whose exact type is wanted: true is no whole number."""
@@ -251,23 +269,39 @@ def size(document: Document) -> int:
 
 
 def split(document: Document, *, layout: Layout, keep: Collection[str] = ()) -> dict[str, Document]:
-    """Return part -> its document; a part without a row is left out, unless it is in keep."""
+    """Return part -> its document: the whole client, or one part a credential type.
+
+    A type without a row has no part, unless it is in keep.
+    """
     if layout == Layout.CLIENT:
         return {"client": document}
-    known = {key for kind in _KINDS for key in kind.own}
-    if any(key.partition("/")[0] not in SERVICES for key in document.keys() - known):
+    known = {key for credential_type in CredentialType for key in _own_keys(credential_type)}
+    types = tuple(CredentialType)
+    if any(key.partition("/")[0] not in types for key in document.keys() - known):
         raise DocumentError(
             say("the document has a key that belongs to none of the client's secrets")
         )
     parts = {}
-    for kind in _KINDS:
-        part = {key: document[key] for key in kind.own if key in document}
-        part.setdefault(kind.others, [])
-        mark = f"{kind.service}/"
+    for credential_type in CredentialType:
+        part = {key: document[key] for key in _own_keys(credential_type) if key in document}
+        part.setdefault(credential_type.others, [])
+        mark = f"{credential_type}/"
         beyond = {k.removeprefix(mark): v for k, v in document.items() if k.startswith(mark)}
-        if kind.service in part or part[kind.others] or beyond or kind.service in keep:
-            parts[kind.service] = part | beyond
+        has_rows = credential_type in part or part[credential_type.others]
+        if has_rows or beyond or credential_type in keep:
+            parts[credential_type.value] = part | beyond
     return parts
+
+
+def parts_to_store(
+    document: Document, *, layout: Layout, keep: Collection[str] = ()
+) -> dict[str, Document]:
+    """Split the document for AWS, where a client without any credential has one secret all the same.
+
+    Without it a reader could not tell a client that has no credentials from one whose secrets are gone.
+    """
+    first = next(iter(CredentialType))
+    return split(document, layout=layout, keep=keep) or split(document, layout=layout, keep=[first])
 
 
 def join(parts: Mapping[str, Document], *, layout: Layout) -> Document:
@@ -279,11 +313,11 @@ def join(parts: Mapping[str, Document], *, layout: Layout) -> Document:
     if layout == Layout.CLIENT:
         return parts["client"]
     document: Document = {}
-    for kind in _KINDS:
-        for key, value in parts.get(kind.service, {}).items():
-            agrees = key in kind.own and document.get(key, value) == value
-            document[key if agrees else f"{kind.service}/{key}"] = value
-    return document | {kind.others: document.get(kind.others, []) for kind in _KINDS}
+    for credential_type in CredentialType:
+        for key, value in parts.get(credential_type, {}).items():
+            agrees = key in _own_keys(credential_type) and document.get(key, value) == value
+            document[key if agrees else f"{credential_type}/{key}"] = value
+    return document | {t.others: document.get(t.others, []) for t in CredentialType}
 
 
 def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
@@ -291,7 +325,9 @@ def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
     name = f"{prefix}/{slug}"
     if layout == Layout.CLIENT:
         return {"client": name}
-    return {service: f"{name}/{service}" for service in SERVICES}
+    return {
+        credential_type.value: f"{name}/{credential_type}" for credential_type in CredentialType
+    }
 
 
 def name_problem(slug: str, *, prefix: str, layout: Layout) -> str | None:
@@ -311,6 +347,20 @@ def name_problem(slug: str, *, prefix: str, layout: Layout) -> str | None:
             n=longest,
             most=MAX_NAME,
         )
+    return None
+
+
+def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) -> str | None:
+    """Say which of the client's secrets its document doesn't fit into, or None."""
+    names = secret_names(slug, prefix=prefix, layout=layout)
+    for part, of_part in split(document, layout=layout).items():
+        if (bytes_of_part := size(of_part)) > MAX_BYTES:
+            return say(
+                "%(name)s would take %(n)s bytes; Secrets Manager takes %(most)s.",
+                name=names[part],
+                n=f"{bytes_of_part:,}",
+                most=f"{MAX_BYTES:,}",
+            )
     return None
 
 

@@ -20,6 +20,7 @@ from migration.overview.standing import effect
 from migration.timeline import timeline
 from nova_credentials import document as documents
 from nova_credentials.comparison import paths
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
 from nova_credentials.phases import MOVES, Move, Phase
 
@@ -133,13 +134,12 @@ def _ready(client: Client, document: Document | None, problem: str) -> Iterator[
     if document is None:
         yield Check(False, problem)
         return
-    kinds = ("database", "email", "aws")
-    logins = sum(kind in document for kind in kinds)
+    logins = sum(credential_type in document for credential_type in CredentialType)
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
     text = ngettext("It has %(n)d login.", "It has %(n)d logins.", logins) % {"n": logins}
     yield Check(logins > 0, text if logins else _("It has no login yet: add one below."))
-    parts = documents.split(document, layout=secret_layout()).values()
-    fits = all(documents.size(part) <= documents.MAX_BYTES for part in parts)
+    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
+    fits = not documents.size_problem(document, client.slug, prefix=prefix, layout=layout)
     limit = {"n": documents.MAX_BYTES}
     yield Check(
         fits,

@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
-from credentials.copying import KINDS
+from credentials.copying import CREDENTIAL_TYPES
 from credentials.onboarding_pages import OnboardingPages
 from credentials.told import told
 from migration.admin import bulk, client_page, dialogs, moves, reveals, versions
@@ -173,7 +173,8 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
         for formset in formsets:
             for row in formset.forms:
                 if row.has_changed():
-                    save.hold_back(KINDS[formset.model], row.instance, row.typed_secrets())
+                    credential_type = CREDENTIAL_TYPES[formset.model]
+                    save.hold_back(credential_type, row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
         save.finish(warn=lambda text: messages.warning(request, told(text)))
 

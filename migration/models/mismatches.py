@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.models.standing import ClientMigration
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,7 +81,7 @@ class Resolution(models.Model):
 
 
 # How the paths of credentials begin; one of them alone is a credential that one store lacks.
-CREDENTIALS = ("database", "email", "aws", "other_")
+CREDENTIALS = (*CredentialType, "other_")
 
 
 def newest_is(status: str) -> models.Q:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.copying import MODELS
 from credentials.models import Client
+from nova_credentials.credential_types import CredentialType
 
 
 class Reveal(models.Model):
@@ -44,7 +45,7 @@ class Reveal(models.Model):
     @property
     def sentence(self) -> str:
         """For the client's history."""
-        model = MODELS[self.kind]
+        model = MODELS[CredentialType(self.kind)]
         where = {
             "who": self.username,
             "client": self.slug,

@@ -34,7 +34,7 @@ from migration.operations.stores import (
     locked_rows,
     read_aws,
     read_rows,
-    secret_names_by_kind,
+    secret_names_by_type,
     secrets_manager,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -280,7 +280,7 @@ def _purge(request: Request) -> str:
     with _rows_unchanged(request) as now:
         if not same(now.document, found.document):
             raise request.shut(_("Read just now, the two stores differ."))
-        put_pointers(locked_client(rows.client_id), secret_names_by_kind(rows))
+        put_pointers(locked_client(rows.client_id), secret_names_by_type(rows))
         ClientRevision.objects.record_pushed(
             [(rows.client_id, locked_rows(rows.client_id).revision)]
         )

@@ -195,15 +195,8 @@ def _problem(rows: Rows) -> str:
     """Why AWS would not take the document, or there is none; empty where it would."""
     if rows.problem or rows.document is None:
         return rows.problem
-    for part, of_part in documents.split(rows.document, layout=secret_layout()).items():
-        if (size := documents.size(of_part)) > documents.MAX_BYTES:
-            return say(
-                "%(name)s would take %(n)s bytes; Secrets Manager takes %(most)s.",
-                name=rows.names[part],
-                n=f"{size:,}",
-                most=f"{documents.MAX_BYTES:,}",
-            )
-    return ""
+    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
+    return documents.size_problem(rows.document, rows.slug, prefix=prefix, layout=layout) or ""
 
 
 def _plan(rows: Rows) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from credentials.copying import MODELS, is_purged, secrets_by_row
+from credentials.copying import is_purged, secrets_by_row
 from migration.models import Reveal, clients
 from migration.operations.stores import read_aws, read_rows, secrets_manager, snapshot
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -36,8 +36,10 @@ def credential_of(client_id: int, kind: str, credential_id: int) -> tuple[Client
     """The client and its credential; raises `LookupError` where there is none."""
     with snapshot():
         client = clients().filter(pk=client_id).with_phase().with_credentials().first()
-    rows = client.rows().get(kind, []) if client else []
-    for row in rows:
+    of_types = client.rows().items() if client else ()
+    for row in (
+        row for credential_type, rows in of_types for row in rows if credential_type == kind
+    ):
         if client and row.pk == credential_id:
             return client, row
     raise LookupError(kind, credential_id)
@@ -51,7 +53,7 @@ def reveal(
     Raises `LookupError` where there is no such field, and `NotRevealed`.
     """
     client, row = credential_of(client_id, kind, credential_id)
-    if name not in MODELS[kind].SECRET_FIELDS:
+    if name not in row.SECRET_FIELDS:
         raise LookupError(name)
     purged = Phase(client.phase) == Phase.PURGED and is_purged(row)  # type: ignore[attr-defined]
     value = _from_aws(client, row, name) if purged else str(getattr(row, name))

@@ -15,7 +15,7 @@ from migration.operations.stores import (
     locked_client,
     locked_rows,
     read_aws,
-    secret_names_by_kind,
+    secret_names_by_type,
     secrets_manager,
 )
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from credentials.models import Credential
+    from nova_credentials.credential_types import CredentialType
 
 
 class SaveRefusedError(Exception):
@@ -66,19 +67,21 @@ class Save:
     def _read_aws(self) -> None:
         """Which value in AWS belongs to which row, before the save changes what tells them apart."""
         rows = locked_rows(self.client_id)
-        self.names = secret_names_by_kind(rows)
+        self.names = secret_names_by_type(rows)
         try:
             found = read_aws(rows, sm=secrets_manager(someone_waits=True))
             self.secrets = secrets_by_row(locked_client(self.client_id), found.document)
         except (SecretsManagerError, DocumentError, LookupError) as error:
             raise SaveRefusedError(_nowhere(error)) from None
 
-    def hold_back(self, kind: str, row: Credential, typed: dict[str, str]) -> None:
+    def hold_back(
+        self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
+    ) -> None:
         """Before a row is saved: keeps the secret values of a purged client out of the tables."""
         if self.phase == Phase.PURGED and typed:
             self.typed.append((row, typed))
             for name in typed:
-                setattr(row, name, pointer(self.names[kind]))
+                setattr(row, name, pointer(self.names[credential_type]))
 
     def finish(self, *, warn: Callable[[str], None]) -> None:
         """Once the rows are saved; `warn` tells of a push that is pending."""

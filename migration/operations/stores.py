@@ -18,6 +18,7 @@ from migration.models import Secret, clients
 from migration.operations.limiter import Unwaiting, limiter
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError, Layout
 from nova_credentials.phases import Phase
 
@@ -221,9 +222,9 @@ def read_aws(rows: Rows, *, sm: SecretsManager) -> AwsCopy:
     return AwsCopy(document, tuple(found))
 
 
-def secret_names_by_kind(rows: Rows) -> dict[str, str]:
-    """Under which name each kind of credential is."""
-    return {kind: rows.names.get(kind) or rows.names["client"] for kind in documents.SERVICES}
+def secret_names_by_type(rows: Rows) -> dict[CredentialType, str]:
+    """Return the name of the secret that holds each type of credential."""
+    return {t: rows.names.get(t) or rows.names["client"] for t in CredentialType}
 
 
 def known_secrets(names: Collection[str]) -> dict[str, Secret]:

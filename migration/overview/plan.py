@@ -13,7 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
-from nova_credentials.document import SERVICES, Layout
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +78,7 @@ def plan() -> Plan:
     layouts = (
         (Layout.CLIENT, _("One secret a client"), holders, holders),
         # A comparison asks for each of the three names, as it can't know which are there.
-        (Layout.SERVICE, _("One secret a service"), services, holders * len(SERVICES)),
+        (Layout.SERVICE, _("One secret a service"), services, holders * len(CredentialType)),
     )
     return Plan(
         clients=number,

@@ -19,6 +19,7 @@ from nova_credentials.aws.answers import (
     SecretValue,
     SecretVersion,
 )
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import (
     MAX_BYTES,
     MAX_NAME,
@@ -28,6 +29,7 @@ from nova_credentials.document import (
     encode,
     join,
     name_problem,
+    secret_key,
     secret_names,
     split,
 )
@@ -53,7 +55,6 @@ _Answer = TypeVar("_Answer", bound="Mapping[str, Any]")
 
 _BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
-_ROTATED = {"database": "password", "email": "app_password", "aws": "secret_access_key"}
 
 # At DEBUG these two write whole requests and answers, values included.
 for _logger in ("botocore.endpoint", "botocore.parsers"):
@@ -109,11 +110,11 @@ class SecretsManager:
 
     def get_database_credentials(self, client_slug: str) -> Document:
         """Return the primary database login; ValueError where there is none."""
-        return self._primary(client_slug, "database")[2]
+        return self._primary(client_slug, CredentialType.DATABASE)[2]
 
     def get_email_credentials(self, client_slug: str) -> Document:
         """Return the primary mailbox; ValueError where there is none."""
-        return self._primary(client_slug, "email")[2]
+        return self._primary(client_slug, CredentialType.EMAIL)[2]
 
     def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
         """Create the client's secrets; CONFLICT at the first that is there already."""
@@ -136,10 +137,11 @@ class SecretsManager:
 
     def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
         """Replace the secret value of a primary credential; ValueError where there is none."""
-        if service not in _ROTATED:  # not named: it may be the password, in the wrong place
-            raise ValueError(f"Unknown service; choose one of {', '.join(_ROTATED)}")
-        name, document, credential = self._primary(client_slug, service)
-        credential[_ROTATED[service]] = new_password
+        if service not in tuple(CredentialType):  # not named: it may be the password
+            raise ValueError(f"Unknown service; choose one of {', '.join(CredentialType)}")
+        credential_type = CredentialType(service)
+        name, document, credential = self._primary(client_slug, credential_type)
+        credential[secret_key(credential_type)] = new_password
         self.put(name, encode(document))
 
     def names(self, client_slug: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 from nova_credentials.reader.routing import Reader
 
@@ -34,7 +35,7 @@ def get_database_credentials(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> DatabaseCredentials:
     """Return the primary database login, or the one of that label; ValueError where there is none."""
-    row: DatabaseCredentials = _reader().one(slug, "database", label, refresh=refresh)
+    row: DatabaseCredentials = _reader().one(slug, CredentialType.DATABASE, label, refresh=refresh)
     return row
 
 
@@ -42,7 +43,7 @@ def get_email_credentials(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> EmailCredentials:
     """Return the primary mailbox, or the one of that label; ValueError where there is none."""
-    row: EmailCredentials = _reader().one(slug, "email", label, refresh=refresh)
+    row: EmailCredentials = _reader().one(slug, CredentialType.EMAIL, label, refresh=refresh)
     return row
 
 
@@ -50,7 +51,7 @@ def get_aws_credentials(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> AwsCredentials:
     """Return the primary AWS key, or the one of that label; ValueError where there is none."""
-    row: AwsCredentials = _reader().one(slug, "aws", label, refresh=refresh)
+    row: AwsCredentials = _reader().one(slug, CredentialType.AWS, label, refresh=refresh)
     return row
 
 
@@ -90,9 +91,9 @@ def connect(
     reader: Reader, slug: str, label: str | None = None, *, refresh: bool = False
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Connect to the client's database; after a refused login once more, with what is read anew."""
-    outcome = _log_in(reader.one(slug, "database", label, refresh=refresh))
+    outcome = _log_in(reader.one(slug, CredentialType.DATABASE, label, refresh=refresh))
     if isinstance(outcome, _LoginFailure) and outcome.refused:
-        outcome = _log_in(reader.one(slug, "database", label, refresh=True))
+        outcome = _log_in(reader.one(slug, CredentialType.DATABASE, label, refresh=True))
     if isinstance(outcome, _LoginFailure):
         raise psycopg.OperationalError(f"Client '{slug}': {outcome.text}")
     return outcome

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import ClientCredentials, Document, DocumentError, Layout, parse
 from nova_credentials.reader.from_aws import Aws
 from nova_credentials.reader.from_postgres import NO_ANSWER, Found, Postgres, conninfo
@@ -18,8 +19,6 @@ from nova_credentials.reader.from_postgres import NO_ANSWER, Found, Postgres, co
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
-
-KINDS = {"database": "databases", "email": "emails", "aws": "aws"}
 
 logger = logging.getLogger(__name__)
 
@@ -74,22 +73,29 @@ class Reader:
         entry = self._fresh(slug)
         return entry.client_id if entry else self._look(slug).client_id
 
-    def one(self, slug: str, kind: str, label: str | None = None, *, refresh: bool = False) -> Any:
-        """Return one `database`, `email` or `aws` row; ValueError where there is none."""
+    def one(
+        self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
+    ) -> Any:
+        """Return one row of a CredentialType; ValueError where there is none."""
+        wanted = CredentialType(wanted)
         entry = None if refresh else self._fresh(slug)
-        row = _pick(entry, kind, label) if entry else None
-        if row is None:  # that there is none is not believed of the cache
-            row = _pick(self._read(slug), kind, label)
+        row = _pick(entry, wanted, label) if entry else None
+        if row is None:  # a cache entry without the row is not trusted: read again
+            row = _pick(self._read(slug), wanted, label)
         if row is None:
             which = "primary" if label is None else f"label {label!r}"
-            raise ValueError(f"Client '{slug}' has no {kind} credentials ({which})")
+            raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
     def all(self, slug: str, *, refresh: bool = False) -> dict[str, Any]:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh(slug)
         entry = entry or self._read(slug)
-        return {kind: _pick(entry, kind, None) for kind in ("database", "email")}
+        # NOVA's helper knows these two types.
+        wanted = (CredentialType.DATABASE, CredentialType.EMAIL)
+        return {
+            credential_type.value: _pick(entry, credential_type, None) for credential_type in wanted
+        }
 
     def _fresh(self, slug: str) -> _Entry | None:
         entry = self._cached.get(slug)
@@ -200,32 +206,33 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _pick(entry: _Entry, kind: str, label: str | None) -> Any:
+def _pick(entry: _Entry, wanted: CredentialType, label: str | None) -> Any:
     """Return the primary row, or the first of that label; a row that is NULL there is not primary."""
-    for row in getattr(entry.credentials, KINDS[kind]):
+    for row in entry.credentials.of_type(wanted):
         if row.is_primary if label is None else row.label == label:
             return row
     return None
 
 
-def _asked_for(credentials: ClientCredentials) -> set[tuple[str, str | None]]:
-    """Return each kind and label (None: the primary one) that a caller can get."""
-    rows = [(kind, row) for kind in KINDS.values() for row in getattr(credentials, kind)]
-    labels = {(kind, row.label) for kind, row in rows if row.label is not None}
-    return labels | {(kind, None) for kind, row in rows if row.is_primary}
+def _asked_for(credentials: ClientCredentials) -> set[tuple[CredentialType, str | None]]:
+    """Return each type and label (None: the primary one) that a caller can get."""
+    rows = [(t, row) for t in CredentialType for row in credentials.of_type(t)]
+    labels = {(t, row.label) for t, row in rows if row.label is not None}
+    return labels | {(t, None) for t, row in rows if row.is_primary}
 
 
 def _differences(ours: ClientCredentials, theirs: ClientCredentials) -> Iterator[str]:
     """Return the paths of what differs, without values."""
-    for kind in KINDS.values():
-        pairs = zip_longest(getattr(ours, kind), getattr(theirs, kind))
+    for credential_type in CredentialType:
+        pairs = zip_longest(ours.of_type(credential_type), theirs.of_type(credential_type))
         for index, (one, other) in enumerate(pairs):
+            path = f"{credential_type.plural}[{index}]"
             if one is None or other is None:
-                yield f"{kind}[{index}]"
+                yield path
                 continue
             for name in (column.name for column in fields(one)):
                 if getattr(one, name) != getattr(other, name):
-                    yield f"{kind}[{index}].{name}"
+                    yield f"{path}.{name}"
 
 
 def _reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
-from credentials.copying import KINDS
+from credentials.copying import CREDENTIAL_TYPES
 from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
 from migration.models import PUSHED, clients
 from migration.operations import comparing, moving, pushing, resolving
@@ -78,7 +78,7 @@ def _typed(world: World, texts: dict[str, str]):
     """Each row with the columns that its form would have changed, and set on it."""
     client = Client.objects.with_credentials().get(pk=world.pk)
     for row in (*client.databases.all(), *client.emails.all()):
-        kind = KINDS[type(row)]
+        kind = CREDENTIAL_TYPES[type(row)]
         columns = {
             ATTRIBUTES[field]: text for field, text in texts.items() if FIELDS[field][2] == kind
         }

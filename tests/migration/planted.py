@@ -179,7 +179,7 @@ def a_rollback_copies_nothing_back(patch):
 
 def _put_pointers(request):
     rows = request.rows
-    put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_kind(rows))
+    put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_type(rows))
     revision = stores.locked_rows(rows.client_id).revision
     ClientRevision.objects.record_pushed([(rows.client_id, revision)])
 
@@ -201,7 +201,7 @@ def a_purge_takes_two_transactions(patch):
         require_open(request.rows, request.new)
         with transaction.atomic():
             rows = request.rows
-            put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_kind(rows))
+            put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_type(rows))
         with transaction.atomic():
             request.take_place()
 

@@ -2,12 +2,15 @@
 
 import json
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, fields, make_dataclass, replace
+from dataclasses import field as dataclass_field
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nova_credentials import document as documents
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import (
     MAX_BYTES,
     AwsCredentials,
@@ -161,6 +164,37 @@ def test_two_primary_rows_of_a_kind_are_refused(kind):
     rows = {name: [row] * (2 if name == kind else 1) for name, row in of_kind.items()}
     with pytest.raises(DocumentError, match=r"idom: 2 .* primary"):
         build("IDOM", **rows)
+
+
+@pytest.mark.parametrize("credential_type", CredentialType)
+def test_the_order_of_a_rows_fields_is_no_part_of_the_document(monkeypatch, credential_type):
+    row = {"database": DATABASE, "email": EMAIL, "aws": AWS}[credential_type]
+    reordered = make_dataclass(
+        "Reordered",
+        [(f.name, f.type, copy_of(f)) for f in reversed(fields(row))],
+        frozen=True,
+    )
+    rows = {"databases": [DATABASE], "emails": [EMAIL], "aws": [AWS]}
+    rows[credential_type.plural] = [reordered(**asdict(row))]
+
+    assert build("IDOM", **rows) == document()
+
+    monkeypatch.setitem(documents.ROW_CLASSES, credential_type, reordered)
+    documents._fields_to_read.cache_clear()
+    try:
+        (back,) = read(document()).of_type(credential_type)
+    finally:
+        documents._fields_to_read.cache_clear()
+    assert asdict(back) == asdict(row)
+
+
+def copy_of(f):
+    return dataclass_field(repr=f.repr, metadata=f.metadata)
+
+
+def test_each_type_has_one_secret_key():
+    secrets = {"database": "password", "email": "app_password", "aws": "secret_access_key"}
+    assert {t: documents.secret_key(t) for t in CredentialType} == secrets
 
 
 def test_a_document_with_the_plans_keys_alone_is_read():
@@ -372,3 +406,29 @@ def test_an_illegal_prefix_is_a_problem_too():
 )
 def test_a_name_that_ends_like_an_arn_is_warned_of(slug, layout, warned):
     assert (name_warning(slug, prefix="nova/clients", layout=layout) is not None) == warned
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_secret_holds_what_fits_into_it_to_the_byte(layout):
+    part = "client" if layout == Layout.CLIENT else "database"
+    fitting = document()
+    room = MAX_BYTES - size(split(fitting, layout=layout)[part])
+    fitting["database"]["password"] += "x" * room
+    where = {"prefix": "nova/clients", "layout": layout}
+
+    assert documents.size_problem(fitting, "idom", **where) is None
+
+    fitting["database"]["password"] += "é"
+    name = secret_names("idom", **where)[part]
+    assert documents.size_problem(fitting, "idom", **where) == (
+        f"{name} would take 65,538 bytes; Secrets Manager takes 65,536."
+    )
+
+
+def test_a_client_without_any_credential_has_one_secret_in_each_layout():
+    empty = build("IDOM", databases=[], emails=[], aws=[])
+    for layout in Layout:
+        (part,) = documents.parts_to_store(empty, layout=layout).items()
+        assert join(dict([part]), layout=layout) == empty
+    kept = documents.parts_to_store(empty, layout=Layout.SERVICE, keep=["email"])
+    assert list(kept) == ["email"]
