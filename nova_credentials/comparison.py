@@ -79,6 +79,11 @@ def compare(expected: Document, actual: Document, *, key: bytes) -> list[Mismatc
     return list(_Comparison(key).walk("", expected, actual))
 
 
+def same(one: Document | None, other: Document | None) -> bool:
+    """Whether two documents are equal, types included: where compare finds nothing."""
+    return _canonical(one) == _canonical(other)
+
+
 def paths(value: object, path: str = "") -> Iterator[str]:
     """Name every field of a document, as a comparison of it would."""
     if isinstance(value, dict):

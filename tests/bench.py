@@ -159,11 +159,10 @@ def the_plans_loop() -> tuple[float, float]:
     from django.conf import settings
 
     from credentials.models import Client
-    from migration.operations.stores import secrets_manager
+    from nova_credentials.aws import ClientSecretsManager
 
     as_in_aws()
-    settings.NOVA_SECRET_PREFIX = "plan/clients"
-    sm = secrets_manager()
+    sm = ClientSecretsManager(prefix="plan/clients", endpoint_url=settings.AWS_ENDPOINT_URL)
     chosen = list(Client.objects.with_credentials()[:LOOP_CLIENTS])
 
     def create() -> None:
@@ -175,7 +174,6 @@ def the_plans_loop() -> tuple[float, float]:
             assert sm.get_client_credentials(client.slug) == client.document()
 
     creating, getting = seconds(create), seconds(get)
-    settings.NOVA_SECRET_PREFIX = "nova/clients"
     return LOOP_CLIENTS / (creating + getting), LOOP_CLIENTS / getting
 
 

@@ -79,7 +79,7 @@ def measure() -> dict[str, float]:
     """The median seconds of each read, the kinds taking turns."""
     from migration.models import ClientMigration
     from migration.operations.pushing import push
-    from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.aws import ClientSecretsManager
     from nova_credentials.phases import Phase
     from nova_credentials.reader.routing import Reader
     from tests.factories import make_full_client
@@ -98,7 +98,7 @@ def measure() -> dict[str, float]:
             reader.one("bench-aws", "database")
 
     kinds: dict[str, Callable[[], object]] = {
-        "AWS alone": partial(SecretsManager().get_client_credentials, "bench-aws"),
+        "AWS alone": partial(ClientSecretsManager().get_client_credentials, "bench-aws"),
         "PostgreSQL, uncached": partial(uncached, Phase.POSTGRES),
         "dual read, uncached": partial(uncached, Phase.DUAL_READ),
         "AWS after cutover, uncached": partial(uncached, Phase.AWS),

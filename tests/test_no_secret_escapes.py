@@ -26,6 +26,7 @@ from migration.admin.runs import TABS
 from migration.models import Comparison, Run, RunItem, clients
 from migration.operations import stores as both_stores
 from migration.operations.pushing import push
+from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import Kind
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -291,7 +292,8 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
     """Pushes and comparisons while AWS refuses, repeats what it was sent, or is away."""
     row = Client.objects.get(pk=pk).databases.get().pk
     make_database(make_client("never-pushed"), db_password_encrypted="MARKER-ONE")
-    with aws_that_echoes(sm):
+    plan = ClientSecretsManager()
+    with aws_that_echoes(sm), aws_that_echoes(plan):
         update("client_database_credentials", row, db_password_encrypted="MARKER-FOUR of today")
         command(haystack, "migrate_clients", "--all", "--inline", "--format", "json")
         command(haystack, "push_pending", "--inline")
@@ -302,7 +304,7 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
         for write in (
             lambda: sm.put("nova/clients/idom", value),
             lambda: sm.create("nova/clients/none", value, slug="none"),
-            lambda: sm.update_client_credentials("idom", {"database": {"password": value}}),
+            lambda: plan.update_client_credentials("idom", {"database": {"password": value}}),
         ):
             try:
                 write()
@@ -324,10 +326,11 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("compare_clients", "--all", "--inline", "--format", "json"),
     ):
         command(haystack, *arguments)
-    document = sm.get_client_credentials("idom")
+    plan = ClientSecretsManager()
+    document = plan.get_client_credentials("idom")
     document["database"]["password"] = "MARKER-FOUR changed in AWS"
     document["MARKER-FOUR as a key"] = "MARKER-FOUR"
-    sm.update_client_credentials("idom", document)
+    plan.update_client_credentials("idom", document)
     for arguments in (
         ("compare_clients", "--all", "--inline"),
         ("compare_clients", "--all", "--inline", "--format", "json"),

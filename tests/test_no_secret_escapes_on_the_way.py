@@ -14,6 +14,7 @@ from migration.models import PhaseChange, Resolution, clients
 from migration.operations import resolving
 from migration.operations import stores as both_stores
 from migration.operations.moving import move
+from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, sent_form, update
 from tests.test_no_secret_escapes import (
@@ -78,9 +79,10 @@ class Way:
         update("client_database_credentials", row, db_password_encrypted=value)
 
     def change_in_aws(self) -> None:
-        document = self.sm.get_client_credentials("idom")
+        plan = ClientSecretsManager()
+        document = plan.get_client_credentials("idom")
         document["database"]["password"] = f"MARKER-FOUR {next(self.numbers)}"
-        self.sm.update_client_credentials("idom", document)
+        plan.update_client_credentials("idom", document)
 
     def save(self) -> str:
         url = reverse("admin:credentials_client_change", args=[self.pk])

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 from migration.models import Comparison, Run
 from migration.operations.keys import fingerprint_key
-from migration.operations.stores import Rows, read_rows, secret_layout, secrets_manager
+from migration.operations.stores import (
+    Rows,
+    known_secrets,
+    read_rows,
+    secret_layout,
+    secrets_manager,
+)
 from nova_credentials import document as documents
+from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import Mismatch, unreadable
 from nova_credentials.comparison import compare as compare_documents
@@ -17,20 +24,14 @@ from nova_credentials.messages import say
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
+    from nova_credentials.aws.answers import Answers
+    from nova_credentials.aws.client_secrets import ClientSecrets
     from nova_credentials.aws.secrets_manager import SecretsManager
-
-    Found = Mapping[str, SecretValue | SecretsManagerError]
 
 # A write that is on its way from one store to the other is no mismatch: what differs is looked at once more.
 RECHECK_AFTER_SECONDS = 0.5
-
-# AWS's code for reading such a secret.
-SCHEDULED_FOR_DELETION = "InvalidRequestException"
-
-# For a comparison of which only the outcome counts.
-NO_CODES_KEPT = b"any"
 
 Status = Comparison.Status
 
@@ -56,8 +57,7 @@ def _compare_once(
     read = read_rows(client_ids)
     # The tables of a purged client hold pointers: there is nothing to compare.
     candidates = [rows for rows in read.values() if rows.phase != Phase.PURGED]
-    legal = [name for rows in candidates if not rows.problem for name in rows.names.values()]
-    found = sm.batch_get(legal)
+    found = read_secrets(candidates, sm=sm)
     return {
         rows.client_id: comparison_of(rows, found, run=run)
         for rows in candidates
@@ -65,14 +65,34 @@ def _compare_once(
     }
 
 
-def _worth_it(rows: Rows, found: Found) -> bool:
+def read_secrets(batch: Collection[Rows], *, sm: SecretsManager) -> Answers:
+    """Read the clients' secrets, and tell which are scheduled for deletion."""
+    names = [name for rows in batch if not rows.problem for name in rows.names.values()]
+    found = sm.batch_get(names)
+    return sm.tell_deletions(found, lacking=_names_to_describe(batch, found))
+
+
+def _names_to_describe(batch: Collection[Rows], found: Answers) -> set[str]:
+    """Return the names without a value where there should be one: past `postgres`, or where a push wrote it."""
+    missing = {
+        rows.names[part]: rows
+        for rows in batch
+        for part in _wanted(rows)
+        if not isinstance(found.get(rows.names[part]), SecretValue)
+    }
+    in_postgres = {name for name, rows in missing.items() if rows.phase == Phase.POSTGRES}
+    pushed = known_secrets(in_postgres) if in_postgres else {}
+    return (missing.keys() - in_postgres) | pushed.keys()
+
+
+def _worth_it(rows: Rows, found: Answers) -> bool:
     """Not yet migrated, and with nothing to migrate: no comparison at all rather than an empty match."""
     if rows.phase != Phase.POSTGRES or (rows.active and rows.has_credentials):
         return True
     return any(isinstance(found.get(name), SecretValue) for name in rows.names.values())
 
 
-def comparison_of(rows: Rows, found: Found, *, run: Run | None) -> Comparison:
+def comparison_of(rows: Rows, found: Answers, *, run: Run | None) -> Comparison:
     """The comparison, not yet stored, of one client's rows with what was found under its secret names."""
     status, error_class, message, mismatches = _judge(rows, found)
     return Comparison(
@@ -90,56 +110,58 @@ def comparison_of(rows: Rows, found: Found, *, run: Run | None) -> Comparison:
 Judgement = tuple[Status, str, str, list[Mismatch]]
 
 
-def _judge(rows: Rows, found: Found) -> Judgement:
+def _judge(rows: Rows, found: Answers) -> Judgement:
     """Status, error class, message and mismatches."""
     if rows.document is None:
         return Status.UNCHECKED, ErrorClass.DATA, rows.problem, []
-    parts: dict[str, Document] = {}
-    wanted = documents.split(rows.document, layout=secret_layout())
-    for part, name in rows.names.items():
-        value = found[name]
-        if isinstance(value, SecretValue):
-            try:
-                parts[part] = value.document()
-            except DocumentError:
-                mismatch = unreadable(value.text or "", key=fingerprint_key(rows.client_id))
-                return (
-                    Status.MISMATCH,
-                    "",
-                    say("%(name)s holds no document.", name=name),
-                    [mismatch],
-                )
-        elif not value.not_found and not (
-            part not in wanted and value.code == SCHEDULED_FOR_DELETION
-        ):
-            return _unread(value)
-    if parts:
-        return _judge_parts(rows, rows.document, parts)
-    if wanted:
+    try:
+        secrets = join_answers(_looked_at(rows, found), found, layout=secret_layout())
+        actual = secrets.document()
+    except SecretsManagerError as error:
+        return _unread(rows, error)
+    except DocumentError:
+        return _unreadable(rows, secrets)
+    return _judge_document(rows, rows.document, actual)
+
+
+def _looked_at(rows: Rows, found: Answers) -> dict[str, str]:
+    """The client's secret names by part, less those scheduled for deletion of which its rows need none."""
+    wanted = _wanted(rows)
+
+    def is_left_out(part: str, answer: SecretValue | SecretsManagerError) -> bool:
+        gone = isinstance(answer, SecretsManagerError) and answer.scheduled_for_deletion
+        return gone and part not in wanted
+
+    return {part: name for part, name in rows.names.items() if not is_left_out(part, found[name])}
+
+
+def _wanted(rows: Rows) -> Collection[str]:
+    """The parts that the client's rows need in AWS."""
+    if rows.document is None:
+        return ()
+    return documents.parts_to_store(rows.document, layout=secret_layout())
+
+
+def _unread(rows: Rows, error: SecretsManagerError) -> Judgement:
+    if error.scheduled_for_deletion:
+        message = say("%(name)s is scheduled for deletion.", name=error.name)
+    elif error.not_found:
         names = " or ".join(rows.names.values())
-        return Status.MISSING_IN_AWS, "", say("AWS has no value under %(names)s.", names=names), []
-    # With a secret a service: no credentials, and none of the secrets.
-    return Status.MATCH, "", "", []
+        message = say("AWS has no value under %(names)s.", names=names)
+    else:
+        return Status.UNCHECKED, error.error_class, str(error), []
+    return Status.MISSING_IN_AWS, "", message, []
 
 
-def same(expected: Document | None, actual: Document) -> bool:
-    """Whether the tables' document, where they make one, is AWS's, types included."""
-    return expected is not None and not compare_documents(expected, actual, key=NO_CODES_KEPT)
+def _unreadable(rows: Rows, secrets: ClientSecrets) -> Judgement:
+    """Name the secret that holds no document."""
+    value = next(value for value in secrets.values.values() if not value.is_document)
+    mismatch = unreadable(value.text or "", key=fingerprint_key(rows.client_id))
+    message = say("%(name)s holds no document.", name=value.name)
+    return Status.MISMATCH, "", message, [mismatch]
 
 
-def _unread(error: SecretsManagerError) -> Judgement:
-    if error.code == SCHEDULED_FOR_DELETION:
-        return (
-            Status.MISSING_IN_AWS,
-            "",
-            say("%(name)s is scheduled for deletion.", name=error.name),
-            [],
-        )
-    return Status.UNCHECKED, error.error_class, str(error), []
-
-
-def _judge_parts(rows: Rows, expected: Document, parts: Mapping[str, Document]) -> Judgement:
-    actual = documents.join(parts, layout=secret_layout())
+def _judge_document(rows: Rows, expected: Document, actual: Document) -> Judgement:
     mismatches = compare_documents(expected, actual, key=fingerprint_key(rows.client_id))
     if not mismatches:
         return Status.MATCH, "", "", []

@@ -21,7 +21,7 @@ from credentials.copying import (
 from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.told import in_english
 from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, Secret
-from migration.operations.comparing import comparison_of, same
+from migration.operations.comparing import comparison_of, read_secrets
 from migration.operations.deleting import schedule_deletion_of
 from migration.operations.gates import ShutGate, needs_approval, require_open
 from migration.operations.keys import version_keys
@@ -38,6 +38,7 @@ from migration.operations.stores import (
     secrets_manager,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.comparison import same
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import say as _
 from nova_credentials.phases import Phase, StalePhase, check_move
@@ -188,7 +189,7 @@ def _agreed(request: Request) -> str:
 
 def _require_match(request: Request) -> None:
     rows = request.rows
-    found = secrets_manager(someone_waits=True).batch_get(rows.names.values())
+    found = read_secrets([rows], sm=secrets_manager(someone_waits=True))
     comparison = comparison_of(rows, found, run=None)
     Comparison.objects.record([comparison])
     if comparison.status != Comparison.Status.MATCH:

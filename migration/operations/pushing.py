@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from django.db import transaction
 
 from credentials.models import ClientRevision
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
-from migration.operations.comparing import SCHEDULED_FOR_DELETION, comparison_of
+from migration.operations.comparing import comparison_of
 from migration.operations.keys import VersionKeys, version_keys
 from migration.operations.stores import (
     Rows,
@@ -32,14 +30,15 @@ from nova_credentials.aws.secrets_manager import (
     SecretValue,
     SecretVersion,
 )
-from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import say
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from nova_credentials.aws.answers import Answers, SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.document import Document
 
 # Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
 LOCK_WAIT_SECONDS = 30.0
@@ -47,8 +46,8 @@ LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 # As many as botocore keeps connections open for.
 WRITERS = 10
 
-# AWS's code for creating what is there.
 BUSY = say("A push or a move of this client takes too long.")
+# AWS's code for creating what is there.
 EXISTS_ALREADY = "ResourceExistsException"
 
 # Where one client's secrets fare differently, the item tells the first of these.
@@ -102,7 +101,7 @@ class Plan:
     """One client's document on its way to AWS."""
 
     rows: Rows
-    texts: dict[str, str] = field(repr=False)  # by secret name
+    documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     secrets: list[Secret] = field(default_factory=list)
     error: SecretsManagerError | RefusedError | None = None
@@ -156,7 +155,7 @@ def push(
         pushed = [_refused(rows, include_inactive, include_postgres) for rows in read.values()]
         results = [result for result in pushed if result]
         refused = {result.client_id for result in results}
-        plans = [_plan(rows) for pk, rows in read.items() if pk not in refused]
+        plans = [Plan(rows) for pk, rows in read.items() if pk not in refused]
         sm = secrets_manager(someone_waits=someone_waits)
         until = time.monotonic() + seconds if seconds else math.inf
         how = Manner(adopt=adopt, dry_run=dry_run, overwrite=overwrite, until=until)
@@ -199,18 +198,6 @@ def _problem(rows: Rows) -> str:
     return documents.size_problem(rows.document, rows.slug, prefix=prefix, layout=layout) or ""
 
 
-def _plan(rows: Rows) -> Plan:
-    return Plan(rows, _texts(rows))
-
-
-def _texts(rows: Rows, keep: Collection[str] = ()) -> dict[str, str]:
-    """What each secret is to hold, by name; a part that has no row only where it is in `keep`."""
-    if rows.document is None:
-        raise ValueError(rows.problem)
-    parts = documents.split(rows.document, layout=secret_layout(), keep=keep)
-    return {rows.names[part]: documents.encode(of_part) for part, of_part in parts.items()}
-
-
 def write_now(rows: Rows, *, document: Document) -> None:
     """Writes this document to AWS for a save that waits for it, in the save's own transaction.
 
@@ -219,10 +206,8 @@ def write_now(rows: Rows, *, document: Document) -> None:
     rows = replace(rows, document=document)
     if problem := _problem(rows):
         raise RefusedError(problem)
-    plan = _plan(rows)
-    names = list(rows.names.values())
-    sm = secrets_manager(someone_waits=True)
-    Writer(sm, sm.batch_get(names), known_secrets(names), version_keys(), Manner()).write(plan)
+    plan = Plan(rows)
+    _writer([plan], secrets_manager(someone_waits=True), Manner()).write(plan)
     if plan.error:
         raise plan.error
     Secret.objects.record(plan.secrets)
@@ -231,8 +216,22 @@ def write_now(rows: Rows, *, document: Document) -> None:
 def keep_replaced(rows: Rows, *, stage: str) -> None:
     """Keeps the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
     sm = secrets_manager(someone_waits=True)
-    for name, text in _texts(rows).items():
-        sm.put_aside(name, text, stage=stage)
+    for part, document in documents.split(_document(rows), layout=secret_layout()).items():
+        sm.put_aside(rows.names[part], documents.encode(document), stage=stage)
+
+
+def _document(rows: Rows) -> Document:
+    if rows.document is None:
+        raise ValueError(rows.problem)
+    return rows.document
+
+
+def _writer(plans: list[Plan], sm: SecretsManager, how: Manner) -> Writer:
+    """Read what AWS holds of these clients, and tell which of their secrets are scheduled for deletion."""
+    names = [name for plan in plans for name in plan.rows.names.values()]
+    known = known_secrets(names)
+    before = sm.tell_deletions(sm.batch_get(names), lacking=known)
+    return Writer(sm, before, known, version_keys(), how)
 
 
 def _carry_out(
@@ -240,14 +239,12 @@ def _carry_out(
 ) -> list[Pushed]:
     if not plans:
         return []
-    names = [name for plan in plans for name in plan.rows.names.values()]
-    before = sm.batch_get(names)
-    writer = Writer(sm, before, known_secrets(names), version_keys(), how)
+    writer = _writer(plans, sm, how)
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(writer.write, plans))
     if how.dry_run:
         return [_result(plan, None) for plan in plans]
-    after = ChainMap(sm.batch_get([name for plan in plans for name in plan.written]), before)
+    after = writer.before | sm.batch_get([name for plan in plans for name in plan.written])
     results = [
         _result(plan, comparison_of(plan.rows, after, run=run) if _is_comparable(plan) else None)
         for plan in plans
@@ -271,7 +268,7 @@ class Writer:
     """Writes clients' secrets where they differ. Its methods run in threads and touch no database."""
 
     sm: SecretsManager
-    before: dict[str, SecretValue | SecretsManagerError]
+    before: Answers
     known: Mapping[str, Secret]
     keys: VersionKeys
     how: Manner
@@ -281,12 +278,12 @@ class Writer:
         if time.monotonic() > self.how.until:
             plan.error = PostponedError(POSTPONED)
             return
-        for part, name in plan.rows.names.items():
-            if name not in plan.texts:
-                # Its rows are gone: the secret, where there is one, is to say so.
-                if isinstance(self.before[name], SecretsManagerError):
-                    continue
-                plan.texts[name] = _texts(plan.rows, keep=[part])[name]
+        # A secret whose rows are gone is to say so.
+        names, before = plan.rows.names, self.before
+        there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
+        parts = documents.parts_to_store(_document(plan.rows), layout=secret_layout(), keep=there)
+        plan.documents = {names[part]: document for part, document in parts.items()}
+        for name in plan.documents:
             try:
                 self._write_secret(plan, name)
             except (SecretsManagerError, RefusedError) as error:
@@ -296,19 +293,14 @@ class Writer:
     def _write_secret(self, plan: Plan, name: str) -> None:
         found = self.before[name]
         if isinstance(found, SecretsManagerError):
-            if found.not_found:
-                self._create(plan, name)
+            there = self._create_or_restore(plan, name, found)
+            if there is None:
                 return
-            if found.code != SCHEDULED_FOR_DELETION:
-                raise found
-            revived = self._revive(plan, name, found)
-            if revived is None:
-                return
-            found = revived
+            found = there
         known = self.known.get(name)
         ours = known is not None and known.arn == found.arn
         self._require_ours(plan, name, ours=ours or self.sm.describe(name).is_ours)
-        if _same(found.text, plan.texts[name]):
+        if found.holds(plan.documents[name]):
             plan.outcomes.setdefault(name, Outcome.UNCHANGED)
             plan.remember(found)
             return
@@ -322,41 +314,48 @@ class Writer:
             raise ForeignVersionError(FOREIGN_VERSION % {"name": name})
         plan.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.how.dry_run:
-            text = plan.texts[name]
+            text = documents.encode(plan.documents[name])
             token = self.keys.new_id(name, replaced=found.version_id, text=text)
             version_id = self.sm.put(name, text, token=token)
             plan.remember(SecretVersion(name, found.arn, version_id))
 
-    def _create(self, plan: Plan, name: str) -> None:
+    def _create_or_restore(
+        self, plan: Plan, name: str, error: SecretsManagerError
+    ) -> SecretValue | None:
+        """Create a secret that AWS doesn't have; return the value of one that is taken back from its deletion."""
+        if error.scheduled_for_deletion:
+            return self._restore(plan, self.sm.describe(name))
+        if not error.not_found:
+            raise error
         plan.outcomes[name] = Outcome.CREATED
         if self.how.dry_run:
-            return
-        text = plan.texts[name]
+            return None
+        text = documents.encode(plan.documents[name])
         token = self.keys.new_id(name, replaced="", text=text)
         try:
             made = self.sm.create(name, text, token=token, slug=plan.rows.slug)
-        except SecretsManagerError as error:
-            if error.code != EXISTS_ALREADY:
+        except SecretsManagerError as refusal:
+            if refusal.code != EXISTS_ALREADY:
                 raise
-            # It has no value yet, as the console and Terraform leave it, so that no read found it.
             there = self.sm.describe(name)
+            if there.deleted_at:
+                return self._restore(plan, there)
+            # It has no value yet, as the console and Terraform leave it, so that no read found it.
             self._require_ours(plan, name, ours=there.is_ours)
             plan.outcomes[name] = Outcome.UPDATED
             made = SecretVersion(name, there.arn, self.sm.put(name, text, token=token))
         plan.remember(made)
+        return None
 
-    def _revive(self, plan: Plan, name: str, error: SecretsManagerError) -> SecretValue | None:
-        """The secret, taken back from its scheduled deletion; None in a rehearsal."""
-        description = self.sm.describe(name)
-        if description.deleted_at is None:
-            raise error
-        if not description.is_ours and not self.how.adopt:
-            raise RefusedError(NOT_OURS % {"name": name})
-        plan.outcomes[name] = Outcome.RESTORED
+    def _restore(self, plan: Plan, there: SecretDescription) -> SecretValue | None:
+        """Take the secret back from its scheduled deletion and return its value; None in a rehearsal."""
+        if not there.is_ours and not self.how.adopt:
+            raise RefusedError(NOT_OURS % {"name": there.name})
+        plan.outcomes[there.name] = Outcome.RESTORED
         if self.how.dry_run:
             return None
-        self.sm.restore(name)
-        return self.sm.get(name)
+        self.sm.restore(there.name)
+        return self.sm.get(there.name)
 
     def _require_ours(self, plan: Plan, name: str, *, ours: bool) -> None:
         if ours:
@@ -365,18 +364,6 @@ class Writer:
             raise RefusedError(NOT_OURS % {"name": name})
         if not self.how.dry_run:
             self.sm.tag(name, slug=plan.rows.slug)
-
-
-def _same(present: str | None, text: str) -> bool:
-    """Whether AWS holds this document, however its JSON is laid out."""
-    try:
-        return _canonical(present or "") == _canonical(text)
-    except DocumentError:
-        return False
-
-
-def _canonical(text: str) -> str:
-    return json.dumps(documents.decode(text), sort_keys=True)
 
 
 def _is_comparable(plan: Plan) -> bool:

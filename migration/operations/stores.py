@@ -17,7 +17,8 @@ from credentials.copying import pointer_problem
 from migration.models import Secret, clients
 from migration.operations.limiter import Unwaiting, limiter
 from nova_credentials import document as documents
-from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
+from nova_credentials.aws.client_secrets import read_client
+from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError, Layout
 from nova_credentials.phases import Phase
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.models import ClientsByPhase
+    from nova_credentials.aws.answers import SecretValue
 
 # The first half of the two-part key of PostgreSQL's advisory locks; the second is the client's id.
 CLIENT_LOCK = 0x4E4F5641
@@ -45,19 +47,13 @@ def secrets_manager(*, someone_waits: bool = False) -> SecretsManager:
             someone_waits,
             settings.AWS_REGION,
             settings.AWS_ENDPOINT_URL,
-            settings.NOVA_SECRET_PREFIX,
-            settings.NOVA_SECRET_LAYOUT,
         )
 
 
 @lru_cache(maxsize=4)
-def _manager(
-    _pid: int, someone_waits: bool, region: str, endpoint: str, prefix: str, layout: str
-) -> SecretsManager:
+def _manager(_pid: int, someone_waits: bool, region: str, endpoint: str) -> SecretsManager:
     return SecretsManager(
         region,
-        prefix=prefix,
-        layout=Layout(layout),
         endpoint_url=endpoint or None,
         pacer=Unwaiting(limiter()) if someone_waits else limiter(),
         **(GIVE_UP_EARLY if someone_waits else {}),
@@ -202,24 +198,10 @@ class AwsCopy:
 
 def read_aws(rows: Rows, *, sm: SecretsManager) -> AwsCopy:
     """The client's document in AWS; raises `SecretsManagerError` or `DocumentError` where NOVA could read none."""
-    answers = sm.batch_get(rows.names.values())
-    parts: dict[str, Document] = {}
-    found: list[SecretValue] = []
-    missing: SecretsManagerError | None = None
-    for part, name in rows.names.items():
-        answer = answers[name]
-        if isinstance(answer, SecretValue):
-            found.append(answer)
-            parts[part] = answer.document()
-        elif answer.not_found:
-            missing = answer
-        else:
-            raise answer
-    if missing and not parts:
-        raise missing
-    document = documents.join(parts, layout=secret_layout())
+    secrets = read_client(sm, rows.names, layout=secret_layout())
+    document = secrets.document()
     documents.parse(document, client_id=rows.client_id, client_slug=rows.slug)
-    return AwsCopy(document, tuple(found))
+    return AwsCopy(document, tuple(secrets.values.values()))
 
 
 def secret_names_by_type(rows: Rows) -> dict[CredentialType, str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
-from nova_credentials.document import MAX_BYTES
+from nova_credentials.aws import ClientSecretsManager
+from nova_credentials.document import MAX_BYTES, Layout
 
 if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
@@ -116,7 +119,7 @@ def _make(
 
 def meet_aws(sm: SecretsManager, slug: str) -> None:
     """Puts into AWS what some clients find there."""
-    name = f"{sm.prefix}/{slug}"
+    name = f"{settings.NOVA_SECRET_PREFIX}/{slug}"
     if slug == "foreign_secret":
         sm.sm.create_secret(Name=name, SecretString='{"owner": "another team"}')
     elif slug == "scheduled_for_deletion":
@@ -124,8 +127,14 @@ def meet_aws(sm: SecretsManager, slug: str) -> None:
         sm.schedule_deletion(name, days=7)
 
 
-def change_behind_our_back(sm: SecretsManager) -> None:
+def change_behind_our_back() -> None:
     """Somebody changes a password in AWS's console, and the blanks of another with it."""
+    sm = ClientSecretsManager(
+        settings.AWS_REGION,
+        prefix=settings.NOVA_SECRET_PREFIX,
+        layout=Layout(settings.NOVA_SECRET_LAYOUT),
+        endpoint_url=settings.AWS_ENDPOINT_URL or None,
+    )
     document = sm.get_client_credentials("changed_in_aws")
     document["database"]["password"] = document["database"]["password"].strip()
     document["email"]["app_password"] = "demo-changed-in-aws"  # noqa: S105  # nobody's

@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, decode
+from nova_credentials.comparison import same
+from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode
 from nova_credentials.messages import say
 
 
@@ -28,6 +29,19 @@ class SecretValue(SecretVersion):
     def document(self) -> Document:
         """Decode the text; DocumentError names the secret."""
         return decode(self.text or "", source=self.name)
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the text can be decoded."""
+        try:
+            self.document()
+        except DocumentError:
+            return False
+        return True
+
+    def holds(self, document: Document) -> bool:
+        """Whether it is this document, however its JSON is laid out."""
+        return self.is_document and same(self.document(), document)
 
 
 @dataclass(frozen=True)
@@ -56,15 +70,18 @@ class ErrorClass(StrEnum):
     CONFLICT = "conflict"
 
 
+# Our own code for what no code of AWS's says for certain: only DescribeSecret's DeletedDate does.
+SCHEDULED_FOR_DELETION = "ScheduledForDeletion"
+
 # The first one that is found in AWS's code, in the name of botocore's class, or in one of our own
-# codes (InvalidName, TooLarge, NotCurrent, NoAnswer). KMS can throttle, so THROTTLED comes first.
+# codes (InvalidName, TooLarge, NotCurrent, NoAnswer, ScheduledForDeletion). KMS can throttle, so THROTTLED comes first.
 # LimitExceeded is a quota that is used up, which no second try changes.
 _CLASSES = {
     ErrorClass.THROTTLED: r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown",
     ErrorClass.UNAVAILABLE: r"Internal|Unavailable|Timeout|Connection|NoAnswer",
     ErrorClass.PERMISSION: r"AccessDenied|UnrecognizedClient|Expired|Signature|Token|Credential"
     r"|OptIn|NotAuthorized|SSO|MFA|Login|Profile|KMS|(En|De)cryptionFailure",
-    ErrorClass.CONFLICT: r"Resource(Exists|NotFound)|InvalidRequest|Precondition|NotCurrent",
+    ErrorClass.CONFLICT: r"Resource(Exists|NotFound)|InvalidRequest|Precondition|NotCurrent|ScheduledFor",
     ErrorClass.DATA: r"InvalidParameter|Validation|LimitExceeded|InvalidName|TooLarge",
 }
 _BY_STATUS = {
@@ -90,6 +107,7 @@ _ADVICE = {
     "InvalidRequestException": say(
         "its state forbids this; if its deletion is scheduled, restore it"
     ),
+    SCHEDULED_FOR_DELETION: say("its deletion is scheduled; restore it"),
     "NotCurrent": say("AWS kept another version as the current one; look at it first"),
 }
 
@@ -125,6 +143,15 @@ class SecretsManagerError(Exception):
         )
 
     @property
+    def scheduled_for_deletion(self) -> bool:
+        """Whether DescribeSecret said so (`SecretsManager.tell_deletions`); its class is CONFLICT."""
+        return self.code == SCHEDULED_FOR_DELETION
+
+    @property
     def not_found(self) -> bool:
         """Whether there is no such secret; its class is CONFLICT, and no second try helps."""
         return self.code == "ResourceNotFoundException"
+
+
+# For each name that was asked for, its value or why there is none.
+Answers = dict[str, SecretValue | SecretsManagerError]

@@ -1,4 +1,4 @@
-"""Reads and writes secrets. Owns boto3; knows no Django, no rule and no phase."""
+"""Reads and writes secrets by name. Owns boto3, imported when AWS is first asked; knows no client and no phase."""
 
 from __future__ import annotations
 
@@ -8,34 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
 
-from boto3.session import Session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from nova_credentials.aws.answers import (
+    SCHEDULED_FOR_DELETION,
+    Answers,
     ErrorClass,
     SecretDescription,
     SecretsManagerError,
     SecretValue,
     SecretVersion,
 )
-from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import (
-    MAX_BYTES,
-    MAX_NAME,
-    Document,
-    DocumentError,
-    Layout,
-    encode,
-    join,
-    name_problem,
-    secret_key,
-    secret_names,
-    split,
-)
+from nova_credentials.document import MAX_BYTES, MAX_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -60,7 +45,6 @@ _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]
 for _logger in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(_logger).addFilter(lambda record: record.levelno > logging.DEBUG)
 
-_Answers = dict[str, SecretValue | SecretsManagerError]
 _error = SecretsManagerError.of
 
 
@@ -73,14 +57,12 @@ class Pacer(Protocol):
 
 
 class SecretsManager:
-    """The plan's class and its six methods; thread-safe, one is enough. Time-outs in seconds."""
+    """AWS's calls, whose every failure is a SecretsManagerError; thread-safe, one is enough. Time-outs in seconds."""
 
     def __init__(
         self,
         region_name: str = "us-east-1",
         *,
-        prefix: str = "nova/clients",
-        layout: Layout = Layout.CLIENT,
         endpoint_url: str | None = None,
         connect_timeout: float = 3,
         read_timeout: float = 5,
@@ -88,7 +70,9 @@ class SecretsManager:
         pool: int = 50,
         pacer: Pacer | None = None,
     ) -> None:
-        self.prefix, self.layout = prefix, Layout(layout)
+        from boto3.session import Session
+        from botocore.config import Config
+
         config = Config(
             retries={"mode": "standard", "total_max_attempts": max_attempts},
             connect_timeout=connect_timeout,
@@ -102,86 +86,13 @@ class SecretsManager:
         if pacer:
             _pace(self.sm, pacer)
 
-    def get_client_credentials(self, client_slug: str) -> Document:
-        """Return the whole document; ValueError where the client has no secret."""
-        current = self._current(client_slug)
-        parts = {part: value.document() for part, value in current.items()}
-        return join(parts, layout=self.layout)
-
-    def get_database_credentials(self, client_slug: str) -> Document:
-        """Return the primary database login; ValueError where there is none."""
-        return self._primary(client_slug, CredentialType.DATABASE)[2]
-
-    def get_email_credentials(self, client_slug: str) -> Document:
-        """Return the primary mailbox; ValueError where there is none."""
-        return self._primary(client_slug, CredentialType.EMAIL)[2]
-
-    def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
-        """Create the client's secrets; CONFLICT at the first that is there already."""
-        names = self.names(client_slug)
-        parts = split(credentials, layout=self.layout)
-        if not parts:
-            raise ValueError(f"Client '{client_slug}' has no credentials to store")
-        for part, document in parts.items():
-            self.create(names[part], encode(document), slug=client_slug)
-
-    def update_client_credentials(self, client_slug: str, credentials: Document) -> None:
-        """Write the secrets that differ, create parts that are new, empty those without a row."""
-        names, current = self.names(client_slug), self._current(client_slug)
-        for part, document in split(credentials, layout=self.layout, keep=current).items():
-            text = encode(document)
-            if part not in current:
-                self.create(names[part], text, slug=client_slug)
-            elif current[part].text != text:  # AWS keeps about 100 versions: none in vain
-                self.put(names[part], text)
-
-    def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
-        """Replace the secret value of a primary credential; ValueError where there is none."""
-        if service not in tuple(CredentialType):  # not named: it may be the password
-            raise ValueError(f"Unknown service; choose one of {', '.join(CredentialType)}")
-        credential_type = CredentialType(service)
-        name, document, credential = self._primary(client_slug, credential_type)
-        credential[secret_key(credential_type)] = new_password
-        self.put(name, encode(document))
-
-    def names(self, client_slug: str) -> dict[str, str]:
-        """Return part -> name of its secret; class DATA where AWS would refuse one."""
-        names = secret_names(client_slug, prefix=self.prefix, layout=self.layout)
-        if name_problem(client_slug, prefix=self.prefix, layout=self.layout):
-            raise _error("InvalidName", "Naming", next(iter(names.values())))
-        return names
-
-    def _current(self, client_slug: str) -> dict[str, SecretValue]:
-        names = self.names(client_slug)
-        # One secret is read by GetSecretValue: the plan's policy has no right to the batch.
-        read = self.batch_get if self.layout == Layout.SERVICE else self._get_each
-        answers = read(names.values())
-        found = {part: _unless_not_found(answers[name]) for part, name in names.items()}
-        current = {part: value for part, value in found.items() if value}
-        if not current:
-            raise ValueError(f"Client '{client_slug}' not found in Secrets Manager")
-        return current
-
-    def _primary(self, client_slug: str, service: str) -> tuple[str, Document, Document]:
-        """Return the name of the secret that holds a service, its document, and the credential."""
-        part = service if self.layout == Layout.SERVICE else "client"
-        name = self.names(client_slug)[part]
-        value = _unless_not_found(self._get_each([name])[name])
-        document = value.document() if value else {}
-        if service not in document:
-            raise ValueError(f"Client '{client_slug}' has no {service} in Secrets Manager")
-        if not isinstance(document[service], dict):
-            raise DocumentError(f"{client_slug}: {service} must be an object")
-        return name, document, document[service]
-
-    # AWS's calls, by name or ARN
-
     def get(self, name: str) -> SecretValue:
         """Read the current version."""
         return _value(_call(name, self.sm.get_secret_value, SecretId=name))
 
-    def _get_each(self, names: Iterable[str]) -> _Answers:
-        answers: _Answers = {}
+    def get_each(self, names: Iterable[str]) -> Answers:
+        """Read one by one: for every name its value, or why there is none."""
+        answers: Answers = {}
         for name in names:
             try:
                 answers[name] = self.get(name)
@@ -189,10 +100,10 @@ class SecretsManager:
                 answers[name] = error
         return answers
 
-    def batch_get(self, names: Iterable[str]) -> _Answers:
+    def batch_get(self, names: Iterable[str]) -> Answers:
         """Read many, 20 a call: for every name its value, or why there is none."""
         asked = list(dict.fromkeys(names))
-        answers: _Answers = {name: _error("InvalidName", _BATCH_GET, name) for name in asked}
+        answers: Answers = {name: _error("InvalidName", _BATCH_GET, name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
         calls = [legal[start : start + _BATCH_SIZE] for start in range(0, len(legal), _BATCH_SIZE)]
         # Several at once, and when AWS is down each call of a round waits for it but no further round.
@@ -206,28 +117,53 @@ class SecretsManager:
                 return answers | {name: down.about(name) for name in rest}
         return answers
 
-    def _batches(self, calls: list[list[str]]) -> list[_Answers]:
+    def _batches(self, calls: list[list[str]]) -> list[Answers]:
         if len(calls) == 1:
             return [self._batch(calls[0])]
         with ThreadPoolExecutor(len(calls)) as threads:
             return list(threads.map(self._batch, calls))
 
-    def _batch(self, names: list[str]) -> _Answers:
+    def _batch(self, names: list[str]) -> Answers:
         try:
             answer = _call(names[0], self.sm.batch_get_secret_value, SecretIdList=names)
         except SecretsManagerError as error:
             # One bad id can fail the whole call: it must not speak for the others.
             if error.error_class in (ErrorClass.DATA, ErrorClass.CONFLICT):
-                return self._get_each(names)
+                return self.get_each(names)
             kind, code = error.error_class, error.code
             return {name: SecretsManagerError(kind, code, _BATCH_GET, name) for name in names}
-        given: _Answers = {name: _error("NoAnswer", _BATCH_GET, name) for name in names}
+        given: Answers = {name: _error("NoAnswer", _BATCH_GET, name) for name in names}
         for value in answer.get("SecretValues", []):
             given[value["Name"]] = given[value["ARN"]] = _value(value)
         for failure in answer.get("Errors", []):
             asked, code = failure["SecretId"], failure["ErrorCode"]
             given[asked] = _error(code, _BATCH_GET, asked)
         return {name: given[name] for name in names}
+
+    def tell_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:
+        """Return the answers, with code ScheduledForDeletion for each secret that DescribeSecret says is so.
+
+        AWS refuses to read such a secret (InvalidRequestException). An emulator may say that there is none: those of
+        the names in `lacking` are described too.
+        """
+        in_doubt = {
+            name: error
+            for name, error in answers.items()
+            if isinstance(error, SecretsManagerError)
+            and (error.code == "InvalidRequestException" or (error.not_found and name in lacking))
+        }
+        if not in_doubt:
+            return answers
+        with ThreadPoolExecutor(_BATCHES_AT_ONCE) as threads:
+            told = threads.map(self._tell_deletion, in_doubt.values())
+            return answers | {error.name: error for error in told}
+
+    def _tell_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
+        try:
+            scheduled = self.describe(error.name).deleted_at is not None
+        except SecretsManagerError:  # the first error says more
+            scheduled = False
+        return _error(SCHEDULED_FOR_DELETION, error.operation, error.name) if scheduled else error
 
     def describe(self, name: str) -> SecretDescription:
         """Read what AWS knows of the secret, also of one that is scheduled for deletion."""
@@ -293,6 +229,8 @@ class SecretsManager:
 
 
 def _call(name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P.kwargs) -> _Answer:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     operation = "".join(word.capitalize() for word in method.__name__.split("_"))
     if not _NAME.fullmatch(name):
         raise _error("InvalidName", operation, name)
@@ -323,14 +261,6 @@ def _pace(client: SecretsManagerClient, pacer: Pacer) -> None:
 
     client.meta.events.register("before-send.secrets-manager", before_send)
     client.meta.events.register_first("needs-retry.secrets-manager", after)
-
-
-def _unless_not_found(answer: SecretValue | SecretsManagerError) -> SecretValue | None:
-    if isinstance(answer, SecretValue):
-        return answer
-    if answer.not_found:
-        return None
-    raise answer
 
 
 def _sendable(text: str, operation: str, name: str) -> str:

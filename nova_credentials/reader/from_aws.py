@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
-from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
-from nova_credentials.document import Document, Layout, join
+from nova_credentials.aws.client_secrets import legal_secret_names, read_client
+from nova_credentials.aws.secrets_manager import SecretsManager
+
+if TYPE_CHECKING:
+    from nova_credentials.document import Document, Layout
 
 # So many reads may hang before the next one fails at once.
 THREADS = 16
@@ -25,21 +29,8 @@ class Aws:
 
     def read(self, slug: str) -> Document:
         """Read the client's document; SecretsManagerError or DocumentError."""
-        sm = self._manager()
-        names = sm.names(slug)
-        if self._layout == Layout.CLIENT:
-            return sm.get(names["client"]).document()
-        answers = sm.batch_get(names.values())
-        parts = {}
-        for part, name in names.items():
-            value = answers[name]
-            if isinstance(value, SecretValue):
-                parts[part] = value.document()
-            elif (
-                not value.not_found
-            ):  # a client without a credential of this kind has no such secret
-                raise value
-        return join(parts, layout=self._layout)
+        names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
+        return read_client(self._manager(), names, layout=self._layout).document()
 
     def ask(self, slug: str) -> Future[Document]:
         """Begin to read in a thread that neither a caller nor the end of the process waits for."""
@@ -67,8 +58,6 @@ class Aws:
             if self._sm is None:
                 self._sm = SecretsManager(
                     self._region,
-                    prefix=self._prefix,
-                    layout=self._layout,
                     connect_timeout=self._timeout,
                     read_timeout=self._timeout,
                     max_attempts=ATTEMPTS,

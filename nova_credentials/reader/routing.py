@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.answers import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import ClientCredentials, Document, DocumentError, Layout, parse
 from nova_credentials.reader.from_aws import Aws

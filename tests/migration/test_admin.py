@@ -664,14 +664,14 @@ def test_the_page_of_a_comparison_that_could_not_be_made_says_why(viewer, compar
 
 
 def test_the_page_of_a_real_comparison_holds_no_value_of_either_store(stores, client):
-    from migration.operations import stores as both_stores
     from migration.operations.comparing import compare
     from migration.operations.pushing import push
+    from nova_credentials.aws import ClientSecretsManager
 
     client.force_login(User.objects.create_superuser("root"))
     pk = make_full_client("idom")
     push(client_ids=[pk])
-    sm = both_stores.secrets_manager()
+    sm = ClientSecretsManager()
     document = sm.get_client_credentials("idom")
     document["database"]["password"] = "MARKER-FOUR"
     document["database"]["MARKER-FIVE"] = "MARKER-SIX"

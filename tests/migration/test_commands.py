@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration.models import clients
-from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests import nova
 from tests.factories import make_client, make_database, make_full_client, update
@@ -273,7 +273,7 @@ def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["matched"] == 2
         plan = (
-            SecretsManager()
+            ClientSecretsManager()
         )  # endpoint and credentials from the environment, as the plan's class
         assert plan.get_database_credentials("acme")["password"] == "example-password-1"
         assert plan.get_email_credentials("acme")["app_password"] == "example-app-password-2"

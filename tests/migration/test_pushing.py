@@ -7,10 +7,13 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration.models import Comparison, Outcome, Run, Secret, clients
+from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
 from migration.operations import pushing, running, stores
+from migration.operations.comparing import compare
 from migration.operations.pushing import push
-from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_admin.embedded.aws import AwsServer
+from nova_credentials.aws import ClientSecretsManager, SecretsManager
+from nova_credentials.document import Layout
 from tests.factories import insert, make_client, make_database, make_email, make_full_client, update
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -201,6 +204,117 @@ def test_a_secret_scheduled_for_deletion_is_restored_then_written(sm):
     assert sm.get("nova/clients/idom").arn == arn
 
 
+@pytest.fixture
+def vague_aws(stores, settings, monkeypatch):
+    """An emulator that reads of a secret scheduled for deletion as of none, and takes its name as taken."""
+    with AwsServer(wrap=as_an_emulator) as server:
+        settings.AWS_ENDPOINT_URL = server.endpoint
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.endpoint)
+        yield server
+
+
+def as_an_emulator(app):
+    """Answer InvalidRequestException by other codes: of a read as not found, of CreateSecret as there already."""
+
+    def answer(environ, start_response):
+        operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+        if operation not in {"GetSecretValue", "BatchGetSecretValue", "CreateSecret"}:
+            return app(environ, start_response)
+        started = []
+        body = b"".join(app(environ, lambda *start: started.append(start)))
+        code = "ResourceExists" if operation == "CreateSecret" else "ResourceNotFound"
+        body = body.replace(b"InvalidRequestException", f"{code}Exception".encode())
+        status, headers, *_ = started[0]
+        headers = [(k, v) for k, v in headers if k.lower() not in TELL_OF_THE_BODY]
+        start_response(status, [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answer
+
+
+TELL_OF_THE_BODY = {"content-length", "x-amzn-errortype", "x-amz-crc32"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.usefixtures("vague_aws")
+def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layout, known):
+    settings.NOVA_SECRET_LAYOUT = layout
+    pk = make_client("idom")
+    row = make_database(pk)
+    push_one(pk)
+    name = stores.secret_names("idom")["client" if layout == Layout.CLIENT else "database"]
+    sm = stores.secrets_manager()
+    sm.schedule_deletion(name, days=7)
+    update("client_database_credentials", row, db_port=5433)
+    if not known:
+        Secret.objects.all().delete()
+
+    rehearsed = push_one(pk, dry_run=True)
+    assert rehearsed.outcome == (Outcome.RESTORED if known else Outcome.CREATED)
+    assert push_one(pk).outcome == Outcome.RESTORED
+    assert json.loads(sm.get(name).text)["database"]["port"] == 5433
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+@pytest.mark.usefixtures("vague_aws")
+def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
+    pk, sm = make_full_client("idom"), stores.secrets_manager()
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+    sm.schedule_deletion("nova/clients/idom", days=7)
+
+    assert "not ours" in push_one(pk).message
+    assert sm.describe("nova/clients/idom").deleted_at is not None
+    assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
+    assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
+
+
+@pytest.mark.parametrize("phase", ["postgres", "dual_write"])
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("aws", ["stores", "vague_aws"])
+def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
+    request, settings, aws, layout, phase
+):
+    request.getfixturevalue(aws)
+    settings.NOVA_SECRET_LAYOUT = layout
+    pk = make_full_client("idom")
+    push_one(pk)
+    name = stores.secret_names("idom")["client" if layout == Layout.CLIENT else "email"]
+    stores.secrets_manager().schedule_deletion(name, days=7)
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
+
+    compared = compare(client_ids=[pk])[pk]
+
+    assert compared.status == Comparison.Status.MISSING_IN_AWS
+    assert compared.message == f"{name} is scheduled for deletion."
+
+
+def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each_secret(
+    aws_server, monkeypatch
+):
+    described = []
+    monkeypatch.setattr(SecretsManager, "describe", lambda _, name: described.append(name))
+
+    compared = compare(client_ids=[make_full_client("idom")])
+
+    assert [c.status for c in compared.values()] == [Comparison.Status.MISSING_IN_AWS]
+    assert described == []
+
+
+def test_a_service_client_whose_secrets_are_all_gone_is_missing_in_aws(settings, sm):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_client("idom")
+    make_database(pk)
+    push_one(pk)
+    Client.objects.get(pk=pk).databases.all()._raw_delete("default")
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": "aws"})
+
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert compare(client_ids=[pk])[pk].status == Comparison.Status.MATCH
+    sm.sm.delete_secret(SecretId="nova/clients/idom/database", ForceDeleteWithoutRecovery=True)
+    assert compare(client_ids=[pk])[pk].status == Comparison.Status.MISSING_IN_AWS
+
+
 def test_a_foreign_secret_scheduled_for_deletion_stays_so(sm):
     pk = make_full_client("idom")
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
@@ -287,7 +401,7 @@ def test_two_pushes_of_one_client_never_overlap(monkeypatch):
 def test_with_a_secret_a_service_each_has_its_own_and_the_empty_one_says_so(settings, sm):
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_full_client("idom")
-    sm = stores.secrets_manager()
+    sm = ClientSecretsManager(layout=Layout.SERVICE)
 
     assert push_one(pk).outcome == Outcome.CREATED
     assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).document()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nova_credentials import comparison
 from nova_credentials import document as documents
 from nova_credentials.comparison import KNOWN_KEYS, Kind, Mismatch, compare, unreadable
 
@@ -237,6 +238,7 @@ def test_both_directions_find_the_same_paths(one, two):
     there, back = compare(one, two, key=KEY), compare(two, one, key=KEY)
     assert [row.path for row in there] == [row.path for row in back]
     assert bool(there) == (json.dumps(one, sort_keys=True) != json.dumps(two, sort_keys=True))
+    assert comparison.same(one, two) == (there == [])
 
 
 LEAVES = [("database", "password"), ("email", "sender_whitelist"), ("other_databases", 0, "host")]

@@ -24,7 +24,7 @@ from migration.models import ClientMigration, ReadCount
 from migration.operations.pushing import push
 from nova_admin.embedded import postgres
 from nova_credentials import reader as functions
-from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import connect, from_aws, from_environment, from_postgres
@@ -95,8 +95,8 @@ def reader(make_reader) -> Reader:
 
 
 @pytest.fixture
-def sm(aws) -> SecretsManager:
-    return SecretsManager()
+def sm(aws) -> ClientSecretsManager:
+    return ClientSecretsManager()
 
 
 def stand(pk: int, phase: Phase) -> None:
@@ -117,7 +117,7 @@ def bring(pk: int, phase: Phase) -> None:
         stand(pk, Phase.PURGED)
 
 
-def change_in_aws(sm: SecretsManager, slug: str, service: str, **values: object) -> None:
+def change_in_aws(sm: ClientSecretsManager, slug: str, service: str, **values: object) -> None:
     document = sm.get_client_credentials(slug)
     document[service] |= values
     sm.put(f"nova/clients/{slug}", json.dumps(document))
@@ -677,6 +677,28 @@ def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(rea
     with pytest.raises(SecretsManagerError) as caught:
         reader.one("idom", "database")
     assert caught.value.not_found
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])
+def test_three_secrets_that_are_all_gone_are_a_failure_and_not_a_client_without_credentials(
+    make_reader, settings, sm, phase
+):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    for service in ("database", "email", "aws"):
+        name = f"nova/clients/idom/{service}"
+        sm.sm.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    reader = make_reader(layout=Layout.SERVICE, timeout=30, cache_seconds=1000)
+
+    for failures in (1, 2):  # no failure is cached
+        if phase == Phase.DUAL_READ:
+            assert reader.all("idom", refresh=True)["database"].db_host == "db.example.test"
+        else:
+            with pytest.raises(SecretsManagerError) as caught:
+                reader.all("idom")
+            assert caught.value.not_found
+        assert counts(pk) == (failures, 0, 0, failures)
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])

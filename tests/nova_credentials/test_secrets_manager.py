@@ -14,7 +14,12 @@ from botocore import exceptions as botocore_exceptions
 from botocore.stub import Stubber
 
 from nova_admin.embedded.aws import AwsServer
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
+from nova_credentials.aws import (
+    ClientSecretsManager,
+    ErrorClass,
+    SecretsManager,
+    SecretsManagerError,
+)
 from nova_credentials.document import MAX_BYTES, DocumentError, Layout
 
 MARK = "marked-example-password"
@@ -43,7 +48,7 @@ DOCUMENT = {
 @cache
 def manager(endpoint, layout):
     """One of each for all tests: boto3 takes a tenth of a second to make a client."""
-    return SecretsManager(endpoint_url=endpoint, layout=layout)
+    return ClientSecretsManager(endpoint_url=endpoint, layout=layout)
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def sm(aws):
 
 @pytest.fixture(params=list(Layout))
 def either(aws, request):
-    """A SecretsManager of each layout."""
+    """A ClientSecretsManager of each layout."""
     return manager(aws.endpoint, request.param)
 
 
@@ -83,7 +88,7 @@ def behind_faults():
     faults = Faults()
     with AwsServer(wrap=faults.wrap) as server:
         # It tries once, with the patience of a busy machine.
-        sm = SecretsManager(endpoint_url=server.endpoint, max_attempts=1, read_timeout=60)
+        sm = ClientSecretsManager(endpoint_url=server.endpoint, max_attempts=1, read_timeout=60)
         yield server, sm, faults
 
 
@@ -137,7 +142,7 @@ def versions(sm, name=NAME):
 
 
 def test_the_plans_reader_reads_what_is_written(aws):
-    SecretsManager().create_client_credentials("idom", DOCUMENT)
+    ClientSecretsManager().create_client_credentials("idom", DOCUMENT)
     secret = boto3.client("secretsmanager", region_name="us-east-1").get_secret_value(SecretId=NAME)
     credentials = json.loads(secret["SecretString"])
     assert credentials["database"]["password"] == "example-password-1"
@@ -287,7 +292,7 @@ def test_a_credential_that_is_no_object_is_refused_without_its_value(sm):
 
 
 def test_the_prefix_is_a_setting(aws):
-    sm = SecretsManager(prefix="staging/clients")
+    sm = ClientSecretsManager(prefix="staging/clients")
     sm.create_client_credentials("idom", DOCUMENT)
     assert sm.get("staging/clients/idom").document() == DOCUMENT
 
@@ -669,4 +674,4 @@ def test_an_error_survives_the_way_from_one_process_to_another():
 
 def test_an_unknown_layout_is_refused():
     with pytest.raises(ValueError, match="Layout"):
-        SecretsManager(layout="both")
+        ClientSecretsManager(layout="both")

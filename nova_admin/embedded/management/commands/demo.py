@@ -82,7 +82,7 @@ class Command(OneLineCommand):
         )
         stack.enter_context(child("qcluster"))
         migrate = self._run("Bulk migration", Run.Kind.MIGRATE)
-        seeds.change_behind_our_back(secrets_manager())
+        seeds.change_behind_our_back()
         compare = self._run("Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE)
         self._summary(migrate, compare)
         self.surprises = surprises(migrate, compare)

@@ -1,0 +1,166 @@
+"""Reads all secrets of one client as its document, and writes them: the plan's class. Knows no phase and no Django."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nova_credentials.aws.answers import SecretsManagerError, SecretValue
+from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import (
+    Document,
+    DocumentError,
+    Layout,
+    encode,
+    join,
+    name_problem,
+    secret_key,
+    secret_names,
+    split,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from nova_credentials.aws.answers import Answers
+
+
+@dataclass(frozen=True)
+class ClientSecrets:
+    """What AWS holds of one client: the value of each of its secrets, by part."""
+
+    values: Mapping[str, SecretValue] = field(repr=False)
+    layout: Layout
+
+    def document(self) -> Document:
+        """Return the client's document; DocumentError names the secret that holds none."""
+        parts = {part: value.document() for part, value in self.values.items()}
+        return join(parts, layout=self.layout)
+
+
+def legal_secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
+    """Return part -> name of its secret; SecretsManagerError of class DATA where AWS would refuse one."""
+    names = secret_names(slug, prefix=prefix, layout=layout)
+    if name_problem(slug, prefix=prefix, layout=layout):
+        raise SecretsManagerError.of("InvalidName", "Naming", next(iter(names.values())))
+    return names
+
+
+def read_client(sm: SecretsManager, names: Mapping[str, str], *, layout: Layout) -> ClientSecrets:
+    """Read a client's secrets, given as part -> name. Raises as join_answers does."""
+    # One secret is read by GetSecretValue: the plan's policy has no right to the batch.
+    read = sm.batch_get if len(names) > 1 else sm.get_each
+    return join_answers(names, read(names.values()), layout=layout)
+
+
+def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) -> ClientSecrets:
+    """Collect what AWS answered under one client's names; a type without a credential may have no secret.
+
+    Raises SecretsManagerError where a secret can't be read, or where none is there (`not_found`).
+    """
+    values: dict[str, SecretValue] = {}
+    missing = []
+    for part, name in names.items():
+        answer = answers[name]
+        if isinstance(answer, SecretValue):
+            values[part] = answer
+        elif answer.not_found:
+            missing.append(answer)
+        else:
+            raise answer
+    if not values:
+        raise missing[0]
+    return ClientSecrets(values, layout)
+
+
+class ClientSecretsManager(SecretsManager):
+    """The plan's class and its six methods, by the client's slug."""
+
+    def __init__(
+        self,
+        region_name: str = "us-east-1",
+        *,
+        prefix: str = "nova/clients",
+        layout: Layout = Layout.CLIENT,
+        **options: Any,
+    ) -> None:
+        """Take the options of SecretsManager too."""
+        super().__init__(region_name, **options)
+        self.prefix, self.layout = prefix, Layout(layout)
+
+    @property
+    def client(self) -> SecretsManagerClient:
+        """The boto3 client, by the name that the plan's code has for it."""
+        return self.sm
+
+    def get_client_credentials(self, client_slug: str) -> Document:
+        """Return the whole document; ValueError where the client has no secret."""
+        return self._read(client_slug).document()
+
+    def get_database_credentials(self, client_slug: str) -> Document:
+        """Return the primary database login; ValueError where there is none."""
+        return self._primary(client_slug, CredentialType.DATABASE)[2]
+
+    def get_email_credentials(self, client_slug: str) -> Document:
+        """Return the primary mailbox; ValueError where there is none."""
+        return self._primary(client_slug, CredentialType.EMAIL)[2]
+
+    def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
+        """Create the client's secrets; CONFLICT at the first that is there already."""
+        names = self.names(client_slug)
+        parts = split(credentials, layout=self.layout)
+        if not parts:
+            raise ValueError(f"Client '{client_slug}' has no credentials to store")
+        for part, document in parts.items():
+            self.create(names[part], encode(document), slug=client_slug)
+
+    def update_client_credentials(self, client_slug: str, credentials: Document) -> None:
+        """Write the secrets that differ, create parts that are new, empty those without a row."""
+        names, current = self.names(client_slug), self._read(client_slug).values
+        for part, document in split(credentials, layout=self.layout, keep=current).items():
+            if part not in current:
+                self.create(names[part], encode(document), slug=client_slug)
+            elif not current[part].holds(document):  # AWS keeps about 100 versions: none in vain
+                self.put(names[part], encode(document))
+
+    def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
+        """Replace the secret value of a primary credential; ValueError where there is none."""
+        if service not in tuple(CredentialType):  # not named: it may be the password
+            raise ValueError(f"Unknown service; choose one of {', '.join(CredentialType)}")
+        credential_type = CredentialType(service)
+        name, document, credential = self._primary(client_slug, credential_type)
+        credential[secret_key(credential_type)] = new_password
+        self.put(name, encode(document))
+
+    def names(self, client_slug: str) -> dict[str, str]:
+        """Return part -> name of its secret; class DATA where AWS would refuse one."""
+        return legal_secret_names(client_slug, prefix=self.prefix, layout=self.layout)
+
+    def _read(self, client_slug: str) -> ClientSecrets:
+        try:
+            return read_client(self, self.names(client_slug), layout=self.layout)
+        except SecretsManagerError as error:
+            if not error.not_found:
+                raise
+        raise ValueError(f"Client '{client_slug}' not found in Secrets Manager")
+
+    def _primary(
+        self, client_slug: str, wanted: CredentialType
+    ) -> tuple[str, Document, dict[str, Any]]:
+        """Return the name of the secret that holds a type, its document, and the primary credential."""
+        names = self.names(client_slug)
+        name = names.get(wanted) or names["client"]
+        try:
+            document = self.get(name).document()
+        except SecretsManagerError as error:
+            if not error.not_found:
+                raise
+            document = {}
+        if wanted not in document:
+            raise ValueError(f"Client '{client_slug}' has no {wanted} in Secrets Manager")
+        if not isinstance(document[wanted], dict):
+            raise DocumentError(f"{client_slug}: {wanted} must be an object")
+        return name, document, document[wanted]
