@@ -1,6 +1,7 @@
 """The drop-in for NOVA's credential helper: the same functions, over the store of each client's phase.
 
 Knows no Django. `docs/reader.md` says what is read in each phase, what is cached, and what happens when a store fails.
+psycopg and boto3 are imported by the first read that needs them: both together take a fifth of a second.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
-from nova_credentials.reader.routing import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import psycopg
+
     from nova_credentials.document import AwsCredentials, DatabaseCredentials, EmailCredentials
+    from nova_credentials.reader.routing import Reader
 
 LOGIN_SECONDS = 10
 # A day; a wait of many years is an error to Python's locks.
@@ -74,6 +75,8 @@ def _reader() -> Reader:
 
 def from_environment(environment: Mapping[str, str]) -> Reader:
     """Make the reader that the environment describes; RuntimeError says what to set."""
+    from nova_credentials.reader.routing import Reader
+
     layout = environment.get("NOVA_SECRET_LAYOUT", "client")
     if layout not in tuple(Layout):
         raise RuntimeError("NOVA_SECRET_LAYOUT is neither 'client' nor 'service'.")
@@ -91,6 +94,8 @@ def connect(
     reader: Reader, slug: str, label: str | None = None, *, refresh: bool = False
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Connect to the client's database; after a refused login once more, with what is read anew."""
+    import psycopg
+
     outcome = _log_in(reader.one(slug, CredentialType.DATABASE, label, refresh=refresh))
     if isinstance(outcome, _LoginFailure) and outcome.refused:
         outcome = _log_in(reader.one(slug, CredentialType.DATABASE, label, refresh=True))
@@ -117,6 +122,8 @@ class _LoginFailure:
 
 
 def _log_in(login: DatabaseCredentials) -> psycopg.Connection[tuple[Any, ...]] | _LoginFailure:
+    import psycopg
+
     try:
         return psycopg.connect(
             host=login.db_host,

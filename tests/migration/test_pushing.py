@@ -271,11 +271,11 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
 
 @pytest.mark.parametrize("phase", ["postgres", "dual_write"])
 @pytest.mark.parametrize("layout", Layout)
-@pytest.mark.parametrize("aws", ["stores", "vague_aws"])
+@pytest.mark.parametrize("kind_of_aws", ["stores", "vague_aws"])
 def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
-    request, settings, aws, layout, phase
+    request, settings, kind_of_aws, layout, phase
 ):
-    request.getfixturevalue(aws)
+    request.getfixturevalue(kind_of_aws)
     settings.NOVA_SECRET_LAYOUT = layout
     pk = make_full_client("idom")
     push_one(pk)

@@ -23,7 +23,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from migration.models import ClientMigration, ReadCount
 from migration.operations.pushing import push
 from nova_admin.embedded import postgres
-from nova_credentials import reader as functions
 from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase
@@ -1116,7 +1115,7 @@ def test_a_password_that_the_server_repeats_is_not_repeated(caching, monkeypatch
         raise psycopg.OperationalError("no such password: example-password-1")
 
     caching.all("idom")
-    monkeypatch.setattr(functions.psycopg, "connect", refuse)
+    monkeypatch.setattr(psycopg, "connect", refuse)
     with pytest.raises(psycopg.OperationalError, match="'idom'") as caught:
         connect(caching, "idom")
     assert "example" not in str(caught.value)
