@@ -22,6 +22,7 @@ from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from credentials.copying import POINTER
+from credentials.localization import localize
 from credentials.models import (
     AwsCredential,
     Client,
@@ -31,7 +32,6 @@ from credentials.models import (
     RowsBusyError,
     save_columns,
 )
-from credentials.told import told
 from nova_credentials import document as documents
 from nova_credentials.document import Layout
 
@@ -128,7 +128,9 @@ class ClientForm(StoredRowForm):
             now = Client.objects.revision_for_update(self.instance.pk) if self.instance.pk else None
         except RowsBusyError as error:
             text = _("Nothing was saved: %(problem)s")
-            raise ValidationError(text, params={"problem": told(error)}, code="busy") from None
+            raise ValidationError(
+                text, params={"problem": localize(error.message)}, code="busy"
+            ) from None
         if self.instance.pk and opened_at != now:
             raise ValidationError(
                 _(
@@ -143,13 +145,13 @@ class ClientForm(StoredRowForm):
 def name_problem(slug: str) -> str | None:
     """Why no secret can have this client's name, under the site's prefix and layout."""
     problem = documents.name_problem(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout())
-    return told(problem) if problem else None
+    return localize(problem) or None
 
 
 def name_warning(slug: str) -> str | None:
     """What is risky about the name of this client's secret."""
     warning = documents.name_warning(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout())
-    return told(warning) if warning else None
+    return localize(warning) or None
 
 
 def _layout() -> Layout:

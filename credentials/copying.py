@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DataError, IntegrityError
 
+from credentials import sentences
 from credentials.models import (
     AwsCredential,
     Client,
@@ -18,15 +19,15 @@ from credentials.models import (
     EmailCredential,
     save_columns,
 )
-from credentials.told import in_english
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import say
+from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nova_credentials.document import Document
+    from nova_credentials.messages import Message
 
     Pair = tuple[Credential, Any]
     Key = Callable[[Any], Any]
@@ -45,9 +46,9 @@ def pointer(secret_name: str) -> str:
     return f"{POINTER}{secret_name}"
 
 
-def named(row: Credential) -> str:
-    """Which row of which type, as it is stored."""
-    return f"{in_english(row._meta.verbose_name)} {row.pk}"
+def named(row: Credential) -> Message:
+    """Which row of which type it is."""
+    return sentences.ROWS[CREDENTIAL_TYPES[type(row)]](id=str(row.pk))
 
 
 def is_purged(row: Credential) -> bool:
@@ -55,20 +56,20 @@ def is_purged(row: Credential) -> bool:
     return all(getattr(row, name).startswith(POINTER) for name in row.SECRET_FIELDS)
 
 
-def pointer_problem(client: Client) -> str:
+def pointer_problem(client: Client) -> Message | None:
     """Why the client's rows are not to be pushed: one has no secret but a pointer, or what a restore takes for one."""
     for rows in client.rows().values():
         for row in rows:
             if is_purged(row):
-                return say(
-                    "%(rows)s holds a pointer (%(pointer)s…), no secret.",
-                    rows=named(row),
-                    pointer=POINTER,
-                )
-    return ""
+                return sentences.POINTER_IN_ROW(row=named(row), pointer=POINTER)
+    return None
 
 
-class RefusedByDatabaseError(Exception):
+class NoRowInAwsError(MessageError, LookupError):
+    """AWS has no login that is the one of this row."""
+
+
+class RefusedByDatabaseError(MessageError):
     """A constraint refuses these values. Tells the SQLSTATE alone: PostgreSQL's text quotes the row."""
 
 
@@ -80,9 +81,7 @@ def _without_values() -> Iterator[None]:
         code = getattr(error.__cause__, "sqlstate", "")
     else:
         return
-    raise RefusedByDatabaseError(
-        say("PostgreSQL refuses these values (SQLSTATE %(code)s).", code=code)
-    )
+    raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code=code))
 
 
 @_without_values()
@@ -100,14 +99,14 @@ def copy_document(
     *,
     wanted: Callable[[Credential], bool] = lambda row: True,
     secrets_alone: bool = False,
-) -> list[str]:
+) -> list[Message]:
     """Makes the client's rows hold what the document says, those that are `wanted`; answers with what it lacks.
 
     Raises `DocumentError` where it is no client's document. A login without a row gets one. `secrets_alone`: only the
     secret values of the rows that are there.
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
-    lacking: list[str] = []
+    lacking: list[Message] = []
     for credential_type, rows in client.rows().items():
         logins = read.of_type(credential_type)
         pairs, new, left = match(rows, logins, by_destination=secrets_alone)
@@ -134,7 +133,7 @@ def copy_document(
 def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[str, str]]:
     """AWS's secret values for each row that has but pointers to them.
 
-    Raises `LookupError` naming a row for which AWS has none, and `DocumentError`.
+    Raises `NoRowInAwsError` and `DocumentError`.
     """
     read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
     found: dict[Credential, dict[str, str]] = {}
@@ -144,9 +143,7 @@ def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[
             if is_purged(row):
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
         if lacking := [row for row in left if is_purged(row)]:
-            raise LookupError(
-                say("AWS holds no %(rows)s of %(slug)s.", rows=named(lacking[0]), slug=client.slug)
-            )
+            raise NoRowInAwsError(sentences.NO_ROW_IN_AWS(row=named(lacking[0]), slug=client.slug))
     return found
 
 

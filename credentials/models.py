@@ -16,11 +16,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
+from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError
-from nova_credentials.messages import say
+from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -32,7 +33,7 @@ ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
 
 
-class RowsBusyError(Exception):
+class RowsBusyError(MessageError):
     """NOVA has written the client's rows and not committed yet."""
 
 
@@ -96,7 +97,7 @@ class ClientQuerySet(models.QuerySet["Client"]):
         deadline = time.monotonic() + ROWS_WAIT_SECONDS
         while not _lock_rows(client_id):
             if time.monotonic() > deadline:
-                raise RowsBusyError(say("NOVA is writing its rows just now; try again."))
+                raise RowsBusyError(sentences.NOVA_IS_WRITING())
             time.sleep(ROWS_POLL_SECONDS)
         client = self.with_revision().filter(pk=client_id).first()
         return client.revision if client else None
@@ -164,12 +165,8 @@ class Client(models.Model):
             if len(primary) > 1:
                 ids = ", ".join(map(str, primary))
                 raise DocumentError(
-                    say(
-                        "%(slug)s: %(n)s %(kind)s rows are primary (ids %(names)s); keep one primary.",
-                        slug=self.slug,
-                        n=len(primary),
-                        kind=credential_type,
-                        names=ids,
+                    sentences.SEVERAL_ROWS_PRIMARY(
+                        slug=self.slug, n=len(primary), kind=credential_type, ids=ids
                     )
                 )
         return documents.build(
@@ -243,7 +240,7 @@ class DatabaseCredential(Credential):
         verbose_name_plural = _("database logins")
 
     def __str__(self) -> str:
-        return self.label or gettext("database login %(n)s") % {"n": self.pk}
+        return self.label or gettext("database login %(id)s") % {"id": self.pk}
 
     def login(self, slug: str) -> documents.DatabaseCredentials:
         return documents.DatabaseCredentials(
@@ -291,7 +288,7 @@ class EmailCredential(Credential):
         verbose_name_plural = _("mail logins")
 
     def __str__(self) -> str:
-        return self.label or gettext("mail login %(n)s") % {"n": self.pk}
+        return self.label or gettext("mail login %(id)s") % {"id": self.pk}
 
     def login(self, slug: str) -> documents.EmailCredentials:
         return documents.EmailCredentials(
@@ -330,7 +327,7 @@ class AwsCredential(Credential):
         verbose_name_plural = _("AWS logins")
 
     def __str__(self) -> str:
-        return self.label or gettext("AWS login %(n)s") % {"n": self.pk}
+        return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
 
     def login(self, slug: str) -> documents.AwsCredentials:
         return documents.AwsCredentials(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Max, Min, Q, Subquery
+from django.db.models import Count, Max, Min, Q, Subquery, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from credentials.told import told
+from migration import sentences
 from migration.models import Comparison, Outcome, Rate, Run, Worker
 from migration.models.runs import STANDS_STILL_AFTER
 from migration.operations.running import held_batches
+from nova_credentials.messages import Message, in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +50,8 @@ def progress(run: Run) -> Progress:
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
             last=Max("finished_at"),
             next_try_at=Min("next_try_at"),
-            message=Min("message"),
+            # One of those that are to be tried again, as JSON: jsonb has no smallest.
+            why=Min(Cast("message", TextField()), filter=Q(outcome="", next_try_at__isnull=False)),
         )
     )
     return Progress(run, list(groups))
@@ -157,44 +159,40 @@ class Progress:
         return sorted(again, key=lambda group: group["next_try_at"])
 
     @property
-    def reason(self) -> str:
-        """Why it isn't going on, or not fully; empty where it is or is over."""
+    def reason(self) -> Message | None:
+        """Why it isn't going on, or not fully; None where it is or is over."""
         if self.finished:
-            return ""
+            return None
         if self.run.state == State.PAUSED:
-            return _("Paused. Resume it, or stop it.")
+            return sentences.RUN_PAUSED()
         nobody = self._nobody_works()
         if self.run.state == State.STOPPED:
-            return f"{_('Stopping: workers end the batches they have.')} {nobody}".rstrip()
+            return in_a_row(sentences.RUN_STOPPING(), nobody)
         return nobody or self._is_tried_again() or self._is_throttled()
 
-    def _nobody_works(self) -> str:
+    def _nobody_works(self) -> Message | None:
         gone = self.worker_is_gone and self._idle_for(Worker.GONE_AFTER)
         if not gone and not self._idle_for(STANDS_STILL_AFTER):
-            return ""
+            return None
         if held_batches(self.run.pk):
-            return _("Its batches take long: AWS answers late, or the rate is low.")
+            return sentences.BATCHES_TAKE_LONG()
         if gone:
-            return _("No worker is there. Start one with: manage.py qcluster")
-        return _("Its worker is gone or has other runs; within a minute it is taken up again.")
+            return sentences.NO_WORKER()
+        return sentences.WORKER_GONE()
 
-    def _is_tried_again(self) -> str:
+    def _is_tried_again(self) -> Message | None:
         again = self.tried_again
         if not again:
-            return ""
+            return None
         number = sum(group["number"] for group in again)
-        words = ngettext(
-            "%(n)d client is tried again in %(wait)d s: %(why)s",
-            "%(n)d clients are tried again in %(wait)d s: %(why)s",
-            number,
-        )
         wait = max(0, (again[0]["next_try_at"] - timezone.now()).total_seconds())
-        return words % {"n": number, "wait": round(wait), "why": told(again[0]["message"])}
+        why = again[0]["why"]
+        return sentences.TRIED_AGAIN(
+            n=number, wait=round(wait), why=Message.from_json(json.loads(why)) if why else ""
+        )
 
-    def _is_throttled(self) -> str:
-        if not self.throttled_lately:
-            return ""
-        return _("AWS throttles (ThrottlingException); all workers go more slowly.")
+    def _is_throttled(self) -> Message | None:
+        return sentences.THROTTLED() if self.throttled_lately else None
 
     def _idle_for(self, time: timedelta) -> bool:
         return timezone.now() - self.run.worked_at > time

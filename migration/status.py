@@ -34,11 +34,11 @@ def _runs_of(client_ids: list[int]) -> dict[int, dict[str, Any]]:
     """The newest run that is not over of each client, and what it waits for."""
     items = RunItem.objects.open().filter(client_id__in=client_ids, run__finished_at=None)
     run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
-    told = {
-        run.pk: {"run": run.pk, "state": run.state, "reason": progress(run).reason}
+    states = {
+        run.pk: {"run": run.pk, "state": run.state, "reason": str(progress(run).reason or "")}
         for run in runs().filter(pk__in=set(run_of.values()))
     }
-    return {pk: told[run_id] for pk, run_id in run_of.items()}
+    return {pk: states[run_id] for pk, run_id in run_of.items()}
 
 
 def _status(

@@ -16,12 +16,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.models import Client
-from credentials.told import told, told_result
 from migration.models import Comparison, MoveRequest, PhaseChange, Resolution, Reveal, Run, RunItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+
+    from nova_credentials.messages import Message
 
     May = Callable[[str], bool]
     Source = Callable[[int, int, May], Iterator["Event"]]
@@ -34,11 +35,12 @@ FIELDS_NAMED = 3
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened; `url` leads to more of it."""
+    """One thing that happened; `messages` say what came of it, `url` leads to more of it."""
 
     at: datetime
     icon: str
     text: str
+    messages: tuple[Message | None, ...] = ()
     url: str = ""
 
 
@@ -69,7 +71,7 @@ def timeline(client_id: int, *, may: May, page: int = 1) -> Timeline:
 
 
 def _sentence(what: str, who: object = None, reason: str = "", more: str = "") -> str:
-    """What was done, by whom, why, and what came of it."""
+    """What was done, by whom, why, and what came of it; the reason as it was typed."""
     text = _("%(what)s by %(who)s") % {"what": what, "who": who} if who else what
     text = f"{text}: {reason}" if reason else text
     return f"{text.removesuffix('.')}. {more}".strip()
@@ -79,9 +81,8 @@ def _moves(client_id: int, number: int, _may: May) -> Iterator[Event]:
     for change in PhaseChange.objects.filter(client_id=client_id).select_related("by")[:number]:
         phases = {"old": change.get_old_display(), "new": change.get_new_display()}
         what = _("Moved from %(old)s to %(new)s") % phases
-        yield Event(
-            change.changed_at, "trending_flat", _sentence(what, change.by, told(change.reason))
-        )
+        text = _sentence(what, change.by, change.reason)
+        yield Event(change.changed_at, "trending_flat", text, (change.note,))
 
 
 def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
@@ -95,7 +96,8 @@ def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
         yield Event(
             item.finished_at or item.run.created_at,
             "play_circle",
-            _sentence(str(item.run), item.run.by, outcome, told(item.message)),
+            _sentence(str(item.run), item.run.by, outcome),
+            (item.message,),
             url if may("migration.view_run") else "",
         )
 
@@ -118,7 +120,8 @@ def _comparisons(client_id: int, number: int, may: May) -> Iterator[Event]:
     )
     for comparison in news.order_by("-id")[:number]:
         url = reverse("admin:migration_comparison_change", args=[comparison.pk])
-        yield Event(comparison.compared_at, "compare_arrows", _found(comparison), url)
+        text, message = _found(comparison), comparison.message
+        yield Event(comparison.compared_at, "compare_arrows", text, (message,), url)
 
 
 def _found(comparison: Comparison) -> str:
@@ -126,7 +129,7 @@ def _found(comparison: Comparison) -> str:
         return _("Both stores hold the same.")
     fields = comparison.fields_that_differ()
     if not fields:
-        return _sentence(str(comparison.get_status_display()), more=told(comparison.message))
+        return _sentence(str(comparison.get_status_display()))
     text = ngettext("%(n)d field differs", "%(n)d fields differ", len(fields)) % {"n": len(fields)}
     named = ", ".join(field.path for field in fields[:FIELDS_NAMED])
     return _sentence(text, reason=f"{named}, …" if len(fields) > FIELDS_NAMED else named)
@@ -139,9 +142,8 @@ def _resolutions(client_id: int, number: int, _may: May) -> Iterator[Event]:
         if row.until:
             until = formats.date_format(row.until)
             what = _("%(what)s until %(until)s") % {"what": what, "until": until}
-        yield Event(
-            row.resolved_at, "build", _sentence(what, row.by, row.reason, told_result(row.message))
-        )
+        text = _sentence(what, row.by, row.reason)
+        yield Event(row.resolved_at, "build", text, (row.message,))
 
 
 def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:
@@ -161,8 +163,9 @@ def _requests(client_id: int, number: int, may: May) -> Iterator[Event]:
     asked = MoveRequest.objects.filter(client_id=client_id)
     for row in asked.select_related("requested_by", "decided_by")[:number]:
         url = reverse("admin:migration_moverequest_change", args=[row.pk])
-        text = _sentence(row.sentence, more=row.outcome)
-        yield Event(row.decided_at or row.requested_at, "approval", text, url)
+        text = _sentence(row.sentence, more=f"{row.outcome}.")
+        at = row.decided_at or row.requested_at
+        yield Event(at, "approval", text, tuple(row.reasons), url)
 
 
 def _reveals(client_id: int, number: int, _may: May) -> Iterator[Event]:

@@ -10,8 +10,9 @@ from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from nova_credentials import sentences
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import say
+from nova_credentials.messages import Message, MessageError, Sentence
 
 Document = dict[str, Any]
 
@@ -20,12 +21,12 @@ MAX_BYTES = 65_536
 MAX_NAME = 256
 ILLEGAL_IN_NAME = re.compile(r"[^A-Za-z0-9/_+=.@-]")
 
-_MUST_BE: dict[tuple[type, ...], str] = {
-    (str,): say("must be text"),
-    (str, NoneType): say("must be text or null"),
-    (int,): say("must be a whole number"),
-    (int, NoneType): say("must be a whole number or null"),
-    (bool, NoneType): say("must be true or false or null"),
+_MUST_BE: dict[tuple[type, ...], Sentence] = {
+    (str,): sentences.MUST_BE_TEXT,
+    (str, NoneType): sentences.MUST_BE_TEXT_OR_NULL,
+    (int,): sentences.MUST_BE_WHOLE,
+    (int, NoneType): sentences.MUST_BE_WHOLE_OR_NULL,
+    (bool, NoneType): sentences.MUST_BE_BOOLEAN_OR_NULL,
 }
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_DEPTH = 16
@@ -38,7 +39,7 @@ class Layout(StrEnum):
     SERVICE = "service"
 
 
-class DocumentError(ValueError):
+class DocumentError(MessageError, ValueError):
     """The document is malformed. The text names the client and the field, never a value."""
 
 
@@ -145,12 +146,8 @@ def build(
         primary = [row for row in rows if row.is_primary]
         if len(primary) > 1:
             raise DocumentError(
-                say(
-                    "%(slug)s: %(n)s %(kind)s credentials are primary, so that NOVA takes an arbitrary one;"
-                    " leave one of them primary",
-                    slug=primary[0].client_slug,
-                    n=len(primary),
-                    kind=credential_type,
+                sentences.SEVERAL_PRIMARY(
+                    slug=primary[0].client_slug, n=len(primary), kind=credential_type
                 )
             )
         for row in primary:
@@ -193,17 +190,17 @@ class _Reader:
             yield replace(primary, is_primary=True)
         others = document.get(credential_type.others, [])
         if not isinstance(others, list):
-            raise self.error(credential_type.others, say("must be a list"))
+            raise self.error(credential_type.others, sentences.MUST_BE_LIST())
         for index, entry in enumerate(others):
             path = f"{credential_type.others}[{index}]"
             row = self.row(credential_type, entry, path)
             if row.is_primary:
-                raise self.error(f"{path}.is_primary", say("must be false or null"))
+                raise self.error(f"{path}.is_primary", sentences.MUST_BE_FALSE_OR_NULL())
             yield row
 
     def row(self, credential_type: CredentialType, entry: object, path: str) -> Any:
         if not isinstance(entry, dict):
-            raise self.error(path, say("must be an object"))
+            raise self.error(path, sentences.MUST_BE_OBJECT())
         values = {
             attribute: self.value(entry, key, wanted, f"{path}.")
             for attribute, key, wanted in _fields_to_read(credential_type)
@@ -216,16 +213,16 @@ class _Reader:
         value, path = entry.get(key), f"{path}{key}"
         allowed = get_args(wanted) or (wanted,)
         if type(value) not in allowed:
-            raise self.error(path, _MUST_BE[allowed])
+            raise self.error(path, _MUST_BE[allowed]())
         if isinstance(value, str) and _NOT_STORABLE.search(value):
-            raise self.error(path, say("holds a character that PostgreSQL cannot store"))
+            raise self.error(path, sentences.CHARACTER_NOT_STORABLE())
         if isinstance(value, int) and not -(2**31) <= value < 2**31:
-            raise self.error(path, say("is a number that PostgreSQL cannot store"))
+            raise self.error(path, sentences.NUMBER_NOT_STORABLE())
         return value
 
-    def error(self, path: str, problem: str) -> DocumentError:
+    def error(self, path: str, problem: Message) -> DocumentError:
         return DocumentError(
-            say("%(slug)s: %(path)s %(problem)s", slug=self.client_slug, path=path, problem=problem)
+            sentences.FIELD_IS_WRONG(slug=self.client_slug, path=path, problem=problem)
         )
 
 
@@ -237,7 +234,7 @@ def encode(document: Document) -> str:
     except (TypeError, ValueError, RecursionError):
         text = ""
     if not text:  # raised out here: the caught error may hold a value, and would be in the chain
-        raise DocumentError(say("the document holds something that is not JSON or not Unicode"))
+        raise DocumentError(sentences.NOT_ENCODABLE())
     return text
 
 
@@ -249,9 +246,7 @@ def decode(text: str, *, source: str = "the secret") -> Document:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or _is_deeper(document, _MAX_DEPTH):
-        raise DocumentError(
-            say("%(name)s does not hold a JSON object with credentials", name=source)
-        )
+        raise DocumentError(sentences.NOT_A_DOCUMENT(name=source))
     return document
 
 
@@ -278,9 +273,7 @@ def split(document: Document, *, layout: Layout, keep: Collection[str] = ()) -> 
     known = {key for credential_type in CredentialType for key in _own_keys(credential_type)}
     types = tuple(CredentialType)
     if any(key.partition("/")[0] not in types for key in document.keys() - known):
-        raise DocumentError(
-            say("the document has a key that belongs to none of the client's secrets")
-        )
+        raise DocumentError(sentences.KEY_OF_NO_SECRET())
     parts = {}
     for credential_type in CredentialType:
         part = {key: document[key] for key in _own_keys(credential_type) if key in document}
@@ -330,46 +323,34 @@ def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
     }
 
 
-def name_problem(slug: str, *, prefix: str, layout: Layout) -> str | None:
+def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:
     """Say why no secret can have this client's name, or None."""
     if not slug:
-        return say("the slug is empty")
+        return sentences.SLUG_IS_EMPTY()
     illegal = dict.fromkeys(ILLEGAL_IN_NAME.findall(f"{prefix}/{slug}"))
     if illegal:
         named = ", ".join(f"{c!r} ({unicodedata.name(c, f'U+{ord(c):04X}')})" for c in illegal)
-        return say("AWS does not allow %(illegal)s in the name of a secret", illegal=named)
+        return sentences.CHARACTER_NOT_ALLOWED(illegal=named)
     if "/" in slug:
-        return say("a '/' in the slug would make the name that of another client's secret")
+        return sentences.SLASH_IN_SLUG()
     longest = max(map(len, secret_names(slug, prefix=prefix, layout=layout).values()))
     if longest > MAX_NAME:
-        return say(
-            "the name of its secret has %(n)s characters, more than %(most)s",
-            n=longest,
-            most=MAX_NAME,
-        )
+        return sentences.NAME_TOO_LONG(n=longest, most=MAX_NAME)
     return None
 
 
-def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) -> str | None:
+def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) -> Message | None:
     """Say which of the client's secrets its document doesn't fit into, or None."""
     names = secret_names(slug, prefix=prefix, layout=layout)
     for part, of_part in split(document, layout=layout).items():
         if (bytes_of_part := size(of_part)) > MAX_BYTES:
-            return say(
-                "%(name)s would take %(n)s bytes; Secrets Manager takes %(most)s.",
-                name=names[part],
-                n=f"{bytes_of_part:,}",
-                most=f"{MAX_BYTES:,}",
-            )
+            return sentences.SECRET_TOO_LARGE(name=names[part], n=bytes_of_part, most=MAX_BYTES)
     return None
 
 
-def name_warning(slug: str, *, prefix: str, layout: Layout) -> str | None:
+def name_warning(slug: str, *, prefix: str, layout: Layout) -> Message | None:
     """Say that a name ends like an ARN (a hyphen and six characters), or None."""
     for name in secret_names(slug, prefix=prefix, layout=layout).values():
         if re.search(r"-.{6}$", name):
-            return say(
-                "%(name)s ends in a hyphen and six characters, which AWS can take for an ARN",
-                name=name,
-            )
+            return sentences.NAME_LIKE_ARN(name=name)
     return None

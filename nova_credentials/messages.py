@@ -1,6 +1,189 @@
-"""Owns how a sentence is said that is stored, printed or raised: in English. Knows no Django."""
+"""Owns sentences as data: a key and named values, English when printed. Knows no Django.
+
+A `Sentence` is declared once, in the `sentences.py` of its package. Called with its values it gives a `Message`, which
+is stored, raised or printed; pages show it in their reader's language (`credentials.localization`). No value is secret.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    # A datetime is shown as the time since then, a tuple as its parts with the sentence's glue between them. A number
+    # is shown with separators: an id is passed as text.
+    Value: TypeAlias = "str | int | float | date | Message | tuple[Message | str, ...]"
+
+SENTENCES: dict[str, Sentence] = {}
+_UNITS = (
+    ("year", 31_536_000),
+    ("month", 2_592_000),
+    ("week", 604_800),
+    ("day", 86_400),
+    ("hour", 3_600),
+    ("minute", 60),
+)
 
 
-def say(sentence: str, /, **values: object) -> str:
-    """The sentence with its values. Pages tell it in their reader's language (`credentials.told`)."""
-    return sentence % values if values else sentence
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence with named places, in English.
+
+    Its key is stored: the words may change, while another meaning or other names of values need another key.
+    """
+
+    key: str
+    template: str
+    glue: str = " "
+    one: str = ""  # the template where the value `n` is 1
+
+    def __post_init__(self) -> None:
+        if SENTENCES.setdefault(self.key, self) != self:
+            raise ValueError(f"two sentences have the key {self.key}")
+
+    def __call__(self, **values: Value) -> Message:
+        """Make the message; TypeError where a value is missing, is one too many, or is of no known type."""
+        if values.keys() != self.names:
+            raise TypeError(f"{self.key} takes {sorted(self.names)}, not {sorted(values)}")
+        for value in values.values():
+            _to_json(value)
+        return Message(self.key, values, self.in_english(values))
+
+    @cached_property
+    def names(self) -> set[str]:
+        """The names of its values."""
+        return set(re.findall(r"%\((\w+)\)s", self.template))
+
+    def in_english(self, values: Mapping[str, Value]) -> str:
+        """Return the text with these values in it."""
+        template = self.one if self.one and values["n"] == 1 else self.template
+        return template % {name: self._in_english(value) for name, value in values.items()}
+
+    def _in_english(self, value: Value) -> str:
+        match value:
+            case tuple():
+                return self.glue.join(map(self._in_english, value))
+            case datetime():
+                return _time_since(value)
+            case int() | float():
+                return f"{value:,}"
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One sentence with its values."""
+
+    key: str
+    values: Mapping[str, Value]
+    text: str  # in English, as it was when the message was made
+
+    def __str__(self) -> str:
+        return self.sentence.in_english(self.values) if self.sentence else self.text
+
+    @property
+    def sentence(self) -> Sentence | None:
+        """Return its sentence; None where this release has none with that key and these values."""
+        found = SENTENCES.get(self.key)
+        return found if found and found.names == self.values.keys() else None
+
+    @property
+    def parts(self) -> tuple[Message, ...]:
+        """Return the sentences that were put in a row, else the message itself."""
+        parts = self.values.get("sentences") if self.key == IN_A_ROW.key else None
+        return parts if isinstance(parts, tuple) else (self,)  # type: ignore[return-value]  # `in_a_row` made it
+
+    @property
+    def codes(self) -> list[str]:
+        """Return the key of each part: what programs decide by."""
+        return [part.key for part in self.parts]
+
+    @classmethod
+    def of_text(cls, text: str) -> Message:
+        """Make a message of a text that an earlier release stored in place of a key and values."""
+        return cls("", {}, text)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        values = {name: _to_json(value) for name, value in self.values.items()}
+        return {"key": self.key, "values": values, "text": self.text}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Message:
+        """Read what `to_json` wrote."""
+        values = {name: _from_json(value) for name, value in data["values"].items()}
+        return cls(data["key"], values, data["text"])
+
+
+class MessageError(Exception):
+    """An error whose text is a message."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+
+    @property
+    def message(self) -> Message:
+        """Say what is wrong, without a value."""
+        message: Message = self.args[0]
+        return message
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+IN_A_ROW = Sentence("in_a_row", "%(sentences)s")
+
+
+def in_a_row(*messages: Message | None) -> Message | None:
+    """Put sentences one after the other; those that are None are left out, and None is returned where all are."""
+    parts = tuple(part for message in messages if message for part in message.parts)
+    return IN_A_ROW(sentences=parts) if len(parts) > 1 else next(iter(parts), None)
+
+
+def _time_since(moment: datetime) -> str:
+    """Return the time since then in its largest unit and the next smaller one: "1 hour, 5 minutes"."""
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    first = next((n for n, (_, length) in enumerate(_UNITS) if seconds >= length), len(_UNITS) - 1)
+    shown: list[str] = []
+    for unit, length in _UNITS[first : first + 2]:
+        number, seconds = divmod(seconds, length)
+        if number or not shown:
+            shown.append(f"{number} {unit}{'' if number == 1 else 's'}")
+    return ", ".join(shown)
+
+
+def _to_json(value: Value) -> Any:
+    match value:
+        case Message():
+            return {"message": value.to_json()}
+        case datetime():
+            return {"time": value.isoformat()}
+        case date():
+            return {"date": value.isoformat()}
+        case tuple():
+            return [_to_json(part) for part in value]
+        case str():
+            return str(value)  # of an enum too
+        case bool():
+            raise TypeError("a message takes no bool")
+        case int() | float():
+            return value
+    raise TypeError(f"a message takes no {type(value).__name__}")
+
+
+def _from_json(value: Any) -> Value:
+    match value:
+        case {"message": data}:
+            return Message.from_json(data)
+        case {"time": text}:
+            return datetime.fromisoformat(text)
+        case {"date": text}:
+            return date.fromisoformat(text)
+        case list():
+            return tuple(_from_json(part) for part in value)  # type: ignore[misc]  # `to_json` wrote it
+    return value  # type: ignore[no-any-return]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from nova_credentials.messages import say
+from nova_credentials import sentences
+from nova_credentials.messages import Message, MessageError
 
 
 class Phase(StrEnum):
@@ -17,15 +18,9 @@ class Phase(StrEnum):
     PURGED = "purged"
 
     @property
-    def label(self) -> str:
-        """The phase in words, in English."""
-        return {
-            Phase.POSTGRES: "PostgreSQL",
-            Phase.DUAL_WRITE: "Dual write",
-            Phase.DUAL_READ: "Dual read",
-            Phase.AWS: "AWS (cut over)",
-            Phase.PURGED: "Purged",
-        }[self]
+    def label(self) -> Message:
+        """The phase in words."""
+        return sentences.PHASES[self]()
 
     @property
     def reads_postgres(self) -> bool:
@@ -73,38 +68,31 @@ MOVES: Mapping[tuple[Phase, Phase], Move] = MappingProxyType(
 )
 
 
-class IllegalMove(Exception):  # noqa: N818 - the word of the design
+class IllegalMove(MessageError):  # noqa: N818 - the word of the design
     """The client cannot move there from its present phase."""
 
     def __init__(self, slug: str, old: Phase, new: Phase) -> None:
-        super().__init__(slug, old, new)
+        Exception.__init__(self, slug, old, new)
         self.slug, self.old, self.new = slug, old, new
 
-    def __str__(self) -> str:
-        allowed = " or ".join(new for old, new in MOVES if old == self.old)
-        return say(
-            "%(slug)s is in %(old)s: it can move to %(allowed)s, not to %(new)s.",
-            slug=self.slug,
-            old=self.old,
-            allowed=allowed,
-            new=self.new,
-        )
+    @property
+    def message(self) -> Message:
+        """Say where it can move to."""
+        allowed = tuple(new for old, new in MOVES if old == self.old)
+        return sentences.ILLEGAL_MOVE(slug=self.slug, old=self.old, allowed=allowed, new=self.new)
 
 
-class StalePhase(Exception):  # noqa: N818 - the word of the design
+class StalePhase(MessageError):  # noqa: N818 - the word of the design
     """Somebody else moved the client first."""
 
     def __init__(self, slug: str, seen: Phase, now: Phase) -> None:
-        super().__init__(slug, seen, now)
+        Exception.__init__(self, slug, seen, now)
         self.slug, self.seen, self.now = slug, seen, now
 
-    def __str__(self) -> str:
-        return say(
-            "%(slug)s is no longer in %(seen)s: somebody moved it to %(now)s first.",
-            slug=self.slug,
-            seen=self.seen,
-            now=self.now,
-        )
+    @property
+    def message(self) -> Message:
+        """Say where it is now."""
+        return sentences.STALE_PHASE(slug=self.slug, seen=self.seen, now=self.now)
 
 
 def check_move(slug: str, old: Phase, new: Phase) -> Move:

@@ -24,49 +24,61 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 APPS = ("credentials", "migration", "nova_admin", "nova_credentials")
 PO = BASE_DIR / "locale/es/LC_MESSAGES/django.po"
 MO = PO.with_suffix(".mo")
-# Of a sentence that `credentials.told` knows by its words.
-SAID = "said"
-MARKING = ("django.utils.translation", "nova_credentials.messages")
-MARKS = dict.fromkeys(("gettext", "gettext_lazy", "ngettext", "ngettext_lazy"), "") | {"say": SAID}
+MARKING = "django.utils.translation"
+MARKS = {"gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+# What `nova_credentials.messages` declares sentences with.
+SENTENCE = "Sentence"
 TEMPLATE_MARK = re.compile(
     r"""(?<!\w)(?:_|n?gettext)\(\s*u?(?P<one>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
     r"""(?:\s*,\s*u?(?P<many>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))?"""
 )
 CHANGING = (b'"Project', b'"Report', b'"POT', b'"PO-', b'"Last', b'"Language-Team', b'"Generated')
-Text = tuple[str, str | tuple[str, str]]  # context, and one form or two
+Text = str | tuple[str, str]  # one form or two
 
 
 def in_code(source: str) -> Iterator[Text]:
-    """The texts within calls of what marks them, under whatever name it was imported."""
+    """The texts within calls of what marks them, under whatever name it was imported, and the sentences."""
     tree = ast.parse(source)
     names = {
-        name.asname or name.name: MARKS[name.name]
+        name.asname or name.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in MARKING
+        if isinstance(node, ast.ImportFrom) and node.module == MARKING
         for name in node.names
         if name.name in MARKS
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
-            yield from _called(node, names[node.func.id])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in names:
+                yield from _called(node)
+            elif node.func.id == SENTENCE:
+                yield from _declared(node)
 
 
-def _called(node: ast.Call, context: str) -> Iterator[Text]:
+def _called(node: ast.Call) -> Iterator[Text]:
     texts = [
         argument.value
         for argument in node.args[:2]
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     ]
-    if len(node.args) > 2:
-        yield context, (texts[0], texts[1])
+    if len(node.args) > 2 and texts:
+        yield texts[0], texts[1]
     else:
-        yield from ((context, text) for text in texts)
+        yield from texts
+
+
+def _declared(node: ast.Call) -> Iterator[Text]:
+    """The template, with that for one where there is one, and the glue if it is a word."""
+    template = ast.literal_eval(node.args[1])
+    more = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+    yield (more["one"], template) if "one" in more else template
+    if more.get("glue", "").strip(" ,"):
+        yield more["glue"]
 
 
 def in_template(source: str) -> Iterator[Text]:
     for found in TEMPLATE_MARK.finditer(templatize(source)):
         one, many = (found[name] and ast.literal_eval(found[name]) for name in ("one", "many"))
-        yield "", (one, many) if many else one
+        yield (one, many) if many else one
 
 
 def sources() -> list[Path]:
@@ -80,9 +92,8 @@ def marked() -> Catalog:
     found = Catalog(locale="es", domain="django")
     for path in sources():
         extract = in_code if path.suffix == ".py" else in_template
-        for context, text in extract(path.read_text()):
-            place = (str(path.relative_to(BASE_DIR)), 0)
-            found.add(text, locations=[place], context=context or None)
+        for text in extract(path.read_text()):
+            found.add(text, locations=[(str(path.relative_to(BASE_DIR)), 0)])
     for text in of_unfold():
         if text not in found:
             found.add(text, locations=[("unfold", 0)])
@@ -99,7 +110,7 @@ def of_unfold() -> list[str | tuple[str, str]]:
     found: dict[str | tuple[str, str], None] = {}
     for path in sorted([*(folder / "templates").rglob("*.html"), *folder.glob("*.py")]):
         extract = in_code if path.suffix == ".py" else in_template
-        for _context, text in extract(path.read_text()):
+        for text in extract(path.read_text()):
             one = text if isinstance(text, str) else text[0]
             if all(django_s.gettext(one) == one for django_s in known):
                 found[text] = None

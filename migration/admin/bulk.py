@@ -17,11 +17,17 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.told import told
+from credentials.localization import localize
 from migration.admin import moves
 from migration.admin.base import reason_of
 from migration.admin.dialogs import checklist
-from migration.models import MOVE_PERMISSIONS, PhaseChoices, clients
+from migration.models import (
+    MOVE_PERMISSIONS,
+    PhaseChoices,
+    ReasonError,
+    check_reason,
+    clients,
+)
 from migration.operations.gates import needs_approval
 from migration.operations.moving import move
 from migration.operations.stores import read_rows
@@ -80,7 +86,7 @@ def _move_all(
         try:
             move(client_id=client.pk, new=phase, seen=Phase(client.phase), by=user)
         except moves.REFUSALS as refusal:
-            messages.error(request, told(refusal))
+            messages.error(request, moves.refusal_text(refusal))
         else:
             done += 1
     if found == []:
@@ -140,6 +146,10 @@ def _problem(request: HttpRequest, number: int) -> str:
         return _("Nothing was done: give a reason or a ticket.")
     if request.POST["number"].strip() != str(number):
         return _("Nothing was done: type the number of clients, %(n)d, to confirm.") % {"n": number}
+    try:
+        check_reason(reason_of(request))
+    except ReasonError as refusal:
+        return localize(refusal.message)
     return ""
 
 
@@ -167,7 +177,7 @@ def _shown(request: HttpRequest, client: Any, rows: Any) -> dict[str, Any]:
     url = reverse("admin:credentials_client_change", args=[client.pk])
     shown = {"id": client.pk, "name": client.name, "slug": client.slug, "url": url}
     if rows.phase != Phase.DUAL_READ:
-        refusal = told(IllegalMove(rows.slug, rows.phase, Phase.AWS))
+        refusal = localize(IllegalMove(rows.slug, rows.phase, Phase.AWS).message)
         if rows.phase == Phase.PURGED:
             refusal = _("It is purged: it reads AWS already.")
         return shown | {"open": False, "refusal": refusal}

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from credentials.admin import name_problem, name_warning
-from credentials.told import told
+from migration import sentences
 from migration.admin.dialogs import with_remedies
 from migration.admin.versions import console_url
 from migration.models import WRITES_BOTH, Comparison, PhaseChoices, ReadCount, clients
-from migration.operations.gates import Check, known
+from migration.operations.gates import Check, Condition, known
 from migration.operations.stores import secret_layout, secret_names
 from migration.overview.standing import effect
 from migration.timeline import timeline
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from nova_credentials.document import Document
+    from nova_credentials.messages import Message
 
 # One step on.
 ONWARD = {
@@ -99,7 +99,7 @@ class _Stands:
 
 
 def _next_step(
-    request: HttpRequest, client: Any, document: Document | None, problem: str
+    request: HttpRequest, client: Any, document: Document | None, problem: Message | None
 ) -> dict[str, Any]:
     """The step onward and its conditions, as far as the database tells them."""
     phase = Phase(client.phase)
@@ -117,36 +117,29 @@ def _next_step(
     }
 
 
-def _document(client_id: int) -> tuple[Document | None, str]:
+def _document(client_id: int) -> tuple[Document | None, Message | None]:
     """The document of its rows, or why there is none: four queries."""
     try:
-        return clients().with_credentials().get(pk=client_id).document(), ""
+        return clients().with_credentials().get(pk=client_id).document(), None
     except DocumentError as error:
-        return None, told(error)
+        return None, error.message
 
 
-def _ready(client: Client, document: Document | None, problem: str) -> Iterator[Check]:
+def _ready(client: Client, document: Document | None, problem: Message | None) -> Iterator[Check]:
     """What a first push wants."""
-    if illegal := name_problem(client.slug):
-        yield Check(False, _("Its secret can't have that name: %(why)s.") % {"why": illegal})
-    else:
-        yield Check(True, _("Its secret can have that name."))
-    if document is None:
-        yield Check(False, problem)
+    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
+    illegal = documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
+    yield Check(Condition.NAME_NOT_ALLOWED, not illegal, name)
+    if document is None or problem:
+        yield Check(Condition.NO_DOCUMENT, False, problem or sentences.NO_LOGIN())
         return
     logins = sum(credential_type in document for credential_type in CredentialType)
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
-    text = ngettext("It has %(n)d login.", "It has %(n)d logins.", logins) % {"n": logins}
-    yield Check(logins > 0, text if logins else _("It has no login yet: add one below."))
-    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
-    fits = not documents.size_problem(document, client.slug, prefix=prefix, layout=layout)
-    limit = {"n": documents.MAX_BYTES}
-    yield Check(
-        fits,
-        _("It fits into a secret.")
-        if fits
-        else _("It is larger than a secret, which holds %(n)d bytes.") % limit,
-    )
+    found = sentences.HAS_LOGINS(n=logins) if logins else sentences.NO_LOGIN()
+    yield Check(Condition.NO_LOGIN, logins > 0, found)
+    too_large = documents.size_problem(document, client.slug, prefix=prefix, layout=layout)
+    yield Check(Condition.TOO_LARGE, not too_large, too_large or sentences.NOT_TOO_LARGE())
 
 
 def _same_fields(newest: Comparison | None, document: Document | None) -> list[str]:

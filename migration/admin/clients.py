@@ -14,8 +14,8 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.copying import CREDENTIAL_TYPES
+from credentials.localization import localize
 from credentials.onboarding_pages import OnboardingPages
-from credentials.told import told
 from migration.admin import bulk, client_page, dialogs, moves, reveals, versions
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.client_page import push_pending
@@ -176,13 +176,13 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
                     credential_type = CREDENTIAL_TYPES[formset.model]
                     save.hold_back(credential_type, row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
-        save.finish(warn=lambda text: messages.warning(request, told(text)))
+        save.finish(warn=lambda message: messages.warning(request, localize(message)))
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
         except SaveRefusedError as refusal:
-            messages.error(request, told(refusal))
+            messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:

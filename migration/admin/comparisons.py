@@ -11,13 +11,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Max
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
+from credentials.localization import localize_html
 from credentials.models import Client
-from credentials.told import told
 from migration.admin import mismatch_report
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.moves import RESOLVE_PERMISSION
@@ -27,7 +28,6 @@ from migration.templatetags.migration_pages import badge, moment
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
-    from django.utils.safestring import SafeString
 
 
 class ComparisonAdmin(ReadOnlyAdmin):
@@ -49,8 +49,9 @@ class ComparisonAdmin(ReadOnlyAdmin):
         return len(comparison.mismatches)
 
     @display(description=gettext_lazy("message"))
-    def text(self, comparison: Comparison) -> str:
-        return Truncator(told(comparison.message)).chars(100)
+    def text(self, comparison: Comparison) -> SafeString:
+        whole = localize_html(comparison.message)
+        return mark_safe(Truncator(whole).chars(100, html=True))  # noqa: S308  # a part of what is safe
 
     @display(description=gettext_lazy("compared"), ordering="compared_at")
     def compared(self, comparison: Comparison) -> SafeString | str:

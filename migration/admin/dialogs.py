@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials.localization import localize
 from credentials.models import Client
-from credentials.told import told
 from migration.admin import moves
 from migration.admin.base import RUN_PERMISSION
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
@@ -63,7 +63,8 @@ def _dialog(model_admin: Any, request: HttpRequest, client_id: int, new: str) ->
     if not request.user.has_perm(MOVE_PERMISSIONS[kind or Move.FORWARD]):
         raise PermissionDenied
     if kind is None:
-        messages.error(request, told(IllegalMove(rows.slug, rows.phase, wanted)))
+        illegal = IllegalMove(rows.slug, rows.phase, wanted)
+        messages.error(request, localize(illegal.message))
         return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
     client = Client.objects.get(pk=client_id)
     gated = kind in (Move.FORWARD, Move.CUTOVER, Move.PURGE)
@@ -130,7 +131,7 @@ def with_remedies(
     return [
         {
             "passed": check.passed,
-            "text": told(check.text),
+            "text": localize(check.text),
             "remedy": None if check.passed else _remedy(request, client_id, check, back),
         }
         for check in checks

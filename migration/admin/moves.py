@@ -16,10 +16,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials.localization import localize
 from credentials.models import Client
-from credentials.told import told, told_result
+from migration import sentences
 from migration.admin.base import RUN_PERMISSION, reason_of
-from migration.models import MOVE_PERMISSIONS, PUSHED, Comparison, MoveRequest, PhaseChoices
+from migration.models import (
+    MOVE_PERMISSIONS,
+    PUSHED,
+    Comparison,
+    MoveRequest,
+    PhaseChoices,
+    ReasonError,
+)
 from migration.operations import resolving
 from migration.operations.approving import NotApproved, ask
 from migration.operations.gates import NEED_APPROVAL, ShutGate, needs_approval
@@ -27,6 +35,7 @@ from migration.operations.moving import move
 from migration.operations.pushing import push
 from migration.operations.resolving import NotResolved
 from migration.status import watch_of
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ RESOLVE_PERMISSION = "migration.resolve_mismatch"
 VIEW_REQUESTS = "migration.view_moverequest"
 # What is thought over on a page of its own: the slug is typed and a reason given.
 IN_A_DIALOG = NEED_APPROVAL
-REFUSALS = (ShutGate, IllegalMove, StalePhase, NotApproved, Client.DoesNotExist)
+REFUSALS = (ShutGate, IllegalMove, StalePhase, NotApproved, ReasonError, Client.DoesNotExist)
 
 
 def urls(model_admin: Any) -> list[URLPattern]:
@@ -168,7 +177,7 @@ def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, rea
         if kind and needs_approval(kind):
             asked = ask(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
             text = _("%(what)s asked for: somebody else has to approve it.") % {"what": asked}
-            messages.success(request, " ".join([text, *map(told, asked.reasons)]))
+            messages.success(request, " ".join([text, *map(localize, asked.reasons)]))
         else:
             moved = move(
                 client_id=client_id,
@@ -180,9 +189,15 @@ def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, rea
             )
             tell(request, moved.slug, moved.new, moved.message)
     except REFUSALS as refusal:
-        messages.error(request, told(refusal))
+        messages.error(request, refusal_text(refusal))
         return False
     return True
+
+
+def refusal_text(refusal: Exception) -> str:
+    """Why it was refused, in the language of the page."""
+    message = refusal.message if isinstance(refusal, MessageError) else sentences.CLIENT_GONE()
+    return localize(message)
 
 
 def _push(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
@@ -192,14 +207,14 @@ def _push(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     slug_of(client_id)
     for result in push(client_ids=[client_id], someone_waits=True):
         level = messages.SUCCESS if result.outcome in PUSHED else messages.ERROR
-        text = f"{result.outcome.label}. {told(result.message)}".strip()
+        text = f"{result.outcome.label}. {localize(result.message)}".strip()
         messages.add_message(request, level, text)
     return back(request, client_id)
 
 
-def tell(request: HttpRequest, slug: str, new: Phase, message: str) -> None:
+def tell(request: HttpRequest, slug: str, new: Phase, message: Message | None) -> None:
     text = _("%(slug)s is in %(phase)s now.") % {"slug": slug, "phase": PhaseChoices(new).label}
-    messages.success(request, f"{text} {told(message)}".strip())
+    messages.success(request, f"{text} {localize(message)}".strip())
 
 
 def _phase(request: HttpRequest, name: str) -> Phase:
@@ -250,10 +265,10 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         return back(request, client_id)
     try:
         resolution = ways[kind](client_id=client_id, by=request.user)
-    except NotResolved as refusal:
-        messages.error(request, told(refusal))
+    except (NotResolved, ReasonError) as refusal:
+        messages.error(request, localize(refusal.message))
     else:
-        text = f"{resolution.get_kind_display()}. {told_result(resolution.message)}"
+        text = f"{resolution.get_kind_display()}. {localize(resolution.message)}"
         messages.success(request, text.strip())
     return back(request, client_id)
 

@@ -11,13 +11,14 @@ from django.http import Http404, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 from unfold.decorators import display
 
+from credentials.localization import localize, localize_html
 from credentials.models import Client
-from credentials.told import told
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.dialogs import checklist, consequence
 from migration.admin.moves import tell
@@ -54,8 +55,8 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         return badge(asked.state)
 
     @display(description=_("what is in the way"))
-    def why(self, asked: MoveRequest) -> str:
-        return " ".join(map(told, asked.reasons))
+    def why(self, asked: MoveRequest) -> SafeString:
+        return format_html_join(" ", "{}", ([localize_html(reason)] for reason in asked.reasons))
 
     @display(description=_("asked for"), ordering="requested_at")
     def asked(self, asked: MoveRequest) -> SafeString | str:
@@ -100,7 +101,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         except MoveRequest.DoesNotExist:
             raise Http404 from None
         except (ShutGate, NotApproved) as refusal:
-            messages.error(request, told(refusal))
+            messages.error(request, localize(refusal.message))
         else:
             tell(request, moved.slug, moved.new, moved.message)
         return _to_request(pk)
@@ -113,7 +114,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         try:
             cancel(request_id=pk, by=request.user)  # type: ignore[arg-type]  # asked for it, or has a permission
         except NotApproved as refusal:
-            messages.error(request, told(refusal))
+            messages.error(request, localize(refusal.message))
         else:
             messages.success(request, gettext("Cancelled."))
         return _to_request(pk)

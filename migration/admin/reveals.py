@@ -17,11 +17,11 @@ from django.views.decorators.http import require_http_methods
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.admin import MASK
+from credentials.localization import localize
 from credentials.models import Client
-from credentials.told import told
 from migration.admin.base import reason_of
 from migration.admin.moves import RESOLVE_PERMISSION
-from migration.models import Comparison
+from migration.models import Comparison, ReasonError
 from migration.operations.revealing import NotRevealed, credential_of, reveal
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpRespons
             )
         except LookupError:
             raise Http404 from None
-        except NotRevealed as refusal:
-            problems = [told(refusal)]
+        except (NotRevealed, ReasonError) as refusal:
+            problems = [localize(refusal.message)]
     context |= {
         "problems": problems,
         "wants_password": not is_fresh(request),

@@ -325,6 +325,7 @@ def csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
         yield write([*(plain(getattr(item, name)) for name in names), finished])
 
 
-def plain(value: Any) -> Any:
-    """A spreadsheet would take a text that begins like this for a formula."""
-    return f"'{value}" if str(value).startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def plain(value: Any) -> str:
+    """The value as text; a spreadsheet would take one that begins like these for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from credentials.admin import name_problem
+from credentials.localization import localize
 from credentials.models import Client
-from credentials.told import told
 from migration.operations.keys import VersionKeys, version_keys
 from migration.operations.stores import known_secrets, secret_names, secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -77,7 +77,7 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
         try:
             description = secrets_manager(someone_waits=True).describe(name)
         except SecretsManagerError as error:
-            found |= {"missing": error.not_found, "error": told(error)}
+            found |= {"missing": error.not_found, "error": localize(error.message)}
         else:
             pushed = known[name].version_id if name in known else ""
             found |= {

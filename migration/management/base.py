@@ -17,6 +17,7 @@ from migration.progress import progress, runs
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
+    from nova_credentials.messages import Message
 
 POLL_SECONDS = 0.5
 # The batch of a worker that was killed is delivered again after `retry`, and may take up to `timeout`.
@@ -88,14 +89,14 @@ class ClientsCommand(OneLineCommand):
         return run
 
     def _await(self, run: Run) -> None:
-        seen, seen_at, told = -1, time.monotonic(), ""
+        seen, seen_at = -1, time.monotonic()
+        codes: list[str] = []
         while run.finished_at is None:
             now = progress(runs().get(pk=run.pk))
             done, reason = now.done, now.reason
-            # Its numbers change all the time: told again once it is another reason.
-            if (kind := reason.partition(":")[0].strip("0123456789 ")) != told:
-                self.stderr.write(reason)
-                told = kind
+            # Its numbers change all the time: printed again once it is another reason.
+            if codes != (codes := reason.codes if reason else []):
+                self.stderr.write(str(reason or ""))
             if done != seen:
                 seen, seen_at = done, time.monotonic()
             if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
@@ -126,7 +127,8 @@ class ClientsCommand(OneLineCommand):
 
     def print_lines(self, item: dict[str, Any]) -> None:
         """The item in one line, and a line for every field that differs."""
-        words = [value for name, value in item.items() if value and name != "mismatches"]
+        left_out = ("code", "mismatches")
+        words = [value for name, value in item.items() if value and name not in left_out]
         self.stdout.write("  ".join(words))
         for mismatch in item.get("mismatches", []):
             self.stdout.write(f"    {in_words(mismatch)}")
@@ -137,7 +139,20 @@ class ClientsCommand(OneLineCommand):
 
 def items_of(run: Run) -> list[dict[str, Any]]:
     """The run's items as commands print them."""
-    return list(run.items.values("slug", "outcome", "error_class", "message"))
+    return [
+        {
+            "slug": item.slug,
+            "outcome": item.outcome,
+            "error_class": item.error_class,
+            **printed(item.message),
+        }
+        for item in run.items.all()
+    ]
+
+
+def printed(message: Message | None) -> dict[str, str]:
+    """A message as commands print it: its English, and its key for programs."""
+    return {"message": str(message or ""), "code": message.key if message else ""}
 
 
 def in_words(mismatch: dict[str, str]) -> str:

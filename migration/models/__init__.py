@@ -13,6 +13,7 @@ from migration.models.mismatches import (
     newest_is,
 )
 from migration.models.rates import Rate
+from migration.models.reasons import ReasonError, check_reason
 from migration.models.reveals import Reveal
 from migration.models.runs import MANY_TRIES, PUSHED, Outcome, Run, RunItem, StaleRunError
 from migration.models.standing import (
@@ -49,6 +50,7 @@ __all__ = [
     "PhaseChoices",
     "Rate",
     "ReadCount",
+    "ReasonError",
     "Resolution",
     "Reveal",
     "RoleGrant",
@@ -58,6 +60,7 @@ __all__ = [
     "StaleRunError",
     "VersionKey",
     "Worker",
+    "check_reason",
     "clients",
     "newest_is",
 ]

@@ -12,7 +12,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from credentials.told import told
+from migration import sentences
+from migration.models.fields import MessageListField
+from migration.models.reasons import reason_is_short
 from migration.models.standing import PhaseChoices
 from nova_credentials.phases import MOVES, Move, Phase
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.contrib.auth.models import User
+
+    from nova_credentials.messages import Message
 
 
 class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
@@ -32,13 +36,13 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
         return self.filter(state=MoveRequest.State.WAITING)
 
     def settle(
-        self, state: MoveRequest.State, *, by: User | None = None, reasons: Iterable[str] = ()
+        self, state: MoveRequest.State, *, by: User | None = None, reasons: Iterable[Message] = ()
     ) -> bool:
         """Ends those that are still open; False: there was none, somebody was first."""
         ended = {"decided_by": by, "decided_at": timezone.now(), "reasons": list(reasons)}
         return self.open().update(state=state, **ended) > 0
 
-    def look_again(self, reasons: Iterable[str]) -> None:
+    def look_again(self, reasons: Iterable[Message]) -> None:
         """What the gate of those that are still open said just now."""
         why = list(reasons)
         state = MoveRequest.State.WAITING if why else MoveRequest.State.REQUESTED
@@ -65,7 +69,8 @@ class MoveRequest(models.Model):
     new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.REQUESTED)
     # Why it waits or has failed.
-    reasons = models.JSONField(_("what is in the way"), default=list)
+    reasons = MessageListField(_("what is in the way"), default=list)
+    # As it was typed.
     reason = models.TextField(_("reason"))
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -99,6 +104,7 @@ class MoveRequest(models.Model):
                 condition=~models.Q(state="done", decided_by=models.F("requested_by")),
                 name="approved_by_another",
             ),
+            reason_is_short("moverequest"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="request_of_client"),
@@ -121,16 +127,21 @@ class MoveRequest(models.Model):
         """For histories; what became of it is told by `outcome`."""
         who = self.requested_by or gettext("somebody since deleted")
         text = gettext("%(who)s asked for a move of %(client)s (%(what)s), reason %(reason)s")
-        told = {"who": who, "client": self.slug, "what": self.what, "reason": self.reason}
-        return text % told
+        values = {"who": who, "client": self.slug, "what": self.what, "reason": self.reason}
+        return text % values
+
+    @property
+    def state_message(self) -> Message:
+        """The state as part of a sentence."""
+        return sentences.REQUEST_STATES[self.state]()
 
     @property
     def outcome(self) -> str:
-        """The state in words, with who decided or what is in the way."""
-        state = self.get_state_display()
-        if self.decided_by:
-            state = gettext("%(state)s by %(who)s") % {"state": state, "who": self.decided_by}
-        return ". ".join([state, *(told(reason).rstrip(".") for reason in self.reasons)]) + "."
+        """The state in words, with who decided; `reasons` say what is in the way."""
+        if not self.decided_by:
+            return self.get_state_display()
+        values = {"state": self.get_state_display(), "who": self.decided_by}
+        return gettext("%(state)s by %(who)s") % values
 
     @property
     def is_open(self) -> bool:

@@ -10,12 +10,16 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration import sentences
+from migration.models.fields import MessageField
 from migration.models.mismatches import DailyComparisons, OpenMismatch
 from migration.models.standing import PhaseChange
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from nova_credentials.messages import Message
 
 
 COMPARISONS_ARE_KEPT = timedelta(days=30)
@@ -96,7 +100,7 @@ class Comparison(models.Model):
     run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="comparisons")
     status = models.CharField(_("status"), max_length=20, choices=Status, db_index=True)
     error_class = models.CharField(_("error class"), max_length=16, blank=True)
-    message = models.TextField(_("message"), blank=True)
+    message = MessageField(_("message"), null=True)
     mismatches = models.JSONField(_("mismatches"), default=list)
     revision = models.BigIntegerField(_("revision"), default=0)
     compared_at = models.DateTimeField(_("compared"), default=timezone.now)
@@ -117,6 +121,11 @@ class Comparison(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.get_status_display()}"
+
+    @property
+    def result(self) -> Message:
+        """The status as part of a sentence."""
+        return sentences.STATUSES[self.status]()
 
     def as_acknowledged(self) -> list[dict[str, str]]:
         """What somebody takes note of: with the status, as a missing secret has no field that differs."""

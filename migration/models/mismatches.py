@@ -11,6 +11,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration.models.fields import MessageField
+from migration.models.reasons import reason_is_short
 from migration.models.standing import ClientMigration
 from nova_credentials.credential_types import CredentialType
 
@@ -63,8 +65,9 @@ class Resolution(models.Model):
     slug = models.CharField(max_length=100)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    # As it was typed.
     reason = models.TextField(_("reason"), blank=True)
-    message = models.TextField(_("what became of it"), blank=True)
+    message = MessageField(_("what became of it"), null=True)
     # What was acknowledged, and the last day on which it counts: another mismatch is news again.
     mismatches = models.JSONField(default=list)
     until = models.DateField(_("until"), null=True)
@@ -75,6 +78,7 @@ class Resolution(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
+        constraints: ClassVar = [reason_is_short("resolution")]
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.get_kind_display()}"

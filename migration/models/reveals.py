@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.copying import MODELS
 from credentials.models import Client
+from migration.models.reasons import reason_is_short
 from nova_credentials.credential_types import CredentialType
 
 
@@ -28,6 +29,7 @@ class Reveal(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     # Stays when the user is deleted.
     username = models.CharField(_("user"), max_length=150)
+    # As it was typed.
     reason = models.TextField(_("reason"))
     address = models.CharField(_("address"), max_length=200, blank=True)
     revealed_at = models.DateTimeField(_("revealed"), default=timezone.now)
@@ -35,6 +37,7 @@ class Reveal(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [models.Index(fields=["client", "-id"], name="reveal_of_client")]
+        constraints: ClassVar = [reason_is_short("reveal")]
         permissions: ClassVar = [("reveal_credential", _("Can reveal secret values"))]
         verbose_name = _("reveal")
         verbose_name_plural = _("reveals")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
@@ -13,10 +14,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from credentials.told import in_english
+from migration import sentences
 from migration.models.comparisons import Comparison
+from migration.models.fields import MessageField
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import say
+from nova_credentials.messages import Message, MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,17 +50,12 @@ class Outcome(models.TextChoices):
 PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
 
 
-class StaleRunError(Exception):
+class StaleRunError(MessageError):
     """The run was not in a state that allows this: somebody steered it meanwhile, or it came to its end."""
 
     def __init__(self, run: Run, wanted: Run.State) -> None:
         super().__init__(
-            say(
-                "%(run)s is %(state)s; it can't become %(wanted)s.",
-                run=in_english(run),
-                state=run.state,
-                wanted=wanted,
-            )
+            sentences.RUN_IN_OTHER_STATE(run=run.named, state=run.state, wanted=wanted)
         )
         self.run = run
 
@@ -158,6 +155,11 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"
 
+    @property
+    def named(self) -> Message:
+        """Its kind and number as part of a sentence."""
+        return sentences.RUNS[self.kind](id=str(self.pk))
+
     def add_items(self, chosen: Iterable[tuple[int, str]]) -> int:
         """One item a client (id, slug), in batches; answers with the number of batches."""
         numbered = enumerate(chosen)
@@ -194,7 +196,7 @@ class Run(models.Model):
         failed.update(
             outcome="",
             error_class="",
-            message="",
+            message=None,
             comparison_status="",
             attempts=0,
             next_try_at=None,
@@ -278,7 +280,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             cursor.execute(
                 """
                 UPDATE migration_runitem AS item
-                SET outcome = new.outcome, error_class = new.error_class, message = new.message,
+                SET outcome = new.outcome, error_class = new.error_class, message = new.message::jsonb,
                     comparison_status = new.comparison_status, attempts = new.attempts,
                     next_try_at = new.next_try_at,
                     finished_at = CASE WHEN new.outcome <> '' THEN %s::timestamptz END
@@ -295,7 +297,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
                     [row.pk for row in rows],
                     [row.outcome for row in rows],
                     [row.error_class for row in rows],
-                    [row.message for row in rows],
+                    [row.message and json.dumps(row.message.to_json()) for row in rows],
                     [row.comparison_status for row in rows],
                     [row.attempts for row in rows],
                     [row.next_try_at for row in rows],
@@ -319,7 +321,7 @@ class RunItem(models.Model):
         blank=True,
         choices=[(c.value, c.value) for c in ErrorClass],
     )
-    message = models.TextField(_("message"), blank=True)
+    message = MessageField(_("message"), null=True)
     comparison_status = models.CharField(
         _("comparison"), max_length=20, choices=Comparison.Status, blank=True
     )

@@ -11,6 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
+from migration.models.fields import MessageField
+from migration.models.reasons import reason_is_short
 from nova_credentials.phases import Move, Phase, check_move
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.runs import Run
+    from nova_credentials.messages import Message
 
 
 class PhaseChoices(models.TextChoices):
@@ -95,9 +98,13 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         *,
         by: User | None = None,
         reason: str = "",
+        note: Message | None = None,
         run: Run | None = None,
     ) -> set[int]:
-        """Moves those that still stand in `old`, each with its `PhaseChange`; answers with their ids."""
+        """Moves those that still stand in `old`, each with its `PhaseChange`; answers with their ids.
+
+        `reason` is what somebody typed, `note` what is ours to say of it.
+        """
         check_move(f"{len(client_ids)} clients", old, new)
         with transaction.atomic():
             self.bulk_create(
@@ -121,6 +128,7 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                     new=new,
                     by=by,
                     reason=reason,
+                    note=note,
                     run=run,
                     comparison_id=row.comparison_id,
                     reads_before=seen[row.pk].numbers() if row.pk in seen else {},
@@ -200,7 +208,9 @@ class PhaseChange(models.Model):
     old = models.CharField(_("from"), max_length=16, choices=PhaseChoices)
     new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    # As it was typed, and what is ours to say of the move.
     reason = models.TextField(_("reason"), blank=True)
+    note = MessageField(_("note"), null=True)
     run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
     comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
     # The reader's counts at a move to AWS (`ReadCount.numbers`).
@@ -213,6 +223,7 @@ class PhaseChange(models.Model):
             # The dashboard's newest moves: those of a run are told by the run.
             models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
         ]
+        constraints: ClassVar = [reason_is_short("phasechange")]
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.old} → {self.new}"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from credentials.told import in_english
-from migration.models import MoveRequest
+from migration import sentences
+from migration.models import MoveRequest, check_reason
 from migration.operations.gates import NEED_APPROVAL, ShutGate, gate
 from migration.operations.moving import move
 from migration.operations.stores import read_rows
-from nova_credentials.messages import say as _
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 State = MoveRequest.State
 
 
-class NotApproved(Exception):  # noqa: N818  # nothing went wrong: it may not be done
-    """It can't be asked for, approved or cancelled; the text says why."""
+class NotApproved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+    """It can't be asked for, approved or cancelled; the message says why."""
 
 
 def ask(
@@ -33,15 +33,16 @@ def ask(
 ) -> MoveRequest:
     """Asks for a cutover or a purge; a gate that is shut makes it wait, and somebody may open it meanwhile.
 
-    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase` and `NotApproved`.
+    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
     """
+    check_reason(reason)
     rows = read_rows([client_id]).get(client_id)
     if rows is None:
         raise Client.DoesNotExist
     if seen is not None and seen != rows.phase:
         raise StalePhase(rows.slug, seen, rows.phase)
     if check_move(rows.slug, rows.phase, new) not in NEED_APPROVAL:
-        raise NotApproved(_("Nobody has to approve this move: it can be made at once."))
+        raise NotApproved(sentences.AT_ONCE())
     reasons = [check.text for check in gate(rows, new) if not check.passed]
     asked = MoveRequest(
         client_id=client_id,
@@ -57,8 +58,7 @@ def ask(
         with transaction.atomic():
             asked.save()
     except IntegrityError:
-        text = _("%(slug)s: somebody has asked already; that has to be decided or cancelled first.")
-        raise NotApproved(text % {"slug": rows.slug}) from None
+        raise NotApproved(sentences.ASKED_ALREADY(slug=rows.slug)) from None
     return asked
 
 
@@ -70,7 +70,7 @@ def approve(*, request_id: int, by: User) -> Moved:
     """
     asked = MoveRequest.objects.get(pk=request_id)
     if asked.requested_by_id in (None, by.pk):
-        raise NotApproved(_("Whoever asked for it can't approve it: somebody else has to."))
+        raise NotApproved(sentences.OWN_REQUEST())
     _require_open(asked)
     try:
         moved = move(
@@ -78,17 +78,17 @@ def approve(*, request_id: int, by: User) -> Moved:
             new=Phase(asked.new),
             seen=Phase(asked.old),
             by=by,
-            reason=_("%(reason)s (asked for by %(who)s)")
-            % {"reason": asked.reason, "who": asked.requested_by},
+            reason=asked.reason,
+            note=sentences.ASKED_FOR_BY(who=str(asked.requested_by)),
             approves=asked,
         )
     except ShutGate as refusal:
         _this(asked).look_again(refusal.reasons)
         raise
     except (StalePhase, IllegalMove) as refusal:
-        raise _failed(asked, by, str(refusal)) from None
+        raise _failed(asked, by, refusal.message) from None
     except Client.DoesNotExist:
-        raise _failed(asked, by, _("The client is gone.")) from None
+        raise _failed(asked, by, sentences.CLIENT_GONE()) from None
     return moved
 
 
@@ -107,12 +107,11 @@ def _this(asked: MoveRequest) -> MoveRequestQuerySet:
 
 def _require_open(asked: MoveRequest) -> None:
     if not asked.is_open:
-        who = asked.decided_by or _("somebody")
-        text = _("It is over: %(state)s, by %(who)s.")
-        raise NotApproved(text % {"state": in_english(asked.get_state_display), "who": who})
+        who = str(asked.decided_by) if asked.decided_by else sentences.SOMEBODY()
+        raise NotApproved(sentences.REQUEST_OVER(state=asked.state_message, who=who))
 
 
-def _failed(asked: MoveRequest, by: User, reason: str) -> NotApproved:
+def _failed(asked: MoveRequest, by: User, reason: Message) -> NotApproved:
     """The client stands elsewhere: by another's approval of this, or since it was asked for."""
     if not _this(asked).settle(State.FAILED, by=by, reasons=[reason]):
         asked.refresh_from_db()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from migration import sentences
 from migration.models import Comparison, Run
 from migration.operations.keys import fingerprint_key
 from migration.operations.stores import (
@@ -20,7 +21,6 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.comparison import Mismatch, unreadable
 from nova_credentials.comparison import compare as compare_documents
 from nova_credentials.document import Document, DocumentError
-from nova_credentials.messages import say
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.answers import Answers
     from nova_credentials.aws.client_secrets import ClientSecrets
     from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.messages import Message
 
 # A write that is on its way from one store to the other is no mismatch: what differs is looked at once more.
 RECHECK_AFTER_SECONDS = 0.5
@@ -107,7 +108,7 @@ def comparison_of(rows: Rows, found: Answers, *, run: Run | None) -> Comparison:
     )
 
 
-Judgement = tuple[Status, str, str, list[Mismatch]]
+Judgement = tuple[Status, str, "Message | None", list[Mismatch]]
 
 
 def _judge(rows: Rows, found: Answers) -> Judgement:
@@ -144,12 +145,11 @@ def _wanted(rows: Rows) -> Collection[str]:
 
 def _unread(rows: Rows, error: SecretsManagerError) -> Judgement:
     if error.scheduled_for_deletion:
-        message = say("%(name)s is scheduled for deletion.", name=error.name)
+        message = sentences.SCHEDULED_FOR_DELETION(name=error.name)
     elif error.not_found:
-        names = " or ".join(rows.names.values())
-        message = say("AWS has no value under %(names)s.", names=names)
+        message = sentences.MISSING_IN_AWS(names=tuple(rows.names.values()))
     else:
-        return Status.UNCHECKED, error.error_class, str(error), []
+        return Status.UNCHECKED, error.error_class, error.message, []
     return Status.MISSING_IN_AWS, "", message, []
 
 
@@ -157,15 +157,14 @@ def _unreadable(rows: Rows, secrets: ClientSecrets) -> Judgement:
     """Name the secret that holds no document."""
     value = next(value for value in secrets.values.values() if not value.is_document)
     mismatch = unreadable(value.text or "", key=fingerprint_key(rows.client_id))
-    message = say("%(name)s holds no document.", name=value.name)
-    return Status.MISMATCH, "", message, [mismatch]
+    return Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
 
 
 def _judge_document(rows: Rows, expected: Document, actual: Document) -> Judgement:
     mismatches = compare_documents(expected, actual, key=fingerprint_key(rows.client_id))
     if not mismatches:
-        return Status.MATCH, "", "", []
+        return Status.MATCH, "", None, []
     if not rows.has_credentials:
-        message = say("The tables hold no credential of this client.")
-        return Status.MISSING_IN_POSTGRES, "", message, mismatches
-    return Status.MISMATCH, "", "", mismatches
+        missing = sentences.MISSING_IN_POSTGRES()
+        return Status.MISSING_IN_POSTGRES, "", missing, mismatches
+    return Status.MISMATCH, "", None, mismatches

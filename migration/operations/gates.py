@@ -11,11 +11,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from credentials.adoption import writes_are_counted
-from credentials.told import ago, in_english
+from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.stores import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
-from nova_credentials.messages import say as _
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
@@ -48,36 +48,59 @@ class Remedy(StrEnum):
     NONE = "none"  # outside this site; the text says what
 
 
+class Condition(StrEnum):
+    """What a check is about, named after what is wrong where it isn't passed."""
+
+    PUSH_PENDING = "push_pending"
+    NEVER_COMPARED = "never_compared"
+    NEWEST_COMPARISON = "newest_comparison"
+    COMPARISON_TOO_OLD = "comparison_too_old"
+    CLEAN_STREAK = "clean_streak"
+    IN_A_RUN = "in_a_run"
+    WRITES_NOT_COUNTED = "writes_not_counted"
+    READER_MET_MISMATCH = "reader_met_mismatch"
+    ACCOUNT_NOT_READY = "account_not_ready"
+    NAME_NOT_ALLOWED = "name_not_allowed"
+    NO_DOCUMENT = "no_document"
+    NO_LOGIN = "no_login"
+    TOO_LARGE = "secret_too_large"
+
+
 @dataclass(frozen=True)
 class Check:
     """One condition of a gate, in words that hold for how it stands, and what would help."""
 
+    code: str  # a `Condition`, or the key of another refusal
     passed: bool
-    text: str
+    text: Message
     remedy: Remedy = Remedy.NONE
     about: int | None = None
 
 
-class ShutGate(Exception):  # noqa: N818  # the word of the design
-    """The client may not move there yet; `reasons` names everything that is in the way."""
+class ShutGate(MessageError):  # noqa: N818  # the word of the design
+    """The client may not move there yet; `shut` has everything that is in the way."""
 
-    def __init__(self, slug: str, new: Phase, reasons: list[str]) -> None:
-        super().__init__(slug, new, reasons)
-        self.slug, self.new, self.reasons = slug, new, reasons
+    def __init__(self, slug: str, new: Phase, shut: list[Check]) -> None:
+        Exception.__init__(self, slug, new, shut)
+        self.slug, self.new, self.shut = slug, new, shut
 
-    def __str__(self) -> str:
-        return _(
-            "%(slug)s can't move to %(new)s yet: %(reasons)s",
-            slug=self.slug,
-            new=self.new,
-            reasons=" ".join(self.reasons),
-        )
+    @property
+    def reasons(self) -> list[Message]:
+        return [check.text for check in self.shut]
+
+    @property
+    def codes(self) -> list[str]:
+        return [check.code for check in self.shut]
+
+    @property
+    def message(self) -> Message:
+        return sentences.GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
 
 def require_open(rows: Rows, new: Phase) -> None:
     """Raises `ShutGate` with every reason, where there is one."""
-    if reasons := [check.text for check in gate(rows, new) if not check.passed]:
-        raise ShutGate(rows.slug, new, reasons)
+    if shut := [check for check in gate(rows, new) if not check.passed]:
+        raise ShutGate(rows.slug, new, shut)
 
 
 def gate(rows: Rows, new: Phase) -> list[Check]:
@@ -107,42 +130,31 @@ def known(rows: Any, new: Phase) -> Iterator[Check]:
 
 def _pushed(rows: Rows) -> Check:
     if rows.push_pending:
-        text = _("A push is pending: its newest rows are not in AWS yet.")
-        return Check(False, text, Remedy.PUSH)
-    return Check(True, _("No push is pending."))
+        return Check(Condition.PUSH_PENDING, False, sentences.PUSH_PENDING(), Remedy.PUSH)
+    return Check(Condition.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
 
 
 def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
     stands = ClientMigration.objects.select_related("comparison").filter(pk=rows.client_id).first()
     newest = stands.comparison if stands else None
     if stands is None or newest is None:
-        yield Check(False, _("It was never compared."), Remedy.COMPARE)
+        yield Check(Condition.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), Remedy.COMPARE)
         return
     matches = newest.status == Comparison.Status.MATCH
-    result = in_english(newest.get_status_display)
     yield Check(
+        Condition.NEWEST_COMPARISON,
         matches,
-        _("Newest comparison: %(result)s, %(ago)s ago.")
-        % {"result": result, "ago": ago(newest.compared_at)},
+        sentences.NEWEST_COMPARISON(result=newest.result, ago=newest.compared_at),
         Remedy.COMPARISON,
         newest.pk,
     )
     if matches and timezone.now() - newest.compared_at > FRESH:
-        oldest = ago(timezone.now() - FRESH)
-        yield Check(
-            False,
-            _("The newest comparison is older than %(oldest)s: compare again.")
-            % {"oldest": oldest},
-            Remedy.COMPARE,
-        )
+        text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
+        yield Check(Condition.COMPARISON_TOO_OLD, False, text, Remedy.COMPARE)
     if streak:
         n = stands.clean_streak
-        text = (
-            _("%(n)d comparison in a row matched, of %(wanted)d wanted.")
-            if n == 1
-            else _("%(n)d comparisons in a row matched, of %(wanted)d wanted.")
-        )
-        yield Check(n >= streak, text % {"n": n, "wanted": streak}, Remedy.COMPARE)
+        text = sentences.CLEAN_STREAK(n=n, wanted=streak)
+        yield Check(Condition.CLEAN_STREAK, n >= streak, text, Remedy.COMPARE)
 
 
 def _no_run(rows: Rows) -> Check:
@@ -153,29 +165,24 @@ def _no_run(rows: Rows) -> Check:
     )
     item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
     if item:
-        text = _("%(run)s has this client still to do.") % {"run": in_english(item.run)}
-        return Check(False, text, Remedy.RUN, item.run_id)
-    return Check(True, _("No run is touching it."))
+        text = sentences.IN_A_RUN(run=item.run.named)
+        return Check(Condition.IN_A_RUN, False, text, Remedy.RUN, item.run_id)
+    return Check(Condition.IN_A_RUN, True, sentences.IN_NO_RUN())
 
 
 def _counted() -> Check:
     if writes_are_counted():
-        return Check(True, _("Every write to its rows is counted."))
-    return Check(
-        False,
-        _(
-            "Writes to its rows are not counted: a trigger is missing. `migrate` says what to grant."
-        ),
-    )
+        return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
+    return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED())
 
 
 def _readers_agree(rows: Rows) -> Check:
     since = timezone.now() - FRESH
     seen = ReadCount.objects.filter(client_id=rows.client_id, last_mismatch_at__gt=since).first()
     if seen and seen.last_mismatch_at:
-        text = _("NOVA's reader met a mismatch %(ago)s ago.") % {"ago": ago(seen.last_mismatch_at)}
-        return Check(False, text, Remedy.READS)
-    return Check(True, _("NOVA's reader met no mismatch lately."))
+        text = sentences.READER_MET_MISMATCH(ago=seen.last_mismatch_at)
+        return Check(Condition.READER_MET_MISMATCH, False, text, Remedy.READS)
+    return Check(Condition.READER_MET_MISMATCH, True, sentences.READER_MET_NONE())
 
 
 def _account(rows: Rows, *, writes: bool) -> Check:
@@ -184,8 +191,9 @@ def _account(rows: Rows, *, writes: bool) -> Check:
         for name in rows.names.values():
             _try(secrets_manager(someone_waits=True), name, writes=writes)
     except SecretsManagerError as error:
-        return Check(False, _("The AWS account is not ready: %(error)s") % {"error": error})
-    return Check(True, _("The AWS account may do what this needs."))
+        text = sentences.ACCOUNT_NOT_READY(error=error.message)
+        return Check(Condition.ACCOUNT_NOT_READY, False, text)
+    return Check(Condition.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())
 
 
 def _try(sm: SecretsManager, name: str, *, writes: bool) -> None:

@@ -19,11 +19,18 @@ from credentials.copying import (
     put_pointers,
 )
 from credentials.models import Client, ClientRevision, RowsBusyError
-from credentials.told import in_english
-from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, Secret
+from migration import sentences
+from migration.models import (
+    PUSHED,
+    ClientMigration,
+    Comparison,
+    MoveRequest,
+    Secret,
+    check_reason,
+)
 from migration.operations.comparing import comparison_of, read_secrets
 from migration.operations.deleting import schedule_deletion_of
-from migration.operations.gates import ShutGate, needs_approval, require_open
+from migration.operations.gates import Check, ShutGate, needs_approval, require_open
 from migration.operations.keys import version_keys
 from migration.operations.pushing import keep_replaced, push
 from migration.operations.stores import (
@@ -40,7 +47,7 @@ from migration.operations.stores import (
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import same
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import say as _
+from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
@@ -62,7 +69,7 @@ class Moved:
     slug: str
     old: Phase
     new: Phase
-    message: str = ""
+    message: Message | None = None
 
 
 @dataclass(frozen=True)
@@ -73,18 +80,23 @@ class Request:
     new: Phase
     by: User | None
     reason: str
+    note: Message | None
     schedule_deletion: bool
     approves: MoveRequest | None
 
-    def shut(self, *reasons: str) -> ShutGate:
-        return ShutGate(self.rows.slug, self.new, list(reasons))
+    def shut(self, *reasons: Message) -> ShutGate:
+        return ShutGate(self.rows.slug, self.new, [Check(why.key, False, why) for why in reasons])
 
-    def take_place(self, note: str = "") -> None:
+    def take_place(self, note: Message | None = None) -> None:
         """Changes the phase, unless somebody else did; within the transaction that made it right."""
         rows = self.rows
-        reason = " ".join(filter(None, (self.reason, note)))
         moved = ClientMigration.objects.move(
-            [rows.client_id], rows.phase, self.new, by=self.by, reason=reason
+            [rows.client_id],
+            rows.phase,
+            self.new,
+            by=self.by,
+            reason=self.reason,
+            note=in_a_row(self.note, note),
         )
         if not moved:
             stands = ClientMigration.objects.get(pk=rows.client_id)
@@ -97,8 +109,8 @@ class Request:
         if self.approves:
             this = asked.filter(pk=self.approves.pk)
             if not this.settle(MoveRequest.State.DONE, by=self.by):
-                raise self.shut(_("What was asked for is no longer open."))
-        elsewhere = _("The client was moved to %(phase)s meanwhile.") % {"phase": self.new.label}
+                raise self.shut(sentences.NOTHING_ASKED_FOR())
+        elsewhere = sentences.MOVED_MEANWHILE(phase=self.new.label)
         asked.settle(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
 
 
@@ -108,6 +120,7 @@ def move(
     new: Phase,
     by: User | None = None,
     reason: str = "",
+    note: Message | None = None,
     seen: Phase | None = None,
     schedule_deletion: bool = False,
     approves: MoveRequest | None = None,
@@ -115,10 +128,12 @@ def move(
     """Moves one client one step; `seen` is the phase in which whoever asks believes it to be.
 
     `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
+    `reason` is what somebody typed, `note` what is ours to say of the move.
     `approves` is the request that `by` approves with it.
 
-    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, or `ShutGate` with everything that is in the way.
+    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ReasonError`, or `ShutGate` with all that is in the way.
     """
+    check_reason(reason)
     with locked([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         rows = read_rows([client_id]).get(client_id)
         if rows is None:
@@ -127,15 +142,15 @@ def move(
             raise StalePhase(rows.slug, seen, rows.phase)
         kind = check_move(rows.slug, rows.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
-        request = Request(rows, new, by, reason, deletes, approves)
+        request = Request(rows, new, by, reason, note, deletes, approves)
         if needs_approval(kind) and approves is None:
-            raise request.shut(_("A second person has to approve it: ask for it first."))
+            raise request.shut(sentences.NEEDS_APPROVAL())
         if not held:
-            raise request.shut(_("A push or another move of it is under way."))
+            raise request.shut(sentences.MOVE_UNDER_WAY())
         try:
             message = WAYS[rows.phase, new](request)
         except REFUSALS as error:
-            raise request.shut(str(error)) from None
+            raise request.shut(error.message) from None
         if request.schedule_deletion:
             message = schedule_deletion_of(rows)
     return Moved(rows.slug, rows.phase, new, message)
@@ -158,33 +173,32 @@ def _rows_unchanged(request: Request) -> Iterator[Rows]:
     """The rows, held, as they were when the move began to look at them."""
     with rows_held(request.rows.client_id) as now:
         if now.revision != request.rows.revision:
-            raise request.shut(_("NOVA wrote its rows just now; try again."))
+            raise request.shut(sentences.NOVA_WROTE())
         yield now
 
 
-def _start_dual_write(request: Request) -> str:
+def _start_dual_write(request: Request) -> Message | None:
     rows = request.rows
     (pushed,) = push(client_ids=[rows.client_id], someone_waits=True)
     if pushed.outcome not in PUSHED:
-        raise request.shut(pushed.message)
+        raise request.shut(pushed.why)
     with transaction.atomic():
         request.take_place()
     return pushed.message
 
 
-def _cut_over(request: Request) -> str:
+def _cut_over(request: Request) -> Message:
     _agreed(request)
-    return _("From now NOVA reads it from AWS. PostgreSQL is kept warm.")
+    return sentences.READS_AWS()
 
 
-def _agreed(request: Request) -> str:
+def _agreed(request: Request) -> None:
     """Moves where the gate is open and both stores hold the same at the moment of the move."""
     rows = request.rows
     require_open(rows, request.new)
     _require_match(request)
     with _rows_unchanged(request):
         request.take_place()
-    return ""
 
 
 def _require_match(request: Request) -> None:
@@ -193,62 +207,53 @@ def _require_match(request: Request) -> None:
     comparison = comparison_of(rows, found, run=None)
     Comparison.objects.record([comparison])
     if comparison.status != Comparison.Status.MATCH:
-        result = comparison.message or in_english(comparison.get_status_display)
-        raise request.shut(_("Compared just now: %(result)s") % {"result": result})
+        result = comparison.message or comparison.result
+        raise request.shut(sentences.COMPARED_JUST_NOW(result=result))
 
 
-def _step_back(request: Request) -> str:
+def _step_back(request: Request) -> None:
     """PostgreSQL has every confirmed write: it has been the authority all along."""
     with transaction.atomic():
         if request.schedule_deletion:
             # Whoever takes it to dual write again finds a push pending, which takes the secrets back.
             ClientRevision.objects.filter(pk=request.rows.client_id).update(pushed_revision=None)
-        request.take_place(_("Its secret is to be deleted.") if request.schedule_deletion else "")
-    return ""
+        request.take_place(sentences.TO_BE_DELETED() if request.schedule_deletion else None)
 
 
-def _roll_back(request: Request) -> str:
+def _roll_back(request: Request) -> Message | None:
     """To dual read, with what AWS holds in PostgreSQL; where AWS can't be read, with PostgreSQL's warm copy."""
     rows = request.rows
     try:
         found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     except (SecretsManagerError, DocumentError) as error:
-        note = _("AWS could not be read, so PostgreSQL's copy is unchecked: %(error)s")
-        return _back_to_dual_read(request, note % {"error": error})
+        return _back_to_dual_read(request, sentences.AWS_UNREAD(error=error.message))
     if same(rows.document, found.document):
         return _back_to_dual_read(request)
     keys = version_keys()
     ours = all(keys.is_ours(*version) for version in found.versions.items())
     if rows.push_pending and ours:
-        return _back_to_dual_read(
-            request, _("PostgreSQL holds a newer write, which is pushed next.")
-        )
+        return _back_to_dual_read(request, sentences.NEWER_IN_POSTGRES())
     try:
         return _bring_back(request, found)
     except RefusedByDatabaseError as error:
-        note = _("PostgreSQL can't hold what AWS holds, and keeps its own copy: %(error)s")
-        return _back_to_dual_read(request, note % {"error": error})
+        return _back_to_dual_read(request, sentences.NOT_COPIED(error=error.message))
 
 
-def _back_to_dual_read(request: Request, note: str = "") -> str:
+def _back_to_dual_read(request: Request, note: Message | None = None) -> Message | None:
     with transaction.atomic():
         request.take_place(note)
     return note
 
 
-def _bring_back(request: Request, found: AwsCopy) -> str:
+def _bring_back(request: Request, found: AwsCopy) -> Message | None:
     try:
         keep_in_aws(request.rows)
     except SecretsManagerError as error:
-        note = _(
-            "PostgreSQL and AWS were both changed, and PostgreSQL's values can't be kept: %(error)s"
-        )
-        raise request.shut(note % {"error": error}) from None
+        raise request.shut(sentences.REPLACED_NOT_KEPT(error=error.message)) from None
     with _rows_unchanged(request) as now:
         lacking = copy_to_rows(now, found)
-        note = _("AWS was changed directly: its values were copied to PostgreSQL.")
-        alone = _("PostgreSQL alone has %(rows)s; left as it was.") % {"rows": ", ".join(lacking)}
-        note += f" {alone}" if lacking else ""
+        alone = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
+        note = in_a_row(sentences.COPIED_TO_POSTGRES(), alone)
         request.take_place(note)
     return note
 
@@ -259,7 +264,7 @@ def keep_in_aws(rows: Rows) -> None:
         keep_replaced(rows, stage=REPLACED_STAGE)
 
 
-def copy_to_rows(rows: Rows, found: AwsCopy) -> list[str]:
+def copy_to_rows(rows: Rows, found: AwsCopy) -> list[Message]:
     """Makes the rows hold AWS's document, within a transaction that holds them; answers with what AWS lacks."""
     lacking = copy_document(locked_client(rows.client_id), found.document)
     _record_as_pushed(rows.client_id, found)
@@ -274,22 +279,22 @@ def _record_as_pushed(client_id: int, found: AwsCopy) -> None:
         ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
 
-def _purge(request: Request) -> str:
+def _purge(request: Request) -> Message:
     rows = request.rows
     require_open(rows, Phase.PURGED)
     found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     with _rows_unchanged(request) as now:
         if not same(now.document, found.document):
-            raise request.shut(_("Read just now, the two stores differ."))
+            raise request.shut(sentences.STORES_DIFFER())
         put_pointers(locked_client(rows.client_id), secret_names_by_type(rows))
         ClientRevision.objects.record_pushed(
             [(rows.client_id, locked_rows(rows.client_id).revision)]
         )
         request.take_place()
-    return _("AWS alone holds its secret values.")
+    return sentences.ONLY_IN_AWS()
 
 
-def _restore(request: Request) -> str:
+def _restore(request: Request) -> Message:
     rows = request.rows
     found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     with _rows_unchanged(request):
@@ -305,15 +310,15 @@ def _restore(request: Request) -> str:
             if is_purged(row)
         ]
         if left:
-            raise request.shut(_("AWS holds no value for %(rows)s.") % {"rows": ", ".join(left)})
+            raise request.shut(sentences.NO_VALUE_IN_AWS(rows=tuple(left)))
         _record_as_pushed(rows.client_id, found)
         request.take_place()
     if kept or pending:
-        return _("What NOVA wrote since the purge was kept, and is pushed next.")
-    return _("PostgreSQL holds its secret values again.")
+        return sentences.RESTORED_ALL_BUT_NEWER()
+    return sentences.RESTORED()
 
 
-WAYS: dict[tuple[Phase, Phase], Callable[[Request], str]] = {
+WAYS: dict[tuple[Phase, Phase], Callable[[Request], Message | None]] = {
     (Phase.POSTGRES, Phase.DUAL_WRITE): _start_dual_write,
     (Phase.DUAL_WRITE, Phase.DUAL_READ): _agreed,
     (Phase.DUAL_READ, Phase.AWS): _cut_over,

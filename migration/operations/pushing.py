@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 
 from credentials.models import ClientRevision
+from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
 from migration.operations.comparing import comparison_of
 from migration.operations.keys import VersionKeys, version_keys
@@ -30,7 +31,7 @@ from nova_credentials.aws.secrets_manager import (
     SecretValue,
     SecretVersion,
 )
-from nova_credentials.messages import say
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -46,23 +47,14 @@ LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 # As many as botocore keeps connections open for.
 WRITERS = 10
 
-BUSY = say("A push or a move of this client takes too long.")
 # AWS's code for creating what is there.
 EXISTS_ALREADY = "ResourceExistsException"
 
 # Where one client's secrets fare differently, the item tells the first of these.
-NOT_OURS = say(
-    "%(name)s is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client."
-)
-
-FOREIGN_VERSION = say(
-    "%(name)s holds what somebody else wrote, and AWS is the authority. Compare, then copy one way."
-)
-POSTPONED = say("Its turn did not come in time; the run takes it again.")
 LOUDEST_FIRST = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
 
 
-class RefusedError(Exception):
+class RefusedError(MessageError):
     """A write that AWS would take and that this site may not make."""
 
     error_class = ErrorClass.CONFLICT
@@ -86,7 +78,7 @@ class Pushed:
     slug: str
     outcome: Outcome
     error_class: str = ""
-    message: str = ""
+    message: Message | None = None
     comparison: Comparison | None = None
     # Pushing the same rows again would fail again: somebody has to change something.
     refused: bool = False
@@ -94,6 +86,11 @@ class Pushed:
     busy: bool = False
     # The time was over before its turn: nothing was tried.
     postponed: bool = False
+
+    @property
+    def why(self) -> Message:
+        """Its message, else the outcome."""
+        return self.message or sentences.OUTCOMES[self.outcome]()
 
 
 @dataclass
@@ -166,22 +163,24 @@ def push(
                 for result in results
             )
     busy = clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
+    late = sentences.PUSH_TAKES_TOO_LONG()
     return results + [
-        Pushed(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, BUSY, busy=True) for pk, slug in busy
+        Pushed(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, late, busy=True) for pk, slug in busy
     ]
 
 
 def _refused(rows: Rows, include_inactive: bool, include_postgres: bool) -> Pushed | None:
     """Why these rows are not to be pushed, if they are not."""
-    outcome, error_class, message = Outcome.SKIPPED, "", ""
+    outcome, error_class = Outcome.SKIPPED, ""
+    message: Message | None = None
     if rows.phase == Phase.PURGED:
-        message = say("Purged: the tables hold pointers, AWS holds the values.")
+        message = sentences.NOT_PUSHED_PURGED()
     elif rows.phase == Phase.POSTGRES and not include_postgres:
-        message = say("It went back to PostgreSQL meanwhile.")
+        message = sentences.NOT_PUSHED_BACK()
     elif not rows.active and not include_inactive:
-        message = say("Inactive.")
+        message = sentences.NOT_PUSHED_INACTIVE()
     elif not rows.has_credentials and rows.phase == Phase.POSTGRES:
-        message = say("No credentials.")
+        message = sentences.NOT_PUSHED_EMPTY()
     elif message := _problem(rows):
         outcome, error_class = Outcome.FAILED, ErrorClass.DATA
     if not message:
@@ -190,12 +189,12 @@ def _refused(rows: Rows, include_inactive: bool, include_postgres: bool) -> Push
     return Pushed(rows.client_id, rows.slug, outcome, error_class, message, refused=refused)
 
 
-def _problem(rows: Rows) -> str:
-    """Why AWS would not take the document, or there is none; empty where it would."""
+def _problem(rows: Rows) -> Message | None:
+    """Why AWS would not take the document, or there is none; None where it would."""
     if rows.problem or rows.document is None:
         return rows.problem
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
-    return documents.size_problem(rows.document, rows.slug, prefix=prefix, layout=layout) or ""
+    return documents.size_problem(rows.document, rows.slug, prefix=prefix, layout=layout)
 
 
 def write_now(rows: Rows, *, document: Document) -> None:
@@ -222,7 +221,7 @@ def keep_replaced(rows: Rows, *, stage: str) -> None:
 
 def _document(rows: Rows) -> Document:
     if rows.document is None:
-        raise ValueError(rows.problem)
+        raise ValueError(str(rows.problem))
     return rows.document
 
 
@@ -276,7 +275,7 @@ class Writer:
     def write(self, plan: Plan) -> None:
         """Writes what differs of one client; stops at its first error, which is then in the plan."""
         if time.monotonic() > self.how.until:
-            plan.error = PostponedError(POSTPONED)
+            plan.error = PostponedError(sentences.POSTPONED())
             return
         # A secret whose rows are gone is to say so.
         names, before = plan.rows.names, self.before
@@ -311,7 +310,7 @@ class Writer:
             and found.version_id != (known and known.version_id)
             and not self.keys.is_ours(name, found.version_id)
         ):
-            raise ForeignVersionError(FOREIGN_VERSION % {"name": name})
+            raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
         plan.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.how.dry_run:
             text = documents.encode(plan.documents[name])
@@ -350,7 +349,7 @@ class Writer:
     def _restore(self, plan: Plan, there: SecretDescription) -> SecretValue | None:
         """Take the secret back from its scheduled deletion and return its value; None in a rehearsal."""
         if not there.is_ours and not self.how.adopt:
-            raise RefusedError(NOT_OURS % {"name": there.name})
+            raise RefusedError(sentences.NOT_OURS(name=there.name))
         plan.outcomes[there.name] = Outcome.RESTORED
         if self.how.dry_run:
             return None
@@ -361,7 +360,7 @@ class Writer:
         if ours:
             return
         if not self.how.adopt:
-            raise RefusedError(NOT_OURS % {"name": name})
+            raise RefusedError(sentences.NOT_OURS(name=name))
         if not self.how.dry_run:
             self.sm.tag(name, slug=plan.rows.slug)
 
@@ -379,7 +378,7 @@ def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
             rows.slug,
             Outcome.FAILED,
             plan.error.error_class,
-            str(plan.error),
+            plan.error.message,
             comparison,
             refused=not postponed
             and (isinstance(plan.error, RefusedError) or plan.error.error_class == ErrorClass.DATA),
@@ -387,12 +386,12 @@ def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
         )
     if comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
-        message = comparison.message or say("Read back, the secret differs from what was written.")
+        message = comparison.message or sentences.READ_BACK_DIFFERS()
         return Pushed(rows.client_id, rows.slug, Outcome.FAILED, error_class, message, comparison)
     warning = documents.name_warning(
         rows.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
     )
-    return Pushed(rows.client_id, rows.slug, plan.outcome, "", warning or "", comparison)
+    return Pushed(rows.client_id, rows.slug, plan.outcome, "", warning, comparison)
 
 
 def _record(plans: list[Plan], results: list[Pushed]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials.models import Client
-from credentials.told import in_english
-from migration.models import PUSHED, ClientMigration, Comparison, Resolution
+from migration import sentences
+from migration.models import PUSHED, ClientMigration, Comparison, Resolution, check_reason
 from migration.operations.comparing import compare
 from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
-from nova_credentials.messages import say as _
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -25,49 +25,47 @@ LOCK_WAIT_SECONDS = 5.0
 Kind = Resolution.Kind
 
 
-class NotResolved(Exception):  # noqa: N818  # nothing went wrong: it may not be done
-    """It can't be done to this client now; the text says why."""
+class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+    """It can't be done to this client now; the message says why."""
 
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
     compared = compare(client_ids=[client_id], someone_waits=True).get(client_id)
-    message = (
-        in_english(compared.get_status_display) if compared else _("There is nothing to compare.")
-    )
+    message = compared.result if compared else sentences.NO_COMPARISON()
     return _record(client_id, Kind.CHECK, by, "", message)
 
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
     """Makes AWS hold what PostgreSQL holds, also where AWS is the authority and somebody else wrote there."""
+    check_reason(reason)
     _rows(client_id)
     (result,) = push(client_ids=[client_id], overwrite=True, someone_waits=True)
     if result.outcome not in PUSHED:
-        raise NotResolved(result.message)
-    return _record(client_id, Kind.TO_AWS, by, reason, in_english(result.outcome.label))
+        raise NotResolved(result.why)
+    return _record(client_id, Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]())
 
 
 def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
     """Makes PostgreSQL hold what AWS holds; what it replaces is kept in AWS where AWS never had it."""
+    check_reason(reason)
     with locked([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         rows = _rows(client_id)
         if not held:
-            raise NotResolved(_("A push or a move of it is under way; try again."))
+            raise NotResolved(sentences.TRY_AGAIN_LATER())
         if rows.push_pending and not rows.phase.aws_is_authority:
-            raise NotResolved(
-                _("A push is pending: PostgreSQL holds a newer write, which copying would lose.")
-            )
+            raise NotResolved(sentences.NEWER_WOULD_BE_LOST())
         try:
             found = read_aws(rows, sm=secrets_manager(someone_waits=True))
             keep_in_aws(rows)
             with rows_held(client_id) as now:
                 if now.revision != rows.revision:
-                    raise NotResolved(_("NOVA wrote its rows just now; try again."))
+                    raise NotResolved(sentences.NOVA_WROTE())
                 lacking = copy_to_rows(now, found)
         except REFUSALS as error:
-            raise NotResolved(str(error)) from None
-    message = _("AWS has no %(rows)s: left as it was.") % {"rows": ", ".join(lacking)}
-    resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, message if lacking else "")
+            raise NotResolved(error.message) from None
+    left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
+    resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, left)
     compare(client_ids=[client_id], someone_waits=True)
     return resolution
 
@@ -79,18 +77,17 @@ def acknowledge(
 
     `shown`: the comparison that whoever asks has seen. Where the newest one differs otherwise, it is refused.
     """
+    check_reason(reason)
     stands = ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
     newest = stands.comparison if stands else None
     if newest is None or newest.status == Comparison.Status.MATCH:
-        raise NotResolved(_("There is no mismatch to acknowledge."))
+        raise NotResolved(sentences.NO_MISMATCH())
     taken_note_of = newest.as_acknowledged()
     seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
     if seen is None or seen.as_acknowledged() != taken_note_of:
-        raise NotResolved(
-            _("It was compared again since, and differs otherwise. Look at it first.")
-        )
+        raise NotResolved(sentences.COMPARED_SINCE())
     return _record(
-        client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=taken_note_of, until=until
+        client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=taken_note_of, until=until
     )
 
 
@@ -99,12 +96,17 @@ def _rows(client_id: int) -> Rows:
     if rows is None:
         raise Client.DoesNotExist
     if rows.phase == Phase.PURGED:
-        raise NotResolved(_("It is purged: the tables hold pointers. Restore it first."))
+        raise NotResolved(sentences.RESTORE_FIRST())
     return rows
 
 
 def _record(
-    client_id: int, kind: Kind, by: User | None, reason: str, message: str, **more: object
+    client_id: int,
+    kind: Kind,
+    by: User | None,
+    reason: str,
+    message: Message | None,
+    **more: object,
 ) -> Resolution:
     slug = Client.objects.values_list("slug", flat=True).get(pk=client_id)
     return Resolution.objects.create(

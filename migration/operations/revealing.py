@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from credentials.copying import is_purged, secrets_by_row
-from migration.models import Reveal, clients
+from credentials.copying import NoRowInAwsError, is_purged, secrets_by_row
+from migration import sentences
+from migration.models import Reveal, check_reason, clients
 from migration.operations.stores import read_aws, read_rows, secrets_manager, snapshot
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import say as _
+from nova_credentials.messages import MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from credentials.models import Client, Credential
 
 
-class NotRevealed(Exception):  # noqa: N818  # nothing went wrong: it may not be done
-    """The value can't be had; the text says why."""
+class NotRevealed(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+    """The value can't be had; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ def reveal(
 ) -> Revealed:
     """The value of the field `name`, once it is recorded who sees it and why.
 
-    Raises `LookupError` where there is no such field, and `NotRevealed`.
+    Raises `LookupError` where there is no such field, `NotRevealed` and `ReasonError`.
     """
+    check_reason(reason)
     client, row = credential_of(client_id, kind, credential_id)
     if name not in row.SECRET_FIELDS:
         raise LookupError(name)
@@ -78,5 +80,5 @@ def _from_aws(client: Client, row: Credential, name: str) -> str:
     try:
         found = read_aws(rows, sm=secrets_manager(someone_waits=True))
         return secrets_by_row(client, found.document)[row][name]
-    except (SecretsManagerError, DocumentError, LookupError) as error:
-        raise NotRevealed(_("AWS could not be read: %(error)s") % {"error": error}) from None
+    except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
+        raise NotRevealed(sentences.AWS_NOT_READ(error=error.message)) from None

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.models.runs import ITEMS_AT_ONCE
 from migration.operations.comparing import compare
 from migration.operations.pushing import Pushed, push
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import say
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def finish_inline(run: Run) -> None:
         run.items.open().update(
             outcome=Outcome.FAILED,
             error_class=ErrorClass.UNAVAILABLE,
-            message=say("The run was interrupted."),
+            message=sentences.RUN_INTERRUPTED(),
             finished_at=timezone.now(),
         )
         run.finish_if_done()
@@ -195,9 +195,7 @@ def _do(run: Run, items: dict[int, RunItem]) -> None:
         logger.error("%s: %s at\n%s", run, kind, where)  # noqa: TRY400 (its text can hold a value)
         for item in items.values():
             item.outcome, item.error_class = Outcome.FAILED, ErrorClass.UNAVAILABLE
-            item.message = say(
-                "An unexpected error, %(code)s; the worker's log says where.", code=kind
-            )
+            item.message = sentences.UNEXPECTED_ERROR(code=kind)
             _try_again(run, item)
 
 
@@ -206,7 +204,7 @@ def close_stopped(run: Run) -> None:
     # Asked in the same statement: somebody may have retried it meanwhile.
     stopped = run.items.open().filter(run__state=Run.State.STOPPED)
     stopped.exclude(batch__in=held_batches(run.pk)).update(
-        outcome=Outcome.SKIPPED, message=say("The run was stopped."), finished_at=timezone.now()
+        outcome=Outcome.SKIPPED, message=sentences.RUN_STOPPED(), finished_at=timezone.now()
     )
     run.finish_if_done()
 
@@ -257,7 +255,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
     for pk in items.keys() - {result.client_id for result in results}:
         items[pk].outcome, items[pk].message = (
             Outcome.SKIPPED,
-            say("The client is no longer there."),
+            sentences.CLIENT_NOT_THERE(),
         )
     if migrates:
         pushed = [result.client_id for result in results if result.outcome in PUSHED]
@@ -266,7 +264,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
             Phase.POSTGRES,
             Phase.DUAL_WRITE,
             by=run.by,
-            reason=say("Migration %(n)d", n=run.pk),
+            note=sentences.MOVED_BY_RUN(run=run.named),
             run=run,
         )
 
@@ -287,7 +285,7 @@ def _compare(run: Run, items: dict[int, RunItem]) -> None:
     for pk, item in items.items():
         comparison = results.get(pk)
         if comparison is None:
-            item.outcome, item.message = Outcome.SKIPPED, say("Nothing to compare in either store.")
+            item.outcome, item.message = Outcome.SKIPPED, sentences.NOTHING_TO_COMPARE()
             continue
         item.comparison_status = comparison.status
         item.error_class, item.message = comparison.error_class, comparison.message

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
-from credentials.copying import fill, pointer, secrets_by_row
+from credentials.copying import NoRowInAwsError, fill, pointer, secrets_by_row
 from credentials.models import ClientRevision
+from migration import sentences
 from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.pushing import RefusedError, push, write_now
 from migration.operations.stores import (
@@ -20,7 +21,7 @@ from migration.operations.stores import (
 )
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import say as _
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from nova_credentials.credential_types import CredentialType
 
 
-class SaveRefusedError(Exception):
+class SaveRefusedError(MessageError):
     """AWS is the authority and did not take the save: it is saved nowhere."""
 
 
@@ -60,9 +61,7 @@ class Save:
             )
             (locked,) = cursor.fetchone()
         if not locked:
-            raise SaveRefusedError(
-                _("Nothing was saved: a push or a move of this client is under way. Try again.")
-            )
+            raise SaveRefusedError(sentences.SAVE_UNDER_WAY())
 
     def _read_aws(self) -> None:
         """Which value in AWS belongs to which row, before the save changes what tells them apart."""
@@ -71,7 +70,7 @@ class Save:
         try:
             found = read_aws(rows, sm=secrets_manager(someone_waits=True))
             self.secrets = secrets_by_row(locked_client(self.client_id), found.document)
-        except (SecretsManagerError, DocumentError, LookupError) as error:
+        except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
             raise SaveRefusedError(_nowhere(error)) from None
 
     def hold_back(
@@ -83,7 +82,7 @@ class Save:
             for name in typed:
                 setattr(row, name, pointer(self.names[credential_type]))
 
-    def finish(self, *, warn: Callable[[str], None]) -> None:
+    def finish(self, *, warn: Callable[[Message], None]) -> None:
         """Once the rows are saved; `warn` tells of a push that is pending."""
         if self.phase.aws_is_authority:
             self._write_aws()
@@ -103,18 +102,14 @@ class Save:
         ClientRevision.objects.record_pushed([(self.client_id, rows.revision)])
 
 
-def _nowhere(error: Exception) -> str:
-    text = _("Nothing was saved: %(error)s") % {"error": error}
+def _nowhere(error: MessageError) -> Message:
     if isinstance(error, SecretsManagerError) and error.error_class == ErrorClass.UNAVAILABLE:
         # An answer can be lost after the write was applied.
-        text += " " + _("Where AWS took it all the same, the next comparison shows a mismatch.")
-    return text
+        return sentences.NOTHING_CONFIRMED(error=error.message)
+    return sentences.NOTHING_SAVED(error=error.message)
 
 
-def _push(client_id: int, warn: Callable[[str], None]) -> None:
+def _push(client_id: int, warn: Callable[[Message], None]) -> None:
     (result,) = push(client_ids=[client_id], include_postgres=False, someone_waits=True)
     if result.outcome not in (*PUSHED, Outcome.SKIPPED):
-        warn(
-            _("Saved; the push to AWS is pending and will be retried: %(reason)s")
-            % {"reason": result.message}
-        )
+        warn(sentences.SAVED_NOT_PUSHED(reason=result.why))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from credentials.models import Client
     from migration.models import ClientsByPhase
     from nova_credentials.aws.answers import SecretValue
+    from nova_credentials.messages import Message
 
 # The first half of the two-part key of PostgreSQL's advisory locks; the second is the client's id.
 CLIENT_LOCK = 0x4E4F5641
@@ -123,7 +124,7 @@ class Rows:
     names: dict[str, str]
     has_credentials: bool
     document: Document | None = field(repr=False)  # None: `problem` says why
-    problem: str
+    problem: Message | None
 
     @property
     def push_pending(self) -> bool:
@@ -155,14 +156,14 @@ def _rows(client: Client) -> Rows:
     layout, prefix = secret_layout(), settings.NOVA_SECRET_PREFIX
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     document = None
-    problem = documents.name_problem(client.slug, prefix=prefix, layout=layout) or ""
+    problem = documents.name_problem(client.slug, prefix=prefix, layout=layout)
     if not problem and phase != Phase.PURGED:
         problem = pointer_problem(client)
     if not problem:
         try:
             document = client.document()
         except DocumentError as error:
-            problem = str(error)
+            problem = error.message
     return Rows(
         client_id=client.pk,
         slug=client.slug,

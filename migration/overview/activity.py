@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from credentials.told import told, told_result
 from migration.models import PhaseChange, PhaseChoices, Resolution, Run
 from migration.overview.attention import VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
+from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +27,8 @@ class Activity:
     sentence: str
     url: str
     permission: str
+    # What is ours to say of it.
+    note: Message | None = None
 
 
 def activity() -> list[Activity]:
@@ -35,17 +38,17 @@ def activity() -> list[Activity]:
     runs = Run.objects.filter(~Q(by=None) | Q(kind=Run.Kind.MIGRATE))
     resolutions = Resolution.objects.all()
     parts = (
-        _part(moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason"),
-        _part(runs, "run", "created_at", "pk", "", "kind", "", ""),
-        _part(resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "message", "reason"),
+        _part(moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note"),
+        _part(runs, "run", "created_at", "pk", "", "kind", "", "", ""),
+        _part(resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message"),
     )  # fmt: skip
     newest = parts[0].union(*parts[1:], all=True).order_by("-at")[:SHOWN]
-    return [_told(row) for row in newest]
+    return [_activity(row) for row in newest]
 
 
 def _part(rows: Any, what: str, at: str, target: str, *texts: str) -> Any:
     """The newest of one table, in columns that all of them share."""
-    names = ("slug", "first", "second", "why")
+    names = ("slug", "first", "second", "why", "note")
     columns = {
         f"of_{name}": Cast(F(text) if text else Value(""), TextField())
         for name, text in zip(names, texts, strict=True)
@@ -56,7 +59,7 @@ def _part(rows: Any, what: str, at: str, target: str, *texts: str) -> Any:
     return chosen.values("what", "at", "target", "who", *columns)[:SHOWN]
 
 
-def _told(row: dict[str, Any]) -> Activity:
+def _activity(row: dict[str, Any]) -> Activity:
     what, target = row["what"], row["target"]
     if what == "run":
         url = reverse("admin:migration_run_change", args=[target])
@@ -65,7 +68,8 @@ def _told(row: dict[str, Any]) -> Activity:
     sentence, permission = (
         (_move(row), VIEW_CLIENTS) if what == "move" else (_resolution(row), VIEW_COMPARISONS)
     )
-    return Activity(row["at"], _with_reason(sentence, told(row["of_why"])), url, permission)
+    note = Message.from_json(json.loads(row["of_note"])) if row["of_note"] else None
+    return Activity(row["at"], _with_reason(sentence, row["of_why"]), url, permission, note)
 
 
 def _who(row: dict[str, Any]) -> str:
@@ -85,9 +89,9 @@ def _move(row: dict[str, Any]) -> str:
 
 def _resolution(row: dict[str, Any]) -> str:
     kind = Resolution.Kind
-    said = {"who": _who(row), "slug": row["of_slug"], "result": told_result(row["of_second"])}
+    said = {"who": _who(row), "slug": row["of_slug"]}
     return {
-        kind.CHECK: _("%(who)s checked %(slug)s again: %(result)s"),
+        kind.CHECK: _("%(who)s checked %(slug)s again"),
         kind.TO_AWS: _("%(who)s copied %(slug)s from PostgreSQL to AWS"),
         kind.TO_POSTGRES: _("%(who)s copied %(slug)s from AWS to PostgreSQL"),
         kind.ACKNOWLEDGE: _("%(who)s took note of what differs at %(slug)s"),

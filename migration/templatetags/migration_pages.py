@@ -14,7 +14,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from credentials.told import told
+from credentials.localization import localize_html
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import Kind
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from migration.operations.revealing import Revealed
 
 register = template.Library()
-register.filter("told", told)
+register.filter("localize_message", localize_html)
 
 LABELS = {
     **dict(PhaseChoices.choices),

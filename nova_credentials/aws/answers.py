@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from nova_credentials import sentences
 from nova_credentials.comparison import same
 from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode
-from nova_credentials.messages import say
+from nova_credentials.messages import Message, MessageError
 
 
 @dataclass(frozen=True)
@@ -90,33 +91,27 @@ _BY_STATUS = {
     429: ErrorClass.THROTTLED,
 }
 _ADVICE = {
-    "data": say("AWS refuses the request as it is; correct the client's data"),
-    "permission": say(
-        "check this process' AWS credentials, its IAM policy and the secret's KMS key"
-    ),
-    "throttled": say("AWS limits the rate; try again, more slowly"),
-    "unavailable": say("AWS gave no usable answer; try again"),
-    "conflict": say("the secret is not in the state that this needs; look at it first"),
-    "InvalidName": say(
-        "a name takes ASCII letters, digits and _+=.@- up to %(n)s in all", n=MAX_NAME
-    ),
-    "TooLarge": say("a document takes up to %(n)s bytes of UTF-8", n=f"{MAX_BYTES:,}"),
-    "LimitExceededException": say("a quota of the AWS account or of this secret is used up"),
-    "ResourceNotFoundException": say("there is no such secret, or it has no value"),
-    "ResourceExistsException": say("this name, or the token of this write, is taken already"),
-    "InvalidRequestException": say(
-        "its state forbids this; if its deletion is scheduled, restore it"
-    ),
-    SCHEDULED_FOR_DELETION: say("its deletion is scheduled; restore it"),
-    "NotCurrent": say("AWS kept another version as the current one; look at it first"),
+    "data": sentences.DATA_ADVICE(),
+    "permission": sentences.PERMISSION_ADVICE(),
+    "throttled": sentences.THROTTLED_ADVICE(),
+    "unavailable": sentences.UNAVAILABLE_ADVICE(),
+    "conflict": sentences.CONFLICT_ADVICE(),
+    "InvalidName": sentences.NAME_ADVICE(n=MAX_NAME),
+    "TooLarge": sentences.SIZE_ADVICE(n=MAX_BYTES),
+    "LimitExceededException": sentences.QUOTA_ADVICE(),
+    "ResourceNotFoundException": sentences.NOT_FOUND_ADVICE(),
+    "ResourceExistsException": sentences.EXISTS_ADVICE(),
+    "InvalidRequestException": sentences.STATE_ADVICE(),
+    SCHEDULED_FOR_DELETION: sentences.SCHEDULED_ADVICE(),
+    "NotCurrent": sentences.NOT_CURRENT_ADVICE(),
 }
 
 
-class SecretsManagerError(Exception):
+class SecretsManagerError(MessageError):
     """AWS failed or refused. Holds no value, nor AWS's own text, which can echo one."""
 
     def __init__(self, error_class: ErrorClass, code: str, operation: str, name: str) -> None:
-        super().__init__(error_class, code, operation, name)
+        Exception.__init__(self, error_class, code, operation, name)
         self.error_class, self.code, self.operation, self.name = error_class, code, operation, name
 
     @classmethod
@@ -132,14 +127,14 @@ class SecretsManagerError(Exception):
         """Return the same error of another secret."""
         return type(self)(self.error_class, self.code, self.operation, name)
 
-    def __str__(self) -> str:
-        advice = _ADVICE.get(self.code) or _ADVICE[self.error_class]
-        return say(
-            "%(operation)s failed for secret %(name)s with %(code)s: %(advice)s.",
+    @property
+    def message(self) -> Message:
+        """Say what failed, and what to look at."""
+        return sentences.AWS_FAILED(
             operation=self.operation,
             name=repr(self.name),
             code=self.code,
-            advice=advice,
+            advice=_ADVICE.get(self.code) or _ADVICE[self.error_class],
         )
 
     @property

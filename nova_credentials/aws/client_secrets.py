@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nova_credentials import sentences
 from nova_credentials.aws.answers import SecretsManagerError, SecretValue
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType
@@ -162,5 +163,8 @@ class ClientSecretsManager(SecretsManager):
         if wanted not in document:
             raise ValueError(f"Client '{client_slug}' has no {wanted} in Secrets Manager")
         if not isinstance(document[wanted], dict):
-            raise DocumentError(f"{client_slug}: {wanted} must be an object")
+            problem = sentences.MUST_BE_OBJECT()
+            raise DocumentError(
+                sentences.FIELD_IS_WRONG(slug=client_slug, path=wanted, problem=problem)
+            )
         return name, document, document[wanted]

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand
+from migration.management.base import ClientsCommand, printed
 from migration.models import Run
 
 
@@ -28,7 +28,7 @@ class Command(ClientsCommand):
                 "slug": item.slug,
                 "status": item.comparison_status or item.outcome,
                 "error_class": item.error_class,
-                "message": item.message,
+                **printed(item.message),
                 "mismatches": mismatches.get(item.client_id, []),
             }
             for item in run.items.all()

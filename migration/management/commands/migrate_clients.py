@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand, items_of
+from migration.management.base import ClientsCommand, items_of, printed
 from migration.models import Outcome, Run
 from migration.operations.pushing import push
 
@@ -61,7 +61,7 @@ class Command(ClientsCommand):
                 "slug": r.slug,
                 "outcome": str(r.outcome),
                 "error_class": str(r.error_class),
-                "message": r.message,
+                **printed(r.message),
             }
             for r in results
         ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
+from migration import sentences
 from migration.management.base import ClientsCommand
-from migration.models import MOVE_PERMISSIONS
+from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
 from migration.operations.approving import NotApproved, ask
 from migration.operations.gates import ShutGate, needs_approval
 from migration.operations.moving import move
@@ -18,6 +20,17 @@ from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from nova_credentials.messages import Message
+
+
+def reason(text: str) -> str:
+    """Reads `--reason`."""
+    try:
+        check_reason(text)
+    except ReasonError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return text
+
 
 class Command(ClientsCommand):
     help = "Moves clients one phase forward or back; naming them is the confirmation."
@@ -25,7 +38,7 @@ class Command(ClientsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("phase", choices=[phase.value for phase in Phase], metavar="PHASE")
         parser.add_argument("slugs", nargs="+", metavar="SLUG", help="the clients, by slug")
-        parser.add_argument("--reason", default="", help="is kept with the move")
+        parser.add_argument("--reason", type=reason, default="", help="is kept with the move")
         parser.add_argument(
             "--schedule-deletion",
             action="store_true",
@@ -66,31 +79,37 @@ class Command(ClientsCommand):
 
     def _move(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> dict[str, Any]:
         """What became of one client: `reasons` are those of a refusal, or what is to be said of the move."""
+        moved = False
         try:
             if kind and needs_approval(kind):
                 reasons = self._ask(client_id, new, kind)
             else:
-                moved = move(
+                done = move(
                     client_id=client_id,
                     new=new,
                     by=self.by,
                     reason=self.reason,
                     schedule_deletion=self.deletes,
                 )
-                reasons = [moved.message] if moved.message else []
-                return {"slug": slug, "moved": True, "phase": moved.new.value, "reasons": reasons}
+                moved, reasons = True, [*done.message.parts] if done.message else []
         except ShutGate as refusal:
             reasons = refusal.reasons
         except (IllegalMove, StalePhase, NotApproved) as refusal:
-            reasons = [str(refusal)]
+            reasons = [refusal.message]
         (phase,) = self.named([slug]).with_phase().values_list("phase", flat=True)
-        return {"slug": slug, "moved": False, "phase": phase, "reasons": reasons}
+        return {
+            "slug": slug,
+            "moved": moved,
+            "phase": phase,
+            "reasons": [str(reason) for reason in reasons],
+            "codes": [reason.key for reason in reasons],
+        }
 
-    def _ask(self, client_id: int, new: Phase, kind: Move) -> list[str]:
+    def _ask(self, client_id: int, new: Phase, kind: Move) -> list[Message]:
         """A command knows no person: without `--by` nobody could tell the approver from who asked."""
         if self.by is None or not self.reason:
-            return ["A second person has to approve it: ask with --by USER --reason TEXT."]
+            return [sentences.ASK_BY_COMMAND()]
         if not self.by.has_perm(MOVE_PERMISSIONS[kind]):
-            return [f"{self.by} may not ask for it."]
+            return [sentences.MAY_NOT_ASK(who=str(self.by))]
         asked = ask(client_id=client_id, new=new, by=self.by, reason=self.reason)
-        return [f"Asked for (request {asked.pk}): somebody else has to approve it.", *asked.reasons]
+        return [sentences.ASKED_FOR(id=str(asked.pk)), *asked.reasons]
