@@ -30,8 +30,8 @@ SELECT id, (ARRAY['dual_write', 'dual_read', 'dual_read', 'aws'])[1 + id %% 4] F
 COMPARED = """
 WITH compared AS (
     INSERT INTO nova_admin.migration_comparison
-        (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
-    SELECT c.id, c.slug, result.status, '', '',
+        (client_id, slug, status, error_class, mismatches, revision, compared_at)
+    SELECT c.id, c.slug, result.status, '',
         CASE result.status WHEN 'mismatch' THEN %(fields)s::jsonb ELSE '[]' END,
         1, now() - make_interval(days => 3 * (%(each)s - n))
     FROM generate_series(1, %(each)s) AS n CROSS JOIN public.clients c
@@ -51,8 +51,8 @@ WITH run AS (
     VALUES ('migrate', false, false, now()) RETURNING id
 )
 INSERT INTO nova_admin.migration_runitem
-    (run_id, client_id, slug, batch, outcome, error_class, message, comparison_status, finished_at)
-SELECT run.id, c.id, c.slug, 0, 'created', '', '', 'match', now() FROM run, public.clients c
+    (run_id, client_id, slug, batch, outcome, error_class, comparison_status, finished_at)
+SELECT run.id, c.id, c.slug, 0, 'created', '', 'match', now() FROM run, public.clients c
 """
 PUSHED = """
 INSERT INTO nova_admin.credentials_clientrevision (client_id, revision, pushed_revision)

@@ -169,8 +169,8 @@ def make_many(number: int, phase: str = "dual_write", status: str = "match") -> 
                 SELECT id, 'db.example.test', 'app', 'app', 'example-password-1' FROM made
             ), compared AS (
                 INSERT INTO nova_admin.migration_comparison
-                    (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
-                SELECT id, slug, %s, '', '', '[]', 0, now() FROM made RETURNING id, client_id, slug, status
+                    (client_id, slug, status, error_class, mismatches, revision, compared_at)
+                SELECT id, slug, %s, '', '[]', 0, now() FROM made RETURNING id, client_id, slug, status
             ), differs AS (
                 INSERT INTO nova_admin.migration_openmismatch
                     (client_id, slug, path, kind, hint, comparison_id, first_seen_at, last_seen_at, times)

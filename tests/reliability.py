@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from migration import sentences
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule, mixed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from migration.models import Run
+    from nova_credentials.messages import Message
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "reliability"
@@ -50,7 +52,7 @@ class Stage:
     env: dict[str, str]
     number: int
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Message] = field(default_factory=list)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         with (LOCAL / "qcluster.log").open("ab") as log:
@@ -341,7 +343,7 @@ def perform(aws: AwsServer, scenario: Scenario, number: int) -> tuple[str, bool]
         again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
         struck = sum(aws.conditions.report()["struck"].values())
         wrong = verify(made, scenario, runs)
-    told = next((r for r in made.reasons if not r.startswith("No worker")), "")
+    told = str(next((r for r in made.reasons if r.key != sentences.NO_WORKER.key), ""))
     if scenario.strikes and not struck:
         wrong.append("no call was struck")
     if scenario.tells and not told:

@@ -28,6 +28,7 @@ from migration.operations import stores as both_stores
 from migration.operations.pushing import push
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import Kind
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -433,10 +434,14 @@ PLANTS = {
         haystack, "shell", "-c", "raise ValueError('MARKER-TWO')"
     ),
     "table migration_comparison": lambda haystack, browser: Comparison.objects.create(
-        client_id=1, slug="x", status="match", message="MARKER-ONE"
+        client_id=1, slug="x", status="match", message=Message.of_text("MARKER-ONE")
     ),
     "table migration_runitem": lambda haystack, browser: RunItem.objects.create(
-        run=Run.objects.create(kind="push"), client_id=1, slug="x", batch=0, message="MARKER-ONE"
+        run=Run.objects.create(kind="push"),
+        client_id=1,
+        slug="x",
+        batch=0,
+        message=Message.of_text("MARKER-ONE"),
     ),
     f"page {reverse('admin:credentials_client_changelist')}": lambda haystack, browser: (
         Client.objects.create(name="MARKER-THREE", slug="planted")

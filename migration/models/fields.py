@@ -22,6 +22,8 @@ class MessageField(models.JSONField):
         return None if data is None else Message.from_json(data)
 
     def _written(self, value: Any) -> Any:
+        if isinstance(value, str):
+            raise TypeError("a text is no message")  # noqa: TRY003  # for whoever writes the code
         return value.to_json() if isinstance(value, Message) else value
 
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from migration import sentences
 from migration.models import (
     ClientMigration,
     Comparison,
@@ -22,6 +23,7 @@ from migration.models import (
     Run,
     RunItem,
 )
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import (
     CHANGE,
@@ -57,6 +59,8 @@ EXTRA = DIFFERENT | {
     "expected": "",
     "expected_length": "",
 }
+
+UNCHECKED = Message.of_text("AWS gave no usable answer.")
 
 
 def page_of(model: str, pk) -> str:
@@ -373,7 +377,13 @@ def test_a_run_that_waits_says_how_many_wait(viewer):
 def test_a_run_under_way_says_how_far_it_is_and_what_failed(viewer):
     run = make_run(4, by=User.objects.get())
     close(run, 1, Outcome.CREATED, comparison_status="match")
-    close(run, 1, Outcome.FAILED, error_class="throttled", message="AWS limits the rate.")
+    close(
+        run,
+        1,
+        Outcome.FAILED,
+        error_class="throttled",
+        message=Message.of_text("AWS limits the rate."),
+    )
 
     response = viewer.get(run_page(run))
 
@@ -399,8 +409,10 @@ def test_a_finished_run_says_so_and_every_tab_holds_its_count(viewer):
     close(run, 1, Outcome.CREATED, comparison_status="match")
     close(run, 1, Outcome.COMPARED, comparison_status="mismatch")
     close(run, 1, Outcome.COMPARED, comparison_status="missing_in_aws")
-    close(run, 2, Outcome.FAILED, error_class="data", message="Two rows are primary.")
-    close(run, 1, Outcome.SKIPPED, message="Inactive.")
+    close(
+        run, 2, Outcome.FAILED, error_class="data", message=Message.of_text("Two rows are primary.")
+    )
+    close(run, 1, Outcome.SKIPPED, message=sentences.NOT_PUSHED_INACTIVE())
     close(run, 1, Outcome.UNCHANGED)
     assert run.finish_if_done()
 
@@ -475,7 +487,7 @@ def test_markup_in_a_message_or_a_slug_is_shown_as_text(viewer):
         slug="<i>slug",
         outcome=Outcome.FAILED,
         error_class="data",
-        message="<script>alert(1)</script>",
+        message=Message.of_text("<script>alert(1)</script>"),
     )
 
     html = viewer.get(run_page(run)).content.decode()
@@ -508,7 +520,7 @@ def compared(db) -> dict[str, Comparison]:
             status,
             slug=slug,
             mismatches=mismatches,
-            message=message.get(status, ""),
+            message=Message.of_text(message[status]) if status in message else None,
         )
     return found
 
@@ -555,7 +567,7 @@ def test_the_report_counts_no_client_that_is_gone(viewer, compared):
 
 def test_what_could_not_be_checked_is_never_counted_as_a_match(viewer):
     for n in range(3):
-        make_comparison(make_client(f"c{n}"), "unchecked", message="AWS gave no usable answer.")
+        make_comparison(make_client(f"c{n}"), "unchecked", message=UNCHECKED)
 
     response = viewer.get(REPORT)
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
+from migration import sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange
 from migration.operations import approving
 from migration.operations.approving import NotApproved, approve, ask, cancel
@@ -19,9 +20,10 @@ from migration.operations.comparing import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moving import move
 from migration.operations.pushing import push
+from nova_credentials.messages import Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
-from tests.migration.test_moving import advance, document, phase_of, reasons, write_password
+from tests.migration.test_moving import advance, codes, document, phase_of, write_password
 
 State = MoveRequest.State
 MOVE, PURGE, APPROVE = (
@@ -64,7 +66,7 @@ def idom() -> int:
     return ready_for(Phase.AWS)
 
 
-def state_of(asked: MoveRequest) -> tuple[str, list[str]]:
+def state_of(asked: MoveRequest) -> tuple[str, list[Message]]:
     asked.refresh_from_db()
     return asked.state, asked.reasons
 
@@ -74,7 +76,7 @@ def test_nobody_cuts_over_or_purges_alone(maria, new):
     pk = ready_for(new)
     before = phase_of(pk)
 
-    assert "second person" in reasons(pk, new)
+    assert codes(pk, new) == [sentences.NEEDS_APPROVAL.key]
 
     asked = ask(client_id=pk, new=new, by=maria, reason="INC-42")
     with pytest.raises(NotApproved, match="somebody else"):
@@ -103,9 +105,10 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     assert state_of(asked) == (State.DONE, [])
     assert (asked.requested_by, asked.decided_by) == (maria, ana)
     assert asked.sentence.startswith("maria asked for a move of idom")
-    assert asked.outcome == "Done by ana."
+    assert asked.outcome == "Done by ana"
     change = PhaseChange.objects.first()
-    assert (change.by, change.reason) == (ana, "INC-42 (asked for by maria)")
+    assert (change.by, change.reason) == (ana, "INC-42")
+    assert change.note == sentences.ASKED_FOR_BY(who="maria")
 
 
 def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, maria):
@@ -123,8 +126,8 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
     asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     assert asked.state == State.WAITING
-    assert "A push is pending" in " ".join(asked.reasons)
-    assert asked.outcome.startswith("Waiting. A push is pending")
+    assert sentences.PUSH_PENDING() in asked.reasons
+    assert asked.outcome == "Waiting"
     assert list(MoveRequest.objects.waiting()) == [asked]
 
 
@@ -148,7 +151,10 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
     asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     move(client_id=idom, new=Phase.DUAL_WRITE)
 
-    assert state_of(asked) == (State.FAILED, ["The client was moved to Dual write meanwhile."])
+    assert state_of(asked) == (
+        State.FAILED,
+        [sentences.MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)],
+    )
     move(client_id=idom, new=Phase.DUAL_READ)
     with pytest.raises(NotApproved, match="It is over: Failed"):
         approve(request_id=asked.pk, by=ana)
@@ -173,7 +179,7 @@ def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
     with pytest.raises(NotApproved, match="gone"):
         approve(request_id=asked.pk, by=ana)
 
-    assert state_of(asked) == (State.FAILED, ["The client is gone."])
+    assert state_of(asked) == (State.FAILED, [sentences.CLIENT_GONE()])
 
 
 def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
@@ -213,7 +219,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
             at_once.wait(10)
             told.append(approve(request_id=asked.pk, by=user))
         except (NotApproved, ShutGate) as refusal:
-            told.append(str(refusal))
+            told.append(refusal.codes if isinstance(refusal, ShutGate) else [refusal.message.key])
         finally:
             connection.close()
 
@@ -223,9 +229,9 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
     for thread in threads:
         thread.join(30)
 
-    lost = [text for text in told if isinstance(text, str)]
+    lost = [found for found in told if isinstance(found, list)]
     assert (len(told), len(lost)) == (2, 1)
-    assert "It is over: Done" in lost[0] or "under way" in lost[0]
+    assert lost[0] in ([sentences.REQUEST_OVER.key], [sentences.MOVE_UNDER_WAY.key])
     assert state_of(asked)[0] == State.DONE
     assert PhaseChange.objects.filter(new=Phase.AWS).count() == 1
 
@@ -410,8 +416,9 @@ def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
     code, (told,) = run_command("aws", "idom", "--by", "maria", "--reason", "INC-42")
 
     assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
-    assert "Asked for (request" in told["reasons"][0]
     asked = MoveRequest.objects.get()
+    assert told["reasons"][0].startswith(f"Asked for (request {asked.pk})")
+    assert told["codes"] == [sentences.ASKED_FOR.key]
     assert (asked.requested_by, asked.reason) == (maria, "INC-42")
 
 
@@ -421,6 +428,7 @@ def test_the_command_says_how_to_ask(idom, maria, more):
 
     assert code == 1
     assert "--by USER --reason TEXT" in told["reasons"][0]
+    assert told["codes"] == [sentences.ASK_BY_COMMAND.key]
     assert not MoveRequest.objects.exists()
 
 

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from credentials.localization import localize
 from credentials.models import Client
 from migration.models import (
     ClientMigration,
@@ -29,6 +30,7 @@ from migration.operations.pushing import push
 from migration.timeline import PAGES, SHOWN, timeline
 from nova_credentials.comparison import compare as compare_documents
 from nova_credentials.comparison import paths
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -71,7 +73,10 @@ def everything(_permission: str) -> bool:
 
 
 def told(pk: int, **kwargs) -> list[str]:
-    return [event.text for event in timeline(pk, may=everything, **kwargs).events]
+    return [
+        " ".join([event.text, *(localize(message) for message in event.messages if message)])
+        for event in timeline(pk, may=everything, **kwargs).events
+    ]
 
 
 # --- Where it stands
@@ -314,7 +319,9 @@ def test_each_thing_that_happened_is_a_sentence(idom):
     maria = User.objects.create_user("maria")
     run = Run.objects.create(kind=Run.Kind.MIGRATE, by=maria)
     item = {"run": run, "client_id": idom, "slug": "idom", "batch": 0}
-    RunItem.objects.create(**item, outcome=Outcome.FAILED, message="AWS limits the rate.")
+    RunItem.objects.create(
+        **item, outcome=Outcome.FAILED, message=Message.of_text("AWS limits the rate.")
+    )
     ClientMigration.objects.move(
         [idom], Phase.POSTGRES, Phase.DUAL_WRITE, by=maria, reason="INC-42"
     )

@@ -47,8 +47,14 @@ def test_migrate_clients_prints_one_object_with_every_count_and_item(run):
     assert code == 0
     assert [result[name] for name in COUNTS] == [2, 1, 0, 0, 0, 1, 0, 1, 0]
     assert result["items"] == [
-        {"slug": "idom", "outcome": "created", "error_class": "", "message": ""},
-        {"slug": "empty", "outcome": "skipped", "error_class": "", "message": "No credentials."},
+        {"slug": "idom", "outcome": "created", "error_class": "", "message": "", "code": ""},
+        {
+            "slug": "empty",
+            "outcome": "skipped",
+            "error_class": "",
+            "message": "No credentials.",
+            "code": "not_pushed_empty",
+        },
     ]
 
 

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from migration import sentences
 from migration.models import ClientMigration, Outcome, PhaseChange, Run, clients
 from migration.operations import running, stores
 from migration.operations.comparing import compare
@@ -65,9 +66,10 @@ def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm,
 
     deleted_at = sm.describe(NAME).deleted_at
     assert deleted_at - timezone.now() > timedelta(days=29)
-    assert f"{NAME} is deleted on {deleted_at:%Y-%m-%d}" in moved.message
-    assert PhaseChange.objects.first().reason.startswith("INC-7 ")
-    assert moved.message in PhaseChange.objects.first().reason
+    assert f"{NAME} is deleted on {deleted_at:%Y-%m-%d}" in str(moved.message)
+    change = PhaseChange.objects.first()
+    assert change.reason == "INC-7"
+    assert change.note.parts == (sentences.TO_BE_DELETED(), moved.message)
     assert reader.all("idom") == before
 
 
@@ -75,7 +77,7 @@ def test_not_asked_for_the_secret_stays(idom, sm):
     move(client_id=idom, new=Phase.POSTGRES)
 
     assert not is_scheduled(sm)
-    assert PhaseChange.objects.first().reason == ""
+    assert PhaseChange.objects.first().note is None
 
 
 def test_it_is_scheduled_only_once_the_move_has_committed(idom, monkeypatch):
@@ -138,7 +140,7 @@ def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkey
 
     monkeypatch.setattr(SecretsManager, "describe", meanwhile)
 
-    assert "moved on" in step_back(idom).message
+    assert step_back(idom).message == sentences.KEPT_MOVED_ON(name=NAME)
     monkeypatch.undo()
     assert not is_scheduled(sm)
 
@@ -146,7 +148,7 @@ def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkey
 def test_a_secret_that_is_not_ours_is_left(idom, sm):
     sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
 
-    assert "is not ours" in step_back(idom).message
+    assert step_back(idom).message == sentences.KEPT_NOT_OURS(name=NAME)
     assert phase_of(idom) == Phase.POSTGRES
     assert not is_scheduled(sm)
 
@@ -154,7 +156,7 @@ def test_a_secret_that_is_not_ours_is_left(idom, sm):
 def test_one_that_was_scheduled_already_keeps_its_day(idom, sm):
     at = sm.schedule_deletion(NAME, days=7)
 
-    assert "scheduled already" in step_back(idom).message
+    assert step_back(idom).message == sentences.DELETED_ALREADY(name=NAME)
     assert sm.describe(NAME).deleted_at == at
 
 
@@ -163,8 +165,8 @@ def test_a_failure_is_told_and_the_move_stands(idom, sm, settings):
 
     moved = step_back(idom)
 
-    assert "was left as it is: DescribeSecret failed" in moved.message
-    assert moved.message in PhaseChange.objects.first().reason
+    assert "was left as it is: DescribeSecret failed" in str(moved.message)
+    assert PhaseChange.objects.first().note.parts[-1] == moved.message
     assert phase_of(idom) == Phase.POSTGRES
     settings.AWS_ENDPOINT_URL = reachable
     assert not is_scheduled(sm)
@@ -173,7 +175,7 @@ def test_a_failure_is_told_and_the_move_stands(idom, sm, settings):
 def test_a_secret_that_is_gone_is_nothing_to_delete(idom, sm):
     sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
 
-    assert step_back(idom).message == "It has no secret to delete."
+    assert step_back(idom).message == sentences.NO_SECRET()
 
 
 def test_every_secret_of_the_client_is_scheduled_where_it_has_one_a_service(sm, settings):
@@ -206,6 +208,7 @@ def test_by_command(idom, sm, capsys):
 
     (result,) = json.loads(capsys.readouterr().out)
     assert "is deleted on" in result["reasons"][0]
+    assert result["codes"] == [sentences.DELETED_ON.key]
     assert is_scheduled(sm)
 
 
@@ -271,6 +274,6 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     moved = "take_place" not in step
     assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
     if moved:
-        assert "is to be deleted" in PhaseChange.objects.first().reason
+        assert sentences.TO_BE_DELETED.key in PhaseChange.objects.first().note.codes
     advance(idom, Phase.AWS)
     assert reader.all("idom") == before

@@ -6,13 +6,16 @@ import threading
 import pytest
 from django.db import connection, transaction
 
+from credentials import sentences as rows
 from credentials.models import Client, DatabaseCredential
+from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
 from migration.operations import gates, moving, resolving, stores
 from migration.operations.comparing import compare
-from migration.operations.gates import ShutGate
+from migration.operations.gates import Condition, ShutGate
 from migration.operations.moving import move
 from migration.operations.pushing import push
+from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import (
@@ -81,12 +84,18 @@ def is_pending(pk: int) -> bool:
     return stores.read_rows([pk])[pk].push_pending
 
 
-def reasons(pk: int, new: Phase) -> str:
+def refusal_of(pk: int, new: Phase) -> ShutGate:
+    """The refusal of a move, which left the client where it was."""
     before = phase_of(pk)
     with pytest.raises(ShutGate) as refusal:
         move(client_id=pk, new=new)
     assert phase_of(pk) == before
-    return "\n".join(refusal.value.reasons)
+    assert refusal.value.codes == [reason.key for reason in refusal.value.reasons]
+    return refusal.value
+
+
+def codes(pk: int, new: Phase) -> list[str]:
+    return refusal_of(pk, new).codes
 
 
 def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
@@ -113,7 +122,9 @@ def test_an_illegal_move_names_the_phase_and_those_that_are_allowed(idom):
 def test_the_first_move_pushes_and_is_refused_where_the_push_fails():
     pk = make_full_client("b d")
 
-    assert "' ' (SPACE)" in reasons(pk, Phase.DUAL_WRITE)
+    refusal = refusal_of(pk, Phase.DUAL_WRITE)
+    assert refusal.codes == [shared.CHARACTER_NOT_ALLOWED.key]
+    assert "' ' (SPACE)" in str(refusal)
 
 
 def test_a_shut_gate_names_every_reason(idom, settings):
@@ -131,22 +142,22 @@ def test_a_shut_gate_names_every_reason(idom, settings):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE public.clients DISABLE TRIGGER nova_admin_count_write")
     try:
-        found = reasons(idom, Phase.AWS)
+        refusal = refusal_of(idom, Phase.AWS)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE public.clients ENABLE TRIGGER nova_admin_count_write")
 
-    assert len(found.splitlines()) == 7
-    for word in (
-        "A push is pending",
-        "Newest comparison: Mismatch",
-        "1 comparison in a row matched, of 3",
-        "has this client still to do",
-        "a trigger is missing",
-        "NOVA's reader met a mismatch",
-        "AWS account is not ready",
-    ):
-        assert word in found
+    assert refusal.codes == [
+        Condition.PUSH_PENDING,
+        Condition.NEWEST_COMPARISON,
+        Condition.CLEAN_STREAK,
+        Condition.IN_A_RUN,
+        Condition.WRITES_NOT_COUNTED,
+        Condition.READER_MET_MISMATCH,
+        Condition.ACCOUNT_NOT_READY,
+    ]
+    assert "Newest comparison: Mismatch, 0 minutes ago." in str(refusal)
+    assert "1 comparison in a row matched, of 3 wanted." in str(refusal)
 
 
 def test_the_gate_wants_a_fresh_comparison(idom):
@@ -155,7 +166,7 @@ def test_the_gate_wants_a_fresh_comparison(idom):
     newest.compared_at -= gates.FRESH * 2
     newest.save()
 
-    assert "older than" in reasons(idom, Phase.DUAL_READ)
+    assert codes(idom, Phase.DUAL_READ) == [Condition.COMPARISON_TOO_OLD]
 
 
 def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):
@@ -168,7 +179,7 @@ def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(SecretsManager, "put", denied)
-        assert "AccessDenied" in reasons(idom, Phase.AWS)
+        assert codes(idom, Phase.AWS) == [Condition.ACCOUNT_NOT_READY]
     move(client_id=idom, new=Phase.AWS)
     assert sm.describe(NAME).versions == versions  # trying it made no version
 
@@ -178,7 +189,8 @@ def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
     compare(client_ids=[idom]), compare(client_ids=[idom])
     change_in_aws(sm, password="example-theirs")
 
-    assert "Compared just now: Mismatch" in reasons(idom, Phase.AWS)
+    (reason,) = refusal_of(idom, Phase.AWS).reasons
+    assert reason == sentences.COMPARED_JUST_NOW(result=sentences.STATUSES["mismatch"]())
 
 
 def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, sm):
@@ -237,7 +249,7 @@ def test_a_cutover_waits_for_no_writer_of_novas(idom):
     thread.start()
     written.wait(30)
     try:
-        assert "NOVA is writing its rows just now" in reasons(idom, Phase.AWS)
+        assert codes(idom, Phase.AWS) == [rows.NOVA_IS_WRITING.key]
     finally:
         done.set()
         thread.join()
@@ -249,11 +261,11 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "its values were copied to PostgreSQL" in moved.message
+    assert moved.message == sentences.COPIED_TO_POSTGRES()
     assert document(idom) == json.loads(sm.get(NAME).text)
     assert password(idom) == "example-theirs"
     assert not is_pending(idom)
-    assert "copied" in PhaseChange.objects.first().reason
+    assert PhaseChange.objects.first().note == moved.message
 
 
 def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
@@ -263,7 +275,7 @@ def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "unchecked" in moved.message
+    assert moved.message.key == sentences.AWS_UNREAD.key
     assert document(idom) == before
 
 
@@ -273,7 +285,7 @@ def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "newer write" in moved.message
+    assert moved.message == sentences.NEWER_IN_POSTGRES()
     assert (password(idom), is_pending(idom)) == ("example-novas", True)
     push(client_ids=[idom])
     assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-novas"
@@ -337,7 +349,7 @@ def test_a_purge_trusts_no_stored_comparison(idom, sm):
     compare(client_ids=[idom])
     change_in_aws(sm, password="example-theirs")
 
-    assert "the two stores differ" in reasons(idom, Phase.PURGED)
+    assert codes(idom, Phase.PURGED) == [sentences.STORES_DIFFER.key]
     assert password(idom) != f"aws-secretsmanager:{NAME}"
 
 
@@ -353,7 +365,7 @@ def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch
 
     monkeypatch.setattr(moving, "read_aws", meanwhile)
 
-    assert "NOVA wrote its rows just now" in reasons(idom, Phase.PURGED)
+    assert codes(idom, Phase.PURGED) == [sentences.NOVA_WROTE.key]
     assert password(idom) == "example-novas"
 
 
@@ -363,9 +375,11 @@ def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
         idom, label="later", is_primary=False, db_password_encrypted=f"aws-secretsmanager:{NAME}"
     )
 
-    assert "AWS holds no value for database login" in reasons(idom, Phase.AWS)
+    refusal = refusal_of(idom, Phase.AWS)
+    assert refusal.codes == [sentences.NO_VALUE_IN_AWS.key]
+    assert "AWS holds no value for database login" in str(refusal)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
-    assert reasons(idom, Phase.AWS)
+    assert codes(idom, Phase.AWS) == [shared.AWS_FAILED.key]
 
 
 def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
@@ -375,7 +389,7 @@ def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
 
     moved = move(client_id=idom, new=Phase.AWS)
 
-    assert "since the purge was kept" in moved.message
+    assert moved.message == sentences.RESTORED_ALL_BUT_NEWER()
     expected = before | {"database": before["database"] | {"password": "example-since"}}
     assert document(idom) == expected
     assert is_pending(idom)
@@ -445,9 +459,9 @@ def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_cop
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "unchecked: idom: database.host must be text" in moved.message
+    assert "unchecked: idom: database.host must be text" in str(moved.message)
     assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")
-    assert moved.message in PhaseChange.objects.first().reason
+    assert PhaseChange.objects.first().note == moved.message
 
 
 def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so(idom, sm):
@@ -456,8 +470,8 @@ def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "PostgreSQL can't hold what AWS holds" in moved.message
-    assert "SQLSTATE 22001" in moved.message
+    refused = rows.REFUSED_BY_DATABASE(code="22001")
+    assert moved.message == sentences.NOT_COPIED(error=refused)
     assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")
 
 
@@ -465,7 +479,7 @@ def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm
     advance(idom, Phase.PURGED)
     sm.put(NAME, NO_DOCUMENT)
 
-    assert "database.host must be text" in reasons(idom, Phase.AWS)
+    assert codes(idom, Phase.AWS) == [shared.FIELD_IS_WRONG.key]
 
 
 def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
@@ -484,7 +498,7 @@ def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
 def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value):
     """Else a purge could not be undone; and a copy of a purged row would be pushed as if it held a secret."""
     write_password(idom, value)
-    assert "holds a pointer" in reasons(idom, Phase.DUAL_WRITE)
+    assert codes(idom, Phase.DUAL_WRITE) == [rows.POINTER_IN_ROW.key]
     with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
         sm.get(NAME)
 
@@ -492,9 +506,9 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     advance(idom, Phase.AWS)
     write_password(idom, value)
     (pushed,) = push(client_ids=[idom])
-    assert "holds a pointer" in pushed.message
+    assert pushed.message.key == rows.POINTER_IN_ROW.key
     assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
-    assert "A push is pending" in reasons(idom, Phase.PURGED)
+    assert Condition.PUSH_PENDING in codes(idom, Phase.PURGED)
     assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-password-1"
 
 
@@ -506,7 +520,7 @@ def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs
         write_uncommitted(nova, idom)
         while_someone_waits_for_rows(monkeypatch, lambda: add_mail_and_commit(nova, idom))
 
-        assert "NOVA wrote its rows just now" in reasons(idom, Phase.AWS)
+        assert codes(idom, Phase.AWS) == [sentences.NOVA_WROTE.key]
 
     assert Client.objects.get(pk=idom).emails.count() > 1
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
+from migration import sentences
 from migration.models import (
     ClientMigration,
     DailyComparisons,
@@ -249,7 +250,9 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
         client_id=pk, slug="idom", old="dual_read", new="aws", by=by, reason="T-42", changed_at=ago(hours=2)
     )  # fmt: skip
     run = Run.objects.create(kind=Run.Kind.COMPARE, by=by, created_at=ago(hours=1))
-    Resolution.objects.create(client_id=pk, slug="idom", kind="check", message="Match", by=by)
+    Resolution.objects.create(
+        client_id=pk, slug="idom", kind="check", message=sentences.STATUSES["match"](), by=by
+    )
     Resolution.objects.create(
         client_id=pk, slug="idom", kind="acknowledge", reason="known", resolved_at=ago(hours=3)
     )
@@ -257,11 +260,12 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     found = activity()
 
     assert [item.sentence for item in found] == [
-        "maria checked idom again: Match",
+        "maria checked idom again",
         f"maria started Comparison {run.pk}",
         "maria moved idom from Dual read to AWS (cut over), reason: T-42",
         "A command took note of what differs at idom, reason: known",
     ]
+    assert [item.note for item in found] == [sentences.STATUSES["match"](), None, None, None]
     assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
     assert found[2].url == reverse("admin:credentials_client_change", args=[pk])
 

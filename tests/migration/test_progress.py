@@ -9,9 +9,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from migration import sentences
 from migration.models import Outcome, Rate, Run, RunItem, Worker
 from migration.operations import running
 from migration.progress import progress, runs
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.messages import Message
 
 pytestmark = pytest.mark.django_db
 
@@ -26,6 +29,12 @@ def close(run: Run, number: int, **fields) -> None:
     chosen = list(run.items.open().values_list("pk", flat=True)[:number])
     given = {"outcome": Outcome.CREATED, "finished_at": timezone.now()} | fields
     RunItem.objects.filter(pk__in=chosen).update(**given)
+
+
+def codes(run: Run) -> list[str]:
+    """What it waits for."""
+    reason = now_of(run).reason
+    return reason.codes if reason else []
 
 
 def now_of(run: Run):
@@ -75,38 +84,37 @@ def test_no_time_is_foretold_below_one_percent():
 
 
 def test_a_run_at_work_waits_for_nothing(worker):
-    assert now_of(make_run(1)).reason == ""
+    assert codes(make_run(1)) == []
 
 
 def test_without_a_worker_it_says_how_to_start_one():
     run = make_run(1, worked_at=ago(seconds=40))
-    assert "manage.py qcluster" in now_of(run).reason
+    assert "manage.py qcluster" in str(now_of(run).reason)
 
     Worker.objects.create(name="host:1", seen_at=ago(seconds=31))
 
-    assert "manage.py qcluster" in now_of(run).reason
+    assert codes(run) == [sentences.NO_WORKER.key]
 
 
 def test_a_run_whose_worker_is_gone_says_that_it_is_taken_up_again(worker):
-    assert "taken up again" in now_of(make_run(1, worked_at=ago(seconds=61))).reason
+    assert codes(make_run(1, worked_at=ago(seconds=61))) == [sentences.WORKER_GONE.key]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_batch_that_takes_long_is_not_taken_for_a_worker_that_is_gone():
     run = make_run(1, worked_at=ago(minutes=2))
     with running._lock(run.pk, 0):
-        assert "take long" in now_of(run).reason
+        assert codes(run) == [sentences.BATCHES_TAKE_LONG.key]
         Worker.objects.create(name="host:1")
-        assert "take long" in now_of(run).reason
+        assert codes(run) == [sentences.BATCHES_TAKE_LONG.key]
 
-    assert "taken up again" in now_of(run).reason
+    assert codes(run) == [sentences.WORKER_GONE.key]
 
 
 def test_a_stopping_run_says_when_nobody_is_there_to_end_it():
     run = make_run(1, state="stopped", worked_at=ago(minutes=2))
 
-    assert now_of(run).reason.startswith("Stopping")
-    assert "manage.py qcluster" in now_of(run).reason
+    assert codes(run) == [sentences.RUN_STOPPING.key, sentences.NO_WORKER.key]
 
 
 def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
@@ -114,42 +122,44 @@ def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
     soon = timezone.now() + timedelta(seconds=9)
     close(
         run, 2, outcome="", finished_at=None, error_class="permission",
-        message="CreateSecret failed for secret 'x' with ExpiredTokenException: renew it.",
+        message=SecretsManagerError.of("ExpiredTokenException", "CreateSecret", "x").message,
         attempts=3, next_try_at=soon,
     )  # fmt: skip
 
     reason = now_of(run).reason
 
-    assert reason.startswith("2 clients are tried again in ")
-    assert "ExpiredTokenException" in reason
+    assert str(reason).startswith("2 clients are tried again in ")
+    assert "ExpiredTokenException" in str(reason)
 
 
 def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
     run = make_run(2)
     for seconds, word in ((30, "data"), (9, "permission")):
         close(
-            run, 1, outcome="", finished_at=None, error_class=word, message=f"Why {word}.",
+            run, 1, outcome="", finished_at=None, error_class=word, message=Message.of_text(f"Why {word}."),
             next_try_at=timezone.now() + timedelta(seconds=seconds),
         )  # fmt: skip
         run.items.filter(error_class=word).update(outcome="-")
     run.items.update(outcome="")
 
-    assert now_of(run).reason.endswith("Why permission.")
+    assert str(now_of(run).reason).endswith("Why permission.")
 
 
 def test_a_throttled_run_names_the_throttling_for_a_while(worker):
     run = make_run(1)
     rate = Rate.objects.create(kind=Rate.Kind.CREATE, throttled_at=ago(seconds=5))
-    assert "ThrottlingException" in now_of(run).reason
+    assert codes(run) == [sentences.THROTTLED.key]
 
     Rate.objects.filter(pk=rate.pk).update(throttled_at=ago(seconds=40))
 
-    assert now_of(run).reason == ""
+    assert codes(run) == []
 
 
-@pytest.mark.parametrize(("state", "word"), [("paused", "Paused"), ("stopped", "Stopping")])
-def test_a_run_that_was_steered_says_so(state, word):
-    assert word in now_of(make_run(1, state=state, worked_at=ago(hours=1))).reason
+@pytest.mark.parametrize(
+    ("state", "sentence"), [("paused", sentences.RUN_PAUSED), ("stopped", sentences.RUN_STOPPING)]
+)
+def test_a_run_that_was_steered_says_so(state, sentence):
+    assert codes(make_run(1, state=state, worked_at=ago(hours=1)))[0] == sentence.key
 
 
 def test_failures_are_counted_by_class_the_most_first():

@@ -7,11 +7,13 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client, ClientRevision, ClientWrite
+from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
 from migration.operations import pushing, running, stores
 from migration.operations.comparing import compare
 from migration.operations.pushing import push
 from nova_admin.embedded.aws import AwsServer
+from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager, SecretsManager
 from nova_credentials.document import Layout
 from tests.factories import insert, make_client, make_database, make_email, make_full_client, update
@@ -43,7 +45,7 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
 
     result = push_one(pk)
 
-    assert (result.outcome, result.message) == (Outcome.CREATED, "")
+    assert (result.outcome, result.message) == (Outcome.CREATED, None)
     assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
     tags = sm.describe("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
@@ -115,7 +117,7 @@ def test_a_slug_that_aws_refuses_fails_as_data_and_names_the_characters(sm, slug
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
-    assert named in result.message
+    assert named in str(result.message)
     assert revision(pk)[1] is None
 
 
@@ -123,7 +125,7 @@ def test_a_slug_that_ends_like_an_arn_is_pushed_with_a_warning():
     result = push_one(make_full_client("acme-madrid"))
 
     assert result.outcome == Outcome.CREATED
-    assert "hyphen and six" in result.message
+    assert result.message == shared.NAME_LIKE_ARN(name="nova/clients/acme-madrid")
 
 
 def test_a_document_that_is_too_large_fails_with_its_size(sm):
@@ -133,8 +135,8 @@ def test_a_document_that_is_too_large_fails_with_its_size(sm):
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
-    assert "65,536" in result.message
-    assert "bytes" in result.message
+    assert result.message.key == sentences.SECRET_TOO_LARGE.key
+    assert "65,536" in str(result.message)
     assert sm.batch_get(["nova/clients/idom"])["nova/clients/idom"].not_found
 
 
@@ -156,7 +158,7 @@ def test_two_primary_rows_fail_as_data_and_are_named():
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
-    assert f"{ids[0]}, {ids[1]}" in result.message
+    assert f"{ids[0]}, {ids[1]}" in str(result.message)
 
 
 def test_no_credentials_and_inactive_are_skipped_with_the_reason():
@@ -166,8 +168,8 @@ def test_no_credentials_and_inactive_are_skipped_with_the_reason():
 
     assert {r.outcome for r in results.values()} == {Outcome.SKIPPED}
     assert (results["empty"].message, results["inactive"].message) == (
-        "No credentials.",
-        "Inactive.",
+        sentences.NOT_PUSHED_EMPTY(),
+        sentences.NOT_PUSHED_INACTIVE(),
     )
 
 
@@ -178,7 +180,7 @@ def test_a_secret_that_is_not_ours_is_left_alone(sm):
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
-    assert "not ours" in result.message
+    assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
     assert sm.get("nova/clients/idom").text == "somebody else's"
 
 
@@ -490,7 +492,9 @@ def test_a_secret_that_has_no_value_yet_is_filled(sm, tagged, adopt):
 def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
     sm.sm.create_secret(Name="nova/clients/idom")
 
-    assert "is not ours" in push_one(make_full_client("idom")).message
+    result = push_one(make_full_client("idom"))
+
+    assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
 
 
 def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(settings, sm):

@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.db import OperationalError, connection
 
+from migration import sentences
 from migration.models import (
     ClientMigration,
     Comparison,
@@ -134,7 +135,7 @@ def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     running.finish_inline(run)
 
     item = run.items.get()
-    assert (item.outcome, item.message) == (Outcome.SKIPPED, "The client is no longer there.")
+    assert (item.outcome, item.message) == (Outcome.SKIPPED, sentences.CLIENT_NOT_THERE())
 
 
 def test_a_run_goes_on_while_aws_is_down_and_a_later_one_finishes(settings, stores):
@@ -205,7 +206,7 @@ def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
 
     run.refresh_from_db()
     assert run.finished_at is not None
-    assert run.items.get().message == "The run was interrupted."
+    assert run.items.get().message == sentences.RUN_INTERRUPTED()
 
 
 @pytest.mark.parametrize("kind", [Run.Kind.MIGRATE, Run.Kind.COMPARE])
@@ -231,9 +232,9 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
     assert run.counts()["failed"] == 1
     item = run.items.get(outcome=Outcome.FAILED)
     assert (item.client_id, item.error_class) == (bad, "unavailable")
-    assert "ValueError" in item.message
+    assert item.message == sentences.UNEXPECTED_ERROR(code="ValueError")
     assert "in failing" in caplog.text
-    assert password not in caplog.text + item.message
+    assert password not in caplog.text + str(item.message.to_json())
 
 
 def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):

@@ -19,6 +19,7 @@ from migration.operations import stores as stores_module
 from migration.progress import progress, runs
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
+from nova_credentials.messages import Message
 from tests.factories import VIEW, make_full_client, make_user
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -119,14 +120,18 @@ def test_only_one_of_two_who_steer_at_once_does(somebody):
 def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     run = start(1)
     run.items.update(
-        outcome="failed", error_class="unavailable", message="Why.", comparison_status="mismatch"
+        outcome="failed",
+        error_class="unavailable",
+        message=Message.of_text("Why."),
+        comparison_status="mismatch",
     )
     run.finish_if_done()
 
     tasks.retry_failed(run, by=None)
 
     item = run.items.get()
-    assert [item.outcome, item.error_class, item.message, item.comparison_status] == [""] * 4
+    assert [item.outcome, item.error_class, item.comparison_status] == [""] * 3
+    assert item.message is None
     assert run.counts()["mismatched"] == 0
 
 
@@ -180,8 +185,8 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     tasks.retry_failed(run, by=somebody, item_id=one.pk)
     assert left(run) == 1
     # It is as if it had never been tried: nothing waits for a moment to come.
-    assert progress(runs().get(pk=run.pk)).reason == ""
-    assert not run.items.open().exclude(error_class="", message="").exists()
+    assert progress(runs().get(pk=run.pk)).reason is None
+    assert not run.items.open().exclude(error_class="", message=None).exists()
     running.work(run_id=run.pk)
     assert run.counts()["failed"] == 1
     run.refresh_from_db()

@@ -67,12 +67,13 @@ def test_move_clients_prints_an_object_a_client_and_exits_with_1_where_one_is_re
 
     assert end.value.code == 1
     assert json.loads(capsys.readouterr().out) == [
-        {"slug": "idom", "moved": True, "phase": "postgres", "reasons": []},
+        {"slug": "idom", "moved": True, "phase": "postgres", "reasons": [], "codes": []},
         {
             "slug": "other",
             "moved": False,
             "phase": "postgres",
             "reasons": ["other is in postgres: it can move to dual_write, not to postgres."],
+            "codes": ["illegal_move"],
         },
     ]
 
@@ -87,6 +88,8 @@ def test_move_clients_prints_an_object_a_client_and_exits_with_1_where_one_is_re
         ["dual_write", "idom", "--schedule-deletion"],
         ["dual_write", "\udcff"],
         ["dual_write", "idom", "--reason", "\udcff"],
+        ["dual_write", "idom", "--reason", "x" * 501],
+        ["dual_write", "idom", "--reason", "x\0"],
     ],
 )
 def test_wrong_use_of_move_clients_is_refused_with_2(idom, arguments):

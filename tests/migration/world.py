@@ -18,11 +18,13 @@ from psycopg.pq import TransactionStatus
 
 from credentials.copying import put_pointers
 from credentials.models import Client, ClientRevision
+from migration import sentences
 from migration.models import ClientMigration
 from migration.operations import stores
 from migration.operations.pushing import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from nova_credentials.reader import routing
 from nova_credentials.reader.routing import Reader
@@ -178,19 +180,20 @@ class World:
     def notice_moves(self) -> None:
         """What a move that took place means for what waited, and for what was written in AWS directly."""
         changes = self.nova.execute(
-            "SELECT id, old, new, reason FROM nova_admin.migration_phasechange WHERE id > %s ORDER BY id",
+            "SELECT id, old, new, note FROM nova_admin.migration_phasechange WHERE id > %s ORDER BY id",
             [self.changes_seen],
         )
-        for pk, *move, reason in changes.fetchall():
+        for pk, *move, note in changes.fetchall():
             self.changes_seen = pk
+            codes = Message.from_json(note).codes if note else []
             ledger = self.ledger
             if move == [Phase.AWS, Phase.PURGED]:  # its gate: no push is pending
                 ledger.landed([entry for entry in ledger.waiting if not entry[2]], at=self.now)
             elif move == [Phase.AWS, Phase.DUAL_READ]:
-                if "copied to PostgreSQL" in reason:
+                if sentences.COPIED_TO_POSTGRES.key in codes:
                     ledger.taken_over()
                     continue
-                if "unchecked" in reason:
+                if sentences.AWS_UNREAD.key in codes:
                     ledger.overruled_elsewhere()
                 ledger.landed(list(ledger.waiting), at=self.now)  # PostgreSQL is the authority
                 ledger.taken_over()
