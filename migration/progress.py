@@ -46,12 +46,12 @@ def progress(run: Run) -> Progress:
         run.items.order_by()
         .values("outcome", "comparison_status", "error_class")
         .annotate(
+            # One of those that are to be tried again, as text: there is no smallest jsonb.
+            why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
             last=Max("finished_at"),
             next_try_at=Min("next_try_at"),
-            # One of those that are to be tried again, as JSON: jsonb has no smallest.
-            why=Min(Cast("message", TextField()), filter=Q(outcome="", next_try_at__isnull=False)),
         )
     )
     return Progress(run, list(groups))

@@ -72,4 +72,4 @@ def test_a_phase_tells_what_is_read_and_written(phase, reads_postgres, reads_aws
 
 
 def test_every_phase_has_a_label_of_its_own():
-    assert len({phase.label for phase in Phase}) == len(Phase)
+    assert len({str(phase.label) for phase in Phase}) == len(Phase)
