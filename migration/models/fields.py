@@ -23,7 +23,7 @@ class MessageField(models.JSONField):
 
     def _written(self, value: Any) -> Any:
         if isinstance(value, str):
-            raise TypeError("a text is no message")  # noqa: TRY003  # for whoever writes the code
+            raise TypeError("a text is no message")
         return value.to_json() if isinstance(value, Message) else value
 
 

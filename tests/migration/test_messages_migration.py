@@ -7,7 +7,8 @@ from tests import nova
 
 LONG = "known and agreed " * 4_000
 OLD = """
-INSERT INTO migration_comparison (client_id, slug, status, error_class, message, mismatches, revision, compared_at) VALUES
+INSERT INTO migration_comparison (client_id, slug, status, error_class, message, mismatches, revision, compared_at)
+    VALUES
     (1, 'idom', 'missing_in_aws', '', 'AWS has no value under nova/clients/idom.', '[]', 0, now()),
     (1, 'idom', 'match', '', '', '[]', 0, now());
 INSERT INTO migration_run (kind, adopt, include_inactive, created_at) VALUES ('push', false, false, now());
