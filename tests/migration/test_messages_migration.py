@@ -54,17 +54,18 @@ def stored(connection: psycopg.Connection) -> dict[str, list[tuple]]:
 def uri():
     with nova.database() as uri:
         migrate(uri)
-        migrate(uri, "migration", "0006")
+        migrate(uri, "migration", "0007")
         yield uri
 
 
 def test_old_sentences_are_carried_over_whole_and_back(uri):
-    with psycopg.connect(uri, autocommit=True) as connection:
+    path = "-c search_path=nova_admin"
+    with psycopg.connect(uri, autocommit=True, options=path) as connection:
         cursor = psycopg.ClientCursor(connection)
         cursor.execute(OLD, {"long": LONG})
         before = stored(connection)
 
-        migrate(uri, "migration", "0007")
+        migrate(uri, "migration", "0008")
         found = stored(connection)
         notes = connection.execute("SELECT note FROM migration_phasechange ORDER BY id").fetchall()
 
@@ -92,5 +93,5 @@ def test_old_sentences_are_carried_over_whole_and_back(uri):
                 )
         connection.execute("UPDATE migration_moverequest SET state = 'waiting'")
 
-        migrate(uri, "migration", "0006")
+        migrate(uri, "migration", "0007")
         assert stored(connection) == before

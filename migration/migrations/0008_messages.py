@@ -113,7 +113,7 @@ class BoundReasons(migrations.AddConstraint):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0006_approvals_and_reveals")]
+    dependencies = [("migration", "0007_version_keys")]
 
     operations = [
         messages_of("migration_comparison"),
