@@ -23,7 +23,7 @@ os.environ["NOVA_AWS_WRITES_PER_SECOND"] = os.environ["NOVA_AWS_READS_PER_SECOND
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
 for name in (
     *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),
-    *("AWS_REGION", "AWS_PROFILE"),
+    *("AWS_REGION", "AWS_PROFILE", "NOVA_EMBEDDED_DATABASE", "NOVA_EMBEDDED_AWS"),
 ):
     os.environ.pop(name, None)
 

@@ -1,8 +1,13 @@
 """What the site asks of its surroundings, as whoever starts it is told."""
 
+import os
+import secrets
+import subprocess
+import sys
+
 import pytest
 
-from tests.nova import manage
+from tests.nova import ROOT, manage
 
 PRODUCTION = {
     "DEBUG": "",
@@ -131,3 +136,130 @@ def test_a_profile_that_is_not_there_is_told_in_development_too_where_aws_is_nam
     result = manage("check", **PRODUCTION | named | {"AWS_PROFILE": "not-there"})
     assert result.returncode == 2
     assert result.stderr.startswith("Not configured: AWS_PROFILE ")
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own, without `manage.py`."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+IMPORT = """
+import os, psutil, sys
+before = dict(os.environ)
+try:
+    import nova_admin.settings
+finally:
+    assert dict(os.environ) == before, "the environment changed"
+    assert not psutil.Process().children(recursive=True), "something was started"
+"""
+DEVELOPMENT = {"DEBUG": "1", "DATABASE_URL": "", "AWS_ENDPOINT_URL_SECRETS_MANAGER": ""}
+NAMED = {
+    "DATABASE_URL": "postgresql:///unused",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        PRODUCTION,
+        PRODUCTION | {"AWS_REGION": "", "AWS_ROLE_SESSION_NAME": ""},
+        DEVELOPMENT | NAMED,
+        DEVELOPMENT | NAMED | {"NOVA_EMBEDDED_AWS": "http://127.0.0.1:1"},
+    ],
+    ids=["production", "empty ones", "development", "a child of the demo's"],
+)
+def test_importing_the_settings_starts_nothing_and_changes_no_variable(environment):
+    result = python(IMPORT, **environment)
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_importing_the_settings_with_a_store_neither_named_nor_started_says_so(name):
+    result = python(IMPORT, **DEVELOPMENT | NAMED | {name: ""})
+
+    assert result.returncode == 1
+    assert f"ImproperlyConfigured: {name} is not set, and no embedded store" in result.stderr
+    assert "start_stores" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "marker"),
+    [
+        ("DATABASE_URL", "NOVA_EMBEDDED_DATABASE"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_EMBEDDED_AWS"),
+    ],
+)
+def test_production_refuses_an_embedded_store_that_it_inherits(name, marker):
+    result = manage("check", **PRODUCTION | NAMED | {marker: NAMED[name]})
+
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"Not configured: {name} is an embedded store: production needs a real one."
+    ]
+
+
+def test_a_value_that_begins_with_a_dollar_is_a_value():
+    key = "$" + secrets.token_urlsafe(64) + r"\$$x"
+    show = "import os; from django.conf import settings; print(settings.SECRET_KEY == os.environ['SECRET_KEY'])"
+
+    result = manage("shell", "-v", "0", "-c", show, **PRODUCTION | {"SECRET_KEY": key})
+
+    assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+LOAD = """
+import os, sys
+from pathlib import Path
+from nova_admin.environment import load_env_file
+load_env_file(Path(sys.argv[1]))
+print([os.environ.get(name) for name in sys.argv[2:]])
+"""
+
+
+def test_an_env_file_sets_what_is_unset_and_no_empty_variable_of_aws(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("# A comment\n\nexport LOG_LEVEL=DEBUG\nNOVA_WORKERS=3\nAWS_PROFILE=\n")
+
+    result = python(
+        LOAD,
+        *(str(file), "LOG_LEVEL", "NOVA_WORKERS", "AWS_PROFILE", "AWS_REGION"),
+        LOG_LEVEL="ERROR",
+        AWS_REGION=" ",
+    )
+
+    assert (result.stdout, result.stderr) == ("['ERROR', '3', None, None]\n", "")
+
+
+def test_a_line_of_an_env_file_that_sets_nothing_is_named_and_not_repeated(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("DEBUG=1\nSECRET KEY=example-word\n")
+
+    result = python(LOAD, str(file))
+
+    assert "ImproperlyConfigured: .env, line 2, is not NAME=value." in result.stderr
+    assert "example-word" not in result.stderr
+
+
+def test_a_web_server_reads_the_env_file():
+    code = "import nova_admin.wsgi as w; print(w.load_env_file.cache_info().misses, bool(w.application))"
+
+    result = python(code, **PRODUCTION)
+
+    assert result.stdout == "1 True\n", result.stderr
+
+
+def test_a_web_server_starts_no_store():
+    result = python("import nova_admin.wsgi", **DEVELOPMENT | {"DATABASE_URL": "postgresql:///x"})
+
+    assert result.returncode == 1
+    assert "AWS_ENDPOINT_URL_SECRETS_MANAGER is not set, and no embedded store" in result.stderr
