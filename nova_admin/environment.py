@@ -22,6 +22,16 @@ EMBEDDED = {
     "DATABASE_URL": "NOVA_EMBEDDED_DATABASE",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "NOVA_EMBEDDED_AWS",
 }
+# Everybody knows it: for the embedded stores alone.
+DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
+MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
+KEY_LENGTH, KEY_CHARACTERS = 50, 8
+# Of keys that stand where everybody can read them: in new Django projects, in instructions, in this repository.
+PUBLIC_KEYS = (
+    *("django-insecure", "development-only", "example", "changeme", "change-me", "change_me"),
+    *("your-secret", "your_secret", "secret-key", "secret_key", "for-the-check-only"),
+    *("key-of-the-tests", "key-for-this-test"),
+)
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -76,6 +86,26 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             raise ImproperlyConfigured(f"{var} is not set. Set it, or set DEBUG=1 for development.")
         return value
 
+    def secret_key(self) -> str:
+        """SECRET_KEY; where both stores are embedded ones, it may be the development key and is so by default."""
+        embedded = self("DEBUG") and not self.named_stores()
+        key = self("SECRET_KEY") or (DEVELOPMENT_KEY if embedded else "")
+        if self("DEBUG") and not key:
+            raise ImproperlyConfigured(
+                "SECRET_KEY is not set, and a store that is named wants one of its own in development too."
+                f" Make one: {MAKE_A_KEY}"
+            )
+        if not (embedded and key == DEVELOPMENT_KEY):
+            require_strong_key("SECRET_KEY", self.required("SECRET_KEY"))
+        return str(key)
+
+    def fingerprint_key(self) -> str:
+        """NOVA_FINGERPRINT_KEY, or nothing."""
+        key = str(self("NOVA_FINGERPRINT_KEY"))
+        if key:
+            require_strong_key("NOVA_FINGERPRINT_KEY", key)
+        return key
+
     def is_embedded(self, store: str) -> bool:
         return bool(self(store)) and self(store) == self(EMBEDDED[store])
 
@@ -93,6 +123,16 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
                 " call nova_admin.embedded.starting.start_stores first."
             )
         return str(self(name))
+
+
+def require_strong_key(name: str, key: str) -> None:
+    """Refuses a key that can be guessed, with ImproperlyConfigured."""
+    public = any(part in key.lower() for part in PUBLIC_KEYS)
+    if public or len(key) < KEY_LENGTH or len(set(key)) < KEY_CHARACTERS:
+        raise ImproperlyConfigured(
+            f"{name} is publicly known, shorter than {KEY_LENGTH} characters or made of fewer than {KEY_CHARACTERS}"
+            f" different ones, so that it can be guessed. Make one: {MAKE_A_KEY}"
+        )
 
 
 def flag(value: str) -> bool:

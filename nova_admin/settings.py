@@ -21,6 +21,7 @@ BASE_DIR, LOCAL = environment.BASE_DIR, environment.LOCAL
 env = environment.Environment(
     DEBUG=(flag, False),
     SECRET_KEY=(str, ""),
+    NOVA_FINGERPRINT_KEY=(str, ""),
     ALLOWED_HOSTS=(names, []),
     CSRF_TRUSTED_ORIGINS=(names, []),
     SECURE_SSL_REDIRECT=(flag, True),
@@ -43,7 +44,9 @@ env = environment.Environment(
 
 DEBUG = env("DEBUG")
 
-SECRET_KEY = env.required("SECRET_KEY", "development-only-key-" + "0" * 40 if DEBUG else "")
+SECRET_KEY = env.secret_key()
+# Of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
+NOVA_FINGERPRINT_KEY = env.fingerprint_key()
 ALLOWED_HOSTS = env.required("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
 

@@ -11,7 +11,8 @@ from tests.nova import ROOT, manage
 
 PRODUCTION = {
     "DEBUG": "",
-    "SECRET_KEY": "a-key-for-this-test-only-" + "0" * 40,
+    "SECRET_KEY": secrets.token_urlsafe(64),
+    "NOVA_FINGERPRINT_KEY": secrets.token_urlsafe(64),
     "ALLOWED_HOSTS": "example.invalid",
     "DATABASE_URL": "postgresql:///unused",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "",
@@ -20,6 +21,12 @@ PRODUCTION = {
     "AWS_CONFIG_FILE": "/nonexistent",
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
     "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+DEVELOPMENT = {"DEBUG": "1", "DATABASE_URL": "", "AWS_ENDPOINT_URL_SECRETS_MANAGER": ""}
+NAMED = {
+    "DATABASE_URL": "postgresql:///unused",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
 }
 
 
@@ -98,6 +105,70 @@ def test_a_wrong_setting_is_named_in_one_line(name, value):
     assert line.startswith(f"Not configured: {name} ")
 
 
+WEAK_KEYS = {
+    "one letter": "a",
+    "short": "kT4-zQ9_wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2W",
+    "49 characters": "kT4-zQ9_wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ5X"[:49],
+    "few different ones": "abcdefg" * 12,
+    "Django's": "django-insecure-kT4zQ9wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ5X",
+    "the development key": "development-only-key-" + "0" * 40,
+    "the first release's in its Makefile": "a-long-key-for-the-check-only-" + "0" * 39 + "7",
+    "the first release's in its tests": "key-of-the-tests-" + "0" * 40,
+    "an example": "Example-kT4zQ9wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ5X",
+    "to be changed": "please-CHANGEME-kT4zQ9wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ",
+}
+
+
+@pytest.mark.parametrize("key", WEAK_KEYS.values(), ids=WEAK_KEYS)
+@pytest.mark.parametrize("name", ["SECRET_KEY", "NOVA_FINGERPRINT_KEY"])
+def test_a_key_that_can_be_guessed_is_refused_with_what_to_run(name, key):
+    result = manage("check", **PRODUCTION | {name: key})
+
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Not configured: {name} is publicly known, shorter than 50 characters")
+    assert line.endswith('python -c "import secrets; print(secrets.token_urlsafe(64))"')
+    assert key == "a" or key not in line
+
+
+@pytest.mark.parametrize("key", ["", "development-only-key-" + "0" * 40])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"])
+def test_a_named_store_wants_a_key_of_its_own_in_development_too(name, key):
+    """The other one is an embedded one."""
+    marker = {"DATABASE_URL": "NOVA_EMBEDDED_AWS"}.get(name, "NOVA_EMBEDDED_DATABASE")
+    other = next(store for store in NAMED if store != name)
+    embedded = {marker: NAMED[other]}
+
+    result = manage("check", **DEVELOPMENT | NAMED | embedded | {"SECRET_KEY": key})
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("Not configured: SECRET_KEY is ")
+    assert "secrets.token_urlsafe(64)" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["", "development-only-key-" + "0" * 40])
+def test_the_development_key_is_there_for_the_embedded_stores(key):
+    embedded = {
+        "NOVA_EMBEDDED_DATABASE": NAMED["DATABASE_URL"],
+        "NOVA_EMBEDDED_AWS": NAMED["AWS_ENDPOINT_URL_SECRETS_MANAGER"],
+    }
+
+    result = manage("check", **DEVELOPMENT | NAMED | embedded | {"SECRET_KEY": key})
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_deploy_check_names_a_fingerprint_key_that_is_not_set():
+    deploy = ("check", "--deploy", "--fail-level", "WARNING")
+    assert manage(*deploy, **PRODUCTION).returncode == 0
+
+    result = manage(*deploy, **PRODUCTION | {"NOVA_FINGERPRINT_KEY": ""})
+
+    assert result.returncode == 1
+    assert "(migration.W001) NOVA_FINGERPRINT_KEY is not set" in result.stderr
+    assert result.stderr.count("HINT") == 1
+
+
 OPTIONAL = [
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_PROFILE",
@@ -160,11 +231,6 @@ finally:
     assert dict(os.environ) == before, "the environment changed"
     assert not psutil.Process().children(recursive=True), "something was started"
 """
-DEVELOPMENT = {"DEBUG": "1", "DATABASE_URL": "", "AWS_ENDPOINT_URL_SECRETS_MANAGER": ""}
-NAMED = {
-    "DATABASE_URL": "postgresql:///unused",
-    "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
-}
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,13 @@ HALF = 32
 
 def fingerprint_key(client_id: int) -> bytes:
     """The key of the short codes in a client's comparisons: equal values of two clients have different codes."""
-    # As the first release derived its one key.
-    root = salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest().encode()
-    return hmac.digest(root, f"client {client_id}".encode(), "sha256")
+    root = settings.NOVA_FINGERPRINT_KEY or _derived_fingerprint_key()
+    return hmac.digest(root.encode(), f"client {client_id}".encode(), "sha256")
+
+
+def _derived_fingerprint_key() -> str:
+    """The site's key as the first release derived it from SECRET_KEY."""
+    return salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest()
 
 
 @dataclass(frozen=True)
