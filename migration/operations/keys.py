@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
 from migration.models import ClientMigration, Secret, VersionKey
 
@@ -56,11 +57,11 @@ def version_keys() -> VersionKeys:
     """Read the keys; raises `ImproperlyConfigured` where `migrate` made none yet."""
     keys = tuple(map(bytes, VersionKey.objects.values_list("key", flat=True)))
     if not keys:
-        raise ImproperlyConfigured("There is no version key yet: run manage.py migrate.")
+        raise ImproperlyConfigured(_("There is no version key yet: run manage.py migrate."))
     return VersionKeys(keys)
 
 
-def make_version_keys(*, using: str, **_: object) -> None:
+def make_version_keys(*, using: str, **_options: object) -> None:
     """After every `migrate`: makes a key where there is none, below it the one that a first release derived."""
     if VersionKey._meta.db_table not in connections[using].introspection.table_names():
         return  # the schema was taken back
