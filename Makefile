@@ -46,9 +46,10 @@ messages: $(READY)  ## what is marked, into locale/; says what lacks its Spanish
 clean:  ## everything that can be made again; the embedded stores too
 	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles
 
-# Static checks need settings, but neither store.
-STATIC := DEBUG=1 DATABASE_URL=postgresql:///unused AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1
-PRODUCTION := DEBUG= SECRET_KEY=$(shell printf 'a-long-key-for-the-check-only-%040d' 7) ALLOWED_HOSTS=example.invalid \
+# Static checks need settings, but neither store. The keys are made for the moment.
+KEY = $(shell $(PYTHON) -c "import secrets; print(secrets.token_urlsafe(64))")
+STATIC = DEBUG=1 SECRET_KEY=$(KEY) DATABASE_URL=postgresql:///unused AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1
+PRODUCTION = DEBUG= SECRET_KEY=$(KEY) NOVA_FINGERPRINT_KEY=$(KEY) ALLOWED_HOSTS=example.invalid \
 	DATABASE_URL=postgresql:///unused AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check
 
 $(READY): requirements.txt requirements-dev.txt

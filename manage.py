@@ -13,7 +13,14 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError
 
+    from nova_admin import environment
+
     try:
+        environment.load_env_file()
+        if environment.is_development():
+            from nova_admin.embedded.starting import start_stores
+
+            start_stores()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(_usage_error(f"Not configured: {error}"))

@@ -12,6 +12,7 @@ class MigrationConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
+        from migration import checks  # noqa: F401  # registers them
         from migration.operations.keys import make_version_keys
         from migration.roles import ensure_roles
         from migration.tasks import ensure_schedules, start_heartbeat

@@ -2,82 +2,204 @@
 
 import logging
 import os
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
 
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL = BASE_DIR / ".local"
+
+# Each store, and the variable by which `start_stores` tells this process and its children that it is the embedded one.
+EMBEDDED = {
+    "DATABASE_URL": "NOVA_EMBEDDED_DATABASE",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": "NOVA_EMBEDDED_AWS",
+}
+# Everybody knows it: for the embedded stores alone.
+DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
+MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
+KEY_LENGTH, KEY_CHARACTERS = 50, 8
+# Of keys that stand where everybody can read them: in new Django projects, in instructions, in this repository.
+PUBLIC_KEYS = (
+    *("django-insecure", "development-only", "example", "changeme", "change-me", "change_me"),
+    *("your-secret", "your_secret", "secret-key", "secret_key", "for-the-check-only"),
+    *("key-of-the-tests", "key-for-this-test"),
+)
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
-def text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
+@cache
+def load_env_file(path: Path = BASE_DIR / ".env") -> None:
+    """Add what `.env` sets to the environment, where it isn't set already; `manage.py` and `wsgi.py` begin with it.
+
+    It happens there, once a process, and not in the settings: importing those changes nothing. boto3 and child
+    processes find it in the environment. Raises ImproperlyConfigured for a line that sets nothing.
+    """
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not re.match(r"#|(export )?\w+=", line):
+            # django-environ would log the line, value and all.
+            raise ImproperlyConfigured(f".env, line {number}, is not NAME=value.")
+    environ.Env.read_env(path)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        if not os.environ[name].strip():
+            del os.environ[name]  # boto3 takes an empty one for a value
 
 
-def required(name: str, value: Any) -> Any:
-    """The value; where it is empty, nothing starts."""
-    if not value:
-        raise ImproperlyConfigured(f"{name} is not set. Set it, or set DEBUG=1 for development.")
+def is_development() -> bool:
+    return bool(Environment(DEBUG=(flag, False))("DEBUG"))
+
+
+class Environment(environ.Env):  # type: ignore[misc]  # it has no types
+    """The variables of this moment, cast as the scheme says: `Environment(NOVA_WORKERS=(whole(1), 2))`."""
+
+    # What begins with a dollar is a value here, never the name of another variable.
+    DOLLAR, ESCAPED = "$", r"\$"
+
+    def __init__(self, **scheme: tuple[Callable[[str], Any], Any]) -> None:
+        super().__init__(**scheme)
+        self.escape_proxy = True
+        self.ENVIRON = {
+            name: value.strip().replace(self.DOLLAR, self.ESCAPED)
+            for name, value in os.environ.items()
+            if value.strip()
+        }
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        """The value or its default; raises ImproperlyConfigured with what is wrong with it, and not the value."""
+        try:
+            return super().get_value(var, *args, **kwargs)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var} is {error}.") from None
+
+    def required(self, var: str, default: Any = None) -> Any:
+        """The value; where it is empty, nothing starts."""
+        value = self(var) or default
+        if not value:
+            raise ImproperlyConfigured(f"{var} is not set. Set it, or set DEBUG=1 for development.")
+        return value
+
+    def secret_key(self) -> str:
+        """SECRET_KEY; where both stores are embedded ones, it may be the development key and is so by default."""
+        embedded = self("DEBUG") and not self.named_stores()
+        key = self("SECRET_KEY") or (DEVELOPMENT_KEY if embedded else "")
+        if self("DEBUG") and not key:
+            raise ImproperlyConfigured(
+                "SECRET_KEY is not set, and a store that is named wants one of its own in development too."
+                f" Make one: {MAKE_A_KEY}"
+            )
+        if not (embedded and key == DEVELOPMENT_KEY):
+            require_strong_key("SECRET_KEY", self.required("SECRET_KEY"))
+        return str(key)
+
+    def fingerprint_key(self) -> str:
+        """NOVA_FINGERPRINT_KEY, or nothing."""
+        key = str(self("NOVA_FINGERPRINT_KEY"))
+        if key:
+            require_strong_key("NOVA_FINGERPRINT_KEY", key)
+        return key
+
+    def is_embedded(self, store: str) -> bool:
+        return bool(self(store)) and self(store) == self(EMBEDDED[store])
+
+    def named_stores(self) -> list[str]:
+        """The stores that somebody named: no embedded ones."""
+        return [store for store in EMBEDDED if self(store) and not self.is_embedded(store)]
+
+    def store(self, name: str) -> str:
+        """Where the store is; raises ImproperlyConfigured where an embedded one is missing, or is in production."""
+        if self.is_embedded(name) and not self("DEBUG"):
+            raise ImproperlyConfigured(f"{name} is an embedded store: production needs a real one.")
+        if self("DEBUG") and not self(name):
+            raise ImproperlyConfigured(
+                f"{name} is not set, and no embedded store was started in its place: start this with manage.py, or"
+                " call nova_admin.embedded.starting.start_stores first."
+            )
+        return str(self(name))
+
+
+def require_strong_key(name: str, key: str) -> None:
+    """Refuses a key that can be guessed, with ImproperlyConfigured."""
+    public = any(part in key.lower() for part in PUBLIC_KEYS)
+    if public or len(key) < KEY_LENGTH or len(set(key)) < KEY_CHARACTERS:
+        raise ImproperlyConfigured(
+            f"{name} is publicly known, shorter than {KEY_LENGTH} characters or made of fewer than {KEY_CHARACTERS}"
+            f" different ones, so that it can be guessed. Make one: {MAKE_A_KEY}"
+        )
+
+
+def flag(value: str) -> bool:
+    if value.lower() not in TRUE + FALSE:
+        raise ValueError("neither 1 nor 0")
+    return value.lower() in TRUE
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Whole numbers from `least` on."""
+
+    def cast(value: str) -> int:
+        if not (value.isascii() and value.isdecimal()) or int(value) < least:
+            raise ValueError(f"not a whole number from {least} on")
+        return int(value)
+
+    return cast
+
+
+def names(value: str) -> list[str]:
+    """Those that commas separate."""
+    return list(filter(None, map(str.strip, value.split(","))))
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def cast(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"none of {', '.join(choices)}")
+        return value
+
+    return cast
+
+
+def log_level(value: str) -> str:
+    if value.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("no level of logging: DEBUG, INFO, WARNING, ERROR")
+    return value.upper()
+
+
+def region(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,63}", value):
+        raise ValueError("not the name of a region, such as us-east-1")
     return value
 
 
-def flag(name: str, *, default: bool) -> bool:
-    value = text(name).lower()
-    if value and value not in TRUE + FALSE:
-        raise ImproperlyConfigured(f"{name} is neither 1 nor 0.")
-    return value in TRUE if value else default
-
-
-def number(name: str, default: int, *, least: int = 1) -> int:
-    value = text(name, str(default))
-    if not value.isdecimal() or int(value) < least:
-        raise ImproperlyConfigured(f"{name} is not a whole number from {least} on.")
-    return int(value)
-
-
-def names(name: str, default: list[str]) -> list[str]:
-    """What is separated by commas."""
-    return list(filter(None, map(str.strip, text(name).split(",")))) or default
-
-
-def choice(name: str, *choices: str) -> str:
-    """One of them; the first where none is named."""
-    value = text(name, choices[0])
-    if value not in choices:
-        raise ImproperlyConfigured(f"{name} is none of {', '.join(choices)}.")
-    return value
-
-
-def log_level(name: str, default: str) -> str:
-    level = text(name, default).upper()
-    if level not in logging.getLevelNamesMapping():
-        raise ImproperlyConfigured(f"{name} is no level of logging: DEBUG, INFO, WARNING, ERROR.")
-    return level
-
-
-def url(name: str) -> str:
-    value = text(name)
+def url(value: str) -> str:
     try:
         parts = urlsplit(value)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         sound = False
-    if value and not sound:
-        raise ImproperlyConfigured(f"{name} is not a URL (https://…).")
+    if not sound:
+        raise ValueError("not a URL (https://…)")
     return value
 
 
-def database(name: str, uri: str) -> dict[str, Any]:
+def database(uri: str) -> dict[str, Any]:
     """Django's description of any libpq URI (`postgresql://…`, `?host=/socket/folder` included)."""
     try:
         parts: dict[str, Any] = dict(conninfo_to_dict(uri))
     except PsycopgError:
         # libpq's own text quotes the URI, password and all.
-        raise ImproperlyConfigured(f"{name} is not a PostgreSQL URI (postgresql://…).") from None
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not a PostgreSQL URI (postgresql://…)."
+        ) from None
     if not {"dbname", "service"} & parts.keys():
-        raise ImproperlyConfigured(f"{name} names no database (postgresql://host/database).")
+        raise ImproperlyConfigured("DATABASE_URL names no database (postgresql://host/database).")
     return {
         "ENGINE": "nova_admin.database",
         "NAME": parts.pop("dbname", ""),

@@ -1,54 +1,66 @@
-"""Settings, read from the environment once; every one is listed in `.env.example`.
+"""Settings, read from the environment; every one is listed in `.env.example`. Their import starts and changes nothing.
 
-In development (`DEBUG=1`) a store that is not named is an embedded one; production refuses to start without real ones.
+In development (`DEBUG=1`) `manage.py` starts a store that is not named; production refuses to start without real ones.
 """
 
 import os
-import re
 from collections.abc import Callable
-from pathlib import Path
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import environment as env
+from nova_admin import environment
+from nova_admin.environment import flag, names, one_of, whole
 from nova_credentials.document import Layout, name_problem
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-LOCAL = BASE_DIR / ".local"
+BASE_DIR, LOCAL = environment.BASE_DIR, environment.LOCAL
 
-environ.Env.read_env(BASE_DIR / ".env")
-for name in [name for name in os.environ if name.startswith("AWS_") and not env.text(name)]:
-    del os.environ[name]  # boto3 takes an empty one for a value
-
-DEBUG = env.flag("DEBUG", default=False)
-
-SECRET_KEY = env.required(
-    "SECRET_KEY", env.text("SECRET_KEY", "development-only-key-" + "0" * 40 if DEBUG else "")
+env = environment.Environment(
+    DEBUG=(flag, False),
+    SECRET_KEY=(str, ""),
+    NOVA_FINGERPRINT_KEY=(str, ""),
+    ALLOWED_HOSTS=(names, []),
+    CSRF_TRUSTED_ORIGINS=(names, []),
+    SECURE_SSL_REDIRECT=(flag, True),
+    SECURE_HSTS_SECONDS=(whole(0), 31_536_000),
+    DATABASE_URL=(str, ""),
+    NOVA_EMBEDDED_DATABASE=(str, ""),
+    AWS_REGION=(environment.region, "us-east-1"),
+    AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.url, ""),
+    NOVA_EMBEDDED_AWS=(str, ""),
+    NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
+    NOVA_CLEAN_STREAK=(whole(1), 3),
+    NOVA_REQUIRE_APPROVAL=(flag, False),
+    NOVA_SWEEP_MINUTES=(whole(1), 15),
+    NOVA_AWS_WRITES_PER_SECOND=(whole(1), 48),
+    NOVA_AWS_READS_PER_SECOND=(whole(1), 90),
+    NOVA_REDIS_URL=(str, ""),
+    NOVA_WORKERS=(whole(1), 2),
+    LOG_LEVEL=(environment.log_level, "INFO"),
 )
-ALLOWED_HOSTS = env.required(
-    "ALLOWED_HOSTS",
-    env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []),
-)
-CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
-# The two stores. Children of this process inherit the embedded ones through the environment.
-NAMED_STORES = [
-    name for name in ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER") if env.text(name)
-]
+DEBUG = env("DEBUG")
+
+SECRET_KEY = env.secret_key()
+# Of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
+NOVA_FINGERPRINT_KEY = env.fingerprint_key()
+ALLOWED_HOSTS = env.required("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
+
+# The two stores.
+NAMED_STORES = env.named_stores()
 EMBEDDED_STORES = DEBUG and not NAMED_STORES
+DATABASE_URL = env.store("DATABASE_URL") or env.required("DATABASE_URL")
+DATABASES = {"default": environment.database(DATABASE_URL)}
+AWS_REGION = env("AWS_REGION")
+AWS_ENDPOINT_URL = env.store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+if not env.is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
+    environment.check_aws(credentials=not DEBUG)
 
-DATABASE_URL = env.text("DATABASE_URL")
-AWS_ENDPOINT_URL = env.url("AWS_ENDPOINT_URL_SECRETS_MANAGER")
-AWS_REGION = env.text("AWS_REGION", "us-east-1")
-if not re.fullmatch(r"[a-z0-9-]{1,63}", AWS_REGION):
-    raise ImproperlyConfigured("AWS_REGION is not the name of a region, such as us-east-1.")
-
-NOVA_SECRET_LAYOUT = env.choice("NOVA_SECRET_LAYOUT", *Layout)
+NOVA_SECRET_LAYOUT = env("NOVA_SECRET_LAYOUT")
 # Empty, it may mean the default or no prefix at all: nobody guesses where secrets go.
 NOVA_SECRET_PREFIX = os.environ.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/")
 if not NOVA_SECRET_PREFIX:
@@ -57,37 +69,16 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
     raise ImproperlyConfigured(f"NOVA_SECRET_PREFIX is no prefix of a secret: {problem}.")
 
 # So many comparisons in a row have to match before a client may be cut over.
-NOVA_CLEAN_STREAK = env.number("NOVA_CLEAN_STREAK", 3)
+NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")
 # A cutover or a purge that one person asks for has to be approved by another.
-NOVA_REQUIRE_APPROVAL = env.flag("NOVA_REQUIRE_APPROVAL", default=False)
-NOVA_SWEEP_MINUTES = env.number("NOVA_SWEEP_MINUTES", 15)
+NOVA_REQUIRE_APPROVAL = env("NOVA_REQUIRE_APPROVAL")
+NOVA_SWEEP_MINUTES = env("NOVA_SWEEP_MINUTES")
 # All workers together, under AWS's quotas (50 creates, 50 updates, 100 batch reads a second): pages have no part in it.
-NOVA_AWS_WRITES_PER_SECOND = env.number("NOVA_AWS_WRITES_PER_SECOND", 48)
-NOVA_AWS_READS_PER_SECOND = env.number("NOVA_AWS_READS_PER_SECOND", 90)
-NOVA_REDIS_URL = env.text("NOVA_REDIS_URL")
-NOVA_WORKERS = env.number("NOVA_WORKERS", 2)
-LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
-
-if DEBUG and not DATABASE_URL:
-    from nova_admin.embedded import postgres
-
-    os.environ["DATABASE_URL"] = DATABASE_URL = postgres.start(LOCAL / "postgres")
-DATABASES = {"default": env.database("DATABASE_URL", env.required("DATABASE_URL", DATABASE_URL))}
-
-if DEBUG and not AWS_ENDPOINT_URL:
-    from nova_admin.embedded import aws
-
-    AWS_ENDPOINT_URL = aws.start(LOCAL / "aws")
-    os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = AWS_ENDPOINT_URL
-    os.environ["NOVA_EMBEDDED_AWS"] = AWS_ENDPOINT_URL
-if DEBUG and env.text("NOVA_EMBEDDED_AWS") == AWS_ENDPOINT_URL:
-    # It knows no profile; boto3 would refuse one that is not there. A child finds it in `.env` again.
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        os.environ.pop(name, None)
-    os.environ.setdefault("AWS_ACCESS_KEY_ID", "embedded")
-    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "embedded")
-else:
-    env.check_aws(credentials=not DEBUG)
+NOVA_AWS_WRITES_PER_SECOND = env("NOVA_AWS_WRITES_PER_SECOND")
+NOVA_AWS_READS_PER_SECOND = env("NOVA_AWS_READS_PER_SECOND")
+NOVA_REDIS_URL = env("NOVA_REDIS_URL")
+NOVA_WORKERS = env("NOVA_WORKERS")
+LOG_LEVEL = env("LOG_LEVEL")
 
 INSTALLED_APPS = [
     "unfold",
@@ -165,8 +156,8 @@ STORAGES = {
 
 if not DEBUG:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
-    SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", 31_536_000, least=0)
+    SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT")
+    SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
 

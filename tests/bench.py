@@ -17,6 +17,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 from tests import nova
@@ -59,7 +60,7 @@ def main() -> None:
         shutil.rmtree(LOCAL / "aws", ignore_errors=True)
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-            "DEBUG": "1", "LOG_LEVEL": "ERROR",
+            "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64),
             "NOVA_AWS_WRITES_PER_SECOND": "49",
             "DATABASE_URL": postgres.start(LOCAL / "postgres"),
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.start(LOCAL / "aws"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 from tests import nova
@@ -51,6 +52,7 @@ def main() -> None:
         "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
         "DEBUG": "1",
         "LOG_LEVEL": "ERROR",
+        "SECRET_KEY": token_urlsafe(64),
         "DATABASE_URL": postgres.start(LOCAL / "postgres"),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
         "AWS_ACCESS_KEY_ID": "embedded",

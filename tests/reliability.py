@@ -18,6 +18,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -379,7 +380,7 @@ def main() -> None:
         aws = stack.enter_context(AwsServer())
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-            "DEBUG": "1", "LOG_LEVEL": "ERROR", "NOVA_WORKERS": "2",
+            "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64), "NOVA_WORKERS": "2",
             "NOVA_AWS_WRITES_PER_SECOND": "200", "NOVA_AWS_READS_PER_SECOND": "200",
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
             "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",

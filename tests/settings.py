@@ -1,6 +1,7 @@
 """The settings of a test run: the site's own, read in surroundings that no machine's environment can change."""
 
 import os
+import secrets
 from pathlib import Path
 
 LOCAL = Path(__file__).resolve().parent.parent / ".local" / "test"
@@ -13,9 +14,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         LOCAL / "postgres",
         settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
     )
+    # The workers inherit it.
+    os.environ["SECRET_KEY"] = secrets.token_urlsafe(64)
 
 os.environ["DEBUG"] = "1"
-os.environ["SECRET_KEY"] = "key-of-the-tests-" + "0" * 40
 # Each worker puts its own in place (`aws` in conftest.py); until then nothing answers.
 os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1"
 # The embedded AWS has no quota of its own: nothing waits.
@@ -23,7 +25,8 @@ os.environ["NOVA_AWS_WRITES_PER_SECOND"] = os.environ["NOVA_AWS_READS_PER_SECOND
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
 for name in (
     *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),
-    *("AWS_REGION", "AWS_PROFILE"),
+    *("AWS_REGION", "AWS_PROFILE", "NOVA_EMBEDDED_DATABASE", "NOVA_EMBEDDED_AWS"),
+    "NOVA_FINGERPRINT_KEY",
 ):
     os.environ.pop(name, None)
 

@@ -206,6 +206,7 @@ IN_ENGLISH = (
     "credentials/adoption.py",
     "nova_credentials/reader",
     "nova_credentials/secrets_manager.py",
+    "migration/checks.py",
     "migration/management/",
     "nova_admin/",
 )

@@ -1,12 +1,18 @@
 """What the site asks of its surroundings, as whoever starts it is told."""
 
+import os
+import secrets
+import subprocess
+import sys
+
 import pytest
 
-from tests.nova import manage
+from tests.nova import ROOT, manage
 
 PRODUCTION = {
     "DEBUG": "",
-    "SECRET_KEY": "a-key-for-this-test-only-" + "0" * 40,
+    "SECRET_KEY": secrets.token_urlsafe(64),
+    "NOVA_FINGERPRINT_KEY": secrets.token_urlsafe(64),
     "ALLOWED_HOSTS": "example.invalid",
     "DATABASE_URL": "postgresql:///unused",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "",
@@ -15,6 +21,12 @@ PRODUCTION = {
     "AWS_CONFIG_FILE": "/nonexistent",
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
     "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+DEVELOPMENT = {"DEBUG": "1", "DATABASE_URL": "", "AWS_ENDPOINT_URL_SECRETS_MANAGER": ""}
+NAMED = {
+    "DATABASE_URL": "postgresql:///unused",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
 }
 
 
@@ -93,6 +105,70 @@ def test_a_wrong_setting_is_named_in_one_line(name, value):
     assert line.startswith(f"Not configured: {name} ")
 
 
+WEAK_KEYS = {
+    "one letter": "a",
+    "short": "kT4-zQ9_wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2W",
+    "49 characters": "kT4-zQ9_wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ5X"[:49],
+    "few different ones": "abcdefg" * 12,
+    "Django's": "django-insecure-kT4zQ9wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ5X",
+    "the development key": "development-only-key-" + "0" * 40,
+    "the first release's in its Makefile": "a-long-key-for-the-check-only-" + "0" * 39 + "7",
+    "the first release's in its tests": "key-of-the-tests-" + "0" * 40,
+    "an example": "Example-kT4zQ9wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ5X",
+    "to be changed": "please-CHANGEME-kT4zQ9wB7xR2mV8nL5pJ3hF6dS1gA0cY4eU7iO9tKq2WZ",
+}
+
+
+@pytest.mark.parametrize("key", WEAK_KEYS.values(), ids=WEAK_KEYS)
+@pytest.mark.parametrize("name", ["SECRET_KEY", "NOVA_FINGERPRINT_KEY"])
+def test_a_key_that_can_be_guessed_is_refused_with_what_to_run(name, key):
+    result = manage("check", **PRODUCTION | {name: key})
+
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Not configured: {name} is publicly known, shorter than 50 characters")
+    assert line.endswith('python -c "import secrets; print(secrets.token_urlsafe(64))"')
+    assert key == "a" or key not in line
+
+
+@pytest.mark.parametrize("key", ["", "development-only-key-" + "0" * 40])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"])
+def test_a_named_store_wants_a_key_of_its_own_in_development_too(name, key):
+    """The other one is an embedded one."""
+    marker = {"DATABASE_URL": "NOVA_EMBEDDED_AWS"}.get(name, "NOVA_EMBEDDED_DATABASE")
+    other = next(store for store in NAMED if store != name)
+    embedded = {marker: NAMED[other]}
+
+    result = manage("check", **DEVELOPMENT | NAMED | embedded | {"SECRET_KEY": key})
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("Not configured: SECRET_KEY is ")
+    assert "secrets.token_urlsafe(64)" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["", "development-only-key-" + "0" * 40])
+def test_the_development_key_is_there_for_the_embedded_stores(key):
+    embedded = {
+        "NOVA_EMBEDDED_DATABASE": NAMED["DATABASE_URL"],
+        "NOVA_EMBEDDED_AWS": NAMED["AWS_ENDPOINT_URL_SECRETS_MANAGER"],
+    }
+
+    result = manage("check", **DEVELOPMENT | NAMED | embedded | {"SECRET_KEY": key})
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_deploy_check_names_a_fingerprint_key_that_is_not_set():
+    deploy = ("check", "--deploy", "--fail-level", "WARNING")
+    assert manage(*deploy, **PRODUCTION).returncode == 0
+
+    result = manage(*deploy, **PRODUCTION | {"NOVA_FINGERPRINT_KEY": ""})
+
+    assert result.returncode == 1
+    assert "(migration.W001) NOVA_FINGERPRINT_KEY is not set" in result.stderr
+    assert result.stderr.count("HINT") == 1
+
+
 OPTIONAL = [
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_PROFILE",
@@ -131,3 +207,125 @@ def test_a_profile_that_is_not_there_is_told_in_development_too_where_aws_is_nam
     result = manage("check", **PRODUCTION | named | {"AWS_PROFILE": "not-there"})
     assert result.returncode == 2
     assert result.stderr.startswith("Not configured: AWS_PROFILE ")
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own, without `manage.py`."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+IMPORT = """
+import os, psutil, sys
+before = dict(os.environ)
+try:
+    import nova_admin.settings
+finally:
+    assert dict(os.environ) == before, "the environment changed"
+    assert not psutil.Process().children(recursive=True), "something was started"
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        PRODUCTION,
+        PRODUCTION | {"AWS_REGION": "", "AWS_ROLE_SESSION_NAME": ""},
+        DEVELOPMENT | NAMED,
+        DEVELOPMENT | NAMED | {"NOVA_EMBEDDED_AWS": "http://127.0.0.1:1"},
+    ],
+    ids=["production", "empty ones", "development", "a child of the demo's"],
+)
+def test_importing_the_settings_starts_nothing_and_changes_no_variable(environment):
+    result = python(IMPORT, **environment)
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_importing_the_settings_with_a_store_neither_named_nor_started_says_so(name):
+    result = python(IMPORT, **DEVELOPMENT | NAMED | {name: ""})
+
+    assert result.returncode == 1
+    assert f"ImproperlyConfigured: {name} is not set, and no embedded store" in result.stderr
+    assert "start_stores" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "marker"),
+    [
+        ("DATABASE_URL", "NOVA_EMBEDDED_DATABASE"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_EMBEDDED_AWS"),
+    ],
+)
+def test_production_refuses_an_embedded_store_that_it_inherits(name, marker):
+    result = manage("check", **PRODUCTION | NAMED | {marker: NAMED[name]})
+
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"Not configured: {name} is an embedded store: production needs a real one."
+    ]
+
+
+def test_a_value_that_begins_with_a_dollar_is_a_value():
+    key = "$" + secrets.token_urlsafe(64) + r"\$$x"
+    show = "import os; from django.conf import settings; print(settings.SECRET_KEY == os.environ['SECRET_KEY'])"
+
+    result = manage("shell", "-v", "0", "-c", show, **PRODUCTION | {"SECRET_KEY": key})
+
+    assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+LOAD = """
+import os, sys
+from pathlib import Path
+from nova_admin.environment import load_env_file
+load_env_file(Path(sys.argv[1]))
+print([os.environ.get(name) for name in sys.argv[2:]])
+"""
+
+
+def test_an_env_file_sets_what_is_unset_and_no_empty_variable_of_aws(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("# A comment\n\nexport LOG_LEVEL=DEBUG\nNOVA_WORKERS=3\nAWS_PROFILE=\n")
+
+    result = python(
+        LOAD,
+        *(str(file), "LOG_LEVEL", "NOVA_WORKERS", "AWS_PROFILE", "AWS_REGION"),
+        LOG_LEVEL="ERROR",
+        AWS_REGION=" ",
+    )
+
+    assert (result.stdout, result.stderr) == ("['ERROR', '3', None, None]\n", "")
+
+
+def test_a_line_of_an_env_file_that_sets_nothing_is_named_and_not_repeated(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("DEBUG=1\nSECRET KEY=example-word\n")
+
+    result = python(LOAD, str(file))
+
+    assert "ImproperlyConfigured: .env, line 2, is not NAME=value." in result.stderr
+    assert "example-word" not in result.stderr
+
+
+def test_a_web_server_reads_the_env_file():
+    code = "import nova_admin.wsgi as w; print(w.load_env_file.cache_info().misses, bool(w.application))"
+
+    result = python(code, **PRODUCTION)
+
+    assert result.stdout == "1 True\n", result.stderr
+
+
+def test_a_web_server_starts_no_store():
+    result = python("import nova_admin.wsgi", **DEVELOPMENT | {"DATABASE_URL": "postgresql:///x"})
+
+    assert result.returncode == 1
+    assert "AWS_ENDPOINT_URL_SECRETS_MANAGER is not set, and no embedded store" in result.stderr

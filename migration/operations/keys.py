@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
 from migration.models import ClientMigration, Secret, VersionKey
 
@@ -24,9 +25,13 @@ HALF = 32
 
 def fingerprint_key(client_id: int) -> bytes:
     """The key of the short codes in a client's comparisons: equal values of two clients have different codes."""
-    # As the first release derived its one key.
-    root = salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest().encode()
-    return hmac.digest(root, f"client {client_id}".encode(), "sha256")
+    root = settings.NOVA_FINGERPRINT_KEY or _derived_fingerprint_key()
+    return hmac.digest(root.encode(), f"client {client_id}".encode(), "sha256")
+
+
+def _derived_fingerprint_key() -> str:
+    """The site's key as the first release derived it from SECRET_KEY."""
+    return salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,11 @@ def version_keys() -> VersionKeys:
     """Read the keys; raises `ImproperlyConfigured` where `migrate` made none yet."""
     keys = tuple(map(bytes, VersionKey.objects.values_list("key", flat=True)))
     if not keys:
-        raise ImproperlyConfigured("There is no version key yet: run manage.py migrate.")
+        raise ImproperlyConfigured(_("There is no version key yet: run manage.py migrate."))
     return VersionKeys(keys)
 
 
-def make_version_keys(*, using: str, **_: object) -> None:
+def make_version_keys(*, using: str, **_options: object) -> None:
     """After every `migrate`: makes a key where there is none, below it the one that a first release derived."""
     if VersionKey._meta.db_table not in connections[using].introspection.table_names():
         return  # the schema was taken back

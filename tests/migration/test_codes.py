@@ -1,11 +1,13 @@
 """The short codes of comparisons: of one client they can be compared, of two they tell nothing."""
 
+import hmac
 import json
 
 import pytest
 
 from migration.models import Comparison
 from migration.operations.comparing import compare
+from migration.operations.keys import fingerprint_key
 from migration.operations.pushing import push
 from migration.operations.stores import secrets_manager
 from nova_credentials.comparison import Mismatch
@@ -78,3 +80,23 @@ def test_equal_values_of_one_client_keep_their_code(two):
 
     assert before == after
     assert before.expected_code != between.expected_code
+
+
+def test_a_key_of_their_own_makes_the_codes_and_secret_key_has_no_part_in_them(settings):
+    settings.NOVA_FINGERPRINT_KEY = "a key of the codes"
+    before = fingerprint_key(7)
+    settings.SECRET_KEY = "rotated"
+    assert fingerprint_key(7) == before
+
+    settings.NOVA_FINGERPRINT_KEY = "rotated"
+    assert fingerprint_key(7) != before
+
+
+def test_without_one_it_is_derived_as_the_first_release_derived_it(settings):
+    """What the first release's `fingerprint_key` gave for this SECRET_KEY, and the client's own step after it."""
+    settings.NOVA_FINGERPRINT_KEY = ""
+    settings.SECRET_KEY = "golden-key-of-a-first-release-0123456789-abcdefghijklmnop"
+    derived = b"bcf63a261c721aabb53a1558ea83126843ebb89d06905d65e5255bf04fcbf4e4"
+
+    assert fingerprint_key(7) == hmac.digest(derived, b"client 7", "sha256")
+    assert fingerprint_key(7) != fingerprint_key(8)

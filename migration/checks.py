@@ -1,0 +1,20 @@
+"""System checks of the settings, for `manage.py check --deploy`."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name for it
+
+
+@register(Tags.security, deploy=True)
+def check_fingerprint_key(**_: Any) -> list[Warning]:
+    """Warn where the short codes' key hangs on SECRET_KEY, so that rotating one means rotating both."""
+    if settings.NOVA_FINGERPRINT_KEY:
+        return []
+    return [
+        Warning(
+            "NOVA_FINGERPRINT_KEY is not set: the key of the short codes in comparisons is derived from SECRET_KEY.",
+            hint="Set it to a key of its own. docs/keys.md says how, and what it costs.",
+            id="migration.W001",
+        )
+    ]
