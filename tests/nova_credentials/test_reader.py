@@ -5,8 +5,6 @@ import logging
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple
@@ -20,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from migration.models import ClientMigration, ReadCount
+from migration.models import ReadCount
 from migration.operations.pushing import push
 from nova_admin.embedded import postgres
 from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
@@ -37,17 +35,14 @@ from tests.factories import (
     make_full_client,
     update,
 )
+from tests.nova_credentials.in_phases import SECRETS, bring, stand
+from tests.nova_credentials.nova_process import TIMEOUT_SECONDS as WATCHDOG_SECONDS
+from tests.nova_credentials.nova_process import run
 from tests.settings import LOCAL
 
 GRANTS = re.findall(r"^GRANT .+;$", (nova.ROOT / "docs/reader.md").read_text(), re.MULTILINE)
-SECRETS = {
-    "public.client_database_credentials": "db_password_encrypted",
-    "public.client_email_credentials": "email_password_encrypted",
-    "nova_admin.client_aws_credentials": "secret_access_key",
-}
 AWS_ALONE = (Phase.AWS, Phase.PURGED)
 POSTGRES_ALONE = (Phase.POSTGRES, Phase.DUAL_WRITE)
-WATCHDOG_SECONDS = 60
 
 
 def execute(statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -96,24 +91,6 @@ def reader(make_reader) -> Reader:
 @pytest.fixture
 def sm(aws) -> ClientSecretsManager:
     return ClientSecretsManager()
-
-
-def stand(pk: int, phase: Phase) -> None:
-    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
-
-
-def bring(pk: int, phase: Phase) -> None:
-    """Takes a client to a phase as its moves do: pushed from `dual_write` on, pointers from the purge on."""
-    stand(pk, phase if phase != Phase.PURGED else Phase.AWS)
-    if phase != Phase.POSTGRES:
-        (pushed,) = push(client_ids=[pk])
-        assert pushed.outcome in {"created", "unchanged", "updated", "restored"}, pushed.message
-    if phase == Phase.PURGED:
-        for table, column in SECRETS.items():
-            execute(
-                f"UPDATE {table} SET {column} = 'aws-secretsmanager:x' WHERE client_id = %s", pk
-            )
-        stand(pk, Phase.PURGED)
 
 
 def change_in_aws(sm: ClientSecretsManager, slug: str, service: str, **values: object) -> None:
@@ -898,29 +875,6 @@ def test_a_failed_read_is_not_cached(make_reader, sm):
 
 
 # Processes and threads
-
-NO_DJANGO = """
-import sys
-sys.path.insert(0, %r)
-sys.modules["django"] = sys.modules["environ"] = None
-from nova_credentials import reader
-"""
-
-
-def run(code: str, database_url: str, **environment: str) -> str:
-    """What a process that has no Django prints."""
-    keys = {"AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded"}
-    endpoint = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"]}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", NO_DJANGO % str(nova.ROOT) + code],
-        env={"DATABASE_URL": database_url} | endpoint | keys | environment,
-        capture_output=True,
-        text=True,
-        timeout=WATCHDOG_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -1,0 +1,149 @@
+"""Readers and sites of different releases work together: a kept reader on this site, this reader on a kept site.
+
+`kept/` holds what `python -m tests.keep_release` wrote at each release. The present release is made on the way, so that
+what is kept next is known to work.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg.conninfo import make_conninfo
+
+from nova_credentials.aws import SecretsManager
+from nova_credentials.phases import Phase
+from nova_credentials.reader.routing import Reader
+from tests import nova
+from tests.factories import make_database, make_full_client
+from tests.keep_release import KEPT
+from tests.nova_credentials.in_phases import bring
+from tests.nova_credentials.nova_process import run
+from tests.nova_credentials.wheel import VERSION
+
+PRESENT = "present"
+RELEASES = [PRESENT, *sorted(path.stem.removeprefix("site-") for path in KEPT.glob("site-*.sql"))]
+EXPECTED = {
+    ("database", None): "example-password-1",
+    ("database", "archive"): "example-password-1",
+    ("email", None): "example-app-password-2",
+    ("aws", None): "example-secret-key-3",
+}
+
+
+@pytest.fixture(scope="module")
+def present(tmp_path_factory) -> Path:
+    """What would be kept of the present release."""
+    folder = tmp_path_factory.mktemp("release")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.keep_release", str(folder)],
+        cwd=nova.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def kept(name: str, release: str, present: Path) -> Path:
+    """The artefact of a release."""
+    version = VERSION if release == PRESENT else release
+    return (present if release == PRESENT else KEPT) / name.format(version)
+
+
+# A kept reader on this site
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.usefixtures("stores")
+def test_a_kept_reader_reads_every_phase_from_this_sites_tables(present, release, phase):
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+    pk = make_full_client("idom")
+    make_database(pk, label="archive", is_primary=False)
+    bring(pk, phase)
+    database_url = make_conninfo(
+        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
+    )
+
+    printed = run(
+        """
+import json
+assert ".whl" in reader.__file__
+print(json.dumps([
+    reader.get_client_id("idom"),
+    reader.get_database_credentials("idom").db_password,
+    reader.get_database_credentials("idom", "archive").db_password,
+    reader.get_email_credentials("idom").email_password,
+    reader.get_aws_credentials("idom").secret_access_key,
+]))
+""",
+        database_url,
+        package=wheel,
+    )
+
+    assert json.loads(printed) == [pk, *EXPECTED.values()]
+    assert reads_counted(database_url, pk) == (phase != Phase.POSTGRES and phase.reads_aws)
+
+
+def reads_counted(database_url: str, client_id: int) -> bool:
+    """Whether a read of this client was counted, and every one that was compared matched."""
+    with psycopg.connect(database_url) as there:
+        row = there.execute(
+            "SELECT reads, mismatches, aws_failures FROM nova_admin.migration_readcount WHERE client_id = %s",
+            [client_id],
+        ).fetchone()
+    assert row is None or row[1:] == (0, 0)
+    return row is not None and row[0] > 0
+
+
+# This reader on a kept site
+
+
+@pytest.fixture(scope="module")
+def kept_site(present, request) -> Iterator[str]:
+    """A database as a site of that release left it, by its URI."""
+    structure_and_rows = kept("site-{}.sql", request.param, present).read_text()
+    with nova.database() as uri:
+        with psycopg.connect(uri, autocommit=True) as there:
+            there.execute(structure_and_rows)
+        yield uri
+
+
+@pytest.fixture
+def reader(kept_site, aws, present, request) -> Iterator[Reader]:
+    """This release's reader, over a kept site and what AWS held of its clients."""
+    release = request.node.callspec.params["kept_site"]
+    sm = SecretsManager()
+    for name, text in json.loads(kept("secrets-{}.json", release, present).read_text()).items():
+        sm.create(name, text, slug=name.rpartition("/")[2])
+    reader = Reader(kept_site, timeout=30, cache_seconds=0)
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize("kept_site", RELEASES, indirect=True)
+@pytest.mark.parametrize("phase", Phase)
+def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase):
+    slug = f"in-{phase}"
+    for (credential_type, label), secret in EXPECTED.items():
+        row = reader.one(slug, credential_type, label)
+        held = {"database": "db_password", "email": "email_password", "aws": "secret_access_key"}
+        assert getattr(row, held[credential_type]) == secret
+        assert (row.client_slug, row.label) == (slug, label)
+
+    assert reads_counted(kept_site, reader.client_id(slug)) == phase.reads_aws
+
+
+@pytest.mark.parametrize("kept_site", RELEASES, indirect=True)
+def test_this_reader_sees_a_kept_sites_pending_pushes_and_inactive_clients(reader):
+    assert reader.one("pending", "database").db_password == "example-newer"
+    for slug in ("inactive", "unknown"):
+        with pytest.raises(ValueError, match=slug):
+            reader.client_id(slug)
