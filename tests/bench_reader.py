@@ -1,9 +1,10 @@
-"""`python -m tests.bench_reader`: the reader's reads side by side, with an AWS that takes 20 ms, as ratios."""
+"""`python -m tests.bench_reader`: the reader's reads side by side, AWS taking 20 ms, and its import: as ratios."""
 
 from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import sys
 import time
 from functools import partial
@@ -21,6 +22,9 @@ ROUNDS = 200
 CACHED_READS = 1000  # in one measurement: one alone takes about as long as looking at the clock
 CACHED_AT_LEAST = 200
 DUAL_AT_MOST = 1.2
+IMPORTS = 15
+# psycopg2, which NOVA's helper imports, takes about a quarter of it.
+IMPORT_AT_MOST = 0.6
 
 
 def main() -> None:
@@ -44,8 +48,26 @@ def main() -> None:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        if not reads():
+        if not all([reads(), imports()]):
             sys.exit(1)
+
+
+def imports() -> bool:
+    """Measures and prints what importing the reader takes beside psycopg; answers whether the bound holds."""
+    modules = ("nova_credentials.reader", "psycopg")
+    took: dict[str, list[float]] = {module: [] for module in modules}
+    for _ in range(IMPORTS):
+        for module in modules:
+            code = f"import time; s = time.perf_counter(); import {module}; print(time.perf_counter() - s)"
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=nova.ROOT, stdout=subprocess.PIPE, check=True
+            )
+            took[module].append(float(done.stdout))
+    reader, psycopg = (statistics.median(took[module]) for module in modules)
+    print(
+        f"importing the reader takes {reader / psycopg:.2f} times importing psycopg (at most {IMPORT_AT_MOST})"
+    )
+    return reader <= IMPORT_AT_MOST * psycopg
 
 
 def reads() -> bool:
