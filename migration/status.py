@@ -13,6 +13,7 @@ from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount, Ru
 from migration.operations.stores import secret_names
 from migration.progress import progress, runs
 from nova_credentials.phases import Phase
+from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
@@ -41,19 +42,24 @@ def _runs_of(client_ids: list[int]) -> dict[int, dict[str, Any]]:
     return {pk: states[run_id] for pk, run_id in run_of.items()}
 
 
+def push_pending(client: Any) -> bool:
+    """Whether it writes both stores and its newest rows are not in AWS yet; annotated rows only."""
+    pushed = client.pushed_revision
+    behind = is_push_pending(revision=client.revision, pushed_revision=pushed)
+    return Phase(client.phase) in WRITES_BOTH and behind
+
+
 def _status(
     client: Any, comparison: Comparison | None, run: dict[str, Any] | None
 ) -> dict[str, Any]:
-    pushed = client.pushed_revision
     return {
         "slug": client.slug,
         "name": client.name,
         "phase": client.phase,
         "secrets": list(secret_names(client.slug).values()),
-        "push_pending": Phase(client.phase) in WRITES_BOTH
-        and (pushed is None or client.revision > pushed),
+        "push_pending": push_pending(client),
         "revision": client.revision,
-        "pushed_revision": pushed,
+        "pushed_revision": client.pushed_revision,
         "comparison": comparison
         and {
             "status": comparison.status,

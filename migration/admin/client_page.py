@@ -12,10 +12,11 @@ from credentials.admin import name_problem, name_warning
 from migration import sentences
 from migration.admin.dialogs import with_remedies
 from migration.admin.versions import console_url
-from migration.models import WRITES_BOTH, Comparison, PhaseChoices, ReadCount, clients
+from migration.models import Comparison, PhaseChoices, ReadCount, clients
 from migration.operations.gates import Check, Condition, known
 from migration.operations.stores import secret_layout, secret_names
 from migration.overview.standing import effect
+from migration.status import push_pending
 from migration.timeline import timeline
 from nova_credentials import document as documents
 from nova_credentials.comparison import paths
@@ -53,12 +54,6 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
         "may_view_comparisons": may("migration.view_comparison"),
         "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
     }
-
-
-def push_pending(client: Any) -> bool:
-    """Whether it writes both stores and its newest rows are not in AWS yet; annotated rows only."""
-    pushed = client.pushed_revision
-    return Phase(client.phase) in WRITES_BOTH and (pushed is None or client.revision > pushed)
 
 
 def _standing(client: Any) -> dict[str, Any]:

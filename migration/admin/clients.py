@@ -18,10 +18,10 @@ from credentials.localization import localize
 from credentials.onboarding_pages import OnboardingPages
 from migration.admin import bulk, client_page, dialogs, moves, reveals, versions
 from migration.admin.base import RUN_PERMISSION, start_run
-from migration.admin.client_page import push_pending
 from migration.models import Comparison, PhaseChoices, Run, clients
 from migration.operations.saving import Save, SaveRefusedError
 from migration.overview.standing import late_before
+from migration.status import push_pending
 from migration.templatetags.migration_pages import badge, label, moment
 from nova_credentials.phases import Phase
 

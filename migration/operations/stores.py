@@ -22,6 +22,7 @@ from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError, Layout
 from nova_credentials.phases import Phase
+from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -128,7 +129,7 @@ class Rows:
 
     @property
     def push_pending(self) -> bool:
-        return self.pushed_revision is None or self.revision > self.pushed_revision
+        return is_push_pending(revision=self.revision, pushed_revision=self.pushed_revision)
 
 
 def read_rows(client_ids: Collection[int]) -> dict[int, Rows]:

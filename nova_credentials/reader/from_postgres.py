@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
@@ -14,12 +14,10 @@ from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from nova_credentials.document import (
-    AwsCredentials,
-    ClientCredentials,
-    DatabaseCredentials,
-    EmailCredentials,
-)
+from nova_credentials import tables
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import ROW_CLASSES, ClientCredentials, keys_of
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,42 +42,39 @@ COUNT_AGAIN_AFTER_SECONDS = 300.0
 # with their schema.
 LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
 
-STATE = """
-SELECT c.id, c.is_active, c.name, coalesce(m.phase, 'postgres'),
-       coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
-           + (SELECT count(*) FROM nova_admin.credentials_clientwrite w WHERE w.client_id = c.id)
-FROM public.clients c
-LEFT JOIN nova_admin.migration_clientmigration m ON m.client_id = c.id
-LEFT JOIN nova_admin.credentials_clientrevision r ON r.client_id = c.id
+STATE = f"""
+SELECT c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
+       {tables.PUSH_PENDING}
+FROM {tables.CLIENTS} c
+LEFT JOIN {tables.CLIENT_PHASES} m ON m.client_id = c.id
+LEFT JOIN {tables.CLIENT_REVISIONS} r ON r.client_id = c.id
 WHERE c.slug = %s
 """
 # Before this app's tables are there.
-STATE_WITHOUT_APP = (
-    "SELECT id, is_active, name, 'postgres', true FROM public.clients WHERE slug = %s"
-)
+STATE_WITHOUT_APP = f"""
+SELECT id, is_active, name, '{Phase.POSTGRES}', true FROM {tables.CLIENTS} WHERE slug = %s
+"""
 # Where they are there, but not on this role's search_path, the phase is not known.
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
 
-# The columns in the order of the fields; the rows in that of the document.
-DATABASES = """
-SELECT db_host, db_port, db_name, db_user, db_password_encrypted, label, is_primary
-FROM public.client_database_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
-"""
-EMAILS = """
-SELECT email_provider, imap_host, imap_port, smtp_host, smtp_port,
-       email_user, email_password_encrypted, sender_whitelist, label, is_primary
-FROM public.client_email_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
-"""
-AWS = """
-SELECT access_key_id, secret_access_key, region, label, is_primary
-FROM nova_admin.client_aws_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
-"""
+
+def _select(credential_type: CredentialType) -> str:
+    """Select a client's rows of one type, by the names of the attributes and in the order of the document."""
+    attributes = keys_of(ROW_CLASSES[credential_type])
+    columns = ", ".join(f"{tables.COLUMNS.get(name, name)} AS {name}" for name in attributes)
+    return f"""
+        SELECT {columns} FROM {tables.CREDENTIALS[credential_type]}
+        WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+    """
+
+
+ROWS = {credential_type: _select(credential_type) for credential_type in CredentialType}
 
 # One message, so that the limits are the statement's own and reach no other user of a PgBouncer's connection.
 COUNT = """
 SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL lock_timeout = '50ms';
 SET LOCAL statement_timeout = '100ms'; SET LOCAL synchronous_commit = off;
-INSERT INTO nova_admin.migration_readcount AS kept
+INSERT INTO {table} AS kept
     (client_id, reads, matches, mismatches, aws_failures, last_read_at, last_mismatch_at)
 VALUES ({client_id}, 1, {match}, {mismatch}, {failure}, now(), CASE WHEN {mismatch} > 0 THEN now() END)
 ON CONFLICT (client_id) DO UPDATE
@@ -104,7 +99,7 @@ class Found:
     """What PostgreSQL told of an active client at one moment; no credentials where AWS alone is read."""
 
     client_id: int
-    phase: str
+    phase: Phase
     push_pending: bool
     credentials: ClientCredentials | None = field(repr=False)
     remembered: bool = False  # PostgreSQL does not answer: this is from before
@@ -112,7 +107,7 @@ class Found:
     @property
     def reads_aws_alone(self) -> bool:
         """Whether the credential tables are no longer read."""
-        return self.phase in {"aws", "purged"}
+        return self.phase.aws_is_authority
 
 
 def conninfo(uri: str) -> str:
@@ -153,10 +148,12 @@ class Postgres:
         if time.monotonic() < self._count_from:
             return
         numbers = {"match": match, "mismatch": mismatch, "failure": failure}
+        # Literals, as a message of several statements takes no parameters.
+        table = sql.SQL(tables.READ_COUNTS)
+        statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
         try:
             with self._lent(self._take() or self._open()) as connection:
-                # Literals, as a message of several statements takes no parameters.
-                connection.execute(sql.SQL(COUNT).format(client_id=client_id, **numbers))
+                connection.execute(statement)
         except psycopg.Error as error:
             if not isinstance(error, NO_ANSWER):  # no right or no table: it stays so for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
@@ -215,18 +212,23 @@ def _found(connection: Connection, query: LiteralString, slug: str) -> Found | N
     if state is None or not state[1]:
         return None
     client_id, _, name, phase, pending = state
-    found = Found(client_id, phase, pending, None)
+    found = Found(client_id, Phase(phase), pending, None)
     if found.reads_aws_alone:
         return found
+    # Before this app's tables are there, the AWS keys' is not there either.
+    there = set(CredentialType) - ({CredentialType.AWS} if query == STATE_WITHOUT_APP else set())
+    rows = {
+        t.plural: tuple(_rows(connection, t, client_id, slug)) if t in there else ()
+        for t in CredentialType
+    }
+    return replace(found, credentials=ClientCredentials(name, **rows))
 
-    def rows(kind: type[Any], of_kind: LiteralString) -> tuple[Any, ...]:
-        selected = connection.execute(of_kind, [client_id])
-        return tuple(kind(client_id, slug, *row) for row in selected)
 
-    credentials = ClientCredentials(
-        name,
-        databases=rows(DatabaseCredentials, DATABASES),
-        emails=rows(EmailCredentials, EMAILS),
-        aws=() if query == STATE_WITHOUT_APP else rows(AwsCredentials, AWS),
-    )
-    return Found(client_id, phase, pending, credentials)
+def _rows(
+    connection: Connection, credential_type: CredentialType, client_id: int, slug: str
+) -> Iterator[Any]:
+    selected = connection.execute(ROWS[credential_type], [client_id])
+    names = [column.name for column in selected.description or ()]
+    for row in selected:
+        values = dict(zip(names, row, strict=True))
+        yield ROW_CLASSES[credential_type](client_id=client_id, client_slug=slug, **values)

@@ -13,6 +13,7 @@ from weakref import WeakSet
 from nova_credentials.aws.answers import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import ClientCredentials, Document, DocumentError, Layout, parse
+from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import Aws
 from nova_credentials.reader.from_postgres import NO_ANSWER, Found, Postgres, conninfo
 
@@ -105,7 +106,7 @@ class Reader:
     def _read(self, slug: str) -> _Entry:
         started = time.monotonic()
         known = self._known.get(slug)
-        asked = self._aws.ask(slug) if known and known.phase == "dual_read" else None
+        asked = self._aws.ask(slug) if known and known.phase == Phase.DUAL_READ else None
         found = self._look(slug)
         entry = _Entry(found.client_id, self._credentials(slug, found, asked), started)
         newest = self._cached.get(slug)
@@ -143,7 +144,7 @@ class Reader:
         if found.credentials is None:
             # What was asked for before the phase was known may be older than the last save.
             return self._from_aws(slug, found)
-        if found.phase != "dual_read":
+        if found.phase != Phase.DUAL_READ:
             return found.credentials
         if found.push_pending:
             self._count(found)

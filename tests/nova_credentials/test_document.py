@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nova_credentials import document as documents
+from nova_credentials.comparison import same
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import (
     MAX_BYTES,
@@ -30,6 +31,7 @@ from nova_credentials.document import (
     size,
     split,
 )
+from nova_credentials.reader.routing import _differences
 
 MARK = "marked-example-password"
 CLIENT = (7, "idom")
@@ -111,6 +113,21 @@ def test_every_row_comes_back_equal_with_the_primary_first(name, client, layout)
     }
     assert back == ClientCredentials(name, **first)
     assert size(build(name, **client)) == len(encode(build(name, **client)).encode())
+
+
+# Two clients, often equal in all or in most.
+pairs = st.tuples(clients, clients) | st.tuples(clients, clients).flatmap(
+    lambda pair: st.sampled_from([pair[0], pair[0] | {"emails": pair[1]["emails"]}]).map(
+        lambda other: (pair[0], other)
+    )
+)
+
+
+@given(pairs)
+def test_the_reader_finds_a_difference_where_a_comparison_of_the_documents_does(pair):
+    documents_of = [build("IDOM", **rows) for rows in pair]
+    found = list(_differences(*map(read, documents_of)))
+    assert same(*documents_of) == (found == [])
 
 
 def test_the_document_has_the_plans_keys_and_all_of_them():

@@ -450,7 +450,7 @@ def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
     execute_there = psycopg.Connection.execute
 
     def save_in_between(there, query, *args, **kwargs):
-        if query == from_postgres.DATABASES:
+        if query == from_postgres.ROWS["database"]:
             update("client_database_credentials", row, db_user="b")
         return execute_there(there, query, *args, **kwargs)
 
