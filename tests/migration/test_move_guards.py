@@ -1,0 +1,132 @@
+"""What guards a move: the client's lock, the exact streak, and what a refusal or a restore leaves in the tables."""
+
+import threading
+
+import pytest
+from django.db import connection
+
+from migration import sentences
+from migration.models import ClientMigration, Comparison, OpenMismatch, PhaseChange, Secret
+from migration.operations import moving, stores
+from migration.operations.comparing import compare
+from migration.operations.moving import move
+from migration.operations.pushing import push
+from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.phases import MOVES, Phase
+from tests.factories import make_full_client
+from tests.migration.test_moving import (
+    NAME,
+    advance,
+    change_in_aws,
+    codes,
+    is_pending,
+    phase_of,
+    refusal_of,
+)
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture
+def sm() -> SecretsManager:
+    return stores.secrets_manager()
+
+
+@pytest.fixture
+def idom() -> int:
+    return make_full_client("idom")
+
+
+def hold_lock(pk: int, held: threading.Event, done: threading.Event) -> None:
+    """Holds the client's lock on a connection of its own, as a push that takes long does."""
+    try:
+        with stores.locked([pk], wait_seconds=5) as mine:
+            assert mine == {pk}
+            held.set()
+            done.wait(30)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(("old", "new"), MOVES)
+def test_no_move_happens_while_another_holds_the_clients_lock(idom, monkeypatch, old, new):
+    advance(idom, old)
+    monkeypatch.setattr(moving, "LOCK_WAIT_SECONDS", 0.05)
+    held, done = threading.Event(), threading.Event()
+    other = threading.Thread(target=hold_lock, args=(idom, held, done))
+    other.start()
+    try:
+        assert held.wait(10)
+        refusal = refusal_of(idom, new)
+    finally:
+        done.set()
+        other.join(30)
+
+    assert refusal.codes == [sentences.MOVE_UNDER_WAY.key]
+    assert phase_of(idom) == old
+
+
+def test_the_streak_that_is_wanted_is_enough_and_one_less_is_not(idom, settings):
+    settings.NOVA_CLEAN_STREAK = 3
+    advance(idom, Phase.DUAL_READ)
+    ClientMigration.objects.filter(pk=idom).update(clean_streak=0)
+    for _ in range(2):
+        compare(client_ids=[idom])
+    assert codes(idom, Phase.AWS) == [sentences.CLEAN_STREAK.key]
+
+    compare(client_ids=[idom])
+    assert ClientMigration.objects.get(pk=idom).clean_streak == 3
+
+    move(client_id=idom, new=Phase.AWS)
+
+
+def test_the_mismatch_that_stops_a_cutover_is_stored_and_ends_the_streak(idom, sm):
+    advance(idom, Phase.DUAL_READ)
+    for _ in range(3):
+        compare(client_ids=[idom])
+    change_in_aws(sm, port=1)
+
+    refusal_of(idom, Phase.AWS)
+
+    stands = ClientMigration.objects.get(pk=idom)
+    assert (stands.comparison_status, stands.clean_streak) == (Comparison.Status.MISMATCH, 0)
+    assert [row.path for row in OpenMismatch.objects.filter(client_id=idom)] == ["database.port"]
+
+
+def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):
+    advance(idom, Phase.PURGED)
+
+    moved = move(client_id=idom, new=Phase.AWS)
+
+    assert moved.message.key == sentences.RESTORED.key
+    assert not is_pending(idom)
+    assert PhaseChange.objects.first().note is None
+
+
+def test_a_push_remembers_the_version_that_it_wrote_and_the_secret_that_it_adopted(idom, sm):
+    document = stores.read_rows([idom])[idom].document
+    sm.sm.create_secret(Name=NAME, SecretString='{"client_name": "somebody else\'s"}')
+    (pushed,) = push(client_ids=[idom], adopt=True)
+
+    assert pushed.outcome == "updated"
+    assert sm.get(NAME).document() == document
+    assert Secret.objects.get(pk=NAME).version_id == sm.get(NAME).version_id
+
+
+def test_a_push_that_reads_back_something_else_is_tried_again(idom, sm, monkeypatch):
+    put = SecretsManager.put
+
+    def put_and_change(self: SecretsManager, name: str, text: str, **options: str) -> str:
+        version = put(self, name, text, **options)
+        put(self, name, '{"client_name": "changed at once"}')
+        return version
+
+    push(client_ids=[idom])
+    connection.cursor().execute("UPDATE public.clients SET name = 'Other' WHERE id = %s", [idom])
+    with monkeypatch.context() as patch:
+        patch.setattr(SecretsManager, "put", put_and_change)
+        (pushed,) = push(client_ids=[idom])
+
+    assert (pushed.outcome, pushed.refused) == ("failed", False)
+    assert is_pending(idom)
+    assert ClientMigration.objects.get(pk=idom).refused_revision is None
