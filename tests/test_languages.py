@@ -200,7 +200,8 @@ def whole_sentences(source: str) -> Iterator[str]:
             yield text
 
 
-MARKS = {*messages.MARKS, messages.SENTENCE, "_"}
+# What is wrong with the settings is read by whoever starts the process.
+MARKS = {*messages.MARKS, messages.SENTENCE, "_", "ImproperlyConfigured"}
 # They speak in a terminal, during `migrate` or at the start, or to NOVA.
 IN_ENGLISH = (
     "credentials/adoption.py",

@@ -311,6 +311,14 @@ def page(client, user: User, address: str) -> str:
 CUTOVER = {"new": "aws", "seen": "dual_read", "slug": "idom", "reason": "INC-42"}
 
 
+@pytest.mark.parametrize("reason", ["x" * 501, "INC\0-42"])
+def test_nothing_is_asked_for_with_a_reason_that_cannot_be_kept(idom, maria, press, reason):
+    said = press(maria, client_page(idom, "move"), **CUTOVER | {"reason": reason})[1]
+
+    assert said.startswith("Nothing was done: ")
+    assert not MoveRequest.objects.exists()
+
+
 def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, client):
     assert "Ask for the cutover" in page(client, maria, client_page(idom, "change"))
     assert "Somebody else has to approve it" in page(

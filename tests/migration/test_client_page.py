@@ -127,7 +127,7 @@ def test_the_next_step_is_named(viewer, idom, phase, title):
             lambda: [pk := make_client("a"), make_database(pk, db_password_encrypted="x" * 66_000)][
                 0
             ],
-            "larger than a secret",
+            "bytes; Secrets Manager takes 65,536.",
         ),
     ],
 )

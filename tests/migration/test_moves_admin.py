@@ -259,7 +259,11 @@ def test_a_bulk_cutover_shows_the_checklist_of_each_and_moves_nobody_yet(client,
 def test_a_bulk_cutover_wants_the_number_and_a_reason(client, log_in, three):
     log_in(MOVE)
 
-    for data in ({"number": "2", "reason": "INC-42"}, {"number": "1", "reason": ""}):
+    for data in (
+        {"number": "2", "reason": "INC-42"},
+        {"number": "1", "reason": ""},
+        {"number": "1", "reason": "x" * 501},
+    ):
         assert "Nothing was done" in said_on(confirm_cutover(client, three[0], **data))
 
     assert phase_of(three[0]) == Phase.DUAL_READ

@@ -135,7 +135,7 @@ def test_a_document_that_is_too_large_fails_with_its_size(sm):
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
-    assert result.message.key == sentences.SECRET_TOO_LARGE.key
+    assert result.message.key == shared.SECRET_TOO_LARGE.key
     assert "65,536" in str(result.message)
     assert sm.batch_get(["nova/clients/idom"])["nova/clients/idom"].not_found
 
@@ -265,7 +265,7 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
     sm.schedule_deletion("nova/clients/idom", days=7)
 
-    assert "not ours" in push_one(pk).message
+    assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
     assert sm.describe("nova/clients/idom").deleted_at is not None
     assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
     assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
@@ -288,7 +288,7 @@ def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
     compared = compare(client_ids=[pk])[pk]
 
     assert compared.status == Comparison.Status.MISSING_IN_AWS
-    assert compared.message == f"{name} is scheduled for deletion."
+    assert compared.message == sentences.SCHEDULED_FOR_DELETION(name=name)
 
 
 def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each_secret(

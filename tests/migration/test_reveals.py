@@ -100,8 +100,10 @@ def test_each_kind_of_credential_has_its_field(idom, maria, client, kind, model,
     assert shown(client.post(address(idom, kind, model, name), {"reason": "x"})) == stored
 
 
-@pytest.mark.parametrize("reason", ["", "  "])
-def test_without_a_reason_nothing_is_shown_or_recorded(idom, maria, client, reason):
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "INC\0-42"])
+def test_without_a_reason_that_can_be_kept_nothing_is_shown_or_recorded(
+    idom, maria, client, reason
+):
     response = client.post(address(idom), {"reason": reason})
 
     assert shown(response) is None
