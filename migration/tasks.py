@@ -16,7 +16,7 @@ from django_q.brokers import get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from credentials.adoption import writes_are_counted
+from credentials.triggers import writes_are_counted
 from credentials.models import ClientRevision
 from migration.models import MANY_TRIES, WRITES_BOTH, Comparison, Run, Worker, clients
 from migration.operations import running

@@ -195,7 +195,7 @@ def sentences(source: str) -> Iterator[str]:
 MARKS = {*messages.MARKS, "_"}
 # They speak in a terminal, during `migrate` or at the start, or to NOVA.
 IN_ENGLISH = (
-    "credentials/adoption.py",
+    "credentials/triggers.py",
     "nova_credentials/reader",
     "nova_credentials/secrets_manager.py",
     "migration/management/",

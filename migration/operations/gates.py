@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils import timezone
 
-from credentials.adoption import writes_are_counted
+from credentials.triggers import writes_are_counted
 from credentials.told import ago, in_english
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.stores import secrets_manager

@@ -44,10 +44,12 @@ COUNT_AGAIN_AFTER_SECONDS = 300.0
 # with their schema.
 LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
 
+# Where writes are not counted nobody knows what is pending: as if a push were, PostgreSQL's value is returned.
 STATE = """
 SELECT c.id, c.is_active, c.name, coalesce(m.phase, 'postgres'),
        coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
            + (SELECT count(*) FROM nova_admin.credentials_clientwrite w WHERE w.client_id = c.id)
+           OR m.phase = 'dual_read' AND NOT nova_admin.writes_are_counted()
 FROM public.clients c
 LEFT JOIN nova_admin.migration_clientmigration m ON m.client_id = c.id
 LEFT JOIN nova_admin.credentials_clientrevision r ON r.client_id = c.id
