@@ -16,8 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
-from credentials.counting import CountingGap as CountingGap
-from credentials.counting import CountingProof as CountingProof
+from credentials.counting import CountingGap, CountingProof  # noqa: F401  # Django looks here
 from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials import document as documents
 from nova_credentials.document import Document, DocumentError

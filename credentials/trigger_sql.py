@@ -1,4 +1,4 @@
-"""The SQL of the triggers that count every write to NOVA's tables, and of the functions behind them. Knows no Django."""
+"""The SQL of the triggers that count every write to NOVA's tables, and of their functions. Knows no Django."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ ASK_COUNTED = "nova_admin.writes_are_counted()"
 # The first release's, which ran code of whoever could create in `public` with this role's rights.
 OLD_FUNCTION = "public.nova_admin_count_write()"
 
-# The outer block's handler undoes what failed in it and lets NOVA's statement go on. An insert waits for nobody; TRUNCATE
-# has to read other tables for the clients that have rows there, and waits for none of them longer than 50 ms: those with
-# a revision, which are all that were ever pushed, are counted even so.
+# The last handler undoes what failed and lets NOVA's statement go on. An insert waits for nobody. TRUNCATE has to read
+# other tables for the clients that have rows there, and waits for none of them longer than 50 ms: the clients with a
+# revision, which are all that were ever pushed, are counted even so.
 COUNT_WRITE_BODY = """
 DECLARE
     lock_timeout_before text;
@@ -48,7 +48,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 """
 
-# Asked by the reader in a statement of its own, which PostgreSQL plans anew each time; a function's plan is kept.
+# Asked by the reader within its statement, which PostgreSQL plans anew each time; the plan of a function is kept.
 ASK_COUNTED_BODY = f"""
 BEGIN
     RETURN {WRITES_ARE_COUNTED};
@@ -64,8 +64,8 @@ COUNT_EACH_CLIENT = (
 def make_count_write(name: str = COUNT_WRITE) -> str:
     """Return the statements that make the function of the triggers, or replace it.
 
-    SECURITY DEFINER, as NOVA's role may have no rights on the site's tables; on this path nothing that another role made
-    is taken for PostgreSQL's own.
+    SECURITY DEFINER, as NOVA's role may have no rights on the site's tables; on this path nothing that another role
+    made is taken for PostgreSQL's own.
     """
     return f"""
         CREATE OR REPLACE FUNCTION {name} RETURNS trigger

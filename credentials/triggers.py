@@ -116,7 +116,10 @@ def prove_counting() -> dict[str, ProofOutcome]:
 
 
 def _install() -> list[Refusal]:
-    """Make what is missing, each table's triggers in a transaction of their own; afterwards no uncounted write is open."""
+    """Make what is missing, each table's triggers in a transaction of their own; return what was refused.
+
+    Afterwards no transaction is open that wrote to one of the tables and wasn't counted.
+    """
     refused = []
     if not _functions_stand():
         refused = _try(f"{make_count_write()}; {MAKE_ASK_COUNTED}", "the function")
@@ -146,7 +149,7 @@ def _functions_stand() -> bool:
 
 
 def _try(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
-    """Run one step in a transaction of its own, again after a pause while it is locked; return its refusal, or nothing."""
+    """Run one step in a transaction of its own, again after a pause where it meets a lock; return its refusal."""
     for _attempt in range(TRIES):
         try:
             with transaction.atomic(), connection.cursor() as cursor:

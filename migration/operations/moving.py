@@ -18,8 +18,10 @@ from credentials.copying import (
     named,
     put_pointers,
 )
+from credentials.counting import CountingGap
 from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.told import in_english
+from credentials.triggers import writes_are_counted
 from migration.models import PUSHED, ClientMigration, Comparison, MoveRequest, Secret
 from migration.operations.comparing import comparison_of, same
 from migration.operations.deleting import schedule_deletion_of
@@ -156,7 +158,7 @@ def rows_held(client_id: int) -> Iterator[Rows]:
 def _rows_unchanged(request: Request) -> Iterator[Rows]:
     """The rows, held, as they were when the move began to look at them."""
     with rows_held(request.rows.client_id) as now:
-        if now.revision != request.rows.revision:
+        if not now.as_before(request.rows):
             raise request.shut(_("NOVA wrote its rows just now; try again."))
         yield now
 
@@ -235,8 +237,9 @@ def _back_to_dual_read(request: Request, note: str = "") -> str:
 
 
 def _bring_back(request: Request, found: AwsCopy) -> str:
+    uncounted = written_uncounted(request.rows.client_id)
     try:
-        keep_in_aws(request.rows)
+        keep_in_aws(request.rows, uncounted=uncounted)
     except SecretsManagerError as error:
         note = _(
             "PostgreSQL and AWS were both changed, and PostgreSQL's values can't be kept: %(error)s"
@@ -247,13 +250,24 @@ def _bring_back(request: Request, found: AwsCopy) -> str:
         note = _("AWS was changed directly: its values were copied to PostgreSQL.")
         alone = _("PostgreSQL alone has %(rows)s; left as it was.") % {"rows": ", ".join(lacking)}
         note += f" {alone}" if lacking else ""
+        if uncounted:
+            note += " " + _(
+                "NOVA's writes were not counted all the time: what PostgreSQL held is kept in AWS under NOVA_REPLACED."
+            )
         request.take_place(note)
     return note
 
 
-def keep_in_aws(rows: Rows) -> None:
-    """Before rows that AWS never had are replaced: keeps them there, under a stage that nobody reads by mistake."""
-    if rows.push_pending and rows.document is not None:
+def written_uncounted(client_id: int) -> bool:
+    """Say whether NOVA may have written its rows, since it came to its phase, in a way that nobody counted."""
+    stands = ClientMigration.objects.filter(pk=client_id).first()
+    since = stands.phase_changed_at if stands else None
+    return not writes_are_counted() or CountingGap.objects.since(since).exists()
+
+
+def keep_in_aws(rows: Rows, *, uncounted: bool) -> None:
+    """Keep rows that AWS may never have had there, before they are replaced, under a stage that nobody else reads."""
+    if (rows.push_pending or uncounted) and rows.document is not None:
         keep_replaced(rows, stage=REPLACED_STAGE)
 
 
@@ -294,7 +308,7 @@ def _restore(request: Request) -> str:
         # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
         client = locked_client(rows.client_id)
         kept = [row for of_kind in client.rows().values() for row in of_kind if not is_purged(row)]
-        pending = rows.push_pending
+        pending = rows.push_pending or written_uncounted(rows.client_id)
         copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
         left = [
             named(row)

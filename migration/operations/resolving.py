@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 from credentials.models import Client
 from credentials.told import in_english
+from credentials.triggers import writes_are_counted
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution
 from migration.operations.comparing import compare
-from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
+from migration.operations.moving import (
+    REFUSALS,
+    copy_to_rows,
+    keep_in_aws,
+    rows_held,
+    written_uncounted,
+)
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
 from nova_credentials.messages import say as _
@@ -53,15 +60,14 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
         rows = _rows(client_id)
         if not held:
             raise NotResolved(_("A push or a move of it is under way; try again."))
-        if rows.push_pending and not rows.phase.aws_is_authority:
-            raise NotResolved(
-                _("A push is pending: PostgreSQL holds a newer write, which copying would lose.")
-            )
+        uncounted = written_uncounted(client_id)
+        if not rows.phase.aws_is_authority:
+            _require_nothing_newer(rows)
         try:
             found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-            keep_in_aws(rows)
+            keep_in_aws(rows, uncounted=uncounted)
             with rows_held(client_id) as now:
-                if now.revision != rows.revision:
+                if not now.as_before(rows):
                     raise NotResolved(_("NOVA wrote its rows just now; try again."))
                 lacking = copy_to_rows(now, found)
         except REFUSALS as error:
@@ -92,6 +98,19 @@ def acknowledge(
     return _record(
         client_id, Kind.ACKNOWLEDGE, by, reason, "", mismatches=taken_note_of, until=until
     )
+
+
+def _require_nothing_newer(rows: Rows) -> None:
+    if rows.push_pending:
+        raise NotResolved(
+            _("A push is pending: PostgreSQL holds a newer write, which copying would lose.")
+        )
+    if not writes_are_counted():
+        raise NotResolved(
+            _(
+                "NOVA's writes are not counted now: PostgreSQL may hold a newer one, which copying would lose."
+            )
+        )
 
 
 def _rows(client_id: int) -> Rows:
