@@ -10,8 +10,10 @@ class CredentialsConfig(AppConfig):
     verbose_name = _("Credentials")
 
     def ready(self) -> None:
-        from credentials.adoption import adopt, look_first
+        from credentials.triggers import check_rights, install_triggers
 
         # After every `migrate`, not in a schema migration: what a missing grant forbade today is done by the next one.
-        post_migrate.connect(adopt, sender=self, dispatch_uid="credentials.adopt")
-        pre_migrate.connect(look_first, sender=self, dispatch_uid="credentials.look_first")
+        post_migrate.connect(
+            install_triggers, sender=self, dispatch_uid="credentials.install_triggers"
+        )
+        pre_migrate.connect(check_rights, sender=self, dispatch_uid="credentials.check_rights")

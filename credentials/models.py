@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
 from credentials import sentences
+from credentials.counting import CountingGap, CountingProof  # noqa: F401  # Django looks here
 from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
@@ -406,7 +407,7 @@ class ClientRevision(models.Model):
 
 
 class ClientWrite(models.Model):
-    """One write to a client's rows, added by the trigger (`adoption.py`).
+    """One write to a client's rows, added by the trigger (`trigger_sql.py`).
 
     A row a write rather than a counter: a counter's row would be locked until NOVA's transaction ends, and NOVA's
     transactions would wait for each other, and for ours, where they never did.

@@ -51,6 +51,14 @@ WRITES_NOT_COUNTED = Sentence(
     "writes_not_counted",
     "Writes to its rows are not counted: a trigger is missing. `migrate` says what to grant.",
 )
+PROOF_FAILED = Sentence(
+    "proof_failed",
+    "An update of %(tables)s, tried and undone, was not counted: a rule or trigger is there.",
+)
+WERE_UNCOUNTED = Sentence(
+    "were_uncounted",
+    "Writes to its rows were not counted for a time: every client is pushed again first.",
+)
 WRITES_COUNTED = Sentence("writes_counted", "Every write to its rows is counted.")
 READER_MET_MISMATCH = Sentence("reader_met_mismatch", "NOVA's reader met a mismatch %(ago)s ago.")
 READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader met no mismatch lately.")
@@ -97,6 +105,10 @@ NOT_COPIED = Sentence(
 )
 COPIED_TO_POSTGRES = Sentence(
     "copied_to_postgres", "AWS was changed directly: its values were copied to PostgreSQL."
+)
+KEPT_AS_UNCOUNTED = Sentence(
+    "kept_as_uncounted",
+    "NOVA's writes were not counted all the time: what PostgreSQL held is kept in AWS under NOVA_REPLACED.",
 )
 ONLY_IN_POSTGRES = Sentence(
     "only_in_postgres", "PostgreSQL alone has %(rows)s; left as it was.", glue=", "
@@ -178,6 +190,10 @@ TRY_AGAIN_LATER = Sentence("try_again_later", "A push or a move of it is under w
 NEWER_WOULD_BE_LOST = Sentence(
     "newer_would_be_lost",
     "A push is pending: PostgreSQL holds a newer write, which copying would lose.",
+)
+NEWER_MAY_BE_LOST = Sentence(
+    "newer_may_be_lost",
+    "NOVA's writes are not counted now: PostgreSQL may hold a newer one, which copying would lose.",
 )
 NOT_IN_AWS = Sentence("not_in_aws", "AWS has no %(rows)s: left as it was.", glue=", ")
 NO_MISMATCH = Sentence("no_mismatch", "There is no mismatch to acknowledge.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -16,8 +17,10 @@ from django_q.brokers import get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from credentials.adoption import writes_are_counted
+from credentials import triggers
+from credentials.counting import ProofOutcome
 from credentials.models import ClientRevision
+from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import MANY_TRIES, WRITES_BOTH, Comparison, Run, Worker, clients
 from migration.operations import running
 
@@ -33,6 +36,8 @@ WORKERS_A_RUN = 4
 WORK_SECONDS = 60.0
 BEAT_SECONDS = 5.0
 MANY_TASKS = 100
+
+logger = logging.getLogger(__name__)
 
 
 def start_run(
@@ -112,6 +117,19 @@ def push_pending() -> None:
     _start_unless_running(Run.Kind.PUSH, clients().to_push())
 
 
+def keep_counting() -> None:
+    """Scheduled every minute: where writes to NOVA's tables aren't counted, puts that right."""
+    for refusal in count_every_write():
+        logger.warning("Writes to NOVA's tables are not counted: %s", refusal.why)
+
+
+def prove_counting() -> None:
+    """Scheduled every hour: tries on each of NOVA's tables whether an update is counted, and undoes it."""
+    for table, outcome in triggers.prove_counting().items():
+        if outcome == ProofOutcome.FAILED:
+            logger.warning("An update of %s, tried and undone, was not counted", table)
+
+
 def sweep() -> None:
     """Scheduled every `NOVA_SWEEP_MINUTES`: a comparison of every client that writes both stores."""
     Comparison.objects.forget_old()
@@ -144,6 +162,8 @@ def ensure_schedules(**_: object) -> None:
     for name, function, minutes in (
         ("Push pending clients", push_pending, 1),
         ("Take up runs that stand still", take_up, 1),
+        ("Keep counting NOVA's writes", keep_counting, 1),
+        ("Prove that NOVA's writes are counted", prove_counting, 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(

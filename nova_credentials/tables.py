@@ -1,4 +1,7 @@
-"""Owns the names of the tables that the reader and the site share, and when a push is pending. Knows no database."""
+"""Owns the names of the tables that the reader and the site share, and two rules in SQL. Knows no database.
+
+The rules: when a push is pending, and whether every write to the credential tables is counted.
+"""
 
 from nova_credentials.credential_types import CredentialType
 
@@ -23,9 +26,39 @@ COLUMNS = {
 PUSH_PENDING = f"""
 coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
     + (SELECT count(*) FROM {CLIENT_WRITES} w WHERE w.client_id = c.id)
-"""  # noqa: S608  # names of this module
+"""  # names of this module
 
 
 def is_push_pending(*, revision: int, pushed_revision: int | None) -> bool:
     """Say the same of numbers that were read already; None: never pushed."""
     return pushed_revision is None or revision > pushed_revision
+
+
+AWS_TABLE = CREDENTIALS[CredentialType.AWS]
+COUNTED_TABLES = (CLIENTS, *CREDENTIALS.values())
+NOVA_TABLES = tuple(table for table in COUNTED_TABLES if table != AWS_TABLE)
+COUNT_WRITE = "nova_admin.count_write()"
+
+# PostgreSQL's `tgtype` of the two triggers on each table: after INSERT, UPDATE and DELETE of a row; before TRUNCATE,
+# while the rows are still there.
+ROW_TRIGGER = 1 + 4 + 8 + 16
+TRUNCATE_TRIGGER = 2 + 32
+
+_OIDS = ", ".join(f"(SELECT to_regclass('{table}'))" for table in COUNTED_TABLES)
+# The triggers that count: on the very tables, calling the site's function, enabled, for every row and every column.
+# Each name is in a SELECT of its own, so that it is looked up once and not for each trigger of the database.
+COUNTING_TRIGGERS = f"""
+pg_catalog.pg_trigger
+WHERE tgrelid IN ({_OIDS}) AND tgfoid = (SELECT to_regprocedure('{COUNT_WRITE}'))
+    AND tgtype IN ({ROW_TRIGGER}, {TRUNCATE_TRIGGER}) AND tgenabled IN ('O', 'A')
+    AND tgqual IS NULL AND tgattr::text = ''
+"""
+# Both kinds are on all four tables; two of a kind on one table don't stand in for one that another table lacks.
+TRIGGERS_COUNT = f"""
+(SELECT count(DISTINCT (tgrelid, tgtype)) = {2 * len(COUNTED_TABLES)} FROM {COUNTING_TRIGGERS})
+"""
+# A gap is open until every client was counted once after it, and as long as the last proof failed.
+NO_GAP_IS_OPEN = (
+    "(NOT EXISTS (SELECT FROM nova_admin.credentials_countinggap WHERE ended_at IS NULL))"
+)
+WRITES_ARE_COUNTED = f"({TRIGGERS_COUNT} AND {NO_GAP_IS_OPEN})"

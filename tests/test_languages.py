@@ -204,7 +204,7 @@ def whole_sentences(source: str) -> Iterator[str]:
 MARKS = {*messages.MARKS, messages.SENTENCE, "_", "ImproperlyConfigured"}
 # They speak in a terminal, during `migrate` or at the start, or to NOVA.
 IN_ENGLISH = (
-    "credentials/adoption.py",
+    "credentials/triggers.py",
     "nova_credentials/reader",
     "nova_credentials/secrets_manager.py",
     "migration/checks.py",

@@ -55,7 +55,7 @@ CREATE TABLE public.client_email_credentials (
     updated_at TIMESTAMP NOT NULL DEFAULT now()
 )
 """
-# The foreign key comes with `adoption.py`: the app's role may lack the right to refer to NOVA's table.
+# The foreign key comes with `triggers.py`: the app's role may lack the right to refer to NOVA's table.
 AWS_LOGINS = """
 CREATE TABLE IF NOT EXISTS client_aws_credentials (
     id SERIAL PRIMARY KEY,
@@ -74,7 +74,8 @@ CREATE INDEX IF NOT EXISTS client_aws_credentials_client_id ON client_aws_creden
 # With the function go its triggers, which would warn at each of NOVA's writes that they can't count it.
 FORGET_WRITES = """
 SET LOCAL lock_timeout = '5s';
-DROP FUNCTION IF EXISTS nova_admin.count_write() CASCADE
+DROP FUNCTION IF EXISTS nova_admin.count_write() CASCADE;
+DROP FUNCTION IF EXISTS nova_admin.writes_are_counted()
 """
 
 
@@ -351,6 +352,6 @@ class Migration(migrations.Migration):
                 ("pushed_revision", models.BigIntegerField(null=True)),
             ],
         ),
-        # The last here is the first that is undone. `adoption.py` makes the function after each `migrate`.
+        # The last here is the first that is undone. `triggers.py` makes the functions after each `migrate`.
         migrations.RunSQL(migrations.RunSQL.noop, FORGET_WRITES),
     ]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils import timezone
 
-from credentials.adoption import writes_are_counted
+from credentials.counting import CountingProof
+from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.stores import secrets_manager
@@ -173,7 +174,15 @@ def _no_run(rows: Rows) -> Check:
 def _counted() -> Check:
     if writes_are_counted():
         return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
-    return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED())
+    why = _why_uncounted() if all(counted_tables().values()) else sentences.WRITES_NOT_COUNTED()
+    return Check(Condition.WRITES_NOT_COUNTED, False, why)
+
+
+def _why_uncounted() -> Message:
+    """Say why a gap is open although the triggers stand."""
+    if failed := CountingProof.objects.failed():
+        return sentences.PROOF_FAILED(tables=", ".join(failed))
+    return sentences.WERE_UNCOUNTED()
 
 
 def _readers_agree(rows: Rows) -> Check:

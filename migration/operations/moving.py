@@ -18,7 +18,9 @@ from credentials.copying import (
     named,
     put_pointers,
 )
+from credentials.counting import CountingGap
 from credentials.models import Client, ClientRevision, RowsBusyError
+from credentials.triggers import writes_are_counted
 from migration import sentences
 from migration.models import (
     PUSHED,
@@ -172,7 +174,7 @@ def rows_held(client_id: int) -> Iterator[Rows]:
 def _rows_unchanged(request: Request) -> Iterator[Rows]:
     """The rows, held, as they were when the move began to look at them."""
     with rows_held(request.rows.client_id) as now:
-        if now.revision != request.rows.revision:
+        if not now.as_before(request.rows):
             raise request.shut(sentences.NOVA_WROTE())
         yield now
 
@@ -246,21 +248,30 @@ def _back_to_dual_read(request: Request, note: Message | None = None) -> Message
 
 
 def _bring_back(request: Request, found: AwsCopy) -> Message | None:
+    uncounted = written_uncounted(request.rows.client_id)
     try:
-        keep_in_aws(request.rows)
+        keep_in_aws(request.rows, uncounted=uncounted)
     except SecretsManagerError as error:
         raise request.shut(sentences.REPLACED_NOT_KEPT(error=error.message)) from None
     with _rows_unchanged(request) as now:
         lacking = copy_to_rows(now, found)
         alone = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
-        note = in_a_row(sentences.COPIED_TO_POSTGRES(), alone)
+        kept = sentences.KEPT_AS_UNCOUNTED() if uncounted else None
+        note = in_a_row(sentences.COPIED_TO_POSTGRES(), alone, kept)
         request.take_place(note)
     return note
 
 
-def keep_in_aws(rows: Rows) -> None:
-    """Before rows that AWS never had are replaced: keeps them there, under a stage that nobody reads by mistake."""
-    if rows.push_pending and rows.document is not None:
+def written_uncounted(client_id: int) -> bool:
+    """Say whether NOVA may have written its rows, since it came to its phase, in a way that nobody counted."""
+    stands = ClientMigration.objects.filter(pk=client_id).first()
+    since = stands.phase_changed_at if stands else None
+    return not writes_are_counted() or CountingGap.objects.since(since).exists()
+
+
+def keep_in_aws(rows: Rows, *, uncounted: bool) -> None:
+    """Keep rows that AWS may never have had there, before they are replaced, under a stage that nobody else reads."""
+    if (rows.push_pending or uncounted) and rows.document is not None:
         keep_replaced(rows, stage=REPLACED_STAGE)
 
 
@@ -301,7 +312,7 @@ def _restore(request: Request) -> Message:
         # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
         client = locked_client(rows.client_id)
         kept = [row for of_kind in client.rows().values() for row in of_kind if not is_purged(row)]
-        pending = rows.push_pending
+        pending = rows.push_pending or written_uncounted(rows.client_id)
         copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
         left = [
             named(row)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials.models import Client
+from credentials.triggers import writes_are_counted
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution, check_reason
 from migration.operations.comparing import compare
-from migration.operations.moving import REFUSALS, copy_to_rows, keep_in_aws, rows_held
+from migration.operations.moving import (
+    REFUSALS,
+    copy_to_rows,
+    keep_in_aws,
+    rows_held,
+    written_uncounted,
+)
 from migration.operations.pushing import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
 from nova_credentials.messages import Message, MessageError
@@ -53,13 +60,14 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
         rows = _rows(client_id)
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
-        if rows.push_pending and not rows.phase.aws_is_authority:
-            raise NotResolved(sentences.NEWER_WOULD_BE_LOST())
+        uncounted = written_uncounted(client_id)
+        if not rows.phase.aws_is_authority:
+            _require_nothing_newer(rows)
         try:
             found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-            keep_in_aws(rows)
+            keep_in_aws(rows, uncounted=uncounted)
             with rows_held(client_id) as now:
-                if now.revision != rows.revision:
+                if not now.as_before(rows):
                     raise NotResolved(sentences.NOVA_WROTE())
                 lacking = copy_to_rows(now, found)
         except REFUSALS as error:
@@ -89,6 +97,13 @@ def acknowledge(
     return _record(
         client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=taken_note_of, until=until
     )
+
+
+def _require_nothing_newer(rows: Rows) -> None:
+    if rows.push_pending:
+        raise NotResolved(sentences.NEWER_WOULD_BE_LOST())
+    if not writes_are_counted():
+        raise NotResolved(sentences.NEWER_MAY_BE_LOST())
 
 
 def _rows(client_id: int) -> Rows:

@@ -131,6 +131,10 @@ class Rows:
     def push_pending(self) -> bool:
         return is_push_pending(revision=self.revision, pushed_revision=self.pushed_revision)
 
+    def as_before(self, before: Rows) -> bool:
+        """Say whether nobody wrote them since `before`; a write that wasn't counted shows in the rows alone."""
+        return self.revision == before.revision and self.document == before.document
+
 
 def read_rows(client_ids: Collection[int]) -> dict[int, Rows]:
     """Revision, phase and rows of each client, all of one moment; a client that is gone is left out."""

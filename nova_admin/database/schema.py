@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
+from django.db.utils import OperationalError
+from psycopg.errors import LockNotAvailable
+
+from credentials.trigger_sql import OLD_FUNCTION, make_count_write
+from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 SCHEMA = "nova_admin"
+# Nobody queues behind the move of the tables for longer than one of its tries waits, 50 ms a table.
+TRIES = 20
+PAUSE_SECONDS = 0.2
 
 # The tables that the first release made in `public`. NOVA's own stay there.
 CARRIED_OVER = (
@@ -59,6 +68,10 @@ SELECT c.relname, EXISTS (
 FROM pg_class c
 WHERE c.relnamespace = to_regnamespace('public') AND c.relkind = 'r' AND c.relname = ANY(%s) ORDER BY c.relname
 """  # noqa: S608  # the name of the schema is a constant
+# The first release's function: whether it is there, and belongs to another role.
+OLD_FUNCTION_IS_FOREIGN = """
+SELECT NOT pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedure(%s)
+"""
 # Its owner has to be this very role, and nobody else may make anything in it.
 OWNER_AND_CREATORS = """
 SELECT n.nspowner = current_user::regrole, (
@@ -126,27 +139,55 @@ def _carry_over(cursor: CursorWrapper) -> None:
             f" {', '.join(twice)}. Nothing was changed.",
             returncode=2,
         )
-    if foreign := [name for name, _is_there_too, owned in tables if not owned]:
+    foreign = [f"TABLE public.{name}" for name, _is_there_too, owned in tables if not owned]
+    cursor.execute(OLD_FUNCTION_IS_FOREIGN, [OLD_FUNCTION])
+    function = cursor.fetchone()
+    if function and function[0]:
+        foreign.append(f"FUNCTION {OLD_FUNCTION}")
+    if foreign:
         cursor.execute("SELECT quote_ident(current_user)")
         role = _value(cursor)
-        statements = [f"ALTER TABLE public.{name} OWNER TO {role};" for name in foreign]
         raise CommandError(
             "\n".join(
                 (
                     "The first release's tables belong to another role, so that they can't be carried over.",
                     "Nothing was changed. Run as a superuser, then run migrate again:",
-                    *statements,
+                    *(f"ALTER {what} OWNER TO {role};" for what in foreign),
                 )
             ),
         )
-    # One message and so one transaction: a reader finds all of them here, or all of them there. Whoever owned a table
-    # that is ours could have it run code as us, so this role owns each of them from now on.
+    _move([name for name, *_rest in tables], cursor, has_function=function is not None)
+
+
+def _move(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> None:
+    """Move the tables in one message and so one transaction: a reader finds all of them here, or all of them there."""
+    # Whoever owned a table that is ours could have it run code as us, so this role owns each of them from now on.
     moves = [
         f"ALTER TABLE public.{name} SET SCHEMA {SCHEMA};"
         f" ALTER TABLE {SCHEMA}.{name} OWNER TO CURRENT_USER;"
-        for name, *_rest in tables
+        for name in names
     ]
-    cursor.execute(" ".join(("SET LOCAL lock_timeout = '5s';", *moves)))
+    if has_function:
+        # Its triggers stand until they are replaced, and go on counting: NOVA's writers wait outside meanwhile.
+        cursor.execute(
+            "SELECT to_regclass(name)::text FROM unnest(%s::text[]) AS name", [[*NOVA_TABLES]]
+        )
+        there = [name for (name,) in cursor.fetchall() if name]
+        lock = f"LOCK TABLE {', '.join(there)} IN SHARE ROW EXCLUSIVE MODE;"
+        moves = [lock, make_count_write(OLD_FUNCTION) + ";", *moves]
+    statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves))
+    for _attempt in range(TRIES):
+        try:
+            cursor.execute(statement)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+    raise CommandError(
+        "The first release's tables are in use. Nothing was changed; run migrate again."
+    )
 
 
 def _value(cursor: CursorWrapper) -> str:

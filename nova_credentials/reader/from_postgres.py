@@ -42,9 +42,11 @@ COUNT_AGAIN_AFTER_SECONDS = 300.0
 # with their schema.
 LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
 
+# Where writes are not counted nobody knows what is pending: as if a push were, PostgreSQL's value is returned.
 STATE = f"""
 SELECT c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
+           OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted()
 FROM {tables.CLIENTS} c
 LEFT JOIN {tables.CLIENT_PHASES} m ON m.client_id = c.id
 LEFT JOIN {tables.CLIENT_REVISIONS} r ON r.client_id = c.id

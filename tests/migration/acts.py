@@ -12,6 +12,7 @@ from psycopg.errors import LockNotAvailable
 
 from credentials.copying import CREDENTIAL_TYPES
 from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
+from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import PUSHED, clients
 from migration.operations import comparing, moving, pushing, resolving
 from migration.operations.gates import ShutGate
@@ -19,7 +20,7 @@ from migration.operations.resolving import NotResolved
 from migration.operations.saving import Save, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
-from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, NAME, World
+from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
@@ -126,6 +127,46 @@ def nova_commits(world: World, numbers: dict[str, int]) -> None:
         world.ledger.confirm(numbers, at=world.now)
 
 
+def nova_rebuilds_a_table(world: World, _: Change) -> None:
+    """NOVA makes one of its tables anew, in one transaction with a write: the triggers stay with the old one."""
+    _nova_does(world, world.rebuild_the_mail_table, world.new_texts(("mail",), again=False))
+
+
+def nova_truncates_a_table(world: World, _: Change) -> None:
+    """NOVA empties a table, somebody reads, and NOVA fills it again."""
+    _nova_does(world, world.empty_the_mail_table, {"mail": GONE})
+    world.check()
+    _nova_does(world, world.fill_the_mail_table, world.new_texts(("mail",), again=False))
+
+
+def nova_disables_the_triggers(world: World, change: Change) -> None:
+    """NOVA writes with the triggers of its tables switched off, and doesn't switch them on again."""
+
+    def write(texts: dict[str, str]) -> None:
+        for table in {FIELDS[field][0] for field in texts}:
+            world.nova.execute(f"ALTER TABLE public.{table} DISABLE TRIGGER USER")
+        world.write_as_nova(texts)
+
+    _nova_does(world, write, world.new_texts(change.fields, again=change.again))
+
+
+def _nova_does(world: World, does: Callable[[dict[str, str]], None], texts: dict[str, str]) -> None:
+    numbers = world.ledger.begin(texts)
+    try:
+        world.nova.execute("BEGIN")
+        does(texts)
+    except LockNotAvailable:  # it would come later
+        world.nova.execute("ROLLBACK")
+        world.ledger.refuse(numbers)
+    else:
+        nova_commits(world, numbers)
+
+
+def keep_counting(_: World, __: Change) -> None:
+    """The schedule's: puts the triggers back."""
+    count_every_write()
+
+
 def nova_commits_what_it_opened(world: World) -> None:
     if world.opened:
         opened, world.opened = world.opened, {}
@@ -160,7 +201,8 @@ def push(world: World, _: Change) -> None:
             return
         landed = result.outcome in PUSHED
     else:
-        landed = world.phase == Phase.AWS and not _this(world).push_pending().exists()
+        all_sent = writes_are_counted() and not _this(world).push_pending().exists()
+        landed = world.phase == Phase.AWS and all_sent
     if landed:
         world.landed(waited)
 
@@ -245,8 +287,8 @@ def an_hour_passes(world: World, _: Change) -> None:
     """Comparisons get old, and what NOVA's reader met is forgotten."""
     world.now += 3600
     for column in (
-        "migration_comparison SET compared_at = compared_at",
-        "migration_readcount SET last_mismatch_at = last_mismatch_at",
+        "nova_admin.migration_comparison SET compared_at = compared_at",
+        "nova_admin.migration_readcount SET last_mismatch_at = last_mismatch_at",
     ):
         world.nova.execute(f"UPDATE {column} - interval '1 hour'")
 
@@ -263,9 +305,13 @@ STEPS: dict[Act, int] = {
     back: 40,
     copy_to_aws: 24,
     copy_to_postgres: 40,
+    keep_counting: 36,
 }
 AT_ONCE: tuple[Act, ...] = (
     nova_writes,
+    nova_rebuilds_a_table,
+    nova_truncates_a_table,
+    nova_disables_the_triggers,
     console_writes,
     read_cached,
     read_without_aws,

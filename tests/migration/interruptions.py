@@ -36,6 +36,7 @@ class What(StrEnum):
     LOST = "a call's answer is lost, and AWS is down after it"
     LOST_ONCE = "a call's answer is lost, and the next try passes"
     NOVA_WRITES = "NOVA writes"
+    TRIGGERS_GO = "NOVA switches the triggers off and writes"
     NOVA_COMMITS = "NOVA commits what it wrote before the act"
     NOVA_READS = "NOVA reads"
     COLLEAGUE_SAVES = "a colleague saves"

@@ -28,6 +28,7 @@ from tests.migration.acts import (
     console_writes,
     nova_begins,
     nova_commits_what_it_opened,
+    nova_disables_the_triggers,
     nova_writes,
     push,
     save,
@@ -73,6 +74,7 @@ def actors() -> dict[What, Callable[[World], None]]:
     """Who may come in between, each with a change of their own."""
     return {
         What.NOVA_WRITES: partial(nova_writes, change=OF_OTHERS),
+        What.TRIGGERS_GO: partial(nova_disables_the_triggers, change=OF_OTHERS),
         What.NOVA_COMMITS: nova_commits_what_it_opened,
         What.NOVA_READS: World.check,
         What.COLLEAGUE_SAVES: partial(save, change=OF_OTHERS),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
+from credentials import triggers
 from credentials.copying import copy_document, put_pointers
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from migration.operations import moving, pushing, resolving, saving, stores
@@ -23,6 +24,11 @@ from tests.migration.acts import (
     back,
     compare_and_forward,
     console_writes,
+    copy_to_postgres,
+    keep_counting,
+    nova_disables_the_triggers,
+    nova_rebuilds_a_table,
+    nova_truncates_a_table,
     nova_writes,
     push,
     read_cached,
@@ -262,3 +268,55 @@ def the_reader_remembers_the_phase_for_good(patch):
         return replace(found, phase=known.phase, credentials=None)
 
     patch.setattr(Reader, "_look", remembering)
+
+
+BY_NAME = """
+(SELECT count(*) = 8 FROM pg_trigger
+WHERE tgname IN ('nova_admin_count_write', 'nova_admin_count_truncate') AND tgenabled IN ('O', 'A'))
+"""
+
+
+@fault(Phase.DUAL_READ, [nova_rebuilds_a_table, nova_writes, push])
+def a_trigger_is_counted_by_its_name(patch):
+    body = f"BEGIN RETURN {BY_NAME}; END"
+    make = f"""
+        CREATE OR REPLACE FUNCTION {triggers.ASK_COUNTED} RETURNS boolean
+        LANGUAGE plpgsql STABLE AS $function${body}$function$
+    """
+    patch.setattr(triggers, "WRITES_ARE_COUNTED", BY_NAME)
+    patch.setattr(triggers, "ASK_COUNTED_BODY", body)
+    patch.setattr(triggers, "MAKE_ASK_COUNTED", make)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, push, keep_counting])
+def the_reader_does_not_ask_whether_writes_are_counted(patch):
+    unasked = from_postgres.STATE.replace("NOT nova_admin.writes_are_counted()", "false")
+    patch.setattr(from_postgres, "STATE", unasked)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, push, keep_counting])
+def a_gap_ends_and_nobody_is_counted(patch):
+    patch.setattr(triggers, "COUNT_EACH_CLIENT", "SELECT")
+
+
+@fault(Phase.DUAL_READ, [nova_truncates_a_table, push])
+def truncate_is_not_counted(patch):
+    deaf = triggers.COUNT_WRITE_BODY.replace("TG_OP = 'TRUNCATE'", "TG_OP = 'TRUNCATE' AND false")
+    deaf = deaf.replace(
+        "ELSIF TG_TABLE_NAME", "ELSIF TG_OP = 'TRUNCATE' THEN RETURN NULL; ELSIF TG_TABLE_NAME"
+    )
+    make = triggers.make_count_write().replace(triggers.COUNT_WRITE_BODY, deaf)
+    patch.setattr(triggers, "COUNT_WRITE_BODY", deaf)
+    patch.setattr(triggers, "make_count_write", lambda: make)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, copy_to_postgres])
+def aws_is_copied_over_writes_that_were_not_counted(patch):
+    patch.setattr(resolving, "writes_are_counted", lambda: True)
+
+
+@fault(
+    Phase.DUAL_READ, [compare_and_forward, back, push, keep_counting], [What.TRIGGERS_GO], within=24
+)
+def the_fence_trusts_revisions_alone(patch):
+    patch.setattr(stores.Rows, "as_before", lambda now, before: now.revision == before.revision)

@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from credentials.copying import put_pointers
 from credentials.models import Client, ClientRevision
+from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration
 from migration.operations import stores
@@ -28,6 +29,7 @@ from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from nova_credentials.reader import routing
 from nova_credentials.reader.routing import Reader
+from tests import nova
 from tests.factories import make_client, make_database, make_email, qualified
 from tests.migration.law import LawBroken, Ledger
 
@@ -66,8 +68,13 @@ FORGET = "; ".join(
         "public.clients",
         "credentials_clientrevision",
         "credentials_clientwrite",
+        "credentials_countinggap",
+        "credentials_countingproof",
     )
 )
+OLD_MAIL = "public.client_email_credentials_old"
+# What a read finds of a login whose row is gone.
+GONE = "gone"
 
 
 class World:
@@ -107,6 +114,8 @@ class World:
     def reset(self, start: Phase) -> None:
         """Both stores with one client in this phase, in them alike, and everything confirmed."""
         self.aws.reset()
+        self.nova.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}, kept")
+        count_every_write()  # the life before this one may have ended without the triggers
         self.now = 0.0
         for reader in self.readers:
             reader._cached.clear(), reader._known.clear()
@@ -170,8 +179,27 @@ class World:
 
     def _judge(self, read, *, since: float, where: str) -> None:
         for field, (_, _, part, _) in FIELDS.items():
-            text = str(getattr(read[part], ATTRIBUTES[field]))
+            text = str(getattr(read[part], ATTRIBUTES[field])) if read[part] else GONE
             self.ledger.judge(field, text, since=since, where=where)
+
+    def rebuild_the_mail_table(self, texts: dict[str, str]) -> None:
+        """NOVA puts a new table in the place of the old one and copies the rows."""
+        self.nova.execute(
+            f"DROP TABLE IF EXISTS {OLD_MAIL};"
+            " ALTER TABLE public.client_email_credentials RENAME TO client_email_credentials_old"
+        )
+        self.nova.execute(nova.EMAILS)
+        self.nova.execute(f"INSERT INTO public.client_email_credentials SELECT * FROM {OLD_MAIL}")
+        self.write_as_nova(texts)
+
+    def empty_the_mail_table(self, _: dict[str, str]) -> None:
+        self.nova.execute("CREATE TEMP TABLE kept AS SELECT * FROM public.client_email_credentials")
+        self.nova.execute("TRUNCATE public.client_email_credentials")
+
+    def fill_the_mail_table(self, texts: dict[str, str]) -> None:
+        self.nova.execute("INSERT INTO public.client_email_credentials SELECT * FROM kept")
+        self.nova.execute("DROP TABLE kept")
+        self.write_as_nova(texts)
 
     def landed(self, waited: list[tuple[str, int, bool]]) -> None:
         self.notice_moves()
@@ -217,6 +245,8 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     monkeypatch.setattr("migration.operations.pushing.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("credentials.triggers.TRIES", 2)
+    monkeypatch.setattr("credentials.triggers.PAUSE_SECONDS", 0)
     for limit in ("connect_timeout", "read_timeout"):
         monkeypatch.setitem(stores.GIVE_UP_EARLY, limit, PATIENCE_SECONDS)
     stores._manager.cache_clear()
@@ -233,4 +263,6 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         connection.close()
         world.close()
         with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}")
+            count_every_write()
             cursor.execute(FORGET)

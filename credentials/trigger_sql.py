@@ -1,0 +1,91 @@
+"""The SQL of the triggers that count every write to NOVA's tables, and of their functions. Knows no Django."""
+
+from __future__ import annotations
+
+from nova_credentials.tables import COUNT_WRITE, WRITES_ARE_COUNTED
+
+ROW_TRIGGER_NAME = "nova_admin_count_write"
+TRUNCATE_TRIGGER_NAME = "nova_admin_count_truncate"
+ASK_COUNTED = "nova_admin.writes_are_counted()"
+# The first release's, which ran code of whoever could create in `public` with this role's rights.
+OLD_FUNCTION = "public.nova_admin_count_write()"
+
+# The last handler undoes what failed and lets NOVA's statement go on. An insert waits for nobody. TRUNCATE has to read
+# other tables for the clients that have rows there, and waits for none of them longer than 50 ms: the clients with a
+# revision, which are all that were ever pushed, are counted even so.
+COUNT_WRITE_BODY = """
+DECLARE
+    lock_timeout_before text;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        lock_timeout_before := current_setting('lock_timeout');
+        PERFORM set_config('lock_timeout', '50ms', true);
+        BEGIN
+            INSERT INTO nova_admin.credentials_clientwrite (client_id)
+            SELECT client_id FROM nova_admin.credentials_clientrevision
+            UNION SELECT client_id FROM nova_admin.credentials_clientwrite
+            UNION SELECT id FROM public.clients
+            UNION SELECT client_id FROM public.client_database_credentials
+            UNION SELECT client_id FROM public.client_email_credentials
+            UNION SELECT client_id FROM nova_admin.client_aws_credentials;
+        EXCEPTION WHEN OTHERS THEN
+            INSERT INTO nova_admin.credentials_clientwrite (client_id)
+            SELECT client_id FROM nova_admin.credentials_clientrevision
+            UNION SELECT client_id FROM nova_admin.credentials_clientwrite;
+        END;
+        PERFORM set_config('lock_timeout', lock_timeout_before, true);
+    ELSIF TG_TABLE_NAME = 'clients' THEN
+        INSERT INTO nova_admin.credentials_clientwrite (client_id)
+        SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
+    ELSE
+        INSERT INTO nova_admin.credentials_clientwrite (client_id)
+        SELECT DISTINCT id FROM unnest(ARRAY[OLD.client_id, NEW.client_id]) AS id WHERE id IS NOT NULL;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'NOVA Admin could not count this write (SQLSTATE %)', SQLSTATE;
+    RETURN NULL;
+END
+"""
+
+# Asked by the reader within its statement, which PostgreSQL plans anew each time; the plan of a function is kept.
+ASK_COUNTED_BODY = f"""
+BEGIN
+    RETURN {WRITES_ARE_COUNTED};
+END
+"""
+
+# Clients that are gone need no push. Those whose writes were counted are pushed once more, which changes nothing.
+COUNT_EACH_CLIENT = (
+    "INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT id FROM public.clients"
+)
+
+
+def make_count_write(name: str = COUNT_WRITE) -> str:
+    """Return the statements that make the function of the triggers, or replace it.
+
+    SECURITY DEFINER, as NOVA's role may have no rights on the site's tables; on this path nothing that another role
+    made is taken for PostgreSQL's own.
+    """
+    return f"""
+        CREATE OR REPLACE FUNCTION {name} RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS $function${COUNT_WRITE_BODY}$function$;
+        REVOKE ALL ON FUNCTION {name} FROM PUBLIC
+    """
+
+
+MAKE_ASK_COUNTED = f"""
+    CREATE OR REPLACE FUNCTION {ASK_COUNTED} RETURNS boolean
+    LANGUAGE plpgsql STABLE AS $function${ASK_COUNTED_BODY}$function$
+"""
+
+
+def make_triggers(table: str) -> str:
+    """Return the statements that put both triggers on the table, also in place of ones that don't count."""
+    return f"""
+        CREATE OR REPLACE TRIGGER {ROW_TRIGGER_NAME} AFTER INSERT OR UPDATE OR DELETE ON {table}
+        FOR EACH ROW EXECUTE FUNCTION {COUNT_WRITE};
+        CREATE OR REPLACE TRIGGER {TRUNCATE_TRIGGER_NAME} BEFORE TRUNCATE ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION {COUNT_WRITE}
+    """
