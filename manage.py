@@ -34,23 +34,21 @@ def main() -> None:
 
 
 def _refusal(error: BaseException) -> str:
-    """What the database refused, or nothing. Of other errors, and after its first line, PostgreSQL may quote a row."""
+    """Say in one line what the database refused; empty where the error is none that a person can mend."""
     from django.db import OperationalError
     from psycopg import Error, errors
 
     cause: BaseException | None = error
     while cause and not isinstance(cause, Error):
         cause = cause.__cause__ or cause.__context__
-    first_line = str(cause or error).partition("\n")[0]
-    if isinstance(cause, errors.UndefinedTable):
-        return "The tables are not there: run manage.py migrate first."
-    if isinstance(cause, errors.InsufficientPrivilege):
-        return f"The database refuses it to this role: {first_line}"
-    if isinstance(cause, errors.LockNotAvailable):
-        return f"A table is in use; try again: {first_line}"
-    if isinstance(error, OperationalError):
-        return f"The database does not answer: {first_line}"
-    return ""
+    match cause:
+        case errors.UndefinedTable():
+            return "The tables are not there, or this role may not use the schema nova_admin: run manage.py migrate."
+        case errors.InsufficientPrivilege():
+            return "This role lacks a right in the database; PostgreSQL's log says which."
+        case errors.LockNotAvailable():
+            return "A table is in use; try again."
+    return f"The database does not answer: {error}" if isinstance(error, OperationalError) else ""
 
 
 def _usage_error(message: str) -> int:

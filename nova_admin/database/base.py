@@ -27,7 +27,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect and set the path before any other statement; also where PgBouncer keeps back `options`."""
-        connection = super().get_new_connection(conn_params)
+        try:
+            connection = super().get_new_connection(conn_params)
+        except psycopg.OperationalError as error:
+            attempt = error.pgconn
+            asked = attempt is not None and (attempt.used_password or attempt.needs_password)
+        else:
+            asked = None
+        if asked is not None:  # raised out here: libpq's text would be in the chain
+            raise NoConnectionError(describe_refusal(conn_params, refused=asked))
         connection.autocommit = True
         connection.execute(SESSION)
         return connection
@@ -43,6 +51,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return MaskingErrorWrapper(self)
 
 
+class NoConnectionError(psycopg.OperationalError):
+    """PostgreSQL can't be reached, or refuses the login; the text is the site's own."""
+
+
+def describe_refusal(conn_params: dict[str, Any], *, refused: bool) -> str:
+    """Say where a connection was tried and, where the server asked for a password, that it refuses the login."""
+    place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
+    user = conn_params.get("user") or "this system's user"
+    why = "the login is refused" if refused else "no answer, or no such database"
+    return f"no connection to PostgreSQL at {place} as {user}: {why}"
+
+
 class MaskingErrorWrapper(DatabaseErrorWrapper):
     """Turns psycopg's errors into Django's, as Django does, once PostgreSQL's text is taken out of them."""
 
@@ -52,7 +72,7 @@ class MaskingErrorWrapper(DatabaseErrorWrapper):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(exc_value, psycopg.Error):
+        if isinstance(exc_value, psycopg.Error) and not isinstance(exc_value, NoConnectionError):
             mask_error(exc_value)
         super().__exit__(exc_type, exc_value, traceback)
 

@@ -74,7 +74,7 @@ SELECT NOT pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedu
 """
 # Its owner has to be this very role, and nobody else may make anything in it.
 OWNER_AND_CREATORS = """
-SELECT n.nspowner = current_user::regrole, (
+SELECT n.nspowner::regrole::text, n.nspowner = current_user::regrole, (
     SELECT string_agg(DISTINCT coalesce(nullif(acl.grantee, 0)::regrole::text, 'PUBLIC'), ', ')
     FROM aclexplode(n.nspacl) AS acl WHERE acl.privilege_type = 'CREATE' AND acl.grantee <> n.nspowner
 )
@@ -99,13 +99,13 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
     if row is None:
         _make_schema(cursor)
         return
-    is_ours, creators = row
+    owner, is_ours, creators = row
     cursor.execute("SELECT quote_ident(current_user)")
     role = _value(cursor)
     if not is_ours:
         raise CommandError(
-            f"The schema {SCHEMA} belongs to another role. Run, as its owner or as a superuser:"
-            f" ALTER SCHEMA {SCHEMA} OWNER TO {role}; then run migrate again.",
+            f"The schema {SCHEMA} belongs to the role {owner}: connect as that role. Where it was made for this site"
+            f" and holds nothing yet, have it handed over: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
             returncode=2,
         )
     if creators:

@@ -167,7 +167,8 @@ def test_before_the_first_migrate_every_command_says_so_in_one_line():
         for arguments in (["client_status"], ["push_pending", "--inline"]):
             done = nova.manage(*arguments, DATABASE_URL=uri)
             assert (done.returncode, done.stdout) == (2, "")
-            assert done.stderr == "The tables are not there: run manage.py migrate first.\n"
+            assert done.stderr.startswith("The tables are not there, or this role may not use")
+            assert done.stderr.count("\n") == 1
 
 
 @pytest.fixture
@@ -181,12 +182,39 @@ def without_rights():
         connection.execute(f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize("arguments", [["client_status"], ["migrate"]])
-def test_a_right_that_is_missing_is_one_line(without_rights, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["client_status"], "this role may not use the schema nova_admin"),
+        (["migrate"], "The schema nova_admin belongs to the role postgres"),
+    ],
+)
+def test_a_right_that_is_missing_is_one_line(without_rights, arguments, said):
     done = nova.manage(*arguments, DATABASE_URL=without_rights)
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "permission denied for" in done.stderr
+    assert said in done.stderr
+
+
+def test_a_right_on_one_table_that_is_missing_is_one_line(without_rights):
+    role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
+    with psycopg.connect(without_rights.replace(role, "postgres"), autocommit=True) as connection:
+        connection.execute(f"GRANT USAGE ON SCHEMA nova_admin TO {role}")
+        done = nova.manage("client_status", DATABASE_URL=without_rights)
+        connection.execute(f"REVOKE USAGE ON SCHEMA nova_admin FROM {role}")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "This role lacks a right in the database" in done.stderr
+
+
+def test_a_server_that_is_not_there_is_named_in_one_line():
+    done = nova.manage(
+        "client_status", DATABASE_URL="postgresql://nova:example-pw@127.0.0.1:1/nova"
+    )
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no connection to PostgreSQL at 127.0.0.1:1 as nova" in done.stderr
+    assert "example-pw" not in done.stderr
 
 
 def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
@@ -195,7 +223,7 @@ def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
         done = nova.manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "permission denied for schema public" in done.stderr
+    assert f"CREATE SCHEMA nova_admin AUTHORIZATION {role};" in done.stderr
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback():
