@@ -19,6 +19,7 @@ from psycopg.errors import LockNotAvailable
 from credentials import sentences
 from credentials.counting import CountingGap, CountingProof  # noqa: F401  # Django looks here
 from credentials.fields import NaiveUTCDateTimeField
+from nova_credentials import credential_types
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError
@@ -243,8 +244,8 @@ class DatabaseCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("database login %(id)s") % {"id": self.pk}
 
-    def login(self, slug: str) -> documents.DatabaseCredentials:
-        return documents.DatabaseCredentials(
+    def login(self, slug: str) -> credential_types.DatabaseCredentials:
+        return credential_types.DatabaseCredentials(
             client_id=self.client_id,
             client_slug=slug,
             db_host=self.db_host,
@@ -291,8 +292,8 @@ class EmailCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("mail login %(id)s") % {"id": self.pk}
 
-    def login(self, slug: str) -> documents.EmailCredentials:
-        return documents.EmailCredentials(
+    def login(self, slug: str) -> credential_types.EmailCredentials:
+        return credential_types.EmailCredentials(
             client_id=self.client_id,
             client_slug=slug,
             email_provider=self.email_provider,
@@ -330,8 +331,8 @@ class AwsCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
 
-    def login(self, slug: str) -> documents.AwsCredentials:
-        return documents.AwsCredentials(
+    def login(self, slug: str) -> credential_types.AwsCredentials:
+        return credential_types.AwsCredentials(
             client_id=self.client_id,
             client_slug=slug,
             access_key_id=self.access_key_id,

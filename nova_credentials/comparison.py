@@ -9,8 +9,8 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Self
 
-from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import ROW_CLASSES, Document, keys_of
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
+from nova_credentials.document import Document
 
 # In the order of the report. Any other key may be a secret in the wrong place: it gets a code.
 KNOWN_KEYS = tuple(

@@ -4,14 +4,22 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from nova_credentials import sentences
-from nova_credentials.credential_types import CredentialType
+from nova_credentials.credential_types import (
+    ROW_CLASSES,
+    AwsCredentials,
+    ClientCredentials,
+    CredentialType,
+    DatabaseCredentials,
+    EmailCredentials,
+    keys_of,
+)
 from nova_credentials.messages import Message, MessageError, Sentence
 
 Document = dict[str, Any]
@@ -41,85 +49,6 @@ class Layout(StrEnum):
 
 class DocumentError(MessageError, ValueError):
     """The document is malformed. The text names the client and the field, never a value."""
-
-
-@dataclass(frozen=True)
-class DatabaseCredentials:
-    """One database login, with the attributes of NOVA's reader; each names its key in the document."""
-
-    client_id: int
-    client_slug: str
-    db_host: str = field(metadata={"key": "host"})
-    db_port: int = field(metadata={"key": "port"})
-    db_name: str = field(metadata={"key": "name"})
-    db_user: str = field(metadata={"key": "user"})
-    db_password: str = field(repr=False, metadata={"key": "password"})
-    label: str | None = field(metadata={"key": "label"})
-    is_primary: bool | None = field(metadata={"key": "is_primary"})
-
-
-@dataclass(frozen=True)
-class EmailCredentials:
-    """One mailbox, with the attributes of NOVA's reader; each names its key in the document."""
-
-    client_id: int
-    client_slug: str
-    email_provider: str | None = field(metadata={"key": "provider"})
-    imap_host: str | None = field(metadata={"key": "imap_host"})
-    imap_port: int | None = field(metadata={"key": "imap_port"})
-    smtp_host: str | None = field(metadata={"key": "smtp_host"})
-    smtp_port: int | None = field(metadata={"key": "smtp_port"})
-    email_user: str = field(metadata={"key": "user"})
-    email_password: str = field(repr=False, metadata={"key": "app_password"})
-    sender_whitelist: str | None = field(metadata={"key": "sender_whitelist"})
-    label: str | None = field(metadata={"key": "label"})
-    is_primary: bool | None = field(metadata={"key": "is_primary"})
-
-
-@dataclass(frozen=True)
-class AwsCredentials:
-    """One AWS access key of a client; each attribute names its key in the document."""
-
-    client_id: int
-    client_slug: str
-    access_key_id: str = field(metadata={"key": "access_key_id"})
-    secret_access_key: str = field(repr=False, metadata={"key": "secret_access_key"})
-    region: str | None = field(metadata={"key": "region"})
-    label: str | None = field(metadata={"key": "label"})
-    is_primary: bool | None = field(metadata={"key": "is_primary"})
-
-
-ROW_CLASSES: dict[CredentialType, type[Any]] = {
-    CredentialType.DATABASE: DatabaseCredentials,
-    CredentialType.EMAIL: EmailCredentials,
-    CredentialType.AWS: AwsCredentials,
-}
-
-
-@dataclass(frozen=True)
-class ClientCredentials:
-    """All credentials of one client, each type with its primary first."""
-
-    client_name: str | None
-    databases: tuple[DatabaseCredentials, ...]
-    emails: tuple[EmailCredentials, ...]
-    aws: tuple[AwsCredentials, ...]
-
-    def of_type(self, credential_type: CredentialType) -> tuple[Any, ...]:
-        """Return the rows of one type."""
-        rows: tuple[Any, ...] = getattr(self, credential_type.plural)
-        return rows
-
-
-def keys_of(row_class: type[Any]) -> dict[str, str]:
-    """Return attribute -> key in the document, for each attribute that the document holds."""
-    return {f.name: f.metadata["key"] for f in fields(row_class) if "key" in f.metadata}
-
-
-def secret_key(credential_type: CredentialType) -> str:
-    """Return the document's key for the secret value of this type: of the field that no repr shows."""
-    (key,) = (f.metadata["key"] for f in fields(ROW_CLASSES[credential_type]) if not f.repr)
-    return str(key)
 
 
 def _own_keys(credential_type: CredentialType) -> tuple[str, str, str]:

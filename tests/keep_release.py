@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from secrets import token_urlsafe
 
 import psycopg
 
@@ -41,7 +42,7 @@ def main() -> None:
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
             "DEBUG": "1",
-            "SECRET_KEY": "key-of-the-tests-" + "0" * 40,
+            "SECRET_KEY": token_urlsafe(64),
             "LOG_LEVEL": "ERROR",
             "DATABASE_URL": postgres.start(LOCAL / "postgres"),
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.endpoint,

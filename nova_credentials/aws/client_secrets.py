@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nova_credentials import sentences
 from nova_credentials.aws.answers import SecretsManagerError, SecretValue
 from nova_credentials.aws.secrets_manager import SecretsManager
-from nova_credentials.credential_types import CredentialType
+from nova_credentials.credential_types import CredentialType, secret_key
 from nova_credentials.document import (
     Document,
     DocumentError,
@@ -16,7 +16,6 @@ from nova_credentials.document import (
     encode,
     join,
     name_problem,
-    secret_key,
     secret_names,
     split,
 )

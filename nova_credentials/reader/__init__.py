@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from nova_credentials.document import AwsCredentials, DatabaseCredentials, EmailCredentials
+    from nova_credentials.credential_types import (
+        AwsCredentials,
+        DatabaseCredentials,
+        EmailCredentials,
+    )
     from nova_credentials.reader.routing import Reader
 
 LOGIN_SECONDS = 10

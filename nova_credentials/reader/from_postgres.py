@@ -15,8 +15,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from nova_credentials import tables
-from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import ROW_CLASSES, ClientCredentials, keys_of
+from nova_credentials.credential_types import (
+    ROW_CLASSES,
+    ClientCredentials,
+    CredentialType,
+    keys_of,
+)
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from nova_credentials.aws.answers import SecretsManagerError
-from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import ClientCredentials, Document, DocumentError, Layout, parse
+from nova_credentials.credential_types import ClientCredentials, CredentialType
+from nova_credentials.document import Document, DocumentError, Layout, parse
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import Aws
 from nova_credentials.reader.from_postgres import NO_ANSWER, Found, Postgres, conninfo

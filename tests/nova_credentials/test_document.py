@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nova_credentials import document as documents
 from nova_credentials.comparison import same
-from nova_credentials.credential_types import CredentialType
+from nova_credentials.credential_types import CredentialType, secret_key
 from nova_credentials.document import (
     MAX_BYTES,
     AwsCredentials,
@@ -211,7 +211,7 @@ def copy_of(f):
 
 def test_each_type_has_one_secret_key():
     secrets = {"database": "password", "email": "app_password", "aws": "secret_access_key"}
-    assert {t: documents.secret_key(t) for t in CredentialType} == secrets
+    assert {t: secret_key(t) for t in CredentialType} == secrets
 
 
 def test_a_document_with_the_plans_keys_alone_is_read():

@@ -12,8 +12,7 @@ from credentials.models import Client, ClientRevision, ClientWrite
 from migration.models import ClientMigration, ReadCount
 from migration.operations.stores import read_rows
 from nova_credentials import tables
-from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import ROW_CLASSES, keys_of
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
 from nova_credentials.reader import from_postgres
 from nova_credentials.reader.from_postgres import Postgres
 from tests.factories import make_client
