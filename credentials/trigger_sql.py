@@ -11,29 +11,31 @@ ASK_COUNTED = "nova_admin.writes_are_counted()"
 OLD_FUNCTION = "public.nova_admin_count_write()"
 
 # The last handler undoes what failed and lets NOVA's statement go on. An insert waits for nobody. TRUNCATE has to read
-# other tables for the clients that have rows there, and waits for none of them longer than 50 ms: the clients with a
-# revision, which are all that were ever pushed, are counted even so.
+# other tables for the clients that have rows there: it waits 50 ms for a table at most, and lets go of all of them by
+# ending their block with an error, so that nobody waits for NOVA's transaction who wouldn't without us. Clients with a
+# revision, which are all that were ever pushed, are counted even where another table could not be read.
 COUNT_WRITE_BODY = """
 DECLARE
-    lock_timeout_before text;
+    client_ids integer[];
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        lock_timeout_before := current_setting('lock_timeout');
-        PERFORM set_config('lock_timeout', '50ms', true);
         BEGIN
-            INSERT INTO nova_admin.credentials_clientwrite (client_id)
-            SELECT client_id FROM nova_admin.credentials_clientrevision
-            UNION SELECT client_id FROM nova_admin.credentials_clientwrite
-            UNION SELECT id FROM public.clients
-            UNION SELECT client_id FROM public.client_database_credentials
-            UNION SELECT client_id FROM public.client_email_credentials
-            UNION SELECT client_id FROM nova_admin.client_aws_credentials;
+            PERFORM set_config('lock_timeout', '50ms', true);
+            client_ids := ARRAY(
+                SELECT client_id FROM nova_admin.credentials_clientrevision
+                UNION SELECT client_id FROM nova_admin.credentials_clientwrite
+            );
+            client_ids := client_ids || ARRAY(
+                SELECT id FROM public.clients
+                UNION SELECT client_id FROM public.client_database_credentials
+                UNION SELECT client_id FROM public.client_email_credentials
+                UNION SELECT client_id FROM nova_admin.client_aws_credentials
+            );
+            RAISE EXCEPTION 'lets go of the tables';
         EXCEPTION WHEN OTHERS THEN
-            INSERT INTO nova_admin.credentials_clientwrite (client_id)
-            SELECT client_id FROM nova_admin.credentials_clientrevision
-            UNION SELECT client_id FROM nova_admin.credentials_clientwrite;
+            NULL;
         END;
-        PERFORM set_config('lock_timeout', lock_timeout_before, true);
+        INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT DISTINCT unnest(client_ids);
     ELSIF TG_TABLE_NAME = 'clients' THEN
         INSERT INTO nova_admin.credentials_clientwrite (client_id)
         SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
