@@ -70,7 +70,7 @@ SELECT o.oprname, coalesce(l.typname, ''), r.typname, coalesce(res.typname, 'boo
 FROM pg_operator o LEFT JOIN pg_type l ON l.oid = o.oprleft JOIN pg_type r ON r.oid = o.oprright
     LEFT JOIN pg_type res ON res.oid = o.oprresult
 WHERE o.oprnamespace = 'pg_catalog'::regnamespace
-    AND r.typtype <> 'p' OR r.typname IN ('anyelement', 'anyarray', 'anycompatible', 'anycompatiblearray', 'anynonarray')
+    AND (r.typtype <> 'p' OR r.typname LIKE 'any%')
 """
 # What each trap does: it tells as whom it ran, and takes what it can get.
 SPRING = """
@@ -114,7 +114,8 @@ RELATIONS = """
 SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')
 """
 OURS = """
-SELECT c.relname, string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY attnum)
+SELECT c.relname,
+    string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY attnum)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'nova_admin'::regnamespace AND c.relkind = 'r' GROUP BY c.relname
 """
@@ -220,7 +221,12 @@ def plant(hostile: Hostile) -> int:
     with psycopg.connect(hostile.of(hostile.nova), autocommit=True) as connection:
         connection.execute("CREATE SCHEMA trap")
         connection.execute("GRANT USAGE ON SCHEMA trap TO PUBLIC")
-        for statement in (SPRING.format(token=hostile.token, nova=hostile.nova), YES, ON_WRITE, PLANT):
+        for statement in (
+            SPRING.format(token=hostile.token, nova=hostile.nova),
+            YES,
+            ON_WRITE,
+            PLANT,
+        ):
             connection.execute(statement)
         statements = [
             *_routines(connection.execute(ROUTINES).fetchall()),
@@ -266,7 +272,9 @@ def plant_tables(hostile: Hostile) -> None:
 def _routines(rows: list[tuple[str, str, bool, str, str, list[str], bool]]) -> Iterator[str]:
     made = set()
     for kind, name, is_set, result, _, arguments, variadic in rows:
-        shapes = [arguments[:-1] + arguments[-1:] * n for n in (1, 2, 3)] if variadic else [arguments]
+        shapes = (
+            [arguments[:-1] + arguments[-1:] * n for n in (1, 2, 3)] if variadic else [arguments]
+        )
         for value, types in (found for shape in shapes for found in _variants(shape)):
             given = ", ".join(types)
             if (name, given) in made:
@@ -282,7 +290,10 @@ def _routines(rows: list[tuple[str, str, bool, str, str, list[str], bool]]) -> I
                     f"CREATE AGGREGATE public.{name}({given or '*'}) (SFUNC = trap.step, STYPE = pg_catalog.int8)"
                 )
                 continue
-            returned = {**dict.fromkeys(ONE_VALUE, value), **dict.fromkeys(MANY_VALUES, f"{value}[]")}
+            returned = {
+                **dict.fromkeys(ONE_VALUE, value),
+                **dict.fromkeys(MANY_VALUES, f"{value}[]"),
+            }
             answer = "" if is_set or result == "void" else " NULL"
             yield (
                 f"CREATE FUNCTION public.{name}({given}) RETURNS {'SETOF ' if is_set else ''}"
@@ -300,7 +311,10 @@ def _operators(rows: list[tuple[str, str, str, str]]) -> Iterator[str]:
                 continue
             made.add((name, types))
             function = f"trap.operator_{len(made)}"
-            returned = {**dict.fromkeys(ONE_VALUE, value), **dict.fromkeys(MANY_VALUES, f"{value}[]")}
+            returned = {
+                **dict.fromkeys(ONE_VALUE, value),
+                **dict.fromkeys(MANY_VALUES, f"{value}[]"),
+            }
             given = ", ".join(types)
             yield (
                 f"CREATE FUNCTION {function}({given}) RETURNS {returned.get(_written(result), _written(result))}"
@@ -338,8 +352,13 @@ def _variants(arguments: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each list of types that is more exact than pg_catalog's for some call, with what stands for a polymorphic one."""
     if any(name in ONE_VALUE | MANY_VALUES for name in arguments):
         for value in VALUES:
-            known = {**dict.fromkeys(ONE_VALUE, (value,)), **dict.fromkeys(MANY_VALUES, (f"{value}[]",))}
-            for types in product(*(known.get(name) or ALIKE.get(name, (name,)) for name in arguments)):
+            known = {
+                **dict.fromkeys(ONE_VALUE, (value,)),
+                **dict.fromkeys(MANY_VALUES, (f"{value}[]",)),
+            }
+            for types in product(
+                *(known.get(name) or ALIKE.get(name, (name,)) for name in arguments)
+            ):
                 yield value, types
         return
     alike = [ALIKE.get(name, (name,)) for name in arguments]

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import connection
 from django_q.models import Schedule
 
@@ -192,8 +192,7 @@ def test_nothing_that_novas_role_makes_runs_as_another_role(hostile, stores, cli
     tasks.sweep()
     tasks.push_pending()
     tasks.take_up()
-    with pytest.raises(CommandError, match="stand in both nova_admin and public"):
-        call_command("migrate", verbosity=0)
+    call_command("migrate", verbosity=0)
 
     assert hostile.sprung() == []
     assert hostile.gained() == []
@@ -217,7 +216,9 @@ def test_the_traps_catch_a_site_whose_path_has_public(hostile, monkeypatch):
 
 
 def test_novas_role_can_make_no_cast_between_postgresqls_own_types(hostile):
-    function = "CREATE FUNCTION trap.cast_(varchar) RETURNS text LANGUAGE sql AS 'SELECT ''trapped'''"
+    function = (
+        "CREATE FUNCTION trap.cast_(varchar) RETURNS text LANGUAGE sql AS 'SELECT ''trapped'''"
+    )
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         hostile.run(
             function,

@@ -1,4 +1,4 @@
-"""The attack on the first release: a function of NOVA's role that its trigger called with the rights of the site's role."""
+"""The attack on the first release: its trigger called a function of NOVA's role with the rights of the site's."""
 
 from tests import nova
 from tests.attacks.hostile import SPRING, hostile_database
