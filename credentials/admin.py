@@ -12,7 +12,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db import DataError, IntegrityError, models
+from django.db import models
 from django.http import HttpResponseRedirect
 from django.utils.text import capfirst, get_text_list
 from django.utils.translation import gettext
@@ -32,6 +32,7 @@ from credentials.models import (
     RowsBusyError,
     save_columns,
 )
+from credentials.refusals import RefusedByDatabaseError, database_refusals
 from nova_credentials import document as documents
 from nova_credentials.document import Layout
 
@@ -320,13 +321,14 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         return False
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
+        if request.method != "POST":
             return super().changeform_view(request, *args, **kwargs)
-        except (IntegrityError, DataError) as error:
-            # Not let through: PostgreSQL's text quotes the whole row, secrets included.
-            code = getattr(error.__cause__, "sqlstate", "")
-        text = _("Nothing was saved: the database refuses these values (SQLSTATE %(code)s).")
-        messages.error(request, text % {"code": code})
+        try:
+            with database_refusals():
+                return super().changeform_view(request, *args, **kwargs)
+        except RefusedByDatabaseError as refusal:
+            text = _("Nothing was saved: %(problem)s")
+            messages.error(request, text % {"problem": localize(refusal.message)})
         return HttpResponseRedirect(request.get_full_path())
 
     def get_inline_formsets(self, *args: Any, **kwargs: Any) -> list[InlineAdminFormSet]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
-
-from django.db import DataError, IntegrityError
 
 from credentials import sentences
 from credentials.models import (
@@ -24,7 +21,7 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
@@ -69,22 +66,6 @@ class NoRowInAwsError(MessageError, LookupError):
     """AWS has no login that is the one of this row."""
 
 
-class RefusedByDatabaseError(MessageError):
-    """A constraint refuses these values. Tells the SQLSTATE alone: PostgreSQL's text quotes the row."""
-
-
-@contextmanager
-def _without_values() -> Iterator[None]:
-    try:
-        yield
-    except (IntegrityError, DataError) as error:
-        code = getattr(error.__cause__, "sqlstate", "")
-    else:
-        return
-    raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code=code))
-
-
-@_without_values()
 def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
     """Replaces every secret value of the client's rows by a pointer to the secret of its type."""
     for credential_type, rows in client.rows().items():
@@ -92,7 +73,6 @@ def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> 
             _set(row, dict.fromkeys(row.SECRET_FIELDS, pointer(secret_names[credential_type])))
 
 
-@_without_values()
 def copy_document(
     client: Client,
     document: Document,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -16,8 +16,10 @@ from django.utils.translation import override
 from django.views.decorators.http import require_GET, require_POST
 
 from credentials.admin import name_warning
+from credentials.localization import localize
 from credentials.onboarding import HOST_FIELDS, Onboarding
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
+from credentials.refusals import RefusedByDatabaseError, database_refusals
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ class OnboardingPages:
     def _save(self, onboarding: Onboarding, request: HttpRequest) -> HttpResponse | None:
         """Stores all of it and leads to the client's page; None where the database refuses it."""
         try:
-            with transaction.atomic():
+            with database_refusals(), transaction.atomic():
                 client, rows = onboarding.save()
                 with override(None):  # the log is put into words when it is read
                     added = [
@@ -126,11 +128,10 @@ class OnboardingPages:
                 log = [{"added": {}}, *({"added": row} for row in added)]
                 self.log_addition(request, client, log)  # type: ignore[attr-defined]
                 self.onboarded(request, client)
-        except (IntegrityError, DataError) as error:
-            # Not let through: PostgreSQL's text quotes the whole row, secrets included.
-            code = getattr(error.__cause__, "sqlstate", "")
-            text = _("Nothing was saved: the database refuses these values (SQLSTATE %(code)s).")
-            onboarding.refuse(text % {"code": code})
+        except RefusedByDatabaseError as refusal:
+            onboarding.refuse(
+                _("Nothing was saved: %(problem)s") % {"problem": localize(refusal.message)}
+            )
             return None
         text = _("%(name)s was added, with its %(logins)s.")
         logins = ", ".join(str(row._meta.verbose_name) for row in rows)

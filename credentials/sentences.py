@@ -15,6 +15,6 @@ SEVERAL_ROWS_PRIMARY = Sentence(
 )
 NO_ROW_IN_AWS = Sentence("no_row_in_aws", "AWS holds no %(row)s of %(slug)s.")
 REFUSED_BY_DATABASE = Sentence(
-    "refused_by_database", "PostgreSQL refuses these values (SQLSTATE %(code)s)."
+    "refused_by_database", "NOVA's table refused it (SQLSTATE %(code)s)."
 )
 NOVA_IS_WRITING = Sentence("nova_is_writing", "NOVA is writing its rows just now; try again.")

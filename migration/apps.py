@@ -1,7 +1,7 @@
 """Moving clients from one store to the other."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,17 +10,22 @@ class MigrationConfig(AppConfig):
     verbose_name = _("Migration")
 
     def ready(self) -> None:
-        from django_q.signals import post_spawn
+        from django_q.models import Task
+        from django_q.signals import call_hook, post_spawn, pre_enqueue
 
         from migration import checks  # noqa: F401  # registers them
         from migration.operations.keys import make_version_keys
         from migration.roles import ensure_roles
+        from migration.task_queue import hold_to_tasks
         from migration.tasks import ensure_schedules, start_heartbeat
 
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )
         post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")
+        pre_enqueue.connect(hold_to_tasks, dispatch_uid="migration.hold_to_tasks")
+        # It calls whatever a finished task names as its hook; no task of ours has one.
+        post_save.disconnect(call_hook, sender=Task)
         post_migrate.connect(
             make_version_keys, sender=self, dispatch_uid="migration.make_version_keys"
         )

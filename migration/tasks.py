@@ -94,6 +94,11 @@ def retry_failed(run: Run, *, by: User | None, item_id: int | None = None) -> No
         _hand_over(run)
 
 
+def refuse(function: str) -> None:
+    """Run in the place of a function that is none of this module's (see `task_queue`): recorded as failed."""
+    raise PermissionError(f"{function} is no task of this site; it was not run.")
+
+
 def take_up() -> None:
     """Scheduled every minute: runs that no worker has, because it was killed or never came, go on."""
     # Where the workers are busy with so much, this run's tasks are among it: more of them each minute would pile up.

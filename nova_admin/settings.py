@@ -165,6 +165,7 @@ if not DEBUG:
 # after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.
 Q_CLUSTER = {
     "name": "nova_admin",
+    "broker_class": "migration.task_queue.TaskQueue",
     **({"redis": NOVA_REDIS_URL} if NOVA_REDIS_URL else {"orm": "default"}),
     "workers": NOVA_WORKERS,
     # So few wait in a process' hands that each is begun long before `retry`; the others are there for other hosts.

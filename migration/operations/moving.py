@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.copying import (
-    RefusedByDatabaseError,
-    copy_document,
-    is_purged,
-    named,
-    put_pointers,
-)
+from credentials.copying import copy_document, is_purged, named, put_pointers
 from credentials.counting import CountingGap
 from credentials.models import Client, ClientRevision, RowsBusyError
+from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
 from migration import sentences
 from migration.models import (
@@ -162,9 +157,9 @@ def move(
 def rows_held(client_id: int) -> Iterator[Rows]:
     """A transaction in which nobody else can write the client's rows: what they hold now.
 
-    Raises `RowsBusyError` where NOVA doesn't let go of them, and `Client.DoesNotExist`.
+    Raises `RowsBusyError` where NOVA doesn't let go of them, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
-    with transaction.atomic(durable=True):
+    with database_refusals(), transaction.atomic(durable=True):
         if Client.objects.revision_for_update(client_id) is None:
             raise Client.DoesNotExist
         yield locked_rows(client_id)

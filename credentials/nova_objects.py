@@ -1,0 +1,136 @@
+"""Lists what on NOVA's tables runs code of their owners as whoever reads or writes them. Reads catalogues only.
+
+Nothing can keep the owner of a table from having a trigger, a rule, a policy, a domain or a default run as the role
+that uses it, and nothing can keep a superuser from anything: they are listed, for `check_nova` to show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from credentials.adoption import FUNCTION_NAME, NOVA_TABLES
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+
+class Kind(StrEnum):
+    """What it is, by PostgreSQL's own word."""
+
+    TRIGGER = "trigger"
+    RULE = "rule"
+    POLICY = "policy"
+    ROW_SECURITY = "row security"
+    DEFAULT = "default"
+    GENERATED = "generated column"
+    DOMAIN = "domain"
+    CHECK = "check"
+    INDEX = "index"
+    CHILD = "child table"
+    PARENT = "parent table"
+    RELATION = "relation"
+    SHARED_ROLE = "shared role"
+    OWNER_IS_SUPERUSER = "owner is a superuser"
+    SITE_IS_SUPERUSER = "site is a superuser"
+    OWNER_IS_MEMBER = "owner may act as the site"
+
+
+@dataclass(frozen=True, order=True)
+class NovaObject:
+    """One object, the table it is on, and the role that can make it run something else tomorrow."""
+
+    kind: Kind
+    name: str
+    table: str
+    owner: str
+
+
+# Of the tables that are there. A table's name as the site writes it; `owner` may differ from the table's for functions.
+TABLES = """
+WITH nova AS (
+    SELECT name, to_regclass(name) AS id FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NOT NULL
+), owned AS (
+    SELECT nova.name, nova.id, c.relkind, c.relrowsecurity, c.relowner,
+        pg_get_userbyid(c.relowner)::text AS owner
+    FROM nova JOIN pg_class c ON c.oid = nova.id
+)
+"""
+# A trigger runs its function; NOVA's foreign keys have internal ones of PostgreSQL's own.
+TRIGGERS = """
+SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text
+FROM owned o JOIN pg_trigger t ON t.tgrelid = o.id JOIN pg_proc f ON f.oid = t.tgfoid
+WHERE NOT t.tgisinternal AND t.tgfoid IS DISTINCT FROM to_regproc(%(function)s)
+"""
+RULES = """
+SELECT 'rule', r.rulename::text, o.name, o.owner FROM owned o JOIN pg_rewrite r ON r.ev_class = o.id
+WHERE r.rulename <> '_RETURN'
+"""
+POLICIES = """
+SELECT 'policy', p.polname::text, o.name, o.owner FROM owned o JOIN pg_policy p ON p.polrelid = o.id
+UNION ALL SELECT 'row security', '', name, owner FROM owned WHERE relrowsecurity
+"""
+# Harmless: a constant, a sequence's next value, the time.
+COLUMNS = """
+SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column' ELSE 'default' END, a.attname::text, o.name, o.owner
+FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_attrdef d ON d.adrelid = o.id AND d.adnum = a.attnum
+WHERE a.attgenerated <> '' OR pg_get_expr(d.adbin, d.adrelid) !~ %(plain_default)s
+UNION ALL
+SELECT 'domain', a.attname::text, o.name, pg_get_userbyid(t.typowner)::text
+FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid
+WHERE t.typnamespace <> 'pg_catalog'::regnamespace
+"""
+# PostgreSQL's own operators do no harm; its functions can: query_to_xml runs any statement. What isn't PostgreSQL's
+# own is in pg_depend.
+CHECKS = """
+SELECT 'check', k.conname::text, o.name, o.owner FROM owned o JOIN pg_constraint k ON k.conrelid = o.id
+WHERE k.contype = 'c' AND (position('{FUNCEXPR' IN k.conbin::text) > 0 OR EXISTS (
+    SELECT FROM pg_depend used WHERE used.classid = 'pg_constraint'::regclass AND used.objid = k.oid
+        AND used.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
+))
+UNION ALL
+SELECT 'index', i.indexrelid::regclass::text, o.name, o.owner FROM owned o JOIN pg_index i ON i.indrelid = o.id
+WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR EXISTS (
+    SELECT FROM unnest(i.indclass) AS used JOIN pg_opclass c ON c.oid = used
+    WHERE c.opcnamespace <> 'pg_catalog'::regnamespace
+)
+"""
+RELATIONS = """
+SELECT 'child table', i.inhrelid::regclass::text, o.name, pg_get_userbyid(c.relowner)::text
+FROM owned o JOIN pg_inherits i ON i.inhparent = o.id JOIN pg_class c ON c.oid = i.inhrelid
+UNION ALL
+SELECT 'parent table', i.inhparent::regclass::text, o.name, pg_get_userbyid(c.relowner)::text
+FROM owned o JOIN pg_inherits i ON i.inhrelid = o.id JOIN pg_class c ON c.oid = i.inhparent
+UNION ALL
+SELECT 'relation', relkind::text, name, owner FROM owned WHERE relkind <> 'r'
+"""
+ROLES = """
+SELECT 'shared role', '', name, owner FROM owned WHERE relowner = current_user::regrole
+UNION ALL
+SELECT 'owner is a superuser', '', o.name, o.owner FROM owned o JOIN pg_roles r ON r.oid = o.relowner WHERE r.rolsuper
+UNION ALL
+SELECT 'site is a superuser', '', '', current_user::text FROM pg_roles WHERE rolname = current_user AND rolsuper
+UNION ALL
+SELECT 'owner may act as the site', '', o.name, o.owner FROM owned o JOIN pg_roles r ON r.oid = o.relowner
+WHERE o.relowner <> current_user::regrole AND NOT r.rolsuper AND pg_has_role(o.relowner, current_user, 'MEMBER')
+"""
+PARTS = (TRIGGERS, RULES, POLICIES, COLUMNS, CHECKS, RELATIONS, ROLES)
+QUERY = f"{TABLES}{' UNION ALL '.join(PARTS)}"  # its parts are constants
+PLAIN_DEFAULT = (
+    r"^(nextval\('[^']*'::regclass\)|now\(\)|CURRENT_TIMESTAMP|true|false|NULL(::[a-z ]+(\(\d+\))?)?"
+    r"|-?\d+(\.\d+)?|\(-\d+\)|'([^']|'')*'::[a-z ]+(\(\d+\))?(::[a-z ]+(\(\d+\))?)?)$"
+)
+
+
+def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
+    """Return what is on NOVA's tables beside what NOVA's own scripts and this site put there, in a fixed order."""
+    values = {
+        "tables": list(NOVA_TABLES),
+        "function": FUNCTION_NAME,
+        "plain_default": PLAIN_DEFAULT,
+    }
+    cursor.execute(QUERY, values)
+    return sorted(NovaObject(Kind(kind), *rest) for kind, *rest in cursor.fetchall())

@@ -1,0 +1,44 @@
+"""Turns what a table of NOVA's refuses into one error with its SQLSTATE. Quotes nothing of PostgreSQL's text."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError
+
+from credentials import sentences
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Classes of SQLSTATE that speak of the connection, of other transactions or of the server, not of what was written.
+NO_REFUSAL = ("08", "40", "53", "55", "57", "58", "XX")
+
+logger = logging.getLogger(__name__)
+
+
+class RefusedByDatabaseError(MessageError):
+    """A constraint or a trigger refuses a write. Tells the SQLSTATE alone: PostgreSQL's text may quote the row."""
+
+
+@contextmanager
+def database_refusals() -> Iterator[None]:
+    """Raise RefusedByDatabaseError in place of the database error that a write, or its commit, ends with.
+
+    Put it around the transaction: a deferred trigger refuses at the commit.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        code = getattr(error.__cause__, "sqlstate", None) or ""
+        if not code or code.startswith(NO_REFUSAL):
+            raise
+        where = "".join(traceback.format_tb(error.__traceback__))
+    else:
+        return
+    logger.warning("A write was refused with SQLSTATE %s at\n%s", code, where)
+    raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code=code))

@@ -1,0 +1,227 @@
+"""NOVA's role shadows everything that our statements could call; the site and the reader do all they can do.
+
+Nothing that NOVA's role made may run as another role, whatever the search path of other roles holds.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connection
+from django_q.models import Schedule
+
+from credentials.models import Client
+from migration import tasks
+from migration.models import ClientMigration, Rate, Run, clients
+from migration.operations import stores as both_stores
+from migration.operations.limiter import limiter
+from nova_admin.database import base
+from nova_admin.embedded import leash
+from nova_credentials.phases import Phase
+from nova_credentials.reader.routing import Reader
+from tests.attacks.hostile import NOVA_TABLES, Hostile, hostile_database, plant, plant_tables
+from tests.factories import make_full_client
+from tests.test_no_secret_escapes import Haystack, drive, every_admin_page, page, seed
+from tests.test_no_secret_escapes_on_the_way import (
+    Way,
+    after_the_cutover,
+    before_the_cutover,
+    purged_and_back,
+)
+
+ROOT = Path(__file__).parents[2]
+WORKERS_SECONDS = 120
+# As docs/reader.md says.
+READERS_RIGHTS = f"""
+GRANT SELECT ON {NOVA_TABLES} TO {{role}};
+GRANT USAGE ON SCHEMA nova_admin TO {{role}};
+GRANT SELECT ON nova_admin.client_aws_credentials, nova_admin.migration_clientmigration TO {{role}};
+GRANT SELECT ON nova_admin.credentials_clientrevision, nova_admin.credentials_clientwrite TO {{role}};
+GRANT SELECT, INSERT, UPDATE ON nova_admin.migration_readcount TO {{role}};
+"""
+QUERIES = (
+    *("?q=idom", "?phase=dual_write", "?comparison=match", "?comparison=none", "?push=pending"),
+    *("?push=late", "?push=refused", "?active=yes", "?active=no", "?o=-2.1", "?all=1"),
+)
+
+
+@contextmanager
+def connected_to(hostile: Hostile) -> Iterator[None]:
+    """Has this process' own connection, and the limiter's, go to that database as the site's role."""
+    before = {name: connection.settings_dict[name] for name in ("NAME", "USER")}
+    database = psycopg.conninfo.conninfo_to_dict(hostile.uri)["dbname"]
+    _turn_to({"NAME": database, "USER": hostile.site})
+    try:
+        yield
+    finally:
+        _turn_to(before)
+
+
+def _turn_to(settings: dict[str, str]) -> None:
+    limiter().close()
+    connection.close()
+    connection.settings_dict.update(settings)
+    ContentType.objects.clear_cache()
+
+
+@pytest.fixture
+def hostile(stores) -> Iterator[Hostile]:
+    """NOVA's database, full of traps before our first `migrate`."""
+    with hostile_database() as hostile:
+        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+        assert plant(hostile) > 10_000
+        with connected_to(hostile):
+            yield hostile
+
+
+def empty(hostile: Hostile) -> None:
+    """No client and nothing that was done with one."""
+    tables = hostile.ask(
+        "SELECT string_agg('nova_admin.' || relname, ', ') FROM pg_class"
+        " WHERE relnamespace = 'nova_admin'::regnamespace AND relkind = 'r'"
+        " AND (relname LIKE 'migration_%' OR relname LIKE 'credentials_%' OR relname LIKE 'client_%')"
+    )
+    hostile.run(f"TRUNCATE public.clients, {tables[0][0]} CASCADE")
+
+
+def write_as_nova(hostile: Hostile) -> None:
+    """NOVA's own statements, on a path with its traps and temporary objects of the names that ours have."""
+    hostile.run(
+        "SET search_path = pg_temp, public, pg_catalog; CREATE TEMP TABLE credentials_clientwrite (client_id int);"
+        " CREATE DOMAIN pg_temp.int4 AS pg_catalog.int4 CHECK (trap.yes('a temporary type'));"
+        " CREATE FUNCTION pg_temp.unnest(int4[]) RETURNS SETOF int4 LANGUAGE sql AS 'SELECT trap.yes(''unnest'')::int';"
+        " SET search_path = public, pg_temp;"
+        " UPDATE public.clients SET name = 'By NOVA' WHERE id IN (SELECT min(id) FROM public.clients);"
+        " UPDATE public.client_database_credentials SET db_port = 5433 WHERE db_user = 'app'::varchar;"
+        " INSERT INTO public.clients (name, slug) VALUES ('By NOVA', 'by-nova')",
+        role=hostile.nova,
+    )
+
+
+def look_at_every_page(haystack: Haystack, browser) -> None:
+    listing = "/admin/credentials/client/"
+    for url in (*every_admin_page(), *(listing + query for query in QUERIES)):
+        page(haystack, browser, url)
+
+
+def work_as_a_cluster(hostile: Hostile, aws) -> None:
+    """A real qcluster takes a run over every client, and the schedules, to their ends."""
+    Schedule.objects.update(next_run="2020-01-01T00:00Z")
+    run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+        "DATABASE_URL": hostile.of(hostile.site),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
+        "NOVA_WORKERS": "1",
+    }
+    worker = subprocess.Popen(
+        [sys.executable, "-m", leash.__name__, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
+        cwd=ROOT, env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + WORKERS_SECONDS
+        waiting = ["first"]
+        while waiting and time.monotonic() < deadline:
+            time.sleep(0.2)
+            waiting = [
+                *Run.objects.filter(pk=run.pk, finished_at=None),
+                *Schedule.objects.filter(task=None),
+            ]
+        assert waiting == []
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def read_in_every_phase(hostile: Hostile) -> None:
+    hostile.run(READERS_RIGHTS.format(role=hostile.reader))
+    reader = Reader(hostile.of(hostile.reader), cache_seconds=0, timeout=30)
+    try:
+        for phase in (None, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS):
+            if phase:
+                ClientMigration.objects.filter(client__slug="acme").update(phase=phase)
+            assert reader.all("acme")["database"].db_user == "app"
+            assert reader.one("acme", "aws").region == "eu-west-1"
+    finally:
+        reader.close()
+    ((reads,),) = hostile.ask("SELECT sum(reads) FROM nova_admin.migration_readcount")
+    assert reads >= 2
+
+
+def test_nothing_that_novas_role_makes_runs_as_another_role(hostile, stores, client, settings):
+    haystack = Haystack()
+    call_command("migrate", verbosity=0)
+    root = User.objects.create_superuser("root", password="example-login-password")
+    client.force_login(root)
+    settings.ALLOWED_HOSTS = ["*"]
+
+    way = Way(haystack, client, settings, seed())
+    for part in (before_the_cutover, after_the_cutover, purged_and_back):
+        part(way)
+    look_at_every_page(haystack, client)
+    assert hostile.sprung() == []
+
+    empty(hostile)
+    stores.reset()
+    plant_tables(hostile)
+    drive(haystack, client, both_stores.secrets_manager(), settings)
+    client.force_login(root)
+    look_at_every_page(haystack, client)
+    assert hostile.sprung() == []
+
+    empty(hostile)
+    stores.reset()
+    for slug in ("acme", "idom", "b d"):
+        make_full_client(slug)
+    write_as_nova(hostile)
+    assert clients().with_revision().get(slug="acme").revision > 3  # NOVA's writes were counted
+    Rate.objects.set_rates(dict.fromkeys(Rate.Kind, 1000.0))
+    work_as_a_cluster(hostile, stores)
+    read_in_every_phase(hostile)
+    tasks.sweep()
+    tasks.push_pending()
+    tasks.take_up()
+    call_command("migrate", verbosity=0)
+
+    assert hostile.sprung() == []
+    assert hostile.gained() == []
+    assert list(User.objects.filter(username="intruder")) == []
+    assert hostile.sprung(by_nova=True) != []  # they do spring
+
+
+def test_the_traps_catch_a_site_whose_path_has_public(hostile, monkeypatch):
+    call_command("migrate", verbosity=0)
+    make_full_client("acme")
+    monkeypatch.setattr(base, "SESSION", "SET search_path = public, nova_admin")
+    connection.close()
+
+    list(Client.objects.with_push_pending().filter(slug="acme"))
+    with both_stores.locked(Client.objects.values_list("pk", flat=True), wait_seconds=0):
+        pass
+
+    sprung = " ".join(hostile.sprung())
+    assert "= (varchar, varchar)" in sprung
+    assert "unnest(int4[])" in sprung
+
+
+def test_novas_role_can_make_no_cast_between_postgresqls_own_types(hostile):
+    function = (
+        "CREATE FUNCTION trap.cast_(varchar) RETURNS text LANGUAGE sql AS 'SELECT ''trapped'''"
+    )
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        hostile.run(
+            function,
+            "CREATE CAST (varchar AS text) WITH FUNCTION trap.cast_(varchar) AS IMPLICIT",
+            role=hostile.nova,
+        )
