@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from credentials.adoption import FUNCTION_NAME, NOVA_TABLES
+from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -61,7 +61,7 @@ WITH nova AS (
 TRIGGERS = """
 SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text
 FROM owned o JOIN pg_trigger t ON t.tgrelid = o.id JOIN pg_proc f ON f.oid = t.tgfoid
-WHERE NOT t.tgisinternal AND t.tgfoid IS DISTINCT FROM to_regproc(%(function)s)
+WHERE NOT t.tgisinternal AND t.tgfoid IS DISTINCT FROM to_regprocedure(%(function)s)
 """
 RULES = """
 SELECT 'rule', r.rulename::text, o.name, o.owner FROM owned o JOIN pg_rewrite r ON r.ev_class = o.id
@@ -129,7 +129,7 @@ def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
     """Return what is on NOVA's tables beside what NOVA's own scripts and this site put there, in a fixed order."""
     values = {
         "tables": list(NOVA_TABLES),
-        "function": FUNCTION_NAME,
+        "function": COUNT_WRITE,
         "plain_default": PLAIN_DEFAULT,
     }
     cursor.execute(QUERY, values)

@@ -248,7 +248,10 @@ CREATE VIEW public.client_database_credentials AS
     SELECT id, client_id, label, is_primary, created_at, updated_at, db_host,
         db_password_encrypted::int AS db_port, db_name, db_user, db_password_encrypted FROM public.client_credentials
 """
-NO_VIEW = "DROP VIEW public.client_database_credentials; ALTER TABLE public.client_credentials RENAME TO client_database_credentials"
+NO_VIEW = """
+    DROP VIEW public.client_database_credentials;
+    ALTER TABLE public.client_credentials RENAME TO client_database_credentials
+"""
 
 
 def test_reads_that_fail_with_a_value_in_their_words_tell_none(browser, capfd):
