@@ -127,7 +127,7 @@ PLAIN_DEFAULT = (
 
 def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
     """Return what is on NOVA's tables beside what NOVA's own scripts and this site put there, in a fixed order."""
-    values = {
+    values: dict[str, str | list[str]] = {
         "tables": list(NOVA_TABLES),
         "function": COUNT_WRITE,
         "plain_default": PLAIN_DEFAULT,

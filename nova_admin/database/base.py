@@ -16,6 +16,7 @@ from django.utils.functional import cached_property
 from nova_admin.database.schema import SCHEMA, prepare_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
@@ -27,15 +28,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect and set the path before any other statement; also where PgBouncer keeps back `options`."""
+        refusal = ""
         try:
             connection = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             attempt = error.pgconn
             asked = attempt is not None and (attempt.used_password or attempt.needs_password)
-        else:
-            asked = None
-        if asked is not None:  # raised out here: libpq's text would be in the chain
-            raise NoConnectionError(describe_refusal(conn_params, refused=asked))
+            refusal = describe_refusal(conn_params, refused=asked)
+        if refusal:  # raised out here: libpq's text would be in the chain
+            raise NoConnectionError(refusal)
         connection.autocommit = True
         connection.execute(SESSION)
         return connection
@@ -55,7 +56,7 @@ class NoConnectionError(psycopg.OperationalError):
     """PostgreSQL can't be reached, or refuses the login; the text is the site's own."""
 
 
-def describe_refusal(conn_params: dict[str, Any], *, refused: bool) -> str:
+def describe_refusal(conn_params: Mapping[str, Any], *, refused: bool) -> str:
     """Say where a connection was tried and, where the server asked for a password, that it refuses the login."""
     place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
     user = conn_params.get("user") or "this system's user"
