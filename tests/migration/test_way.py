@@ -132,6 +132,8 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         assert clients().get(pk=idom).client_migration.clean_streak == streak
     assert OrmQ.objects.count() == 2
     assert dict(Schedule.objects.values_list("func", "minutes")) == {
+        "migration.tasks.keep_counting": 1,
+        "migration.tasks.prove_counting": 60,
         "migration.tasks.push_pending": 1,
         "migration.tasks.sweep": 15,
         "migration.tasks.take_up": 1,

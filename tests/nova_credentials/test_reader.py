@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from credentials.triggers import count_every_write
 from migration.models import ReadCount
 from migration.operations.pushing import push
 from nova_admin.embedded import postgres
@@ -375,6 +376,67 @@ def test_a_client_that_was_never_pushed_has_a_push_pending(reader):
 
     assert reader.one("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 0)
+
+
+UNCOUNTED = {
+    "a table is made anew": """
+        ALTER TABLE public.client_database_credentials RENAME TO client_database_credentials_old;
+        CREATE TABLE public.client_database_credentials (LIKE public.client_database_credentials_old);
+        INSERT INTO public.client_database_credentials SELECT * FROM public.client_database_credentials_old;
+        GRANT SELECT ON public.client_database_credentials TO PUBLIC
+    """,
+    "a trigger is switched off": "ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER",
+    "the last proof failed": "INSERT INTO nova_admin.credentials_countinggap (found_at) VALUES (now())",
+}
+
+
+@pytest.fixture
+def tables_again(stores):
+    yield
+    execute(
+        """
+        DO $$ BEGIN
+            IF to_regclass('public.client_database_credentials_old') IS NOT NULL THEN
+                DROP TABLE public.client_database_credentials;
+                ALTER TABLE public.client_database_credentials_old RENAME TO client_database_credentials;
+            END IF;
+        END $$
+        """
+    )
+    execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
+    count_every_write()
+
+
+@pytest.mark.parametrize("obstacle", UNCOUNTED)
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
+def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_again, phase, obstacle):
+    pk = make_client("idom")
+    row = make_database(pk)
+    bring(pk, phase)
+    execute(UNCOUNTED[obstacle])
+    execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
+    update("client_database_credentials", row, db_password_encrypted="example-unseen")
+
+    assert reader.one("idom", "database").db_password == "example-unseen"
+    if phase == Phase.DUAL_READ:
+        assert counts(pk) == (1, 0, 0, 0)
+
+    execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
+    count_every_write()
+    assert reader.one("idom", "database").db_password == "example-unseen"
+    push(client_ids=[pk])
+    assert reader.one("idom", "database").db_password == "example-unseen"
+
+
+@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
+def test_after_cutover_uncounted_writes_change_nothing_of_what_is_read(reader, tables_again, phase):
+    bring(make_full_client("idom"), phase)
+    execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
+    execute(
+        "UPDATE public.client_database_credentials SET db_password_encrypted = 'example-unseen'"
+    )
+
+    assert reader.one("idom", "database").db_password == "example-password-1"
 
 
 def late_answer(document):
