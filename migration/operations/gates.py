@@ -59,6 +59,8 @@ class Condition(StrEnum):
     CLEAN_STREAK = "clean_streak"
     IN_A_RUN = "in_a_run"
     WRITES_NOT_COUNTED = "writes_not_counted"
+    PROOF_FAILED = "proof_failed"
+    WERE_UNCOUNTED = "were_uncounted"
     READER_MET_MISMATCH = "reader_met_mismatch"
     ACCOUNT_NOT_READY = "account_not_ready"
     NAME_NOT_ALLOWED = "name_not_allowed"
@@ -174,15 +176,12 @@ def _no_run(rows: Rows) -> Check:
 def _counted() -> Check:
     if writes_are_counted():
         return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
-    why = _why_uncounted() if all(counted_tables().values()) else sentences.WRITES_NOT_COUNTED()
-    return Check(Condition.WRITES_NOT_COUNTED, False, why)
-
-
-def _why_uncounted() -> Message:
-    """Say why a gap is open although the triggers stand."""
+    if not all(counted_tables().values()):
+        return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED())
     if failed := CountingProof.objects.failed():
-        return sentences.PROOF_FAILED(tables=", ".join(failed))
-    return sentences.WERE_UNCOUNTED()
+        text = sentences.PROOF_FAILED(tables=", ".join(failed))
+        return Check(Condition.PROOF_FAILED, False, text)
+    return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
 
 
 def _readers_agree(rows: Rows) -> Check:
