@@ -11,7 +11,7 @@ from psycopg.errors import LockNotAvailable
 
 from credentials.nova_objects import list_objects_on
 from credentials.trigger_sql import OLD_FUNCTION, make_count_write
-from nova_credentials.tables import NOVA_TABLES
+from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -72,6 +72,11 @@ WHERE c.relnamespace = to_regnamespace('public') AND c.relkind = 'r' AND c.relna
 # The first release's function: whether it is there, and belongs to another role.
 OLD_FUNCTION_IS_FOREIGN = """
 SELECT proowner <> current_user::regrole FROM pg_proc WHERE oid = to_regprocedure(%s)
+"""
+# It is replaced once it is there: in `public` that would want the right to create.
+MOVE_OLD_FUNCTION = f"""
+ALTER FUNCTION {OLD_FUNCTION} SET SCHEMA {SCHEMA};
+ALTER FUNCTION {SCHEMA}.nova_admin_count_write() RENAME TO count_write;
 """
 # Its owner has to be this very role, and nobody else may make anything in it.
 OWNER_AND_CREATORS = """
@@ -202,13 +207,13 @@ def _move(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> Non
         for name in names
     ]
     if has_function:
-        # Its triggers stand until they are replaced, and go on counting: NOVA's writers wait outside meanwhile.
+        # Its triggers follow it, and go on counting: NOVA's writers wait outside meanwhile.
         cursor.execute(
             "SELECT to_regclass(name)::text FROM unnest(%s::text[]) AS name", [[*NOVA_TABLES]]
         )
         there = [name for (name,) in cursor.fetchall() if name]
         lock = f"LOCK TABLE {', '.join(there)} IN SHARE ROW EXCLUSIVE MODE;"
-        moves = [lock, make_count_write(OLD_FUNCTION) + ";", *moves]
+        moves = [lock, MOVE_OLD_FUNCTION, make_count_write() + ";", *moves]
     statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves))
     for _attempt in range(TRIES):
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 HERE = Path(__file__).resolve().parent
+SECRET_KEY = "key-of-the-first-release-tests-" + "0123456789abcdef" * 3
 OF_THEMSELVES = {"AWSCURRENT", "AWSPREVIOUS"}
 
 
