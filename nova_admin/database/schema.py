@@ -11,7 +11,7 @@ from psycopg.errors import LockNotAvailable
 
 from credentials.nova_objects import list_objects_on
 from credentials.trigger_sql import OLD_FUNCTION, make_count_write
-from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
+from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
