@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.db.backends.utils import CursorWrapper
 
 
@@ -61,7 +63,7 @@ WITH nova AS (
 TRIGGERS = """
 SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text
 FROM owned o JOIN pg_trigger t ON t.tgrelid = o.id JOIN pg_proc f ON f.oid = t.tgfoid
-WHERE NOT t.tgisinternal AND t.tgfoid IS DISTINCT FROM to_regprocedure(%(function)s)
+WHERE NOT t.tgisinternal AND (t.tgfoid IS DISTINCT FROM to_regprocedure(%(function)s) OR t.tgqual IS NOT NULL)
 """
 RULES = """
 SELECT 'rule', r.rulename::text, o.name, o.owner FROM owned o JOIN pg_rewrite r ON r.ev_class = o.id
@@ -85,19 +87,17 @@ WHERE t.typnamespace <> 'pg_catalog'::regnamespace
 """
 # PostgreSQL's own operators do no harm; its functions can: query_to_xml runs any statement. What isn't PostgreSQL's
 # own is in pg_depend.
-CHECKS = """
+CALLS = """(position('{{FUNCEXPR' IN {expressions}) > 0 OR EXISTS (
+    SELECT FROM pg_depend used WHERE used.classid = '{catalogue}'::regclass AND used.objid = {id} AND used.refclassid
+        IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_opclass'::regclass)
+))"""
+CHECKS = f"""
 SELECT 'check', k.conname::text, o.name, o.owner FROM owned o JOIN pg_constraint k ON k.conrelid = o.id
-WHERE k.contype = 'c' AND (position('{FUNCEXPR' IN k.conbin::text) > 0 OR EXISTS (
-    SELECT FROM pg_depend used WHERE used.classid = 'pg_constraint'::regclass AND used.objid = k.oid
-        AND used.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
-))
+WHERE k.contype = 'c' AND {CALLS.format(expressions="k.conbin::text", catalogue="pg_constraint", id="k.oid")}
 UNION ALL
 SELECT 'index', i.indexrelid::regclass::text, o.name, o.owner FROM owned o JOIN pg_index i ON i.indrelid = o.id
-WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR EXISTS (
-    SELECT FROM unnest(i.indclass) AS used JOIN pg_opclass c ON c.oid = used
-    WHERE c.opcnamespace <> 'pg_catalog'::regnamespace
-)
-"""
+WHERE {CALLS.format(expressions="concat(i.indexprs, i.indpred)", catalogue="pg_class", id="i.indexrelid")}
+"""  # noqa: S608  # its parts are constants
 RELATIONS = """
 SELECT 'child table', i.inhrelid::regclass::text, o.name, pg_get_userbyid(c.relowner)::text
 FROM owned o JOIN pg_inherits i ON i.inhparent = o.id JOIN pg_class c ON c.oid = i.inhrelid
@@ -117,20 +117,33 @@ UNION ALL
 SELECT 'owner may act as the site', '', o.name, o.owner FROM owned o JOIN pg_roles r ON r.oid = o.relowner
 WHERE o.relowner <> current_user::regrole AND NOT r.rolsuper AND pg_has_role(o.relowner, current_user, 'MEMBER')
 """
-PARTS = (TRIGGERS, RULES, POLICIES, COLUMNS, CHECKS, RELATIONS, ROLES)
-QUERY = f"{TABLES}{' UNION ALL '.join(PARTS)}"  # its parts are constants
+ON_TABLES = (TRIGGERS, RULES, POLICIES, COLUMNS, CHECKS, RELATIONS)
 PLAIN_DEFAULT = (
-    r"^(nextval\('[^']*'::regclass\)|now\(\)|CURRENT_TIMESTAMP|true|false|NULL(::[a-z ]+(\(\d+\))?)?"
-    r"|-?\d+(\.\d+)?|\(-\d+\)|'([^']|'')*'::[a-z ]+(\(\d+\))?(::[a-z ]+(\(\d+\))?)?)$"
+    r"^(nextval\('[^']*'::regclass\)|(now|statement_timestamp)\(\)|CURRENT_TIMESTAMP|true|false"
+    r"|NULL(::[a-z ]+(\(\d+\))?)?|-?\d+(\.\d+)?|\(-\d+\)"
+    r"|'([^']|'')*'::[a-z ]+(\(\d+\))?(::[a-z ]+(\(\d+\))?)?)$"
 )
 
 
 def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
     """Return what is on NOVA's tables beside what NOVA's own scripts and this site put there, in a fixed order."""
+    return _list(cursor, (*ON_TABLES, ROLES), NOVA_TABLES, COUNT_WRITE)
+
+
+def list_objects_on(
+    cursor: CursorWrapper, tables: Iterable[str], *, counting: str
+) -> list[NovaObject]:
+    """Return the same of other tables, without what is to be said of roles; `counting` is the triggers' function."""
+    return _list(cursor, ON_TABLES, tables, counting)
+
+
+def _list(
+    cursor: CursorWrapper, parts: Iterable[str], tables: Iterable[str], counting: str
+) -> list[NovaObject]:
     values: dict[str, str | list[str]] = {
-        "tables": list(NOVA_TABLES),
-        "function": COUNT_WRITE,
+        "tables": list(tables),
+        "function": counting,
         "plain_default": PLAIN_DEFAULT,
     }
-    cursor.execute(QUERY, values)
+    cursor.execute(TABLES + " UNION ALL ".join(parts), values)
     return sorted(NovaObject(Kind(kind), *rest) for kind, *rest in cursor.fetchall())

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable
 
+from credentials.nova_objects import list_objects_on
 from credentials.trigger_sql import OLD_FUNCTION, make_count_write
 from nova_credentials.tables import NOVA_TABLES
 
@@ -64,13 +65,18 @@ SELECT to_regclass('{SCHEMA}.django_migrations') IS NULL
 TABLES = f"""
 SELECT c.relname, EXISTS (
     SELECT FROM pg_class mine WHERE mine.relnamespace = to_regnamespace('{SCHEMA}') AND mine.relname = c.relname
-), pg_has_role(c.relowner, 'USAGE')
+), c.relowner = current_user::regrole
 FROM pg_class c
 WHERE c.relnamespace = to_regnamespace('public') AND c.relkind = 'r' AND c.relname = ANY(%s) ORDER BY c.relname
 """  # noqa: S608  # the name of the schema is a constant
 # The first release's function: whether it is there, and belongs to another role.
 OLD_FUNCTION_IS_FOREIGN = """
-SELECT NOT pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedure(%s)
+SELECT proowner <> current_user::regrole FROM pg_proc WHERE oid = to_regprocedure(%s)
+"""
+# It is replaced once it is there: in `public` that would want the right to create.
+MOVE_OLD_FUNCTION = f"""
+ALTER FUNCTION {OLD_FUNCTION} SET SCHEMA {SCHEMA};
+ALTER FUNCTION {SCHEMA}.nova_admin_count_write() RENAME TO count_write;
 """
 # Its owner has to be this very role, and nobody else may make anything in it.
 OWNER_AND_CREATORS = """
@@ -79,6 +85,20 @@ SELECT n.nspowner::regrole::text, n.nspowner = current_user::regrole, (
     FROM aclexplode(n.nspacl) AS acl WHERE acl.privilege_type = 'CREATE' AND acl.grantee <> n.nspowner
 )
 FROM pg_namespace n WHERE n.nspname = %s
+"""
+# Whatever another role made in it would be found by the site's statements, also once the schema is the site's.
+FOREIGN_IN_SCHEMA = """
+SELECT string_agg(DISTINCT made.name || ' (' || pg_get_userbyid(made.owner) || ')', ', ')
+FROM (
+    SELECT relnamespace, relname::text, relowner FROM pg_class
+    UNION ALL SELECT pronamespace, proname::text, proowner FROM pg_proc
+    UNION ALL SELECT typnamespace, typname::text, typowner FROM pg_type
+    UNION ALL SELECT oprnamespace, oprname::text, oprowner FROM pg_operator
+    UNION ALL SELECT opcnamespace, opcname::text, opcowner FROM pg_opclass
+    UNION ALL SELECT collnamespace, collname::text, collowner FROM pg_collation
+    UNION ALL SELECT connamespace, conname::text, conowner FROM pg_conversion
+) AS made (schema, name, owner)
+WHERE made.schema = to_regnamespace(%s) AND made.owner <> current_user::regrole
 """
 
 
@@ -114,6 +134,13 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
             f" REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators}; then run migrate again.",
             returncode=2,
         )
+    cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
+    if foreign := _value(cursor):
+        raise CommandError(
+            f"In the schema {SCHEMA} other roles made: {foreign}. Drop what isn't the site's; give it what is,"
+            f" such as tables of its former role, by REASSIGN OWNED BY … TO {role}; then run migrate again.",
+            returncode=2,
+        )
 
 
 def _make_schema(cursor: CursorWrapper) -> None:
@@ -133,30 +160,42 @@ def _make_schema(cursor: CursorWrapper) -> None:
 def _carry_over(cursor: CursorWrapper) -> None:
     cursor.execute(TABLES, [list(CARRIED_OVER)])
     tables = cursor.fetchall()
+    names = [name for name, *_rest in tables]
     if twice := [name for name, is_there_too, _owned in tables if is_there_too]:
         raise CommandError(
             f"These tables stand in both {SCHEMA} and public, and only one can be right:"
             f" {', '.join(twice)}. Nothing was changed.",
             returncode=2,
         )
-    foreign = [f"TABLE public.{name}" for name, _is_there_too, owned in tables if not owned]
     cursor.execute(OLD_FUNCTION_IS_FOREIGN, [OLD_FUNCTION])
     function = cursor.fetchone()
+    foreign = [f"TABLE public.{name}" for name, _is_there_too, owned in tables if not owned]
     if function and function[0]:
         foreign.append(f"FUNCTION {OLD_FUNCTION}")
     if foreign:
-        cursor.execute("SELECT quote_ident(current_user)")
-        role = _value(cursor)
+        raise CommandError(_say_whose(foreign, cursor))
+    if found := list_objects_on(
+        cursor, [f"public.{name}" for name in names], counting=OLD_FUNCTION
+    ):
+        objects = ", ".join(f"{each.kind} {each.name} on {each.table}" for each in found)
         raise CommandError(
-            "\n".join(
-                (
-                    "The first release's tables belong to another role, so that they can't be carried over.",
-                    "Nothing was changed. Run as a superuser, then run migrate again:",
-                    *(f"ALTER {what} OWNER TO {role};" for what in foreign),
-                )
-            ),
+            f"On the first release's tables is what it never made, and would run with this role's rights: {objects}."
+            " Nothing was changed. Drop these, then run migrate again."
         )
-    _move([name for name, *_rest in tables], cursor, has_function=function is not None)
+    _move(names, cursor, has_function=function is not None)
+
+
+def _say_whose(foreign: list[str], cursor: CursorWrapper) -> str:
+    cursor.execute("SELECT quote_ident(current_user)")
+    role = _value(cursor)
+    return "\n".join(
+        (
+            "The first release's tables belong to another role, so that they can't be carried over.",
+            "Nothing was changed. Run as a superuser, then run migrate again:",
+            *(f"ALTER {what} OWNER TO {role};" for what in foreign),
+            "Where the first release never ran, don't: somebody made them to be taken for the site's. Drop them.",
+        )
+    )
 
 
 def _move(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> None:
@@ -168,13 +207,13 @@ def _move(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> Non
         for name in names
     ]
     if has_function:
-        # Its triggers stand until they are replaced, and go on counting: NOVA's writers wait outside meanwhile.
+        # Its triggers follow it, and go on counting: NOVA's writers wait outside meanwhile.
         cursor.execute(
             "SELECT to_regclass(name)::text FROM unnest(%s::text[]) AS name", [[*NOVA_TABLES]]
         )
         there = [name for (name,) in cursor.fetchall() if name]
         lock = f"LOCK TABLE {', '.join(there)} IN SHARE ROW EXCLUSIVE MODE;"
-        moves = [lock, make_count_write(OLD_FUNCTION) + ";", *moves]
+        moves = [lock, MOVE_OLD_FUNCTION, make_count_write() + ";", *moves]
     statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves))
     for _attempt in range(TRIES):
         try:

@@ -249,8 +249,8 @@ CREATE VIEW public.client_database_credentials AS
         db_password_encrypted::int AS db_port, db_name, db_user, db_password_encrypted FROM public.client_credentials
 """
 NO_VIEW = """
-    DROP VIEW public.client_database_credentials;
-    ALTER TABLE public.client_credentials RENAME TO client_database_credentials
+DROP VIEW public.client_database_credentials;
+ALTER TABLE public.client_credentials RENAME TO client_database_credentials
 """
 
 

@@ -93,7 +93,7 @@ OBJECTS = {
         [(Kind.INDEX, "public.i", CLIENTS)],
     ),
     "a partial index": (
-        f"CREATE INDEX i ON {CLIENTS} (name) WHERE is_active",
+        f"CREATE INDEX i ON {CLIENTS} (name) WHERE {NEVER}",
         [(Kind.INDEX, "public.i", CLIENTS)],
     ),
     "a child": (
@@ -116,6 +116,7 @@ OBJECTS = {
     # And what is no code of the owner's.
     "a plain check": (f"ALTER TABLE {CLIENTS} ADD CHECK (id > 0 AND name <> '')", []),
     "a plain index": (f"CREATE INDEX i ON {CLIENTS} (name, created_at DESC)", []),
+    "a plain partial index": (f"CREATE INDEX i ON {CLIENTS} (name) WHERE is_active AND id > 7", []),
     "a plain column": (f"ALTER TABLE {CLIENTS} ADD more numeric(8, 2) NOT NULL DEFAULT -1.5", []),
     "another plain default": (f"ALTER TABLE {CLIENTS} ALTER description SET DEFAULT 'it''s now()'", []),
     "the time": (f"ALTER TABLE {CLIENTS} ALTER created_at SET DEFAULT CURRENT_TIMESTAMP", []),
