@@ -77,10 +77,16 @@ def make_count_write(name: str = COUNT_WRITE) -> str:
     """
 
 
-MAKE_ASK_COUNTED = f"""
-    CREATE OR REPLACE FUNCTION {ASK_COUNTED} RETURNS boolean
-    LANGUAGE plpgsql STABLE AS $function${ASK_COUNTED_BODY}$function$
-"""
+def make_ask_counted(body: str = ASK_COUNTED_BODY) -> str:
+    """Return the statement that makes the function which the reader asks, or replaces it.
+
+    SECURITY DEFINER, so that a reader's role needs no right on what the function of a later release looks at.
+    """
+    return f"""
+        CREATE OR REPLACE FUNCTION {ASK_COUNTED} RETURNS boolean
+        LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS $function${body}$function$
+    """
 
 
 def make_triggers(table: str) -> str:
