@@ -10,6 +10,10 @@ ASK_COUNTED = "nova_admin.writes_are_counted()"
 # The first release's, which ran code of whoever could create in `public` with this role's rights.
 OLD_FUNCTION = "public.nova_admin_count_write()"
 
+# On this path nothing that another role made is taken for PostgreSQL's own, and a policy fails the statement that it
+# would filter.
+ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
+
 # The last handler undoes what failed and lets NOVA's statement go on. An insert waits for nobody. TRUNCATE has to read
 # other tables for the clients that have rows there: it waits 50 ms for a table at most, and lets go of all of them by
 # ending their block with an error, so that nobody waits for NOVA's transaction who wouldn't without us. Clients with a
@@ -66,21 +70,25 @@ COUNT_EACH_CLIENT = (
 def make_count_write() -> str:
     """Return the statements that make the function of the triggers, or replace it.
 
-    SECURITY DEFINER, as NOVA's role may have no rights on the site's tables; on this path nothing that another role
-    made is taken for PostgreSQL's own, and a policy fails the statement instead of running.
+    SECURITY DEFINER, as NOVA's role may have no rights on the site's tables.
     """
     return f"""
-        CREATE OR REPLACE FUNCTION {COUNT_WRITE} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-        SET search_path = pg_catalog, pg_temp SET row_security = off
+        CREATE OR REPLACE FUNCTION {COUNT_WRITE} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {ON_A_SAFE_PATH}
         AS $function${COUNT_WRITE_BODY}$function$;
         REVOKE ALL ON FUNCTION {COUNT_WRITE} FROM PUBLIC
     """
 
 
-MAKE_ASK_COUNTED = f"""
-    CREATE OR REPLACE FUNCTION {ASK_COUNTED} RETURNS boolean
-    LANGUAGE plpgsql STABLE AS $function${ASK_COUNTED_BODY}$function$
-"""
+def make_ask_counted(body: str = ASK_COUNTED_BODY) -> str:
+    """Return the statement that makes the function which the reader asks, or replaces it.
+
+    SECURITY DEFINER, so that a reader's role needs no right on what the function of a later release looks at.
+    """
+    return f"""
+        CREATE OR REPLACE FUNCTION {ASK_COUNTED} RETURNS boolean
+        LANGUAGE plpgsql STABLE SECURITY DEFINER {ON_A_SAFE_PATH}
+        AS $function${body}$function$
+    """
 
 
 def make_triggers(table: str) -> str:

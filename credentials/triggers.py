@@ -23,8 +23,8 @@ from credentials.trigger_sql import (
     ASK_COUNTED_BODY,
     COUNT_EACH_CLIENT,
     COUNT_WRITE_BODY,
-    MAKE_ASK_COUNTED,
     OLD_FUNCTION,
+    make_ask_counted,
     make_count_write,
     make_triggers,
 )
@@ -55,9 +55,8 @@ COUNTED_TABLE_OIDS = (
 # Made by this release, word for word: another body may count nothing, or not run safely.
 FUNCTIONS_STAND = """
 SELECT count(*) = 2 FROM pg_proc
-WHERE (oid = to_regprocedure(%s) AND prosrc = %s AND prosecdef
-        AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'row_security=off'])
-    OR (oid = to_regprocedure(%s) AND prosrc = %s)
+WHERE prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'row_security=off']
+    AND (oid = to_regprocedure(%s) AND prosrc = %s OR oid = to_regprocedure(%s) AND prosrc = %s)
 """
 # Waits for those who write the table now. What they wrote is counted with the rest, once they have committed.
 WAIT_FOR_WRITERS = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
@@ -123,7 +122,7 @@ def _install() -> list[Refusal]:
     """
     refused = []
     if not _functions_stand():
-        refused = _try(f"{make_count_write()}; {MAKE_ASK_COUNTED}", "the function")
+        refused = _try(f"{make_count_write()}; {make_ask_counted()}", "the function")
     counted = counted_tables()
     for table in COUNTED_TABLES:
         statement = WAIT_FOR_WRITERS.format(table)

@@ -97,5 +97,7 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in PLAIN:
             return super().find_class(module, name)
-        self.named = self.named or f"{module}.{name}"
+        # With a colon, so that it is never a task: ours are queued by a text, and what else the package names would
+        # be imported and called when django-q reads it.
+        self.named = self.named or f"{module}:{name}"
         return self.named

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from credentials import triggers
 from credentials.copying import copy_document, put_pointers
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
+from credentials.trigger_sql import make_ask_counted
 from migration.operations import moving, pushing, resolving, saving, stores
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
@@ -279,13 +280,10 @@ WHERE tgname IN ('nova_admin_count_write', 'nova_admin_count_truncate') AND tgen
 @fault(Phase.DUAL_READ, [nova_rebuilds_a_table, nova_writes, push])
 def a_trigger_is_counted_by_its_name(patch):
     body = f"BEGIN RETURN {BY_NAME}; END"
-    make = f"""
-        CREATE OR REPLACE FUNCTION {triggers.ASK_COUNTED} RETURNS boolean
-        LANGUAGE plpgsql STABLE AS $function${body}$function$
-    """
+    make = make_ask_counted(body)
     patch.setattr(triggers, "WRITES_ARE_COUNTED", BY_NAME)
     patch.setattr(triggers, "ASK_COUNTED_BODY", body)
-    patch.setattr(triggers, "MAKE_ASK_COUNTED", make)
+    patch.setattr(triggers, "make_ask_counted", lambda: make)
 
 
 @fault(Phase.DUAL_READ, [nova_disables_the_triggers, push, keep_counting])

@@ -91,6 +91,8 @@ def queue(**package: object) -> None:
         {"func": os.system, "args": ("true",)},
         {"func": "migration.tasks.sweep", "args": (os.system,)},
         {"func": "migration.tasks.sweep", "kwargs": {"x": Evil("true")}},
+        {"func": tasks.sweep},
+        {"func": tasks.sweep, "args": (Evil("true"),)},
         {},
         {
             "func": "os.system",
@@ -176,7 +178,8 @@ def plant(canary: Path) -> int:
     queue(func="os.system", args=(touch,))
     queue(func=os.system, args=(touch,))
     queue(func="migration.tasks.take_up", args=(Evil(*touch.split()),))
-    return 7 + 3 + 1
+    queue(func=tasks.take_up, args=(Evil(*touch.split()),))
+    return 7 + 3 + 2
 
 
 def test_a_real_worker_calls_and_imports_nothing_else(stores, canary):
