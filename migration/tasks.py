@@ -96,7 +96,7 @@ def retry_failed(run: Run, *, by: User | None, item_id: int | None = None) -> No
 
 def refuse(function: str) -> None:
     """Run in the place of a function that is none of this module's (see `task_queue`): recorded as failed."""
-    raise PermissionError(f"{function} is no task of this site; it was not run.")
+    raise PermissionError(f"no task of this site: {function}")
 
 
 def take_up() -> None:
