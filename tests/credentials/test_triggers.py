@@ -370,6 +370,9 @@ def make_first_release(connection) -> None:
         "DROP TABLE nova_admin.credentials_countinggap, nova_admin.credentials_countingproof;"
         " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name = '0003_counting'"
     )
+    checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE conname LIKE '%_reason_is_short'"
+    for table, name in connection.execute(checks).fetchall():
+        connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
     for table in CARRIED_OVER:
         if connection.execute("SELECT to_regclass(%s)", [f"nova_admin.{table}"]).fetchone()[0]:
             connection.execute(f"ALTER TABLE nova_admin.{table} SET SCHEMA public")
