@@ -85,9 +85,13 @@ FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a
     JOIN pg_type t ON t.oid = a.atttypid
 WHERE t.typnamespace <> 'pg_catalog'::regnamespace
 """
-# PostgreSQL's own operators do no harm; its functions can: query_to_xml runs any statement. What isn't PostgreSQL's
-# own is in pg_depend.
-CALLS = """(position('{{FUNCEXPR' IN {expressions}) > 0 OR EXISTS (
+# PostgreSQL's own operators and immutable functions do no harm; others can: query_to_xml runs any statement. What
+# isn't PostgreSQL's own is in pg_depend.
+CALLS = r"""(EXISTS (
+    SELECT FROM regexp_matches({expressions}, '\{{FUNCEXPR :funcid (\d+)', 'g') AS found (id)
+        JOIN pg_proc f ON f.oid = found.id[1]::oid
+    WHERE f.provolatile <> 'i' OR f.pronamespace <> 'pg_catalog'::regnamespace
+) OR EXISTS (
     SELECT FROM pg_depend used WHERE used.classid = '{catalogue}'::regclass AND used.objid = {id} AND used.refclassid
         IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_opclass'::regclass)
 ))"""

@@ -89,7 +89,8 @@ OBJECTS = {
         [(Kind.CHECK, "c", CLIENTS)],
     ),
     "an index over an expression": (
-        f"CREATE INDEX i ON {CLIENTS} (lower(name))",
+        (f"CREATE FUNCTION public.f(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';"
+        f" CREATE INDEX i ON {CLIENTS} (public.f(name))"),
         [(Kind.INDEX, "public.i", CLIENTS)],
     ),
     "a partial index": (
@@ -115,6 +116,11 @@ OBJECTS = {
     ),
     # And what is no code of the owner's.
     "a plain check": (f"ALTER TABLE {CLIENTS} ADD CHECK (id > 0 AND name <> '')", []),
+    "a plain check of a length": (
+        f"ALTER TABLE {CLIENTS} ADD CHECK (char_length(name) < 999 AND lower(slug) ~ '[a-z]')",
+        [],
+    ),
+    "a plain index over an expression": (f"CREATE INDEX i ON {CLIENTS} (lower(name))", []),
     "a plain index": (f"CREATE INDEX i ON {CLIENTS} (name, created_at DESC)", []),
     "a plain partial index": (f"CREATE INDEX i ON {CLIENTS} (name) WHERE is_active AND id > 7", []),
     "a plain column": (f"ALTER TABLE {CLIENTS} ADD more numeric(8, 2) NOT NULL DEFAULT -1.5", []),
