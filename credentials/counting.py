@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -63,14 +63,18 @@ class CountingGapQuerySet(models.QuerySet["CountingGap"]):
             return self
         return self.filter(models.Q(ended_at=None) | models.Q(ended_at__gte=moment))
 
+    @transaction.atomic
     def begin(self) -> None:
-        """Open a gap, unless one is open."""
-        if not self.open().exists():
+        """Open a gap, unless one is open and stays so: one that is being ended is waited for."""
+        if not list(self.open().select_for_update()):
             held = CountingProof.objects.aggregate(at=models.Min("held_at"))
             self.create(proved_at=held["at"])
 
     def end(self) -> None:
-        self.open().update(ended_at=timezone.now())
+        """End the gaps that are open, unless a proof failed meanwhile; within the caller's transaction."""
+        held = [gap.pk for gap in self.open().select_for_update()]
+        if not CountingProof.objects.failed():
+            self.filter(pk__in=held).update(ended_at=timezone.now())
 
 
 class CountingGap(models.Model):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import Error, connection, transaction
 from psycopg import errors
 
-from credentials.counting import CountingProof, ProofOutcome
+from credentials.counting import CountingGap, CountingProof, ProofOutcome
 from nova_credentials.tables import COUNTED_TABLES
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ IN_THE_WAY = (
 )
 
 
-def prove() -> dict[str, ProofOutcome]:
-    """Try an update on each table and store what came of it; changes no row, and holds up to four for milliseconds."""
+def prove_counting() -> dict[str, ProofOutcome]:
+    """Try an update on each table and store what came of it: a gap begins where one was not counted.
+
+    Changes no row, and holds up to four for milliseconds.
+    """
     outcomes = {}
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(BEGIN)
@@ -43,6 +46,8 @@ def prove() -> dict[str, ProofOutcome]:
         transaction.set_rollback(True)
     with transaction.atomic():
         CountingProof.objects.record(outcomes)
+        if CountingProof.objects.failed():
+            CountingGap.objects.begin()
     return outcomes
 
 

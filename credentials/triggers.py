@@ -16,8 +16,8 @@ from django.db import connection, transaction
 from django.db.utils import IntegrityError, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
-from credentials.counting import CountingGap, CountingProof, ProofOutcome
-from credentials.proof import prove
+from credentials.counting import CountingGap, CountingProof
+from credentials.proof import prove_counting
 from credentials.trigger_sql import (
     ASK_COUNTED,
     ASK_COUNTED_BODY,
@@ -107,14 +107,6 @@ def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
     return refused
 
 
-def prove_counting() -> dict[str, ProofOutcome]:
-    """Prove that an update of each table is counted; where one isn't, a gap begins, until a later proof holds."""
-    outcomes = prove()
-    if CountingProof.objects.failed():
-        CountingGap.objects.begin()
-    return outcomes
-
-
 def _install() -> list[Refusal]:
     """Make what is missing, each table's triggers in a transaction of their own; return what was refused.
 
@@ -133,7 +125,7 @@ def _install() -> list[Refusal]:
 
 
 def _refusals_of_proof() -> list[Refusal]:
-    prove()
+    prove_counting()
     return [
         Refusal(
             f"{table}: an update that was tried on it was not counted (a rule or another trigger?)"

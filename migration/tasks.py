@@ -17,7 +17,7 @@ from django_q.brokers import get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from credentials import triggers
+from credentials import proof
 from credentials.counting import ProofOutcome
 from credentials.models import ClientRevision
 from credentials.triggers import count_every_write, writes_are_counted
@@ -130,7 +130,7 @@ def keep_counting() -> None:
 
 def prove_counting() -> None:
     """Scheduled every hour: tries on each of NOVA's tables whether an update is counted, and undoes it."""
-    for table, outcome in triggers.prove_counting().items():
+    for table, outcome in proof.prove_counting().items():
         if outcome == ProofOutcome.FAILED:
             logger.warning("An update of %s, tried and undone, was not counted", table)
 

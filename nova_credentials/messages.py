@@ -59,6 +59,11 @@ class Sentence:
         """The names of its values."""
         return set(re.findall(r"%\((\w+)\)s", self.template))
 
+    def takes(self, values: Mapping[str, Value]) -> bool:
+        """Whether it can be printed with these values."""
+        counts = not self.one or isinstance(values.get("n"), int | float)
+        return values.keys() == self.names and counts
+
     def in_english(self, values: Mapping[str, Value]) -> str:
         """Return the text with these values in it."""
         template = self.one if self.one and values["n"] == 1 else self.template
@@ -90,13 +95,14 @@ class Message:
     def sentence(self) -> Sentence | None:
         """Return its sentence; None where this release has none with that key and these values."""
         found = SENTENCES.get(self.key)
-        return found if found and found.names == self.values.keys() else None
+        return found if found and found.takes(self.values) else None
 
     @property
     def parts(self) -> tuple[Message, ...]:
         """Return the sentences that were put in a row, else the message itself."""
         parts = self.values.get("sentences") if self.key == IN_A_ROW.key else None
-        return parts if isinstance(parts, tuple) else (self,)  # type: ignore[return-value]  # `in_a_row` made it
+        found = parts if isinstance(parts, tuple) else ()
+        return tuple(part for part in found if isinstance(part, Message)) or (self,)
 
     @property
     def codes(self) -> list[str]:
@@ -115,9 +121,12 @@ class Message:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
-        """Read what `to_json` wrote."""
-        values = {name: _from_json(value) for name, value in data["values"].items()}
-        return cls(data["key"], values, data["text"])
+        """Read what `to_json` wrote; what this release can't read, of a later one for example, keeps its text alone."""
+        try:
+            values = {name: _from_json(value) for name, value in data["values"].items()}
+            return cls(str(data["key"]), values, str(data["text"]))
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return cls.of_text(str(data.get("text", "")) if isinstance(data, dict) else "")
 
 
 class MessageError(Exception):
@@ -181,9 +190,11 @@ def _from_json(value: Any) -> Value:
         case {"message": data}:
             return Message.from_json(data)
         case {"time": text}:
-            return datetime.fromisoformat(text)
+            return datetime.fromisoformat(text).astimezone(UTC)
         case {"date": text}:
             return date.fromisoformat(text)
         case list():
             return tuple(_from_json(part) for part in value)  # type: ignore[misc]  # `to_json` wrote it
-    return value  # type: ignore[no-any-return]
+        case str() | int() | float():
+            return value
+    raise TypeError(f"a message holds no {type(value).__name__}")

@@ -7,13 +7,18 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from credentials import proof, triggers
-from credentials.counting import CountingGap, CountingProof, ProofOutcome
+from credentials import triggers
+from credentials.counting import (
+    CountingGap,
+    CountingGapQuerySet,
+    CountingProof,
+    ProofOutcome,
+)
 from credentials.models import Client, ClientRevision, ClientWrite
+from credentials.proof import prove_counting
 from credentials.triggers import (
     count_every_write,
     counted_tables,
-    prove_counting,
     writes_are_counted,
 )
 from migration import tasks
@@ -283,6 +288,42 @@ def test_what_stands_and_does_not_count_is_found_by_the_proof(idom, obstacle):
     assert CountingGap.objects.get().ended_at
 
 
+def test_a_failed_proof_and_its_gap_are_stored_together(idom, monkeypatch):
+    execute(SWALLOWED["a rule"])
+    with monkeypatch.context() as patched:
+        patched.setattr(CountingGapQuerySet, "begin", lambda _gaps: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prove_counting()
+    assert not CountingProof.objects.failed()
+
+    prove_counting()
+
+    assert CountingProof.objects.failed() == [MAIL]
+    assert not asked_in_sql()
+
+
+def test_a_proof_that_fails_while_a_gap_is_being_ended_leaves_one_open(idom):
+    CountingGap.objects.begin()
+    execute(SWALLOWED["a rule"])
+
+    def prove():
+        prove_counting()
+        connection.close()
+
+    thread = threading.Thread(target=prove)
+    with transaction.atomic():
+        CountingGap.objects.end()
+        thread.start()
+        thread.join(1)
+    thread.join()
+    assert not asked_in_sql()
+    assert CountingGap.objects.count() == 2
+
+    with transaction.atomic():
+        CountingGap.objects.end()
+    assert CountingGap.objects.open().exists()
+
+
 def test_the_proof_changes_nothing_holds_nothing_and_notifies_nobody(idom):
     execute(
         TRIGGER_FUNCTION.format(
@@ -340,7 +381,7 @@ def test_what_others_count_meanwhile_proves_nothing(idom, monkeypatch):
         return execute(statement, params, many, context)
 
     with connection.execute_wrapper(meanwhile):
-        assert proof.prove()[MAIL] == ProofOutcome.FAILED
+        assert prove_counting()[MAIL] == ProofOutcome.FAILED
 
 
 def test_an_empty_table_has_nothing_to_prove():

@@ -9,7 +9,8 @@ from django.db import connection, transaction
 from credentials import sentences as rows
 from credentials.counting import CountingProof
 from credentials.models import Client, DatabaseCredential
-from credentials.triggers import count_every_write, prove_counting
+from credentials.proof import prove_counting
+from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
 from migration.operations import gates, moving, resolving, stores
