@@ -86,6 +86,13 @@ SELECT n.nspowner::regrole::text, n.nspowner = current_user::regrole, (
 )
 FROM pg_namespace n WHERE n.nspname = %s
 """
+# Its owner can have a superuser's or a member's sessions begin as NOVA's role, which would then own what they make.
+ROLE_OF_DATABASE = """
+SELECT CASE WHEN current_user <> session_user THEN (
+    SELECT quote_ident(d.datname) FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid
+    WHERE d.datname = current_database() AND s.setrole = 0 AND array_to_string(s.setconfig, ' ') ~ '\\mrole='
+) END
+"""
 # Whatever another role made in it would be found by the site's statements, also once the schema is the site's.
 FOREIGN_IN_SCHEMA = """
 SELECT string_agg(DISTINCT made.name || ' (' || pg_get_userbyid(made.owner) || ')', ', ')
@@ -114,6 +121,13 @@ def prepare_schema(cursor: CursorWrapper) -> None:
 
 
 def _require_safe_schema(cursor: CursorWrapper) -> None:
+    cursor.execute(ROLE_OF_DATABASE)
+    if database := _value(cursor):
+        raise CommandError(
+            f"A setting of the database has every session begin as another role. Run: ALTER DATABASE {database}"
+            " RESET role; then run migrate again.",
+            returncode=2,
+        )
     cursor.execute(OWNER_AND_CREATORS, [SCHEMA])
     row = cursor.fetchone()
     if row is None:
