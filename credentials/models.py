@@ -7,6 +7,7 @@ Their names carry their schema, quoted so that Django leaves them alone; every o
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import OperationalError, connection, models, transaction
@@ -175,6 +176,17 @@ class Client(models.Model):
             self.name,
             **{t.plural: [row.login(self.slug) for row in of_type] for t, of_type in rows.items()},
         )
+
+    def document_to_keep(self) -> Document:
+        """The same, to be put aside, of rows that make none: of several primary ones the first alone stays it."""
+        logins: dict[str, list[Any]] = {}
+        for credential_type, of_type in self.rows().items():
+            first = next((row for row in of_type if row.is_primary), None)
+            logins[credential_type.plural] = [
+                replace(row.login(self.slug), is_primary=row.is_primary and row is first)
+                for row in of_type
+            ]
+        return documents.build(self.name, **logins)
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:

@@ -266,7 +266,7 @@ def written_uncounted(client_id: int) -> bool:
 
 def keep_in_aws(rows: Rows, *, uncounted: bool) -> None:
     """Keep rows that AWS may never have had there, before they are replaced, under a stage that nobody else reads."""
-    if (rows.push_pending or uncounted) and rows.document is not None:
+    if rows.push_pending or uncounted:
         keep_replaced(rows, stage=REPLACED_STAGE)
 
 

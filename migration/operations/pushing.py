@@ -215,7 +215,8 @@ def write_now(rows: Rows, *, document: Document) -> None:
 def keep_replaced(rows: Rows, *, stage: str) -> None:
     """Keeps the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
     sm = secrets_manager(someone_waits=True)
-    for part, document in documents.split(_document(rows), layout=secret_layout()).items():
+    whole = rows.kept or _document(rows)
+    for part, document in documents.split(whole, layout=secret_layout()).items():
         sm.put_aside(rows.names[part], documents.encode(document), stage=stage)
 
 

@@ -126,6 +126,8 @@ class Rows:
     has_credentials: bool
     document: Document | None = field(repr=False)  # None: `problem` says why
     problem: Message | None
+    # Of rows that make no document: what is kept before they are replaced.
+    kept: Document | None = field(repr=False, default=None)
 
     @property
     def push_pending(self) -> bool:
@@ -133,7 +135,8 @@ class Rows:
 
     def as_before(self, before: Rows) -> bool:
         """Say whether nobody wrote them since `before`; a write that wasn't counted shows in the rows alone."""
-        return self.revision == before.revision and self.document == before.document
+        written = (self.revision, self.document, self.kept)
+        return written == (before.revision, before.document, before.kept)
 
 
 def read_rows(client_ids: Collection[int]) -> dict[int, Rows]:
@@ -180,6 +183,7 @@ def _rows(client: Client) -> Rows:
         has_credentials=any(client.rows().values()),
         document=document,
         problem=problem,
+        kept=client.document_to_keep() if document is None else None,
     )
 
 

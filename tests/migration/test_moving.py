@@ -307,6 +307,20 @@ def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
     assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
 
 
+def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
+    advance(idom, Phase.AWS)
+    write_password(idom, "example-novas")
+    make_database(idom, db_password_encrypted="example-second")
+    change_in_aws(sm, password="example-theirs")
+
+    move(client_id=idom, new=Phase.DUAL_READ)
+
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moving.REPLACED_STAGE)
+    document = json.loads(kept["SecretString"])
+    assert document["database"]["password"] == "example-novas"
+    assert [other["password"] for other in document["other_databases"]] == ["example-second"]
+
+
 # Where writes were not counted
 
 
