@@ -8,6 +8,7 @@ from migration.models import Comparison, Run, clients
 from migration.operations import running, stores
 from migration.operations.approving import ask
 from migration.operations.comparing import compare
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import make_client, make_comparison, make_full_client, make_user
@@ -177,7 +178,9 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
     pk = client_in(Phase.DUAL_WRITE, "idom")
     change_in_aws(stores.secrets_manager(), password="another")
     compare(client_ids=[pk])
-    make_comparison(make_client("silent"), "unchecked", message="AWS did not answer.")
+    make_comparison(
+        make_client("silent"), "unchecked", message=Message.of_text("AWS did not answer.")
+    )
     newest = Comparison.objects.filter(client_id=pk).latest("pk")
 
     found = look_at(
