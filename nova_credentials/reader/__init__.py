@@ -81,6 +81,8 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
     """Make the reader that the environment describes; RuntimeError says what to set."""
     from nova_credentials.reader.routing import Reader
 
+    # An empty one counts as unset, as on the site.
+    environment = {name: value for name, value in environment.items() if value.strip()}
     layout = environment.get("NOVA_SECRET_LAYOUT", "client")
     if layout not in tuple(Layout):
         raise RuntimeError("NOVA_SECRET_LAYOUT is neither 'client' nor 'service'.")

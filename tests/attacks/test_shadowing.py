@@ -88,6 +88,7 @@ def empty(hostile: Hostile) -> None:
     tables = hostile.ask(
         "SELECT string_agg('nova_admin.' || relname, ', ') FROM pg_class"
         " WHERE relnamespace = 'nova_admin'::regnamespace AND relkind = 'r'"
+        " AND relname <> 'migration_versionkey'"
         " AND (relname LIKE 'migration_%' OR relname LIKE 'credentials_%' OR relname LIKE 'client_%')"
         " AND relname NOT LIKE '%key%'"  # made by `migrate`
     )

@@ -1051,6 +1051,18 @@ def test_a_wrong_variable_is_named_and_not_shown(variable, value):
     assert caught.value.__context__ is None
 
 
+def test_an_empty_variable_counts_as_unset(database_url):
+    names = ("AWS_REGION", "NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_CACHE_SECONDS")
+    names += ("NOVA_READ_TIMEOUT_SECONDS",)
+    set_to_nothing, unset = (
+        vars(from_environment({"DATABASE_URL": database_url} | values))
+        for values in (dict.fromkeys(names, " "), {})
+    )
+
+    for name in ("_aws_settings", "_timeout", "_cache_seconds"):
+        assert set_to_nothing[name] == unset[name]
+
+
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+psycopg"]
 )
