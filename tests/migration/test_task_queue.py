@@ -135,7 +135,7 @@ def called(task: Task) -> None:
 
 
 def test_another_function_that_is_queued_here_fails_too(db):
-    with pytest.raises(PermissionError, match=r"os\.system is no task"):
+    with pytest.raises(PermissionError, match=r"no task of this site: os\.system"):
         tasks.refuse("os.system")
 
     async_task("os.system", "true", sync=True)
