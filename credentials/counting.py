@@ -53,6 +53,19 @@ class CountingProof(models.Model):
         return f"{self.table}: {self.outcome}"
 
 
+class CountingTriggers(models.Model):
+    """The triggers as they were when every client was last counted, in one row.
+
+    A script that switches them off, writes, and switches them on again in one transaction leaves no other trace.
+    `nova_credentials.tables` names this table and its column in SQL.
+    """
+
+    identities = models.TextField()
+
+    def __str__(self) -> str:
+        return self.identities
+
+
 class CountingGapQuerySet(models.QuerySet["CountingGap"]):
     def open(self) -> Self:
         return self.filter(ended_at=None)

@@ -18,7 +18,11 @@ from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
 from credentials import sentences
-from credentials.counting import CountingGap, CountingProof  # noqa: F401  # Django looks here
+from credentials.counting import (  # noqa: F401  # Django looks here
+    CountingGap,
+    CountingProof,
+    CountingTriggers,
+)
 from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials import credential_types
 from nova_credentials import document as documents

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.utils import IntegrityError, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
-from credentials.counting import CountingGap, CountingProof
+from credentials.counting import CountingGap, CountingProof, CountingTriggers
 from credentials.proof import prove_counting
 from credentials.trigger_sql import (
     ASK_COUNTED,
@@ -34,6 +34,7 @@ from nova_credentials.tables import (
     COUNTED_TABLES,
     COUNTING_TRIGGERS,
     NOVA_TABLES,
+    TRIGGER_IDENTITIES,
     WRITES_ARE_COUNTED,
 )
 
@@ -94,17 +95,22 @@ def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
     The time until it succeeds is kept as a `CountingGap`, unless `nothing_was_pushed` yet.
     """
     if writes_are_counted() and _functions_stand():
+        if not CountingTriggers.objects.exists():
+            _remember_triggers()
         return []
     if not nothing_was_pushed:
         CountingGap.objects.begin()
     refused = _install() or _refusals_of_proof()
     if refused:
         CountingGap.objects.begin()
-    elif not nothing_was_pushed:
-        with transaction.atomic(), connection.cursor() as cursor:
+        return refused
+    with transaction.atomic(), connection.cursor() as cursor:
+        # First: what is changed from here on is found by the next look.
+        _remember_triggers()
+        if not nothing_was_pushed:
             cursor.execute(COUNT_EACH_CLIENT)
             CountingGap.objects.end()
-    return refused
+    return []
 
 
 def _install() -> list[Refusal]:
@@ -132,6 +138,11 @@ def _refusals_of_proof() -> list[Refusal]:
         )
         for table in CountingProof.objects.failed()
     ]
+
+
+def _remember_triggers() -> None:
+    identities = _one(f"SELECT {TRIGGER_IDENTITIES} FROM {COUNTING_TRIGGERS}")
+    CountingTriggers.objects.update_or_create(pk=1, defaults={"identities": identities})
 
 
 def _functions_stand() -> bool:
@@ -196,7 +207,7 @@ def install_triggers(*, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
             f" GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(made)} TO …;"
             f" GRANT USAGE ON SEQUENCE {sequences} TO …;",
         )
-    ours = ("clientwrite", "countinggap", "countingproof")
+    ours = ("clientwrite", "countinggap", "countingproof", "countingtriggers")
     tables = (*COUNTED_TABLES, *(f"nova_admin.credentials_{name}" for name in ours))
     if not all(map(_exists, tables)):
         return  # migrated back to before the tables

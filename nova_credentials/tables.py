@@ -53,9 +53,14 @@ WHERE tgrelid IN ({_OIDS}) AND tgfoid = (SELECT to_regprocedure('{COUNT_WRITE}')
     AND tgtype IN ({ROW_TRIGGER}, {TRUNCATE_TRIGGER}) AND tgenabled IN ('O', 'A')
     AND tgqual IS NULL AND tgattr::text = ''
 """
-# Both kinds are on all four tables; two of a kind on one table don't stand in for one that another table lacks.
+# Which triggers these are, and the transaction that last changed each: another one where a trigger was off for a time.
+TRIGGER_IDENTITIES = "string_agg(oid::text || ':' || xmin::text, ' ' ORDER BY oid)"
+SEEN_IDENTITIES = "(SELECT identities FROM nova_admin.credentials_countingtriggers)"
+# Both kinds are on all four tables, unchanged since they were last looked at. Two of a kind on one table don't stand in
+# for one that another table lacks.
 TRIGGERS_COUNT = f"""
-(SELECT count(DISTINCT (tgrelid, tgtype)) = {2 * len(COUNTED_TABLES)} FROM {COUNTING_TRIGGERS})
+(SELECT count(DISTINCT (tgrelid, tgtype)) = {2 * len(COUNTED_TABLES)}
+    AND coalesce({TRIGGER_IDENTITIES} = {SEEN_IDENTITIES}, true) FROM {COUNTING_TRIGGERS})
 """
 # A gap is open until every client was counted once after it, and as long as the last proof failed.
 NO_GAP_IS_OPEN = (

@@ -8,12 +8,15 @@ from django.test import TransactionTestCase
 from django.utils import translation
 from django_q.signals import post_spawn
 
+from credentials.triggers import count_every_write
 from migration.operations.limiter import limiter
 from nova_admin.embedded.aws import AwsServer
 from tests.factories import all_tables
 
 # What `migrate` leaves in the tables, copied once, to be put back after each test that commits.
 KEPT = "kept_for_tests"
+# What these tell is of the database itself, its tables and triggers, and not of a test's rows.
+LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtriggers")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +39,7 @@ def keep_rows() -> dict[str, bool]:
     with connection.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {KEPT} CASCADE; CREATE SCHEMA {KEPT}")
         for table in all_tables():
-            if table == "nova_admin.django_migrations":
+            if table in LEFT_ALONE:
                 continue
             cursor.execute(f"SELECT EXISTS (SELECT FROM {table})")
             (kept[table],) = cursor.fetchone()
@@ -84,3 +87,10 @@ def stores(transactional_db, aws, monkeypatch) -> AwsServer:
     """Both stores, with real transactions: what is committed is seen by other connections."""
     monkeypatch.setattr("migration.operations.comparing.RECHECK_AFTER_SECONDS", 0)
     return aws
+
+
+@pytest.fixture
+def counting_again(stores) -> Iterator[None]:
+    """For a test that has writes go uncounted: they are counted again after it."""
+    yield
+    count_every_write()

@@ -33,4 +33,16 @@ class Migration(migrations.Migration):
                 ("held_at", models.DateTimeField(null=True)),
             ],
         ),
+        migrations.CreateModel(
+            name="CountingTriggers",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("identities", models.TextField()),
+            ],
+        ),
     ]

@@ -133,7 +133,10 @@ def test_an_always_enabled_trigger_under_another_name_counts_too():
     execute(f"ALTER TRIGGER nova_admin_count_write ON {MAIL} RENAME TO other")
     execute(f"ALTER TABLE {MAIL} ENABLE ALWAYS TRIGGER other")
     try:
+        assert count_every_write() == []
         assert writes_are_counted()
+        there = "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname LIKE 'nova_admin%%'"
+        assert execute(there, MAIL) == [("nova_admin_count_truncate",)]
     finally:
         execute(f"DROP TRIGGER other ON {MAIL}")
 
@@ -168,6 +171,24 @@ def test_a_gap_ends_with_every_client_counted_once(idom):
     assert gap.proved_at < gap.found_at < gap.ended_at
     update("client_email_credentials", row, imap_port=2)
     assert writes(idom) == 2
+
+
+def test_a_trigger_that_was_off_for_one_transaction_is_noticed_at_once(idom):
+    """As a restore with `--disable-triggers` does it: afterwards everything stands as before."""
+    ClientWrite.objects.all().delete()
+    with nova_connected() as nova:
+        nova.execute(f"ALTER TABLE {MAIL} DISABLE TRIGGER USER")
+        nova.execute(f"UPDATE {MAIL} SET imap_port = 1")
+        nova.execute(f"ALTER TABLE {MAIL} ENABLE TRIGGER USER")
+        nova.commit()
+
+    assert all(counted_tables().values())
+    assert not writes_are_counted()
+    assert not asked_in_sql()
+    tasks.keep_counting()
+    assert writes_are_counted()
+    assert asked_in_sql()
+    assert writes(idom) == 1
 
 
 def test_a_gap_that_is_cut_short_is_ended_by_the_next_look(idom, monkeypatch):
@@ -493,9 +514,9 @@ def test_a_truncate_in_a_transaction_of_one_moment_is_counted(three):
 
 
 def test_nothing_is_open_after_a_look(idom):
-    """The look of every minute holds no transaction open, and takes two statements where all is well."""
+    """The look of every minute holds no transaction open, and takes three statements where all is well."""
     with connection.execute_wrapper(lambda execute, *args: seen.append(args[0]) or execute(*args)):
         seen: list[str] = []
         assert count_every_write() == []
-    assert len(seen) == 2
+    assert len(seen) == 3
     assert not transaction.get_connection().in_atomic_block

@@ -367,7 +367,8 @@ OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT N
 def make_first_release(connection) -> None:
     """As the first release left a database: its tables in `public`, its function on the triggers."""
     connection.execute(
-        "DROP TABLE nova_admin.credentials_countinggap, nova_admin.credentials_countingproof;"
+        "DROP TABLE nova_admin.credentials_countinggap, nova_admin.credentials_countingproof,"
+        " nova_admin.credentials_countingtriggers;"
         " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name = '0003_counting'"
     )
     checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE conname LIKE '%_reason_is_short'"

@@ -140,12 +140,15 @@ def nova_truncates_a_table(world: World, _: Change) -> None:
 
 
 def nova_disables_the_triggers(world: World, change: Change) -> None:
-    """NOVA writes with the triggers of its tables switched off, and doesn't switch them on again."""
+    """NOVA writes with the triggers of its tables switched off; some scripts switch them on again."""
 
     def write(texts: dict[str, str]) -> None:
         for table in {FIELDS[field][0] for field in texts}:
             world.nova.execute(f"ALTER TABLE public.{table} DISABLE TRIGGER USER")
         world.write_as_nova(texts)
+        if change.again:
+            for table in {FIELDS[field][0] for field in texts}:
+                world.nova.execute(f"ALTER TABLE public.{table} ENABLE TRIGGER USER")
 
     _nova_does(world, write, world.new_texts(change.fields, again=change.again))
 

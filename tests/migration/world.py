@@ -262,6 +262,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         connection_created.disconnect(set_lock_timeout)
         connection.close()
         world.close()
+        monkeypatch.undo()  # a defect that was planted in the functions is taken out of them too
         with connection.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}")
             count_every_write()
