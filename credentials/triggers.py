@@ -43,12 +43,15 @@ LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
 TRIES = 15
 PAUSE_SECONDS = 0.2
 
+# Where NOVA made `clients` anew, the key of before still refers to the table that was renamed.
 AWS_FOREIGN_KEY = f"""
-ALTER TABLE {AWS_TABLE} ADD CONSTRAINT client_aws_credentials_client_id_fkey
+ALTER TABLE {AWS_TABLE} DROP CONSTRAINT IF EXISTS client_aws_credentials_client_id_fkey,
+ADD CONSTRAINT client_aws_credentials_client_id_fkey
 FOREIGN KEY (client_id) REFERENCES public.clients (id) ON DELETE CASCADE
 """
 HAS_FOREIGN_KEY = f"""
-SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = '{AWS_TABLE}'::regclass AND contype = 'f')
+SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = '{AWS_TABLE}'::regclass
+    AND contype = 'f' AND confrelid = to_regclass('public.clients'))
 """
 COUNTED_TABLE_OIDS = (
     f"SELECT tgrelid FROM {COUNTING_TRIGGERS} GROUP BY tgrelid HAVING count(DISTINCT tgtype) = 2"

@@ -154,6 +154,21 @@ def test_nova_deletes_a_client_as_before(uri, connection):
         assert connection.execute(query).fetchone() == (0,)
 
 
+def test_the_aws_logins_refer_to_the_clients_that_nova_made_anew(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    connection.execute(
+        "CREATE TABLE anew (LIKE public.clients INCLUDING ALL); INSERT INTO anew TABLE public.clients;"
+        "ALTER TABLE public.clients RENAME TO before; ALTER TABLE anew RENAME TO clients"
+    )
+
+    migrate(uri)
+
+    refers = "SELECT confrelid::regclass::text FROM pg_constraint WHERE conname = %s"
+    found = connection.execute(refers, ["client_aws_credentials_client_id_fkey"]).fetchall()
+    assert found == [("clients",)]
+
+
 @pytest.fixture
 def novas_role(uri, connection) -> Iterator[psycopg.Connection]:
     """NOVA's own connection: a role that has its own tables, and no right on this app's."""
