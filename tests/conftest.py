@@ -54,6 +54,11 @@ def empty_tables(kept: dict[str, bool]) -> None:
     statements += [f"INSERT INTO {table} TABLE {copy_of(table)}" for table in kept if kept[table]]
     with connection.cursor() as cursor:
         cursor.execute("; ".join(["SET LOCAL session_replication_role = replica", *statements]))
+        # A test may have left the triggers or their functions otherwise than it found them.
+        count_every_write(nothing_was_pushed=True)
+        cursor.execute(
+            "DELETE FROM nova_admin.credentials_countingproof; DELETE FROM nova_admin.credentials_countinggap"
+        )
 
 
 def copy_of(table: str) -> str:

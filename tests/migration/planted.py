@@ -289,9 +289,10 @@ def a_trigger_is_counted_by_its_name(patch):
 @fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, push])
 def a_trigger_that_was_off_for_a_time_leaves_no_trace(patch):
     forgotten = triggers.WRITES_ARE_COUNTED.replace(triggers.TRIGGER_IDENTITIES, "NULL")
-    make = triggers.MAKE_ASK_COUNTED.replace(triggers.WRITES_ARE_COUNTED, forgotten)
-    patch.setattr(triggers, "ASK_COUNTED_BODY", f"\nBEGIN\n    RETURN {forgotten};\nEND\n")
-    patch.setattr(triggers, "MAKE_ASK_COUNTED", make)
+    body = f"BEGIN RETURN {forgotten}; END"
+    make = make_ask_counted(body)
+    patch.setattr(triggers, "ASK_COUNTED_BODY", body)
+    patch.setattr(triggers, "make_ask_counted", lambda: make)
     patch.setattr(triggers, "WRITES_ARE_COUNTED", forgotten)
 
 
