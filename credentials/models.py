@@ -44,10 +44,26 @@ class RowsBusyError(MessageError):
     """NOVA has written the client's rows and not committed yet."""
 
 
+# Where a client's rows of each type are found.
+RELATIONS = {
+    CredentialType.DATABASE: "databases",
+    CredentialType.EMAIL: "emails",
+    CredentialType.AWS: "aws_logins",
+}
+
+
+def _list_of(relation: str) -> str:
+    """Name the list that `with_credentials` reads the rows into."""
+    return f"{relation}_read"
+
+
 class ClientQuerySet(models.QuerySet["Client"]):
     def with_credentials(self) -> Self:
-        """Every credential row too: three queries, whatever the number of clients."""
-        return self.prefetch_related("databases", "emails", "aws_logins")
+        """Read every credential row too: three queries, whatever the number of clients."""
+        # Into plain lists: a manager for each client and table would take longer than reading its rows.
+        return self.prefetch_related(
+            *(models.Prefetch(name, to_attr=_list_of(name)) for name in RELATIONS.values())
+        )
 
     def with_revision(self) -> Self:
         """Adds `revision` and `pushed_revision` (None: never pushed)."""
@@ -158,11 +174,11 @@ class Client(models.Model):
 
     def rows(self) -> dict[CredentialType, list[Credential]]:
         """Return its credential rows by type, in the order of their ids."""
-        return {
-            CredentialType.DATABASE: sorted(self.databases.all(), key=lambda row: row.pk),
-            CredentialType.EMAIL: sorted(self.emails.all(), key=lambda row: row.pk),
-            CredentialType.AWS: sorted(self.aws_logins.all(), key=lambda row: row.pk),
-        }
+        return {t: self._rows_of(name) for t, name in RELATIONS.items()}
+
+    def _rows_of(self, relation: str) -> list[Credential]:
+        read: list[Credential] | None = getattr(self, _list_of(relation), None)
+        return list(getattr(self, relation).order_by("pk")) if read is None else read
 
     def document(self) -> Document:
         """The document of its rows; `DocumentError` names the ids where two rows of one type are primary."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -34,8 +35,8 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
 
         A match makes the client's clean streak longer, but not where it only is a push that was `read_back`.
         """
-        rows = self.bulk_create(comparisons)
-        ids = [row.pk for row in rows]
+        rows = list(comparisons)
+        ids = self._insert_rows(rows)
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -57,6 +58,44 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         # Last: every batch of the day waits for this row.
         DailyComparisons.objects.count_up(ids)
         return rows
+
+    def _insert_rows(self, rows: list[Comparison]) -> list[int]:
+        """Store the rows in one statement, give each its id, and return the ids."""
+        # bulk_create would prepare each value by itself, which takes longer than PostgreSQL.
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_comparison (
+                    client_id, slug, run_id, status, error_class, message, mismatches, revision, compared_at
+                )
+                SELECT client_id, slug, run_id, status, error_class, message::jsonb, mismatches::jsonb, revision,
+                    compared_at
+                FROM unnest(
+                    %s::int[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                    %s::bigint[], %s::timestamptz[]
+                ) WITH ORDINALITY AS new (
+                    client_id, slug, run_id, status, error_class, message, mismatches, revision, compared_at, position
+                )
+                ORDER BY position
+                RETURNING id
+                """,
+                [
+                    [row.client_id for row in rows],
+                    [row.slug for row in rows],
+                    [row.run_id for row in rows],
+                    [row.status for row in rows],
+                    [row.error_class for row in rows],
+                    [row.message and json.dumps(row.message.to_json()) for row in rows],
+                    [json.dumps(row.mismatches) for row in rows],
+                    [row.revision for row in rows],
+                    [row.compared_at for row in rows],
+                ],
+            )
+            # The ids follow the order of the rows; what RETURNING gives need not.
+            ids = sorted(pk for (pk,) in cursor.fetchall())
+        for row, pk in zip(rows, ids, strict=True):
+            row.pk, row._state.adding = pk, False  # noqa: SLF001  # as bulk_create leaves them
+        return ids
 
     def newest(self) -> Self:
         """Each client's newest one, of the clients that are still there."""

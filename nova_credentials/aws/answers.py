@@ -42,7 +42,10 @@ class SecretValue(SecretVersion):
 
     def holds(self, document: Document) -> bool:
         """Whether it is this document, however its JSON is laid out."""
-        return self.is_document and same(self.document(), document)
+        try:
+            return same(self.document(), document)
+        except DocumentError:
+            return False
 
 
 @dataclass(frozen=True)
