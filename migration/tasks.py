@@ -22,7 +22,7 @@ from credentials.counting import ProofOutcome
 from credentials.models import ClientRevision
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import MANY_TRIES, WRITES_BOTH, Comparison, Run, Worker, clients
-from migration.operations import running
+from migration.operations import runs
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -50,7 +50,7 @@ def start_run(
     tries: int = MANY_TRIES,
 ) -> Run:
     """Starts a run whose batches the workers take; run and tasks are stored in one transaction."""
-    return running.start(
+    return runs.start(
         kind=kind,
         chosen=chosen,
         by=by,
@@ -76,7 +76,7 @@ def _enqueue(run_id: int) -> None:
 
 def work_on(run_id: int) -> None:
     """Takes batches of a run for a while, and comes again as long as there are some."""
-    if running.work(run_id=run_id, seconds=WORK_SECONDS):
+    if runs.work(run_id=run_id, seconds=WORK_SECONDS):
         _enqueue(run_id)
 
 
@@ -104,10 +104,10 @@ def take_up() -> None:
     # Where the workers are busy with so much, this run's tasks are among it: more of them each minute would pile up.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.standing_still():
-        if running.held_batches(run.pk):
+        if runs.held_batches(run.pk):
             continue
         if run.state == Run.State.STOPPED:
-            running.close_stopped(run)
+            runs.close_stopped(run)
             continue
         if busy:
             continue

@@ -125,10 +125,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def run(kind: str, **chosen: object) -> Run:
     from migration.models import clients
-    from migration.operations import running
+    from migration.operations import runs
 
-    done = running.start(kind=kind, chosen=clients().filter(**chosen))
-    running.finish_inline(done)
+    done = runs.start(kind=kind, chosen=clients().filter(**chosen))
+    runs.finish_inline(done)
     return done
 
 

@@ -9,7 +9,7 @@ from django.utils import translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
-from migration.operations.limiter import limiter
+from migration.operations.rate_limiter import limiter
 from nova_admin.embedded.aws import AwsServer
 from tests.factories import all_tables
 
@@ -90,7 +90,7 @@ def aws(aws_server, settings, monkeypatch) -> AwsServer:
 @pytest.fixture
 def stores(transactional_db, aws, monkeypatch) -> AwsServer:
     """Both stores, with real transactions: what is committed is seen by other connections."""
-    monkeypatch.setattr("migration.operations.comparing.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
     return aws
 
 

@@ -66,7 +66,7 @@ def make_clients() -> dict[str, str]:
     from django.db import connection
 
     from migration.models import Secret
-    from migration.operations.limiter import limiter
+    from migration.operations.rate_limiter import limiter
     from migration.operations.stores import secrets_manager
     from nova_credentials.phases import Phase
     from tests.factories import make_client, make_database, make_full_client, update

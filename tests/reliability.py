@@ -98,14 +98,14 @@ class Stage:
     def until(self, true: Callable[[], bool], of: int | None = None) -> None:
         from django.db import DatabaseError, connection
 
-        from migration.progress import progress, runs
+        from migration.reports.run_progress import measure_progress, runs_for_progress
 
         deadline = time.monotonic() + max(PATIENCE_SECONDS, self.number / 10)
         while time.monotonic() < deadline:
             try:
                 if true():
                     return
-                if of and (reason := progress(runs().get(pk=of)).reason):
+                if of and (reason := measure_progress(runs_for_progress().get(pk=of)).reason):
                     self.reasons.append(reason)
             except DatabaseError:  # of the PostgreSQL that restarts
                 connection.close()
@@ -277,7 +277,7 @@ SCENARIOS = [
 def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
     from migration.models import Run, Worker, clients
-    from migration.operations import running
+    from migration.operations import runs
     from migration.operations.stores import secrets_manager
 
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
@@ -288,8 +288,8 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
             wrong.append(f"{run}: {counts}")
         if run.items.filter(outcome="").exists():
             wrong.append(f"{run} has open items")
-    check = running.start(kind=Run.Kind.COMPARE, chosen=clients())
-    running.finish_inline(check)
+    check = runs.start(kind=Run.Kind.COMPARE, chosen=clients())
+    runs.finish_inline(check)
     if (matched := check.counts()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
     if (there := clients().in_phases("dual_write").count()) != stage.number:

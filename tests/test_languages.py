@@ -33,7 +33,7 @@ from migration.models import (
     Reveal,
     Run,
 )
-from migration.operations.approving import ask
+from migration.operations.approvals import ask
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
 from nova_credentials.messages import SENTENCES, Message, in_a_row

@@ -26,7 +26,7 @@ from migration import tasks
 from migration.admin.runs import TABS
 from migration.models import Comparison, Run, RunItem, clients
 from migration.operations import stores as both_stores
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import Kind
 from nova_credentials.messages import Message

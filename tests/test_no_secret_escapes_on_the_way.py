@@ -11,9 +11,9 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import tasks
 from migration.models import PhaseChange, Resolution, clients
-from migration.operations import resolving
+from migration.operations import resolutions
 from migration.operations import stores as both_stores
-from migration.operations.moving import move
+from migration.operations.moves import move
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, sent_form, update
@@ -109,7 +109,7 @@ class Way:
         """Whatever is raised where it can't be done: its whole chain, and what its objects hold."""
         for step in (
             *(lambda new=new: move(client_id=self.pk, new=new) for new in refused),
-            lambda: resolving.copy_to_postgres(client_id=self.pk),
+            lambda: resolutions.copy_to_postgres(client_id=self.pk),
         ):
             before = self.phase
             try:

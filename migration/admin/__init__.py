@@ -3,11 +3,11 @@
 from django.contrib import admin
 
 from credentials.models import Client
-from migration.admin import accounts  # noqa: F401  # registers users and groups
+from migration.admin import users  # noqa: F401  # registers users and groups
+from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
-from migration.admin.home import dashboard_context
-from migration.admin.requests import MoveRequestAdmin
+from migration.admin.dashboard import dashboard_context
 from migration.admin.runs import RunAdmin
 from migration.models import Comparison, MoveRequest, Run
 

@@ -10,14 +10,14 @@ from django.utils.translation import gettext as _
 
 from credentials.admin import name_problem, name_warning
 from migration import sentences
-from migration.admin.dialogs import with_remedies
-from migration.admin.versions import console_url
+from migration.admin.move_confirmation import with_remedies
+from migration.admin.secret_versions import console_url
 from migration.models import Comparison, PhaseChoices, ReadCount, clients
 from migration.operations.gates import Check, Condition, known
 from migration.operations.stores import secret_layout, secret_names
-from migration.overview.standing import effect
-from migration.status import push_pending
-from migration.timeline import timeline
+from migration.reports.client_counts import effect
+from migration.reports.client_history import timeline
+from migration.reports.client_status import push_pending
 from nova_credentials import document as documents
 from nova_credentials.comparison import paths
 from nova_credentials.credential_types import CredentialType

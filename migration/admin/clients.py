@@ -16,12 +16,19 @@ from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.copying import CREDENTIAL_TYPES
 from credentials.localization import localize
 from credentials.onboarding_pages import OnboardingPages
-from migration.admin import bulk, client_page, dialogs, moves, reveals, versions
+from migration.admin import (
+    bulk_moves,
+    client_page,
+    move_confirmation,
+    moves,
+    reveals,
+    secret_versions,
+)
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.models import Comparison, PhaseChoices, Run, clients
-from migration.operations.saving import Save, SaveRefusedError
-from migration.overview.standing import late_before
-from migration.status import push_pending
+from migration.operations.saves import Save, SaveRefusedError
+from migration.reports.client_counts import late_before
+from migration.reports.client_status import push_pending
 from migration.templatetags.migration_pages import badge, label, moment
 from nova_credentials.phases import Phase
 
@@ -186,7 +193,10 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
-        own = [module.urls(self) for module in (bulk, dialogs, moves, reveals, versions)]
+        own = [
+            module.urls(self)
+            for module in (bulk_moves, move_confirmation, moves, reveals, secret_versions)
+        ]
         return [*chain.from_iterable(own), *super().get_urls()]
 
     def onboard_context(self, request: HttpRequest) -> dict[str, Any]:
@@ -202,7 +212,7 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
-        return found | bulk.actions(request)
+        return found | bulk_moves.actions(request)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

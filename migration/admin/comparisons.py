@@ -19,7 +19,7 @@ from unfold.decorators import display
 
 from credentials.localization import localize_html
 from credentials.models import Client
-from migration.admin import mismatch_report
+from migration.admin import mismatches
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.moves import RESOLVE_PERMISSION
 from migration.models import Comparison, OpenMismatch, Secret
@@ -58,7 +58,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
         return moment(comparison.compared_at)
 
     def get_urls(self) -> list[URLPattern]:
-        return [*mismatch_report.urls(self), *super().get_urls()]
+        return [*mismatches.urls(self), *super().get_urls()]
 
     @method_decorator(require_safe)
     def change_view(

@@ -28,13 +28,13 @@ from migration.models import (
     PhaseChoices,
     ReasonError,
 )
-from migration.operations import resolving
-from migration.operations.approving import NotApproved, ask
+from migration.operations import resolutions
+from migration.operations.approvals import NotApproved, ask
 from migration.operations.gates import NEED_APPROVAL, ShutGate, needs_approval
-from migration.operations.moving import move
-from migration.operations.pushing import push
-from migration.operations.resolving import NotResolved
-from migration.status import watch_of
+from migration.operations.moves import move
+from migration.operations.pushes import push
+from migration.operations.resolutions import NotResolved
+from migration.reports.client_status import watch_of
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
@@ -246,11 +246,11 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     kind, reason = request.POST.get("kind", ""), reason_of(request)
     shown = request.POST.get("shown", "")
     ways: dict[str, Callable[..., Any]] = {
-        "check": resolving.check_again,
-        "to_aws": partial(resolving.copy_to_aws, reason=reason),
-        "to_postgres": partial(resolving.copy_to_postgres, reason=reason),
+        "check": resolutions.check_again,
+        "to_aws": partial(resolutions.copy_to_aws, reason=reason),
+        "to_postgres": partial(resolutions.copy_to_postgres, reason=reason),
         "acknowledge": partial(
-            resolving.acknowledge,
+            resolutions.acknowledge,
             reason=reason,
             until=_until(request),
             shown=int(shown) if shown.isdecimal() else None,

@@ -22,7 +22,7 @@ from credentials.models import Client
 from migration.admin.base import reason_of
 from migration.admin.moves import RESOLVE_PERMISSION
 from migration.models import Comparison, ReasonError
-from migration.operations.revealing import NotRevealed, credential_of, reveal
+from migration.operations.reveals import NotRevealed, credential_of, reveal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

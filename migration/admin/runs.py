@@ -24,8 +24,8 @@ from unfold.decorators import display
 from migration import tasks
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin, start_run
 from migration.models import Comparison, Outcome, Rate, Run, RunItem, StaleRunError, clients
-from migration.operations import running
-from migration.progress import Progress, progress, runs
+from migration.operations import runs
+from migration.reports.run_progress import Progress, measure_progress, runs_for_progress
 from migration.templatetags.migration_pages import label, moment
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class RunAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         key = unquote(object_id)
-        run = runs().filter(pk=key).first() if key.isdecimal() else None
+        run = runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
         if run is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         context = self.page_context(request, str(run), opts=self.opts, original=run)
@@ -157,7 +157,7 @@ class RunAdmin(ReadOnlyAdmin):
         """The part of a run's page that changes while it runs, and of the dashboard."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        run = get_object_or_404(runs(), pk=pk)
+        run = get_object_or_404(runs_for_progress(), pk=pk)
         response = TemplateResponse(
             request, "admin/migration/run_live.html", live_context(request, run)
         )
@@ -219,7 +219,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 def _stop(run: Run, *, by: Any) -> None:
     run.stop(by=by)
-    running.close_stopped(run)
+    runs.close_stopped(run)
 
 
 STEERING: dict[str, Callable[..., None]] = {
@@ -265,8 +265,8 @@ def run_badge(run: Run) -> str:
 
 
 def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
-    """What of a run changes while it runs; `run` is one of `runs()`."""
-    now = progress(run)
+    """What of a run changes while it runs; `run` is one of `runs_for_progress()`."""
+    now = measure_progress(run)
     return {
         "progress": now,
         "run_badge": run_badge(run),
@@ -296,7 +296,7 @@ def items_context(request: HttpRequest, now: Progress) -> dict[str, Any]:
             if counts[key] or key in (chosen, "all", "failed")
         ],
         "chosen": chosen,
-        "held_batches": running.held_batches(run.pk) if not run.finished_at else set(),
+        "held_batches": runs.held_batches(run.pk) if not run.finished_at else set(),
         "headings": [
             gettext("Client"),
             gettext("Outcome"),

@@ -12,8 +12,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migration import tasks
 from migration.models import Run, clients
-from migration.operations import running
-from migration.progress import progress, runs
+from migration.operations import runs
+from migration.reports.run_progress import measure_progress, runs_for_progress
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
@@ -81,8 +81,8 @@ class ClientsCommand(OneLineCommand):
     def carry_out(self, *, inline: bool, **run_options: Any) -> Run:
         """Starts a run and takes it through, in this process or by the workers."""
         if inline:
-            run = running.start(**run_options)
-            running.finish_inline(run)
+            run = runs.start(**run_options)
+            runs.finish_inline(run)
             return run
         run = tasks.start_run(**run_options)
         self._await(run)
@@ -92,7 +92,7 @@ class ClientsCommand(OneLineCommand):
         seen, seen_at = -1, time.monotonic()
         codes: list[str] = []
         while run.finished_at is None:
-            now = progress(runs().get(pk=run.pk))
+            now = measure_progress(runs_for_progress().get(pk=run.pk))
             done, reason = now.done, now.reason
             # Its numbers change all the time: printed again once it is another reason.
             if codes != (codes := reason.codes if reason else []):

@@ -4,6 +4,18 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, and our 
 """
 
 from migration.models.approvals import MoveRequest, RoleGrant
+from migration.models.clients import (
+    MOVE_PERMISSIONS,
+    WRITES_BOTH,
+    ClientMigration,
+    ClientMigrationQuerySet,
+    ClientsByPhase,
+    PhaseChange,
+    PhaseChoices,
+    ReadCount,
+    Secret,
+    clients,
+)
 from migration.models.comparisons import Comparison, ComparisonQuerySet
 from migration.models.mismatches import (
     DailyComparisons,
@@ -16,18 +28,6 @@ from migration.models.rates import Rate
 from migration.models.reasons import ReasonError, check_reason
 from migration.models.reveals import Reveal
 from migration.models.runs import MANY_TRIES, PUSHED, Outcome, Run, RunItem, StaleRunError
-from migration.models.standing import (
-    MOVE_PERMISSIONS,
-    WRITES_BOTH,
-    ClientMigration,
-    ClientMigrationQuerySet,
-    ClientsByPhase,
-    PhaseChange,
-    PhaseChoices,
-    ReadCount,
-    Secret,
-    clients,
-)
 from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 

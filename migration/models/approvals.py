@@ -13,9 +13,9 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import sentences
+from migration.models.clients import PhaseChoices
 from migration.models.fields import MessageListField
 from migration.models.reasons import reason_is_short
-from migration.models.standing import PhaseChoices
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import sentences
+from migration.models.clients import PhaseChange
 from migration.models.fields import MessageField
 from migration.models.mismatches import DailyComparisons, OpenMismatch
-from migration.models.standing import PhaseChange
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration.models.clients import ClientMigration
 from migration.models.fields import MessageField
 from migration.models.reasons import reason_is_short
-from migration.models.standing import ClientMigration
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:

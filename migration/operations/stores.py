@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from credentials.copying import pointer_problem
 from migration.models import Secret, clients
-from migration.operations.limiter import Unwaiting, limiter
+from migration.operations.rate_limiter import Unwaiting, limiter
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client
 from nova_credentials.aws.secrets_manager import SecretsManager

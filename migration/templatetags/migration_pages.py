@@ -22,7 +22,7 @@ from nova_credentials.comparison import Kind
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
-    from migration.operations.revealing import Revealed
+    from migration.operations.reveals import Revealed
 
 register = template.Library()
 register.filter("localize_message", localize_html)

@@ -17,8 +17,8 @@ from credentials.models import Client
 from migration import tasks
 from migration.models import ClientMigration, Run, RunItem, clients
 from migration.operations import stores as both_stores
-from migration.operations.limiter import limiter
-from migration.operations.pushing import push
+from migration.operations.pushes import push
+from migration.operations.rate_limiter import limiter
 from nova_credentials.phases import Phase
 from tests.factories import sent_form
 from tests.test_no_secret_escapes import (

@@ -25,7 +25,7 @@ from credentials.models import Client
 from migration import tasks
 from migration.models import ClientMigration, Rate, Run, clients
 from migration.operations import stores as both_stores
-from migration.operations.limiter import limiter
+from migration.operations.rate_limiter import limiter
 from nova_admin.database import base
 from nova_admin.embedded import leash
 from nova_credentials.phases import Phase

@@ -5,9 +5,9 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 
 from migration import tasks
 from migration.models import Comparison, Run, clients
-from migration.operations import running, stores
-from migration.operations.approving import ask
-from migration.operations.comparing import compare
+from migration.operations import runs, stores
+from migration.operations.approvals import ask
+from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -160,7 +160,7 @@ def test_runs_in_each_state(look_at):
         tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients()) for _ in range(3)
     )
     paused.pause(by=None)
-    running.finish_inline(finished)
+    runs.finish_inline(finished)
 
     found = look_at(
         "/admin/",

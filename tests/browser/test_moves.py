@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group
 from playwright.sync_api import expect
 
 from migration.models import ClientMigration, PhaseChange
-from migration.operations.comparing import compare
-from migration.operations.pushing import push
+from migration.operations.comparisons import compare
+from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.browser.words import Person, words
 from tests.factories import make_full_client, make_user

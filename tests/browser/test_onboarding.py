@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from credentials.models import Client
 from migration.models import Run
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 from tests.factories import make_full_client
 
 MARKER = " MARKER of the database "

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from migration import tasks
 from migration.models import Rate, Run
-from migration.operations import running
+from migration.operations import runs
 from nova_admin.embedded import leash
 from tests.browser.words import Person, words
 from tests.factories import make_full_client, nova_uri
@@ -121,7 +121,7 @@ def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scrip
     from credentials.models import Client
 
     run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
-    running.finish_inline(run)
+    runs.finish_inline(run)
     operator = somebody(f"/admin/migration/run/{run.pk}/change/", java_script_enabled=scripts)
     operator.follows("Failed")
     operator.reads("' ' (SPACE)")

@@ -14,10 +14,10 @@ from credentials.copying import CREDENTIAL_TYPES
 from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import PUSHED, clients
-from migration.operations import comparing, moving, pushing, resolving
+from migration.operations import comparisons, moves, pushes, resolutions
 from migration.operations.gates import ShutGate
-from migration.operations.resolving import NotResolved
-from migration.operations.saving import Save, SaveRefusedError
+from migration.operations.resolutions import NotResolved
+from migration.operations.saves import Save, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
@@ -198,7 +198,7 @@ def push(world: World, _: Change) -> None:
     waited = list(world.ledger.waiting)
     if _this(world).to_push().exists():
         try:
-            (result,) = pushing.push(client_ids=[world.pk])
+            (result,) = pushes.push(client_ids=[world.pk])
         except OperationalError as error:
             _require_lock_timeout(error)
             return
@@ -216,7 +216,7 @@ def _this(world: World) -> ClientsByPhase:
 
 def compare(world: World, _: Change) -> None:
     try:
-        comparing.compare(client_ids=[world.pk])
+        comparisons.compare(client_ids=[world.pk])
     except OperationalError as error:
         _require_lock_timeout(error)
 
@@ -239,7 +239,7 @@ def _move(world: World, steps: int) -> None:
     if not 0 <= index < len(LINE):
         return
     try:
-        moving.move(client_id=world.pk, new=LINE[index])
+        moves.move(client_id=world.pk, new=LINE[index])
     except (ShutGate, StalePhase):
         pass
     except OperationalError as error:
@@ -252,7 +252,7 @@ def copy_to_aws(world: World, _: Change) -> None:
     world.ledger.overruled_elsewhere()
     waited = list(world.ledger.waiting)
     try:
-        resolving.copy_to_aws(client_id=world.pk)
+        resolutions.copy_to_aws(client_id=world.pk)
     except NotResolved:
         return
     world.landed(waited)
@@ -263,7 +263,7 @@ def copy_to_postgres(world: World, _: Change) -> None:
         return
     world.ledger.waiting = []  # what was not confirmed gives way, or still may
     try:
-        resolving.copy_to_postgres(client_id=world.pk)
+        resolutions.copy_to_postgres(client_id=world.pk)
     except NotResolved:
         return
     world.ledger.taken_over()

@@ -13,10 +13,10 @@ from credentials import triggers
 from credentials.copying import copy_document, put_pointers
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.trigger_sql import make_ask_counted
-from migration.operations import moving, pushing, resolving, saving, stores
+from migration.operations import moves, pushes, resolutions, saves, stores
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
-from migration.operations.saving import Save
+from migration.operations.saves import Save
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
@@ -81,8 +81,8 @@ def a_push_reads_its_rows_before_it_has_the_lock(patch):
         with stores.locked(client_ids, **how) as held:
             yield held
 
-    patch.setattr(pushing, "locked", locked)
-    patch.setattr(pushing, "read_rows", lambda held: {pk: early.rows[pk] for pk in held})
+    patch.setattr(pushes, "locked", locked)
+    patch.setattr(pushes, "read_rows", lambda held: {pk: early.rows[pk] for pk in held})
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
@@ -91,7 +91,7 @@ def nothing_is_locked(patch):
     def locked(client_ids, **_):
         yield set(client_ids)
 
-    for module in (pushing, moving, resolving):
+    for module in (pushes, moves, resolutions):
         patch.setattr(module, "locked", locked)
 
 
@@ -106,7 +106,7 @@ def a_push_reads_the_revision_after_the_rows(patch):
         read, later = stores.read_rows(client_ids), stores.read_rows(client_ids)
         return {pk: replace(rows, revision=later[pk].revision) for pk, rows in read.items()}
 
-    patch.setattr(pushing, "read_rows", read_rows)
+    patch.setattr(pushes, "read_rows", read_rows)
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
@@ -164,9 +164,9 @@ def every_version_is_taken_for_ours(patch):
 def a_save_after_the_cutover_ignores_that_aws_fails(patch):
     def write_now(rows, *, document):
         with suppress(SecretsManagerError):
-            pushing.write_now(rows, document=document)
+            pushes.write_now(rows, document=document)
 
-    patch.setattr(saving, "write_now", write_now)
+    patch.setattr(saves, "write_now", write_now)
 
 
 @fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA, within=24)
@@ -176,12 +176,12 @@ def a_cutover_has_no_fence(patch):
         with transaction.atomic():
             yield stores.locked_rows(request.rows.client_id)
 
-    patch.setattr(moving, "_rows_unchanged", unfenced)
+    patch.setattr(moves, "_rows_unchanged", unfenced)
 
 
 @fault(Phase.AWS, [console_writes, back, nova_writes])
 def a_rollback_copies_nothing_back(patch):
-    patch.setattr(moving, "_bring_back", lambda request, _: moving._back_to_dual_read(request))
+    patch.setattr(moves, "_bring_back", lambda request, _: moves._back_to_dual_read(request))
 
 
 def _put_pointers(request):
@@ -199,7 +199,7 @@ def a_purge_trusts_a_stored_comparison(patch):
             _put_pointers(request)
             request.take_place()
 
-    patch.setitem(moving.WAYS, (Phase.AWS, Phase.PURGED), purge)
+    patch.setitem(moves.WAYS, (Phase.AWS, Phase.PURGED), purge)
 
 
 @fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
@@ -212,19 +212,19 @@ def a_purge_takes_two_transactions(patch):
         with transaction.atomic():
             request.take_place()
 
-    patch.setitem(moving.WAYS, (Phase.AWS, Phase.PURGED), purge)
+    patch.setitem(moves.WAYS, (Phase.AWS, Phase.PURGED), purge)
 
 
 @fault(Phase.PURGED, [nova_writes, back, push])
 def a_restore_overwrites_what_nova_wrote_since(patch):
     def restore(request):
         found = stores.read_aws(request.rows, sm=stores.secrets_manager())
-        with moving._rows_unchanged(request) as rows:
+        with moves._rows_unchanged(request) as rows:
             copy_document(stores.locked_client(rows.client_id), found.document)
-            moving._record_as_pushed(rows.client_id, found)
+            moves._record_as_pushed(rows.client_id, found)
             request.take_place()
 
-    patch.setitem(moving.WAYS, (Phase.PURGED, Phase.AWS), restore)
+    patch.setitem(moves.WAYS, (Phase.PURGED, Phase.AWS), restore)
 
 
 @fault(Phase.DUAL_READ, [nova_writes, push])
@@ -320,7 +320,7 @@ def truncate_is_not_counted(patch):
 
 @fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, copy_to_postgres])
 def aws_is_copied_over_writes_that_were_not_counted(patch):
-    patch.setattr(resolving, "writes_are_counted", lambda: True)
+    patch.setattr(resolutions, "writes_are_counted", lambda: True)
 
 
 @fault(

@@ -23,7 +23,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     django.setup()
     from django.db import connection
 
-    from migration.operations import pushing, stores
+    from migration.operations import pushes, stores
     from nova_credentials.aws.secrets_manager import SecretsManager
 
     def pausing(step: str, function: Any) -> Any:
@@ -38,7 +38,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     def unlocked(client_ids: list[int], **_: Any) -> Any:
         yield set(client_ids)
 
-    pushing.read_rows = pausing("reads", pushing.read_rows)
+    pushes.read_rows = pausing("reads", pushes.read_rows)
     SecretsManager.put = pausing("writes", SecretsManager.put)
     # Where the lock is another's it polls.
     clock = stores.time
@@ -46,13 +46,13 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
         monotonic=clock.monotonic,
         sleep=lambda seconds: (orders.send("waits"), clock.sleep(seconds)),
     )
-    locked = pushing.locked
+    locked = pushes.locked
     while order := orders.recv():
         if order == GO_ON:  # let on in advance, for a step that was not needed
             continue
         client_id, with_lock = order
-        pushing.locked = locked if with_lock else unlocked
-        (result,) = pushing.push(client_ids=[client_id])
+        pushes.locked = locked if with_lock else unlocked
+        (result,) = pushes.push(client_ids=[client_id])
         connection.close()
         orders.send(("done", str(result.outcome)))
 

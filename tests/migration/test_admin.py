@@ -676,8 +676,8 @@ def test_the_page_of_a_comparison_that_could_not_be_made_says_why(viewer, compar
 
 
 def test_the_page_of_a_real_comparison_holds_no_value_of_either_store(stores, client):
-    from migration.operations.comparing import compare
-    from migration.operations.pushing import push
+    from migration.operations.comparisons import compare
+    from migration.operations.pushes import push
     from nova_credentials.aws import ClientSecretsManager
 
     client.force_login(User.objects.create_superuser("root"))
@@ -736,7 +736,7 @@ def test_the_clients_are_narrowed_by_where_they_stand(viewer, query, slugs):
 
 
 def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):
-    from migration.operations.pushing import push
+    from migration.operations.pushes import push
 
     pk = make_full_client("idom")
     ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)

@@ -14,12 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange
-from migration.operations import approving
-from migration.operations.approving import NotApproved, approve, ask, cancel
-from migration.operations.comparing import compare
+from migration.operations.approvals import NotApproved, approve, ask, cancel
+from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
-from migration.operations.moving import move
-from migration.operations.pushing import push
+from migration.operations.moves import move
+from migration.operations.pushes import push
 from nova_credentials.messages import Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
@@ -201,7 +200,7 @@ def test_a_cancel_while_it_is_being_approved_stops_it(idom, maria, ana, monkeypa
         cancel(request_id=asked.pk, by=maria)
         return move(**arguments)
 
-    monkeypatch.setattr(approving, "move", cancelled_first)
+    monkeypatch.setattr(approvals, "move", cancelled_first)
     with pytest.raises(ShutGate, match="no longer open"):
         approve(request_id=asked.pk, by=ana)
 

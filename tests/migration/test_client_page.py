@@ -26,8 +26,8 @@ from migration.models import (
     RunItem,
 )
 from migration.operations import stores as both_stores
-from migration.operations.pushing import push
-from migration.timeline import PAGES, SHOWN, timeline
+from migration.operations.pushes import push
+from migration.reports.client_history import PAGES, SHOWN, timeline
 from nova_credentials.comparison import compare as compare_documents
 from nova_credentials.comparison import paths
 from nova_credentials.messages import Message

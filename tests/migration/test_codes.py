@@ -6,9 +6,9 @@ import json
 import pytest
 
 from migration.models import Comparison
-from migration.operations.comparing import compare
+from migration.operations.comparisons import compare
 from migration.operations.keys import fingerprint_key
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 from migration.operations.stores import secrets_manager
 from nova_credentials.comparison import Mismatch
 from tests.factories import make_full_client

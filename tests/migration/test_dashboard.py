@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration import dashboard
 from migration.models import ClientMigration, Comparison, Run, RunItem, Worker
+from migration.reports import dashboard
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,

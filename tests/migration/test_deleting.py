@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.models import ClientMigration, Outcome, PhaseChange, Run, clients
-from migration.operations import running, stores
-from migration.operations.comparing import compare
-from migration.operations.moving import move
-from migration.operations.pushing import push
+from migration.operations import runs, stores
+from migration.operations.comparisons import compare
+from migration.operations.moves import move
+from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.reader.routing import Reader
@@ -109,8 +109,8 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
     if changed:
         write_password(idom, "example-since")
 
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
-    running.finish_inline(run)
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.RESTORED
     assert json.loads(sm.get(NAME).text) == document(idom)
@@ -248,9 +248,9 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 @pytest.mark.parametrize(
     ("step", "scheduled"),
     [
-        (f"moving.schedule_deletion_of = {DIE}", False),
-        (f"deleting.PhaseChange.save = {DIE}", True),
-        (f"moving.Request.take_place = {DIE}", False),
+        (f"moves.schedule_deletion_of = {DIE}", False),
+        (f"deletions.PhaseChange.save = {DIE}", True),
+        (f"moves.Request.take_place = {DIE}", False),
     ],
 )
 def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
@@ -259,9 +259,9 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     before = reader.all("idom")
     uri = nova_uri()
     code = (
-        "import os, signal; from migration.operations import deleting, moving;"
+        "import os, signal; from migration.operations import deletions, moves;"
         f" from nova_credentials.phases import Phase; {step};"
-        f" moving.move(client_id={idom}, new=Phase.POSTGRES, schedule_deletion=True)"
+        f" moves.move(client_id={idom}, new=Phase.POSTGRES, schedule_deletion=True)"
     )
 
     ended = nova.manage(

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.operations import stores
-from migration.operations.moving import move
+from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, make_user, nova_connected, sent_form
 from tests.migration.test_moving import advance

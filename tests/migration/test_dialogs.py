@@ -19,8 +19,8 @@ from migration.models import (
     RunItem,
 )
 from migration.operations import stores
-from migration.operations.comparing import compare
-from migration.status import WATCHED_FOR, watch_of
+from migration.operations.comparisons import compare
+from migration.reports.client_status import WATCHED_FOR, watch_of
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.test_moving import (
@@ -233,13 +233,15 @@ def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in)
 
 
 def test_every_move_has_its_words():
-    from migration.admin import dialogs, moves
+    from migration.admin import move_confirmation, moves
 
     for (_old, new), kind in MOVES.items():
         assert moves.button(kind, new)
         assert moves.effect(kind, new)
-        assert "IDOM" in dialogs.title(kind, "IDOM")
-    assert all("IDOM" in dialogs.consequence(kind, "IDOM") for kind in (Move.CUTOVER, Move.PURGE))
+        assert "IDOM" in move_confirmation.title(kind, "IDOM")
+    assert all(
+        "IDOM" in move_confirmation.consequence(kind, "IDOM") for kind in (Move.CUTOVER, Move.PURGE)
+    )
 
 
 # After the cutover.
@@ -290,7 +292,7 @@ def test_the_watch_ends_after_ten_minutes_and_with_the_rollback(idom, client, lo
 def test_a_restore_is_no_cutover_to_watch(idom):
     cut_over(idom)
     advance(idom, Phase.PURGED)
-    from migration.operations.moving import move
+    from migration.operations.moves import move
 
     move(client_id=idom, new=Phase.AWS)
 

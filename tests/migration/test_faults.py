@@ -11,7 +11,7 @@ import pytest
 from migration import tasks
 from migration.models import Run, clients
 from migration.models import runs as run_models
-from migration.operations import running, stores
+from migration.operations import runs, stores
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule, mixed
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -26,7 +26,7 @@ def quickly(stores, monkeypatch):
     """Time alone is made shorter: how long a call may take, and how long a next try waits."""
     monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
     monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=200))
-    monkeypatch.setattr(running, "NAP_SECONDS", 0.02)
+    monkeypatch.setattr(runs, "NAP_SECONDS", 0.02)
     monkeypatch.setattr(
         "migration.operations.stores.SecretsManager",
         partial(SecretsManager, read_timeout=0.4, max_attempts=2),
@@ -53,8 +53,8 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     assert run.state == Run.State.FINISHED
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
-    check = running.start(kind=Run.Kind.COMPARE, chosen=clients())
-    running.finish_inline(check)
+    check = runs.start(kind=Run.Kind.COMPARE, chosen=clients())
+    runs.finish_inline(check)
     assert check.counts()["matched"] == NUMBER
     assert clients().in_phases("dual_write").count() == NUMBER
     pages = stores.secrets_manager().sm.get_paginator("list_secrets").paginate()
@@ -69,7 +69,7 @@ def test_a_migration_survives(stores, fault):
     rule = FaultRule(fault=fault, probability=0.4, calls=12, hold_seconds=0.6)
     stores.conditions.set(Terms(faults=(rule,), seed=3))
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert stores.conditions.report()["struck"][fault] > 0
     assert_all_is_well(run, stores)
@@ -79,7 +79,7 @@ def test_a_migration_survives_all_of_them_at_once(stores):
     run = start()
     stores.conditions.set(Terms(faults=mixed(0.3, hold_seconds=0.6), seed=5))
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert sum(stores.conditions.report()["struck"].values()) > 5
     assert_all_is_well(run, stores)
@@ -87,7 +87,7 @@ def test_a_migration_survives_all_of_them_at_once(stores):
 
 def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypatch):
     run = start()
-    push = running.push
+    push = runs.push
 
     def save_and_push(**how):
         results = push(**how)
@@ -98,11 +98,11 @@ def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypat
     from credentials.models import DatabaseCredential
 
     credential_ids = list(DatabaseCredential.objects.values_list("pk", flat=True)[:3])
-    monkeypatch.setattr(running, "push", save_and_push)
-    running.work(run_id=run.pk)
+    monkeypatch.setattr(runs, "push", save_and_push)
+    runs.work(run_id=run.pk)
     monkeypatch.undo()
 
     tasks.push_pending()
-    running.work(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
+    runs.work(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
 
     assert_all_is_well(run, stores, versions=NUMBER + 3)

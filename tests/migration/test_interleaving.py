@@ -13,10 +13,10 @@ from psycopg.conninfo import make_conninfo
 
 from credentials.models import DatabaseCredential
 from migration.models import clients
-from migration.operations.comparing import compare
+from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
-from migration.operations.moving import move
-from migration.operations.pushing import push
+from migration.operations.moves import move
+from migration.operations.pushes import push
 from migration.operations.stores import locked, secrets_manager
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update

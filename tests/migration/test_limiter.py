@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migration.models import Rate
 from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
-from migration.operations.limiter import Limiter, Unwaiting
+from migration.operations.rate_limiter import Limiter, Unwaiting
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
@@ -187,7 +187,7 @@ def test_threads_that_wait_reserve_one_turn_ahead_so_that_a_new_rate_counts_at_o
         "_reserve",
         lambda self, kind, **how: reserved.append(1) or plain(self, kind, **how),
     )
-    monkeypatch.setattr("migration.operations.limiter.time.sleep", lambda _: release.wait(30))
+    monkeypatch.setattr("migration.operations.rate_limiter.time.sleep", lambda _: release.wait(30))
 
     threads = [threading.Thread(target=limiter.wait, args=["CreateSecret"]) for _ in range(30)]
     for thread in threads:

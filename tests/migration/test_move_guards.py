@@ -7,10 +7,10 @@ from django.db import connection
 
 from migration import sentences
 from migration.models import ClientMigration, Comparison, OpenMismatch, PhaseChange, Secret
-from migration.operations import moving, stores
-from migration.operations.comparing import compare
-from migration.operations.moving import move
-from migration.operations.pushing import push
+from migration.operations import moves, stores
+from migration.operations.comparisons import compare
+from migration.operations.moves import move
+from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client
@@ -51,7 +51,7 @@ def hold_lock(pk: int, held: threading.Event, done: threading.Event) -> None:
 @pytest.mark.parametrize(("old", "new"), MOVES)
 def test_no_move_happens_while_another_holds_the_clients_lock(idom, monkeypatch, old, new):
     advance(idom, old)
-    monkeypatch.setattr(moving, "LOCK_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(moves, "LOCK_WAIT_SECONDS", 0.05)
     held, done = threading.Event(), threading.Event()
     other = threading.Thread(target=hold_lock, args=(idom, held, done))
     other.start()

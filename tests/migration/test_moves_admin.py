@@ -9,10 +9,10 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
-from migration.admin import bulk as bulk_moves
+from migration.admin import bulk_moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.operations import stores
-from migration.operations.comparing import compare
+from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import VIEW, make_database, make_email, make_full_client, make_user, nova_uri

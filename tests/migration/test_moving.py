@@ -13,11 +13,11 @@ from credentials.proof import prove_counting
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
-from migration.operations import gates, moving, resolving, stores
-from migration.operations.comparing import compare
+from migration.operations import gates, moves, resolutions, stores
+from migration.operations.comparisons import compare
 from migration.operations.gates import Condition, ShutGate
-from migration.operations.moving import move
-from migration.operations.pushing import push
+from migration.operations.moves import move
+from migration.operations.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
@@ -299,7 +299,7 @@ def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
     move(client_id=idom, new=Phase.DUAL_READ)
 
     assert password(idom) == "example-theirs"
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moving.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
     assert json.loads(kept["SecretString"])["database"]["password"] == "example-novas"
     assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
 
@@ -312,7 +312,7 @@ def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
 
     move(client_id=idom, new=Phase.DUAL_READ)
 
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moving.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
     document = json.loads(kept["SecretString"])
     assert document["database"]["password"] == "example-novas"
     assert [other["password"] for other in document["other_databases"]] == ["example-second"]
@@ -330,7 +330,7 @@ def write_uncounted(pk: int, value: str, **columns: object) -> None:
 
 
 def kept_in_aws(sm) -> str:
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moving.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
     return json.loads(kept["SecretString"])["database"]["password"]
 
 
@@ -415,14 +415,14 @@ def test_a_write_that_nobody_counts_between_look_and_move_stops_a_rollback(
 ):
     advance(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
-    read = moving.read_aws
+    read = moves.read_aws
 
     def meanwhile(*args, **kwargs):
         found = read(*args, **kwargs)
         write_uncounted(idom, "example-unseen")
         return found
 
-    monkeypatch.setattr(moving, "read_aws", meanwhile)
+    monkeypatch.setattr(moves, "read_aws", meanwhile)
 
     assert "NOVA wrote its rows just now" in str(refusal_of(idom, Phase.DUAL_READ))
     assert password(idom) == "example-unseen"
@@ -445,8 +445,8 @@ def test_aws_is_not_copied_over_what_may_be_newer(idom, counting_again):
     advance(idom, Phase.DUAL_READ)
     write_uncounted(idom, "example-unseen")
 
-    with pytest.raises(resolving.NotResolved, match="not counted now"):
-        resolving.copy_to_postgres(client_id=idom)
+    with pytest.raises(resolutions.NotResolved, match="not counted now"):
+        resolutions.copy_to_postgres(client_id=idom)
     assert password(idom) == "example-unseen"
 
 
@@ -454,7 +454,7 @@ def test_copying_aws_to_postgresql_keeps_what_nova_wrote_uncounted(idom, sm, cou
     advance(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
 
-    resolving.copy_to_postgres(client_id=idom)
+    resolutions.copy_to_postgres(client_id=idom)
 
     assert (kept_in_aws(sm), password(idom)) == ("example-unseen", "example-password-1")
 
@@ -497,7 +497,7 @@ def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, 
     advance(idom, Phase.AWS)
     write_password(idom, "example-first")
     with monkeypatch.context() as patched:
-        patched.setattr("migration.operations.pushing._record", lambda *_: 1 / 0)  # it dies there
+        patched.setattr("migration.operations.pushes._record", lambda *_: 1 / 0)  # it dies there
         with pytest.raises(ZeroDivisionError):
             push(client_ids=[idom])
     write_password(idom, "example-second")
@@ -533,14 +533,14 @@ def test_a_purge_trusts_no_stored_comparison(idom, sm):
 def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch):
     advance(idom, Phase.AWS)
     compare(client_ids=[idom])
-    read = moving.read_aws
+    read = moves.read_aws
 
     def meanwhile(*args, **kwargs):
         found = read(*args, **kwargs)
         write_password(idom, "example-novas")
         return found
 
-    monkeypatch.setattr(moving, "read_aws", meanwhile)
+    monkeypatch.setattr(moves, "read_aws", meanwhile)
 
     assert codes(idom, Phase.PURGED) == [sentences.NOVA_WROTE.key]
     assert password(idom) == "example-novas"
@@ -714,11 +714,11 @@ def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
 
     for phase in [*LINE[1:], *reversed(LINE[:-1])]:
         for _ in range(3):
-            resolving.check_again(client_id=idom)
+            resolutions.check_again(client_id=idom)
         move(client_id=idom, new=phase, schedule_deletion=True)
         if phase == Phase.DUAL_READ:
-            resolving.copy_to_aws(client_id=idom)
-            resolving.copy_to_postgres(client_id=idom)
+            resolutions.copy_to_aws(client_id=idom)
+            resolutions.copy_to_postgres(client_id=idom)
 
     assert asked
     assert all(asked)

@@ -23,10 +23,10 @@ from migration.models import (
     RunItem,
     Worker,
 )
-from migration.overview.activity import activity
-from migration.overview.history import history
-from migration.overview.plan import plan, steps
-from migration.overview.standing import standing
+from migration.reports.activity import activity
+from migration.reports.client_counts import standing
+from migration.reports.costs import plan, steps
+from migration.reports.daily_comparisons import history
 from nova_credentials.phases import Phase
 from tests.crowd import make_crowd
 from tests.factories import (

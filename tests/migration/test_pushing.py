@@ -9,9 +9,9 @@ from django.db import connection
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
-from migration.operations import pushing, running, stores
-from migration.operations.comparing import compare
-from migration.operations.pushing import push
+from migration.operations import pushes, runs, stores
+from migration.operations.comparisons import compare
+from migration.operations.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager, SecretsManager
@@ -369,7 +369,7 @@ def test_the_rows_of_a_push_are_of_one_moment_with_its_revision(monkeypatch):
         update("client_database_credentials", row, db_port=6000)
         return rows
 
-    monkeypatch.setattr(pushing, "read_rows", write_after_reading)
+    monkeypatch.setattr(pushes, "read_rows", write_after_reading)
     push_one(pk)
 
     now, pushed = revision(pk)
@@ -378,7 +378,7 @@ def test_the_rows_of_a_push_are_of_one_moment_with_its_revision(monkeypatch):
 
 def test_two_pushes_of_one_client_never_overlap(monkeypatch):
     pk = make_full_client("idom")
-    monkeypatch.setattr(pushing, "LOCK_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(pushes, "LOCK_WAIT_SECONDS", 0.3)
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
@@ -454,7 +454,7 @@ def test_clients_that_nobody_migrated_have_no_push_pending():
 
 def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
     pk = make_full_client("idom")
-    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     second = make_database(pk)
 
     assert push_one(pk).outcome == Outcome.FAILED
@@ -469,7 +469,7 @@ def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
 
 def test_a_push_that_aws_fails_is_tried_again(settings):
     pk = make_full_client("idom")
-    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     make_database(pk, is_primary=False)
     endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     assert push_one(pk).error_class == "unavailable"
@@ -513,7 +513,7 @@ def test_what_fails_in_the_reading_is_not_asked_for_one_by_one(settings, monkeyp
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
     # One attempt is as good as five to see how often it is asked.
     monkeypatch.setattr(stores, "secrets_manager", lambda **_: impatient(asked, settings))
-    monkeypatch.setattr(pushing, "secrets_manager", stores.secrets_manager)
+    monkeypatch.setattr(pushes, "secrets_manager", stores.secrets_manager)
 
     results = push(client_ids=pks)
 

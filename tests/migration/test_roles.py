@@ -13,7 +13,7 @@ from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import Client, DatabaseCredential
 from migration.models import Comparison, MoveRequest, Run
-from migration.operations.comparing import compare
+from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, permissions_of
 from nova_credentials.phases import Phase
 from tests.factories import all_tables, make_comparison, make_full_client, make_user

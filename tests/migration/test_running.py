@@ -15,8 +15,8 @@ from migration.models import (
     RunItem,
     clients,
 )
-from migration.operations import running, stores
-from migration.operations.moving import move
+from migration.operations import runs, stores
+from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 
 def migrate(**options) -> Run:
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
-    running.finish_inline(run)
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
+    runs.finish_inline(run)
     return run
 
 
@@ -81,7 +81,7 @@ def test_batches_have_at_most_their_size(monkeypatch):
         make_client(f"client-{n}")
     given = []
 
-    running.start(
+    runs.start(
         kind=Run.Kind.MIGRATE,
         chosen=clients(),
         hand_over=lambda run, batches: given.append(batches),
@@ -96,7 +96,7 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
     run = migrate()
     finished = run.items.get().finished_at
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     item = run.items.get()
     assert (item.outcome, item.finished_at) == (Outcome.CREATED, finished)
@@ -104,11 +104,11 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
 
 def test_a_batch_that_another_worker_has_is_left_to_it():
     make_full_client("idom")
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with running._lock(run.pk, 0):
+        with runs._lock(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -117,22 +117,22 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        running.work(run_id=run.pk)
+        runs.work(run_id=run.pk)
         assert run.items.open().count() == 1
     finally:
         leave.set()
         other.join()
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
     assert run.items.open().count() == 0
 
 
 def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     pk = make_full_client("idom")
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
 
-    running.finish_inline(run)
+    runs.finish_inline(run)
 
     item = run.items.get()
     assert (item.outcome, item.message) == (Outcome.SKIPPED, sentences.CLIENT_NOT_THERE())
@@ -156,7 +156,7 @@ def test_a_plain_sql_write_makes_a_dual_write_client_pending_until_it_is_pushed(
 
     update("client_database_credentials", row, db_password_encrypted="example-password-9")
     assert clients().to_push().get().pk == pk
-    running.finish_inline(running.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
+    runs.finish_inline(runs.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
 
     assert not clients().to_push().exists()
     assert Run.objects.first().counts()["updated"] == 1
@@ -170,7 +170,7 @@ def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
         cursor.execute("UPDATE public.clients SET is_active = NULL")
         cursor.execute("DELETE FROM public.client_database_credentials")
 
-    running.finish_inline(running.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
+    runs.finish_inline(runs.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
 
     assert Run.objects.first().counts()["updated"] == 1
     assert not clients().to_push().exists()
@@ -188,21 +188,21 @@ def test_a_purged_client_is_never_pushed_for_its_rows_hold_pointers(stores):
 def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_num_queries):
     for n in range(60):
         make_full_client(f"client-{n}")
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
     with django_assert_max_num_queries(50):
-        running.finish_inline(run)
+        runs.finish_inline(run)
 
     assert run.counts()["created"] == 60
 
 
 def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
     make_full_client("idom")
-    monkeypatch.setattr(running, "push", lambda **_: raise_(KeyboardInterrupt()))
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    monkeypatch.setattr(runs, "push", lambda **_: raise_(KeyboardInterrupt()))
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
     with pytest.raises(KeyboardInterrupt):
-        running.finish_inline(run)
+        runs.finish_inline(run)
 
     run.refresh_from_db()
     assert run.finished_at is not None
@@ -217,16 +217,16 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
     password = "example-password-1"
     bad = clients().get(slug="idom").pk
     name = "compare" if kind == Run.Kind.COMPARE else "push"
-    plain = getattr(running, name)
+    plain = getattr(runs, name)
 
     def failing(*, client_ids, **how):
         if bad in client_ids:
             raise ValueError(password)
         return plain(client_ids=client_ids, **how)
 
-    monkeypatch.setattr(running, name, failing)
-    run = running.start(kind=kind, chosen=clients())
-    running.finish_inline(run)
+    monkeypatch.setattr(runs, name, failing)
+    run = runs.start(kind=kind, chosen=clients())
+    runs.finish_inline(run)
 
     assert run.state == Run.State.FINISHED
     assert run.counts()["failed"] == 1
@@ -239,11 +239,11 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
 
 def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):
     make_full_client("idom")
-    monkeypatch.setattr(running, "push", lambda **_: raise_(OperationalError()))
-    run = running.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    monkeypatch.setattr(runs, "push", lambda **_: raise_(OperationalError()))
+    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
     with pytest.raises(OperationalError):
-        running.work(run_id=run.pk)
+        runs.work(run_id=run.pk)
 
     assert run.items.open().count() == 1
 
@@ -256,11 +256,11 @@ def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
     pk = make_full_client("idom")
     migrate()
     update("clients", pk, name="New")
-    run = running.start(kind=Run.Kind.PUSH, chosen=clients())
+    run = runs.start(kind=Run.Kind.PUSH, chosen=clients())
     move(client_id=pk, new=Phase.POSTGRES)
     before = stores.secrets_manager().get("nova/clients/idom")
 
-    running.finish_inline(run)
+    runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.SKIPPED
     assert stores.secrets_manager().get("nova/clients/idom") == before

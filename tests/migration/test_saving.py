@@ -7,8 +7,8 @@ from django.contrib.messages import get_messages
 from django.db import connection
 
 from credentials.models import Client
-from migration.operations import saving, stores
-from migration.operations.moving import move
+from migration.operations import saves, stores
+from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import (
     CHANGE,
@@ -100,7 +100,7 @@ def test_without_aws_a_save_before_the_cutover_stands_and_is_pending(idom, setti
 
 def test_a_save_before_the_cutover_stands_though_its_push_ends_in_an_error(idom, save, monkeypatch):
     advance(idom, Phase.DUAL_WRITE)
-    monkeypatch.setattr("migration.operations.saving.push", lambda **_: 1 / 0)
+    monkeypatch.setattr("migration.operations.saves.push", lambda **_: 1 / 0)
 
     save(idom, **{"databases-0-db_password": "example-new"})
 
@@ -287,13 +287,13 @@ def test_a_save_that_ends_after_a_step_back_to_postgresql_is_pushed_nowhere(
 ):
     advance(idom, Phase.DUAL_WRITE)
     before = sm.get(NAME)
-    push = saving.push
+    push = saves.push
 
     def stepped_back_first(**options):
         move(client_id=idom, new=Phase.POSTGRES)
         return push(**options)
 
-    monkeypatch.setattr(saving, "push", stepped_back_first)
+    monkeypatch.setattr(saves, "push", stepped_back_first)
 
     assert "pending" not in save(idom, **{"databases-0-db_password": "example-typed"})
     assert row(idom).db_password == "example-typed"

@@ -14,9 +14,9 @@ from django_q.models import OrmQ
 from migration import tasks
 from migration.models import MANY_TRIES, Outcome, Rate, Run, StaleRunError, Worker, clients
 from migration.models import runs as run_models
-from migration.operations import running
+from migration.operations import runs
 from migration.operations import stores as stores_module
-from migration.progress import progress, runs
+from migration.reports.run_progress import measure_progress, runs_for_progress
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.messages import Message
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("stores")
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     monkeypatch.setattr(Run, "BATCH", 2)
-    monkeypatch.setattr(running, "BATCHES_AT_ONCE", 1)
-    monkeypatch.setattr(running, "NAP_SECONDS", 0.01)
+    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(runs, "NAP_SECONDS", 0.01)
     monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
 
 
@@ -41,14 +41,14 @@ def start(number: int = 6, **options) -> Run:
 
 def during_first_batch(monkeypatch, act) -> list:
     """Does `act` while the first batch is being pushed."""
-    push, done = running.push, []
+    push, done = runs.push, []
 
     def pushing(**how):
         if not done:
             done.append(act())
         return push(**how)
 
-    monkeypatch.setattr(running, "push", pushing)
+    monkeypatch.setattr(runs, "push", pushing)
     return done
 
 
@@ -69,17 +69,17 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     run = start()
     during_first_batch(monkeypatch, lambda: Run.objects.get(pk=run.pk).pause(by=somebody))
 
-    assert running.work(run_id=run.pk) is False
+    assert runs.work(run_id=run.pk) is False
     assert left(run) == 4
 
     run.refresh_from_db()
     assert (run.state, run.steered_by) == (Run.State.PAUSED, somebody)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
     assert left(run) == 4
     OrmQ.objects.all().delete()
     tasks.resume(run, by=somebody)
     assert OrmQ.objects.count() == 4
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
     assert run.counts()["created"] == 6
@@ -92,11 +92,11 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
         mine = Run.objects.get(pk=run.pk)
         mine.stop(by=somebody)
         # Its batch has a lock: what is in work is not skipped.
-        running.close_stopped(mine)
+        runs.close_stopped(mine)
         return left(run)
 
     done = during_first_batch(monkeypatch, stop)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     run.refresh_from_db()
     assert done == [2]
@@ -143,16 +143,16 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     with pytest.raises(StaleRunError):
         tasks.retry_failed(run, by=None)
 
-    running.close_stopped(run)
+    runs.close_stopped(run)
     tasks.retry_failed(run, by=None)
     # A worker that had a batch when it was stopped comes now.
-    running.close_stopped(run)
+    runs.close_stopped(run)
     assert left(run) == 1
 
 
 def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
     run = start(2)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
         tasks.retry_failed(run, by=None, item_id=run.items.first().pk)
@@ -164,7 +164,7 @@ def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
 @pytest.mark.parametrize("order", ["pause", "resume", "stop"])
 def test_a_finished_run_takes_no_orders(order, somebody):
     run = start(1)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
         getattr(run, order)(by=somebody)
@@ -177,7 +177,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     stores.conditions.set(
         Terms(faults=(FaultRule(fault=Fault.DENIED, calls=2, operations=("CreateSecret",)),))
     )
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
     stores.conditions.clear()
     assert run.counts()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
@@ -185,13 +185,13 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     tasks.retry_failed(run, by=somebody, item_id=one.pk)
     assert left(run) == 1
     # It is as if it had never been tried: nothing waits for a moment to come.
-    assert progress(runs().get(pk=run.pk)).reason is None
+    assert measure_progress(runs_for_progress().get(pk=run.pk)).reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
     assert run.counts()["failed"] == 1
     run.refresh_from_db()
     tasks.retry_failed(run, by=somebody)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     run.refresh_from_db()
     assert (run.counts()["created"], run.state) == (6, Run.State.FINISHED)
@@ -201,7 +201,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
     run = start(6)
     stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.EXPIRED, calls=9),)))
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert run.counts()["created"] == 6
     assert run.items.filter(attempts__gt=0).exists()
@@ -211,7 +211,7 @@ def test_what_never_passes_fails_in_the_end(stores):
     run = start(2, tries=3)
     stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", "attempts")) == {("failed", 2)}
     run.refresh_from_db()
@@ -224,7 +224,7 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
     run.items.update(attempts=MANY_TRIES - 2)
     stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert run.items.get().attempts == MANY_TRIES - 1
     assert run.counts()["failed"] == 1
@@ -234,7 +234,7 @@ def test_bad_data_is_not_tried_again():
     make_full_client("b d")
     run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
 
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert run.items.get().attempts == 0
     assert run.counts()["failed"] == 1
@@ -272,7 +272,7 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with running._lock(run.pk, 1):
+        with runs._lock(run.pk, 1):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -281,14 +281,14 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        assert running.held_batches(run.pk) == {1}
-        assert running.held_batches(run.pk + 1) == set()
+        assert runs.held_batches(run.pk) == {1}
+        assert runs.held_batches(run.pk + 1) == set()
         tasks.take_up()
         assert not OrmQ.objects.exists()
     finally:
         leave.set()
         other.join()
-    assert running.held_batches(run.pk) == set()
+    assert runs.held_batches(run.pk) == set()
 
 
 def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(somebody):
@@ -331,7 +331,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with running._lock(run.pk, 0):
+        with runs._lock(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -351,13 +351,13 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
 
 def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypatch):
     run = start(4, tries=1)
-    monkeypatch.setattr(running, "BATCH_SECONDS", 1e-9)
-    monkeypatch.setattr(running, "NAP_SECONDS", 0)
-    assert running.work(run_id=run.pk, seconds=0.3) is True
+    monkeypatch.setattr(runs, "BATCH_SECONDS", 1e-9)
+    monkeypatch.setattr(runs, "NAP_SECONDS", 0)
+    assert runs.work(run_id=run.pk, seconds=0.3) is True
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
 
     monkeypatch.undo()
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     assert run.counts()["created"] == 4
 
@@ -365,7 +365,7 @@ def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypa
 def test_two_runs_over_the_same_clients_write_each_once(stores):
     first, second = start(6), tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
     threads = [
-        threading.Thread(target=lambda run=run: (running.work(run_id=run.pk), connection.close()))
+        threading.Thread(target=lambda run=run: (runs.work(run_id=run.pk), connection.close()))
         for run in (first, second)
     ]
     for thread in threads:
@@ -384,7 +384,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
 
 def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     make_full_client("idom")
-    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.push_pending()
@@ -394,7 +394,7 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
 
 def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
     make_full_client("idom")
-    running.finish_inline(running.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
@@ -476,7 +476,7 @@ def test_the_page_offers_what_the_state_allows(client, operator):
 
 def test_an_order_that_comes_too_late_says_so(client, operator):
     run = start(1)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     response = steer(client, run, "pause")
 
@@ -487,7 +487,7 @@ def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores)
     Worker.objects.seen("host:1")
     run = start(2, tries=1)
     stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     response = steer(client, run, "retry")
 
@@ -539,7 +539,7 @@ def test_the_live_part_asks_for_itself_until_the_run_is_over(client, operator):
     response = client.get(url)
     assert f'hx-get="{url}"' in response.content.decode()
     assert "HX-Refresh" not in response.headers
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     response = client.get(url)
 
@@ -550,7 +550,7 @@ def test_the_live_part_asks_for_itself_until_the_run_is_over(client, operator):
 def test_the_items_come_as_csv_and_no_cell_is_a_formula(client, operator):
     make_full_client("=1+1")
     run = start(2)
-    running.work(run_id=run.pk)
+    runs.work(run_id=run.pk)
 
     response = client.get(reverse("admin:migration_run_items", args=[run.pk]))
     lines = b"".join(response.streaming_content).decode().splitlines()

@@ -22,7 +22,7 @@ from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration
 from migration.operations import stores
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message
@@ -240,9 +240,9 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
             cursor.execute(LOCK_TIMEOUT)
 
     settings.NOVA_CLEAN_STREAK = 1
-    for module in ("pushing", "moving", "resolving"):
+    for module in ("pushes", "moves", "resolutions"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
-    monkeypatch.setattr("migration.operations.pushing.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
+    monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("credentials.triggers.TRIES", 2)

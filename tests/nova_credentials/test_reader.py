@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from credentials.triggers import count_every_write
 from migration.models import ReadCount
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 from nova_admin.embedded import postgres
 from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand, in_words
 from migration.models import clients
-from migration.status import client_statuses
+from migration.reports.client_status import client_statuses
 
 
 class Command(ClientsCommand):

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand, items_of, printed
 from migration.models import Outcome, Run
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 
 
 class Command(ClientsCommand):

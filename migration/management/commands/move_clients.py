@@ -12,9 +12,9 @@ from django.core.management.base import CommandError
 from migration import sentences
 from migration.management.base import ClientsCommand
 from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
-from migration.operations.approving import NotApproved, ask
+from migration.operations.approvals import NotApproved, ask
 from migration.operations.gates import ShutGate, needs_approval
-from migration.operations.moving import move
+from migration.operations.moves import move
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:

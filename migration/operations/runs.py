@@ -16,8 +16,8 @@ from django.utils import timezone
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.models.runs import ITEMS_AT_ONCE
-from migration.operations.comparing import compare
-from migration.operations.pushing import Pushed, push
+from migration.operations.comparisons import compare
+from migration.operations.pushes import Pushed, push
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 

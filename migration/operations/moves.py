@@ -25,11 +25,11 @@ from migration.models import (
     Secret,
     check_reason,
 )
-from migration.operations.comparing import comparison_of, read_secrets
-from migration.operations.deleting import schedule_deletion_of
+from migration.operations.comparisons import comparison_of, read_secrets
+from migration.operations.deletions import schedule_deletion_of
 from migration.operations.gates import Check, ShutGate, needs_approval, require_open
 from migration.operations.keys import version_keys
-from migration.operations.pushing import keep_replaced, push
+from migration.operations.pushes import keep_replaced, push
 from migration.operations.stores import (
     AwsCopy,
     Rows,

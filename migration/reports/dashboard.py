@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from django.db.models import Case, When
 
 from migration.models import Run, Worker
-from migration.overview.activity import activity
-from migration.overview.attention import Facts, attention
-from migration.overview.history import history
-from migration.overview.plan import plan
-from migration.overview.standing import standing
-from migration.progress import progress, runs
+from migration.reports.activity import activity
+from migration.reports.alerts import Facts, attention
+from migration.reports.client_counts import standing
+from migration.reports.costs import plan
+from migration.reports.daily_comparisons import history
+from migration.reports.run_progress import measure_progress, runs_for_progress
 
 if TYPE_CHECKING:
-    from migration.overview.activity import Activity
-    from migration.overview.attention import Attention
-    from migration.overview.history import History
-    from migration.overview.plan import Plan
-    from migration.overview.standing import Clients, Comparisons
-    from migration.progress import Progress
+    from migration.reports.activity import Activity
+    from migration.reports.alerts import Attention
+    from migration.reports.client_counts import Clients, Comparisons
+    from migration.reports.costs import Plan
+    from migration.reports.daily_comparisons import History
+    from migration.reports.run_progress import Progress
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def summary() -> Summary:
     return Summary(
         clients=of_clients,
         comparisons=of_comparisons,
-        run=progress(run) if run else None,
+        run=measure_progress(run) if run else None,
         attention=attention(facts),
         history=history(),
         activity=activity(),
@@ -53,5 +53,5 @@ def summary() -> Summary:
 
 def _running_or_latest() -> Run | None:
     running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
-    run: Run | None = runs().order_by(running_first, "-pk").first()
+    run: Run | None = runs_for_progress().order_by(running_first, "-pk").first()
     return run

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount, RunItem
 from migration.operations.stores import secret_names
-from migration.progress import progress, runs
+from migration.reports.run_progress import measure_progress, runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
 
@@ -36,8 +36,12 @@ def _runs_of(client_ids: list[int]) -> dict[int, dict[str, Any]]:
     items = RunItem.objects.open().filter(client_id__in=client_ids, run__finished_at=None)
     run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
     states = {
-        run.pk: {"run": run.pk, "state": run.state, "reason": str(progress(run).reason or "")}
-        for run in runs().filter(pk__in=set(run_of.values()))
+        run.pk: {
+            "run": run.pk,
+            "state": run.state,
+            "reason": str(measure_progress(run).reason or ""),
+        }
+        for run in runs_for_progress().filter(pk__in=set(run_of.values()))
     }
     return {pk: states[run_id] for pk, run_id in run_of.items()}
 

@@ -10,7 +10,7 @@ from credentials.models import Client
 from migration import sentences
 from migration.models import MoveRequest, check_reason
 from migration.operations.gates import NEED_APPROVAL, ShutGate, gate
-from migration.operations.moving import move
+from migration.operations.moves import move
 from migration.operations.stores import read_rows
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.approvals import MoveRequestQuerySet
-    from migration.operations.moving import Moved
+    from migration.operations.moves import Moved
 
 State = MoveRequest.State
 

@@ -20,7 +20,7 @@ from migration.admin.base import RUN_PERMISSION
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.gates import Remedy, gate, needs_approval
 from migration.operations.stores import read_rows
-from migration.status import watch_of
+from migration.reports.client_status import watch_of
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from unfold.decorators import display
 from credentials.localization import localize, localize_html
 from credentials.models import Client
 from migration.admin.base import ReadOnlyAdmin
-from migration.admin.dialogs import checklist, consequence
+from migration.admin.move_confirmation import checklist, consequence
 from migration.admin.moves import tell
 from migration.models import MoveRequest
-from migration.operations.approving import NotApproved, approve, cancel
+from migration.operations.approvals import NotApproved, approve, cancel
 from migration.operations.gates import ShutGate
 from migration.operations.stores import read_rows
 from migration.templatetags.migration_pages import badge, moment

@@ -8,15 +8,15 @@ from credentials.models import Client
 from credentials.triggers import writes_are_counted
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution, check_reason
-from migration.operations.comparing import compare
-from migration.operations.moving import (
+from migration.operations.comparisons import compare
+from migration.operations.moves import (
     REFUSALS,
     copy_to_rows,
     keep_in_aws,
     rows_held,
     written_uncounted,
 )
-from migration.operations.pushing import push
+from migration.operations.pushes import push
 from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase

@@ -23,7 +23,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.moves import RESOLVE_PERMISSION
 from migration.models import Comparison, OpenMismatch, ReadCount, Run, clients
-from migration.overview.mismatches import (
+from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,
     WHOLE,

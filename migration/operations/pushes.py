@@ -14,7 +14,7 @@ from django.db import transaction
 from credentials.models import ClientRevision
 from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
-from migration.operations.comparing import comparison_of
+from migration.operations.comparisons import comparison_of
 from migration.operations.keys import VersionKeys, version_keys
 from migration.operations.stores import (
     Rows,

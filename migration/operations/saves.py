@@ -10,7 +10,7 @@ from credentials.copying import NoRowInAwsError, fill, pointer, secrets_by_row
 from credentials.models import ClientRevision
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Outcome
-from migration.operations.pushing import RefusedError, push, write_now
+from migration.operations.pushes import RefusedError, push, write_now
 from migration.operations.stores import (
     CLIENT_LOCK,
     locked_client,

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.runs import run_badge
-from migration.dashboard import summary
+from migration.reports.dashboard import summary
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from migration.overview.standing import Clients, Comparisons
+    from migration.reports.client_counts import Clients, Comparisons
 
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_COMPARISONS = "migration.view_comparison"

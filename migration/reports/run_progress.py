@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 from migration import sentences
 from migration.models import Comparison, Outcome, Rate, Run, Worker
 from migration.models.runs import STANDS_STILL_AFTER
-from migration.operations.running import held_batches
+from migration.operations.runs import held_batches
 from nova_credentials.messages import Message, in_a_row
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ ESTIMATE_FROM_PERCENT = 1
 State = Run.State
 
 
-def runs() -> QuerySet[Run]:
-    """Runs with what `progress` tells of them beside their items."""
+def runs_for_progress() -> QuerySet[Run]:
+    """Runs with what `measure_progress` tells of them beside their items."""
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
     return Run.objects.select_related("by", "steered_by").annotate(
@@ -40,8 +40,8 @@ def runs() -> QuerySet[Run]:
     )
 
 
-def progress(run: Run) -> Progress:
-    """How far a run of `runs()` is: one query."""
+def measure_progress(run: Run) -> Progress:
+    """How far a run of `runs_for_progress()` is: one query."""
     groups = (
         run.items.order_by()
         .values("outcome", "comparison_status", "error_class")
@@ -137,7 +137,7 @@ class Progress:
             return None
         return self.waiting / self.per_second
 
-    # annotated by `runs()`
+    # annotated by `runs_for_progress()`
     @property
     def worker_seen_at(self) -> datetime | None:
         return self.run.worker_seen_at  # type: ignore[attr-defined,no-any-return]

@@ -20,7 +20,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration.admin import moves
 from migration.admin.base import reason_of
-from migration.admin.dialogs import checklist
+from migration.admin.move_confirmation import checklist
 from migration.models import (
     MOVE_PERMISSIONS,
     PhaseChoices,
@@ -29,7 +29,7 @@ from migration.models import (
     clients,
 )
 from migration.operations.gates import needs_approval
-from migration.operations.moving import move
+from migration.operations.moves import move
 from migration.operations.stores import read_rows
 from nova_credentials.phases import IllegalMove, Move, Phase
 
