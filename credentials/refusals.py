@@ -1,4 +1,4 @@
-"""Turns what a table of NOVA's refuses into one error with its SQLSTATE. Quotes nothing of PostgreSQL's text."""
+"""Reservation what a table of NOVA's refuses into one error with its SQLSTATE. Quotes nothing of PostgreSQL's text."""
 
 from __future__ import annotations
 

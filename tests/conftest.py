@@ -9,7 +9,7 @@ from django.utils import translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
-from migration.operations.rate_limiter import limiter
+from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
 from tests.factories import all_tables
 
@@ -30,7 +30,7 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: empty_tables(kept))
         yield
-    limiter().close()
+    rate_limiter().close()
 
 
 def keep_rows() -> dict[str, bool]:

@@ -66,8 +66,8 @@ def make_clients() -> dict[str, str]:
     from django.db import connection
 
     from migration.models import Secret
-    from migration.operations.rate_limiter import limiter
-    from migration.operations.stores import secrets_manager
+    from migration.operations.aws_store import secrets_manager
+    from migration.operations.rate_limiter import rate_limiter
     from nova_credentials.phases import Phase
     from tests.factories import make_client, make_database, make_full_client, update
     from tests.nova_credentials.in_phases import bring
@@ -84,7 +84,7 @@ def make_clients() -> dict[str, str]:
     make_client("inactive", is_active=False)
     names = list(Secret.objects.values_list("name", flat=True))
     texts = {name: value.text for name, value in secrets_manager().batch_get(names).items()}
-    limiter().close()
+    rate_limiter().close()
     connection.close()
     return texts
 

@@ -278,7 +278,7 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
     from migration.models import Run, Worker, clients
     from migration.operations import runs
-    from migration.operations.stores import secrets_manager
+    from migration.operations.aws_store import secrets_manager
 
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
     stage.aws.conditions.clear()

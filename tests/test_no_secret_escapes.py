@@ -25,7 +25,7 @@ from credentials.models import Client
 from migration import tasks
 from migration.admin.runs import TABS
 from migration.models import Comparison, Run, RunItem, clients
-from migration.operations import stores as both_stores
+from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import Kind
@@ -378,7 +378,7 @@ def add_texts(haystack: Haystack) -> None:
     of_clients = [
         row for client in manager for row in (client, *chain.from_iterable(client.rows().values()))
     ]
-    rows = both_stores.read_rows([client.pk for client in manager]).values()
+    rows = snapshots.read_snapshots([client.pk for client in manager]).values()
     for text in (str, repr):
         for row in (*of_clients, *Comparison.objects.all(), *RunItem.objects.all(), *rows):
             haystack.add("text of a row", text(row))
@@ -394,7 +394,7 @@ def browser(stores, client):
 def haystack(browser, settings) -> Haystack:
     found = Haystack()
     with everything_logged(found):
-        drive(found, browser, both_stores.secrets_manager(), settings)
+        drive(found, browser, aws_store.secrets_manager(), settings)
     return found
 
 

@@ -11,8 +11,7 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import tasks
 from migration.models import PhaseChange, Resolution, clients
-from migration.operations import resolutions
-from migration.operations import stores as both_stores
+from migration.operations import aws_store, resolutions
 from migration.operations.moves import move
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
@@ -44,7 +43,7 @@ class Way:
     pk: int
 
     def __post_init__(self) -> None:
-        self.sm = both_stores.secrets_manager()
+        self.sm = aws_store.secrets_manager()
         self.numbers = count()
 
     @property
@@ -97,7 +96,7 @@ class Way:
 
     def save_in_every_way(self) -> None:
         assert "was changed successfully" in self.save()
-        with aws_that_echoes(both_stores.secrets_manager(someone_waits=True)):
+        with aws_that_echoes(aws_store.secrets_manager(interactive=True)):
             assert "Nothing was saved" in self.save()
         with self.without_aws():
             assert "Nothing was saved" in self.save()

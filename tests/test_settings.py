@@ -183,7 +183,7 @@ OPTIONAL = [
     "SECURE_SSL_REDIRECT",
 ]
 SHOW = (
-    "from django.conf import settings as s; from migration.operations.stores import secrets_manager;"
+    "from django.conf import settings as s; from migration.operations.aws_store import secrets_manager;"
     "print(s.AWS_REGION, s.LOG_LEVEL, s.NOVA_CLEAN_STREAK, s.NOVA_SECRET_LAYOUT, s.NOVA_SWEEP_MINUTES,"
     " s.NOVA_WORKERS, s.SECURE_HSTS_SECONDS, s.SECURE_SSL_REDIRECT, s.CSRF_TRUSTED_ORIGINS,"
     " secrets_manager().sm.meta.endpoint_url)"

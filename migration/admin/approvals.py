@@ -25,7 +25,7 @@ from migration.admin.moves import tell
 from migration.models import MoveRequest
 from migration.operations.approvals import NotApproved, approve, cancel
 from migration.operations.gates import ShutGate
-from migration.operations.stores import read_rows
+from migration.operations.snapshots import read_snapshots
 from migration.templatetags.migration_pages import badge, moment
 from nova_credentials.phases import MOVES, Phase
 
@@ -133,7 +133,7 @@ def request_context(request: HttpRequest, asked: MoveRequest) -> dict[str, Any]:
     approves = request.user.has_perm(APPROVE_PERMISSION)
     own = asked.requested_by_id == request.user.pk
     acts = asked.is_open and (approves or own)
-    rows = read_rows([asked.client_id]).get(asked.client_id) if acts else None
+    rows = read_snapshots([asked.client_id]).get(asked.client_id) if acts else None
     there = rows is not None and rows.phase == asked.old
     back = reverse("admin:migration_moverequest_change", args=[asked.pk])
     lines = checklist(request, rows, Phase(asked.new), back=back) if rows and there else []

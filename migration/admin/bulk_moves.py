@@ -30,7 +30,7 @@ from migration.models import (
 )
 from migration.operations.gates import needs_approval
 from migration.operations.moves import move
-from migration.operations.stores import read_rows
+from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _to_the_list() -> HttpResponseRedirect:
 
 
 def _page(model_admin: Any, request: HttpRequest, found: list[Any]) -> HttpResponse:
-    rows = read_rows([client.pk for client in found])
+    rows = read_snapshots([client.pk for client in found])
     shown = [_shown(request, client, rows[client.pk]) for client in found if client.pk in rows]
     context = {
         **model_admin.admin_site.each_context(request),

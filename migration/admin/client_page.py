@@ -13,8 +13,8 @@ from migration import sentences
 from migration.admin.move_confirmation import with_remedies
 from migration.admin.secret_versions import console_url
 from migration.models import Comparison, PhaseChoices, ReadCount, clients
-from migration.operations.gates import Check, Condition, known
-from migration.operations.stores import secret_layout, secret_names
+from migration.operations.aws_store import secret_layout, secret_names
+from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import effect
 from migration.reports.client_history import timeline
 from migration.reports.client_status import push_pending
@@ -101,7 +101,7 @@ def _next_step(
     new = ONWARD.get(phase)
     if new is None:
         return {"title": _("At the end of the line")}
-    checks = list(known(_Stands(client.pk, push_pending(client)), new))
+    checks = list(database_checks(_Stands(client.pk, push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [*_ready(client, document, problem), *checks]
     return {

@@ -26,7 +26,7 @@ from migration.admin import (
 )
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.models import Comparison, PhaseChoices, Run, clients
-from migration.operations.saves import Save, SaveRefusedError
+from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.reports.client_counts import late_before
 from migration.reports.client_status import push_pending
 from migration.templatetags.migration_pages import badge, label, moment
@@ -176,7 +176,7 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
     def save_related(
         self, request: HttpRequest, form: Any, formsets: list[Any], change: bool
     ) -> None:
-        save = Save(form.instance.pk)
+        save = AdminSave(form.instance.pk)
         for formset in formsets:
             for row in formset.forms:
                 if row.has_changed():

@@ -18,8 +18,8 @@ from credentials.models import Client
 from migration.admin import moves
 from migration.admin.base import RUN_PERMISSION
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
-from migration.operations.gates import Remedy, gate, needs_approval
-from migration.operations.stores import read_rows
+from migration.operations.gates import CheckFix, all_checks, needs_approval
+from migration.operations.snapshots import read_snapshots
 from migration.reports.client_status import watch_of
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
     from migration.operations.gates import Check
-    from migration.operations.stores import Rows
+    from migration.operations.snapshots import ClientSnapshot
 
 
 def urls(model_admin: Any) -> list[URLPattern]:
@@ -56,7 +56,7 @@ def _dialog(model_admin: Any, request: HttpRequest, client_id: int, new: str) ->
     if new not in set(Phase):
         raise Http404
     wanted = Phase(new)
-    rows = read_rows([client_id]).get(client_id)
+    rows = read_snapshots([client_id]).get(client_id)
     if rows is None:
         raise Http404
     kind = MOVES.get((rows.phase, wanted))
@@ -119,9 +119,11 @@ def consequence(kind: Move, name: str) -> str:
     return words.get(kind, "") % {"client": name}
 
 
-def checklist(request: HttpRequest, rows: Rows, new: Phase, *, back: str) -> list[dict[str, Any]]:
+def checklist(
+    request: HttpRequest, rows: ClientSnapshot, new: Phase, *, back: str
+) -> list[dict[str, Any]]:
     """The gate as it stands now: reads AWS too."""
-    return with_remedies(request, rows.client_id, gate(rows, new), back=back)
+    return with_remedies(request, rows.client_id, all_checks(rows, new), back=back)
 
 
 def with_remedies(
@@ -142,28 +144,28 @@ def _remedy(request: HttpRequest, client_id: int, check: Check, back: str) -> di
     """A link, or a button where it `posts` something; None where the user may not."""
     may = request.user.has_perm
     look_again = {"label": _("Look again"), "url": back}
-    ways: dict[Remedy, tuple[str, Callable[[], dict[str, Any]]]] = {
-        Remedy.PUSH: (
+    ways: dict[CheckFix, tuple[str, Callable[[], dict[str, Any]]]] = {
+        CheckFix.PUSH: (
             RUN_PERMISSION,
             lambda: _posts(_("Push now"), "push", client_id, back),
         ),
-        Remedy.COMPARE: (
+        CheckFix.COMPARE: (
             moves.RESOLVE_PERMISSION,
             lambda: _posts(_("Compare now"), "resolve", client_id, back) | {"kind": "check"},
         ),
-        Remedy.COMPARISON: (
+        CheckFix.COMPARISON: (
             "migration.view_comparison",
             lambda: _link(_("See what differs"), "migration_comparison_change", check.about),
         ),
-        Remedy.RUN: (
+        CheckFix.RUN: (
             "migration.view_run",
             lambda: _link(_("See the run"), "migration_run_change", check.about),
         ),
-        Remedy.READS: (
+        CheckFix.READS: (
             "credentials.view_client",
             lambda: _link(_("See its reads"), "credentials_client_change", client_id),
         ),
-        Remedy.NONE: ("", lambda: look_again),
+        CheckFix.NONE: ("", lambda: look_again),
     }
     permission, way = ways[check.remedy]
     return way() if not permission or may(permission) else None

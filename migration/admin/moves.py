@@ -205,7 +205,7 @@ def _push(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
     if not request.user.has_perm(RUN_PERMISSION):
         raise PermissionDenied
     slug_of(client_id)
-    for result in push(client_ids=[client_id], someone_waits=True):
+    for result in push(client_ids=[client_id], interactive=True):
         level = messages.SUCCESS if result.outcome in PUSHED else messages.ERROR
         text = f"{result.outcome.label}. {localize(result.message)}".strip()
         messages.add_message(request, level, text)

@@ -16,8 +16,8 @@ from django.views.decorators.http import require_safe
 from credentials.admin import name_problem
 from credentials.localization import localize
 from credentials.models import Client
+from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.keys import VersionKeys, version_keys
-from migration.operations.stores import known_secrets, secret_names, secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
     if name_problem(slug):
         return
     names = list(secret_names(slug).values())
-    known, keys = known_secrets(names), version_keys()
+    known, keys = find_known_secrets(names), version_keys()
     for name in names:
         found: dict[str, Any] = {"name": name}
         try:
-            description = secrets_manager(someone_waits=True).describe(name)
+            description = secrets_manager(interactive=True).describe(name)
         except SecretsManagerError as error:
             found |= {"missing": error.not_found, "error": localize(error.message)}
         else:

@@ -42,7 +42,7 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
         ended = {"decided_by": by, "decided_at": timezone.now(), "reasons": list(reasons)}
         return self.open().update(state=state, **ended) > 0
 
-    def look_again(self, reasons: Iterable[Message]) -> None:
+    def record_reasons(self, reasons: Iterable[Message]) -> None:
         """What the gate of those that are still open said just now."""
         why = list(reasons)
         state = MoveRequest.State.WAITING if why else MoveRequest.State.REQUESTED

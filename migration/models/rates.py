@@ -14,11 +14,11 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Turns are reserved for so long a time at once: few statements, and little is lost with a killed process.
+# Reservation are reserved for so long a time at once: few statements, and little is lost with a killed process.
 BLOCK_SECONDS = 0.2
 # What was not used in so long a time may be made up for, as AWS's own buckets allow.
 BURST_SECONDS = 0.3
-# Turns are farther ahead only where PostgreSQL's clock was set back: nobody is to wait until it is there again.
+# Reservation are farther ahead only where PostgreSQL's clock was set back: nobody is to wait until it is there again.
 AHEAD_SECONDS = 60.0
 # When AWS throttles all the same, the rate falls to this share, at most once a second…
 FALLS_TO = 0.8
@@ -36,7 +36,7 @@ TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
 
 
 @dataclass(frozen=True)
-class Turns:
+class Reservation:
     """So many calls, from `starts_in` seconds from now on, at `per_second`."""
 
     number: int
@@ -47,7 +47,9 @@ class Turns:
 class RateQuerySet(models.QuerySet["Rate"]):
     """The statements take the connection: a limiter's own, for a reservation must not wait for a save's commit."""
 
-    def reserve(self, connection: BaseDatabaseWrapper, kind: Rate.Kind, *, seconds: float) -> Turns:
+    def reserve(
+        self, connection: BaseDatabaseWrapper, kind: Rate.Kind, *, seconds: float
+    ) -> Reservation:
         """Takes the next turns, as many as fit into so many seconds, at least one; waits for nobody."""
         values: dict[str, str | float] = {
             "kind": kind,
@@ -74,7 +76,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
                 cursor.execute(statement, values)
                 row = cursor.fetchone()
         number, ends_in, per_second = int(row[0]), float(row[1]), float(row[2])
-        return Turns(number, ends_in - number / per_second, per_second)
+        return Reservation(number, ends_in - number / per_second, per_second)
 
     def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:
         """Calls a second by kind, None for what the settings say; the workers' next turns follow it."""

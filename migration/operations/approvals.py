@@ -9,9 +9,9 @@ from django.db import IntegrityError, transaction
 from credentials.models import Client
 from migration import sentences
 from migration.models import MoveRequest, check_reason
-from migration.operations.gates import NEED_APPROVAL, ShutGate, gate
+from migration.operations.gates import NEED_APPROVAL, ShutGate, all_checks
 from migration.operations.moves import move
-from migration.operations.stores import read_rows
+from migration.operations.snapshots import read_snapshots
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.approvals import MoveRequestQuerySet
-    from migration.operations.moves import Moved
+    from migration.operations.moves import MoveResult
 
 State = MoveRequest.State
 
@@ -36,18 +36,18 @@ def ask(
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
     """
     check_reason(reason)
-    rows = read_rows([client_id]).get(client_id)
-    if rows is None:
+    snapshot = read_snapshots([client_id]).get(client_id)
+    if snapshot is None:
         raise Client.DoesNotExist
-    if seen is not None and seen != rows.phase:
-        raise StalePhase(rows.slug, seen, rows.phase)
-    if check_move(rows.slug, rows.phase, new) not in NEED_APPROVAL:
+    if seen is not None and seen != snapshot.phase:
+        raise StalePhase(snapshot.slug, seen, snapshot.phase)
+    if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise NotApproved(sentences.AT_ONCE())
-    reasons = [check.text for check in gate(rows, new) if not check.passed]
+    reasons = [check.text for check in all_checks(snapshot, new) if not check.passed]
     asked = MoveRequest(
         client_id=client_id,
-        slug=rows.slug,
-        old=rows.phase,
+        slug=snapshot.slug,
+        old=snapshot.phase,
         new=new,
         state=State.WAITING if reasons else State.REQUESTED,
         reasons=reasons,
@@ -58,11 +58,11 @@ def ask(
         with transaction.atomic():
             asked.save()
     except IntegrityError:
-        raise NotApproved(sentences.ASKED_ALREADY(slug=rows.slug)) from None
+        raise NotApproved(sentences.ASKED_ALREADY(slug=snapshot.slug)) from None
     return asked
 
 
-def approve(*, request_id: int, by: User) -> Moved:
+def approve(*, request_id: int, by: User) -> MoveResult:
     """Makes the move that was asked for, in the name of whoever approves it.
 
     Raises `ShutGate` where it still has to wait, `NotApproved` where `by` may not or it is over, and
@@ -83,7 +83,7 @@ def approve(*, request_id: int, by: User) -> Moved:
             approves=asked,
         )
     except ShutGate as refusal:
-        _this(asked).look_again(refusal.reasons)
+        _select(asked).record_reasons(refusal.reasons)
         raise
     except (StalePhase, IllegalMove) as refusal:
         raise _failed(asked, by, refusal.message) from None
@@ -95,13 +95,13 @@ def approve(*, request_id: int, by: User) -> Moved:
 def cancel(*, request_id: int, by: User) -> MoveRequest:
     """Takes it back, or turns it down."""
     asked = MoveRequest.objects.get(pk=request_id)
-    if not _this(asked).settle(State.CANCELLED, by=by):
+    if not _select(asked).settle(State.CANCELLED, by=by):
         asked.refresh_from_db()
         _require_open(asked)
     return asked
 
 
-def _this(asked: MoveRequest) -> MoveRequestQuerySet:
+def _select(asked: MoveRequest) -> MoveRequestQuerySet:
     return MoveRequest.objects.filter(pk=asked.pk)
 
 
@@ -113,7 +113,7 @@ def _require_open(asked: MoveRequest) -> None:
 
 def _failed(asked: MoveRequest, by: User, reason: Message) -> NotApproved:
     """The client stands elsewhere: by another's approval of this, or since it was asked for."""
-    if not _this(asked).settle(State.FAILED, by=by, reasons=[reason]):
+    if not _select(asked).settle(State.FAILED, by=by, reasons=[reason]):
         asked.refresh_from_db()
         try:
             _require_open(asked)

@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 
 from migration import sentences
 from migration.models import Comparison, Run
+from migration.operations.aws_store import find_known_secrets, secret_layout, secrets_manager
 from migration.operations.keys import fingerprint_key
-from migration.operations.stores import (
-    Rows,
-    known_secrets,
-    read_rows,
-    secret_layout,
-    secrets_manager,
-)
+from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -38,10 +33,10 @@ Status = Comparison.Status
 
 
 def compare(
-    *, client_ids: Collection[int], run: Run | None = None, someone_waits: bool = False
+    *, client_ids: Collection[int], run: Run | None = None, interactive: bool = False
 ) -> dict[int, Comparison]:
     """Compares both stores and stores the result of each client; one that has nothing in either store is left out."""
-    sm = secrets_manager(someone_waits=someone_waits)
+    sm = secrets_manager(interactive=interactive)
     results = _compare_once(client_ids, run, sm)
     in_doubt = [pk for pk, result in results.items() if result.status in Comparison.DIFFERS]
     if in_doubt:
@@ -55,52 +50,52 @@ def compare(
 def _compare_once(
     client_ids: Collection[int], run: Run | None, sm: SecretsManager
 ) -> dict[int, Comparison]:
-    read = read_rows(client_ids)
+    read = read_snapshots(client_ids)
     # The tables of a purged client hold pointers: there is nothing to compare.
-    candidates = [rows for rows in read.values() if rows.phase != Phase.PURGED]
+    candidates = [snapshot for snapshot in read.values() if snapshot.phase != Phase.PURGED]
     found = read_secrets(candidates, sm=sm)
     return {
-        rows.client_id: comparison_of(rows, found, run=run)
-        for rows in candidates
-        if _worth_it(rows, found)
+        snapshot.client_id: make_comparison(snapshot, found, run=run)
+        for snapshot in candidates
+        if _is_worth_comparing(snapshot, found)
     }
 
 
-def read_secrets(batch: Collection[Rows], *, sm: SecretsManager) -> Answers:
+def read_secrets(batch: Collection[ClientSnapshot], *, sm: SecretsManager) -> Answers:
     """Read the clients' secrets, and tell which are scheduled for deletion."""
-    names = [name for rows in batch if not rows.problem for name in rows.names.values()]
+    names = [name for snapshot in batch if not snapshot.problem for name in snapshot.names.values()]
     found = sm.batch_get(names)
     return sm.tell_deletions(found, lacking=_names_to_describe(batch, found))
 
 
-def _names_to_describe(batch: Collection[Rows], found: Answers) -> set[str]:
+def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set[str]:
     """Return the names without a value where there should be one: past `postgres`, or where a push wrote it."""
     missing = {
-        rows.names[part]: rows
-        for rows in batch
-        for part in _wanted(rows)
-        if not isinstance(found.get(rows.names[part]), SecretValue)
+        snapshot.names[part]: snapshot
+        for snapshot in batch
+        for part in _parts_wanted(snapshot)
+        if not isinstance(found.get(snapshot.names[part]), SecretValue)
     }
-    in_postgres = {name for name, rows in missing.items() if rows.phase == Phase.POSTGRES}
-    pushed = known_secrets(in_postgres) if in_postgres else {}
+    in_postgres = {name for name, snapshot in missing.items() if snapshot.phase == Phase.POSTGRES}
+    pushed = find_known_secrets(in_postgres) if in_postgres else {}
     return (missing.keys() - in_postgres) | pushed.keys()
 
 
-def _worth_it(rows: Rows, found: Answers) -> bool:
+def _is_worth_comparing(snapshot: ClientSnapshot, found: Answers) -> bool:
     """Not yet migrated, and with nothing to migrate: no comparison at all rather than an empty match."""
-    if rows.phase != Phase.POSTGRES or (rows.active and rows.has_credentials):
+    if snapshot.phase != Phase.POSTGRES or (snapshot.active and snapshot.has_credentials):
         return True
-    return any(isinstance(found.get(name), SecretValue) for name in rows.names.values())
+    return any(isinstance(found.get(name), SecretValue) for name in snapshot.names.values())
 
 
-def comparison_of(rows: Rows, found: Answers, *, run: Run | None) -> Comparison:
+def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None) -> Comparison:
     """The comparison, not yet stored, of one client's rows with what was found under its secret names."""
-    status, error_class, message, mismatches = _judge(rows, found)
+    status, error_class, message, mismatches = _judge_client(snapshot, found)
     return Comparison(
-        client_id=rows.client_id,
-        slug=rows.slug,
+        client_id=snapshot.client_id,
+        slug=snapshot.slug,
         run=run,
-        revision=rows.revision,
+        revision=snapshot.revision,
         status=status,
         error_class=error_class,
         message=message,
@@ -111,60 +106,62 @@ def comparison_of(rows: Rows, found: Answers, *, run: Run | None) -> Comparison:
 Judgement = tuple[Status, str, "Message | None", list[Mismatch]]
 
 
-def _judge(rows: Rows, found: Answers) -> Judgement:
+def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     """Status, error class, message and mismatches."""
-    if rows.document is None:
-        return Status.UNCHECKED, ErrorClass.DATA, rows.problem, []
+    if snapshot.document is None:
+        return Status.UNCHECKED, ErrorClass.DATA, snapshot.problem, []
     try:
-        secrets = join_answers(_looked_at(rows, found), found, layout=secret_layout())
+        secrets = join_answers(_names_to_compare(snapshot, found), found, layout=secret_layout())
         actual = secrets.document()
     except SecretsManagerError as error:
-        return _unread(rows, error)
+        return _judge_unread(snapshot, error)
     except DocumentError:
-        return _unreadable(rows, secrets)
-    return _judge_document(rows, rows.document, actual)
+        return _judge_unreadable(snapshot, secrets)
+    return _judge_document(snapshot, snapshot.document, actual)
 
 
-def _looked_at(rows: Rows, found: Answers) -> dict[str, str]:
-    """The client's secret names by part, less those scheduled for deletion of which its rows need none."""
-    wanted = _wanted(rows)
+def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str]:
+    """The client's secret names by part, less those scheduled for deletion that its rows don't need."""
+    wanted = _parts_wanted(snapshot)
 
     def is_left_out(part: str, answer: SecretValue | SecretsManagerError) -> bool:
         gone = isinstance(answer, SecretsManagerError) and answer.scheduled_for_deletion
         return gone and part not in wanted
 
-    return {part: name for part, name in rows.names.items() if not is_left_out(part, found[name])}
+    return {
+        part: name for part, name in snapshot.names.items() if not is_left_out(part, found[name])
+    }
 
 
-def _wanted(rows: Rows) -> Collection[str]:
+def _parts_wanted(snapshot: ClientSnapshot) -> Collection[str]:
     """The parts that the client's rows need in AWS."""
-    if rows.document is None:
+    if snapshot.document is None:
         return ()
-    return documents.parts_to_store(rows.document, layout=secret_layout())
+    return documents.parts_to_store(snapshot.document, layout=secret_layout())
 
 
-def _unread(rows: Rows, error: SecretsManagerError) -> Judgement:
+def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judgement:
     if error.scheduled_for_deletion:
         message = sentences.SCHEDULED_FOR_DELETION(name=error.name)
     elif error.not_found:
-        message = sentences.MISSING_IN_AWS(names=tuple(rows.names.values()))
+        message = sentences.MISSING_IN_AWS(names=tuple(snapshot.names.values()))
     else:
         return Status.UNCHECKED, error.error_class, error.message, []
     return Status.MISSING_IN_AWS, "", message, []
 
 
-def _unreadable(rows: Rows, secrets: ClientSecrets) -> Judgement:
+def _judge_unreadable(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Judgement:
     """Name the secret that holds no document."""
     value = next(value for value in secrets.values.values() if not value.is_document)
-    mismatch = unreadable(value.text or "", key=fingerprint_key(rows.client_id))
+    mismatch = unreadable(value.text or "", key=fingerprint_key(snapshot.client_id))
     return Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
 
 
-def _judge_document(rows: Rows, expected: Document, actual: Document) -> Judgement:
-    mismatches = compare_documents(expected, actual, key=fingerprint_key(rows.client_id))
+def _judge_document(snapshot: ClientSnapshot, expected: Document, actual: Document) -> Judgement:
+    mismatches = compare_documents(expected, actual, key=fingerprint_key(snapshot.client_id))
     if not mismatches:
         return Status.MATCH, "", None, []
-    if not rows.has_credentials:
+    if not snapshot.has_credentials:
         missing = sentences.MISSING_IN_POSTGRES()
         return Status.MISSING_IN_POSTGRES, "", missing, mismatches
     return Status.MISMATCH, "", None, mismatches

@@ -6,42 +6,46 @@ from typing import TYPE_CHECKING
 
 from migration import sentences
 from migration.models import ClientMigration, PhaseChange
-from migration.operations.stores import secrets_manager
+from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from migration.operations.stores import Rows
+    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
 RECOVERY_DAYS = 30
 
 
-def schedule_deletion_of(rows: Rows) -> Message:
+def schedule_deletion_of(snapshot: ClientSnapshot) -> Message:
     """Says what became of each secret; kept with the move, which stands whatever that is.
 
     The caller holds the client's lock and has committed the move.
     """
-    sm = secrets_manager(someone_waits=True)
-    done = in_a_row(*(_schedule(rows, sm, name) for name in rows.names.values()))
+    sm = secrets_manager(interactive=True)
+    done = in_a_row(*(_schedule(snapshot, sm, name) for name in snapshot.names.values()))
     done = done or sentences.NO_SECRET()
-    change = PhaseChange.objects.filter(client_id=rows.client_id, new=Phase.POSTGRES).first()
+    change = PhaseChange.objects.filter(client_id=snapshot.client_id, new=Phase.POSTGRES).first()
     if change:
         change.note = in_a_row(change.note, done)
         change.save(update_fields=["note"])
     return done
 
 
-def _schedule(rows: Rows, sm: SecretsManager, name: str) -> Message | None:
+def _schedule(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
     try:
         there = sm.describe(name)
         if there.deleted_at:
             return sentences.DELETED_ALREADY(name=name)
         if not there.is_ours:
             return sentences.KEPT_NOT_OURS(name=name)
-        if ClientMigration.objects.filter(pk=rows.client_id).exclude(phase=Phase.POSTGRES).exists():
+        if (
+            ClientMigration.objects.filter(pk=snapshot.client_id)
+            .exclude(phase=Phase.POSTGRES)
+            .exists()
+        ):
             return sentences.KEPT_MOVED_ON(name=name)
         # By its ARN: another secret may get this name in the meantime.
         at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)

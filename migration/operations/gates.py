@@ -14,7 +14,7 @@ from credentials.counting import CountingProof
 from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
-from migration.operations.stores import secrets_manager
+from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Move, Phase
@@ -22,7 +22,7 @@ from nova_credentials.phases import Move, Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.stores import Rows
+    from migration.operations.snapshots import ClientSnapshot
 
 # Twice the time between two sweeps: one of them may be late.
 FRESH = timedelta(minutes=30)
@@ -38,7 +38,7 @@ def needs_approval(kind: Move) -> bool:
     return bool(settings.NOVA_REQUIRE_APPROVAL) and kind in NEED_APPROVAL
 
 
-class Remedy(StrEnum):
+class CheckFix(StrEnum):
     """What opens a gate again."""
 
     PUSH = "push"
@@ -76,7 +76,7 @@ class Check:
     code: str  # a `Condition`, or the key of another refusal
     passed: bool
     text: Message
-    remedy: Remedy = Remedy.NONE
+    remedy: CheckFix = CheckFix.NONE
     about: int | None = None
 
 
@@ -100,80 +100,84 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
         return sentences.GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
 
-def require_open(rows: Rows, new: Phase) -> None:
+def require_open(snapshot: ClientSnapshot, new: Phase) -> None:
     """Raises `ShutGate` with every reason, where there is one."""
-    if shut := [check for check in gate(rows, new) if not check.passed]:
-        raise ShutGate(rows.slug, new, shut)
+    if shut := [check for check in all_checks(snapshot, new) if not check.passed]:
+        raise ShutGate(snapshot.slug, new, shut)
 
 
-def gate(rows: Rows, new: Phase) -> list[Check]:
+def all_checks(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
     """Every condition of the move to `new`, as it stands now; none where the move itself does what is needed."""
-    return list(_checks(rows, new))
+    return list(_checks(snapshot, new))
 
 
-def _checks(rows: Rows, new: Phase) -> Iterator[Check]:
+def _checks(snapshot: ClientSnapshot, new: Phase) -> Iterator[Check]:
     if new == Phase.DUAL_WRITE:
         return
-    yield from known(rows, new)
-    yield _account(rows, writes=new == Phase.AWS)
+    yield from database_checks(snapshot, new)
+    yield _check_account(snapshot, writes=new == Phase.AWS)
 
 
-def known(rows: Any, new: Phase) -> Iterator[Check]:
+def database_checks(snapshot: Any, new: Phase) -> Iterator[Check]:
     """Those conditions that the database alone tells, of whatever has a `client_id` and a `push_pending`."""
     if new == Phase.DUAL_WRITE:
-        yield _no_run(rows)
+        yield _check_no_run(snapshot)
         return
-    yield _pushed(rows)
-    yield from _compared(rows, streak=settings.NOVA_CLEAN_STREAK if new == Phase.AWS else 0)
-    yield _no_run(rows)
-    yield _counted()
+    yield _check_pushed(snapshot)
+    yield from _check_compared(
+        snapshot, streak=settings.NOVA_CLEAN_STREAK if new == Phase.AWS else 0
+    )
+    yield _check_no_run(snapshot)
+    yield _check_counted()
     if new == Phase.AWS:
-        yield _readers_agree(rows)
+        yield _check_readers(snapshot)
 
 
-def _pushed(rows: Rows) -> Check:
-    if rows.push_pending:
-        return Check(Condition.PUSH_PENDING, False, sentences.PUSH_PENDING(), Remedy.PUSH)
+def _check_pushed(snapshot: ClientSnapshot) -> Check:
+    if snapshot.push_pending:
+        return Check(Condition.PUSH_PENDING, False, sentences.PUSH_PENDING(), CheckFix.PUSH)
     return Check(Condition.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
 
 
-def _compared(rows: Rows, *, streak: int) -> Iterator[Check]:
-    stands = ClientMigration.objects.select_related("comparison").filter(pk=rows.client_id).first()
-    newest = stands.comparison if stands else None
-    if stands is None or newest is None:
-        yield Check(Condition.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), Remedy.COMPARE)
+def _check_compared(snapshot: ClientSnapshot, *, streak: int) -> Iterator[Check]:
+    client_migration = (
+        ClientMigration.objects.select_related("comparison").filter(pk=snapshot.client_id).first()
+    )
+    newest = client_migration.comparison if client_migration else None
+    if client_migration is None or newest is None:
+        yield Check(Condition.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), CheckFix.COMPARE)
         return
     matches = newest.status == Comparison.Status.MATCH
     yield Check(
         Condition.NEWEST_COMPARISON,
         matches,
         sentences.NEWEST_COMPARISON(result=newest.result, ago=newest.compared_at),
-        Remedy.COMPARISON,
+        CheckFix.COMPARISON,
         newest.pk,
     )
     if matches and timezone.now() - newest.compared_at > FRESH:
         text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
-        yield Check(Condition.COMPARISON_TOO_OLD, False, text, Remedy.COMPARE)
+        yield Check(Condition.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
     if streak:
-        n = stands.clean_streak
+        n = client_migration.clean_streak
         text = sentences.CLEAN_STREAK(n=n, wanted=streak)
-        yield Check(Condition.CLEAN_STREAK, n >= streak, text, Remedy.COMPARE)
+        yield Check(Condition.CLEAN_STREAK, n >= streak, text, CheckFix.COMPARE)
 
 
-def _no_run(rows: Rows) -> Check:
+def _check_no_run(snapshot: ClientSnapshot) -> Check:
     items = RunItem.objects.open().filter(
-        client_id=rows.client_id,
+        client_id=snapshot.client_id,
         run__finished_at=None,
         run__created_at__gt=timezone.now() - RUN_IS_OPEN_FOR,
     )
     item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
     if item:
         text = sentences.IN_A_RUN(run=item.run.named)
-        return Check(Condition.IN_A_RUN, False, text, Remedy.RUN, item.run_id)
+        return Check(Condition.IN_A_RUN, False, text, CheckFix.RUN, item.run_id)
     return Check(Condition.IN_A_RUN, True, sentences.IN_NO_RUN())
 
 
-def _counted() -> Check:
+def _check_counted() -> Check:
     if writes_are_counted():
         return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
     if not all(counted_tables().values()):
@@ -184,27 +188,29 @@ def _counted() -> Check:
     return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
 
 
-def _readers_agree(rows: Rows) -> Check:
+def _check_readers(snapshot: ClientSnapshot) -> Check:
     since = timezone.now() - FRESH
-    seen = ReadCount.objects.filter(client_id=rows.client_id, last_mismatch_at__gt=since).first()
+    seen = ReadCount.objects.filter(
+        client_id=snapshot.client_id, last_mismatch_at__gt=since
+    ).first()
     if seen and seen.last_mismatch_at:
         text = sentences.READER_MET_MISMATCH(ago=seen.last_mismatch_at)
-        return Check(Condition.READER_MET_MISMATCH, False, text, Remedy.READS)
+        return Check(Condition.READER_MET_MISMATCH, False, text, CheckFix.READS)
     return Check(Condition.READER_MET_MISMATCH, True, sentences.READER_MET_NONE())
 
 
-def _account(rows: Rows, *, writes: bool) -> Check:
+def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
     """Whether the AWS account may do what the next phase needs, tried on the secret as it is."""
     try:
-        for name in rows.names.values():
-            _try(secrets_manager(someone_waits=True), name, writes=writes)
+        for name in snapshot.names.values():
+            _try_access(secrets_manager(interactive=True), name, writes=writes)
     except SecretsManagerError as error:
         text = sentences.ACCOUNT_NOT_READY(error=error.message)
         return Check(Condition.ACCOUNT_NOT_READY, False, text)
     return Check(Condition.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())
 
 
-def _try(sm: SecretsManager, name: str, *, writes: bool) -> None:
+def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> None:
     try:
         value = sm.get(name)
     except SecretsManagerError as error:

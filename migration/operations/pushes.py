@@ -14,16 +14,11 @@ from django.db import transaction
 from credentials.models import ClientRevision
 from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
-from migration.operations.comparisons import comparison_of
+from migration.operations.aws_store import find_known_secrets, secret_layout, secrets_manager
+from migration.operations.comparisons import make_comparison
 from migration.operations.keys import VersionKeys, version_keys
-from migration.operations.stores import (
-    Rows,
-    known_secrets,
-    locked,
-    read_rows,
-    secret_layout,
-    secrets_manager,
-)
+from migration.operations.locks import hold_client_locks
+from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
@@ -71,7 +66,7 @@ class PostponedError(RefusedError):
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushResult:
     """What became of one client."""
 
     client_id: int
@@ -88,16 +83,16 @@ class Pushed:
     postponed: bool = False
 
     @property
-    def why(self) -> Message:
+    def summary(self) -> Message:
         """Its message, else the outcome."""
         return self.message or sentences.OUTCOMES[self.outcome]()
 
 
 @dataclass
-class Plan:
+class PendingWrite:
     """One client's document on its way to AWS."""
 
-    rows: Rows
+    snapshot: ClientSnapshot
     documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     secrets: list[Secret] = field(default_factory=list)
@@ -109,7 +104,7 @@ class Plan:
                 name=version.name,
                 arn=version.arn,
                 version_id=version.version_id,
-                client_id=self.rows.client_id,
+                client_id=self.snapshot.client_id,
             )
         )
 
@@ -134,29 +129,32 @@ def push(
     include_postgres: bool = True,
     dry_run: bool = False,
     overwrite: bool = False,
-    someone_waits: bool = False,
+    interactive: bool = False,
     seconds: float | None = None,
-) -> list[Pushed]:
+) -> list[PushResult]:
     """Makes AWS hold each client's present rows and reads back that it does.
 
     `include_postgres`: also clients that stand in `postgres`.
-    `overwrite`: also where AWS is the authority and holds what somebody else wrote. `someone_waits`: gives up early.
+    `overwrite`: also where AWS is the authority and holds what somebody else wrote. `interactive`: gives up early.
     `seconds`: begins to write no client after so long; those left over are `postponed`.
 
-    Errors of one client are in its `Pushed` and keep no other client from being pushed; a `DatabaseError` ends it all,
-    and the whole call can be made again. With `dry_run` nothing is written to either store.
+    An error of one client is in its `PushResult` and keeps no other client from being pushed; a `DatabaseError` ends
+    it all, and the whole call can be made again. With `dry_run` nothing is written to either store.
     """
-    wait_seconds = LOCK_WAIT_SECONDS_OF_A_PAGE if someone_waits else LOCK_WAIT_SECONDS
-    with locked(client_ids, wait_seconds=wait_seconds) as held:
-        read = read_rows(held)
-        pushed = [_refused(rows, include_inactive, include_postgres) for rows in read.values()]
+    wait_seconds = LOCK_WAIT_SECONDS_OF_A_PAGE if interactive else LOCK_WAIT_SECONDS
+    with hold_client_locks(client_ids, wait_seconds=wait_seconds) as held:
+        read = read_snapshots(held)
+        pushed = [
+            _refuse_unpushable(snapshot, include_inactive, include_postgres)
+            for snapshot in read.values()
+        ]
         results = [result for result in pushed if result]
         refused = {result.client_id for result in results}
-        plans = [Plan(rows) for pk, rows in read.items() if pk not in refused]
-        sm = secrets_manager(someone_waits=someone_waits)
+        writes = [PendingWrite(snapshot) for pk, snapshot in read.items() if pk not in refused]
+        sm = secrets_manager(interactive=interactive)
         until = time.monotonic() + seconds if seconds else math.inf
-        how = Manner(adopt=adopt, dry_run=dry_run, overwrite=overwrite, until=until)
-        results += _carry_out(plans, sm, how, run=run)
+        options = PushOptions(adopt=adopt, dry_run=dry_run, overwrite=overwrite, until=until)
+        results += _write_and_verify(writes, sm, options, run=run)
         if not dry_run:
             ClientMigration.objects.record_refused(
                 (result.client_id, read[result.client_id].revision if result.refused else None)
@@ -165,96 +163,104 @@ def push(
     busy = clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
     late = sentences.PUSH_TAKES_TOO_LONG()
     return results + [
-        Pushed(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, late, busy=True) for pk, slug in busy
+        PushResult(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, late, busy=True)
+        for pk, slug in busy
     ]
 
 
-def _refused(rows: Rows, include_inactive: bool, include_postgres: bool) -> Pushed | None:
-    """Why these rows are not to be pushed, if they are not."""
+def _refuse_unpushable(
+    snapshot: ClientSnapshot, include_inactive: bool, include_postgres: bool
+) -> PushResult | None:
+    """Say why these rows are not pushed, or None."""
     outcome, error_class = Outcome.SKIPPED, ""
     message: Message | None = None
-    if rows.phase == Phase.PURGED:
+    if snapshot.phase == Phase.PURGED:
         message = sentences.NOT_PUSHED_PURGED()
-    elif rows.phase == Phase.POSTGRES and not include_postgres:
+    elif snapshot.phase == Phase.POSTGRES and not include_postgres:
         message = sentences.NOT_PUSHED_BACK()
-    elif not rows.active and not include_inactive:
+    elif not snapshot.active and not include_inactive:
         message = sentences.NOT_PUSHED_INACTIVE()
-    elif not rows.has_credentials and rows.phase == Phase.POSTGRES:
+    elif not snapshot.has_credentials and snapshot.phase == Phase.POSTGRES:
         message = sentences.NOT_PUSHED_EMPTY()
-    elif message := _problem(rows):
+    elif message := _find_problem(snapshot):
         outcome, error_class = Outcome.FAILED, ErrorClass.DATA
     if not message:
         return None
     refused = outcome == Outcome.FAILED
-    return Pushed(rows.client_id, rows.slug, outcome, error_class, message, refused=refused)
+    return PushResult(
+        snapshot.client_id, snapshot.slug, outcome, error_class, message, refused=refused
+    )
 
 
-def _problem(rows: Rows) -> Message | None:
+def _find_problem(snapshot: ClientSnapshot) -> Message | None:
     """Why AWS would not take the document, or there is none; None where it would."""
-    if rows.problem or rows.document is None:
-        return rows.problem
+    if snapshot.problem or snapshot.document is None:
+        return snapshot.problem
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
-    return documents.size_problem(rows.document, rows.slug, prefix=prefix, layout=layout)
+    return documents.size_problem(snapshot.document, snapshot.slug, prefix=prefix, layout=layout)
 
 
-def write_now(rows: Rows, *, document: Document) -> None:
+def write_document(snapshot: ClientSnapshot, *, document: Document) -> None:
     """Writes this document to AWS for a save that waits for it, in the save's own transaction.
 
     Raises `SecretsManagerError` or `RefusedError` where AWS doesn't hold it afterwards, or may not.
     """
-    rows = replace(rows, document=document)
-    if problem := _problem(rows):
+    snapshot = replace(snapshot, document=document)
+    if problem := _find_problem(snapshot):
         raise RefusedError(problem)
-    plan = Plan(rows)
-    _writer([plan], secrets_manager(someone_waits=True), Manner()).write(plan)
-    if plan.error:
-        raise plan.error
-    Secret.objects.record(plan.secrets)
+    pending = PendingWrite(snapshot)
+    _make_writer([pending], secrets_manager(interactive=True), PushOptions()).write(pending)
+    if pending.error:
+        raise pending.error
+    Secret.objects.record(pending.secrets)
 
 
-def keep_replaced(rows: Rows, *, stage: str) -> None:
-    """Keeps the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
-    sm = secrets_manager(someone_waits=True)
-    whole = rows.kept or _document(rows)
+def keep_replaced_document(snapshot: ClientSnapshot, *, stage: str) -> None:
+    """Keep the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
+    sm = secrets_manager(interactive=True)
+    whole = snapshot.kept or _require_document(snapshot)
     for part, document in documents.split(whole, layout=secret_layout()).items():
-        sm.put_aside(rows.names[part], documents.encode(document), stage=stage)
+        sm.put_aside(snapshot.names[part], documents.encode(document), stage=stage)
 
 
-def _document(rows: Rows) -> Document:
-    if rows.document is None:
-        raise ValueError(str(rows.problem))
-    return rows.document
+def _require_document(snapshot: ClientSnapshot) -> Document:
+    if snapshot.document is None:
+        raise ValueError(str(snapshot.problem))
+    return snapshot.document
 
 
-def _writer(plans: list[Plan], sm: SecretsManager, how: Manner) -> Writer:
+def _make_writer(writes: list[PendingWrite], sm: SecretsManager, options: PushOptions) -> Writer:
     """Read what AWS holds of these clients, and tell which of their secrets are scheduled for deletion."""
-    names = [name for plan in plans for name in plan.rows.names.values()]
-    known = known_secrets(names)
+    names = [name for pending in writes for name in pending.snapshot.names.values()]
+    known = find_known_secrets(names)
     before = sm.tell_deletions(sm.batch_get(names), lacking=known)
-    return Writer(sm, before, known, version_keys(), how)
+    return Writer(sm, before, known, version_keys(), options)
 
 
-def _carry_out(
-    plans: list[Plan], sm: SecretsManager, how: Manner, *, run: Run | None
-) -> list[Pushed]:
-    if not plans:
+def _write_and_verify(
+    writes: list[PendingWrite], sm: SecretsManager, options: PushOptions, *, run: Run | None
+) -> list[PushResult]:
+    if not writes:
         return []
-    writer = _writer(plans, sm, how)
+    writer = _make_writer(writes, sm, options)
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(writer.write, plans))
-    if how.dry_run:
-        return [_result(plan, None) for plan in plans]
-    after = writer.before | sm.batch_get([name for plan in plans for name in plan.written])
+        list(pool.map(writer.write, writes))
+    if options.dry_run:
+        return [_make_result(pending, None) for pending in writes]
+    after = writer.before | sm.batch_get([name for pending in writes for name in pending.written])
     results = [
-        _result(plan, comparison_of(plan.rows, after, run=run) if _is_comparable(plan) else None)
-        for plan in plans
+        _make_result(
+            pending,
+            make_comparison(pending.snapshot, after, run=run) if _is_comparable(pending) else None,
+        )
+        for pending in writes
     ]
-    _record(plans, results)
+    _record_results(writes, results)
     return results
 
 
 @dataclass(frozen=True)
-class Manner:
+class PushOptions:
     """What a push may do."""
 
     adopt: bool = False
@@ -271,140 +277,147 @@ class Writer:
     before: Answers
     known: Mapping[str, Secret]
     keys: VersionKeys
-    how: Manner
+    options: PushOptions
 
-    def write(self, plan: Plan) -> None:
-        """Writes what differs of one client; stops at its first error, which is then in the plan."""
-        if time.monotonic() > self.how.until:
-            plan.error = PostponedError(sentences.POSTPONED())
+    def write(self, pending: PendingWrite) -> None:
+        """Writes what differs of one client; stops at its first error, which is then in `pending`."""
+        if time.monotonic() > self.options.until:
+            pending.error = PostponedError(sentences.POSTPONED())
             return
-        # A secret whose rows are gone is to say so.
-        names, before = plan.rows.names, self.before
+        # A secret whose rows are gone has to say so.
+        names, before = pending.snapshot.names, self.before
         there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
-        parts = documents.parts_to_store(_document(plan.rows), layout=secret_layout(), keep=there)
-        plan.documents = {names[part]: document for part, document in parts.items()}
-        for name in plan.documents:
+        parts = documents.parts_to_store(
+            _require_document(pending.snapshot), layout=secret_layout(), keep=there
+        )
+        pending.documents = {names[part]: document for part, document in parts.items()}
+        for name in pending.documents:
             try:
-                self._write_secret(plan, name)
+                self._write_secret(pending, name)
             except (SecretsManagerError, RefusedError) as error:
-                plan.error = error
+                pending.error = error
                 return
 
-    def _write_secret(self, plan: Plan, name: str) -> None:
+    def _write_secret(self, pending: PendingWrite, name: str) -> None:
         found = self.before[name]
         if isinstance(found, SecretsManagerError):
-            there = self._create_or_restore(plan, name, found)
+            there = self._create_or_restore(pending, name, found)
             if there is None:
                 return
             found = there
         known = self.known.get(name)
         ours = known is not None and known.arn == found.arn
-        self._require_ours(plan, name, ours=ours or self.sm.describe(name).is_ours)
-        if found.holds(plan.documents[name]):
-            plan.outcomes.setdefault(name, Outcome.UNCHANGED)
-            plan.remember(found)
+        self._require_ours(pending, name, ours=ours or self.sm.describe(name).is_ours)
+        if found.holds(pending.documents[name]):
+            pending.outcomes.setdefault(name, Outcome.UNCHANGED)
+            pending.remember(found)
             return
         # From the cutover on AWS is the authority: what somebody else wrote there is not to be overwritten unseen.
         if (
-            plan.rows.phase.aws_is_authority
-            and not self.how.overwrite
+            pending.snapshot.phase.aws_is_authority
+            and not self.options.overwrite
             and found.version_id != (known and known.version_id)
             and not self.keys.is_ours(name, found.version_id)
         ):
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
-        plan.outcomes.setdefault(name, Outcome.UPDATED)
-        if not self.how.dry_run:
-            text = documents.encode(plan.documents[name])
+        pending.outcomes.setdefault(name, Outcome.UPDATED)
+        if not self.options.dry_run:
+            text = documents.encode(pending.documents[name])
             token = self.keys.new_id(name, replaced=found.version_id, text=text)
             version_id = self.sm.put(name, text, token=token)
-            plan.remember(SecretVersion(name, found.arn, version_id))
+            pending.remember(SecretVersion(name, found.arn, version_id))
 
     def _create_or_restore(
-        self, plan: Plan, name: str, error: SecretsManagerError
+        self, pending: PendingWrite, name: str, error: SecretsManagerError
     ) -> SecretValue | None:
         """Create a secret that AWS doesn't have; return the value of one that is taken back from its deletion."""
         if error.scheduled_for_deletion:
-            return self._restore(plan, self.sm.describe(name))
+            return self._restore(pending, self.sm.describe(name))
         if not error.not_found:
             raise error
-        plan.outcomes[name] = Outcome.CREATED
-        if self.how.dry_run:
+        pending.outcomes[name] = Outcome.CREATED
+        if self.options.dry_run:
             return None
-        text = documents.encode(plan.documents[name])
+        text = documents.encode(pending.documents[name])
         token = self.keys.new_id(name, replaced="", text=text)
         try:
-            made = self.sm.create(name, text, token=token, slug=plan.rows.slug)
+            made = self.sm.create(name, text, token=token, slug=pending.snapshot.slug)
         except SecretsManagerError as refusal:
             if refusal.code != EXISTS_ALREADY:
                 raise
             there = self.sm.describe(name)
             if there.deleted_at:
-                return self._restore(plan, there)
+                return self._restore(pending, there)
             # It has no value yet, as the console and Terraform leave it, so that no read found it.
-            self._require_ours(plan, name, ours=there.is_ours)
-            plan.outcomes[name] = Outcome.UPDATED
+            self._require_ours(pending, name, ours=there.is_ours)
+            pending.outcomes[name] = Outcome.UPDATED
             made = SecretVersion(name, there.arn, self.sm.put(name, text, token=token))
-        plan.remember(made)
+        pending.remember(made)
         return None
 
-    def _restore(self, plan: Plan, there: SecretDescription) -> SecretValue | None:
+    def _restore(self, pending: PendingWrite, there: SecretDescription) -> SecretValue | None:
         """Take the secret back from its scheduled deletion and return its value; None in a rehearsal."""
-        if not there.is_ours and not self.how.adopt:
+        if not there.is_ours and not self.options.adopt:
             raise RefusedError(sentences.NOT_OURS(name=there.name))
-        plan.outcomes[there.name] = Outcome.RESTORED
-        if self.how.dry_run:
+        pending.outcomes[there.name] = Outcome.RESTORED
+        if self.options.dry_run:
             return None
         self.sm.restore(there.name)
         return self.sm.get(there.name)
 
-    def _require_ours(self, plan: Plan, name: str, *, ours: bool) -> None:
+    def _require_ours(self, pending: PendingWrite, name: str, *, ours: bool) -> None:
         if ours:
             return
-        if not self.how.adopt:
+        if not self.options.adopt:
             raise RefusedError(sentences.NOT_OURS(name=name))
-        if not self.how.dry_run:
-            self.sm.tag(name, slug=plan.rows.slug)
+        if not self.options.dry_run:
+            self.sm.tag(name, slug=pending.snapshot.slug)
 
 
-def _is_comparable(plan: Plan) -> bool:
-    return plan.error is None or isinstance(plan.error, ForeignVersionError)
+def _is_comparable(pending: PendingWrite) -> bool:
+    return pending.error is None or isinstance(pending.error, ForeignVersionError)
 
 
-def _result(plan: Plan, comparison: Comparison | None) -> Pushed:
-    rows = plan.rows
-    if plan.error:
-        postponed = isinstance(plan.error, PostponedError)
-        return Pushed(
-            rows.client_id,
-            rows.slug,
+def _make_result(pending: PendingWrite, comparison: Comparison | None) -> PushResult:
+    snapshot = pending.snapshot
+    if pending.error:
+        postponed = isinstance(pending.error, PostponedError)
+        return PushResult(
+            snapshot.client_id,
+            snapshot.slug,
             Outcome.FAILED,
-            plan.error.error_class,
-            plan.error.message,
+            pending.error.error_class,
+            pending.error.message,
             comparison,
             refused=not postponed
-            and (isinstance(plan.error, RefusedError) or plan.error.error_class == ErrorClass.DATA),
+            and (
+                isinstance(pending.error, RefusedError)
+                or pending.error.error_class == ErrorClass.DATA
+            ),
             postponed=postponed,
         )
     if comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
         message = comparison.message or sentences.READ_BACK_DIFFERS()
-        return Pushed(rows.client_id, rows.slug, Outcome.FAILED, error_class, message, comparison)
+        return PushResult(
+            snapshot.client_id, snapshot.slug, Outcome.FAILED, error_class, message, comparison
+        )
     warning = documents.name_warning(
-        rows.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+        snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
     )
-    return Pushed(rows.client_id, rows.slug, plan.outcome, "", warning, comparison)
+    return PushResult(snapshot.client_id, snapshot.slug, pending.outcome, "", warning, comparison)
 
 
-def _record(plans: list[Plan], results: list[Pushed]) -> None:
+def _record_results(writes: list[PendingWrite], results: list[PushResult]) -> None:
     """Stores what AWS holds now; only what was read back equal counts as pushed."""
     matched = {result.client_id for result in results if result.outcome != Outcome.FAILED}
     with transaction.atomic():
         Comparison.objects.record(
             [result.comparison for result in results if result.comparison], read_back=True
         )
-        Secret.objects.record([secret for plan in plans for secret in plan.secrets])
+        Secret.objects.record([secret for pending in writes for secret in pending.secrets])
         ClientRevision.objects.record_pushed(
-            (plan.rows.client_id, plan.rows.revision)
-            for plan in plans
-            if plan.rows.client_id in matched
+            (pending.snapshot.client_id, pending.snapshot.revision)
+            for pending in writes
+            if pending.snapshot.client_id in matched
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from migration.models.rates import Turns
+    from migration.models.rates import Reservation
 
 # Calls that are not here have a quota which nobody reaches (GetSecretValue and DescribeSecret: 10,000/s).
 KINDS = {
@@ -36,7 +36,7 @@ STALE_AFTER_SECONDS = 1.0
 _T = TypeVar("_T")
 
 
-class Limiter:
+class RateLimiter:
     """The turns of one process. Thread-safe; its statements have a connection of their own."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Limiter:
         if kind := KINDS.get(operation):
             with self._lock:
                 self._turns[kind].clear()
-                self._on_connection(lambda own: Rate.objects.record_throttled(own, kind))
+                self._run_statement(lambda own: Rate.objects.record_throttled(own, kind))
 
     def close(self) -> None:
         with self._lock:
@@ -84,10 +84,10 @@ class Limiter:
             turns.extend(first + n / reserved.per_second for n in range(reserved.number))
         return turns.popleft()
 
-    def _reserve(self, kind: Rate.Kind, *, seconds: float) -> Turns:
-        return self._on_connection(lambda own: Rate.objects.reserve(own, kind, seconds=seconds))
+    def _reserve(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
+        return self._run_statement(lambda own: Rate.objects.reserve(own, kind, seconds=seconds))
 
-    def _on_connection(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:
+    def _run_statement(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:
         """Once more on a new connection, where PostgreSQL was restarted since the last statement."""
         try:
             return statement(self._own_connection())
@@ -103,19 +103,19 @@ class Limiter:
         return self._connection
 
 
-class Unwaiting:
+class NonBlockingLimiter:
     """For a page: it takes its turns and doesn't wait for them."""
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: RateLimiter) -> None:
         self.wait = limiter.count
         self.throttled = limiter.throttled
 
 
-def limiter() -> Limiter:
+def rate_limiter() -> RateLimiter:
     """This process' one."""
-    return _limiter(os.getpid())  # a forked child may not share its parent's connection
+    return _rate_limiter(os.getpid())  # a forked child may not share its parent's connection
 
 
 @lru_cache(maxsize=1)
-def _limiter(_pid: int) -> Limiter:
-    return Limiter()
+def _rate_limiter(_pid: int) -> RateLimiter:
+    return RateLimiter()

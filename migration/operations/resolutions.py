@@ -8,16 +8,18 @@ from credentials.models import Client
 from credentials.triggers import writes_are_counted
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution, check_reason
+from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.comparisons import compare
+from migration.operations.locks import hold_client_locks
 from migration.operations.moves import (
     REFUSALS,
-    copy_to_rows,
-    keep_in_aws,
-    rows_held,
-    written_uncounted,
+    copy_aws_to_rows,
+    has_uncounted_writes,
+    hold_rows,
+    keep_rows_in_aws,
 )
 from migration.operations.pushes import push
-from migration.operations.stores import locked, read_aws, read_rows, secrets_manager
+from migration.operations.snapshots import read_snapshots
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.operations.stores import Rows
+    from migration.operations.snapshots import ClientSnapshot
 
 LOCK_WAIT_SECONDS = 5.0
 Kind = Resolution.Kind
@@ -38,43 +40,45 @@ class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
-    compared = compare(client_ids=[client_id], someone_waits=True).get(client_id)
+    compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     message = compared.result if compared else sentences.NO_COMPARISON()
-    return _record(client_id, Kind.CHECK, by, "", message)
+    return _record_resolution(client_id, Kind.CHECK, by, "", message)
 
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
     """Makes AWS hold what PostgreSQL holds, also where AWS is the authority and somebody else wrote there."""
     check_reason(reason)
-    _rows(client_id)
-    (result,) = push(client_ids=[client_id], overwrite=True, someone_waits=True)
+    _require_unpurged(client_id)
+    (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        raise NotResolved(result.why)
-    return _record(client_id, Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]())
+        raise NotResolved(result.summary)
+    return _record_resolution(
+        client_id, Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
+    )
 
 
 def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
     """Makes PostgreSQL hold what AWS holds; what it replaces is kept in AWS where AWS never had it."""
     check_reason(reason)
-    with locked([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-        rows = _rows(client_id)
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        snapshot = _require_unpurged(client_id)
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
-        uncounted = written_uncounted(client_id)
-        if not rows.phase.aws_is_authority:
-            _require_nothing_newer(rows)
+        uncounted = has_uncounted_writes(client_id)
+        if not snapshot.phase.aws_is_authority:
+            _require_nothing_newer(snapshot)
         try:
-            found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-            keep_in_aws(rows, uncounted=uncounted)
-            with rows_held(client_id) as now:
-                if not now.as_before(rows):
+            found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+            keep_rows_in_aws(snapshot, uncounted=uncounted)
+            with hold_rows(client_id) as now:
+                if not now.is_unchanged_since(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                lacking = copy_to_rows(now, found)
+                lacking = copy_aws_to_rows(now, found)
         except REFUSALS as error:
             raise NotResolved(error.message) from None
     left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
-    resolution = _record(client_id, Kind.TO_POSTGRES, by, reason, left)
-    compare(client_ids=[client_id], someone_waits=True)
+    resolution = _record_resolution(client_id, Kind.TO_POSTGRES, by, reason, left)
+    compare(client_ids=[client_id], interactive=True)
     return resolution
 
 
@@ -86,36 +90,38 @@ def acknowledge(
     `shown`: the comparison that whoever asks has seen. Where the newest one differs otherwise, it is refused.
     """
     check_reason(reason)
-    stands = ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
-    newest = stands.comparison if stands else None
+    client_migration = (
+        ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
+    )
+    newest = client_migration.comparison if client_migration else None
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(sentences.NO_MISMATCH())
     taken_note_of = newest.as_acknowledged()
     seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
     if seen is None or seen.as_acknowledged() != taken_note_of:
         raise NotResolved(sentences.COMPARED_SINCE())
-    return _record(
+    return _record_resolution(
         client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=taken_note_of, until=until
     )
 
 
-def _require_nothing_newer(rows: Rows) -> None:
-    if rows.push_pending:
+def _require_nothing_newer(snapshot: ClientSnapshot) -> None:
+    if snapshot.push_pending:
         raise NotResolved(sentences.NEWER_WOULD_BE_LOST())
     if not writes_are_counted():
         raise NotResolved(sentences.NEWER_MAY_BE_LOST())
 
 
-def _rows(client_id: int) -> Rows:
-    rows = read_rows([client_id]).get(client_id)
-    if rows is None:
+def _require_unpurged(client_id: int) -> ClientSnapshot:
+    snapshot = read_snapshots([client_id]).get(client_id)
+    if snapshot is None:
         raise Client.DoesNotExist
-    if rows.phase == Phase.PURGED:
+    if snapshot.phase == Phase.PURGED:
         raise NotResolved(sentences.RESTORE_FIRST())
-    return rows
+    return snapshot
 
 
-def _record(
+def _record_resolution(
     client_id: int,
     kind: Kind,
     by: User | None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from credentials.copying import NoRowInAwsError, is_purged, secrets_by_row
 from migration import sentences
 from migration.models import Reveal, check_reason, clients
-from migration.operations.stores import read_aws, read_rows, secrets_manager, snapshot
+from migration.operations.aws_store import read_aws, secrets_manager
+from migration.operations.snapshots import read_snapshots, repeatable_read
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
@@ -35,7 +36,7 @@ class Revealed:
 
 def credential_of(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
     """The client and its credential; raises `LookupError` where there is none."""
-    with snapshot():
+    with repeatable_read():
         client = clients().filter(pk=client_id).with_phase().with_credentials().first()
     of_types = client.rows().items() if client else ()
     for row in (
@@ -74,11 +75,11 @@ def reveal(
 
 
 def _from_aws(client: Client, row: Credential, name: str) -> str:
-    rows = read_rows([client.pk]).get(client.pk)
-    if rows is None:
+    snapshot = read_snapshots([client.pk]).get(client.pk)
+    if snapshot is None:
         raise LookupError(client.pk)
     try:
-        found = read_aws(rows, sm=secrets_manager(someone_waits=True))
+        found = read_aws(snapshot, sm=secrets_manager(interactive=True))
         return secrets_by_row(client, found.document)[row][name]
     except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
         raise NotRevealed(sentences.AWS_NOT_READ(error=error.message)) from None

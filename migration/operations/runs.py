@@ -17,7 +17,7 @@ from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.models.runs import ITEMS_AT_ONCE
 from migration.operations.comparisons import compare
-from migration.operations.pushes import Pushed, push
+from migration.operations.pushes import PushResult, push
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
@@ -269,7 +269,7 @@ def _push(run: Run, items: dict[int, RunItem]) -> None:
         )
 
 
-def _fill(run: Run, item: RunItem, result: Pushed) -> None:
+def _fill(run: Run, item: RunItem, result: PushResult) -> None:
     """Copies what became of a client into its item."""
     item.outcome, item.message = result.outcome, result.message
     item.error_class = result.error_class

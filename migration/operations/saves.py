@@ -10,15 +10,10 @@ from credentials.copying import NoRowInAwsError, fill, pointer, secrets_by_row
 from credentials.models import ClientRevision
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Outcome
-from migration.operations.pushes import RefusedError, push, write_now
-from migration.operations.stores import (
-    CLIENT_LOCK,
-    locked_client,
-    locked_rows,
-    read_aws,
-    secret_names_by_type,
-    secrets_manager,
-)
+from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.operations.locks import CLIENT_LOCK
+from migration.operations.pushes import RefusedError, push, write_document
+from migration.operations.snapshots import read_locked_client, read_locked_snapshot
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, MessageError
@@ -35,7 +30,7 @@ class SaveRefusedError(MessageError):
     """AWS is the authority and did not take the save: it is saved nowhere."""
 
 
-class Save:
+class AdminSave:
     """One save of a client, begun once its rows are locked: no move of it can come between.
 
     Raises `SaveRefusedError`, on which the transaction has to be rolled back.
@@ -43,8 +38,8 @@ class Save:
 
     def __init__(self, client_id: int) -> None:
         self.client_id = client_id
-        stands = ClientMigration.objects.filter(pk=client_id).first()
-        self.phase = Phase(stands.phase) if stands else Phase.POSTGRES
+        client_migration = ClientMigration.objects.filter(pk=client_id).first()
+        self.phase = Phase(client_migration.phase) if client_migration else Phase.POSTGRES
         # What is in AWS alone, and what is to go there alone.
         self.secrets: dict[Credential, dict[str, str]] = {}
         self.typed: list[tuple[Credential, dict[str, str]]] = []
@@ -65,13 +60,13 @@ class Save:
 
     def _read_aws(self) -> None:
         """Which value in AWS belongs to which row, before the save changes what tells them apart."""
-        rows = locked_rows(self.client_id)
-        self.names = secret_names_by_type(rows)
+        snapshot = read_locked_snapshot(self.client_id)
+        self.names = secret_names_by_type(snapshot)
         try:
-            found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-            self.secrets = secrets_by_row(locked_client(self.client_id), found.document)
+            found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+            self.secrets = secrets_by_row(read_locked_client(self.client_id), found.document)
         except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
-            raise SaveRefusedError(_nowhere(error)) from None
+            raise SaveRefusedError(_say_not_saved(error)) from None
 
     def hold_back(
         self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
@@ -89,27 +84,29 @@ class Save:
         elif self.phase.writes_both:
             # Robust: the save stands, whatever becomes of the push.
             # Django logs what a robust one raises under its name, which a `partial` has not.
-            transaction.on_commit(lambda: _push(self.client_id, warn), robust=True)
+            transaction.on_commit(lambda: _push_saved(self.client_id, warn), robust=True)
 
     def _write_aws(self) -> None:
-        rows = locked_rows(self.client_id)
+        snapshot = read_locked_snapshot(self.client_id)
         try:
             for row, values in self.typed:
                 self.secrets[row] = self.secrets.get(row, {}) | values
-            write_now(rows, document=fill(locked_client(self.client_id), self.secrets))
+            write_document(
+                snapshot, document=fill(read_locked_client(self.client_id), self.secrets)
+            )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
-            raise SaveRefusedError(_nowhere(error)) from None
-        ClientRevision.objects.record_pushed([(self.client_id, rows.revision)])
+            raise SaveRefusedError(_say_not_saved(error)) from None
+        ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 
 
-def _nowhere(error: MessageError) -> Message:
+def _say_not_saved(error: MessageError) -> Message:
     if isinstance(error, SecretsManagerError) and error.error_class == ErrorClass.UNAVAILABLE:
         # An answer can be lost after the write was applied.
         return sentences.NOTHING_CONFIRMED(error=error.message)
     return sentences.NOTHING_SAVED(error=error.message)
 
 
-def _push(client_id: int, warn: Callable[[Message], None]) -> None:
-    (result,) = push(client_ids=[client_id], include_postgres=False, someone_waits=True)
+def _push_saved(client_id: int, warn: Callable[[Message], None]) -> None:
+    (result,) = push(client_ids=[client_id], include_postgres=False, interactive=True)
     if result.outcome not in (*PUSHED, Outcome.SKIPPED):
-        warn(sentences.SAVED_NOT_PUSHED(reason=result.why))
+        warn(sentences.SAVED_NOT_PUSHED(reason=result.summary))

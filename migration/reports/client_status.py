@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount, RunItem
-from migration.operations.stores import secret_names
+from migration.operations.aws_store import secret_names
 from migration.reports.run_progress import measure_progress, runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending

@@ -16,9 +16,9 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import tasks
 from migration.models import ClientMigration, Run, RunItem, clients
-from migration.operations import stores as both_stores
+from migration.operations import aws_store
 from migration.operations.pushes import push
-from migration.operations.rate_limiter import limiter
+from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.phases import Phase
 from tests.factories import sent_form
 from tests.test_no_secret_escapes import (
@@ -200,7 +200,7 @@ def in_aws(pk: int) -> None:
     """Cut over, and changed in AWS since: a rollback writes what AWS holds into NOVA's tables."""
     push(client_ids=[pk])
     ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": Phase.AWS})
-    sm = both_stores.secrets_manager()
+    sm = aws_store.secrets_manager()
     document = json.loads(sm.get(NAME).text)
     document["database"]["password"] = TYPED
     sm.put(NAME, json.dumps(document))
@@ -315,9 +315,9 @@ def connect() -> None:
 
 def by_the_limiter() -> None:
     try:
-        limiter()._on_connection(lambda own: own.cursor().execute(BAD))
+        rate_limiter()._on_connection(lambda own: own.cursor().execute(BAD))
     finally:
-        limiter().close()
+        rate_limiter().close()
 
 
 @pytest.mark.parametrize("act", [execute_many, iterate, on_a_copy, connect, by_the_limiter])

@@ -24,8 +24,8 @@ from django_q.models import OrmQ, Schedule
 from credentials.models import Client
 from migration import tasks
 from migration.models import ClientMigration, Rate, Run, clients
-from migration.operations import stores as both_stores
-from migration.operations.rate_limiter import limiter
+from migration.operations import aws_store, locks
+from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database import base
 from nova_admin.embedded import leash
 from nova_credentials.phases import Phase
@@ -69,7 +69,7 @@ def connected_to(hostile: Hostile) -> Iterator[None]:
 
 
 def _turn_to(settings: dict[str, str]) -> None:
-    limiter().close()
+    rate_limiter().close()
     connection.close()
     connection.settings_dict.update(settings)
     ContentType.objects.clear_cache()
@@ -185,7 +185,7 @@ def test_nothing_that_novas_role_makes_runs_as_another_role(
     empty(hostile)
     stores.reset()
     plant_tables(hostile)
-    drive(haystack, client, both_stores.secrets_manager(), settings)
+    drive(haystack, client, aws_store.secrets_manager(), settings)
     client.force_login(root)
     look_at_every_page(haystack, client)
     assert hostile.sprung() == []
@@ -217,7 +217,7 @@ def test_the_traps_catch_a_site_whose_path_has_public(hostile, monkeypatch):
     connection.close()
 
     list(Client.objects.with_push_pending().filter(slug="acme"))
-    with both_stores.locked(Client.objects.values_list("pk", flat=True), wait_seconds=0):
+    with locks.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
         pass
 
     sprung = " ".join(hostile.sprung())

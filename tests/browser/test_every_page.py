@@ -5,7 +5,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 
 from migration import tasks
 from migration.models import Comparison, Run, clients
-from migration.operations import runs, stores
+from migration.operations import aws_store, runs
 from migration.operations.approvals import ask
 from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
@@ -77,7 +77,7 @@ def test_a_site_on_which_nothing_has_happened(look_at):
 def test_clients_in_each_phase(look_at, client_in):
     pages = [f"{CLIENT}{client_in(phase)}/change/" for phase in LINE]
     differing = client_in(Phase.DUAL_READ, "idom")
-    change_in_aws(stores.secrets_manager(), password="another")
+    change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[differing])
     make_client("no-login1")
 
@@ -176,7 +176,7 @@ def test_runs_in_each_state(look_at):
 
 def test_the_mismatch_report_and_comparisons(look_at, client_in):
     pk = client_in(Phase.DUAL_WRITE, "idom")
-    change_in_aws(stores.secrets_manager(), password="another")
+    change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[pk])
     make_comparison(
         make_client("silent"), "unchecked", message=Message.of_text("AWS did not answer.")

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from credentials.models import Client
 from migration.models import PhaseChange
-from migration.operations import stores
+from migration.operations import aws_store
 from nova_credentials.phases import Phase
 from tests.browser.words import Person, words
 from tests.migration.test_moving import change_in_aws, phase_of
@@ -27,7 +27,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     onboards(somebody)
     somebody.presses("Go on to %(phase)s", phase="Dual write")
     somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual write")
-    change_in_aws(stores.secrets_manager(), "nova/clients/acme", password="another")
+    change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
 
     somebody.presses("Check again")
     somebody.follows("Dashboard")

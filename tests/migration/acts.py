@@ -17,7 +17,7 @@ from migration.models import PUSHED, clients
 from migration.operations import comparisons, moves, pushes, resolutions
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
-from migration.operations.saves import Save, SaveRefusedError
+from migration.operations.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from tests.migration.world import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
@@ -50,7 +50,7 @@ def save(world: World, change: Change) -> None:
     try:
         with transaction.atomic():
             _require_unchanged(world, opened)
-            saving = Save(world.pk)
+            saving = AdminSave(world.pk)
             for kind, row, columns in _typed(world, texts):
                 secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
                 saving.hold_back(kind, row, secrets)

@@ -16,7 +16,7 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 from django.db import connection, connections
 
-from migration.operations import stores
+from migration.operations import aws_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,8 +71,8 @@ class Stage:
         self.died = False
         self._http = URLLib3Session()
         self._events = [
-            stores.secrets_manager(someone_waits=someone_waits).sm.meta.events
-            for someone_waits in (False, True)
+            aws_store.secrets_manager(interactive=interactive).sm.meta.events
+            for interactive in (False, True)
         ]
         for events in self._events:
             events.register_first("before-send.*.*", self._before_a_call)

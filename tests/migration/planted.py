@@ -13,10 +13,10 @@ from credentials import triggers
 from credentials.copying import copy_document, put_pointers
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.trigger_sql import make_ask_counted
-from migration.operations import moves, pushes, resolutions, saves, stores
+from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
-from migration.operations.saves import Save
+from migration.operations.saves import AdminSave
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
@@ -77,8 +77,8 @@ def a_push_reads_its_rows_before_it_has_the_lock(patch):
 
     @contextmanager
     def locked(client_ids, **how):
-        early.rows = stores.read_rows(client_ids)
-        with stores.locked(client_ids, **how) as held:
+        early.rows = snapshots.read_snapshots(client_ids)
+        with locks.hold_client_locks(client_ids, **how) as held:
             yield held
 
     patch.setattr(pushes, "locked", locked)
@@ -97,13 +97,13 @@ def nothing_is_locked(patch):
 
 @fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
 def a_save_after_the_cutover_takes_no_lock(patch):
-    patch.setattr(Save, "_lock", lambda _: None)
+    patch.setattr(AdminSave, "_lock", lambda _: None)
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
 def a_push_reads_the_revision_after_the_rows(patch):
     def read_rows(client_ids):
-        read, later = stores.read_rows(client_ids), stores.read_rows(client_ids)
+        read, later = snapshots.read_snapshots(client_ids), snapshots.read_snapshots(client_ids)
         return {pk: replace(rows, revision=later[pk].revision) for pk, rows in read.items()}
 
     patch.setattr(pushes, "read_rows", read_rows)
@@ -162,11 +162,11 @@ def every_version_is_taken_for_ours(patch):
 
 @fault(Phase.AWS, [save], [What.DOWN])
 def a_save_after_the_cutover_ignores_that_aws_fails(patch):
-    def write_now(rows, *, document):
+    def write_document(rows, *, document):
         with suppress(SecretsManagerError):
-            pushes.write_now(rows, document=document)
+            pushes.write_document(rows, document=document)
 
-    patch.setattr(saves, "write_now", write_now)
+    patch.setattr(saves, "write_document", write_document)
 
 
 @fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA, within=24)
@@ -174,20 +174,22 @@ def a_cutover_has_no_fence(patch):
     @contextmanager
     def unfenced(request):
         with transaction.atomic():
-            yield stores.locked_rows(request.rows.client_id)
+            yield snapshots.read_locked_snapshot(request.rows.client_id)
 
-    patch.setattr(moves, "_rows_unchanged", unfenced)
+    patch.setattr(moves, "_hold_unchanged_rows", unfenced)
 
 
 @fault(Phase.AWS, [console_writes, back, nova_writes])
 def a_rollback_copies_nothing_back(patch):
-    patch.setattr(moves, "_bring_back", lambda request, _: moves._back_to_dual_read(request))
+    patch.setattr(
+        moves, "_restore_rows_from_aws", lambda request, _: moves._back_to_dual_read(request)
+    )
 
 
 def _put_pointers(request):
     rows = request.rows
-    put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_type(rows))
-    revision = stores.locked_rows(rows.client_id).revision
+    put_pointers(snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows))
+    revision = snapshots.read_locked_snapshot(rows.client_id).revision
     ClientRevision.objects.record_pushed([(rows.client_id, revision)])
 
 
@@ -197,9 +199,9 @@ def a_purge_trusts_a_stored_comparison(patch):
         require_open(request.rows, request.new)
         with transaction.atomic():
             _put_pointers(request)
-            request.take_place()
+            request.commit()
 
-    patch.setitem(moves.WAYS, (Phase.AWS, Phase.PURGED), purge)
+    patch.setitem(moves.MOVE_HANDLERS, (Phase.AWS, Phase.PURGED), purge)
 
 
 @fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
@@ -208,23 +210,25 @@ def a_purge_takes_two_transactions(patch):
         require_open(request.rows, request.new)
         with transaction.atomic():
             rows = request.rows
-            put_pointers(stores.locked_client(rows.client_id), stores.secret_names_by_type(rows))
+            put_pointers(
+                snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
+            )
         with transaction.atomic():
-            request.take_place()
+            request.commit()
 
-    patch.setitem(moves.WAYS, (Phase.AWS, Phase.PURGED), purge)
+    patch.setitem(moves.MOVE_HANDLERS, (Phase.AWS, Phase.PURGED), purge)
 
 
 @fault(Phase.PURGED, [nova_writes, back, push])
 def a_restore_overwrites_what_nova_wrote_since(patch):
     def restore(request):
-        found = stores.read_aws(request.rows, sm=stores.secrets_manager())
-        with moves._rows_unchanged(request) as rows:
-            copy_document(stores.locked_client(rows.client_id), found.document)
+        found = aws_store.read_aws(request.rows, sm=aws_store.secrets_manager())
+        with moves._hold_unchanged_rows(request) as rows:
+            copy_document(snapshots.read_locked_client(rows.client_id), found.document)
             moves._record_as_pushed(rows.client_id, found)
-            request.take_place()
+            request.commit()
 
-    patch.setitem(moves.WAYS, (Phase.PURGED, Phase.AWS), restore)
+    patch.setitem(moves.MOVE_HANDLERS, (Phase.PURGED, Phase.AWS), restore)
 
 
 @fault(Phase.DUAL_READ, [nova_writes, push])
@@ -327,4 +331,8 @@ def aws_is_copied_over_writes_that_were_not_counted(patch):
     Phase.DUAL_READ, [compare_and_forward, back, push, keep_counting], [What.TRIGGERS_GO], within=24
 )
 def the_fence_trusts_revisions_alone(patch):
-    patch.setattr(stores.Rows, "as_before", lambda now, before: now.revision == before.revision)
+    patch.setattr(
+        snapshots.ClientSnapshot,
+        "is_unchanged_since",
+        lambda now, before: now.revision == before.revision,
+    )

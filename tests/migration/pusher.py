@@ -23,7 +23,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     django.setup()
     from django.db import connection
 
-    from migration.operations import pushes, stores
+    from migration.operations import locks, pushes
     from nova_credentials.aws.secrets_manager import SecretsManager
 
     def pausing(step: str, function: Any) -> Any:
@@ -41,8 +41,8 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     pushes.read_rows = pausing("reads", pushes.read_rows)
     SecretsManager.put = pausing("writes", SecretsManager.put)
     # Where the lock is another's it polls.
-    clock = stores.time
-    stores.time = SimpleNamespace(
+    clock = locks.time
+    locks.time = SimpleNamespace(
         monotonic=clock.monotonic,
         sleep=lambda seconds: (orders.send("waits"), clock.sleep(seconds)),
     )

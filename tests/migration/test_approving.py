@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange
+from migration.operations import approvals
 from migration.operations.approvals import NotApproved, approve, ask, cancel
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate

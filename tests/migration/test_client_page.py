@@ -25,7 +25,7 @@ from migration.models import (
     Run,
     RunItem,
 )
-from migration.operations import stores as both_stores
+from migration.operations import aws_store
 from migration.operations.pushes import push
 from migration.reports.client_history import PAGES, SHOWN, timeline
 from nova_credentials.comparison import compare as compare_documents
@@ -252,7 +252,7 @@ def test_each_secret_leads_to_the_console_of_its_region(viewer, idom, settings, 
 def test_the_versions_are_told_with_their_stages_and_who_wrote_them(stores, viewer):
     pk = make_full_client("idom")
     push(client_ids=[pk])
-    both_stores.secrets_manager().put("nova/clients/idom", "{}")
+    aws_store.secrets_manager().put("nova/clients/idom", "{}")
 
     words = versions(viewer, pk, hx_request="true")
 
@@ -281,7 +281,7 @@ def test_a_secret_that_is_not_there_not_ours_or_to_be_deleted_is_told_so(stores,
     pk = make_full_client("idom")
     assert "AWS has no such secret" in versions(viewer, pk)
 
-    sm = both_stores.secrets_manager()
+    sm = aws_store.secrets_manager()
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="{}")
     assert "a migration has to adopt it" in versions(viewer, pk)
 

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from migration.models import Comparison
+from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.keys import fingerprint_key
 from migration.operations.pushes import push
-from migration.operations.stores import secrets_manager
 from nova_credentials.comparison import Mismatch
 from tests.factories import make_full_client
 from tests.migration.test_moving import write_password

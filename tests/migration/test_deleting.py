@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.models import ClientMigration, Outcome, PhaseChange, Run, clients
-from migration.operations import runs, stores
+from migration.operations import aws_store, runs
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 @pytest.fixture
 def sm() -> SecretsManager:
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
     [
         (f"moves.schedule_deletion_of = {DIE}", False),
         (f"deletions.PhaseChange.save = {DIE}", True),
-        (f"moves.Request.take_place = {DIE}", False),
+        (f"moves.MoveAttempt.commit = {DIE}", False),
     ],
 )
 def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
@@ -271,7 +271,7 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert is_scheduled(sm) == scheduled
     assert reader.all("idom") == before
-    moved = "take_place" not in step
+    moved = "commit" not in step
     assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
     if moved:
         assert sentences.TO_BE_DELETED.key in PhaseChange.objects.first().note.codes

@@ -8,7 +8,7 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
-from migration.operations import stores
+from migration.operations import aws_store
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, make_user, nova_connected, sent_form
@@ -47,7 +47,7 @@ CHANGES = [
 
 @pytest.fixture
 def sm():
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 @pytest.fixture

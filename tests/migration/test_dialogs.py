@@ -18,7 +18,7 @@ from migration.models import (
     Run,
     RunItem,
 )
-from migration.operations import stores
+from migration.operations import aws_store
 from migration.operations.comparisons import compare
 from migration.reports.client_status import WATCHED_FOR, watch_of
 from nova_credentials.phases import MOVES, Move, Phase
@@ -133,7 +133,7 @@ def test_by_the_buttons_beside_it_a_shut_gate_opens(idom, client, log_in):
 
 def test_a_mismatch_a_run_and_the_reader_lead_to_where_they_are_seen(idom, client, log_in):
     log_in(MOVE)
-    change_in_aws(stores.secrets_manager(), password="example-theirs")
+    change_in_aws(aws_store.secrets_manager(), password="example-theirs")
     compare(client_ids=[idom])
     run = Run.objects.create(kind=Run.Kind.PUSH)
     RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
@@ -257,7 +257,7 @@ def test_the_watch_counts_from_the_cutover_on(idom):
     assert (watch_of(idom, Phase.AWS).reads, watch_of(idom, Phase.AWS).aws_failures) == (0, 0)
 
     ReadCount.objects.update(reads=1007, aws_failures=5)
-    change_in_aws(stores.secrets_manager(), password="example-theirs")
+    change_in_aws(aws_store.secrets_manager(), password="example-theirs")
     compare(client_ids=[idom])
 
     watch = watch_of(idom, Phase.AWS)

@@ -11,7 +11,7 @@ import pytest
 from migration import tasks
 from migration.models import Run, clients
 from migration.models import runs as run_models
-from migration.operations import runs, stores
+from migration.operations import aws_store, runs
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule, mixed
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -28,7 +28,7 @@ def quickly(stores, monkeypatch):
     monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=200))
     monkeypatch.setattr(runs, "NAP_SECONDS", 0.02)
     monkeypatch.setattr(
-        "migration.operations.stores.SecretsManager",
+        "migration.operations.aws_store.SecretsManager",
         partial(SecretsManager, read_timeout=0.4, max_attempts=2),
     )
     forget_clients()
@@ -37,7 +37,7 @@ def quickly(stores, monkeypatch):
 
 
 def forget_clients() -> None:
-    stores._manager.cache_clear()
+    aws_store._make_manager.cache_clear()
 
 
 def start(number: int = NUMBER) -> Run:
@@ -57,7 +57,7 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     runs.finish_inline(check)
     assert check.counts()["matched"] == NUMBER
     assert clients().in_phases("dual_write").count() == NUMBER
-    pages = stores.secrets_manager().sm.get_paginator("list_secrets").paginate()
+    pages = aws_store.secrets_manager().sm.get_paginator("list_secrets").paginate()
     secrets = [secret for page in pages for secret in page["SecretList"]]
     assert len(secrets) == NUMBER
     assert sum(len(secret["SecretVersionsToStages"]) for secret in secrets) == versions

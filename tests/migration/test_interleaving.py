@@ -13,11 +13,12 @@ from psycopg.conninfo import make_conninfo
 
 from credentials.models import DatabaseCredential
 from migration.models import clients
+from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
+from migration.operations.locks import hold_client_locks
 from migration.operations.moves import move
 from migration.operations.pushes import push
-from migration.operations.stores import locked, secrets_manager
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update
 from tests.migration.pusher import GO_ON, PATIENCE_SECONDS, hear, serve
@@ -163,8 +164,8 @@ def meanwhile(stores):
             seen.append(request.headers["X-Amz-Target"].decode())
             nova_runs_its_statements()
 
-        for someone_waits in (False, True):
-            events = secrets_manager(someone_waits=someone_waits).sm.meta.events
+        for interactive in (False, True):
+            events = secrets_manager(interactive=interactive).sm.meta.events
             events.register("before-send.*.*", hook)
             hooked.append((events, hook))
         return seen
@@ -179,7 +180,7 @@ def test_novas_statements_wait_for_nothing_while_the_client_is_locked(stores, ph
     pk = make_full_client("idom")
     advance(pk, phase)
 
-    with locked([pk], wait_seconds=0) as held:
+    with hold_client_locks([pk], wait_seconds=0) as held:
         assert held
         nova_runs_its_statements()
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migration.models import Rate
 from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
-from migration.operations.rate_limiter import Limiter, Unwaiting
+from migration.operations.rate_limiter import NonBlockingLimiter, RateLimiter
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def limiter():
-    made = Limiter()
+def rate_limiter():
+    made = RateLimiter()
     yield made
     made.close()
 
@@ -140,9 +140,11 @@ def test_turns_of_one_kind_cost_the_others_nothing(settings, limiter):
 def test_a_process_takes_its_turns_in_blocks(settings, limiter, monkeypatch):
     settings.NOVA_AWS_WRITES_PER_SECOND = 1000
     seen = []
-    plain = Limiter._reserve
+    plain = RateLimiter._reserve
     monkeypatch.setattr(
-        Limiter, "_reserve", lambda self, kind, **how: seen.append(kind) or plain(self, kind, **how)
+        RateLimiter,
+        "_reserve",
+        lambda self, kind, **how: seen.append(kind) or plain(self, kind, **how),
     )
 
     for _ in range(200):
@@ -155,7 +157,7 @@ def test_a_page_takes_its_turn_without_waiting_for_it(limiter):
     due = timezone.now() + timedelta(seconds=50)
     set_row(per_second=1, next_at=due)
 
-    Unwaiting(limiter).wait("CreateSecret")  # would wait for 50 s
+    NonBlockingLimiter(limiter).wait("CreateSecret")  # would wait for 50 s
 
     assert Rate.objects.get(kind=CREATE).next_at == due + timedelta(seconds=1)
     assert timezone.now() < due
@@ -181,9 +183,9 @@ def test_threads_that_wait_reserve_one_turn_ahead_so_that_a_new_rate_counts_at_o
 ):
     set_row(per_second=0.5)
     reserved, release = [], threading.Event()
-    plain = Limiter._reserve
+    plain = RateLimiter._reserve
     monkeypatch.setattr(
-        Limiter,
+        RateLimiter,
         "_reserve",
         lambda self, kind, **how: reserved.append(1) or plain(self, kind, **how),
     )

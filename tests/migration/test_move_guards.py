@@ -7,7 +7,7 @@ from django.db import connection
 
 from migration import sentences
 from migration.models import ClientMigration, Comparison, OpenMismatch, PhaseChange, Secret
-from migration.operations import moves, stores
+from migration.operations import aws_store, locks, moves, snapshots
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 @pytest.fixture
 def sm() -> SecretsManager:
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def idom() -> int:
 def hold_lock(pk: int, held: threading.Event, done: threading.Event) -> None:
     """Holds the client's lock on a connection of its own, as a push that takes long does."""
     try:
-        with stores.locked([pk], wait_seconds=5) as mine:
+        with locks.hold_client_locks([pk], wait_seconds=5) as mine:
             assert mine == {pk}
             held.set()
             done.wait(30)
@@ -104,7 +104,7 @@ def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):
 
 
 def test_a_push_remembers_the_version_that_it_wrote_and_the_secret_that_it_adopted(idom, sm):
-    document = stores.read_rows([idom])[idom].document
+    document = snapshots.read_snapshots([idom])[idom].document
     sm.sm.create_secret(Name=NAME, SecretString='{"client_name": "somebody else\'s"}')
     (pushed,) = push(client_ids=[idom], adopt=True)
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from migration.admin import bulk_moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
-from migration.operations import stores
+from migration.operations import aws_store, snapshots
 from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
@@ -39,7 +39,7 @@ MOVE, PURGE, RESOLVE = (
 
 @pytest.fixture
 def sm():
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_copying_to_postgres_ends_the_mismatch(idom, sm, log_in, press):
 
     assert password(idom) == "example-theirs"
     assert Comparison.objects.newest().get().status == Comparison.Status.MATCH
-    assert not stores.read_rows([idom])[idom].push_pending
+    assert not snapshots.read_snapshots([idom])[idom].push_pending
 
 
 def test_copying_to_postgres_loses_no_confirmed_write(idom, log_in, press):

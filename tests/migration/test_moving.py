@@ -13,7 +13,7 @@ from credentials.proof import prove_counting
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
-from migration.operations import gates, moves, resolutions, stores
+from migration.operations import aws_store, gates, moves, resolutions, snapshots
 from migration.operations.comparisons import compare
 from migration.operations.gates import Condition, ShutGate
 from migration.operations.moves import move
@@ -40,7 +40,7 @@ LINE = [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS, Phase.PURG
 
 @pytest.fixture
 def sm() -> SecretsManager:
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def write_password(pk: int, value: str) -> None:
 
 
 def is_pending(pk: int) -> bool:
-    return stores.read_rows([pk])[pk].push_pending
+    return snapshots.read_snapshots([pk])[pk].push_pending
 
 
 def refusal_of(pk: int, new: Phase) -> ShutGate:
@@ -497,7 +497,9 @@ def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, 
     advance(idom, Phase.AWS)
     write_password(idom, "example-first")
     with monkeypatch.context() as patched:
-        patched.setattr("migration.operations.pushes._record", lambda *_: 1 / 0)  # it dies there
+        patched.setattr(
+            "migration.operations.pushes._record_results", lambda *_: 1 / 0
+        )  # it dies there
         with pytest.raises(ZeroDivisionError):
             push(client_ids=[idom])
     write_password(idom, "example-second")
@@ -705,10 +707,10 @@ def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs
 def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
     idom, sm, monkeypatch
 ):
-    asked, manager = [], stores._manager
+    asked, manager = [], aws_store._make_manager
     monkeypatch.setattr(
-        stores,
-        "_manager",
+        aws_store,
+        "_make_manager",
         lambda pid, waits, *more: asked.append(waits) or manager(pid, waits, *more),
     )
 

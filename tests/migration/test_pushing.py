@@ -9,7 +9,7 @@ from django.db import connection
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
-from migration.operations import pushes, runs, stores
+from migration.operations import aws_store, locks, pushes, runs, snapshots
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push
 from nova_admin.embedded.aws import AwsServer
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 @pytest.fixture
 def sm():
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 def push_one(pk: int, **options):
@@ -245,8 +245,8 @@ def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layou
     pk = make_client("idom")
     row = make_database(pk)
     push_one(pk)
-    name = stores.secret_names("idom")["client" if layout == Layout.CLIENT else "database"]
-    sm = stores.secrets_manager()
+    name = aws_store.secret_names("idom")["client" if layout == Layout.CLIENT else "database"]
+    sm = aws_store.secrets_manager()
     sm.schedule_deletion(name, days=7)
     update("client_database_credentials", row, db_port=5433)
     if not known:
@@ -261,7 +261,7 @@ def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layou
 
 @pytest.mark.usefixtures("vague_aws")
 def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
-    pk, sm = make_full_client("idom"), stores.secrets_manager()
+    pk, sm = make_full_client("idom"), aws_store.secrets_manager()
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
     sm.schedule_deletion("nova/clients/idom", days=7)
 
@@ -281,8 +281,8 @@ def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
     settings.NOVA_SECRET_LAYOUT = layout
     pk = make_full_client("idom")
     push_one(pk)
-    name = stores.secret_names("idom")["client" if layout == Layout.CLIENT else "email"]
-    stores.secrets_manager().schedule_deletion(name, days=7)
+    name = aws_store.secret_names("idom")["client" if layout == Layout.CLIENT else "email"]
+    aws_store.secrets_manager().schedule_deletion(name, days=7)
     ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
 
     compared = compare(client_ids=[pk])[pk]
@@ -362,7 +362,7 @@ def test_the_rows_of_a_push_are_of_one_moment_with_its_revision(monkeypatch):
     """A write that comes while the push is under way leaves the client pending."""
     pk = make_client("idom")
     row = make_database(pk)
-    read = stores.read_rows
+    read = snapshots.read_snapshots
 
     def write_after_reading(ids):
         rows = read(ids)
@@ -382,7 +382,7 @@ def test_two_pushes_of_one_client_never_overlap(monkeypatch):
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with stores.locked([pk], wait_seconds=1):
+        with locks.hold_client_locks([pk], wait_seconds=1):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -512,8 +512,8 @@ def test_what_fails_in_the_reading_is_not_asked_for_one_by_one(settings, monkeyp
     pks = [make_full_client(f"c{n}") for n in range(45)]
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
     # One attempt is as good as five to see how often it is asked.
-    monkeypatch.setattr(stores, "secrets_manager", lambda **_: impatient(asked, settings))
-    monkeypatch.setattr(pushes, "secrets_manager", stores.secrets_manager)
+    monkeypatch.setattr(aws_store, "secrets_manager", lambda **_: impatient(asked, settings))
+    monkeypatch.setattr(pushes, "secrets_manager", aws_store.secrets_manager)
 
     results = push(client_ids=pks)
 

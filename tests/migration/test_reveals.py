@@ -243,7 +243,7 @@ def test_a_value_that_nova_wrote_since_the_purge_is_its_own(idom, maria, client)
 
 
 def test_before_the_purge_postgresql_s_own_value_is_shown(idom, maria, client, stores):
-    from migration.operations.stores import secrets_manager
+    from migration.operations.aws_store import secrets_manager
 
     advance(idom, Phase.DUAL_READ)
     change_in_aws(secrets_manager(), password="example-theirs")

@@ -15,7 +15,7 @@ from migration.models import (
     RunItem,
     clients,
 )
-from migration.operations import runs, stores
+from migration.operations import aws_store, runs
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
@@ -258,9 +258,9 @@ def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
     update("clients", pk, name="New")
     run = runs.start(kind=Run.Kind.PUSH, chosen=clients())
     move(client_id=pk, new=Phase.POSTGRES)
-    before = stores.secrets_manager().get("nova/clients/idom")
+    before = aws_store.secrets_manager().get("nova/clients/idom")
 
     runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.SKIPPED
-    assert stores.secrets_manager().get("nova/clients/idom") == before
+    assert aws_store.secrets_manager().get("nova/clients/idom") == before

@@ -7,7 +7,7 @@ from django.contrib.messages import get_messages
 from django.db import connection
 
 from credentials.models import Client
-from migration.operations import saves, stores
+from migration.operations import aws_store, locks, saves, snapshots
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -33,7 +33,7 @@ ADD = tuple(permission.replace("change", "add") for permission in CHANGE)
 
 @pytest.fixture
 def sm():
-    return stores.secrets_manager()
+    return aws_store.secrets_manager()
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_save_after_the_cutover_is_in_both_stores(idom, sm, save):
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
 def test_without_aws_a_save_after_the_cutover_is_saved_nowhere(idom, sm, settings, save, phase):
     advance(idom, phase)
-    before, revision = stored(sm), stores.read_rows([idom])[idom].revision
+    before, revision = stored(sm), snapshots.read_snapshots([idom])[idom].revision
     endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
 
     said = save(idom, name="Other", **{"databases-0-db_password": "example-new"})
@@ -130,7 +130,7 @@ def test_without_aws_a_save_after_the_cutover_is_saved_nowhere(idom, sm, setting
     assert "Nothing was saved" in said
     assert "example-new" not in said
     assert stored(sm) == before
-    assert stores.read_rows([idom])[idom].revision == revision
+    assert snapshots.read_snapshots([idom])[idom].revision == revision
     assert Client.objects.get(pk=idom).name == "IDOM"
 
 
@@ -160,7 +160,7 @@ def test_a_save_while_the_client_is_pushed_is_refused_and_can_be_made_again(idom
     advance(idom, Phase.AWS)
     other = connection.copy()
     with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [stores.CLIENT_LOCK, idom])
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [locks.CLIENT_LOCK, idom])
     try:
         assert "under way" in save(idom, **{"databases-0-db_password": "example-new"})
     finally:

@@ -14,8 +14,7 @@ from django_q.models import OrmQ
 from migration import tasks
 from migration.models import MANY_TRIES, Outcome, Rate, Run, StaleRunError, Worker, clients
 from migration.models import runs as run_models
-from migration.operations import runs
-from migration.operations import stores as stores_module
+from migration.operations import aws_store, runs
 from migration.reports.run_progress import measure_progress, runs_for_progress
 from nova_admin.embedded.conditions import Terms
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -406,12 +405,12 @@ def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
 
 
 def test_threads_that_begin_together_share_one_client_of_aws():
-    stores_module._manager.cache_clear()
+    aws_store._make_manager.cache_clear()
     barrier = threading.Barrier(3)
 
     def get(_number):
         barrier.wait(10)
-        return stores_module.secrets_manager()
+        return aws_store.secrets_manager()
 
     with ThreadPoolExecutor(3) as threads:
         assert len(set(threads.map(get, range(3)))) == 1

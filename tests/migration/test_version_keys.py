@@ -14,10 +14,10 @@ from psycopg.errors import InsufficientPrivilege
 
 from migration.models import ClientMigration, Outcome, Secret, VersionKey
 from migration.operations import keys
+from migration.operations.aws_store import secrets_manager
 from migration.operations.keys import VersionKeys, first_release_key, version_keys
 from migration.operations.moves import move
 from migration.operations.pushes import push
-from migration.operations.stores import secrets_manager
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, nova_uri
 from tests.migration.test_moving import (

@@ -21,7 +21,7 @@ from credentials.models import Client, ClientRevision
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration
-from migration.operations import stores
+from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -133,7 +133,7 @@ class World:
             ClientMigration.objects.update(phase=start)
         if start == Phase.PURGED:
             put_pointers(Client.objects.get(pk=self.pk), defaultdict(lambda: NAME))
-            revision = stores.read_rows([self.pk])[self.pk].revision
+            revision = snapshots.read_snapshots([self.pk])[self.pk].revision
             ClientRevision.objects.record_pushed([(self.pk, revision)])
 
     @property
@@ -248,8 +248,8 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     monkeypatch.setattr("credentials.triggers.TRIES", 2)
     monkeypatch.setattr("credentials.triggers.PAUSE_SECONDS", 0)
     for limit in ("connect_timeout", "read_timeout"):
-        monkeypatch.setitem(stores.GIVE_UP_EARLY, limit, PATIENCE_SECONDS)
-    stores._manager.cache_clear()
+        monkeypatch.setitem(aws_store.GIVE_UP_EARLY, limit, PATIENCE_SECONDS)
+    aws_store._make_manager.cache_clear()
     connection.close()
     connection_created.connect(set_lock_timeout)
     world = World(aws)
@@ -258,7 +258,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     try:
         yield world
     finally:
-        stores._manager.cache_clear()
+        aws_store._make_manager.cache_clear()
         connection_created.disconnect(set_lock_timeout)
         connection.close()
         world.close()

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from credentials.copying import MODELS
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration.models import ClientMigration, ReadCount
-from migration.operations.stores import read_rows
+from migration.operations.snapshots import read_snapshots
 from nova_credentials import tables
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
 from nova_credentials.reader import from_postgres
@@ -90,5 +90,5 @@ def test_a_push_is_pending_for_the_reader_where_it_is_for_the_site():
 
     pending = set(Client.objects.with_push_pending().values_list("pk", flat=True))
     assert by_reader == {pk: pk in pending for pk in clients}
-    assert by_reader == {pk: rows.push_pending for pk, rows in read_rows(clients).items()}
+    assert by_reader == {pk: rows.push_pending for pk, rows in read_snapshots(clients).items()}
     assert set(by_reader.values()) == {True, False}

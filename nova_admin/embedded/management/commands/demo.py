@@ -22,7 +22,7 @@ from django.core.management.base import CommandError, CommandParser
 from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
 from migration.models import Comparison, Outcome, Run, clients
-from migration.operations.stores import secrets_manager
+from migration.operations.aws_store import secrets_manager
 from migration.reports.client_status import client_statuses
 from migration.tasks import start_run
 from nova_admin.embedded import leash, seeds

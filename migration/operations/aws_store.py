@@ -1,0 +1,99 @@
+"""Gives this process its client of Secrets Manager, and reads one client's secrets with it. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from migration.models import Secret
+from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
+from nova_credentials import document as documents
+from nova_credentials.aws.client_secrets import read_client
+from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Document, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.answers import SecretValue
+
+# A page is waiting: the schedule can come back to it, the person can try again.
+GIVE_UP_EARLY: dict[str, Any] = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# Threads that begin together would each make one, and a connection to PostgreSQL for its turns.
+_making = threading.Lock()
+
+
+def secrets_manager(*, interactive: bool = False) -> SecretsManager:
+    """Return this process' client of Secrets Manager; an `interactive` one gives up early, as a page waits for it."""
+    with _making:
+        return _make_manager(
+            os.getpid(),  # a forked child may not share its parent's connections
+            interactive,
+            settings.AWS_REGION,
+            settings.AWS_ENDPOINT_URL,
+        )
+
+
+@lru_cache(maxsize=4)
+def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> SecretsManager:
+    return SecretsManager(
+        region,
+        endpoint_url=endpoint or None,
+        pacer=NonBlockingLimiter(rate_limiter()) if interactive else rate_limiter(),
+        **(GIVE_UP_EARLY if interactive else {}),
+    )
+
+
+def secret_layout() -> Layout:
+    """Return the configured layout: one secret a client, or one a service."""
+    return Layout(settings.NOVA_SECRET_LAYOUT)
+
+
+def secret_names(slug: str) -> dict[str, str]:
+    """Return part -> secret name of the client, under the configured prefix and layout."""
+    return documents.secret_names(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout())
+
+
+@dataclass(frozen=True)
+class AwsCopy:
+    """The document that AWS holds of one client, and the versions it was read from."""
+
+    document: Document = field(repr=False)
+    found: tuple[SecretValue, ...] = field(repr=False)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return secret name -> id of its current version."""
+        return {value.name: value.version_id for value in self.found}
+
+    def secrets(self, client_id: int) -> list[Secret]:
+        """Return the rows that remember these versions as pushed."""
+        return [
+            Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
+            for value in self.found
+        ]
+
+
+def read_aws(snapshot: ClientSnapshot, *, sm: SecretsManager) -> AwsCopy:
+    """Read the client's document in AWS; raises `SecretsManagerError` or `DocumentError` as NOVA's reader would."""
+    secrets = read_client(sm, snapshot.names, layout=secret_layout())
+    document = secrets.document()
+    documents.parse(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
+    return AwsCopy(document, tuple(secrets.values.values()))
+
+
+def secret_names_by_type(snapshot: ClientSnapshot) -> dict[CredentialType, str]:
+    """Return the name of the secret that holds each type of credential."""
+    return {t: snapshot.names.get(t) or snapshot.names["client"] for t in CredentialType}
+
+
+def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
+    """Return name -> `Secret` of those that a push has written or found equal."""
+    return Secret.objects.in_bulk(list(names))

@@ -1,0 +1,110 @@
+"""Reads clients with their rows, phase and revision, each as of one moment of the database. Writes nothing."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from credentials.copying import pointer_problem
+from migration.models import clients
+from migration.operations.aws_store import secret_layout, secret_names
+from nova_credentials import document as documents
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.phases import Phase
+from nova_credentials.tables import is_push_pending
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from credentials.models import Client
+    from migration.models import ClientsByPhase
+    from nova_credentials.messages import Message
+
+
+@contextmanager
+def repeatable_read() -> Iterator[None]:
+    """Read one moment of the database in everything inside; not to be nested in a transaction."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+@dataclass(frozen=True)
+class ClientSnapshot:
+    """One client as the tables held it at one moment."""
+
+    client_id: int
+    slug: str
+    active: bool
+    phase: Phase
+    revision: int
+    pushed_revision: int | None
+    names: dict[str, str]
+    has_credentials: bool
+    document: Document | None = field(repr=False)  # None: `problem` says why
+    problem: Message | None
+    # Of rows that make no document: what is kept before they are replaced.
+    kept: Document | None = field(repr=False, default=None)
+
+    @property
+    def push_pending(self) -> bool:
+        """Say whether AWS lacks the newest write to the rows."""
+        return is_push_pending(revision=self.revision, pushed_revision=self.pushed_revision)
+
+    def is_unchanged_since(self, before: ClientSnapshot) -> bool:
+        """Say whether nobody wrote the rows since `before`; a write that wasn't counted shows in the rows alone."""
+        written = (self.revision, self.document, self.kept)
+        return written == (before.revision, before.document, before.kept)
+
+
+def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
+    """Read each client as of one moment; a client that is gone is left out."""
+    with repeatable_read():
+        found = list(_select_clients(client_ids))
+    return {client.pk: _take_snapshot(client) for client in found}
+
+
+def read_locked_snapshot(client_id: int) -> ClientSnapshot:
+    """Read one client in the caller's transaction, which has locked its rows; raises Client.DoesNotExist."""
+    return _take_snapshot(_select_clients([client_id]).get())
+
+
+def read_locked_client(client_id: int) -> Client:
+    """Read the client with its rows anew in the caller's transaction, which has locked them."""
+    return _select_clients([client_id]).get()
+
+
+def _select_clients(client_ids: Collection[int]) -> ClientsByPhase:
+    return clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
+
+
+def _take_snapshot(client: Client) -> ClientSnapshot:
+    layout, prefix = secret_layout(), settings.NOVA_SECRET_PREFIX
+    phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
+    document = None
+    problem = documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    if not problem and phase != Phase.PURGED:
+        problem = pointer_problem(client)
+    if not problem:
+        try:
+            document = client.document()
+        except DocumentError as error:
+            problem = error.message
+    return ClientSnapshot(
+        client_id=client.pk,
+        slug=client.slug,
+        active=bool(client.is_active),
+        phase=phase,
+        revision=client.revision,
+        pushed_revision=client.pushed_revision,
+        names=secret_names(client.slug),
+        has_credentials=any(client.rows().values()),
+        document=document,
+        problem=problem,
+        kept=client.document_to_keep() if document is None else None,
+    )
