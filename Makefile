@@ -14,7 +14,7 @@ test: $(READY)  ## everything, against the embedded PostgreSQL
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
-	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/migration/test_law.py -k the_law_holds $(ARGS)
+	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/law/test_law.py -k the_law_holds $(ARGS)
 
 check: $(READY)  ## the static side
 	$(BIN)/ruff format --check .

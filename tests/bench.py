@@ -20,7 +20,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tests import nova
+from tests import nova_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def main() -> None:
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.start(LOCAL / "aws"),
             "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
         }  # fmt: skip
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         os.environ["DATABASE_URL"] = uri
         prepare()
         if options.peak:

@@ -11,7 +11,7 @@ import time
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tests import nova
+from tests import nova_database
 from tests.bench import LOCAL
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main() -> None:
         "AWS_ACCESS_KEY_ID": "embedded",
         "AWS_SECRET_ACCESS_KEY": "embedded",
     }
-    with nova.database() as few_uri, nova.database() as many_uri:
+    with nova_database.database() as few_uri, nova_database.database() as many_uri:
         os.environ["DATABASE_URL"] = few_uri
         few, many = compared({FEW: few_uri, MANY: many_uri})
     print(f"{'':30} {f'{FEW} clients':>20} {f'{MANY:,} clients':>20} {'times':>7}")
@@ -87,7 +87,7 @@ def compared(uris: dict[int, str]) -> list[Measured]:
 
     from credentials.models import Client as Customer
     from migration.models import Comparison, Run
-    from tests.crowd import make_crowd
+    from tests.bulk_data import make_crowd
 
     settings.DEBUG = False  # in development Django keeps every statement in memory
     settings.ALLOWED_HOSTS = ["testserver"]

@@ -11,8 +11,9 @@ from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tests import nova
+from tests import nova_database
 from tests.bench import LOCAL
+from tests.checkout import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def main() -> None:
         "AWS_ACCESS_KEY_ID": "embedded",
         "AWS_SECRET_ACCESS_KEY": "embedded",
     }
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         os.environ["DATABASE_URL"] = uri
         import django
 
@@ -60,7 +61,7 @@ def imports() -> bool:
         for module in modules:
             code = f"import time; s = time.perf_counter(); import {module}; print(time.perf_counter() - s)"
             done = subprocess.run(
-                [sys.executable, "-c", code], cwd=nova.ROOT, stdout=subprocess.PIPE, check=True
+                [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True
             )
             took[module].append(float(done.stdout))
     reader, psycopg = (statistics.median(took[module]) for module in modules)

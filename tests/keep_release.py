@@ -15,11 +15,12 @@ from secrets import token_urlsafe
 
 import psycopg
 
-from tests import nova
+from tests import nova_database
 from tests.bench import LOCAL
+from tests.checkout import ROOT
 from tests.nova_credentials.wheel import VERSION, build_wheel
 
-KEPT = nova.ROOT / "tests" / "nova_credentials" / "kept"
+KEPT = ROOT / "tests" / "nova_credentials" / "kept"
 # Of any other table the structure is kept, and no row.
 ROWS_OF = (
     *("public.clients", "public.client_database_credentials", "public.client_email_credentials"),
@@ -49,7 +50,7 @@ def main() -> None:
             "AWS_ACCESS_KEY_ID": "embedded",
             "AWS_SECRET_ACCESS_KEY": "embedded",
         }
-        with nova.database() as uri:
+        with nova_database.database() as uri:
             os.environ["DATABASE_URL"] = uri
             secrets = make_clients()
             dump(uri, folder / f"site-{VERSION}.sql")

@@ -11,8 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from nova_admin.database.schema import CARRIED_OVER
-from tests import nova
+from tests import nova_database
 from tests.attacks.hostile import hostile_database
+from tests.checkout import manage
 from tests.first_release.load import load_database
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def hostile() -> Iterator[Hostile]:
 
 
 def migrate(hostile: Hostile) -> None:
-    done = nova.manage("migrate", DATABASE_URL=hostile.of(hostile.site))
+    done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
     assert done.returncode == 0, done.stderr
 
 
@@ -150,7 +151,7 @@ def test_nothing_is_proposed_on_the_tables_that_migrate_made(hostile):
 
 
 def test_the_first_releases_tables_were_proposed_to_be_dropped():
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         load_database(uri)
 
         operations = proposed(uri)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nova import ROOT
+from tests.checkout import ROOT
 
 ROWS = re.compile(r"^  (?!client )(\S.{23}) (\w+) +(\w+) +(\w+|-) +(.*)$", re.MULTILINE)
 BROKEN = {

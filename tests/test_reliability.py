@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.nova import ROOT
+from tests.checkout import ROOT
 
 
 def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():

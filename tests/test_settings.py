@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.nova import ROOT, manage
+from tests.checkout import ROOT, manage
 
 PRODUCTION = {
     "DEBUG": "",

@@ -18,7 +18,7 @@ from uuid import uuid4
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from tests import nova
+from tests import nova_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +193,7 @@ def hostile_database() -> Iterator[Hostile]:
         try:
             for role in roles:
                 server.execute(f"CREATE ROLE {role} LOGIN")
-            with nova.database() as uri:
+            with nova_database.database() as uri:
                 hostile = Hostile(uri, token)
                 make_tables(hostile)
                 yield hostile
@@ -208,7 +208,7 @@ def make_tables(hostile: Hostile) -> None:
         f"ALTER DATABASE {name} OWNER TO {hostile.nova}",
         f"GRANT ALL ON SCHEMA public TO {hostile.nova}",
     )
-    hostile.run(*nova.TABLES, role=hostile.nova)
+    hostile.run(*nova_database.TABLES, role=hostile.nova)
     hostile.run(
         f"GRANT SELECT, INSERT, UPDATE, REFERENCES, TRIGGER ON {NOVA_TABLES} TO {hostile.site}",
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {hostile.site}",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests import nova
 from tests.attacks.hostile import BAIT, SPRING, YES, Hostile, hostile_database
+from tests.checkout import manage
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,7 +39,7 @@ def hostile() -> Iterator[Hostile]:
 
 
 def migrate(hostile: Hostile, role: str = "") -> subprocess.CompletedProcess[str]:
-    return nova.manage("migrate", "--no-color", DATABASE_URL=hostile.of(role or hostile.site))
+    return manage("migrate", "--no-color", DATABASE_URL=hostile.of(role or hostile.site))
 
 
 def make_schema(hostile: Hostile) -> None:
@@ -189,7 +189,7 @@ def test_settings_of_the_database_change_nothing_for_the_site(hostile):
 
     assert migrate(hostile).returncode == 0
 
-    shown = nova.manage(
+    shown = manage(
         "shell",
         "-c",
         "from django.db import connection\n"
@@ -302,7 +302,7 @@ def with_policies(migrated) -> Iterator[Hostile]:
     [("client_status",), ("compare_clients", "--all", "--inline"), ("push_pending", "--inline")],
 )
 def test_a_policy_on_novas_tables_fails_our_statement_and_never_runs(with_policies, command):
-    done = nova.manage(*command, DATABASE_URL=with_policies.of(with_policies.site))
+    done = manage(*command, DATABASE_URL=with_policies.of(with_policies.site))
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "lacks a right in the database" in done.stderr

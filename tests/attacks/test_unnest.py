@@ -1,7 +1,7 @@
 """The attack on the first release: its trigger called a function of NOVA's role with the rights of the site's."""
 
-from tests import nova
 from tests.attacks.hostile import SPRING, hostile_database
+from tests.checkout import manage
 
 UNNEST = """
 CREATE FUNCTION public.unnest(integer[]) RETURNS SETOF integer LANGUAGE plpgsql AS $attack$
@@ -27,7 +27,7 @@ def test_an_update_by_nova_gives_its_role_nothing_of_the_sites():
             "INSERT INTO public.clients (name, slug) VALUES ('IDOM', 'idom')",
             role=hostile.nova,
         )
-        done = nova.manage("migrate", DATABASE_URL=hostile.of(hostile.site))
+        done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
         assert done.returncode == 0, done.stderr
 
         hostile.run("UPDATE public.clients SET name = 'Other'", role=hostile.nova)

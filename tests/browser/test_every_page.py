@@ -12,7 +12,7 @@ from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import make_client, make_comparison, make_full_client, make_user
-from tests.migration.test_moving import LINE, advance, change_in_aws
+from tests.migration.moves.clients import LINE, advance, change_in_aws
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ from credentials.models import Client
 from migration.models import PhaseChange
 from migration.operations import aws_store
 from nova_credentials.phases import Phase
-from tests.browser.words import Person, words
-from tests.migration.test_moving import change_in_aws, phase_of
+from tests.browser.page_language import Person, words
+from tests.migration.moves.clients import change_in_aws, phase_of
 
 pytestmark = pytest.mark.browser
 

@@ -10,9 +10,9 @@ from migration.models import ClientMigration, PhaseChange
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
-from tests.browser.words import Person, words
+from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, make_user
-from tests.migration.test_moving import advance, password, phase_of
+from tests.migration.moves.clients import advance, password, phase_of
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Error, Page, expect
 from migration.models import ReadCount, Reveal
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.test_moving import advance, phase_of, write_password
+from tests.migration.moves.clients import advance, phase_of, write_password
 
 VALUE = " 'two' <b>lines</b>\r\nand three blanks   "
 

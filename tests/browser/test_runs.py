@@ -13,7 +13,7 @@ from migration import tasks
 from migration.models import Rate, Run
 from migration.operations import runs
 from nova_admin.embedded import leash
-from tests.browser.words import Person, words
+from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, nova_uri
 
 pytestmark = pytest.mark.browser

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from credentials.nova_objects import Kind, NovaObject, list_foreign_objects
-from tests import nova
 from tests.attacks.hostile import SPRING, YES, hostile_database
+from tests.checkout import manage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def hostile() -> Iterator[Hostile]:
             YES.replace("LANGUAGE", "IMMUTABLE LANGUAGE"),
             role=hostile.nova,
         )
-        done = nova.manage("migrate", DATABASE_URL=hostile.of(hostile.site))
+        done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
         assert done.returncode == 0, done.stderr
         yield hostile
 

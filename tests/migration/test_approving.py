@@ -23,7 +23,7 @@ from migration.operations.pushes import push
 from nova_credentials.messages import Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
-from tests.migration.test_moving import advance, codes, document, phase_of, write_password
+from tests.migration.moves.clients import advance, codes, document, phase_of, write_password
 
 State = MoveRequest.State
 MOVE, PURGE, APPROVE = (

@@ -12,7 +12,7 @@ from migration.operations.keys import fingerprint_key
 from migration.operations.pushes import push
 from nova_credentials.comparison import Mismatch
 from tests.factories import make_full_client
-from tests.migration.test_moving import write_password
+from tests.migration.moves.clients import write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
 

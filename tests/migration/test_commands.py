@@ -16,7 +16,8 @@ from django.core.management import CommandError, call_command
 from migration.models import clients
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
-from tests import nova
+from tests import nova_database
+from tests.checkout import ROOT, manage
 from tests.factories import make_client, make_database, make_full_client, update
 
 COUNTS = (
@@ -155,17 +156,17 @@ def test_wrong_use_is_one_line_on_standard_error_and_exit_2(db, arguments):
 
 
 def test_wrong_use_from_a_shell():
-    with nova.database() as uri:
-        assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
+    with nova_database.database() as uri:
+        assert manage("migrate", DATABASE_URL=uri).returncode == 0
         for arguments in (["nobody"], ["--bad"]):
-            done = nova.manage("migrate_clients", *arguments, DATABASE_URL=uri)
+            done = manage("migrate_clients", *arguments, DATABASE_URL=uri)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 def test_before_the_first_migrate_every_command_says_so_in_one_line():
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         for arguments in (["client_status"], ["push_pending", "--inline"]):
-            done = nova.manage(*arguments, DATABASE_URL=uri)
+            done = manage(*arguments, DATABASE_URL=uri)
             assert (done.returncode, done.stdout) == (2, "")
             assert done.stderr.startswith("The tables are not there, or this role may not use")
             assert done.stderr.count("\n") == 1
@@ -175,8 +176,8 @@ def test_before_the_first_migrate_every_command_says_so_in_one_line():
 def without_rights():
     """The URI of a role that may enter the database, and nothing more."""
     role = f"nobody_{uuid4().hex}"
-    with nova.database() as uri, psycopg.connect(uri, autocommit=True) as connection:
-        assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
+    with nova_database.database() as uri, psycopg.connect(uri, autocommit=True) as connection:
+        assert manage("migrate", DATABASE_URL=uri).returncode == 0
         connection.execute(f"CREATE ROLE {role} LOGIN")
         yield psycopg.conninfo.make_conninfo(uri, user=role)
         connection.execute(f"DROP ROLE {role}")
@@ -190,7 +191,7 @@ def without_rights():
     ],
 )
 def test_a_right_that_is_missing_is_one_line(without_rights, arguments, said):
-    done = nova.manage(*arguments, DATABASE_URL=without_rights)
+    done = manage(*arguments, DATABASE_URL=without_rights)
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr
@@ -200,7 +201,7 @@ def test_a_right_on_one_table_that_is_missing_is_one_line(without_rights):
     role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
     with psycopg.connect(without_rights.replace(role, "postgres"), autocommit=True) as connection:
         connection.execute(f"GRANT USAGE ON SCHEMA nova_admin TO {role}")
-        done = nova.manage("client_status", DATABASE_URL=without_rights)
+        done = manage("client_status", DATABASE_URL=without_rights)
         connection.execute(f"REVOKE USAGE ON SCHEMA nova_admin FROM {role}")
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -208,9 +209,7 @@ def test_a_right_on_one_table_that_is_missing_is_one_line(without_rights):
 
 
 def test_a_server_that_is_not_there_is_named_in_one_line():
-    done = nova.manage(
-        "client_status", DATABASE_URL="postgresql://nova:example-pw@127.0.0.1:1/nova"
-    )
+    done = manage("client_status", DATABASE_URL="postgresql://nova:example-pw@127.0.0.1:1/nova")
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no connection to PostgreSQL at 127.0.0.1:1 as nova" in done.stderr
@@ -218,22 +217,22 @@ def test_a_server_that_is_not_there_is_named_in_one_line():
 
 
 def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
-    with nova.database() as empty:
+    with nova_database.database() as empty:
         role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
-        done = nova.manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
+        done = manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert f"CREATE SCHEMA nova_admin AUTHORIZATION {role};" in done.stderr
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback():
-    with nova.database() as uri:
-        assert nova.manage("migrate", DATABASE_URL=uri).returncode == 0
+    with nova_database.database() as uri:
+        assert manage("migrate", DATABASE_URL=uri).returncode == 0
         with psycopg.connect(uri) as holder:
             holder.execute("LOCK TABLE public.clients")
             process = subprocess.Popen(
                 [sys.executable, "manage.py", "client_status"],
-                cwd=nova.ROOT,
+                cwd=ROOT,
                 env=os.environ
                 | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "DATABASE_URL": uri},
                 stdout=subprocess.PIPE,
@@ -280,7 +279,7 @@ def test_client_status_as_text_has_names_the_pending_push_and_what_differs(store
 
 
 def test_an_unreachable_database_is_one_line_and_exit_2():
-    done = nova.manage("migrate_clients", "--all", DATABASE_URL="postgresql://127.0.0.1:1/none")
+    done = manage("migrate_clients", "--all", DATABASE_URL="postgresql://127.0.0.1:1/none")
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "database" in done.stderr
@@ -288,13 +287,13 @@ def test_an_unreachable_database_is_one_line_and_exit_2():
 
 def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
     """The whole path on a database of NOVA's own making, by commands alone."""
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         with psycopg.connect(uri, autocommit=True) as connection:
-            for statement in (*nova.TABLES, nova.ROWS):
+            for statement in (*nova_database.TABLES, nova_database.ROWS):
                 connection.execute(statement)
         environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
-        assert nova.manage("migrate", **environment).returncode == 0
-        done = nova.manage(
+        assert manage("migrate", **environment).returncode == 0
+        done = manage(
             "migrate_clients",
             "--all",
             "--inline",

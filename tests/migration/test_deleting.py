@@ -18,9 +18,9 @@ from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.reader.routing import Reader
-from tests import nova
+from tests.checkout import manage
 from tests.factories import VIEW, make_full_client, make_user, nova_connected, nova_uri
-from tests.migration.test_moving import (
+from tests.migration.moves.clients import (
     NAME,
     advance,
     document,
@@ -264,7 +264,7 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
         f" moves.move(client_id={idom}, new=Phase.POSTGRES, schedule_deletion=True)"
     )
 
-    ended = nova.manage(
+    ended = manage(
         "shell", "-c", code, DATABASE_URL=uri, AWS_ENDPOINT_URL_SECRETS_MANAGER=aws.endpoint
     )
 

@@ -12,7 +12,7 @@ from migration.operations import aws_store
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, make_user, nova_connected, sent_form
-from tests.migration.test_moving import advance
+from tests.migration.moves.clients import advance
 
 pytestmark = pytest.mark.usefixtures("stores")
 

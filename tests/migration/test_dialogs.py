@@ -23,7 +23,7 @@ from migration.operations.comparisons import compare
 from migration.reports.client_status import WATCHED_FOR, watch_of
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
-from tests.migration.test_moving import (
+from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     is_pending,

@@ -3,7 +3,8 @@
 import psycopg
 import pytest
 
-from tests import nova
+from tests import nova_database
+from tests.checkout import manage
 
 LONG = "known and agreed " * 4_000
 OLD = """
@@ -35,7 +36,7 @@ TABLES = {
 
 
 def migrate(uri: str, *to: str) -> None:
-    done = nova.manage("migrate", *to, DATABASE_URL=uri)
+    done = manage("migrate", *to, DATABASE_URL=uri)
     assert done.returncode == 0, done.stderr
 
 
@@ -52,7 +53,7 @@ def stored(connection: psycopg.Connection) -> dict[str, list[tuple]]:
 
 @pytest.fixture(scope="module")
 def uri():
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         migrate(uri)
         migrate(uri, "migration", "0007")
         yield uri

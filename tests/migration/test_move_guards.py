@@ -14,7 +14,7 @@ from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client
-from tests.migration.test_moving import (
+from tests.migration.moves.clients import (
     NAME,
     advance,
     change_in_aws,

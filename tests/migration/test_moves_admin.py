@@ -16,7 +16,7 @@ from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import VIEW, make_database, make_email, make_full_client, make_user, nova_uri
-from tests.migration.test_moving import (
+from tests.migration.moves.clients import (
     LINE,
     advance,
     change_in_aws,

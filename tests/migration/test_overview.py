@@ -28,7 +28,7 @@ from migration.reports.client_counts import standing
 from migration.reports.costs import plan, steps
 from migration.reports.daily_comparisons import history
 from nova_credentials.phases import Phase
-from tests.crowd import make_crowd
+from tests.bulk_data import make_crowd
 from tests.factories import (
     VIEW,
     make_aws,

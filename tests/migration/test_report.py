@@ -12,7 +12,7 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.models import OpenMismatch, ReadCount, Resolution, Run, Secret
 from tests.factories import VIEW, make_client, make_comparison, make_many, make_user
-from tests.migration.test_admin import DIFFERENT, EXTRA, shown_rows, text
+from tests.migration.admin.pages import DIFFERENT, EXTRA, shown_rows, text
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,7 @@ from migration.admin import reveals
 from migration.models import PhaseChange, Resolution, Reveal
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, update
-from tests.migration.test_moving import advance, change_in_aws, password, write_password
+from tests.migration.moves.clients import advance, change_in_aws, password, write_password
 from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged, templates_logged
 
 REVEAL = "migration.reveal_credential"

@@ -17,8 +17,8 @@ from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, permissions_of
 from nova_credentials.phases import Phase
 from tests.factories import all_tables, make_comparison, make_full_client, make_user
-from tests.migration.test_admin import DIFFERENT
-from tests.migration.test_moving import LINE, advance, write_password
+from tests.migration.admin.pages import DIFFERENT
+from tests.migration.moves.clients import LINE, advance, write_password
 
 VIEWER, OPERATOR, APPROVER, ADMINISTRATOR = ROLES
 EVERYBODY = {VIEWER, OPERATOR, APPROVER, ADMINISTRATOR}

@@ -22,7 +22,7 @@ from tests.factories import (
     while_someone_waits_for_rows,
     write_uncommitted,
 )
-from tests.migration.test_moving import advance, change_in_aws, is_pending, write_password
+from tests.migration.moves.clients import advance, change_in_aws, is_pending, write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
 

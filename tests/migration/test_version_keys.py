@@ -19,8 +19,9 @@ from migration.operations.keys import VersionKeys, first_release_key, version_ke
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
+from tests.checkout import ROOT, manage
 from tests.factories import make_full_client, nova_uri
-from tests.migration.test_moving import (
+from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     is_pending,
@@ -28,7 +29,6 @@ from tests.migration.test_moving import (
     phase_of,
     write_password,
 )
-from tests.nova import ROOT, manage
 
 NAME = "nova/clients/idom"
 # Made by the first release with this SECRET_KEY, of this name, as a first version of '{"client_name": "IDOM"}'.

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import nova
+from tests.checkout import ROOT
 
 TIMEOUT_SECONDS = 60
 
@@ -17,7 +17,7 @@ from nova_credentials import reader
 """
 
 
-def run(code: str, database_url: str, *, package: Path = nova.ROOT, **environment: str) -> str:
+def run(code: str, database_url: str, *, package: Path = ROOT, **environment: str) -> str:
     """Return what the code prints; `package` is the folder or the wheel that the reader is imported from."""
     return run_by(sys.executable, NO_DJANGO % str(package) + code, database_url, **environment)
 

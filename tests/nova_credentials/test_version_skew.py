@@ -19,7 +19,8 @@ from psycopg.conninfo import make_conninfo
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
-from tests import nova
+from tests import nova_database
+from tests.checkout import ROOT
 from tests.factories import make_database, make_full_client
 from tests.keep_release import KEPT
 from tests.nova_credentials.in_phases import bring
@@ -42,7 +43,7 @@ def present(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("release")
     done = subprocess.run(
         [sys.executable, "-m", "tests.keep_release", str(folder)],
-        cwd=nova.ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -110,7 +111,7 @@ def reads_counted(database_url: str, client_id: int) -> bool:
 def kept_site(present, request) -> Iterator[str]:
     """A database as a site of that release left it, by its URI."""
     structure_and_rows = kept("site-{}.sql", request.param, present).read_text()
-    with nova.database() as uri:
+    with nova_database.database() as uri:
         with psycopg.connect(uri, autocommit=True) as there:
             there.execute(structure_and_rows)
         yield uri

@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from nova_credentials.phases import Phase
-from tests import nova
+from tests.checkout import ROOT
 from tests.factories import make_full_client
 from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.nova_process import run_by
@@ -56,9 +56,7 @@ def test_the_wheel_holds_the_package_alone_with_its_types(wheel):
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"nova_credentials", f"nova_credentials-{VERSION}.dist-info"}
     assert "nova_credentials/py.typed" in names
-    in_checkout = {
-        str(path.relative_to(nova.ROOT)) for path in nova.ROOT.glob("nova_credentials/**/*.py")
-    }
+    in_checkout = {str(path.relative_to(ROOT)) for path in ROOT.glob("nova_credentials/**/*.py")}
     assert {name for name in names if name.endswith(".py")} == in_checkout
 
 
@@ -78,7 +76,7 @@ def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
 
 
 def test_the_changelog_tells_of_this_release():
-    assert re.search(rf"^## {VERSION}\b", (nova.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(rf"^## {VERSION}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -5,16 +5,16 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tests import nova
+from tests.checkout import ROOT
 
-VERSION = tomllib.loads((nova.ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel into the folder and return its path."""
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=nova.ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

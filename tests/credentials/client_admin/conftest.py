@@ -1,0 +1,49 @@
+"""A client, and people who may edit it."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.credentials.client_admin.forms import SECRETS, change
+from tests.factories import (
+    CHANGE,
+    VIEW,
+    make_aws,
+    make_client,
+    make_database,
+    make_email,
+    make_user,
+    sent_form,
+)
+
+
+@pytest.fixture
+def root(db, client):
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture
+def operator(db, client):
+    client.force_login(make_user("operator", *VIEW, *CHANGE, "migration.add_run"))
+    return client
+
+
+@pytest.fixture
+def idom(db) -> int:
+    pk = make_client("idom")
+    make_database(pk, db_password_encrypted=SECRETS["databases-0-db_password"])
+    make_email(pk, email_password_encrypted=SECRETS["emails-0-email_password"])
+    make_aws(pk, secret_access_key=SECRETS["aws_logins-0-secret_access_key"])
+    return pk
+
+
+@pytest.fixture
+def edit(operator):
+    """Opens a client's form, sends it back with some fields changed, and answers with the response."""
+
+    def edit(pk, **changes):
+        data = sent_form(operator.get(change(pk)).content.decode())
+        assert set(changes) <= set(data), "the page has no such field"
+        return operator.post(change(pk), data | changes)
+
+    return edit

@@ -1,0 +1,86 @@
+"""The form of a client as a browser sends it, and what the tables hold before and after."""
+
+from django.db import connection
+from django.urls import reverse
+from psycopg import sql
+
+from credentials.models import Client
+from tests.factories import qualified, sent_form, update
+
+TABLES = (
+    "clients",
+    "client_database_credentials",
+    "client_email_credentials",
+    "client_aws_credentials",
+)
+SECRETS = {
+    "databases-0-db_password": "MARKER-ONE of the database",
+    "emails-0-email_password": "MARKER-TWO of the mail",
+    "aws_logins-0-secret_access_key": "MARKER-THREE of AWS",
+}
+ADD = "/admin/credentials/client/add/"
+LIST = "/admin/credentials/client/"
+
+
+def change(pk) -> str:
+    return reverse("admin:credentials_client_change", args=[pk])
+
+
+def stored() -> dict[str, list[tuple]]:
+    """Every column of every row, updated_at included, and how often each client was written."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(sql.SQL("SELECT * FROM {} ORDER BY id").format(qualified(table)))
+            names = [column.name for column in cursor.description]
+            found[table] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    found["revisions"] = dict(Client.objects.with_revision().values_list("pk", "revision"))
+    return found
+
+
+def changed_columns(before, after) -> set[str]:
+    return {
+        f"{table}.{name}"
+        for table in TABLES
+        for old, new in zip(before[table], after[table], strict=True)
+        for name in old
+        if old[name] != new[name]
+    }
+
+
+def errors(response) -> str:
+    """The words of a refusal, from the form and its inlines."""
+    assert response.status_code == 200, "it was saved"
+    context = response.context
+    return " ".join(str(error) for error in context["errors"])
+
+
+def make_odd(pk: int, table: str, **columns) -> None:
+    rows = stored()[table]
+    update(
+        table, next(row["id"] for row in rows if pk in (row.get("client_id"), row["id"])), **columns
+    )
+
+
+def new_client(browser) -> dict[str, str]:
+    """The form of a new client with one login of each kind, as scripts add them to the page."""
+    data = sent_form(browser.get(ADD).content.decode())
+    return data | {
+        "name": "New",
+        "slug": "new",
+        "databases-TOTAL_FORMS": "1",
+        "databases-0-is_primary": "true",
+        "databases-0-db_host": "db.example.test",
+        "databases-0-db_port": "5432",
+        "databases-0-db_name": "app",
+        "databases-0-db_user": "app",
+        "databases-0-db_password": " example-password-1 ",
+        "emails-TOTAL_FORMS": "1",
+        "emails-0-is_primary": "true",
+        "emails-0-email_user": "invoices@example.test",
+        "emails-0-email_password": "example-app-password-2",
+        "aws_logins-TOTAL_FORMS": "1",
+        "aws_logins-0-is_primary": "true",
+        "aws_logins-0-access_key_id": "EXAMPLE-KEY-ID",
+        "aws_logins-0-secret_access_key": "example-secret-key-3",
+    }

@@ -1,0 +1,107 @@
+"""What a form refuses, and what it takes."""
+
+import pytest
+
+from credentials.models import Client
+from tests.credentials.client_admin.forms import change, errors, make_odd, stored
+from tests.factories import make_aws, make_client, make_database, make_email
+
+
+@pytest.mark.parametrize(
+    ("make", "prefix", "words"),
+    [
+        (make_database, "databases", "2 database logins are primary"),
+        (make_email, "emails", "2 mail logins are primary"),
+        (make_aws, "aws_logins", "2 AWS logins are primary"),
+    ],
+)
+def test_two_primary_rows_of_one_kind_are_refused_in_words(edit, idom, make, prefix, words):
+    make(idom, label="second", is_primary=False)
+    before = stored()
+
+    response = edit(idom, **{f"{prefix}-1-is_primary": "true"})
+
+    assert words in errors(response)
+    assert stored() == before
+
+
+def test_two_stored_primary_rows_stop_no_other_edit_and_can_be_mended(edit, idom):
+    make_database(idom, label="second")
+
+    assert edit(idom, name="New name").status_code == 302
+    assert edit(idom, **{"databases-1-is_primary": "false"}).status_code == 302
+
+    primary = Client.objects.get(pk=idom).databases.filter(is_primary=True)
+    assert primary.count() == 1
+
+
+def test_the_primary_row_can_be_exchanged_in_one_form(edit, idom):
+    make_database(idom, label="second", is_primary=False)
+
+    response = edit(idom, **{"databases-0-is_primary": "false", "databases-1-is_primary": "true"})
+
+    assert response.status_code == 302
+    assert Client.objects.get(pk=idom).databases.get(is_primary=True).label == "second"
+
+
+@pytest.mark.parametrize("slug", ["with space", "ñ", "a:b", "", "x" * 101])
+def test_a_slug_that_no_secret_can_have_is_refused(edit, idom, slug):
+    before = stored()
+
+    assert errors(edit(idom, slug=slug)) != ""
+
+    assert stored() == before
+
+
+def test_a_slug_that_is_taken_is_refused(edit, idom):
+    make_client("other")
+
+    assert "already exists" in errors(edit(idom, slug="other"))
+
+
+def test_a_bad_stored_slug_can_stay_and_can_be_mended(edit, idom):
+    make_odd(idom, "clients", slug="bad slug")
+
+    assert edit(idom, name="New name").status_code == 302
+    assert edit(idom, slug="good-slug").status_code == 302
+
+    assert Client.objects.get(pk=idom).slug == "good-slug"
+
+
+def test_a_slug_that_ends_like_an_arn_is_saved_with_a_warning(edit, operator, idom):
+    assert edit(idom, slug="client-abc123").status_code == 302
+
+    shown = operator.get(change(idom)).context["messages"]
+    assert [m.level_tag for m in shown].count("warning") == 1
+    assert Client.objects.get(pk=idom).slug == "client-abc123"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "1.5", "abc", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "field", ["databases-0-db_port", "emails-0-imap_port", "emails-0-smtp_port"]
+)
+def test_a_new_port_outside_the_range_is_refused(edit, idom, field, port):
+    before = stored()
+
+    assert errors(edit(idom, **{field: port})) != ""
+
+    assert stored() == before
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_are_taken(edit, idom, port):
+    changes = {"databases-0-db_port": str(port), "databases-0-db_password": "example-again"}
+
+    assert edit(idom, **changes).status_code == 302
+
+    assert Client.objects.get(pk=idom).databases.get().db_port == port
+
+
+@pytest.mark.parametrize("field", ["name", "slug", "databases-0-db_host", "emails-0-email_user"])
+def test_a_field_that_nova_needs_cannot_be_emptied(edit, idom, field):
+    assert "required" in errors(edit(idom, **{field: ""}))
+
+
+def test_a_null_byte_is_refused_in_words(edit, idom):
+    for field in ("name", "databases-0-db_host", "databases-0-db_password"):
+        assert "Null characters" in errors(edit(idom, **{field: "a\0b"}))

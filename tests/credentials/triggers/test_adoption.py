@@ -1,0 +1,89 @@
+"""`migrate` leaves NOVA's tables as they are and makes what is missing."""
+
+import psycopg
+
+from tests import nova_database
+from tests.credentials.triggers.migrated_database import NOVA_TABLES, make_tables, migrate
+
+
+def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
+    make_tables(connection)
+    before = (
+        nova_database.catalogue(connection, NOVA_TABLES),
+        nova_database.contents(connection, NOVA_TABLES),
+    )
+
+    migrate(uri)
+
+    assert nova_database.catalogue(connection, NOVA_TABLES) == before[0]
+    assert nova_database.contents(connection, NOVA_TABLES) == before[1]
+
+
+def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
+    without_mail = [table for table in nova_database.TABLES if table is not nova_database.EMAILS]
+    make_tables(
+        connection, without_mail, rows="INSERT INTO public.clients (name, slug) VALUES ('A', 'a')"
+    )
+    kept = [table for table in NOVA_TABLES if table != "client_email_credentials"]
+    before = nova_database.catalogue(connection, kept), nova_database.contents(connection, kept)
+
+    migrate(uri)
+
+    assert (
+        nova_database.catalogue(connection, kept),
+        nova_database.contents(connection, kept),
+    ) == before
+    connection.execute(
+        "INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted)"
+        " VALUES (1, 'u', 'p')"
+    )
+
+
+def test_an_empty_database_gets_the_tables_that_novas_sql_makes(uri, connection):
+    three = NOVA_TABLES[:3]
+    with nova_database.database() as other, psycopg.connect(other, autocommit=True) as made_by_nova:
+        for table in (nova_database.CLIENTS, nova_database.DATABASES, nova_database.EMAILS):
+            made_by_nova.execute(table)
+        expected = nova_database.catalogue(made_by_nova, three)
+
+    migrate(uri)
+
+    assert nova_database.catalogue(connection, three) == expected
+    connection.execute(
+        nova_database.ROWS.partition("INSERT INTO public.client_database_schemas")[0]
+    )
+
+
+def test_a_second_migrate_changes_nothing(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    triggers = "SELECT tgrelid::regclass::text, tgname, oid FROM pg_trigger ORDER BY 1, 2"
+    before = connection.execute(triggers).fetchall()
+
+    migrate(uri)
+
+    assert connection.execute(triggers).fetchall() == before
+
+
+def test_the_aws_logins_refer_to_the_clients_that_nova_made_anew(uri, connection):
+    make_tables(connection)
+    migrate(uri)
+    connection.execute(
+        "CREATE TABLE anew (LIKE public.clients INCLUDING ALL); INSERT INTO anew TABLE public.clients;"
+        "ALTER TABLE public.clients RENAME TO before; ALTER TABLE anew RENAME TO clients"
+    )
+
+    migrate(uri)
+
+    refers = "SELECT confrelid::regclass::text FROM pg_constraint WHERE conname = %s"
+    found = connection.execute(refers, ["client_aws_credentials_client_id_fkey"]).fetchall()
+    assert found == [("clients",)]
+
+
+def test_adoption_of_a_live_database_leaves_no_gap(uri, connection):
+    make_tables(connection)
+
+    migrate(uri)
+
+    gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap"
+    assert connection.execute(gaps).fetchone() == (0,)

@@ -1,0 +1,215 @@
+"""The triggers of a first release are replaced, and no write is lost or counted twice."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from nova_admin.database.schema import CARRIED_OVER
+from tests.checkout import manage
+from tests.credentials.triggers.migrated_database import (
+    APP,
+    NOVA_TABLES,
+    grant_triggers,
+    make_tables,
+    migrate,
+    writes,
+)
+
+FIRST_FUNCTION = """
+CREATE FUNCTION public.nova_admin_count_write() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $function$
+BEGIN
+    BEGIN
+        IF TG_TABLE_NAME = 'clients' THEN
+            INSERT INTO credentials_clientwrite (client_id)
+            SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
+        ELSE
+            INSERT INTO credentials_clientwrite (client_id)
+            SELECT DISTINCT id FROM unnest(ARRAY[OLD.client_id, NEW.client_id]) AS id WHERE id IS NOT NULL;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'NOVA Admin could not count this write (SQLSTATE %)', SQLSTATE;
+    END;
+    RETURN NULL;
+END
+$function$
+"""
+OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"
+
+
+def make_first_release(connection) -> None:
+    """As the first release left a database: its tables in `public`, its function on the triggers."""
+    connection.execute(
+        "DROP TABLE nova_admin.credentials_countinggap, nova_admin.credentials_countingproof,"
+        " nova_admin.credentials_countingtriggers;"
+        " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name = '0003_counting'"
+    )
+    checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE conname LIKE '%_reason_is_short'"
+    for table, name in connection.execute(checks).fetchall():
+        connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    for table in CARRIED_OVER:
+        if connection.execute("SELECT to_regclass(%s)", [f"nova_admin.{table}"]).fetchone()[0]:
+            connection.execute(f"ALTER TABLE nova_admin.{table} SET SCHEMA public")
+    connection.execute("DROP SCHEMA nova_admin CASCADE")
+    put_old_triggers(connection, "public.client_aws_credentials")
+
+
+def put_old_triggers(connection, aws_table: str) -> None:
+    connection.execute(FIRST_FUNCTION)
+    for table in (*NOVA_TABLES[:3], aws_table):
+        connection.execute(
+            f"CREATE OR REPLACE TRIGGER nova_admin_count_write AFTER INSERT OR UPDATE OR DELETE ON {table}"
+            " FOR EACH ROW EXECUTE FUNCTION public.nova_admin_count_write()"
+        )
+
+
+@pytest.fixture
+def owner(uri, connection) -> Iterator[str]:
+    """The URI of the role that ran the first release's `migrate`: no superuser, and not the owner of NOVA's tables."""
+    make_tables(connection)
+    connection.execute(f"CREATE ROLE {APP} LOGIN")
+    try:
+        connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {APP}")
+        connection.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {APP}")
+        for table in NOVA_TABLES[:3]:
+            connection.execute(f"GRANT SELECT, INSERT, UPDATE ON {table} TO {APP}")
+            connection.execute(f"GRANT USAGE ON {table}_id_seq TO {APP}")
+        grant_triggers(connection)
+        as_owner = psycopg.conninfo.make_conninfo(uri, user=APP)
+        migrate(as_owner)
+        with psycopg.connect(as_owner, autocommit=True) as session:
+            make_first_release(session)
+        yield as_owner
+    finally:
+        connection.execute(f"DROP OWNED BY {APP} CASCADE")
+        connection.execute(f"DROP ROLE {APP}")
+
+
+class Writer(threading.Thread):
+    """NOVA, which writes all the time while something else happens."""
+
+    def __init__(self, uri: str, client_id: int) -> None:
+        super().__init__()
+        self.uri, self.client_id = uri, client_id
+        self.over = threading.Event()
+        self.written, self.longest = 0, 0.0
+
+    def run(self) -> None:
+        with psycopg.connect(self.uri, autocommit=True) as nova:
+            while not self.over.is_set():
+                start = time.monotonic()
+                nova.execute(
+                    "UPDATE public.client_database_credentials SET db_port = db_port + 1 WHERE client_id = %s",
+                    [self.client_id],
+                )
+                self.longest = max(self.longest, time.monotonic() - start)
+                self.written += 1
+
+    def end(self) -> None:
+        self.over.set()
+        self.join()
+
+
+def counted_of(connection, schema: str, client_id: int) -> int:
+    query = f"SELECT count(*) FROM {schema}.credentials_clientwrite WHERE client_id = %s"
+    return connection.execute(query, [client_id]).fetchone()[0]
+
+
+def test_while_a_first_release_is_carried_over_every_write_is_counted_and_none_twice(
+    owner, uri, connection
+):
+    before = counted_of(connection, "public", 2)
+    nova = Writer(uri, 2)
+    nova.start()
+    try:
+        said = migrate(owner)
+    finally:
+        nova.end()
+
+    assert "not counted" not in said
+    assert nova.written > 100
+    # And once more with every client, since the first release counted no TRUNCATE.
+    assert counted_of(connection, "nova_admin", 2) == before + nova.written + 1
+    assert not connection.execute(OLD_STANDS).fetchone()[0]
+    assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
+    gaps = "SELECT count(*) FILTER (WHERE ended_at IS NULL), count(*) FROM nova_admin.credentials_countinggap"
+    assert connection.execute(gaps).fetchone() == (0, 1)
+
+
+def test_an_owner_without_the_right_to_make_triggers_keeps_the_old_ones_that_count_safely(
+    owner, connection
+):
+    connection.execute(f"REVOKE TRIGGER ON {', '.join(NOVA_TABLES[:3])} FROM {APP}")
+
+    done = manage("migrate", DATABASE_URL=owner)
+
+    # The old triggers call the function that they called, which stands in the site's schema now.
+    assert done.returncode == 0, done.stderr
+    assert f"GRANT TRIGGER ON public.clients TO {APP};" in done.stderr
+    assert not connection.execute(OLD_STANDS).fetchone()[0]
+    before = writes(connection, 2)
+    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
+    assert writes(connection, 2) == before + 1
+    path = "SELECT proconfig FROM pg_proc WHERE oid = 'nova_admin.count_write()'::regprocedure"
+    safely = ["search_path=pg_catalog, pg_temp", "row_security=off"]
+    assert connection.execute(path).fetchone() == (safely,)
+    # They count no TRUNCATE.
+    assert not connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
+
+    grant_triggers(connection)
+    migrate(owner)
+    assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
+
+
+def test_who_does_not_own_the_first_release_is_told_what_to_run_and_changes_nothing(
+    owner, uri, connection
+):
+    connection.execute("ALTER FUNCTION public.nova_admin_count_write() OWNER TO CURRENT_USER")
+
+    done = manage("migrate", DATABASE_URL=owner)
+
+    assert done.returncode == 1
+    assert f"ALTER FUNCTION public.nova_admin_count_write() OWNER TO {APP};" in done.stderr
+    assert "TABLE" not in done.stderr
+    before = counted_of(connection, "public", 2)
+    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
+    assert counted_of(connection, "public", 2) == before + 1
+
+    connection.execute(f"ALTER FUNCTION public.nova_admin_count_write() OWNER TO {APP}")
+    migrate(owner)
+    assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
+
+
+def test_while_another_roles_old_function_stands_migrate_replaces_the_triggers_and_exits_with_1(
+    owner, connection
+):
+    migrate(owner)
+    put_old_triggers(connection, "nova_admin.client_aws_credentials")
+
+    done = manage("migrate", DATABASE_URL=owner)
+
+    assert done.returncode == 1
+    assert (
+        "DROP FUNCTION public.nova_admin_count_write() CASCADE; then run migrate again"
+        in done.stderr
+    )
+    before = writes(connection, 2)
+    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
+    assert writes(connection, 2) == before + 1
+    connection.execute("DROP FUNCTION public.nova_admin_count_write() CASCADE")
+    assert "GRANT" not in migrate(owner)
+    assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
+
+
+def test_where_the_first_release_is_in_use_nothing_is_changed(owner, uri, connection):
+    with psycopg.connect(uri) as writer:
+        writer.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
+
+        done = manage("migrate", DATABASE_URL=owner)
+
+    assert done.returncode == 1
+    assert "in use. Nothing was changed; run migrate again" in done.stderr
+    assert counted_of(connection, "public", 2) >= 0

@@ -1,0 +1,57 @@
+"""Every text that is marked has its Spanish, and nothing else is in the catalogue."""
+
+import re
+
+import pytest
+from babel.messages.mofile import read_mo
+
+from tests import messages
+from tests.languages.spanish import CATALOG, ENTRIES, forms
+
+MARKED = messages.marked()
+
+
+def named(entry) -> str:
+    return forms(entry.id)[0][:50]
+
+
+def spanish_of(entries) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
+    def context(entry) -> str:
+        return entry.context.decode() if isinstance(entry.context, bytes) else entry.context or ""
+
+    return {(context(entry), forms(entry.id)): forms(entry.string) for entry in entries}
+
+
+def test_every_text_that_is_marked_has_its_spanish():
+    missing = [
+        (entry.context, entry.id)
+        for entry in MARKED
+        if entry.id
+        and not ((found := CATALOG.get(entry.id, entry.context)) and messages.filled(found.string))
+    ]
+
+    assert missing == []
+
+
+def test_the_catalogue_holds_nothing_else():
+    wanted = {(entry.context, entry.id) for entry in MARKED}
+
+    assert {(entry.context, entry.id) for entry in ENTRIES} - wanted == set()
+    assert not CATALOG.obsolete
+    assert [entry.id for entry in ENTRIES if entry.fuzzy] == []
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=named)
+def test_a_translation_keeps_the_placeholders_of_its_text(entry):
+    def marks(text: str) -> list[str]:
+        return sorted(re.findall(r"%\(\w+\)[sd]|%%|\{\w*\}|<[^>]+>", text))
+
+    wanted = [marks(form) for form in forms(entry.id)]
+    assert [marks(form) for form in forms(entry.string)] == wanted
+
+
+def test_what_is_compiled_is_what_is_written():
+    with messages.MO.open("rb") as file:
+        compiled = [entry for entry in read_mo(file) if entry.id]
+
+    assert spanish_of(compiled) == spanish_of(ENTRIES)

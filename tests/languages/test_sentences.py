@@ -1,0 +1,125 @@
+"""Sentences that are stored, printed or raised are shown in Spanish."""
+
+import ast
+from datetime import date, timedelta
+
+import pytest
+from django.utils import timezone
+from django.utils.translation import override
+
+from credentials.copying import MODELS
+from credentials.localization import localize, localize_html
+from credentials.sentences import ROWS
+from migration import sentences
+from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Run
+from nova_credentials import sentences as shared
+from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
+from nova_credentials.messages import SENTENCES, Message
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
+from tests.languages.spanish import CODE, ENTRIES, english, forms
+
+# A value of each kind: in English and in Spanish.
+VALUES = {
+    "n": (65_536, "65,536", "65\xa0536"),
+    "day": (date(2026, 12, 24), "2026-12-24", "24 de diciembre de 2026"),
+    "rows": ((ROWS["email"](id="3"),), "mail login 3", "acceso a correo 3"),
+    "result": (sentences.STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
+    "run": (sentences.RUNS["push"](id="1234"), "Push 1234", "Envío 1234"),
+    "error": (sentences.NOT_PUSHED_INACTIVE(), "Inactive.", "Inactivo."),
+    # A name, or whatever it is, that sounds like a sentence of ours.
+    "name": ("Inactive.", "Inactive.", "Inactive."),
+}
+WHOLE = SENTENCES.values()
+
+
+def value_of(name: str) -> tuple:
+    if name == "ago":
+        return timezone.now() - timedelta(minutes=5, seconds=30), "5 minutes", "5\xa0minutos"
+    return VALUES.get(name, ("Match", "Match", "Match"))
+
+
+@pytest.mark.parametrize("sentence", WHOLE, ids=lambda sentence: sentence.key)
+def test_a_sentence_is_shown_in_spanish_with_its_values(sentence):
+    values = {name: value_of(name) for name in sentence.names}
+    message = Message.from_json(
+        sentence(**{name: value for name, (value, _, _) in values.items()}).to_json()
+    )
+
+    assert str(message) == sentence.template % {name: en for name, (_, en, _) in values.items()}
+    (found,) = (entry for entry in ENTRIES if sentence.template in forms(entry.id))
+    with override("es"):
+        spanish = forms(found.string)[-1]
+        assert localize(message) == spanish % {name: es for name, (_, _, es) in values.items()}
+
+
+def test_a_sentence_of_one_and_a_list_are_shown_in_spanish():
+    with override("es"):
+        assert localize(sentences.HAS_LOGINS(n=1)) == "Tiene 1 acceso."
+        assert localize(sentences.MISSING_IN_AWS(names=("a", "b"))) == (
+            "AWS no tiene ningún valor con el nombre a o b."
+        )
+        assert localize(sentences.NO_VALUE_IN_AWS(rows=(ROWS["aws"](id="1"), "b"))) == (
+            "AWS no tiene ningún valor para acceso a AWS 1, b."
+        )
+
+
+def test_every_key_is_declared_once_and_is_the_name_of_its_constant():
+    found: dict[str, list[str]] = {}
+    for source in CODE.values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("Sentence("):
+                (name,) = node.targets
+                key = ast.literal_eval(node.value.args[0])
+                found.setdefault(key, []).append(ast.unparse(name).lower())
+
+    assert {key: names for key, names in found.items() if names != [key]} == {}
+    labels = {sentence.key for table in LABELS for sentence in table[0].values()}
+    assert set(SENTENCES) == set(found) | labels
+
+
+LABELS = (
+    (sentences.STATUSES, Comparison.Status.choices),
+    (sentences.OUTCOMES, Outcome.choices),
+    (sentences.REQUEST_STATES, MoveRequest.State.choices),
+    (shared.PHASES, PhaseChoices.choices),
+    (sentences.RUNS, [(kind.value, f"{kind.label} %(id)s") for kind in Run.Kind]),
+    (ROWS, [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in MODELS.items()]),
+)
+
+
+@pytest.mark.parametrize(("declared", "choices"), LABELS)
+def test_a_label_within_a_sentence_is_the_one_that_pages_show(declared, choices):
+    with override("en"):
+        labels = {key: str(label) for key, label in choices}
+
+    assert {key: sentence.template for key, sentence in declared.items()} == labels
+
+
+@pytest.mark.parametrize("code", [*_ADVICE, "AccessDeniedException", "ThrottlingException"])
+@pytest.mark.parametrize("error_class", ErrorClass)
+def test_an_error_of_aws_is_told_in_spanish(code, error_class):
+    error = SecretsManagerError(error_class, code, "PutSecretValue", "nova/clients/idom")
+    with override("es"):
+        found = localize(error.message)
+
+    assert found.startswith(f"PutSecretValue falló para el secreto 'nova/clients/idom' con {code}:")
+    assert english(found) == []
+
+
+def test_refusals_of_a_move_are_told_in_spanish():
+    with override("es"):
+        assert localize(IllegalMove("idom", Phase.DUAL_READ, Phase.PURGED).message) == (
+            "idom está en dual_read: puede pasar a aws o dual_write, no a purged."
+        )
+        assert localize(StalePhase("idom", Phase.AWS, Phase.PURGED).message).startswith(
+            "idom ya no está en aws"
+        )
+
+
+def test_a_sentence_of_an_earlier_release_is_left_and_marked_as_english():
+    with override("es"):
+        assert localize_html(Message.of_text("<b>Inactive.")) == (
+            '<span lang="en">&lt;b&gt;Inactive.</span>'
+        )
+        assert localize_html(sentences.NOT_PUSHED_INACTIVE()) == "Inactivo."
+        assert localize_html(None) == ""

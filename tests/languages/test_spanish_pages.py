@@ -1,0 +1,252 @@
+"""Pages in Spanish show no English; what is stored stays English."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import override
+
+from credentials.localization import localize
+from credentials.sentences import ROWS
+from migration import sentences
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    MoveRequest,
+    Outcome,
+    PhaseChange,
+    Rate,
+    ReadCount,
+    Resolution,
+    Run,
+)
+from migration.operations.approvals import ask
+from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
+from nova_credentials.messages import in_a_row
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_comparison, make_full_client, sent_form
+from tests.languages.spanish import SPANISH, Shown, english
+from tests.migration.admin.pages import DIFFERENT, text
+
+NOTES = {
+    "dual_read": sentences.MOVED_BY_RUN(run=sentences.RUNS["migrate"](id="7")),
+    "aws": sentences.ASKED_FOR_BY(who="ana"),
+    "purged": in_a_row(
+        sentences.COPIED_TO_POSTGRES(), sentences.ONLY_IN_POSTGRES(rows=(ROWS["email"](id="3"),))
+    ),
+}
+
+
+def make_world() -> dict[str, int]:
+    """Something of everything that a page can tell, under large numbers."""
+    root = User.objects.get(username="root")
+    ids = {phase: make_full_client(f"idom_{phase}") for phase in Phase}
+    ids["broken"] = make_client("café norte", name="Norte")
+    error = SecretsManagerError(
+        ErrorClass.PERMISSION, "AccessDeniedException", "GetSecretValue", "nova/clients/x"
+    )
+    for phase in list(Phase)[1:]:
+        pk, slug = ids[phase], f"idom_{phase}"
+        ClientMigration.objects.create(client_id=pk, phase=phase)
+        PhaseChange.objects.create(
+            client_id=pk,
+            slug=slug,
+            old="postgres",
+            new=phase,
+            reason="CHG-1",
+            note=NOTES.get(phase),
+            by=root,
+        )
+        ReadCount.objects.create(
+            client_id=pk, reads=12_345, matches=12_000, mismatches=345, aws_failures=2,
+            last_read_at=timezone.now(), last_mismatch_at=timezone.now() - timedelta(minutes=3),
+        )  # fmt: skip
+    make_comparison(ids["dual_write"], "missing_in_aws", slug="idom_dual_write",
+        message=sentences.MISSING_IN_AWS(names=("nova/clients/idom_dual_write",)))  # fmt: skip
+    make_comparison(ids["dual_read"], "mismatch", slug="idom_dual_read", mismatches=[DIFFERENT])
+    make_comparison(
+        ids["aws"], "unchecked", slug="idom_aws", message=error.message, error_class="permission"
+    )
+    make_comparison(ids["purged"], "match", slug="idom_purged")
+    for kind, message in (
+        ("check", sentences.STATUSES["mismatch"]()),
+        ("to_aws", sentences.OUTCOMES["updated"]()),
+        ("to_postgres", None),
+    ):
+        Resolution.objects.create(
+            client_id=ids["aws"],
+            slug="idom_aws",
+            kind=kind,
+            message=message,
+            by=root,
+            reason="CHG-3",
+        )
+    run = Run.objects.create(kind=Run.Kind.MIGRATE, by=root)
+    run.add_items([(ids[phase], f"idom_{phase}") for phase in Phase])
+    failed, skipped, waits, *_others = run.items.order_by("pk")
+    run.items.filter(pk=failed.pk).update(
+        outcome=Outcome.FAILED,
+        error_class="permission",
+        message=error.message,
+        finished_at=timezone.now(),
+    )
+    run.items.filter(pk=skipped.pk).update(
+        outcome=Outcome.SKIPPED, message=sentences.NOT_PUSHED_EMPTY(), finished_at=timezone.now()
+    )
+    run.items.filter(pk=waits.pk).update(
+        error_class="throttled", message=sentences.POSTPONED(),
+        next_try_at=timezone.now(), attempts=1,
+    )  # fmt: skip
+    Rate.objects.set_rates({Rate.Kind.WRITE: 2.5, Rate.Kind.READ: 1234.5})
+    return ids | {"run": run.pk}
+
+
+@pytest.fixture
+def world(stores, client, settings) -> dict[str, int]:
+    settings.NOVA_REQUIRE_APPROVAL = True
+    root = User.objects.create_superuser("root", password="example-password-9")
+    client.force_login(root)
+    ids = make_world()
+    asker = User.objects.create_superuser("asker")
+    with override("es"):  # as within a request
+        asked = ask(client_id=ids["dual_read"], new=Phase.AWS, by=asker, reason="CHG-4")
+    return ids | {"request": asked.pk, "comparison": Comparison.objects.order_by("pk").last().pk}
+
+
+def addresses(world: dict[str, int]) -> Iterator[str]:
+    yield from ("/admin/", "/admin/login/", "/admin/password_change/")
+    for name in (
+        "credentials_client",
+        "migration_run",
+        "migration_comparison",
+        "migration_moverequest",
+        "auth_user",
+        "auth_group",
+    ):
+        yield reverse(f"admin:{name}_changelist")
+    report = reverse("admin:migration_comparison_report")
+    yield from (report, f"{report}?status=unchecked", f"{report}?status=mismatch&state=open")
+    for phase in (*Phase, "broken"):
+        yield reverse("admin:credentials_client_change", args=[world[phase]])
+        yield reverse("admin:credentials_client_versions", args=[world[phase]])
+    for old, new in (("aws", "purged"), ("dual_read", "aws"), ("dual_write", "dual_read")):
+        yield reverse("admin:credentials_client_dialog", args=[world[old], new])
+    yield reverse("admin:credentials_client_add")
+    yield reverse("admin:credentials_client_add_form")
+    yield reverse("admin:credentials_client_history", args=[world["aws"]])
+    yield reverse("admin:auth_user_add")
+    yield reverse("admin:migration_run_change", args=[world["run"]])
+    yield reverse("admin:migration_run_live", args=[world["run"]])
+    yield reverse("admin:migration_comparison_change", args=[world["comparison"]])
+    yield reverse("admin:migration_moverequest_change", args=[world["request"]])
+
+
+def test_no_page_shows_english_where_spanish_is_wanted(world, client):
+    found = {}
+    for address in addresses(world):
+        response = client.get(address, follow=True, **SPANISH)
+        assert response.status_code == 200, address
+        shown = Shown(response.content.decode()).texts
+        found[address] = [(text.strip(), rest) for text in shown if (rest := english(text))]
+
+    assert {address: texts for address, texts in found.items() if texts} == {}
+
+
+def test_a_refused_form_is_told_in_spanish(world, client):
+    add = reverse("admin:credentials_client_add")
+    sent = {
+        "name": "Sur",
+        "slug": "sur/este",
+        "email-sender_whitelist": "xx",
+        "email-email_user": "x",
+    }
+    refused = client.post(add, sent, **SPANISH)
+    shown = Shown(refused.content.decode()).texts
+
+    assert [text for text in shown if english(text)] == []
+    assert "con una «/» en el slug" in text(refused)
+    chosen = {"action": "cut_over", "_selected_action": [world["dual_read"], world["aws"]]}
+    bulk = client.post(reverse("admin:credentials_client_changelist"), chosen, **SPANISH)
+    assert [text for text in Shown(bulk.content.decode()).texts if english(text)] == []
+
+
+def test_numbers_within_attributes_keep_their_point(world, client):
+    for address in addresses(world):
+        page = Shown(client.get(address, follow=True, **SPANISH).content.decode())
+        numbers = (
+            "value",
+            "style",
+            "width",
+            "height",
+            "x",
+            "y",
+            "viewbox",
+            "max",
+            "min",
+            "step",
+            "placeholder",
+        )
+        assert [
+            (name, value)
+            for name, value in page.attributes
+            if (name in numbers and re.search(r"\d,\d", value))
+            or (name in ("href", "action", "hx-get", "value") and "\xa0" in value)
+        ] == [], address
+    run = client.get(reverse("admin:migration_run_change", args=[world["run"]]), **SPANISH)
+    assert 'value="2.5"' in run.content.decode()
+    assert "12\xa0345" in client.get(
+        reverse("admin:credentials_client_change", args=[world["aws"]]), **SPANISH
+    ).content.decode().replace("&nbsp;", "\xa0")
+
+
+def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
+    asked = MoveRequest.objects.get(pk=world["request"])
+    assert asked.reasons
+    for reason in asked.reasons:
+        assert reason.text == str(reason)
+        with override("es"):
+            assert localize(reason) != reason.text
+            assert english(localize(reason)) == []
+
+    resolve = reverse("admin:credentials_client_resolve", args=[world["dual_write"]])
+    answer = client.post(resolve, {"kind": "check"}, follow=True, **SPANISH)
+
+    assert Resolution.objects.first().message == sentences.STATUSES["missing_in_aws"]()
+    assert "Comprobado de nuevo. Falta en AWS" in text(answer)
+
+
+def test_a_time_in_a_reason_that_was_stored_ages(world, client):
+    asked = MoveRequest.objects.get(pk=world["request"])
+    newest = Comparison.objects.newest().get(client_id=asked.client_id)
+    (stored,) = (r for r in asked.reasons if r.key == sentences.NEWEST_COMPARISON.key)
+    assert stored.values["ago"] == newest.compared_at
+    assert stored.text == "Newest comparison: Mismatch, 0 minutes ago."
+
+    later = newest.compared_at - timedelta(hours=3)
+    asked.reasons = [sentences.NEWEST_COMPARISON(result=newest.result, ago=later)]
+    asked.save()
+
+    page = client.get(reverse("admin:migration_moverequest_changelist"), **SPANISH)
+    assert "Última comparación: Discrepancia, hace 3 horas." in text(page)
+
+
+def test_a_client_that_is_added_in_spanish_is_logged_for_both_languages(root):
+    add = reverse("admin:credentials_client_add")
+    typed = {
+        "name": "Sur",
+        "slug": "sur",
+        "aws-access_key_id": "AKIAEXAMPLE",
+        "aws-secret_access_key": "example-secret-1",
+        "aws-region": "us-east-1",
+    }
+    sent = sent_form(root.get(add).content.decode(), "onboard_form") | typed
+
+    added = root.post(add, sent, follow=True, **SPANISH)
+
+    assert "Se añadió Sur, con: acceso a AWS." in text(added)
+    history = reverse("admin:credentials_client_history", args=[added.context["original"].pk])
+    assert "acceso a AWS" not in text(root.get(history))

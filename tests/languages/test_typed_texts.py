@@ -1,0 +1,76 @@
+"""What somebody typed stays as it is."""
+
+import time
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from migration.models import MoveRequest, PhaseChange, Resolution, Reveal
+from nova_credentials.messages import Message
+from tests.factories import make_comparison, make_full_client
+from tests.languages.spanish import SPANISH
+from tests.migration.admin.pages import DIFFERENT, text
+
+# Sentences of ours, alone, in a row, and after other words: none of them may be taken for one.
+TYPED = [
+    "Customer asked for it. Inactive.",
+    "As agreed by phone with ops (asked for by the CFO)",
+    "Migration 12",
+    "No credentials.",
+    "Match",
+]
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_somebody_typed_stays_as_it_is_on_every_page(stores, root, client, typed):
+    pk = make_full_client("idom")
+    url = reverse("admin:credentials_client_move", args=[pk])
+    sent = {"new": "dual_write", "seen": "postgres", "reason": typed}
+    assert client.post(url, sent, **SPANISH).status_code == 302
+    user = User.objects.get(username="root")
+    make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
+    Resolution.objects.create(client_id=pk, slug="idom", kind="to_aws", by=user, reason=typed)
+    asked = ask_for_cutover(pk, user, reason=typed)
+    Reveal.objects.create(
+        client_id=pk, slug="idom", kind="database", credential_id=1, field="db_password", by=user,
+        username="root", reason=typed,
+    )  # fmt: skip
+
+    assert PhaseChange.objects.get().reason == typed
+    page = text(client.get(reverse("admin:credentials_client_change", args=[pk]), **SPANISH))
+    assert f"Movido de PostgreSQL a Escritura doble por root: {typed.removesuffix('.')}" in page
+    assert page.count(typed.removesuffix(".")) >= 4
+    assert typed in text(client.get("/admin/", **SPANISH))
+    shown = client.get(reverse("admin:migration_moverequest_change", args=[asked.pk]), **SPANISH)
+    assert typed in text(shown)
+
+
+def ask_for_cutover(pk: int, by: User, *, reason: str) -> MoveRequest:
+    return MoveRequest.objects.create(
+        client_id=pk, slug="idom", old="dual_read", new="aws", requested_by=by, reason=reason
+    )
+
+
+def test_a_long_reason_of_repeated_sentences_is_refused_and_an_old_one_costs_nothing(
+    stores, root, client
+):
+    """Of 300 of them the page failed for everybody who reads Spanish, and 60 kB took it 20 seconds."""
+    pk = make_full_client("idom")
+    typed = "Inactive. No credentials. " * 300
+    url = reverse("admin:credentials_client_move", args=[pk])
+    sent = {"new": "dual_write", "seen": "postgres", "reason": typed}
+    refused = client.post(url, sent, follow=True, **SPANISH)
+    assert "No se hizo nada: un motivo admite hasta 500 caracteres, y este tiene 7" in text(refused)
+    assert not PhaseChange.objects.exists()
+
+    for old in (typed, "Its secret is to be deleted. " * 2_100):
+        PhaseChange.objects.create(
+            client_id=pk, slug="idom", old="aws", new="dual_read", note=Message.of_text(old)
+        )
+        began = time.perf_counter()
+        page = client.get(reverse("admin:credentials_client_change", args=[pk]), **SPANISH)
+        assert page.status_code == 200
+        assert f'<span lang="en">{old}</span>' in page.content.decode()
+        assert client.get("/admin/", **SPANISH).status_code == 200
+        assert time.perf_counter() - began < 10

@@ -1,0 +1,109 @@
+"""No template and no code shows a text that is not marked."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import messages
+from tests.languages.spanish import CODE, Shown
+
+# Names, and units.
+SAME = {"PostgreSQL", "AWS", "s"}
+TEMPLATES = sorted((messages.BASE_DIR / "templates").rglob("*.html"))
+
+
+def without_tags(source: str) -> str:
+    source = re.sub(r"(?s){%\s*comment.*?endcomment\s*%}", "", source)
+    source = re.sub(r"(?s){%\s*blocktrans.*?endblocktrans\w*\s*%}", "", source)
+    return re.sub(r"(?s){%.*?%}|{{.*?}}|{#.*?#}", " ", source)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_has_no_text_that_is_not_marked(path: Path):
+    source = path.read_text()
+    given = re.findall(r"""{%[^%]*\s(?:title|text|label|subtitle)=["']([^"']+)""", source)
+    found = [*Shown(without_tags(source)).texts, *given]
+
+    assert [text for text in found if set(re.findall(r"[^\W\d_]+", text)) - SAME] == []
+
+
+SHOWN_AS = {"title", "description", "label", "help_text", "verbose_name", "search_help_text"}
+
+
+def unmarked(source: str) -> Iterator[str]:
+    """Literals where what stands there is shown to people."""
+    for node in ast.walk(ast.parse(source)):
+        given: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            given = [keyword.value for keyword in node.keywords if keyword.arg in SHOWN_AS]
+            owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+            if isinstance(owner, ast.Name) and owner.id == "messages":
+                given += node.args[1:]
+        elif isinstance(node, ast.Dict):
+            keys = [key.value if isinstance(key, ast.Constant) else "" for key in node.keys]
+            given = [value for key, value in zip(keys, node.values, strict=True) if key in SHOWN_AS]
+        yield from (
+            value.value
+            for value in given
+            if isinstance(value, ast.Constant) and re.search("[A-Za-z]{2}", str(value.value))
+        )
+
+
+def whole_sentences(source: str) -> Iterator[str]:
+    """Whole sentences that nothing marks: neither documentation, nor within a call of what marks them."""
+    tree = ast.parse(source)
+    passed = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr)
+        or (isinstance(node, ast.Call) and ast.unparse(node.func) in MARKS)
+        for part in ([node.value] if isinstance(node, ast.Expr) else ast.walk(node))
+    }
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
+            )
+        elif isinstance(node, ast.Constant):
+            text = str(node.value)
+        if id(node) not in passed and re.fullmatch(r"(?s)\S.*[a-z]{2} .*[a-z]{2}.*[.:]", text):
+            yield text
+
+
+# What is wrong with the settings is read by whoever starts the process.
+MARKS = {*messages.MARKS, messages.SENTENCE, "_", "ImproperlyConfigured"}
+# They speak in a terminal, during `migrate` or at the start, or to NOVA.
+IN_ENGLISH = (
+    "credentials/triggers.py",
+    "nova_credentials/reader",
+    "nova_credentials/secrets_manager.py",
+    "migration/checks.py",
+    "migration/management/",
+    "nova_admin/",
+)
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if "embedded" not in path])
+def test_code_has_no_text_that_is_not_marked_where_it_is_shown(path):
+    assert list(unmarked(CODE[path])) == []
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if not path.startswith(IN_ENGLISH)])
+def test_code_has_no_sentence_that_is_not_marked(path):
+    assert list(whole_sentences(CODE[path])) == []
+
+
+def test_such_a_text_would_be_found():
+    assert list(unmarked("messages.error(request, 'Not marked')\nx = {'title': 'Nor this'}")) == [
+        "Not marked",
+        "Nor this",
+    ]
+    found = whole_sentences(
+        '"""Documentation of it."""\nx = f"Not marked by {who}."\ny = Sentence("k", "It is marked.")'
+    )
+    assert list(found) == ["Not marked by …."]
+    assert "Not marked" in Shown(without_tags("<p>{{ x }}</p><p>Not marked</p>")).texts

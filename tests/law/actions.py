@@ -1,0 +1,324 @@
+"""What people, workers and NOVA do to one client, each with what it means for the book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import OperationalError, transaction
+from psycopg.errors import LockNotAvailable
+
+from credentials.copying import CREDENTIAL_TYPES
+from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
+from credentials.triggers import count_every_write, writes_are_counted
+from migration.models import PUSHED, clients
+from migration.operations import comparisons, moves, pushes, resolutions
+from migration.operations.gates import ShutGate
+from migration.operations.resolutions import NotResolved
+from migration.operations.saves import AdminSave, SaveRefusedError
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.phases import Phase, StalePhase
+from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
+
+if TYPE_CHECKING:
+    from migration.models import ClientsByPhase
+
+
+LINE = tuple(Phase)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a save writes: new values, or those that were there before."""
+
+    fields: tuple[str, ...] = ("password",)
+    again: bool = False
+
+
+class StaleFormError(Exception):
+    """Somebody wrote since the form was opened."""
+
+
+def save(world: World, change: Change) -> None:
+    """A save in the admin, as its form and `ClientAdmin` make it."""
+    texts = world.new_texts(change.fields, again=change.again)
+    opened = _revision(world)
+    numbers = world.ledger.begin(texts)
+    waited = list(world.ledger.waiting)
+    try:
+        with transaction.atomic():
+            _require_unchanged(world, opened)
+            saving = AdminSave(world.pk)
+            for kind, row, columns in _typed(world, texts):
+                secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
+                saving.hold_back(kind, row, secrets)
+                save_columns(row, columns)
+            saving.finish(warn=lambda _: None)
+    except (SaveRefusedError, StaleFormError, RowsBusyError):
+        # Where AWS's answer was lost, it is said that AWS may have taken it.
+        if not world.stage.answer_was_lost:
+            world.ledger.refuse(numbers)
+        return
+    except OperationalError as error:
+        _require_lock_timeout(error)
+        world.ledger.refuse(numbers)
+        return
+    world.ledger.confirm(numbers, at=world.now)
+    if saving.phase.aws_is_authority:
+        world.landed(waited)
+
+
+def _require_unchanged(world: World, opened: int) -> None:
+    if Client.objects.revision_for_update(world.pk) != opened:
+        raise StaleFormError
+
+
+def _typed(world: World, texts: dict[str, str]):
+    """Each row with the columns that its form would have changed, and set on it."""
+    client = Client.objects.with_credentials().get(pk=world.pk)
+    for row in (*client.databases.all(), *client.emails.all()):
+        kind = CREDENTIAL_TYPES[type(row)]
+        columns = {
+            ATTRIBUTES[field]: text for field, text in texts.items() if FIELDS[field][2] == kind
+        }
+        for name, text in columns.items():
+            setattr(row, name, row._meta.get_field(name).to_python(text))
+        if columns:
+            yield kind, row, columns
+
+
+def _revision(world: World) -> int:
+    return Client.objects.with_revision().get(pk=world.pk).revision
+
+
+def _require_lock_timeout(error: OperationalError) -> None:
+    if not isinstance(error.__cause__, LockNotAvailable):
+        raise error
+
+
+def nova_writes(world: World, change: Change) -> None:
+    """A script of NOVA's: plain SQL, one transaction."""
+    numbers = nova_begins(world, change)
+    if numbers:
+        nova_commits(world, numbers)
+
+
+def nova_begins(world: World, change: Change) -> dict[str, int]:
+    texts = world.new_texts(change.fields, again=change.again)
+    numbers = world.ledger.begin(texts)
+    try:
+        world.nova.execute("BEGIN")
+        world.write_as_nova(texts)
+    except LockNotAvailable:  # it would come later
+        world.nova.execute("ROLLBACK")
+        world.ledger.refuse(numbers)
+        return {}
+    return numbers
+
+
+def nova_commits(world: World, numbers: dict[str, int]) -> None:
+    phase = world.phase
+    world.nova.execute("COMMIT")
+    if phase.aws_is_authority:
+        world.ledger.wait(numbers, purged=phase == Phase.PURGED)
+    else:
+        world.ledger.confirm(numbers, at=world.now)
+
+
+def nova_rebuilds_a_table(world: World, _: Change) -> None:
+    """NOVA makes one of its tables anew, in one transaction with a write: the triggers stay with the old one."""
+    _nova_does(world, world.rebuild_the_mail_table, world.new_texts(("mail",), again=False))
+
+
+def nova_truncates_a_table(world: World, _: Change) -> None:
+    """NOVA empties a table, somebody reads, and NOVA fills it again."""
+    _nova_does(world, world.empty_the_mail_table, {"mail": GONE})
+    world.check()
+    _nova_does(world, world.fill_the_mail_table, world.new_texts(("mail",), again=False))
+
+
+def nova_disables_the_triggers(world: World, change: Change) -> None:
+    """NOVA writes with the triggers of its tables switched off; some scripts switch them on again."""
+
+    def write(texts: dict[str, str]) -> None:
+        for table in {FIELDS[field][0] for field in texts}:
+            world.nova.execute(f"ALTER TABLE public.{table} DISABLE TRIGGER USER")
+        world.write_as_nova(texts)
+        if change.again:
+            for table in {FIELDS[field][0] for field in texts}:
+                world.nova.execute(f"ALTER TABLE public.{table} ENABLE TRIGGER USER")
+
+    _nova_does(world, write, world.new_texts(change.fields, again=change.again))
+
+
+def _nova_does(world: World, does: Callable[[dict[str, str]], None], texts: dict[str, str]) -> None:
+    numbers = world.ledger.begin(texts)
+    try:
+        world.nova.execute("BEGIN")
+        does(texts)
+    except LockNotAvailable:  # it would come later
+        world.nova.execute("ROLLBACK")
+        world.ledger.refuse(numbers)
+    else:
+        nova_commits(world, numbers)
+
+
+def keep_counting(_: World, __: Change) -> None:
+    """The schedule's: puts the triggers back."""
+    count_every_write()
+
+
+def nova_commits_what_it_opened(world: World) -> None:
+    if world.opened:
+        opened, world.opened = world.opened, {}
+        nova_commits(world, opened)
+
+
+def console_writes(world: World, change: Change, *, confirmed: bool = True) -> None:
+    """Somebody changes the secret in the AWS console: from the cutover on that stands until somebody decides."""
+    try:
+        document = json.loads(world.console.get(NAME).text)
+    except SecretsManagerError:  # there is none yet
+        return
+    texts = world.new_texts(change.fields, again=False)
+    for field, text in texts.items():
+        part, key = FIELDS[field][2:]
+        document[part][key] = type(document[part][key])(text)
+    numbers = world.ledger.begin(texts)
+    world.console.put(NAME, json.dumps(document))
+    if confirmed and world.phase.aws_is_authority:
+        world.ledger.confirm(numbers, at=world.now, elsewhere=True)
+
+
+def push(world: World, _: Change) -> None:
+    """The schedule's: pushes where a push is pending."""
+    ClientRevision.objects.fold_writes()
+    waited = list(world.ledger.waiting)
+    if _this(world).to_push().exists():
+        try:
+            (result,) = pushes.push(client_ids=[world.pk])
+        except OperationalError as error:
+            _require_lock_timeout(error)
+            return
+        landed = result.outcome in PUSHED
+    else:
+        all_sent = writes_are_counted() and not _this(world).push_pending().exists()
+        landed = world.phase == Phase.AWS and all_sent
+    if landed:
+        world.landed(waited)
+
+
+def _this(world: World) -> ClientsByPhase:
+    return clients().filter(pk=world.pk)
+
+
+def compare(world: World, _: Change) -> None:
+    try:
+        comparisons.compare(client_ids=[world.pk])
+    except OperationalError as error:
+        _require_lock_timeout(error)
+
+
+def forward(world: World, _: Change) -> None:
+    _move(world, 1)
+
+
+def back(world: World, _: Change) -> None:
+    _move(world, -1)
+
+
+def compare_and_forward(world: World, change: Change) -> None:
+    compare(world, change)
+    forward(world, change)
+
+
+def _move(world: World, steps: int) -> None:
+    index = LINE.index(world.phase) + steps
+    if not 0 <= index < len(LINE):
+        return
+    try:
+        moves.move(client_id=world.pk, new=LINE[index])
+    except (ShutGate, StalePhase):
+        pass
+    except OperationalError as error:
+        _require_lock_timeout(error)
+
+
+def copy_to_aws(world: World, _: Change) -> None:
+    if world.phase == Phase.PURGED:
+        return
+    world.ledger.overruled_elsewhere()
+    waited = list(world.ledger.waiting)
+    try:
+        resolutions.copy_to_aws(client_id=world.pk)
+    except NotResolved:
+        return
+    world.landed(waited)
+
+
+def copy_to_postgres(world: World, _: Change) -> None:
+    if world.phase == Phase.PURGED:
+        return
+    world.ledger.waiting = []  # what was not confirmed gives way, or still may
+    try:
+        resolutions.copy_to_postgres(client_id=world.pk)
+    except NotResolved:
+        return
+    world.ledger.taken_over()
+
+
+def read_cached(world: World, _: Change) -> None:
+    world.check_cached()
+
+
+def read_without_aws(world: World, _: Change) -> None:
+    world.aws_is_down_for_readers = True
+    try:
+        world.check()
+    finally:
+        world.aws_is_down_for_readers = False
+
+
+def time_passes(world: World, _: Change) -> None:
+    """Two of these, and what is cached has to be read anew."""
+    world.now += CACHE_SECONDS * 2 / 3
+
+
+def an_hour_passes(world: World, _: Change) -> None:
+    """Comparisons get old, and what NOVA's reader met is forgotten."""
+    world.now += 3600
+    for column in (
+        "nova_admin.migration_comparison SET compared_at = compared_at",
+        "nova_admin.migration_readcount SET last_mismatch_at = last_mismatch_at",
+    ):
+        world.nova.execute(f"UPDATE {column} - interval '1 hour'")
+
+
+Act = Callable[[World, Change], None]
+
+# Those that take steps, and how many at most.
+STEPS: dict[Act, int] = {
+    save: 36,
+    push: 24,
+    compare: 14,
+    forward: 40,
+    compare_and_forward: 48,
+    back: 40,
+    copy_to_aws: 24,
+    copy_to_postgres: 40,
+    keep_counting: 36,
+}
+AT_ONCE: tuple[Act, ...] = (
+    nova_writes,
+    nova_rebuilds_a_table,
+    nova_truncates_a_table,
+    nova_disables_the_triggers,
+    console_writes,
+    read_cached,
+    read_without_aws,
+    time_passes,
+    an_hour_passes,
+)
+ACTS: tuple[Act, ...] = (*STEPS, *AT_ONCE)

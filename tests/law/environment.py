@@ -1,0 +1,269 @@
+"""One client in both stores, NOVA's readers of it, NOVA's own connection, and a clock: what the machine works on."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import psycopg
+from botocore.exceptions import ConnectionClosedError
+from django.db import connection
+from django.db.backends.signals import connection_created
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
+
+from credentials.copying import put_pointers
+from credentials.models import Client, ClientRevision
+from credentials.triggers import count_every_write
+from migration import sentences
+from migration.models import ClientMigration
+from migration.operations import aws_store, snapshots
+from migration.operations.pushes import push
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
+from nova_credentials.reader import routing
+from nova_credentials.reader.routing import Reader
+from tests import nova_database
+from tests.factories import make_client, make_database, make_email, qualified
+from tests.law.invariant import LawBroken, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLUG = "idom"
+NAME = f"nova/clients/{SLUG}"
+CACHE_SECONDS = 30.0
+# A field: its table, its column there, its part and key in the document, and what a read calls it.
+FIELDS = {
+    "password": ("client_database_credentials", "db_password_encrypted", "database", "password"),
+    "port": ("client_database_credentials", "db_port", "database", "port"),
+    "mail": ("client_email_credentials", "email_password_encrypted", "email", "app_password"),
+}
+ATTRIBUTES = {"password": "db_password", "port": "db_port", "mail": "email_password"}
+# No machine is so slow that AWS fails by itself.
+PATIENCE_SECONDS = 60
+# Nobody waits for a lock here: where one would, it gives up, as if it came later.
+LOCK_TIMEOUT = "SET lock_timeout = '100ms'"
+FORGET = "; ".join(
+    f"DELETE FROM {table}"
+    for table in (
+        "migration_clientmigration",
+        "migration_phasechange",
+        "migration_resolution",
+        "migration_openmismatch",
+        "migration_moverequest",
+        "migration_dailycomparisons",
+        "migration_comparison",
+        "migration_secret",
+        "migration_readcount",
+        "public.client_database_credentials",
+        "public.client_email_credentials",
+        "client_aws_credentials",
+        "public.clients",
+        "credentials_clientrevision",
+        "credentials_clientwrite",
+        "credentials_countinggap",
+        "credentials_countingproof",
+    )
+)
+OLD_MAIL = "public.client_email_credentials_old"
+# What a read finds of a login whose row is gone.
+GONE = "gone"
+
+
+class World:
+    """Made once for many examples; `reset` begins the next one."""
+
+    def __init__(self, aws) -> None:
+        self.aws = aws
+        self.now = 0.0
+        self.aws_is_down_for_readers = False
+        uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
+        self.nova = psycopg.connect(uri, autocommit=True)
+        self.nova.execute(LOCK_TIMEOUT)
+        self.reader, self.caching = (
+            Reader(uri, cache_seconds=seconds, timeout=PATIENCE_SECONDS)
+            for seconds in (0, CACHE_SECONDS)
+        )
+        for reader in self.readers:
+            manager = reader._aws._manager()
+            manager.sm.meta.events.register_first("before-send.*.*", self._before_a_readers_call)
+        self.console = SecretsManager()
+        self.pk = 0
+
+    @property
+    def readers(self) -> tuple[Reader, Reader]:
+        return self.reader, self.caching
+
+    def close(self) -> None:
+        self.nova.close()
+        for reader in self.readers:
+            reader.close()
+
+    def end(self) -> None:
+        """Whatever an act left open is over."""
+        if self.nova.info.transaction_status is not TransactionStatus.IDLE:
+            self.nova.execute("ROLLBACK")
+
+    def reset(self, start: Phase) -> None:
+        """Both stores with one client in this phase, in them alike, and everything confirmed."""
+        self.aws.reset()
+        self.nova.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}, kept")
+        count_every_write()  # the life before this one may have ended without the triggers
+        self.now = 0.0
+        for reader in self.readers:
+            reader._cached.clear(), reader._known.clear()
+        with connection.cursor() as cursor:
+            cursor.execute(FORGET)
+        self.ledger = Ledger()
+        self.pk = make_client(SLUG)
+        numbers = self.ledger.begin(dict.fromkeys(FIELDS, "1000"))
+        make_database(self.pk, db_password_encrypted="1000", db_port=1000)
+        make_email(self.pk, email_password_encrypted="1000")
+        self.ledger.confirm(numbers, at=self.now)
+        self.changes_seen = 0
+        if start != Phase.POSTGRES:
+            push(client_ids=[self.pk])
+            ClientMigration.objects.update(phase=start)
+        if start == Phase.PURGED:
+            put_pointers(Client.objects.get(pk=self.pk), defaultdict(lambda: NAME))
+            revision = snapshots.read_snapshots([self.pk])[self.pk].revision
+            ClientRevision.objects.record_pushed([(self.pk, revision)])
+
+    @property
+    def phase(self) -> Phase:
+        query = "SELECT phase FROM nova_admin.migration_clientmigration"
+        row = self.nova.execute(query).fetchone()
+        return Phase(row[0]) if row else Phase.POSTGRES
+
+    def new_texts(self, fields: tuple[str, ...], *, again: bool) -> dict[str, str]:
+        """What a save is to write: what was never there, or once more what was there before."""
+        texts = {}
+        for field in fields:
+            known = self.ledger.texts[field]
+            texts[field] = known[-2] if again and len(known) > 1 else str(1000 + len(known))
+        return texts
+
+    def write_as_nova(self, texts: dict[str, str]) -> None:
+        """NOVA's own statements, in a transaction that is already open or in none."""
+        for field, text in texts.items():
+            table, column, *_ = FIELDS[field]
+            statement = sql.SQL("UPDATE {} SET {} = %s, updated_at = now() WHERE client_id = %s")
+            self.nova.execute(
+                statement.format(qualified(table), sql.Identifier(column)), [text, self.pk]
+            )
+
+    # The law
+
+    def check(self) -> None:
+        """Reads past the cache and judges what came."""
+        self.notice_moves()
+        try:
+            read = self.reader.all(SLUG)
+        except (SecretsManagerError, DocumentError, ValueError) as error:
+            if self.aws_is_down_for_readers and self.phase.aws_is_authority:
+                return
+            raise LawBroken(f"in {self.phase}: no read ({error})") from None
+        self._judge(read, since=self.now, where=f"in {self.phase}")
+
+    def check_cached(self) -> None:
+        """What the cache answers may be as old as was announced, and no older."""
+        read = self.caching.all(SLUG)
+        self._judge(read, since=self.now - CACHE_SECONDS, where=f"cached, in {self.phase}")
+
+    def _judge(self, read, *, since: float, where: str) -> None:
+        for field, (_, _, part, _) in FIELDS.items():
+            text = str(getattr(read[part], ATTRIBUTES[field])) if read[part] else GONE
+            self.ledger.judge(field, text, since=since, where=where)
+
+    def rebuild_the_mail_table(self, texts: dict[str, str]) -> None:
+        """NOVA puts a new table in the place of the old one and copies the rows."""
+        self.nova.execute(
+            f"DROP TABLE IF EXISTS {OLD_MAIL};"
+            " ALTER TABLE public.client_email_credentials RENAME TO client_email_credentials_old"
+        )
+        self.nova.execute(nova_database.EMAILS)
+        self.nova.execute(f"INSERT INTO public.client_email_credentials SELECT * FROM {OLD_MAIL}")
+        self.write_as_nova(texts)
+
+    def empty_the_mail_table(self, _: dict[str, str]) -> None:
+        self.nova.execute("CREATE TEMP TABLE kept AS SELECT * FROM public.client_email_credentials")
+        self.nova.execute("TRUNCATE public.client_email_credentials")
+
+    def fill_the_mail_table(self, texts: dict[str, str]) -> None:
+        self.nova.execute("INSERT INTO public.client_email_credentials SELECT * FROM kept")
+        self.nova.execute("DROP TABLE kept")
+        self.write_as_nova(texts)
+
+    def landed(self, waited: list[tuple[str, int, bool]]) -> None:
+        self.notice_moves()
+        self.ledger.landed(waited, at=self.now)
+
+    def notice_moves(self) -> None:
+        """What a move that took place means for what waited, and for what was written in AWS directly."""
+        changes = self.nova.execute(
+            "SELECT id, old, new, note FROM nova_admin.migration_phasechange WHERE id > %s ORDER BY id",
+            [self.changes_seen],
+        )
+        for pk, *move, note in changes.fetchall():
+            self.changes_seen = pk
+            codes = Message.from_json(note).codes if note else []
+            ledger = self.ledger
+            if move == [Phase.AWS, Phase.PURGED]:  # its gate: no push is pending
+                ledger.landed([entry for entry in ledger.waiting if not entry[2]], at=self.now)
+            elif move == [Phase.AWS, Phase.DUAL_READ]:
+                if sentences.COPIED_TO_POSTGRES.key in codes:
+                    ledger.taken_over()
+                    continue
+                if sentences.AWS_UNREAD.key in codes:
+                    ledger.overruled_elsewhere()
+                ledger.landed(list(ledger.waiting), at=self.now)  # PostgreSQL is the authority
+                ledger.taken_over()
+
+    def _before_a_readers_call(self, request, **_) -> None:
+        if self.aws_is_down_for_readers:
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+
+@contextmanager
+def a_world(aws, settings, monkeypatch) -> Iterator[World]:
+    """A world in which nothing takes time: waits end at once, and its readers' clock is its own."""
+
+    def set_lock_timeout(connection, **_) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(LOCK_TIMEOUT)
+
+    settings.NOVA_CLEAN_STREAK = 1
+    for module in ("pushes", "moves", "resolutions"):
+        monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
+    monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("credentials.triggers.TRIES", 2)
+    monkeypatch.setattr("credentials.triggers.PAUSE_SECONDS", 0)
+    for limit in ("connect_timeout", "read_timeout"):
+        monkeypatch.setitem(aws_store.GIVE_UP_EARLY, limit, PATIENCE_SECONDS)
+    aws_store._make_manager.cache_clear()
+    connection.close()
+    connection_created.connect(set_lock_timeout)
+    world = World(aws)
+    clock = SimpleNamespace(monotonic=lambda: world.now)
+    monkeypatch.setattr(routing, "time", clock)
+    try:
+        yield world
+    finally:
+        aws_store._make_manager.cache_clear()
+        connection_created.disconnect(set_lock_timeout)
+        connection.close()
+        world.close()
+        monkeypatch.undo()  # a defect that was planted in the functions is taken out of them too
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}")
+            count_every_write()
+            cursor.execute(FORGET)

@@ -1,0 +1,338 @@
+"""Defects planted one at a time, each with where the machine looks for it: the machine has to find every one."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, transaction
+
+from credentials import triggers
+from credentials.copying import copy_document, put_pointers
+from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
+from credentials.trigger_sql import make_ask_counted
+from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
+from migration.operations.gates import require_open
+from migration.operations.keys import VersionKeys
+from migration.operations.saves import AdminSave
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import Phase
+from nova_credentials.reader import from_postgres
+from nova_credentials.reader.routing import Reader
+from tests.law.actions import (
+    back,
+    compare_and_forward,
+    console_writes,
+    copy_to_postgres,
+    keep_counting,
+    nova_disables_the_triggers,
+    nova_rebuilds_a_table,
+    nova_truncates_a_table,
+    nova_writes,
+    push,
+    read_cached,
+    save,
+    time_passes,
+)
+from tests.law.fault_injection import What
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pytest
+
+
+@dataclass
+class Fault:
+    """How it is planted, and the phase, acts and interruptions in which it shows."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    start: Phase
+    acts: list[Any]
+    kinds: Sequence[What]
+    within: int
+
+    @property
+    def name(self) -> str:
+        return self.plant.__name__
+
+
+FAULTS: list[Fault] = []
+NOVA = [What.NOVA_WRITES, What.NOVA_COMMITS]
+
+
+def fault(start: Phase, acts: list[Any], kinds: Sequence[What] = (), *, within: int = 48):
+    def keep(plant):
+        FAULTS.append(Fault(plant, start, acts, kinds, within))
+        return plant
+
+    return keep
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
+def a_push_reads_its_rows_before_it_has_the_lock(patch):
+    early = threading.local()
+
+    @contextmanager
+    def locked(client_ids, **how):
+        early.rows = snapshots.read_snapshots(client_ids)
+        with locks.hold_client_locks(client_ids, **how) as held:
+            yield held
+
+    patch.setattr(pushes, "locked", locked)
+    patch.setattr(pushes, "read_rows", lambda held: {pk: early.rows[pk] for pk in held})
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
+def nothing_is_locked(patch):
+    @contextmanager
+    def locked(client_ids, **_):
+        yield set(client_ids)
+
+    for module in (pushes, moves, resolutions):
+        patch.setattr(module, "locked", locked)
+
+
+@fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
+def a_save_after_the_cutover_takes_no_lock(patch):
+    patch.setattr(AdminSave, "_lock", lambda _: None)
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
+def a_push_reads_the_revision_after_the_rows(patch):
+    def read_rows(client_ids):
+        read, later = snapshots.read_snapshots(client_ids), snapshots.read_snapshots(client_ids)
+        return {pk: replace(rows, revision=later[pk].revision) for pk, rows in read.items()}
+
+    patch.setattr(pushes, "read_rows", read_rows)
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
+def a_push_records_the_newest_revision(patch):
+    record = ClientRevisionQuerySet.record_pushed
+
+    def record_pushed(self, revisions):
+        newest = Client.objects.with_revision().in_bulk([pk for pk, _ in revisions])
+        record(self, [(pk, client.revision) for pk, client in newest.items()])
+
+    patch.setattr(ClientRevisionQuerySet, "record_pushed", record_pushed)
+
+
+@fault(Phase.DUAL_READ, [push, nova_writes], [What.KILLED])
+def writes_are_folded_in_two_transactions(patch):
+    def fold_writes(self):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM nova_admin.credentials_clientwrite RETURNING client_id")
+            for row in cursor.fetchall():
+                cursor.execute(
+                    "UPDATE nova_admin.credentials_clientrevision SET revision = revision + 1 WHERE client_id = %s",
+                    row,
+                )
+
+    patch.setattr(ClientRevisionQuerySet, "fold_writes", fold_writes)
+
+
+@fault(Phase.AWS, [save])
+def an_old_token_is_put_again_and_believed(patch):
+    put = SecretsManager.put
+
+    def believing(self, name, text, *, token=None):
+        try:
+            return put(self, name, text, token=token)
+        except SecretsManagerError as error:
+            if error.code != "NotCurrent":
+                raise
+            return token
+
+    patch.setattr(SecretsManager, "put", believing)
+    new_id = VersionKeys.new_id
+
+    def the_same_every_time(self, name, *, replaced, text):
+        return new_id(self, name, replaced="", text=text)
+
+    patch.setattr(VersionKeys, "new_id", the_same_every_time)
+
+
+@fault(Phase.AWS, [console_writes, nova_writes, push])
+def every_version_is_taken_for_ours(patch):
+    patch.setattr(VersionKeys, "is_ours", lambda *_: True)
+
+
+@fault(Phase.AWS, [save], [What.DOWN])
+def a_save_after_the_cutover_ignores_that_aws_fails(patch):
+    def write_document(rows, *, document):
+        with suppress(SecretsManagerError):
+            pushes.write_document(rows, document=document)
+
+    patch.setattr(saves, "write_document", write_document)
+
+
+@fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA, within=24)
+def a_cutover_has_no_fence(patch):
+    @contextmanager
+    def unfenced(request):
+        with transaction.atomic():
+            yield snapshots.read_locked_snapshot(request.rows.client_id)
+
+    patch.setattr(moves, "_hold_unchanged_rows", unfenced)
+
+
+@fault(Phase.AWS, [console_writes, back, nova_writes])
+def a_rollback_copies_nothing_back(patch):
+    patch.setattr(
+        moves, "_restore_rows_from_aws", lambda request, _: moves._back_to_dual_read(request)
+    )
+
+
+def _put_pointers(request):
+    rows = request.rows
+    put_pointers(snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows))
+    revision = snapshots.read_locked_snapshot(rows.client_id).revision
+    ClientRevision.objects.record_pushed([(rows.client_id, revision)])
+
+
+@fault(Phase.AWS, [compare_and_forward, back, push], NOVA, within=24)
+def a_purge_trusts_a_stored_comparison(patch):
+    def purge(request):
+        require_open(request.rows, request.new)
+        with transaction.atomic():
+            _put_pointers(request)
+            request.commit()
+
+    patch.setitem(moves.MOVE_HANDLERS, (Phase.AWS, Phase.PURGED), purge)
+
+
+@fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
+def a_purge_takes_two_transactions(patch):
+    def purge(request):
+        require_open(request.rows, request.new)
+        with transaction.atomic():
+            rows = request.rows
+            put_pointers(
+                snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
+            )
+        with transaction.atomic():
+            request.commit()
+
+    patch.setitem(moves.MOVE_HANDLERS, (Phase.AWS, Phase.PURGED), purge)
+
+
+@fault(Phase.PURGED, [nova_writes, back, push])
+def a_restore_overwrites_what_nova_wrote_since(patch):
+    def restore(request):
+        found = aws_store.read_aws(request.rows, sm=aws_store.secrets_manager())
+        with moves._hold_unchanged_rows(request) as rows:
+            copy_document(snapshots.read_locked_client(rows.client_id), found.document)
+            moves._record_as_pushed(rows.client_id, found)
+            request.commit()
+
+    patch.setitem(moves.MOVE_HANDLERS, (Phase.PURGED, Phase.AWS), restore)
+
+
+@fault(Phase.DUAL_READ, [nova_writes, push])
+def the_reader_ignores_a_pending_push(patch):
+    found = from_postgres._found
+    patch.setattr(from_postgres, "_found", lambda *of: replace(found(*of), push_pending=False))
+
+
+@fault(Phase.POSTGRES, [save, read_cached, time_passes])
+def the_readers_cache_never_expires(patch):
+    patch.setattr(Reader, "_fresh", lambda self, slug: self._cached.get(slug))
+
+
+@fault(Phase.POSTGRES, [save, read_cached, time_passes])
+def each_read_of_the_cache_makes_it_last_longer(patch):
+    fresh = Reader._fresh
+
+    def renewing(self, slug):
+        entry = fresh(self, slug)
+        if entry:
+            self._cached[slug] = replace(entry, started=_now())
+        return entry
+
+    def _now():
+        from nova_credentials.reader import routing
+
+        return routing.time.monotonic()
+
+    patch.setattr(Reader, "_fresh", renewing)
+
+
+@fault(Phase.AWS, [back, nova_writes])
+def the_reader_remembers_the_phase_for_good(patch):
+    look = Reader._look
+
+    def remembering(self, slug):
+        known = self._known.get(slug)
+        found = look(self, slug)
+        if known is None:
+            return found
+        self._known[slug] = known
+        return replace(found, phase=known.phase, credentials=None)
+
+    patch.setattr(Reader, "_look", remembering)
+
+
+BY_NAME = """
+(SELECT count(*) = 8 FROM pg_trigger
+WHERE tgname IN ('nova_admin_count_write', 'nova_admin_count_truncate') AND tgenabled IN ('O', 'A'))
+"""
+
+
+@fault(Phase.DUAL_READ, [nova_rebuilds_a_table, nova_writes, push])
+def a_trigger_is_counted_by_its_name(patch):
+    body = f"BEGIN RETURN {BY_NAME}; END"
+    make = make_ask_counted(body)
+    patch.setattr(triggers, "WRITES_ARE_COUNTED", BY_NAME)
+    patch.setattr(triggers, "ASK_COUNTED_BODY", body)
+    patch.setattr(triggers, "make_ask_counted", lambda: make)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, push])
+def a_trigger_that_was_off_for_a_time_leaves_no_trace(patch):
+    forgotten = triggers.WRITES_ARE_COUNTED.replace(triggers.TRIGGER_IDENTITIES, "NULL")
+    body = f"BEGIN RETURN {forgotten}; END"
+    make = make_ask_counted(body)
+    patch.setattr(triggers, "ASK_COUNTED_BODY", body)
+    patch.setattr(triggers, "make_ask_counted", lambda: make)
+    patch.setattr(triggers, "WRITES_ARE_COUNTED", forgotten)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, push, keep_counting])
+def the_reader_does_not_ask_whether_writes_are_counted(patch):
+    unasked = from_postgres.STATE.replace("NOT nova_admin.writes_are_counted()", "false")
+    patch.setattr(from_postgres, "STATE", unasked)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, push, keep_counting])
+def a_gap_ends_and_nobody_is_counted(patch):
+    patch.setattr(triggers, "COUNT_EACH_CLIENT", "SELECT")
+
+
+@fault(Phase.DUAL_READ, [nova_truncates_a_table, push])
+def truncate_is_not_counted(patch):
+    deaf = triggers.COUNT_WRITE_BODY.replace("TG_OP = 'TRUNCATE'", "TG_OP = 'TRUNCATE' AND false")
+    deaf = deaf.replace(
+        "ELSIF TG_TABLE_NAME", "ELSIF TG_OP = 'TRUNCATE' THEN RETURN NULL; ELSIF TG_TABLE_NAME"
+    )
+    make = triggers.make_count_write().replace(triggers.COUNT_WRITE_BODY, deaf)
+    patch.setattr(triggers, "COUNT_WRITE_BODY", deaf)
+    patch.setattr(triggers, "make_count_write", lambda: make)
+
+
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, copy_to_postgres])
+def aws_is_copied_over_writes_that_were_not_counted(patch):
+    patch.setattr(resolutions, "writes_are_counted", lambda: True)
+
+
+@fault(
+    Phase.DUAL_READ, [compare_and_forward, back, push, keep_counting], [What.TRIGGERS_GO], within=24
+)
+def the_fence_trusts_revisions_alone(patch):
+    patch.setattr(
+        snapshots.ClientSnapshot,
+        "is_unchanged_since",
+        lambda now, before: now.revision == before.revision,
+    )

@@ -1,0 +1,46 @@
+"""The law, held against many random lives of a client; and the machine that does so, against planted defects."""
+
+import os
+
+import pytest
+
+from nova_credentials.phases import Phase
+from tests.law.environment import a_world
+from tests.law.fault_injection import Stage
+from tests.law.invariant import LawBroken
+from tests.law.mutations import FAULTS, Fault
+from tests.law.state_machine import actors, machine, run
+
+# `make test` lives the same lives each time; `make soak` as many others as it is told to.
+SOAK = int(os.environ.get("NOVA_SOAK", "0"))
+SEEDS = dict(zip(Phase, range(len(Phase)), strict=True))
+
+
+@pytest.fixture
+def world(stores, settings, monkeypatch):
+    with a_world(stores, settings, monkeypatch) as world:
+        world.stage = Stage(world, actors())
+        yield world
+        world.stage.close()
+
+
+@pytest.mark.parametrize("start", Phase)
+def test_the_law_holds(world, start):
+    lives = machine(world, starts=[start])
+    if SOAK:
+        run(lives, examples=SOAK, steps=50)
+    else:
+        run(lives, examples=25, steps=25, with_seed=SEEDS[start], shrink=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_the_machine_finds_what_is_planted_and_nothing_before(world, monkeypatch, fault: Fault):
+    focused = machine(
+        world, starts=[fault.start], acts=fault.acts, kinds=fault.kinds, within=fault.within
+    )
+    run(focused, examples=5, steps=20, with_seed=3)
+
+    fault.plant(monkeypatch)
+
+    with pytest.raises(LawBroken):
+        run(focused, examples=60, steps=20, with_seed=3, shrink=False)

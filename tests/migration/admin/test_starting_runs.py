@@ -1,0 +1,83 @@
+"""What the actions and buttons start."""
+
+import pytest
+from django_q.models import OrmQ
+
+from migration.models import ClientMigration, Run, RunItem
+from tests.factories import make_client, make_full_client, make_many
+from tests.migration.admin.pages import CLIENTS, COMPARE, START, run_page, text
+
+
+def queued() -> list[tuple[str, tuple]]:
+    return [(task.task["func"], task.task["args"]) for task in OrmQ.objects.order_by("pk")]
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"), [("push_selected", "migrate"), ("compare_selected", "compare")]
+)
+def test_an_action_starts_a_run_over_exactly_the_chosen_clients(operator, action, kind):
+    first, _other, third = (make_full_client(slug) for slug in ("a", "b", "c"))
+
+    answer = operator.post(CLIENTS, {"action": action, "_selected_action": [third, first]})
+
+    run = Run.objects.get()
+    assert (run.kind, run.by.username, run.finished_at) == (kind, "operator", None)
+    assert list(run.items.values_list("client_id", "slug", "outcome")) == [
+        (first, "a", ""),
+        (third, "c", ""),
+    ]
+    assert queued() == [("migration.tasks.work_on", (run.pk,))]
+    assert answer.url == run_page(run)
+    assert "started over 2 clients" in text(operator.get(answer.url))
+
+
+@pytest.mark.parametrize(("url", "kind"), [(START, "migrate"), (COMPARE, "compare")])
+def test_the_buttons_start_a_run_over_all_clients_in_batches(operator, url, kind):
+    make_many(230, phase="postgres")
+
+    operator.post(url)
+
+    run = Run.objects.get()
+    assert (run.kind, run.by.username, run.items.count()) == (kind, "operator", 230)
+    assert queued() == [("migration.tasks.work_on", (run.pk,))] * 3
+
+
+def test_an_action_over_more_clients_than_a_page_holds_takes_them_all(operator):
+    make_many(60)
+    chosen = list(ClientMigration.objects.values_list("pk", flat=True)[:1])
+
+    operator.post(
+        CLIENTS,
+        {"action": "push_selected", "_selected_action": chosen, "select_across": "1", "index": "0"},
+    )
+
+    assert Run.objects.get().items.count() == 60
+
+
+def test_an_action_over_all_of_a_narrowed_list_takes_no_other_client(operator):
+    make_many(3), make_client("other")
+
+    operator.post(
+        f"{CLIENTS}?phase=postgres",
+        {"action": "push_selected", "_selected_action": ["1"], "select_across": "1", "index": "0"},
+    )
+
+    assert list(Run.objects.get().items.values_list("slug", flat=True)) == ["other"]
+
+
+@pytest.mark.parametrize("chosen", [[], ["999999999"]])
+def test_an_action_over_nothing_starts_no_task(operator, chosen):
+    make_full_client("idom")
+
+    answer = operator.post(CLIENTS, {"action": "push_selected", "_selected_action": chosen})
+
+    assert answer.status_code in (200, 302)
+    assert not RunItem.objects.exists()
+    assert not OrmQ.objects.exists()
+
+
+def test_a_run_over_an_empty_database_is_finished_at_once(operator):
+    answer = operator.post(START)
+
+    assert Run.objects.get().finished_at is not None
+    assert "There was no client to take." in text(operator.get(answer.url))

@@ -1,0 +1,221 @@
+"""What happened to a client, newest first."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
+
+from credentials.localization import localize
+from credentials.models import Client
+from migration.models import (
+    ClientMigration,
+    MoveRequest,
+    Outcome,
+    PhaseChange,
+    Resolution,
+    Reveal,
+    Run,
+    RunItem,
+)
+from migration.reports.client_history import PAGES, SHOWN, timeline
+from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
+from tests.factories import VIEW, make_comparison, make_full_client, make_user, sent_form
+from tests.migration.admin.pages import DIFFERENT, EXTRA, page_of, text
+from tests.migration.client_page.pages import page
+
+
+def everything(_permission: str) -> bool:
+    return True
+
+
+def told(pk: int, **kwargs) -> list[str]:
+    return [
+        " ".join([event.text, *(localize(message) for message in event.messages if message)])
+        for event in timeline(pk, may=everything, **kwargs).events
+    ]
+
+
+def test_each_thing_that_happened_is_a_sentence(idom):
+    maria = User.objects.create_user("maria")
+    run = Run.objects.create(kind=Run.Kind.MIGRATE, by=maria)
+    item = {"run": run, "client_id": idom, "slug": "idom", "batch": 0}
+    RunItem.objects.create(
+        **item, outcome=Outcome.FAILED, message=Message.of_text("AWS limits the rate.")
+    )
+    ClientMigration.objects.move(
+        [idom], Phase.POSTGRES, Phase.DUAL_WRITE, by=maria, reason="INC-42"
+    )
+    make_comparison(idom, "mismatch", mismatches=[DIFFERENT, EXTRA])
+    Resolution.objects.create(
+        client_id=idom,
+        slug="idom",
+        kind="acknowledge",
+        by=maria,
+        reason="Known",
+        until="2026-12-24",
+    )
+    LogEntry.objects.create(
+        user=maria,
+        content_type=ContentType.objects.get_for_model(Client),
+        object_id=str(idom),
+        action_flag=2,
+        change_message='[{"changed": {"fields": ["Host"]}}]',
+    )
+
+    assert sorted(told(idom)) == sorted(
+        [
+            f"Migration {run.pk} by maria: Failed. AWS limits the rate.",
+            "Moved from PostgreSQL to Dual write by maria: INC-42.",
+            "2 fields differ: database.password, database.host.",
+            "Acknowledged until Dec. 24, 2026 by maria: Known.",
+            "maria here: Changed Host.",
+        ]
+    )
+
+
+def test_what_was_asked_for_and_who_saw_which_value_is_told(viewer, idom):
+    maria, juan = User.objects.create_user("maria"), User.objects.create_user("juan")
+    MoveRequest.objects.create(
+        client_id=idom, slug="idom", old="dual_read", new="aws", state="done", reason="INC-42",
+        requested_by=maria, decided_by=juan, decided_at=timezone.now(),
+    )  # fmt: skip
+    Reveal.objects.create(
+        client_id=idom, slug="idom", kind="database", credential_id=7, field="db_password",
+        by=maria, username="maria", reason="INC-43", address="10.0.0.8",
+    )  # fmt: skip
+
+    reveal, request = told(idom)
+
+    assert (
+        reveal == "maria revealed idom › database login 7 › password, reason INC-43, from 10.0.0.8."
+    )
+    assert request.startswith(
+        "maria asked for a move of idom (Cutover), reason INC-42. Done by juan"
+    )
+    assert "maria asked for" not in text(page(viewer, idom))
+    viewer.force_login(make_user("auditor", *VIEW, "migration.view_moverequest"))
+    assert "maria asked for" in text(page(viewer, idom))
+
+
+def test_what_is_not_met_yet_has_its_remedy_beside_it(client, idom):
+    client.force_login(make_user("operator", *VIEW, "migration.resolve_mismatch"))
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+
+    assert "Compare now" in text(page(client, idom))
+
+
+def test_the_newest_is_told_first(idom):
+    now = timezone.now()
+    for minutes in (3, 1, 2):
+        PhaseChange.objects.create(
+            client_id=idom, slug="idom", old="aws", new="dual_read",
+            reason=str(minutes), changed_at=now - timedelta(minutes=minutes),
+        )  # fmt: skip
+    make_comparison(idom, "match", compared_at=now - timedelta(seconds=90))
+
+    assert [sentence[-2] for sentence in told(idom)] == ["1", "e", "2", "3"]
+
+
+def test_a_comparison_is_told_where_it_found_something_else_than_the_one_before(idom):
+    for status, mismatches in (
+        ("match", []),
+        ("match", []),
+        ("mismatch", [DIFFERENT]),
+        ("mismatch", [DIFFERENT]),
+        ("mismatch", [EXTRA]),
+        ("unchecked", []),
+        ("match", []),
+        ("match", []),
+    ):
+        make_comparison(idom, status, mismatches=mismatches)
+
+    assert told(idom) == [
+        "Both stores hold the same.",
+        "Could not check.",
+        "1 field differs: database.host.",
+        "1 field differs: database.password.",
+        "Both stores hold the same.",
+    ]
+
+
+def test_the_sweeps_own_runs_are_not_told_and_a_persons_are(idom):
+    for by in (None, User.objects.create_user("maria")):
+        run = Run.objects.create(kind=Run.Kind.COMPARE, by=by)
+        RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0, outcome="compared")
+
+    assert told(idom) == [f"Comparison {run.pk} by maria: Compared."]
+
+
+def test_what_happened_to_another_client_is_not_told(idom):
+    other = make_full_client("other")
+    ClientMigration.objects.move([other], Phase.POSTGRES, Phase.DUAL_WRITE)
+    make_comparison(other, "mismatch", mismatches=[DIFFERENT])
+
+    assert told(idom) == []
+
+
+def test_a_long_history_is_shown_in_pages_that_hold_each_thing_once(viewer, idom):
+    now = timezone.now()
+    PhaseChange.objects.bulk_create(
+        PhaseChange(
+            client_id=idom, slug="idom", old="aws", new="dual_read",
+            reason=f"<{n}>", changed_at=now - timedelta(minutes=n),
+        )
+        for n in reversed(range(45))
+    )  # fmt: skip
+
+    pages = [told(idom, page=number) for number in (1, 2, 3)]
+
+    assert [len(found) for found in pages] == [SHOWN, SHOWN, 5]
+    assert [re.search(r"<(\d+)>", text)[1] for found in pages for text in found] == [
+        str(n) for n in range(45)
+    ]
+    first, last = page(viewer, idom).content.decode(), page(viewer, idom, "?history=3")
+    assert 'href="?history=2#history"' in first
+    assert 'rel="prev"' not in first
+    assert 'rel="next"' not in last.content.decode()
+    assert "&lt;0&gt;" in first
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "abc", "", "²", "9999999", "%"])
+def test_any_page_of_the_history_is_answered(viewer, idom, asked):
+    assert viewer.get(page_of("credentials_client", idom), {"history": asked}).status_code == 200
+
+
+def test_the_history_ends_somewhere(idom):
+    PhaseChange.objects.bulk_create(
+        PhaseChange(client_id=idom, slug="idom", old="aws", new="dual_read")
+        for _ in range(SHOWN * PAGES + 1)
+    )
+
+    assert timeline(idom, may=everything, page=PAGES).older is None
+
+
+def test_who_may_see_no_comparison_is_told_none_and_led_to_no_run(client, idom):
+    client.force_login(make_user("narrow", "credentials.view_client"))
+    run = Run.objects.create(kind=Run.Kind.PUSH)
+    RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0, outcome="updated")
+    make_comparison(idom, "mismatch", mismatches=[DIFFERENT])
+
+    response = page(client, idom)
+
+    assert f"Push {run.pk}: Updated." in text(response)
+    assert "database.password" not in response.content.decode()
+    assert f"/migration/run/{run.pk}/" not in response.content.decode()
+
+
+def test_an_edit_in_the_admin_is_told_without_its_value(root, idom):
+    data = sent_form(page(root, idom).content.decode())
+    root.post(
+        page_of("credentials_client", idom), data | {"databases-0-db_password": "MARKER-FOUR"}
+    )
+
+    (sentence,) = told(idom)
+
+    assert sentence.startswith("root here: Changed Password for database login")
+    assert "MARKER" not in page(root, idom).content.decode()

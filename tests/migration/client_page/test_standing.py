@@ -1,0 +1,242 @@
+"""Where a client stands, its next step, and how many queries its page asks."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from credentials.models import Client
+from migration.models import (
+    ClientMigration,
+    MoveRequest,
+    PhaseChange,
+    ReadCount,
+    Resolution,
+    Reveal,
+    Run,
+    RunItem,
+)
+from nova_credentials.comparison import compare as compare_documents
+from nova_credentials.comparison import paths
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_comparison, make_database, make_full_client, update
+from tests.migration.admin.pages import DIFFERENT, text
+from tests.migration.client_page.pages import page
+
+LINE = list(Phase)
+
+
+# Where it stands
+
+
+@pytest.mark.parametrize("phase", LINE)
+def test_the_stepper_says_in_words_where_the_client_stands(viewer, idom, phase):
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+
+    html = page(viewer, idom).content.decode()
+
+    steps = re.findall(r"(?s)<li class=\"border flex flex-col.*?</li>", html)
+    here = LINE.index(phase)
+    assert len(steps) == 5
+    assert ['aria-current="step"' in step for step in steps] == [n == here for n in range(5)]
+    for number, step in enumerate(steps):
+        said = "Behind it" if number < here else "It is here" if number == here else "Ahead"
+        assert said in step
+
+
+@pytest.mark.parametrize(
+    ("phase", "title"),
+    [
+        (Phase.POSTGRES, "Next step: Dual write"),
+        (Phase.DUAL_WRITE, "Next step: Dual read"),
+        (Phase.DUAL_READ, "Next step: AWS (cut over)"),
+        (Phase.AWS, "Next step: Purged"),
+        (Phase.PURGED, "At the end of the line"),
+    ],
+)
+def test_the_next_step_is_named(viewer, idom, phase, title):
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+
+    assert title in text(page(viewer, idom))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: make_full_client("idom"), "All that the database tells is as it should be."),
+        (lambda: make_client("idom"), "It has no login yet"),
+        (lambda: make_full_client("b d"), "' ' (SPACE)"),
+        (
+            lambda: [pk := make_full_client("twice"), make_database(pk)][0],
+            "2 database rows are primary",
+        ),
+        (
+            lambda: [pk := make_client("a"), make_database(pk, db_password_encrypted="x" * 66_000)][
+                0
+            ],
+            "bytes; Secrets Manager takes 65,536.",
+        ),
+    ],
+)
+def test_what_a_first_push_wants_is_told_before_it(viewer, make, words):
+    assert words in text(page(viewer, make()))
+
+
+def test_the_checklist_names_each_condition_and_how_many_are_not_met(viewer, idom):
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+    ReadCount.objects.create(client_id=idom, last_mismatch_at=timezone.now())
+
+    words = text(page(viewer, idom))
+
+    for condition in (
+        "A push is pending",
+        "It was never compared",
+        "No run is touching it",
+        "NOVA's reader met a mismatch",
+        "The AWS account is tried",
+        "3 conditions are not met yet",
+    ):
+        assert condition in words
+
+
+def test_the_page_does_not_wait_for_aws(viewer, idom, monkeypatch):
+    def asked(*_, **__):
+        raise AssertionError("the page asked AWS")
+
+    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call", asked)
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+
+    html = page(viewer, idom).content.decode()
+
+    assert f'hx-get="/admin/credentials/client/{idom}/versions/"' in html
+    assert f'href="/admin/credentials/client/{idom}/versions/"' in html
+
+
+def test_reads_are_counted_by_the_reader(viewer, idom):
+    ReadCount.objects.create(
+        client_id=idom, reads=1205, matches=1204, mismatches=1, aws_failures=2,
+        last_read_at=timezone.now(), last_mismatch_at=timezone.now() - timedelta(hours=2),
+    )  # fmt: skip
+
+    words = text(page(viewer, idom))
+
+    assert "matched 1,204 of 1,205 reads" in words
+    assert "1 mismatched, last 2 hours ago" in words
+    assert "AWS failed 2 times" in words
+
+
+def test_the_comparison_is_told_field_by_field(viewer, idom):
+    make_comparison(idom, "mismatch", slug="idom", mismatches=[DIFFERENT])
+
+    response = page(viewer, idom)
+
+    document = Client.objects.with_credentials().get(pk=idom).document()
+    same = set(paths(document)) - {"database.password"}
+    assert set(response.context["same_fields"]) == same
+    assert f"{len(same)} fields are the same" in text(response)
+    assert "0a1b2c3d" in text(response)
+
+
+def test_a_login_that_is_missing_as_a_whole_has_no_field_that_is_the_same(viewer, idom):
+    missing = DIFFERENT | {"path": "email", "kind": "missing"}
+    make_comparison(idom, "mismatch", slug="idom", mismatches=[missing])
+
+    same = page(viewer, idom).context["same_fields"]
+
+    assert "database.host" in same
+    assert not [path for path in same if path.startswith("email")]
+
+
+@pytest.mark.parametrize("status", ["unchecked", "missing_in_aws", "missing_in_postgres"])
+def test_nothing_is_called_the_same_that_was_not_looked_at(viewer, idom, status):
+    make_comparison(idom, status, slug="idom")
+
+    assert page(viewer, idom).context["same_fields"] == []
+    assert "the same" not in text(page(viewer, idom))
+
+
+def test_the_fields_are_named_as_a_comparison_names_them():
+    document = {
+        "other_databases": [{"host": "a", "port": 1}],
+        "client_name": "x",
+        "database": {"port": 1, "host": None},
+    }
+    other = {
+        "other_databases": [{"host": "b", "port": 2}],
+        "client_name": "y",
+        "database": {"port": 2, "host": ""},
+    }
+
+    named = [mismatch.path for mismatch in compare_documents(document, other, key=b"k")]
+
+    assert list(paths(document)) == named
+
+
+# Queries
+
+
+def fill(pk: int, number: int) -> None:
+    """So many of everything that the page tells of, and so many logins."""
+    user = User.objects.first()
+    PhaseChange.objects.bulk_create(
+        PhaseChange(client_id=pk, slug="idom", old="aws", new="dual_read", by=user)
+        for _ in range(number)
+    )
+    runs = Run.objects.bulk_create(Run(kind=Run.Kind.PUSH, by=user) for _ in range(number))
+    RunItem.objects.bulk_create(
+        RunItem(run=run, client_id=pk, slug="idom", batch=0, outcome="updated") for run in runs
+    )
+    for n in range(number):
+        make_comparison(pk, "mismatch", mismatches=[DIFFERENT | {"hint": str(n)}])
+        make_database(pk, label=f"more {n}", is_primary=False)
+        LogEntry.objects.create(
+            user=user, object_id=str(pk), action_flag=2, change_message="[]",
+            content_type=ContentType.objects.get_for_model(Client),
+        )  # fmt: skip
+    Resolution.objects.bulk_create(
+        Resolution(client_id=pk, slug="idom", kind="check", by=user) for _ in range(number)
+    )
+    MoveRequest.objects.bulk_create(
+        MoveRequest(
+            client_id=pk, slug="idom", old="dual_read", new="aws", state="cancelled",
+            reason="x", requested_by=user, decided_by=user, decided_at=timezone.now(),
+        )
+        for _ in range(number)
+    )  # fmt: skip
+    Reveal.objects.bulk_create(
+        Reveal(client_id=pk, slug="idom", kind="database", credential_id=1, field="db_password")
+        for _ in range(number)
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS])
+def test_the_page_asks_as_many_queries_at_fifty_rows_as_at_one(root, idom, phase):
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+    ReadCount.objects.create(client_id=idom)
+    fill(idom, 1)
+
+    def queries() -> int:
+        page(root, idom)
+        with CaptureQueriesContext(connection) as captured:
+            assert page(root, idom).status_code == 200
+        return len(captured)
+
+    first = queries()
+    fill(idom, 49)
+
+    assert queries() == first
+
+
+def test_a_row_of_a_purged_client_is_no_value_on_the_page(viewer, idom):
+    ClientMigration.objects.create(client_id=idom, phase=Phase.PURGED)
+    row = Client.objects.get(pk=idom).databases.get()
+    update("client_database_credentials", row.pk, db_password_encrypted="MARKER-FIVE")
+    make_comparison(idom, "match")
+
+    assert "MARKER" not in page(viewer, idom).content.decode()

@@ -1,0 +1,74 @@
+"""A client in any phase, and what both stores hold of it."""
+
+import json
+
+import pytest
+
+from credentials.models import Client, DatabaseCredential
+from migration.models import ClientMigration
+from migration.operations import snapshots
+from migration.operations.comparisons import compare
+from migration.operations.gates import ShutGate
+from migration.operations.moves import move
+from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.phases import Phase
+from tests.factories import update
+
+NAME = "nova/clients/idom"
+LINE = [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS, Phase.PURGED]
+
+
+def advance(pk: int, new: Phase) -> None:
+    """Takes a client to the phase, one step at a time, with the comparisons that the gates want."""
+    for phase in LINE[LINE.index(phase_of(pk)) + 1 : LINE.index(new) + 1]:
+        if phase not in (Phase.POSTGRES, Phase.DUAL_WRITE):
+            for _ in range(3):
+                compare(client_ids=[pk])
+        move(client_id=pk, new=phase)
+
+
+def phase_of(pk: int) -> Phase:
+    found = ClientMigration.objects.filter(pk=pk).first()
+    return Phase(found.phase) if found else Phase.POSTGRES
+
+
+def document(pk: int):
+    return Client.objects.get(pk=pk).document()
+
+
+def change_in_aws(sm: SecretsManager, secret: str = NAME, **changes: object) -> None:
+    """As somebody would in the AWS console."""
+    stored = json.loads(sm.get(secret).text)
+    stored["database"] |= changes
+    sm.put(secret, json.dumps(stored))
+
+
+def password(pk: int) -> str:
+    return DatabaseCredential.objects.get(client_id=pk).db_password
+
+
+def write_password(pk: int, value: str) -> None:
+    """As NOVA's own scripts do."""
+    row = DatabaseCredential.objects.get(client_id=pk)
+    update("client_database_credentials", row.pk, db_password_encrypted=value)
+
+
+def is_pending(pk: int) -> bool:
+    return snapshots.read_snapshots([pk])[pk].push_pending
+
+
+def refusal_of(pk: int, new: Phase) -> ShutGate:
+    """The refusal of a move, which left the client where it was."""
+    before = phase_of(pk)
+    with pytest.raises(ShutGate) as refusal:
+        move(client_id=pk, new=new)
+    assert phase_of(pk) == before
+    assert refusal.value.codes == [reason.key for reason in refusal.value.reasons]
+    return refusal.value
+
+
+def codes(pk: int, new: Phase) -> list[str]:
+    return refusal_of(pk, new).codes
+
+
+NO_DOCUMENT = json.dumps({"client_name": "IDOM", "database": {"host": 5}})

@@ -1,0 +1,160 @@
+"""The way there and back, and the gates that shut it."""
+
+import json
+
+import pytest
+from django.db import connection
+
+from credentials.models import Client
+from migration import sentences
+from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
+from migration.operations import gates
+from migration.operations.comparisons import compare
+from migration.operations.gates import Condition
+from migration.operations.moves import move
+from migration.operations.pushes import push
+from nova_credentials import sentences as shared
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
+from tests.factories import make_full_client
+from tests.migration.moves.clients import (
+    LINE,
+    NAME,
+    advance,
+    change_in_aws,
+    codes,
+    document,
+    refusal_of,
+    write_password,
+)
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
+    before = document(idom)
+
+    advance(idom, Phase.PURGED)
+    for phase in reversed(LINE[:-1]):
+        move(client_id=idom, new=phase, reason="There and back")
+
+    assert document(idom) == before
+    assert json.loads(sm.get(NAME).text) == before
+    walked = list(PhaseChange.objects.order_by("pk").values_list("new", flat=True))
+    assert walked == [*LINE[1:], *reversed(LINE[:-1])]
+    assert PhaseChange.objects.filter(reason="There and back").count() == 4
+
+
+def test_an_illegal_move_names_the_phase_and_those_that_are_allowed(idom):
+    with pytest.raises(
+        IllegalMove, match="idom is in postgres: it can move to dual_write, not to aws"
+    ):
+        move(client_id=idom, new=Phase.AWS)
+
+
+def test_the_first_move_pushes_and_is_refused_where_the_push_fails():
+    pk = make_full_client("b d")
+
+    refusal = refusal_of(pk, Phase.DUAL_WRITE)
+    assert refusal.codes == [shared.CHARACTER_NOT_ALLOWED.key]
+    assert "' ' (SPACE)" in str(refusal)
+
+
+def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
+    advance(idom, Phase.DUAL_READ)
+    write_password(idom, "example-new")
+    ClientMigration.objects.update(clean_streak=1)
+    Comparison.objects.update(status=Comparison.Status.MISMATCH)
+    RunItem.objects.create(
+        run=Run.objects.create(kind=Run.Kind.PUSH), client_id=idom, slug="idom", batch=0
+    )
+    ReadCount.objects.create(
+        client_id=idom, last_mismatch_at=ClientMigration.objects.get().phase_changed_at
+    )
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE public.clients DISABLE TRIGGER nova_admin_count_write")
+
+    refusal = refusal_of(idom, Phase.AWS)
+
+    assert refusal.codes == [
+        Condition.PUSH_PENDING,
+        Condition.NEWEST_COMPARISON,
+        Condition.CLEAN_STREAK,
+        Condition.IN_A_RUN,
+        Condition.WRITES_NOT_COUNTED,
+        Condition.READER_MET_MISMATCH,
+        Condition.ACCOUNT_NOT_READY,
+    ]
+    assert "Newest comparison: Mismatch, 0 minutes ago." in str(refusal)
+    assert "1 comparison in a row matched, of 3 wanted." in str(refusal)
+
+
+def test_the_gate_wants_a_fresh_comparison(idom):
+    advance(idom, Phase.DUAL_WRITE)
+    newest = Comparison.objects.newest().get()
+    newest.compared_at -= gates.FRESH * 2
+    newest.save()
+
+    assert codes(idom, Phase.DUAL_READ) == [Condition.COMPARISON_TOO_OLD]
+
+
+def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    versions = sm.describe(NAME).versions
+
+    def denied(*_, **__):
+        raise SecretsManagerError.of("AccessDeniedException", "PutSecretValue", NAME)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SecretsManager, "put", denied)
+        assert codes(idom, Phase.AWS) == [Condition.ACCOUNT_NOT_READY]
+    move(client_id=idom, new=Phase.AWS)
+    assert sm.describe(NAME).versions == versions  # trying it made no version
+
+
+def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    change_in_aws(sm, password="example-theirs")
+
+    (reason,) = refusal_of(idom, Phase.AWS).reasons
+    assert reason == sentences.COMPARED_JUST_NOW(result=sentences.STATUSES["mismatch"]())
+
+
+def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, sm):
+    advance(idom, Phase.DUAL_WRITE)
+    push(client_ids=[idom])
+    assert ClientMigration.objects.get().clean_streak == 0
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    assert ClientMigration.objects.get().clean_streak == 2
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+    assert ClientMigration.objects.get().clean_streak == 0
+
+
+def test_who_believes_it_elsewhere_is_told(idom):
+    advance(idom, Phase.DUAL_READ)
+
+    with pytest.raises(StalePhase, match="no longer in dual_write"):
+        move(client_id=idom, new=Phase.DUAL_READ, seen=Phase.DUAL_WRITE)
+
+
+def test_with_a_secret_a_service_a_client_goes_there_and_back_too(settings):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    before = document(pk)
+
+    advance(pk, Phase.PURGED)
+    email = Client.objects.get(pk=pk).emails.get()
+    assert email.email_password == f"aws-secretsmanager:{NAME}/email"
+    for phase in reversed(LINE[:-1]):
+        move(client_id=pk, new=phase)
+
+    assert document(pk) == before
+
+
+def test_a_client_that_is_gone_is_told_of():
+    with pytest.raises(Client.DoesNotExist):
+        move(client_id=999_999, new=Phase.DUAL_WRITE)

@@ -1,0 +1,171 @@
+"""A purge takes secrets out of the rows, and a restore brings them back."""
+
+import json
+
+import pytest
+from django.db import connection
+
+from credentials import sentences as rows
+from credentials.models import Client, DatabaseCredential
+from migration import sentences
+from migration.models import Comparison
+from migration.operations import moves
+from migration.operations.comparisons import compare
+from migration.operations.gates import Condition
+from migration.operations.moves import move
+from migration.operations.pushes import push
+from nova_credentials import sentences as shared
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_database, update
+from tests.migration.moves.clients import (
+    NAME,
+    NO_DOCUMENT,
+    advance,
+    change_in_aws,
+    codes,
+    document,
+    is_pending,
+    password,
+    refusal_of,
+    write_password,
+)
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
+    before = document(idom)
+    advance(idom, Phase.PURGED)
+
+    client = Client.objects.get(pk=idom)
+    rows = [row for of_kind in client.rows().values() for row in of_kind]
+    secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
+    assert secrets == {f"aws-secretsmanager:{NAME}"}
+    assert client.databases.get().db_host == before["database"]["host"]
+    assert json.loads(sm.get(NAME).text) == before
+    assert not is_pending(idom)
+
+
+def test_a_purge_trusts_no_stored_comparison(idom, sm):
+    advance(idom, Phase.AWS)
+    compare(client_ids=[idom])
+    change_in_aws(sm, password="example-theirs")
+
+    assert codes(idom, Phase.PURGED) == [sentences.STORES_DIFFER.key]
+    assert password(idom) != f"aws-secretsmanager:{NAME}"
+
+
+def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch):
+    advance(idom, Phase.AWS)
+    compare(client_ids=[idom])
+    read = moves.read_aws
+
+    def meanwhile(*args, **kwargs):
+        found = read(*args, **kwargs)
+        write_password(idom, "example-novas")
+        return found
+
+    monkeypatch.setattr(moves, "read_aws", meanwhile)
+
+    assert codes(idom, Phase.PURGED) == [sentences.NOVA_WROTE.key]
+    assert password(idom) == "example-novas"
+
+
+def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
+    advance(idom, Phase.PURGED)
+    make_database(
+        idom, label="later", is_primary=False, db_password_encrypted=f"aws-secretsmanager:{NAME}"
+    )
+
+    refusal = refusal_of(idom, Phase.AWS)
+    assert refusal.codes == [sentences.NO_VALUE_IN_AWS.key]
+    assert "AWS holds no value for database login" in str(refusal)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    assert codes(idom, Phase.AWS) == [shared.AWS_FAILED.key]
+
+
+def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
+    before = document(idom)
+    advance(idom, Phase.PURGED)
+    write_password(idom, "example-since")
+
+    moved = move(client_id=idom, new=Phase.AWS)
+
+    assert moved.message == sentences.RESTORED_ALL_BUT_NEWER()
+    expected = before | {"database": before["database"] | {"password": "example-since"}}
+    assert document(idom) == expected
+    assert is_pending(idom)
+    push(client_ids=[idom])
+    assert json.loads(sm.get(NAME).text) == expected
+
+
+def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
+    advance(idom, Phase.PURGED)
+    row = DatabaseCredential.objects.get(client_id=idom)
+    update("client_database_credentials", row.pk, db_host="new.example.test")
+    update("clients", idom, name="New")
+
+    move(client_id=idom, new=Phase.AWS)
+
+    row.refresh_from_db()
+    assert (row.db_host, row.db_password) == ("new.example.test", "example-password-1")
+    assert document(idom)["client_name"] == "New"
+    assert is_pending(idom)
+
+
+def test_several_rows_with_labels_come_back_each_to_its_own(sm):
+    pk = make_client("idom")
+    for label in ("b", "a", None, None):
+        make_database(
+            pk, label=label, is_primary=False, db_password_encrypted=f"example-{label}-{id(label)}"
+        )
+    make_database(pk, db_password_encrypted="example-primary")
+    before = list(
+        DatabaseCredential.objects.order_by("pk").values_list("pk", "label", "db_password")
+    )
+
+    advance(pk, Phase.PURGED)
+    move(client_id=pk, new=Phase.AWS)
+
+    assert (
+        list(DatabaseCredential.objects.order_by("pk").values_list("pk", "label", "db_password"))
+        == before
+    )
+
+
+def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm):
+    advance(idom, Phase.PURGED)
+    sm.put(NAME, NO_DOCUMENT)
+
+    assert codes(idom, Phase.AWS) == [shared.FIELD_IS_WRONG.key]
+
+
+def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
+    advance(idom, Phase.PURGED)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.client_email_credentials")
+
+    move(client_id=idom, new=Phase.AWS)
+
+    assert not Client.objects.get(pk=idom).emails.exists()
+    assert password(idom) == "example-password-1"
+    assert is_pending(idom)
+
+
+@pytest.mark.parametrize("value", [f"aws-secretsmanager:{NAME}", "aws-secretsmanager:"])
+def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value):
+    """Else a purge could not be undone; and a copy of a purged row would be pushed as if it held a secret."""
+    write_password(idom, value)
+    assert codes(idom, Phase.DUAL_WRITE) == [rows.POINTER_IN_ROW.key]
+    with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
+        sm.get(NAME)
+
+    write_password(idom, "example-password-1")
+    advance(idom, Phase.AWS)
+    write_password(idom, value)
+    (pushed,) = push(client_ids=[idom])
+    assert pushed.message.key == rows.POINTER_IN_ROW.key
+    assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
+    assert Condition.PUSH_PENDING in codes(idom, Phase.PURGED)
+    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-password-1"

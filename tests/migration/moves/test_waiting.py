@@ -1,0 +1,104 @@
+"""Moves at once, and who waits for whom."""
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from credentials import sentences as rows
+from credentials.models import Client
+from migration import sentences
+from migration.models import PhaseChange
+from migration.operations import aws_store, resolutions
+from migration.operations.comparisons import compare
+from migration.operations.gates import ShutGate
+from migration.operations.moves import move
+from nova_credentials.phases import Phase, StalePhase
+from tests.factories import (
+    add_mail_and_commit,
+    nova_connected,
+    while_someone_waits_for_rows,
+    write_uncommitted,
+)
+from tests.migration.moves.clients import LINE, advance, codes, write_password
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def test_of_two_who_move_at_once_one_wins(idom):
+    advance(idom, Phase.DUAL_READ)
+    results = []
+    start = threading.Barrier(2)
+
+    def press():
+        start.wait()
+        try:
+            results.append(move(client_id=idom, new=Phase.DUAL_WRITE, seen=Phase.DUAL_READ))
+        except (StalePhase, ShutGate) as refusal:
+            results.append(refusal)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+    assert sorted(type(result).__name__ for result in results) == ["Moved", "StalePhase"]
+    assert PhaseChange.objects.filter(new=Phase.DUAL_WRITE, old=Phase.DUAL_READ).count() == 1
+
+
+def test_a_cutover_waits_for_no_writer_of_novas(idom):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    written, done = threading.Event(), threading.Event()
+
+    def nova():
+        with transaction.atomic():
+            write_password(idom, "example-late")
+            written.set()
+            done.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=nova)
+    thread.start()
+    written.wait(30)
+    try:
+        assert codes(idom, Phase.AWS) == [rows.NOVA_IS_WRITING.key]
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs(idom, monkeypatch):
+    """With one of them in hand it would be a deadlock, which may end NOVA's transaction."""
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom]), compare(client_ids=[idom])
+    with nova_connected() as nova:
+        write_uncommitted(nova, idom)
+        while_someone_waits_for_rows(monkeypatch, lambda: add_mail_and_commit(nova, idom))
+
+        assert codes(idom, Phase.AWS) == [sentences.NOVA_WROTE.key]
+
+    assert Client.objects.get(pk=idom).emails.count() > 1
+
+
+def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
+    idom, sm, monkeypatch
+):
+    asked, manager = [], aws_store._make_manager
+    monkeypatch.setattr(
+        aws_store,
+        "_make_manager",
+        lambda pid, waits, *more: asked.append(waits) or manager(pid, waits, *more),
+    )
+
+    for phase in [*LINE[1:], *reversed(LINE[:-1])]:
+        for _ in range(3):
+            resolutions.check_again(client_id=idom)
+        move(client_id=idom, new=phase, schedule_deletion=True)
+        if phase == Phase.DUAL_READ:
+            resolutions.copy_to_aws(client_id=idom)
+            resolutions.copy_to_postgres(client_id=idom)
+
+    assert asked
+    assert all(asked)

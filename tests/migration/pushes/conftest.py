@@ -1,0 +1,10 @@
+"""A manager of the embedded AWS."""
+
+import pytest
+
+from migration.operations import aws_store
+
+
+@pytest.fixture
+def sm():
+    return aws_store.secrets_manager()

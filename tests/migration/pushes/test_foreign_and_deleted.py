@@ -1,0 +1,200 @@
+"""Secrets that are not ours, have no value yet or are scheduled for deletion."""
+
+import json
+
+import pytest
+
+from credentials.models import Client
+from migration import sentences
+from migration.models import ClientMigration, Comparison, Outcome, Secret
+from migration.operations import aws_store
+from migration.operations.comparisons import compare
+from nova_admin.embedded.aws import AwsServer
+from nova_credentials.aws import SecretsManager
+from nova_credentials.document import Layout
+from tests.factories import make_client, make_database, make_full_client, update
+from tests.migration.pushes.pushed import push_one, stored
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def test_a_secret_that_is_not_ours_is_left_alone(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+
+    result = push_one(pk)
+
+    assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
+    assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert sm.get("nova/clients/idom").text == "somebody else's"
+
+
+def test_adopting_takes_it_over_and_tags_it(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+
+    assert push_one(pk, adopt=True).outcome == Outcome.UPDATED
+    assert sm.describe("nova/clients/idom").is_ours
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+def test_a_secret_scheduled_for_deletion_is_restored_then_written(sm):
+    pk = make_client("idom")
+    row = make_database(pk)
+    push_one(pk)
+    arn = sm.get("nova/clients/idom").arn
+    sm.schedule_deletion("nova/clients/idom", days=7)
+    update("client_database_credentials", row, db_port=5433)
+
+    assert push_one(pk).outcome == Outcome.RESTORED
+    assert stored(sm, "idom")["database"]["port"] == 5433
+    assert sm.get("nova/clients/idom").arn == arn
+
+
+@pytest.fixture
+def vague_aws(stores, settings, monkeypatch):
+    """An emulator that reads of a secret scheduled for deletion as of none, and takes its name as taken."""
+    with AwsServer(wrap=as_an_emulator) as server:
+        settings.AWS_ENDPOINT_URL = server.endpoint
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.endpoint)
+        yield server
+
+
+def as_an_emulator(app):
+    """Answer InvalidRequestException by other codes: of a read as not found, of CreateSecret as there already."""
+
+    def answer(environ, start_response):
+        operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+        if operation not in {"GetSecretValue", "BatchGetSecretValue", "CreateSecret"}:
+            return app(environ, start_response)
+        started = []
+        body = b"".join(app(environ, lambda *start: started.append(start)))
+        code = "ResourceExists" if operation == "CreateSecret" else "ResourceNotFound"
+        body = body.replace(b"InvalidRequestException", f"{code}Exception".encode())
+        status, headers, *_ = started[0]
+        headers = [(k, v) for k, v in headers if k.lower() not in TELL_OF_THE_BODY]
+        start_response(status, [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answer
+
+
+TELL_OF_THE_BODY = {"content-length", "x-amzn-errortype", "x-amz-crc32"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.usefixtures("vague_aws")
+def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layout, known):
+    settings.NOVA_SECRET_LAYOUT = layout
+    pk = make_client("idom")
+    row = make_database(pk)
+    push_one(pk)
+    name = aws_store.secret_names("idom")["client" if layout == Layout.CLIENT else "database"]
+    sm = aws_store.secrets_manager()
+    sm.schedule_deletion(name, days=7)
+    update("client_database_credentials", row, db_port=5433)
+    if not known:
+        Secret.objects.all().delete()
+
+    rehearsed = push_one(pk, dry_run=True)
+    assert rehearsed.outcome == (Outcome.RESTORED if known else Outcome.CREATED)
+    assert push_one(pk).outcome == Outcome.RESTORED
+    assert json.loads(sm.get(name).text)["database"]["port"] == 5433
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+@pytest.mark.usefixtures("vague_aws")
+def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
+    pk, sm = make_full_client("idom"), aws_store.secrets_manager()
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+    sm.schedule_deletion("nova/clients/idom", days=7)
+
+    assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert sm.describe("nova/clients/idom").deleted_at is not None
+    assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
+    assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
+
+
+@pytest.mark.parametrize("phase", ["postgres", "dual_write"])
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("kind_of_aws", ["stores", "vague_aws"])
+def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
+    request, settings, kind_of_aws, layout, phase
+):
+    request.getfixturevalue(kind_of_aws)
+    settings.NOVA_SECRET_LAYOUT = layout
+    pk = make_full_client("idom")
+    push_one(pk)
+    name = aws_store.secret_names("idom")["client" if layout == Layout.CLIENT else "email"]
+    aws_store.secrets_manager().schedule_deletion(name, days=7)
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
+
+    compared = compare(client_ids=[pk])[pk]
+
+    assert compared.status == Comparison.Status.MISSING_IN_AWS
+    assert compared.message == sentences.SCHEDULED_FOR_DELETION(name=name)
+
+
+def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each_secret(
+    aws_server, monkeypatch
+):
+    described = []
+    monkeypatch.setattr(SecretsManager, "describe", lambda _, name: described.append(name))
+
+    compared = compare(client_ids=[make_full_client("idom")])
+
+    assert [c.status for c in compared.values()] == [Comparison.Status.MISSING_IN_AWS]
+    assert described == []
+
+
+def test_a_service_client_whose_secrets_are_all_gone_is_missing_in_aws(settings, sm):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_client("idom")
+    make_database(pk)
+    push_one(pk)
+    Client.objects.get(pk=pk).databases.all()._raw_delete("default")
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": "aws"})
+
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert compare(client_ids=[pk])[pk].status == Comparison.Status.MATCH
+    sm.sm.delete_secret(SecretId="nova/clients/idom/database", ForceDeleteWithoutRecovery=True)
+    assert compare(client_ids=[pk])[pk].status == Comparison.Status.MISSING_IN_AWS
+
+
+def test_a_foreign_secret_scheduled_for_deletion_stays_so(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+    sm.schedule_deletion("nova/clients/idom", days=7)
+
+    assert push_one(pk).error_class == "conflict"
+    assert sm.describe("nova/clients/idom").deleted_at is not None
+
+
+@pytest.mark.parametrize(("tagged", "adopt"), [(True, False), (False, True)])
+def test_a_secret_that_has_no_value_yet_is_filled(sm, tagged, adopt):
+    tags = [{"Key": "ManagedBy", "Value": "nova-admin"}] if tagged else []
+    sm.sm.create_secret(Name="nova/clients/idom", Tags=tags)
+
+    result = push_one(make_full_client("idom"), adopt=adopt)
+
+    assert (result.outcome, result.comparison.status) == (Outcome.UPDATED, "match")
+    assert sm.describe("nova/clients/idom").is_ours
+
+
+def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
+    sm.sm.create_secret(Name="nova/clients/idom")
+
+    result = push_one(make_full_client("idom"))
+
+    assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
+
+
+def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(settings, sm):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_client("idom")
+    make_database(pk)
+    sm.create("nova/clients/idom/email", "{}", slug="idom")
+    sm.schedule_deletion("nova/clients/idom/email")
+
+    assert push_one(pk).comparison.status == Comparison.Status.MATCH

@@ -1,0 +1,160 @@
+"""Pause, resume, stop and retry a run."""
+
+import pytest
+from django_q.models import OrmQ
+
+from migration import tasks
+from migration.models import Outcome, Run, StaleRunError, clients
+from migration.operations import runs
+from migration.reports.run_progress import measure_progress, runs_for_progress
+from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.faults import Fault, FaultRule
+from nova_credentials.messages import Message
+from tests.migration.steering.runs import left, start
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def during_first_batch(monkeypatch, act) -> list:
+    """Does `act` while the first batch is being pushed."""
+    push, done = runs.push, []
+
+    def pushing(**how):
+        if not done:
+            done.append(act())
+        return push(**how)
+
+    monkeypatch.setattr(runs, "push", pushing)
+    return done
+
+
+def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeypatch, somebody):
+    run = start()
+    during_first_batch(monkeypatch, lambda: Run.objects.get(pk=run.pk).pause(by=somebody))
+
+    assert runs.work(run_id=run.pk) is False
+    assert left(run) == 4
+
+    run.refresh_from_db()
+    assert (run.state, run.steered_by) == (Run.State.PAUSED, somebody)
+    runs.work(run_id=run.pk)
+    assert left(run) == 4
+    OrmQ.objects.all().delete()
+    tasks.resume(run, by=somebody)
+    assert OrmQ.objects.count() == 4
+    runs.work(run_id=run.pk)
+    run.refresh_from_db()
+    assert (run.state, left(run)) == (Run.State.FINISHED, 0)
+    assert run.counts()["created"] == 6
+
+
+def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypatch, somebody):
+    run = start()
+
+    def stop():
+        mine = Run.objects.get(pk=run.pk)
+        mine.stop(by=somebody)
+        # Its batch has a lock: what is in work is not skipped.
+        runs.close_stopped(mine)
+        return left(run)
+
+    done = during_first_batch(monkeypatch, stop)
+    runs.work(run_id=run.pk)
+
+    run.refresh_from_db()
+    assert done == [2]
+    assert (run.counts()["created"], run.counts()["skipped"]) == (2, 4)
+    assert run.state == Run.State.STOPPED
+    assert run.finished_at is not None
+    assert clients().in_phases("postgres").count() == 4
+
+
+def test_only_one_of_two_who_steer_at_once_does(somebody):
+    run = start()
+    first, second = Run.objects.get(pk=run.pk), Run.objects.get(pk=run.pk)
+    first.pause(by=somebody)
+
+    with pytest.raises(StaleRunError):
+        second.pause(by=somebody)
+    with pytest.raises(StaleRunError):
+        second.retry_failed(by=somebody)
+
+
+def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
+    run = start(1)
+    run.items.update(
+        outcome="failed",
+        error_class="unavailable",
+        message=Message.of_text("Why."),
+        comparison_status="mismatch",
+    )
+    run.finish_if_done()
+
+    tasks.retry_failed(run, by=None)
+
+    item = run.items.get()
+    assert [item.outcome, item.error_class, item.comparison_status] == [""] * 3
+    assert item.message is None
+    assert run.counts()["mismatched"] == 0
+
+
+def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
+    run = start(2)
+    run.items.filter(slug="client-0").update(outcome="failed")
+    run.stop(by=None)
+
+    with pytest.raises(StaleRunError):
+        tasks.retry_failed(run, by=None)
+
+    runs.close_stopped(run)
+    tasks.retry_failed(run, by=None)
+    # A worker that had a batch when it was stopped comes now.
+    runs.close_stopped(run)
+    assert left(run) == 1
+
+
+def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
+    run = start(2)
+    runs.work(run_id=run.pk)
+
+    with pytest.raises(StaleRunError):
+        tasks.retry_failed(run, by=None, item_id=run.items.first().pk)
+
+    run.refresh_from_db()
+    assert run.state == Run.State.FINISHED
+
+
+@pytest.mark.parametrize("order", ["pause", "resume", "stop"])
+def test_a_finished_run_takes_no_orders(order, somebody):
+    run = start(1)
+    runs.work(run_id=run.pk)
+
+    with pytest.raises(StaleRunError):
+        getattr(run, order)(by=somebody)
+    run.refresh_from_db()
+    assert run.state == Run.State.FINISHED
+
+
+def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
+    run = start(6, tries=1)
+    stores.conditions.set(
+        Terms(faults=(FaultRule(fault=Fault.DENIED, calls=2, operations=("CreateSecret",)),))
+    )
+    runs.work(run_id=run.pk)
+    stores.conditions.clear()
+    assert run.counts()["failed"] == 2
+    one = run.items.filter(outcome=Outcome.FAILED).first()
+
+    tasks.retry_failed(run, by=somebody, item_id=one.pk)
+    assert left(run) == 1
+    # It is as if it had never been tried: nothing waits for a moment to come.
+    assert measure_progress(runs_for_progress().get(pk=run.pk)).reason is None
+    assert not run.items.open().exclude(error_class="", message=None).exists()
+    runs.work(run_id=run.pk)
+    assert run.counts()["failed"] == 1
+    run.refresh_from_db()
+    tasks.retry_failed(run, by=somebody)
+    runs.work(run_id=run.pk)
+
+    run.refresh_from_db()
+    assert (run.counts()["created"], run.state) == (6, Run.State.FINISHED)

@@ -1,0 +1,152 @@
+"""What a reader does where AWS fails."""
+
+import socket
+import threading
+
+import pytest
+
+from nova_credentials.aws import SecretsManagerError
+from nova_credentials.document import DocumentError, Layout
+from nova_credentials.phases import Phase
+from nova_credentials.reader import from_aws
+from tests.factories import make_full_client
+from tests.nova_credentials.in_phases import bring, stand
+from tests.nova_credentials.nova_process import TIMEOUT_SECONDS as WATCHDOG_SECONDS
+from tests.nova_credentials.reader.questions import AWS_ALONE, counts, in_time
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """An AWS that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
+        yield server
+
+
+@pytest.fixture
+def down(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("failure", ["hanging", "down"])
+def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, caplog, failure):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    request.getfixturevalue(failure)
+    reader = make_reader(timeout=0.2)
+
+    for _ in range(2):
+        row = in_time(lambda: reader.one("idom", "database"))
+        assert row.db_password == "example-password-1"
+
+    assert counts(pk) == (2, 0, 0, 2)
+    assert [r.levelname for r in caplog.records if r.name.startswith("nova_credentials")] == [
+        "WARNING"
+    ] * 2
+
+
+@pytest.mark.parametrize("phase", AWS_ALONE)
+@pytest.mark.parametrize("failure", ["hanging", "down"])
+def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, request, phase, failure):
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    request.getfixturevalue(failure)
+    reader = make_reader(timeout=0.2)
+
+    with pytest.raises(SecretsManagerError, match="nova/clients/idom"):
+        reader.one("idom", "database")
+    assert counts(pk) == (1, 0, 0, 1)
+    assert reader.client_id("idom") == pk
+
+
+def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader, monkeypatch):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    reader, let_go = make_reader(timeout=0.01), threading.Event()
+    monkeypatch.setattr(reader._aws, "read", lambda _: let_go.wait(WATCHDOG_SECONDS))
+    before = threading.active_count()
+
+    for _ in range(from_aws.THREADS + 4):
+        row = in_time(lambda: reader.one("idom", "database"))
+        assert row.db_password == "example-password-1"
+
+    assert threading.active_count() <= before + from_aws.THREADS + 1
+    assert counts(pk)[3] == from_aws.THREADS + 4
+    let_go.set()
+
+
+BROKEN = ["no JSON", '{"database": "MARKER"}', '{"database": {"host": 1}}', "[]", '{"MARKER']
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, caplog, text):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    sm.put("nova/clients/idom", text)
+
+    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert counts(pk) == (1, 0, 0, 1)
+    assert "MARKER" not in caplog.text
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_secret_that_is_no_document_is_an_error_without_values_after_cutover(reader, sm, text):
+    bring(make_full_client("idom"), Phase.AWS)
+    sm.put("nova/clients/idom", text)
+
+    with pytest.raises(DocumentError, match="idom") as caught:
+        reader.one("idom", "database")
+    assert "MARKER" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(reader, sm):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
+
+    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert counts(pk) == (1, 0, 0, 1)
+    stand(pk, Phase.AWS)
+    with pytest.raises(SecretsManagerError) as caught:
+        reader.one("idom", "database")
+    assert caught.value.not_found
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])
+def test_three_secrets_that_are_all_gone_are_a_failure_and_not_a_client_without_credentials(
+    make_reader, settings, sm, phase
+):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    for service in ("database", "email", "aws"):
+        name = f"nova/clients/idom/{service}"
+        sm.sm.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    reader = make_reader(layout=Layout.SERVICE, timeout=30, cache_seconds=1000)
+
+    for failures in (1, 2):  # no failure is cached
+        if phase == Phase.DUAL_READ:
+            assert reader.all("idom", refresh=True)["database"].db_host == "db.example.test"
+        else:
+            with pytest.raises(SecretsManagerError) as caught:
+                reader.all("idom")
+            assert caught.value.not_found
+        assert counts(pk) == (failures, 0, 0, failures)
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])
+def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, settings, sm, phase):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    sm.schedule_deletion("nova/clients/idom/email")
+    reader = make_reader(layout=Layout.SERVICE, timeout=30)
+
+    if phase == Phase.DUAL_READ:
+        assert reader.one("idom", "email").email_password == "example-app-password-2"
+    else:
+        with pytest.raises(SecretsManagerError, match="nova/clients/idom/email"):
+            reader.one("idom", "email")
+    assert counts(pk) == (1, 0, 0, 1)

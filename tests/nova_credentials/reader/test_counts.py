@@ -1,0 +1,114 @@
+"""Mismatches and reads are counted, without a value."""
+
+import json
+import logging
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from migration.models import ReadCount
+from nova_credentials.phases import Phase
+from nova_credentials.reader import from_postgres
+from tests.factories import make_full_client
+from tests.nova_credentials.in_phases import bring
+from tests.nova_credentials.reader.questions import (
+    GRANTS,
+    POSTGRES_ALONE,
+    assert_answers,
+    change_in_aws,
+    counts,
+    every_question,
+    execute,
+    in_time,
+)
+
+
+def test_a_mismatch_is_logged_and_counted_without_a_value(reader, sm, caplog):
+    caplog.set_level(logging.DEBUG)
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    change_in_aws(sm, "idom", "email", app_password="example-b", imap_port=1)
+
+    assert reader.one("idom", "email").email_password == "example-b"
+
+    assert counts(pk) == (1, 0, 1, 0)
+    assert ReadCount.objects.get(pk=pk).last_mismatch_at is not None
+    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
+    fields = "emails[0].imap_port, emails[0].email_password"
+    assert warning == f"idom: AWS differs from PostgreSQL in {fields}"
+    assert "example" not in caplog.text.replace("example.test", "")
+
+
+@pytest.mark.parametrize("gone", ["database", "email", "aws"])
+def test_a_row_that_aws_lacks_is_returned_from_postgresql(reader, sm, gone):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    document = sm.get_client_credentials("idom")
+    del document[gone]
+    sm.put("nova/clients/idom", json.dumps(document))
+
+    assert_answers(reader, "idom", every_question("idom"))
+    assert counts(pk)[2] > 0
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_reads_are_counted_from_dual_read_on(reader, phase):
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    reader.all("idom")
+    reader.all("idom")
+
+    if phase in POSTGRES_ALONE:
+        assert not ReadCount.objects.exists()
+    else:
+        assert counts(pk) == (2, 2 if phase == Phase.DUAL_READ else 0, 0, 0)
+        assert ReadCount.objects.get(pk=pk).last_read_at is not None
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        "REVOKE ALL ON nova_admin.migration_readcount FROM {}",
+        "DROP TABLE nova_admin.migration_readcount",
+    ],
+)
+def test_what_cannot_be_counted_is_read_all_the_same(reader, role, obstacle):
+    bring(make_full_client("idom"), Phase.DUAL_READ)
+    execute("CREATE TABLE kept (LIKE migration_readcount INCLUDING ALL)")
+    try:
+        execute(obstacle.format(role))
+        for _ in range(2):
+            assert reader.one("idom", "database").db_password == "example-password-1"
+    finally:
+        if obstacle.startswith("DROP"):
+            execute("ALTER TABLE kept RENAME TO migration_readcount")
+        else:
+            execute("DROP TABLE kept")
+
+
+def test_a_locked_count_holds_nobody_up(reader, database_url):
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    superuser = make_conninfo(database_url, user="postgres")
+    with psycopg.connect(superuser) as other:
+        other.execute("LOCK TABLE nova_admin.migration_readcount")
+        assert in_time(lambda: reader.one("idom", "database")).db_password == "example-password-1"
+    assert not ReadCount.objects.exists()
+    reader.one("idom", "database")
+    assert counts(pk) == (1, 0, 0, 0)
+
+
+def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, monkeypatch):
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
+    reader.all("idom")
+    execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
+
+    reader.all("idom")
+    assert not ReadCount.objects.exists()
+    later = from_postgres.time.monotonic() + from_postgres.COUNT_AGAIN_AFTER_SECONDS
+    monkeypatch.setattr("nova_credentials.reader.from_postgres.time.monotonic", lambda: later)
+    reader.all("idom")
+    assert counts(pk) == (1, 0, 0, 0)

@@ -1,0 +1,135 @@
+"""What a reader does where PostgreSQL fails."""
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from nova_credentials.phases import Phase
+from nova_credentials.reader import from_postgres
+from nova_credentials.reader.routing import Reader
+from tests import nova_database
+from tests.factories import make_client, make_database, make_full_client, update
+from tests.nova_credentials.in_phases import bring
+from tests.nova_credentials.reader.questions import AWS_ALONE, change_in_aws, execute, in_time
+
+
+def database_down(role: str) -> None:
+    execute(f"ALTER ROLE {role} NOLOGIN")
+    disconnect(role)
+
+
+def disconnect(role: str) -> None:
+    execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", role)
+
+
+@pytest.mark.parametrize("phase", AWS_ALONE)
+def test_once_the_phase_is_known_aws_needs_no_postgresql(reader, sm, role, phase):
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    reader.all("idom")
+    database_down(role)
+    change_in_aws(sm, "idom", "database", password="example-b")
+
+    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.one("idom", "database").client_id == reader.client_id("idom") == pk
+
+
+@pytest.mark.parametrize("phase", [p for p in Phase if p not in AWS_ALONE])
+def test_before_cutover_postgresql_has_to_answer(reader, role, phase):
+    bring(make_full_client("idom"), phase)
+    reader.all("idom")
+    database_down(role)
+
+    with pytest.raises(psycopg.OperationalError):
+        reader.one("idom", "database")
+
+
+def test_what_was_known_is_forgotten_with_the_client(reader, role):
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    reader.all("idom")
+    update("clients", pk, is_active=False)
+    with pytest.raises(ValueError, match="idom"):
+        reader.all("idom")
+    database_down(role)
+
+    with pytest.raises(psycopg.OperationalError):
+        reader.all("idom")
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_connection_that_was_cut_is_opened_again(reader, role, phase):
+    bring(make_full_client("idom"), phase)
+    for _ in range(2):
+        reader.all("idom")
+        disconnect(role)
+
+    assert reader.one("idom", "database").db_password == "example-password-1"
+
+
+def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monkeypatch):
+    make_full_client("idom")
+    monkeypatch.setattr(from_postgres, "STATEMENT_TIMEOUT", "100ms")
+    with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
+        other.execute("LOCK TABLE public.clients")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            in_time(lambda: reader.all("idom"))
+
+    assert reader.all("idom")["database"].db_password == "example-password-1"
+
+
+def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
+    with nova_database.database() as uri:
+        with psycopg.connect(uri, autocommit=True) as there:
+            for statement in (*nova_database.TABLES, nova_database.ROWS):
+                there.execute(statement)
+        reader = Reader(uri, cache_seconds=0)
+        for _ in range(2):
+            assert reader.one("acme", "database").db_password == "example-password-1"
+        assert reader.all("acme")["email"].imap_host is None
+        with pytest.raises(ValueError, match="acme"):
+            reader.one("acme", "aws")
+        reader.close()
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_while_migrate_has_not_made_the_function_yet_nothing_is_counted(
+    reader, counting_again, phase
+):
+    pk = make_client("idom")
+    row = make_database(pk)
+    bring(pk, phase)
+    execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
+    if not phase.aws_is_authority:
+        update("client_database_credentials", row, db_password_encrypted="example-newer")
+    execute("DROP FUNCTION nova_admin.writes_are_counted()")
+
+    read = reader.one("idom", "database").db_password
+
+    assert read == ("example-password-1" if phase.aws_is_authority else "example-newer")
+
+
+def test_tables_that_are_there_but_out_of_sight_are_no_missing_tables(reader):
+    bring(make_full_client("idom"), Phase.PURGED)
+    execute(
+        "CREATE SCHEMA aside; ALTER TABLE nova_admin.migration_clientmigration SET SCHEMA aside"
+    )
+    try:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            reader.one("idom", "database")
+    finally:
+        execute(
+            "ALTER TABLE aside.migration_clientmigration SET SCHEMA nova_admin; DROP SCHEMA aside"
+        )
+
+
+@pytest.mark.parametrize(
+    ("schema", "table"),
+    [("nova_admin", "migration_clientmigration"), ("public", "client_email_credentials")],
+)
+def test_a_missing_right_is_told(reader, role, schema, table):
+    make_full_client("idom")
+    execute(f"REVOKE ALL ON {schema}.{table} FROM {role}")
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match=table):
+        reader.one("idom", "database")

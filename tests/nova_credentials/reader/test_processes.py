@@ -1,0 +1,81 @@
+"""A reader in processes without Django, in forks and in threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from migration.models import ReadCount
+from nova_credentials.phases import Phase
+from nova_credentials.reader import from_postgres
+from tests.factories import make_client, make_database, make_full_client
+from tests.nova_credentials.in_phases import bring
+from tests.nova_credentials.nova_process import run
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_nova_s_functions_work_without_django(database_url, phase):
+    pk = make_full_client("idom")
+    make_database(pk, label="backup", is_primary=False, db_user="other")
+    bring(pk, phase)
+
+    printed = run(
+        """
+print(reader.get_client_id("idom"), reader.get_database_credentials("idom").db_user,
+      reader.get_database_credentials("idom", "backup", refresh=True).db_user,
+      reader.get_email_credentials("idom").email_user, reader.get_aws_credentials("idom").region,
+      sorted(reader.get_all_credentials("idom")), reader.get_database_credentials("idom"))
+""",
+        database_url,
+    )
+
+    assert printed.startswith(
+        f"{pk} app other invoices@example.test eu-west-1 ['database', 'email'] DatabaseCredentials("
+    )
+    assert "password" not in printed
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_fork_uses_nothing_of_its_parent(database_url, phase):
+    bring(make_full_client("idom"), phase)
+
+    printed = run(
+        """
+import os
+one = reader._reader()
+def read():
+    return one.one("idom", "database", refresh=True).db_password == "example-password-1"
+def backends():
+    return {c.info.backend_pid for c in one._postgres._idle}
+assert read()
+of_parent = backends()
+one._aws._making.acquire()
+child = os.fork()
+if child == 0:
+    ok = read() and read() and backends() and not backends() & of_parent
+    os._exit(0 if ok else 1)
+one._aws._making.release()
+print(os.waitpid(child, 0)[1], read(), backends() == of_parent)
+""",
+        database_url,
+        NOVA_READ_TIMEOUT_SECONDS="30",
+    )
+
+    assert printed == "0 True True"
+
+
+def test_many_threads_read_at_once(make_reader):
+    reader = make_reader(timeout=30)
+    slugs = []
+    for index, phase in enumerate([*Phase, *Phase]):
+        slugs.append(f"client-{index}")
+        pk = make_client(slugs[-1])
+        make_database(pk, db_user=slugs[-1])
+        bring(pk, phase)
+
+    with ThreadPoolExecutor(16) as pool:
+        work = slugs * 20
+        users = [row.db_user for row in pool.map(lambda slug: reader.one(slug, "database"), work)]
+
+    assert users == work
+    assert sum(row.reads for row in ReadCount.objects.all()) == 20 * 6
+    assert len(reader._postgres._idle) <= from_postgres.KEPT_CONNECTIONS
