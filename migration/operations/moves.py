@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.copying import copy_document, is_purged, named, put_pointers
-from credentials.counting import CountingGap
-from credentials.models import Client, ClientRevision, RowsBusyError
+from credentials.copying import copy_document
+from credentials.models import Client, ClientRevision, CountingGap, RowsBusyError
+from credentials.pointers import is_purged, put_pointers
 from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
 from migration import sentences
@@ -160,7 +160,7 @@ def rows_held(client_id: int) -> Iterator[Rows]:
     Raises `RowsBusyError` where NOVA doesn't let go of them, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
     with database_refusals(), transaction.atomic(durable=True):
-        if Client.objects.revision_for_update(client_id) is None:
+        if Client.objects.lock_and_read_revision(client_id) is None:
             raise Client.DoesNotExist
         yield locked_rows(client_id)
 
@@ -261,7 +261,7 @@ def written_uncounted(client_id: int) -> bool:
     """Say whether NOVA may have written its rows, since it came to its phase, in a way that nobody counted."""
     stands = ClientMigration.objects.filter(pk=client_id).first()
     since = stands.phase_changed_at if stands else None
-    return not writes_are_counted() or CountingGap.objects.since(since).exists()
+    return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
 
 
 def keep_in_aws(rows: Rows, *, uncounted: bool) -> None:
@@ -306,12 +306,17 @@ def _restore(request: Request) -> Message:
     with _rows_unchanged(request):
         # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
         client = locked_client(rows.client_id)
-        kept = [row for of_kind in client.rows().values() for row in of_kind if not is_purged(row)]
+        kept = [
+            row
+            for of_kind in client.credentials_by_type().values()
+            for row in of_kind
+            if not is_purged(row)
+        ]
         pending = rows.push_pending or written_uncounted(rows.client_id)
         copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
         left = [
-            named(row)
-            for of_kind in locked_client(rows.client_id).rows().values()
+            row.as_message()
+            for of_kind in locked_client(rows.client_id).credentials_by_type().values()
             for row in of_kind
             if is_purged(row)
         ]

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
-from credentials.copying import NoRowInAwsError, fill, pointer, secrets_by_row
+from credentials.copying import (
+    RowNotInAwsError,
+    build_document_with_secrets,
+    read_purged_secrets,
+)
 from credentials.models import ClientRevision
+from credentials.pointers import make_pointer
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.pushes import RefusedError, push, write_now
@@ -69,8 +74,8 @@ class Save:
         self.names = secret_names_by_type(rows)
         try:
             found = read_aws(rows, sm=secrets_manager(someone_waits=True))
-            self.secrets = secrets_by_row(locked_client(self.client_id), found.document)
-        except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
+            self.secrets = read_purged_secrets(locked_client(self.client_id), found.document)
+        except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise SaveRefusedError(_nowhere(error)) from None
 
     def hold_back(
@@ -80,7 +85,7 @@ class Save:
         if self.phase == Phase.PURGED and typed:
             self.typed.append((row, typed))
             for name in typed:
-                setattr(row, name, pointer(self.names[credential_type]))
+                setattr(row, name, make_pointer(self.names[credential_type]))
 
     def finish(self, *, warn: Callable[[Message], None]) -> None:
         """Once the rows are saved; `warn` tells of a push that is pending."""
@@ -96,7 +101,10 @@ class Save:
         try:
             for row, values in self.typed:
                 self.secrets[row] = self.secrets.get(row, {}) | values
-            write_now(rows, document=fill(locked_client(self.client_id), self.secrets))
+            write_now(
+                rows,
+                document=build_document_with_secrets(locked_client(self.client_id), self.secrets),
+            )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
             raise SaveRefusedError(_nowhere(error)) from None
         ClientRevision.objects.record_pushed([(self.client_id, rows.revision)])

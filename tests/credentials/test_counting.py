@@ -8,13 +8,15 @@ import pytest
 from django.db import connection, transaction
 
 from credentials import triggers
-from credentials.counting import (
+from credentials.models import (
+    Client,
+    ClientRevision,
+    ClientWrite,
     CountingGap,
-    CountingGapQuerySet,
     CountingProof,
     ProofOutcome,
 )
-from credentials.models import Client, ClientRevision, ClientWrite
+from credentials.models.counting import CountingGapQuerySet
 from credentials.proof import prove_counting
 from credentials.triggers import (
     count_every_write,
@@ -295,7 +297,7 @@ def test_what_stands_and_does_not_count_is_found_by_the_proof(idom, obstacle):
 
     tasks.prove_counting()
 
-    assert MAIL in CountingProof.objects.failed()
+    assert MAIL in CountingProof.objects.list_failed_tables()
     assert not writes_are_counted()
     assert not asked_in_sql()
     tasks.keep_counting()  # the cause is still there
@@ -315,11 +317,11 @@ def test_a_failed_proof_and_its_gap_are_stored_together(idom, monkeypatch):
         patched.setattr(CountingGapQuerySet, "begin", lambda _gaps: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prove_counting()
-    assert not CountingProof.objects.failed()
+    assert not CountingProof.objects.list_failed_tables()
 
     prove_counting()
 
-    assert CountingProof.objects.failed() == [MAIL]
+    assert CountingProof.objects.list_failed_tables() == [MAIL]
     assert not asked_in_sql()
 
 

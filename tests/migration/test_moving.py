@@ -7,8 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from credentials import sentences as rows
-from credentials.counting import CountingProof
-from credentials.models import Client, DatabaseCredential
+from credentials.models import Client, CountingProof, DatabaseCredential
 from credentials.proof import prove_counting
 from credentials.triggers import count_every_write
 from migration import sentences
@@ -63,7 +62,7 @@ def phase_of(pk: int) -> Phase:
 
 
 def document(pk: int):
-    return Client.objects.get(pk=pk).document()
+    return Client.objects.get(pk=pk).build_document()
 
 
 def change_in_aws(sm: SecretsManager, secret: str = NAME, **changes: object) -> None:
@@ -513,7 +512,7 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     advance(idom, Phase.PURGED)
 
     client = Client.objects.get(pk=idom)
-    rows = [row for of_kind in client.rows().values() for row in of_kind]
+    rows = [row for of_kind in client.credentials_by_type().values() for row in of_kind]
     secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
     assert secrets == {f"aws-secretsmanager:{NAME}"}
     assert client.databases.get().db_host == before["database"]["host"]
