@@ -1,7 +1,6 @@
 """Column types of NOVA's tables that Django has no field for."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,11 +12,11 @@ class NaiveUTCDateTimeField(models.DateTimeField):  # type: ignore[type-arg]  # 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "timestamp without time zone"
 
-    def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
+    def from_db_value(self, value: datetime | None, *_: object) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
 
     def get_db_prep_value(
-        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
+        self, value: datetime | None, connection: BaseDatabaseWrapper, prepared: bool = False
     ) -> datetime | None:
         prepared_value = value if prepared else self.get_prep_value(value)
         return (

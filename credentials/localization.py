@@ -1,4 +1,4 @@
-"""Shows messages in the language of the page. A text that somebody typed never comes here."""
+"""Translates messages into the language of the page. A text that somebody typed is never translated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def localize(message: Message | None) -> str:
-    """The message in the language of the page; one whose sentence is no longer known, in English."""
+    """Return the message in the language of the page, or in English if its sentence is no longer known."""
     if message is None:
         return ""
     sentence = message.sentence
@@ -29,22 +29,22 @@ def localize(message: Message | None) -> str:
     if sentence.one:
         template = ngettext(sentence.one, sentence.template, message.values["n"])  # type: ignore[arg-type]  # a number
     glue = gettext(sentence.glue)
-    return template % {name: _localize(value, glue) for name, value in message.values.items()}
+    return template % {name: _format_value(value, glue) for name, value in message.values.items()}
 
 
 def localize_html(message: Message | None) -> SafeString:
-    """The same as HTML, where a text that is left in English is marked as such."""
+    """Return the same as HTML, which marks a text that stays in English with its language."""
     if message is None or message.sentence:
         return escape(localize(message))
     return format_html('<span lang="en">{}</span>', message.text)
 
 
-def _localize(value: Value, glue: str) -> str:
+def _format_value(value: Value, glue: str) -> str:
     match value:
         case Message():
             return localize(value)
         case tuple():
-            return glue.join(_localize(part, glue) for part in value)
+            return glue.join(_format_value(part, glue) for part in value)
         case datetime():
             return timesince(value)
         case date():

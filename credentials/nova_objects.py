@@ -1,7 +1,7 @@
-"""Lists what on NOVA's tables runs code of their owners as whoever reads or writes them. Reads catalogues only.
+"""Lists the objects on NOVA's tables that run their owners' code as the role that uses a table. Reads catalogues only.
 
 Nothing can keep the owner of a table from having a trigger, a rule, a policy, a domain or a default run as the role
-that uses it, and nothing can keep a superuser from anything: they are listed, for `check_nova` to show.
+that uses the table, nor a superuser from anything: `check_nova` shows what is there.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 
-class Kind(StrEnum):
-    """What it is, by PostgreSQL's own word."""
+class ObjectKind(StrEnum):
+    """What an object is, in PostgreSQL's own words."""
 
     TRIGGER = "trigger"
     RULE = "rule"
@@ -41,15 +41,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class NovaObject:
-    """One object, the table it is on, and the role that can make it run something else tomorrow."""
+    """One object, the table it is on, and the role that can change what it runs."""
 
-    kind: Kind
+    kind: ObjectKind
     name: str
     table: str
     owner: str
 
 
-# Of the tables that are there. A table's name as the site writes it; `owner` may differ from the table's for functions.
+# Only tables that exist. `name` is the table's as the site writes it. A trigger's owner is that of its function.
 TABLES = """
 WITH nova AS (
     SELECT name, to_regclass(name) AS id FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NOT NULL
@@ -59,7 +59,7 @@ WITH nova AS (
     FROM nova JOIN pg_class c ON c.oid = nova.id
 )
 """
-# A trigger runs its function; NOVA's foreign keys have internal ones of PostgreSQL's own.
+# A trigger runs its function. Internal triggers are PostgreSQL's own, for foreign keys.
 TRIGGERS = """
 SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text
 FROM owned o JOIN pg_trigger t ON t.tgrelid = o.id JOIN pg_proc f ON f.oid = t.tgfoid
@@ -73,7 +73,7 @@ POLICIES = """
 SELECT 'policy', p.polname::text, o.name, o.owner FROM owned o JOIN pg_policy p ON p.polrelid = o.id
 UNION ALL SELECT 'row security', '', name, owner FROM owned WHERE relrowsecurity
 """
-# Harmless: a constant, a sequence's next value, the time.
+# A default is harmless if it is a constant, a sequence's next value or the time (PLAIN_DEFAULT).
 COLUMNS = """
 SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column' ELSE 'default' END, a.attname::text, o.name, o.owner
 FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
@@ -85,8 +85,8 @@ FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a
     JOIN pg_type t ON t.oid = a.atttypid
 WHERE t.typnamespace <> 'pg_catalog'::regnamespace
 """
-# PostgreSQL's own operators and immutable functions do no harm; others can: query_to_xml runs any statement. What
-# isn't PostgreSQL's own is in pg_depend.
+# PostgreSQL's own operators and immutable functions do no harm. Its other functions can: query_to_xml runs any
+# statement. Functions that aren't PostgreSQL's own are found in pg_depend.
 CALLS = r"""(EXISTS (
     SELECT FROM regexp_matches({expressions}, '\{{FUNCEXPR :funcid (\d+)', 'g') AS found (id)
         JOIN pg_proc f ON f.oid = found.id[1]::oid
@@ -130,18 +130,18 @@ PLAIN_DEFAULT = (
 
 
 def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
-    """Return what is on NOVA's tables beside what NOVA's own scripts and this site put there, in a fixed order."""
-    return _list(cursor, (*ON_TABLES, ROLES), NOVA_TABLES, COUNT_WRITE)
+    """Return the objects on NOVA's tables that neither NOVA's own scripts nor this site put there, sorted."""
+    return _query_objects(cursor, (*ON_TABLES, ROLES), NOVA_TABLES, COUNT_WRITE)
 
 
 def list_objects_on(
     cursor: CursorWrapper, tables: Iterable[str], *, counting: str
 ) -> list[NovaObject]:
-    """Return the same of other tables, without what is to be said of roles; `counting` is the triggers' function."""
-    return _list(cursor, ON_TABLES, tables, counting)
+    """Return the same for other tables, without roles; `counting` is the function of the site's own triggers."""
+    return _query_objects(cursor, ON_TABLES, tables, counting)
 
 
-def _list(
+def _query_objects(
     cursor: CursorWrapper, parts: Iterable[str], tables: Iterable[str], counting: str
 ) -> list[NovaObject]:
     values: dict[str, str | list[str]] = {
@@ -150,4 +150,4 @@ def _list(
         "plain_default": PLAIN_DEFAULT,
     }
     cursor.execute(TABLES + " UNION ALL ".join(parts), values)
-    return sorted(NovaObject(Kind(kind), *rest) for kind, *rest in cursor.fetchall())
+    return sorted(NovaObject(ObjectKind(kind), *rest) for kind, *rest in cursor.fetchall())

@@ -1,10 +1,10 @@
-"""Onboarding: the forms that make a client with its first login of each kind at once. Knows no phase."""
+"""Onboarding: the forms that make a client with its first login of each type at once. Knows no phase."""
 
 from __future__ import annotations
 
 import re
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.conf import settings
@@ -14,38 +14,32 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from credentials.admin import (
-    AwsInline,
-    ClientForm,
-    CredentialForm,
-    CredentialInline,
-    DatabaseInline,
-    EmailInline,
-    name_problem,
-    name_warning,
-)
+from credentials.forms import ClientForm, CredentialForm
+from credentials.inlines import AwsInline, CredentialInline, DatabaseInline, EmailInline
 from credentials.models import Client
 from credentials.prices import SECRET_A_MONTH
+from credentials.secret_names import find_name_problem, find_name_warning, secret_layout
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from django.contrib.admin import ModelAdmin
+    from django.forms import BoundField
     from django.http import HttpRequest
 
+    from credentials.inlines import AnyField
     from credentials.models import Credential
 
-# The providers that NOVA's tables name, and where their mailboxes are.
+# The mail providers that NOVA's tables name, and the hosts and ports of their mailboxes.
 PROVIDERS = [
     ("gmail", "Gmail"),
     ("outlook", "Outlook, Microsoft 365"),
     ("custom", gettext_lazy("Another one")),
 ]
-HOSTS: dict[str, dict[str, str | int]] = {
+MAIL_SERVERS: dict[str, dict[str, str | int]] = {
     "gmail": {
         "imap_host": "imap.gmail.com",
         "imap_port": 993,
@@ -60,10 +54,12 @@ HOSTS: dict[str, dict[str, str | int]] = {
     },
     "custom": {},
 }
-HOST_FIELDS = tuple(HOSTS["gmail"])
+MAIL_SERVER_FIELDS = tuple(MAIL_SERVERS["gmail"])
 
 
 class NewClientForm(ClientForm):
+    """The client of the onboarding page."""
+
     revision = None  # type: ignore[assignment]  # takes the field away
 
     class Meta:
@@ -72,18 +68,17 @@ class NewClientForm(ClientForm):
 
 
 class NewLoginForm(CredentialForm):
-    """A login that is left out where nothing was typed into it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, empty_permitted=True, use_required_attribute=False, **kwargs)
+    """A login that is left out if nothing was typed into it."""
 
     def has_changed(self) -> bool:
-        # What the page fills in by itself says nothing of what is wanted.
-        given = (self.get_initial_for_field(self.fields[n], n) for n in self.changed_data)
-        return not all(given)
+        # A change to a value that the page filled in doesn't mean that this login is wanted.
+        prefilled = (self.get_initial_for_field(self.fields[n], n) for n in self.changed_data)
+        return not all(prefilled)
 
 
 class NewEmailForm(NewLoginForm):
+    """A mailbox, whose hosts and ports come from its provider where none are typed."""
+
     def clean_sender_whitelist(self) -> str | None:
         typed = re.split(r"[,\n]", self.cleaned_data["sender_whitelist"] or "")
         addresses = [address.strip() for address in typed if address.strip()]
@@ -95,15 +90,16 @@ class NewEmailForm(NewLoginForm):
                     _("“%(address)s” is no address. Separate addresses by commas."),
                     params={"address": address},
                 ) from None
-        # Without the blanks: NOVA need not take them off.
+        # NOVA's readers may not strip blanks, so none are stored.
         return ",".join(addresses) or None
 
     def clean(self) -> None:
         super().clean()
-        own = HOSTS.get(self.cleaned_data.get("email_provider", ""), {})
-        # Without JavaScript the page still shows those of the provider that it came with.
-        of_others = [other[name] for other in HOSTS.values() for name in other if other is not own]
-        for name in set(HOST_FIELDS) - set(self.errors):
+        own = MAIL_SERVERS.get(self.cleaned_data.get("email_provider", ""), {})
+        # Without JavaScript the page still sends the hosts of the provider that it was opened with.
+        others = [servers for servers in MAIL_SERVERS.values() if servers is not own]
+        of_others = [value for servers in others for value in servers.values()]
+        for name in set(MAIL_SERVER_FIELDS) - set(self.errors):
             typed = self.cleaned_data.get(name)
             if own and (not typed or typed in of_others):
                 self.cleaned_data[name] = own[name]
@@ -111,139 +107,184 @@ class NewEmailForm(NewLoginForm):
                 self.add_error(name, self.fields[name].error_messages["required"])
 
 
-class NewDatabase(DatabaseInline):
+class NewDatabaseInline(DatabaseInline):
+    """The database login of the onboarding page."""
+
     form = NewLoginForm
     # A model form names them as it likes; the base class has a tuple of another length.
     fields = ("db_host", "db_port", "db_name", "db_user", "db_password")  # type: ignore[assignment]
 
 
-class NewEmail(EmailInline):
-    form = NewEmailForm
-    fields = ("email_provider", *HOST_FIELDS, "email_user", "email_password", "sender_whitelist")  # type: ignore[assignment]
+class NewEmailInline(EmailInline):
+    """The mail login of the onboarding page."""
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    form = NewEmailForm
+    fields = (
+        "email_provider",
+        *MAIL_SERVER_FIELDS,
+        "email_user",
+        "email_password",
+        "sender_whitelist",
+    )  # type: ignore[assignment]
+
+    def formfield_for_dbfield(
+        self, db_field: AnyField, request: HttpRequest, **kwargs: object
+    ) -> forms.Field | None:
         if db_field.name == "email_provider":
             widget = UnfoldAdminSelectWidget()
             return forms.ChoiceField(label=_("Provider"), choices=PROVIDERS, widget=widget)
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-class NewAws(AwsInline):
+class NewAwsInline(AwsInline):
+    """The AWS login of the onboarding page."""
+
     form = NewLoginForm
     fields = ("access_key_id", "secret_access_key", "region")  # type: ignore[assignment]
 
 
 SECTIONS: dict[CredentialType, type[CredentialInline]] = {
-    CredentialType.DATABASE: NewDatabase,
-    CredentialType.EMAIL: NewEmail,
-    CredentialType.AWS: NewAws,
+    CredentialType.DATABASE: NewDatabaseInline,
+    CredentialType.EMAIL: NewEmailInline,
+    CredentialType.AWS: NewAwsInline,
 }
 
 
-class Onboarding:
-    """What was typed into the page, one form for the client and one for each login that the user may add."""
+class OnboardingForms:
+    """The forms of the onboarding page: one for the client, one for each login that the user may add."""
 
     def __init__(
         self,
         admin: ModelAdmin[Client],
         request: HttpRequest,
-        data: Mapping[str, Any] | None = None,
+        data: Mapping[str, str] | None = None,
         *,
         mail_provider: str = "gmail",
     ) -> None:
-        def formfield(owner: Any) -> Any:
-            return partial(owner.formfield_for_dbfield, request=request)
-
-        client = forms.modelform_factory(Client, NewClientForm, formfield_callback=formfield(admin))
-        self.client = client(data)
-        self.logins: dict[CredentialType, forms.ModelForm[Any]] = {}
-        for credential_type, inline in SECTIONS.items():
-            rows = inline(Client, admin.admin_site)
-            if rows.has_add_permission(request, None):
-                form = forms.modelform_factory(
-                    inline.model, inline.form, inline.fields, formfield_callback=formfield(rows)
-                )
+        client_form = forms.modelform_factory(
+            Client, NewClientForm, formfield_callback=_make_fields_by(admin, request)
+        )
+        self.client = cast("NewClientForm", client_form(data))
+        self.logins: dict[CredentialType, NewLoginForm] = {}
+        for credential_type, inline_class in SECTIONS.items():
+            inline = inline_class(Client, admin.admin_site)
+            if inline.has_add_permission(request, None):
                 is_mail = credential_type == CredentialType.EMAIL
-                initial = _mail_hosts(mail_provider) if is_mail else None
-                self.logins[credential_type] = form(data, prefix=credential_type, initial=initial)
+                self.logins[credential_type] = _make_login_form(
+                    inline,
+                    request,
+                    data,
+                    prefix=credential_type,
+                    initial=_mail_servers(mail_provider) if is_mail else None,
+                )
 
     @property
-    def parts(self) -> list[forms.ModelForm[Any]]:
+    def all_forms(self) -> list[ClientForm | CredentialForm]:
         return [self.client, *self.logins.values()]
 
     @cached_property
-    def filled(self) -> dict[CredentialType, forms.ModelForm[Any]]:
-        """The logins into which something was typed."""
+    def filled_logins(self) -> dict[CredentialType, NewLoginForm]:
+        """Return the logins into which something was typed."""
         return {t: form for t, form in self.logins.items() if form.has_changed()}
 
     @property
     def secret_fields(self) -> list[str]:
-        """The names of the inputs that hold a secret."""
+        """Return the names of the inputs that hold a secret."""
         return [
             form.add_prefix(name)
             for form in self.logins.values()
-            for name in form._meta.model.SECRET_FIELDS
+            for name in form.instance.SECRET_FIELDS
         ]
 
+    @property
+    def mail_server_fields(self) -> list[BoundField]:
+        """Return the inputs for the mail provider's hosts and ports; none if the user may add no mail login."""
+        form = self.logins.get(CredentialType.EMAIL)
+        return [form[name] for name in MAIL_SERVER_FIELDS] if form else []
+
     def is_valid(self) -> bool:
-        # Each is judged, so that every error is told at once.
-        valid = not any([form.errors for form in self.parts])  # noqa: C419
-        if not self.filled:
-            self.refuse(_("Nothing was saved: fill in at least one login."))
-        elif valid and self._too_large():
+        # A list, so that every form is validated and the page shows all errors at once.
+        valid = not any([form.errors for form in self.all_forms])  # noqa: C419
+        if not self.filled_logins:
+            self.add_refusal(_("Nothing was saved: fill in at least one login."))
+        elif valid and self._is_too_large():
             text = _("Nothing was saved: a secret holds up to %(n)d bytes, and this is more.")
-            self.refuse(text % {"n": documents.MAX_BYTES})
+            self.add_refusal(text % {"n": documents.MAX_BYTES})
         return self.client.is_valid() and valid
 
-    def refuse(self, reason: str) -> None:
+    def add_refusal(self, reason: str) -> None:
+        """Show, above the forms, why nothing was saved."""
         self.client.add_error(None, reason)
 
-    def save(self) -> tuple[Client, list[Credential]]:
-        """Stores the client and its logins; within the caller's transaction."""
-        client = self.client.save()
-        rows = []
-        for form in self.filled.values():
-            form.instance.client = client
-            rows.append(form.save())
-        return client, rows
+    def save_client(self) -> tuple[Client, list[Credential]]:
+        """Store the client and its filled logins, within the caller's transaction, and return them."""
+        self.client.save()
+        for form in self.filled_logins.values():
+            form.instance.client_id = self.client.instance.pk
+            form.save()
+        return self.client.instance, [form.instance for form in self.filled_logins.values()]
 
     @property
     def slug(self) -> str:
-        """As it was typed, less the blanks around it."""
+        """Return the slug as it was typed, without the blanks around it."""
         return (self.client["slug"].value() or "").strip()
 
     @property
     def slug_warning(self) -> str | None:
-        """What is risky about it."""
-        return name_warning(self.slug) if self.slug else None
+        return find_name_warning(self.slug) if self.slug else None
 
     @property
     def secret_names(self) -> list[str]:
-        """The names that its secrets will have; none where the slug can't be taken."""
-        if name_problem(self.slug) or "slug" in self.client.errors:
+        """Return the names that the client's secrets will have; empty if the slug can't be taken."""
+        if find_name_problem(self.slug) or "slug" in self.client.errors:
             return []
         names = documents.secret_names(
-            self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=_layout()
+            self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
         )
-        return [name for part, name in names.items() if part == "client" or part in self.filled]
+        filled = self.filled_logins
+        return [name for part, name in names.items() if part == "client" or part in filled]
 
     @property
     def dollars_a_month(self) -> Decimal:
         return SECRET_A_MONTH * len(self.secret_names)
 
-    def _too_large(self) -> bool:
+    def _is_too_large(self) -> bool:
         slug = self.client.instance.slug
-        logins = {t.plural: [form.instance.login(slug)] for t, form in self.filled.items()}
-        none: dict[str, list[Any]] = {t.plural: [] for t in CredentialType}
-        document = documents.build(self.client.instance.name, **none | logins)
+        logins: dict[str, list[Any]] = {t.plural: [] for t in CredentialType}
+        for credential_type, form in self.filled_logins.items():
+            logins[credential_type.plural] = [form.instance.to_login(slug)]
+        document = documents.build(self.client.instance.name, **logins)
         prefix = settings.NOVA_SECRET_PREFIX
-        return bool(documents.size_problem(document, slug, prefix=prefix, layout=_layout()))
+        return bool(documents.size_problem(document, slug, prefix=prefix, layout=secret_layout()))
 
 
-def _layout() -> Layout:
-    return Layout(settings.NOVA_SECRET_LAYOUT)
+def _make_login_form(
+    inline: CredentialInline,
+    request: HttpRequest,
+    data: Mapping[str, str] | None,
+    *,
+    prefix: str,
+    initial: dict[str, str | int | None] | None,
+) -> NewLoginForm:
+    form = forms.modelform_factory(
+        inline.model,
+        inline.form,
+        inline.fields,
+        formfield_callback=_make_fields_by(inline, request),
+    )
+    login = form(
+        data, prefix=prefix, initial=initial, empty_permitted=True, use_required_attribute=False
+    )
+    return cast("NewLoginForm", login)
 
 
-def _mail_hosts(provider: str) -> dict[str, str | int | None]:
-    chosen = HOSTS.get(provider, {})
-    return {"email_provider": provider} | {name: chosen.get(name) for name in HOST_FIELDS}
+def _make_fields_by(
+    admin: ModelAdmin[Client] | CredentialInline, request: HttpRequest
+) -> Callable[[AnyField], forms.Field | None]:
+    """Return the function that makes form fields as this admin's own pages do."""
+    return partial(admin.formfield_for_dbfield, request=request)
+
+
+def _mail_servers(provider: str) -> dict[str, str | int | None]:
+    servers = MAIL_SERVERS.get(provider, {})
+    return {"email_provider": provider} | {name: servers.get(name) for name in MAIL_SERVER_FIELDS}

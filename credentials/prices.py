@@ -1,4 +1,4 @@
-"""What AWS Secrets Manager asks, in dollars: the list price in most regions. Replicas are secrets of their own."""
+"""The list prices of AWS Secrets Manager in most regions, in dollars. A replica costs as much as a secret."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Reservation what a table of NOVA's refuses into one error with its SQLSTATE. Quotes nothing of PostgreSQL's text."""
+"""Turns a write that PostgreSQL refuses into one error with its SQLSTATE. Quotes nothing of PostgreSQL's text."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from nova_credentials.messages import MessageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Classes of SQLSTATE that speak of the connection, of other transactions or of the server, not of what was written.
+# Classes of SQLSTATE about the connection, other transactions or the server, not about the written values.
 NO_REFUSAL = ("08", "40", "53", "55", "57", "58", "XX")
 
 logger = logging.getLogger(__name__)
 
 
 class RefusedByDatabaseError(MessageError):
-    """A constraint or a trigger refuses a write. Tells the SQLSTATE alone: PostgreSQL's text may quote the row."""
+    """A constraint or a trigger refused a write. Names only the SQLSTATE: PostgreSQL's text may quote the row."""
 
 
 @contextmanager
 def database_refusals() -> Iterator[None]:
-    """Raise RefusedByDatabaseError in place of the database error that a write, or its commit, ends with.
+    """Raise RefusedByDatabaseError in place of the database error with which a write, or its commit, fails.
 
-    Put it around the transaction: a deferred trigger refuses at the commit.
+    Put it around the transaction, since a deferred trigger refuses at the commit.
     """
     try:
         yield

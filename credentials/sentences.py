@@ -1,8 +1,8 @@
-"""Holds the sentences of this app, each with the key under which it is stored."""
+"""The sentences of this app, each with the key under which it is stored."""
 
 from nova_credentials.messages import Sentence
 
-# One credential row
+# The name of one credential row, by its type
 ROWS = {
     "database": Sentence("row_database", "database login %(id)s"),
     "email": Sentence("row_email", "mail login %(id)s"),

@@ -7,17 +7,17 @@ from nova_credentials.tables import COUNT_WRITE, WRITES_ARE_COUNTED
 ROW_TRIGGER_NAME = "nova_admin_count_write"
 TRUNCATE_TRIGGER_NAME = "nova_admin_count_truncate"
 ASK_COUNTED = "nova_admin.writes_are_counted()"
-# The first release's, which ran code of whoever could create in `public` with this role's rights.
+# The first release's function. It ran, with its owner's rights, code of any role that could create in `public`.
 OLD_FUNCTION = "public.nova_admin_count_write()"
 
-# On this path nothing that another role made is taken for PostgreSQL's own, and a policy fails the statement that it
-# would filter.
+# On this path no other role's object can be mistaken for PostgreSQL's own. With row_security off, a policy that would
+# filter rows makes the statement fail instead.
 ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 
-# The last handler undoes what failed and lets NOVA's statement go on. An insert waits for nobody. TRUNCATE has to read
-# other tables for the clients that have rows there: it waits 50 ms for a table at most, and lets go of all of them by
-# ending their block with an error, so that nobody waits for NOVA's transaction who wouldn't without us. Clients with a
-# revision, which are all that were ever pushed, are counted even where another table could not be read.
+# The last handler undoes what failed and lets NOVA's statement go on. An insert waits for no lock. TRUNCATE has to read
+# the other tables to find their clients: it waits for a table at most 50 ms, and then releases all their locks by
+# ending the block with an error, so that our reading never makes another transaction wait for NOVA's. Clients with a
+# revision, which are all that were ever pushed, are counted even if another table could not be read.
 COUNT_WRITE_BODY = """
 DECLARE
     client_ids integer[];
@@ -54,23 +54,23 @@ EXCEPTION WHEN OTHERS THEN
 END
 """
 
-# Asked by the reader within its statement, which PostgreSQL plans anew each time; the plan of a function is kept.
+# The reader calls it within its statement, which PostgreSQL plans anew each time; a function's plan is kept.
 ASK_COUNTED_BODY = f"""
 BEGIN
     RETURN {WRITES_ARE_COUNTED};
 END
 """
 
-# Clients that are gone need no push. Those whose writes were counted are pushed once more, which changes nothing.
+# Deleted clients need no push. Clients whose writes were counted already are pushed once more, which changes nothing.
 COUNT_EACH_CLIENT = (
     "INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT id FROM public.clients"
 )
 
 
 def make_count_write() -> str:
-    """Return the statements that make the function of the triggers, or replace it.
+    """Return the statements that create or replace the triggers' function.
 
-    SECURITY DEFINER, as NOVA's role may have no rights on the site's tables.
+    SECURITY DEFINER, since NOVA's role may have no rights on the site's tables.
     """
     return f"""
         CREATE OR REPLACE FUNCTION {COUNT_WRITE} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {ON_A_SAFE_PATH}
@@ -80,9 +80,9 @@ def make_count_write() -> str:
 
 
 def make_ask_counted(body: str = ASK_COUNTED_BODY) -> str:
-    """Return the statement that makes the function which the reader asks, or replaces it.
+    """Return the statement that creates or replaces the function which tells the reader whether writes are counted.
 
-    SECURITY DEFINER, so that a reader's role needs no right on what the function of a later release looks at.
+    SECURITY DEFINER, so that a reader's role needs no right on the tables that a later release's function reads.
     """
     return f"""
         CREATE OR REPLACE FUNCTION {ASK_COUNTED} RETURNS boolean
@@ -92,7 +92,7 @@ def make_ask_counted(body: str = ASK_COUNTED_BODY) -> str:
 
 
 def make_triggers(table: str) -> str:
-    """Return the statements that put both triggers on the table, also in place of ones that don't count."""
+    """Return the statements that put both triggers on the table, replacing any of the same names."""
     return f"""
         CREATE OR REPLACE TRIGGER {ROW_TRIGGER_NAME} AFTER INSERT OR UPDATE OR DELETE ON {table}
         FOR EACH ROW EXECUTE FUNCTION {COUNT_WRITE};

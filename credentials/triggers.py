@@ -1,7 +1,7 @@
 """Puts the triggers that count every write on NOVA's tables, after `migrate` and every minute. Never harms NOVA.
 
-Written by hand, not with a trigger library: the function must run with this app's rights, swallow its own errors, and
-be left out, with a word on what to grant, where the app's role may not create triggers.
+Written by hand, not with a trigger library: the function must run with this app's rights and swallow its own errors,
+and where the app's role may not create triggers, `migrate` goes on without them and prints what to grant.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.db.utils import IntegrityError, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
-from credentials.counting import CountingGap, CountingProof, CountingTriggers
+from credentials.models import CountingGap, CountingProof, CountingTriggers
 from credentials.proof import prove_counting
 from credentials.trigger_sql import (
     ASK_COUNTED,
@@ -38,12 +38,20 @@ from nova_credentials.tables import (
     WRITES_ARE_COUNTED,
 )
 
-# NOVA's next writers queue behind a statement that waits for a table's present ones: never longer than this.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.migrations import Migration
+
+    # Each schema migration that `migrate` is to run, with whether it runs backwards.
+    MigrationPlan = Sequence[tuple[Migration, bool]]
+
+# While a statement waits for a table's present writers, NOVA's next writers queue behind it: never longer than this.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
 TRIES = 15
 PAUSE_SECONDS = 0.2
 
-# Where NOVA made `clients` anew, the key of before still refers to the table that was renamed.
+# If NOVA has replaced `clients` by a new table, the old key still refers to the renamed one.
 AWS_FOREIGN_KEY = f"""
 ALTER TABLE {AWS_TABLE} DROP CONSTRAINT IF EXISTS client_aws_credentials_client_id_fkey,
 ADD CONSTRAINT client_aws_credentials_client_id_fkey
@@ -56,13 +64,13 @@ SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = '{AWS_TABLE}'::regclas
 COUNTED_TABLE_OIDS = (
     f"SELECT tgrelid FROM {COUNTING_TRIGGERS} GROUP BY tgrelid HAVING count(DISTINCT tgtype) = 2"
 )
-# Made by this release, word for word: another body may count nothing, or not run safely.
-FUNCTIONS_STAND = """
+# Compared word for word with this release's: another body may count nothing, or not run safely.
+FUNCTIONS_ARE_CURRENT = """
 SELECT count(*) = 2 FROM pg_proc
 WHERE prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'row_security=off']
     AND (oid = to_regprocedure(%s) AND prosrc = %s OR oid = to_regprocedure(%s) AND prosrc = %s)
 """
-# Waits for those who write the table now. What they wrote is counted with the rest, once they have committed.
+# Waits for the transactions that are writing the table: their writes are counted with the rest once committed.
 WAIT_FOR_WRITERS = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
 
 # NOVA's tables that were missing when `migrate` began.
@@ -71,7 +79,7 @@ _missing: list[str] = []
 
 @dataclass(frozen=True)
 class Refusal:
-    """A step that was not done: why, and the right that would help, where one would."""
+    """A step that was not done: why, and the right that would help, if one would."""
 
     why: str
     grant: str = ""
@@ -79,7 +87,7 @@ class Refusal:
 
 def writes_are_counted() -> bool:
     """Say whether every write to the four tables is counted now, and was since every client was last counted."""
-    return bool(_one(f"SELECT {WRITES_ARE_COUNTED}"))
+    return bool(_fetch_value(f"SELECT {WRITES_ARE_COUNTED}"))
 
 
 def counted_tables() -> dict[str, bool]:
@@ -93,22 +101,22 @@ def counted_tables() -> dict[str, bool]:
 
 
 def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
-    """Where writes aren't counted, install what is missing and count every client once; return what was refused.
+    """Install what is missing and count every client once, if writes aren't counted; return the refused steps.
 
     The time until it succeeds is kept as a `CountingGap`, unless `nothing_was_pushed` yet.
     """
-    if writes_are_counted() and _functions_stand():
+    if writes_are_counted() and _functions_are_current():
         if not CountingTriggers.objects.exists():
             _remember_triggers()
         return []
     if not nothing_was_pushed:
         CountingGap.objects.begin()
-    refused = _install() or _refusals_of_proof()
+    refused = _install_missing() or _list_uncounted_tables()
     if refused:
         CountingGap.objects.begin()
         return refused
     with transaction.atomic(), connection.cursor() as cursor:
-        # First: what is changed from here on is found by the next look.
+        # Before the clients are counted, so that a later change of the triggers is noticed.
         _remember_triggers()
         if not nothing_was_pushed:
             cursor.execute(COUNT_EACH_CLIENT)
@@ -116,46 +124,49 @@ def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
     return []
 
 
-def _install() -> list[Refusal]:
-    """Make what is missing, each table's triggers in a transaction of their own; return what was refused.
+def _install_missing() -> list[Refusal]:
+    """Create what is missing, each table's triggers in their own transaction; return the refused steps.
 
-    Afterwards no transaction is open that wrote to one of the tables and wasn't counted.
+    Waits until no open transaction has uncounted writes to one of the tables.
     """
     refused = []
-    if not _functions_stand():
-        refused = _try(f"{make_count_write()}; {make_ask_counted()}", "the function")
+    if not _functions_are_current():
+        refused = _run_step(f"{make_count_write()}; {make_ask_counted()}", "the function")
     counted = counted_tables()
     for table in COUNTED_TABLES:
         statement = WAIT_FOR_WRITERS.format(table)
         if not counted[table]:
             statement = f"{statement}; {make_triggers(table)}"
-        refused += _try(statement, table, grant=f"TRIGGER ON {table}")
+        refused += _run_step(statement, table, grant=f"TRIGGER ON {table}")
     return refused
 
 
-def _refusals_of_proof() -> list[Refusal]:
+def _list_uncounted_tables() -> list[Refusal]:
+    """Prove counting again; return a refusal for each table on which it fails."""
     prove_counting()
     return [
         Refusal(
             f"{table}: an update that was tried on it was not counted (a rule or another trigger?)"
         )
-        for table in CountingProof.objects.failed()
+        for table in CountingProof.objects.list_failed_tables()
     ]
 
 
 def _remember_triggers() -> None:
-    identities = _one(f"SELECT {TRIGGER_IDENTITIES} FROM {COUNTING_TRIGGERS}")
+    identities = str(_fetch_value(f"SELECT {TRIGGER_IDENTITIES} FROM {COUNTING_TRIGGERS}"))
     CountingTriggers.objects.update_or_create(pk=1, defaults={"identities": identities})
 
 
-def _functions_stand() -> bool:
+def _functions_are_current() -> bool:
     return bool(
-        _one(FUNCTIONS_STAND, [COUNT_WRITE, COUNT_WRITE_BODY, ASK_COUNTED, ASK_COUNTED_BODY])
+        _fetch_value(
+            FUNCTIONS_ARE_CURRENT, [COUNT_WRITE, COUNT_WRITE_BODY, ASK_COUNTED, ASK_COUNTED_BODY]
+        )
     )
 
 
-def _try(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
-    """Run one step in a transaction of its own, again after a pause where it meets a lock; return its refusal."""
+def _run_step(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
+    """Run one step in its own transaction, and again after a pause if it meets a lock; return its refusal, if any."""
     for _attempt in range(TRIES):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -179,32 +190,32 @@ def _try(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
 # `migrate`
 
 
-def check_rights(*, plan: Any = (), **_: Any) -> None:
-    """Before `migrate`: remember which tables it will make; refuse where it could not make them."""
-    _missing[:] = [table for table in NOVA_TABLES if not _exists(table)]
-    if not (_makes_the_tables(plan) and _missing):
+def check_rights(*, plan: MigrationPlan = (), **_: object) -> None:
+    """Remember, before `migrate`, which tables it will make; raise CommandError if it lacks the rights to."""
+    _missing[:] = [table for table in NOVA_TABLES if not _table_exists(table)]
+    if not (_makes_tables(plan) and _missing):
         return
     lacking = []
-    if not _one("SELECT has_schema_privilege('public', 'CREATE')"):
+    if not _fetch_value("SELECT has_schema_privilege('public', 'CREATE')"):
         lacking.append("CREATE ON SCHEMA public")
     refers = "SELECT has_any_column_privilege('public.clients', 'REFERENCES')"
-    if _exists("public.clients") and not _one(refers):
+    if _table_exists("public.clients") and not _fetch_value(refers):
         lacking.append("REFERENCES ON public.clients")
     if lacking:
         raise CommandError(
             f"{', '.join(_missing)} can't be made."
-            f" {' '.join(f'GRANT {right} TO {_role()};' for right in lacking)} Then run migrate again.",
+            f" {' '.join(f'GRANT {right} TO {_quoted_role()};' for right in lacking)} Then run migrate again.",
             returncode=2,
         )
 
 
-def install_triggers(*, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
-    """After `migrate`: install what is missing; print what to grant, and leave the rest to the sweep."""
-    made = [table for table in _missing if _exists(table)]
+def install_triggers(*, verbosity: int = 1, plan: MigrationPlan = (), **_: object) -> None:
+    """Install what is missing after `migrate`, and print what to grant; the sweep tries the rest again."""
+    made = [table for table in _missing if _table_exists(table)]
     _missing.clear()
     if made and verbosity:
         sequences = ", ".join(f"{table}_id_seq" for table in made)
-        _print(
+        _print_to_stderr(
             f"Made, because they were missing: {', '.join(made)}.",
             "Where NOVA connects as another role, give it:"
             f" GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(made)} TO …;"
@@ -212,16 +223,16 @@ def install_triggers(*, verbosity: int = 1, plan: Any = (), **_: Any) -> None:
         )
     ours = ("clientwrite", "countinggap", "countingproof", "countingtriggers")
     tables = (*COUNTED_TABLES, *(f"nova_admin.credentials_{name}" for name in ours))
-    if not all(map(_exists, tables)):
+    if not all(map(_table_exists, tables)):
         return  # migrated back to before the tables
-    refused = [] if _one(HAS_FOREIGN_KEY) else _add_foreign_key()
-    refused += count_every_write(nothing_was_pushed=_makes_the_tables(plan))
+    refused = [] if _fetch_value(HAS_FOREIGN_KEY) else _add_foreign_key()
+    refused += count_every_write(nothing_was_pushed=_makes_tables(plan))
     if refused and verbosity:
         _print_refusals(refused)
     _drop_old_function()
 
 
-def _makes_the_tables(plan: Any) -> bool:
+def _makes_tables(plan: MigrationPlan) -> bool:
     return any(
         (migration.app_label, migration.name, backwards) == ("credentials", "0001_initial", False)
         for migration, backwards in plan
@@ -229,13 +240,13 @@ def _makes_the_tables(plan: Any) -> bool:
 
 
 def _add_foreign_key() -> list[Refusal]:
-    return _try(AWS_FOREIGN_KEY, AWS_TABLE, grant="REFERENCES ON public.clients")
+    return _run_step(AWS_FOREIGN_KEY, AWS_TABLE, grant="REFERENCES ON public.clients")
 
 
 def _print_refusals(refused: list[Refusal]) -> None:
-    role = _role()
+    role = _quoted_role()
     grants = [f"GRANT {refusal.grant} TO {role};" for refusal in refused if refusal.grant]
-    _print(
+    _print_to_stderr(
         f"Writes to NOVA's tables are not counted everywhere: {'; '.join(refusal.why for refusal in refused)}.",
         *([f"To count them: {' '.join(grants)} then run migrate again."] if grants else []),
         "Until then NOVA's own writes are found by the scheduled comparison alone.",
@@ -243,8 +254,8 @@ def _print_refusals(refused: list[Refusal]) -> None:
 
 
 def _drop_old_function() -> None:
-    """Take the first release's function away once no trigger calls it; exit with 1 where it stays."""
-    if not _one("SELECT to_regprocedure(%s) IS NOT NULL", [OLD_FUNCTION]):
+    """Drop the first release's function once no trigger calls it; raise CommandError (exit 1) if it stays."""
+    if not _fetch_value("SELECT to_regprocedure(%s) IS NOT NULL", [OLD_FUNCTION]):
         return
     if not all(counted_tables().values()):
         raise CommandError(
@@ -252,7 +263,7 @@ def _drop_old_function() -> None:
             " Do what is said above, then run migrate again.",
             returncode=1,
         )
-    if refused := _try(f"DROP FUNCTION {OLD_FUNCTION}", f"The first release's {OLD_FUNCTION}"):
+    if refused := _run_step(f"DROP FUNCTION {OLD_FUNCTION}", f"The first release's {OLD_FUNCTION}"):
         raise CommandError(
             f"{refused[0].why}. It lets whoever may create in the schema public run code with the rights of its owner."
             f" Run, as its owner or as a superuser: DROP FUNCTION {OLD_FUNCTION} CASCADE; then run migrate again.",
@@ -260,19 +271,20 @@ def _drop_old_function() -> None:
         )
 
 
-def _print(*lines: str) -> None:
+def _print_to_stderr(*lines: str) -> None:
     print("\n".join(lines), file=sys.stderr)
 
 
-def _role() -> str:
-    return str(_one("SELECT quote_ident(current_user)"))
+def _quoted_role() -> str:
+    return str(_fetch_value("SELECT quote_ident(current_user)"))
 
 
-def _exists(table: str) -> bool:
-    return bool(_one("SELECT to_regclass(%s) IS NOT NULL", [table]))
+def _table_exists(table: str) -> bool:
+    return bool(_fetch_value("SELECT to_regclass(%s) IS NOT NULL", [table]))
 
 
-def _one(query: str, params: list[Any] | None = None) -> Any:
+def _fetch_value(query: str, params: list[str] | None = None) -> object:
+    """Return the first column of the query's first row."""
     with connection.cursor() as cursor:
         cursor.execute(query, params)
         return cursor.fetchone()[0]

@@ -18,8 +18,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from credentials import proof
-from credentials.counting import ProofOutcome
-from credentials.models import ClientRevision
+from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import MANY_TRIES, WRITES_BOTH, Comparison, Run, Worker, clients
 from migration.operations import runs

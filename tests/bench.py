@@ -168,11 +168,11 @@ def the_plans_loop() -> tuple[float, float]:
 
     def create() -> None:
         for client in chosen:
-            sm.create_client_credentials(client.slug, client.document())
+            sm.create_client_credentials(client.slug, client.build_document())
 
     def get() -> None:
         for client in chosen:
-            assert sm.get_client_credentials(client.slug) == client.document()
+            assert sm.get_client_credentials(client.slug) == client.build_document()
 
     creating, getting = seconds(create), seconds(get)
     return LOOP_CLIENTS / (creating + getting), LOOP_CLIENTS / getting

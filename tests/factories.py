@@ -232,7 +232,7 @@ def write_uncommitted(nova: psycopg.Connection, client_id: int) -> None:
 def while_someone_waits_for_rows(monkeypatch: Any, act: Callable[[], Any]) -> None:
     """Has `act` happen in each pause of whoever waits for a client's rows."""
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: act())
-    monkeypatch.setattr("credentials.models.time", clock)
+    monkeypatch.setattr("credentials.models.clients.time", clock)
 
 
 def add_mail_and_commit(nova: psycopg.Connection, client_id: int) -> None:

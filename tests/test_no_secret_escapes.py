@@ -186,7 +186,7 @@ def every_admin_page() -> Iterator[str]:
 
 
 def reveal_pages(client: Client) -> Iterator[str]:
-    for kind, rows in client.rows().items():
+    for kind, rows in client.credentials_by_type().items():
         for row in rows:
             for name in row.SECRET_FIELDS:
                 arguments = [client.pk, kind, row.pk, name]
@@ -376,7 +376,9 @@ def add_texts(haystack: Haystack) -> None:
     """What a row or an object says of itself, in a log or a traceback for one."""
     manager = Client.objects.with_credentials()
     of_clients = [
-        row for client in manager for row in (client, *chain.from_iterable(client.rows().values()))
+        row
+        for client in manager
+        for row in (client, *chain.from_iterable(client.credentials_by_type().values()))
     ]
     rows = snapshots.read_snapshots([client.pk for client in manager]).values()
     for text in (str, repr):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from credentials.admin import name_problem, name_warning
+from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.move_confirmation import with_remedies
 from migration.admin.secret_versions import console_url
@@ -57,7 +57,7 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
 
 
 def _standing(client: Any) -> dict[str, Any]:
-    problem = name_problem(client.slug)
+    problem = find_name_problem(client.slug)
     names = [] if problem else secret_names(client.slug).values()
     return {
         "phase": client.phase,
@@ -67,7 +67,7 @@ def _standing(client: Any) -> dict[str, Any]:
         "push_pending": push_pending(client),
         "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
         "problem": problem,
-        "warning": name_warning(client.slug),
+        "warning": find_name_warning(client.slug),
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),
     }
 
@@ -115,7 +115,7 @@ def _next_step(
 def _document(client_id: int) -> tuple[Document | None, Message | None]:
     """The document of its rows, or why there is none: four queries."""
     try:
-        return clients().with_credentials().get(pk=client_id).document(), None
+        return clients().with_credentials().get(pk=client_id).build_document(), None
     except DocumentError as error:
         return None, error.message
 

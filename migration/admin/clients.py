@@ -10,12 +10,9 @@ from django.db.models import F, Q
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
-from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
-from credentials.copying import CREDENTIAL_TYPES
 from credentials.localization import localize
-from credentials.onboarding_pages import OnboardingPages
 from migration.admin import (
     bulk_moves,
     client_page,
@@ -25,6 +22,7 @@ from migration.admin import (
     secret_versions,
 )
 from migration.admin.base import RUN_PERMISSION, start_run
+from migration.admin.onboarding import OnboardAndMigrateView
 from migration.models import Comparison, PhaseChoices, Run, clients
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.reports.client_counts import late_before
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
-    from credentials.models import Client
     from migration.models import ClientsByPhase
 
 
@@ -108,13 +105,13 @@ class ActiveFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ClientAdmin(OnboardingPages, CredentialsAdmin):
+class ClientAdmin(CredentialsAdmin):
     list_display = ("name", "slug", "where", "push", "newest", "compared", "active")
     list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ActiveFilter)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
-    onboard_template = "admin/migration/client_onboard.html"
+    onboard_view = OnboardAndMigrateView
     change_form_outer_before_template = "admin/migration/client_standing.html"
     change_form_outer_after_template = "admin/migration/client_history.html"
     actions: ClassVar = ["push_selected", "compare_selected"]
@@ -180,7 +177,7 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
         for formset in formsets:
             for row in formset.forms:
                 if row.has_changed():
-                    credential_type = CREDENTIAL_TYPES[formset.model]
+                    credential_type = formset.model.TYPE
                     save.hold_back(credential_type, row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
         save.finish(warn=lambda message: messages.warning(request, localize(message)))
@@ -198,17 +195,6 @@ class ClientAdmin(OnboardingPages, CredentialsAdmin):
             for module in (bulk_moves, move_confirmation, moves, reveals, secret_versions)
         ]
         return [*chain.from_iterable(own), *super().get_urls()]
-
-    def onboard_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {
-            "may_run": self.has_run_permission(request),
-            "migrate_now": "migrate_now" in request.POST,
-            "checkbox_classes": " ".join(CHECKBOX_CLASSES),
-        }
-
-    def onboarded(self, request: HttpRequest, client: Client) -> None:
-        if "migrate_now" in request.POST and self.has_run_permission(request):
-            start_run(request, Run.Kind.MIGRATE, clients().filter(pk=client.pk))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.admin import MASK
+from credentials.forms import MASK
 from credentials.localization import localize
 from credentials.models import Client
 from migration.admin.base import reason_of
@@ -82,7 +82,7 @@ def context(request: HttpRequest, client_id: int) -> dict[str, Any]:
 
 
 def _secret_fields(client: Client) -> Any:
-    for kind, rows in client.rows().items():
+    for kind, rows in client.credentials_by_type().items():
         for row in rows:
             for name in row.SECRET_FIELDS:
                 url = reverse(

@@ -13,9 +13,9 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from credentials.admin import name_problem
 from credentials.localization import localize
 from credentials.models import Client
+from credentials.secret_names import find_name_problem
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.keys import VersionKeys, version_keys
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -68,7 +68,7 @@ def console_url(name: str) -> str:
 
 
 def _secrets(slug: str) -> Iterator[dict[str, Any]]:
-    if name_problem(slug):
+    if find_name_problem(slug):
         return
     names = list(secret_names(slug).values())
     known, keys = find_known_secrets(names), version_keys()

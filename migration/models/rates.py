@@ -14,11 +14,11 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Reservation are reserved for so long a time at once: few statements, and little is lost with a killed process.
+# Turns are reserved for so long a time at once: few statements, and little is lost with a killed process.
 BLOCK_SECONDS = 0.2
 # What was not used in so long a time may be made up for, as AWS's own buckets allow.
 BURST_SECONDS = 0.3
-# Reservation are farther ahead only where PostgreSQL's clock was set back: nobody is to wait until it is there again.
+# Turns are farther ahead only where PostgreSQL's clock was set back: nobody is to wait until it is there again.
 AHEAD_SECONDS = 60.0
 # When AWS throttles all the same, the rate falls to this share, at most once a second…
 FALLS_TO = 0.8

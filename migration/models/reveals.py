@@ -10,8 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.copying import MODELS
-from credentials.models import Client
+from credentials.models import CREDENTIAL_MODELS, Client
 from migration.models.reasons import reason_is_short
 from nova_credentials.credential_types import CredentialType
 
@@ -48,7 +47,7 @@ class Reveal(models.Model):
     @property
     def sentence(self) -> str:
         """For the client's history."""
-        model = MODELS[CredentialType(self.kind)]
+        model = CREDENTIAL_MODELS[CredentialType(self.kind)]
         where = {
             "who": self.username,
             "client": self.slug,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils import timezone
 
-from credentials.counting import CountingProof
+from credentials.models import CountingProof
 from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
@@ -182,7 +182,7 @@ def _check_counted() -> Check:
         return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
     if not all(counted_tables().values()):
         return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED())
-    if failed := CountingProof.objects.failed():
+    if failed := CountingProof.objects.list_failed_tables():
         text = sentences.PROOF_FAILED(tables=", ".join(failed))
         return Check(Condition.PROOF_FAILED, False, text)
     return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())

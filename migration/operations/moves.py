@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.copying import copy_document, is_purged, named, put_pointers
-from credentials.counting import CountingGap
-from credentials.models import Client, ClientRevision, RowsBusyError
+from credentials.copying import copy_document
+from credentials.models import Client, ClientRevision, CountingGap, RowsBusyError
+from credentials.pointers import is_purged, put_pointers
 from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
 from migration import sentences
@@ -159,7 +159,7 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
     Raises `RowsBusyError` where NOVA doesn't let go of them, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
     with database_refusals(), transaction.atomic(durable=True):
-        if Client.objects.revision_for_update(client_id) is None:
+        if Client.objects.lock_and_read_revision(client_id) is None:
             raise Client.DoesNotExist
         yield read_locked_snapshot(client_id)
 
@@ -262,7 +262,7 @@ def has_uncounted_writes(client_id: int) -> bool:
     """Say whether NOVA may have written its rows, since it came to its phase, in a way that nobody counted."""
     client_migration = ClientMigration.objects.filter(pk=client_id).first()
     since = client_migration.phase_changed_at if client_migration else None
-    return not writes_are_counted() or CountingGap.objects.since(since).exists()
+    return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
 
 
 def keep_rows_in_aws(snapshot: ClientSnapshot, *, uncounted: bool) -> None:
@@ -307,12 +307,17 @@ def _restore(attempt: MoveAttempt) -> Message:
     with _hold_unchanged_rows(attempt):
         # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
         client = read_locked_client(snapshot.client_id)
-        kept = [row for of_kind in client.rows().values() for row in of_kind if not is_purged(row)]
+        kept = [
+            row
+            for of_kind in client.credentials_by_type().values()
+            for row in of_kind
+            if not is_purged(row)
+        ]
         pending = snapshot.push_pending or has_uncounted_writes(snapshot.client_id)
         copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
         left = [
-            named(row)
-            for of_kind in read_locked_client(snapshot.client_id).rows().values()
+            row.as_message()
+            for of_kind in read_locked_client(snapshot.client_id).credentials_by_type().values()
             for row in of_kind
             if is_purged(row)
         ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from credentials.copying import NoRowInAwsError, is_purged, secrets_by_row
+from credentials.copying import RowNotInAwsError, read_purged_secrets
+from credentials.pointers import is_purged
 from migration import sentences
 from migration.models import Reveal, check_reason, clients
 from migration.operations.aws_store import read_aws, secrets_manager
@@ -38,7 +39,7 @@ def credential_of(client_id: int, kind: str, credential_id: int) -> tuple[Client
     """The client and its credential; raises `LookupError` where there is none."""
     with repeatable_read():
         client = clients().filter(pk=client_id).with_phase().with_credentials().first()
-    of_types = client.rows().items() if client else ()
+    of_types = client.credentials_by_type().items() if client else ()
     for row in (
         row for credential_type, rows in of_types for row in rows if credential_type == kind
     ):
@@ -80,6 +81,6 @@ def _from_aws(client: Client, row: Credential, name: str) -> str:
         raise LookupError(client.pk)
     try:
         found = read_aws(snapshot, sm=secrets_manager(interactive=True))
-        return secrets_by_row(client, found.document)[row][name]
-    except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
+        return read_purged_secrets(client, found.document)[row][name]
+    except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
         raise NotRevealed(sentences.AWS_NOT_READ(error=error.message)) from None

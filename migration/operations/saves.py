@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
-from credentials.copying import NoRowInAwsError, fill, pointer, secrets_by_row
+from credentials.copying import (
+    RowNotInAwsError,
+    build_document_with_secrets,
+    read_purged_secrets,
+)
 from credentials.models import ClientRevision
+from credentials.pointers import make_pointer
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
@@ -64,8 +69,8 @@ class AdminSave:
         self.names = secret_names_by_type(snapshot)
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
-            self.secrets = secrets_by_row(read_locked_client(self.client_id), found.document)
-        except (SecretsManagerError, DocumentError, NoRowInAwsError) as error:
+            self.secrets = read_purged_secrets(read_locked_client(self.client_id), found.document)
+        except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise SaveRefusedError(_say_not_saved(error)) from None
 
     def hold_back(
@@ -75,7 +80,7 @@ class AdminSave:
         if self.phase == Phase.PURGED and typed:
             self.typed.append((row, typed))
             for name in typed:
-                setattr(row, name, pointer(self.names[credential_type]))
+                setattr(row, name, make_pointer(self.names[credential_type]))
 
     def finish(self, *, warn: Callable[[Message], None]) -> None:
         """Once the rows are saved; `warn` tells of a push that is pending."""
@@ -92,7 +97,10 @@ class AdminSave:
             for row, values in self.typed:
                 self.secrets[row] = self.secrets.get(row, {}) | values
             write_document(
-                snapshot, document=fill(read_locked_client(self.client_id), self.secrets)
+                snapshot,
+                document=build_document_with_secrets(
+                    read_locked_client(self.client_id), self.secrets
+                ),
             )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
             raise SaveRefusedError(_say_not_saved(error)) from None

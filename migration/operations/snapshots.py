@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import connection, transaction
 
-from credentials.copying import pointer_problem
+from credentials.pointers import find_pointer_problem
 from migration.models import clients
 from migration.operations.aws_store import secret_layout, secret_names
 from nova_credentials import document as documents
@@ -89,10 +89,10 @@ def _take_snapshot(client: Client) -> ClientSnapshot:
     document = None
     problem = documents.name_problem(client.slug, prefix=prefix, layout=layout)
     if not problem and phase != Phase.PURGED:
-        problem = pointer_problem(client)
+        problem = find_pointer_problem(client)
     if not problem:
         try:
-            document = client.document()
+            document = client.build_document()
         except DocumentError as error:
             problem = error.message
     return ClientSnapshot(
@@ -103,8 +103,8 @@ def _take_snapshot(client: Client) -> ClientSnapshot:
         revision=client.revision,
         pushed_revision=client.pushed_revision,
         names=secret_names(client.slug),
-        has_credentials=any(client.rows().values()),
+        has_credentials=any(client.credentials_by_type().values()),
         document=document,
         problem=problem,
-        kept=client.document_to_keep() if document is None else None,
+        kept=client.build_document_to_keep() if document is None else None,
     )

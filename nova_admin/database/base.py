@@ -65,7 +65,7 @@ def describe_refusal(conn_params: Mapping[str, Any], *, refused: bool) -> str:
 
 
 class MaskingErrorWrapper(DatabaseErrorWrapper):
-    """Reservation psycopg's errors into Django's, as Django does, once PostgreSQL's text is taken out of them."""
+    """Turns psycopg's errors into Django's, as Django does, once PostgreSQL's text is taken out of them."""
 
     def __exit__(
         self,

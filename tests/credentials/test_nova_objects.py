@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from credentials.nova_objects import Kind, NovaObject, list_foreign_objects
+from credentials.nova_objects import NovaObject, ObjectKind, list_foreign_objects
 from tests.attacks.hostile import SPRING, YES, hostile_database
 from tests.checkout import manage
 
@@ -25,94 +25,94 @@ OBJECTS = {
         ("CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS"
         f" 'BEGIN PERFORM trap.spring(''it ran''); RETURN NEW; END';"
         f" CREATE TRIGGER t BEFORE UPDATE ON {CLIENTS} FOR EACH ROW EXECUTE FUNCTION public.f()"),
-        [(Kind.TRIGGER, "t", CLIENTS)],
+        [(ObjectKind.TRIGGER, "t", CLIENTS)],
     ),
     "a trigger with the name of ours": (
         ("CREATE FUNCTION public.count_write() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
         f" CREATE OR REPLACE TRIGGER nova_admin_count_write AFTER UPDATE ON {LOGINS} FOR EACH ROW"
         " EXECUTE FUNCTION public.count_write()"),
-        [(Kind.TRIGGER, "nova_admin_count_write", LOGINS)],
+        [(ObjectKind.TRIGGER, "nova_admin_count_write", LOGINS)],
     ),
     "a rule": (
         f"CREATE RULE r AS ON UPDATE TO {CLIENTS} DO ALSO SELECT {NEVER}",
-        [(Kind.RULE, "r", CLIENTS)],
+        [(ObjectKind.RULE, "r", CLIENTS)],
     ),
     "row security": (
         f"ALTER TABLE {CLIENTS} ENABLE ROW LEVEL SECURITY",
-        [(Kind.ROW_SECURITY, "", CLIENTS)],
+        [(ObjectKind.ROW_SECURITY, "", CLIENTS)],
     ),
     "a policy": (
         f"CREATE POLICY p ON {CLIENTS} USING ({NEVER})",
-        [(Kind.POLICY, "p", CLIENTS)],
+        [(ObjectKind.POLICY, "p", CLIENTS)],
     ),
     "a default": (
         f"ALTER TABLE {CLIENTS} ALTER is_active SET DEFAULT {NEVER}",
-        [(Kind.DEFAULT, "is_active", CLIENTS)],
+        [(ObjectKind.DEFAULT, "is_active", CLIENTS)],
     ),
     "a default of PostgreSQL's own that runs anything": (
         f"ALTER TABLE {CLIENTS} ALTER description SET DEFAULT query_to_xml('SELECT 1', true, true, '')::text",
-        [(Kind.DEFAULT, "description", CLIENTS)],
+        [(ObjectKind.DEFAULT, "description", CLIENTS)],
     ),
     "a default by a function with the name of one of PostgreSQL's": (
         ("CREATE FUNCTION public.now(int = 1) RETURNS timestamp LANGUAGE sql AS 'SELECT NULL::timestamp';"
         f" ALTER TABLE {CLIENTS} ALTER updated_at SET DEFAULT public.now(1)"),
-        [(Kind.DEFAULT, "updated_at", CLIENTS)],
+        [(ObjectKind.DEFAULT, "updated_at", CLIENTS)],
     ),
     "a column with such a default": (
         f"ALTER TABLE {CLIENTS} ADD more boolean DEFAULT {NEVER}",
-        [(Kind.DEFAULT, "more", CLIENTS)],
+        [(ObjectKind.DEFAULT, "more", CLIENTS)],
     ),
     "a generated column": (
         f"ALTER TABLE {CLIENTS} ADD more text GENERATED ALWAYS AS (lower(name)) STORED",
-        [(Kind.GENERATED, "more", CLIENTS)],
+        [(ObjectKind.GENERATED, "more", CLIENTS)],
     ),
     "a domain": (
         f"CREATE DOMAIN public.d AS text CHECK ({NEVER}); ALTER TABLE {CLIENTS} ALTER description TYPE public.d",
-        [(Kind.DOMAIN, "description", CLIENTS)],
+        [(ObjectKind.DOMAIN, "description", CLIENTS)],
     ),
     "a type of its own": (
         f"CREATE TYPE public.d AS ENUM ('a'); ALTER TABLE {CLIENTS} ADD more public.d[]",
-        [(Kind.DOMAIN, "more", CLIENTS)],
+        [(ObjectKind.DOMAIN, "more", CLIENTS)],
     ),
     "a check": (
         f"ALTER TABLE {CLIENTS} ADD CONSTRAINT c CHECK ({NEVER})",
-        [(Kind.CHECK, "c", CLIENTS)],
+        [(ObjectKind.CHECK, "c", CLIENTS)],
     ),
     "a check by a function of PostgreSQL's own": (
         f"ALTER TABLE {CLIENTS} ADD CONSTRAINT c CHECK (query_to_xml('SELECT 1', true, true, '') IS NOT NULL)",
-        [(Kind.CHECK, "c", CLIENTS)],
+        [(ObjectKind.CHECK, "c", CLIENTS)],
     ),
     "an operator of its own": (
         ("CREATE FUNCTION public.f(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';"
         " CREATE OPERATOR public.=== (FUNCTION = public.f, LEFTARG = text, RIGHTARG = text);"
         f" ALTER TABLE {CLIENTS} ADD CONSTRAINT c CHECK (description OPERATOR(public.===) description)"),
-        [(Kind.CHECK, "c", CLIENTS)],
+        [(ObjectKind.CHECK, "c", CLIENTS)],
     ),
     "an index over an expression": (
         (f"CREATE FUNCTION public.f(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';"
         f" CREATE INDEX i ON {CLIENTS} (public.f(name))"),
-        [(Kind.INDEX, "public.i", CLIENTS)],
+        [(ObjectKind.INDEX, "public.i", CLIENTS)],
     ),
     "a partial index": (
         f"CREATE INDEX i ON {CLIENTS} (name) WHERE {NEVER}",
-        [(Kind.INDEX, "public.i", CLIENTS)],
+        [(ObjectKind.INDEX, "public.i", CLIENTS)],
     ),
     "a child": (
         f"CREATE TABLE public.child () INHERITS ({CLIENTS})",
-        [(Kind.CHILD, "public.child", CLIENTS)],
+        [(ObjectKind.CHILD, "public.child", CLIENTS)],
     ),
     "a parent": (
         f"CREATE TABLE public.parent (name varchar(255) NOT NULL); ALTER TABLE {CLIENTS} INHERIT public.parent",
-        [(Kind.PARENT, "public.parent", CLIENTS)],
+        [(ObjectKind.PARENT, "public.parent", CLIENTS)],
     ),
     "a view": (
         f"ALTER TABLE {LOGINS} RENAME TO kept; CREATE VIEW {LOGINS} AS SELECT * FROM public.kept WHERE {NEVER}",
-        [(Kind.RELATION, "v", LOGINS)],
+        [(ObjectKind.RELATION, "v", LOGINS)],
     ),
     "a partitioned table": (
         (f"ALTER TABLE {LOGINS} RENAME TO kept; CREATE TABLE {LOGINS} (id int) PARTITION BY RANGE (id);"
         f" CREATE TABLE public.part PARTITION OF {LOGINS} FOR VALUES FROM (0) TO (9)"),
-        [(Kind.CHILD, "public.part", LOGINS), (Kind.RELATION, "p", LOGINS)],
+        [(ObjectKind.CHILD, "public.part", LOGINS), (ObjectKind.RELATION, "p", LOGINS)],
     ),
     # And what is no code of the owner's.
     "a plain check": (f"ALTER TABLE {CLIENTS} ADD CHECK (id > 0 AND name <> '')", []),
@@ -192,8 +192,8 @@ def test_a_function_and_a_domain_are_their_own_owners(hostile):
     )
 
     assert [(each.kind, each.owner) for each in found] == [
-        (Kind.DOMAIN, hostile.reader),
-        (Kind.TRIGGER, hostile.reader),
+        (ObjectKind.DOMAIN, hostile.reader),
+        (ObjectKind.TRIGGER, hostile.reader),
     ]
 
 
@@ -205,16 +205,16 @@ TABLES = [CLIENTS, LOGINS, "public.client_email_credentials"]
     [
         (
             "".join(f"ALTER TABLE {table} OWNER TO {{site}};" for table in TABLES),
-            [(Kind.SHARED_ROLE, table, "site") for table in sorted(TABLES)],
+            [(ObjectKind.SHARED_ROLE, table, "site") for table in sorted(TABLES)],
         ),
         (
             "ALTER ROLE {nova} SUPERUSER",
-            [(Kind.OWNER_IS_SUPERUSER, table, "nova") for table in sorted(TABLES)],
+            [(ObjectKind.OWNER_IS_SUPERUSER, table, "nova") for table in sorted(TABLES)],
         ),
-        ("ALTER ROLE {site} SUPERUSER", [(Kind.SITE_IS_SUPERUSER, "", "site")]),
+        ("ALTER ROLE {site} SUPERUSER", [(ObjectKind.SITE_IS_SUPERUSER, "", "site")]),
         (
             "GRANT {site} TO {nova}",
-            [(Kind.OWNER_IS_MEMBER, table, "nova") for table in sorted(TABLES)],
+            [(ObjectKind.OWNER_IS_MEMBER, table, "nova") for table in sorted(TABLES)],
         ),
         ("GRANT {nova} TO {site}", []),  # the site may act as NOVA's role, which NOVA can't turn against it
     ],
@@ -238,5 +238,5 @@ def test_the_site_asks_by_its_own_connection(db):
         found = list_foreign_objects(cursor)
 
     # The tests' own role made NOVA's tables, and is a superuser.
-    kinds = {Kind.SHARED_ROLE, Kind.OWNER_IS_SUPERUSER, Kind.SITE_IS_SUPERUSER}
+    kinds = {ObjectKind.SHARED_ROLE, ObjectKind.OWNER_IS_SUPERUSER, ObjectKind.SITE_IS_SUPERUSER}
     assert {each.kind for each in found} == kinds

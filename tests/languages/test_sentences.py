@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 from django.utils.translation import override
 
-from credentials.copying import MODELS
 from credentials.localization import localize, localize_html
+from credentials.models import CREDENTIAL_MODELS
 from credentials.sentences import ROWS
 from migration import sentences
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Run
@@ -83,7 +83,10 @@ LABELS = (
     (sentences.REQUEST_STATES, MoveRequest.State.choices),
     (shared.PHASES, PhaseChoices.choices),
     (sentences.RUNS, [(kind.value, f"{kind.label} %(id)s") for kind in Run.Kind]),
-    (ROWS, [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in MODELS.items()]),
+    (
+        ROWS,
+        [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in CREDENTIAL_MODELS.items()],
+    ),
 )
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
-from credentials.copying import CREDENTIAL_TYPES
 from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import PUSHED, clients
@@ -71,7 +70,7 @@ def save(world: World, change: Change) -> None:
 
 
 def _require_unchanged(world: World, opened: int) -> None:
-    if Client.objects.revision_for_update(world.pk) != opened:
+    if Client.objects.lock_and_read_revision(world.pk) != opened:
         raise StaleFormError
 
 
@@ -79,7 +78,7 @@ def _typed(world: World, texts: dict[str, str]):
     """Each row with the columns that its form would have changed, and set on it."""
     client = Client.objects.with_credentials().get(pk=world.pk)
     for row in (*client.databases.all(), *client.emails.all()):
-        kind = CREDENTIAL_TYPES[type(row)]
+        kind = row.TYPE
         columns = {
             ATTRIBUTES[field]: text for field, text in texts.items() if FIELDS[field][2] == kind
         }

@@ -16,8 +16,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
-from credentials.copying import put_pointers
 from credentials.models import Client, ClientRevision
+from credentials.pointers import put_pointers
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration
@@ -243,7 +243,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     for module in ("pushes", "moves", "resolutions"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
-    monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("credentials.triggers.TRIES", 2)
     monkeypatch.setattr("credentials.triggers.PAUSE_SECONDS", 0)

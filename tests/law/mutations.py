@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from credentials import triggers
-from credentials.copying import copy_document, put_pointers
+from credentials.copying import copy_document
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
+from credentials.pointers import put_pointers
 from credentials.trigger_sql import make_ask_counted
 from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
 from migration.operations.gates import require_open

@@ -268,7 +268,7 @@ def test_labels_and_primary_rows_change_places_and_every_secret_stays_with_its_h
     assert operator.post(url_of(idom), form_of(operator, idom) | changes).status_code == 302
 
     if phase != Phase.PURGED:
-        assert secrets_by_host(Client.objects.get(pk=idom).document()) == WHERE_THEY_BELONG
+        assert secrets_by_host(Client.objects.get(pk=idom).build_document()) == WHERE_THEY_BELONG
     if phase != Phase.POSTGRES:
         assert secrets_by_host(json.loads(sm.get(NAME).text)) == WHERE_THEY_BELONG
 
@@ -314,7 +314,7 @@ def test_a_restore_after_nova_changed_the_primary_row_mixes_no_secrets_up(idom):
 
     move(client_id=idom, new=Phase.AWS)
 
-    assert secrets_by_host(Client.objects.get(pk=idom).document()) == WHERE_THEY_BELONG
+    assert secrets_by_host(Client.objects.get(pk=idom).build_document()) == WHERE_THEY_BELONG
 
 
 def test_blanks_around_a_host_change_nothing(operator, idom, sm):

@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 
-from credentials.admin import MASK
+from credentials.forms import MASK
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.admin import reveals
 from migration.models import PhaseChange, Resolution, Reveal

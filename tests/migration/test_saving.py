@@ -113,7 +113,7 @@ def test_a_save_after_the_cutover_is_in_both_stores(idom, sm, save):
 
     save(idom, **{"databases-0-db_password": "example-new"})
 
-    assert stored(sm) == Client.objects.get(pk=idom).document()
+    assert stored(sm) == Client.objects.get(pk=idom).build_document()
     assert stored(sm)["database"]["password"] == "example-new"
     assert not is_pending(idom)
 
@@ -255,7 +255,7 @@ def test_a_save_that_waits_for_novas_transaction_holds_none_of_its_rows(idom, cl
 
 def test_a_save_does_not_wait_for_ever_for_novas_transaction(idom, client, monkeypatch):
     client.force_login(make_user("operator", *VIEW, *CHANGE))
-    monkeypatch.setattr("credentials.models.ROWS_WAIT_SECONDS", 0)
+    monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0)
     url = f"/admin/credentials/client/{idom}/change/"
     data = sent_form(client.get(url).content.decode())
     with nova_connected() as nova:

@@ -7,8 +7,7 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
-from credentials.copying import MODELS
-from credentials.models import Client, ClientRevision, ClientWrite
+from credentials.models import CREDENTIAL_MODELS, Client, ClientRevision, ClientWrite
 from migration.models import ClientMigration, ReadCount
 from migration.operations.snapshots import read_snapshots
 from nova_credentials import tables
@@ -23,7 +22,7 @@ MODEL_OF = {
     tables.CLIENT_REVISIONS: ClientRevision,
     tables.CLIENT_WRITES: ClientWrite,
     tables.READ_COUNTS: ReadCount,
-    **{tables.CREDENTIALS[t]: model for t, model in MODELS.items()},
+    **{tables.CREDENTIALS[t]: model for t, model in CREDENTIAL_MODELS.items()},
 }
 ALIASES = {
     "c": tables.CLIENTS,
@@ -58,7 +57,7 @@ def test_the_columns_of_a_counted_read_are_those_of_the_model():
 
 @pytest.mark.parametrize("credential_type", CredentialType)
 def test_the_columns_of_a_credential_are_those_of_the_model(credential_type):
-    model = MODELS[credential_type]
+    model = CREDENTIAL_MODELS[credential_type]
     attributes = keys_of(ROW_CLASSES[credential_type])
     assert {name: tables.COLUMNS.get(name, name) for name in attributes} == {
         name: model._meta.get_field(name).column for name in attributes

@@ -160,7 +160,7 @@ def test_a_save_writes_no_column_that_was_not_changed_even_where_it_knows_an_old
     edit, idom, monkeypatch
 ):
     """NOVA writes between our check of the revision and our save: what it wrote stays."""
-    from credentials import admin as forms
+    from credentials import forms
 
     save = forms.save_columns
 

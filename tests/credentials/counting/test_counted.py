@@ -2,7 +2,7 @@
 
 import pytest
 
-from credentials.counting import CountingGap
+from credentials.models import CountingGap
 from credentials.triggers import count_every_write, counted_tables, writes_are_counted
 from nova_credentials.tables import COUNTED_TABLES
 from tests.credentials.counting.statements import MAIL, NOT_COUNTED, asked_in_sql, execute

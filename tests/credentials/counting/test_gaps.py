@@ -7,8 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from credentials import triggers
-from credentials.counting import CountingGap
-from credentials.models import Client, ClientWrite
+from credentials.models import Client, ClientWrite, CountingGap
 from credentials.proof import prove_counting
 from credentials.triggers import count_every_write, counted_tables, writes_are_counted
 from migration import tasks

@@ -33,7 +33,7 @@ def phase_of(pk: int) -> Phase:
 
 
 def document(pk: int):
-    return Client.objects.get(pk=pk).document()
+    return Client.objects.get(pk=pk).build_document()
 
 
 def change_in_aws(sm: SecretsManager, secret: str = NAME, **changes: object) -> None:

@@ -39,7 +39,7 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     advance(idom, Phase.PURGED)
 
     client = Client.objects.get(pk=idom)
-    rows = [row for of_kind in client.rows().values() for row in of_kind]
+    rows = [row for of_kind in client.credentials_by_type().values() for row in of_kind]
     secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
     assert secrets == {f"aws-secretsmanager:{NAME}"}
     assert client.databases.get().db_host == before["database"]["host"]

@@ -5,8 +5,7 @@ import json
 import pytest
 from django.db import connection
 
-from credentials.counting import CountingProof
-from credentials.models import DatabaseCredential
+from credentials.models import CountingProof, DatabaseCredential
 from credentials.proof import prove_counting
 from credentials.triggers import count_every_write
 from migration import sentences

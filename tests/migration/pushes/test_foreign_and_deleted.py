@@ -113,7 +113,7 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
     assert sm.describe("nova/clients/idom").deleted_at is not None
     assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
-    assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
+    assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
 
 
 @pytest.mark.parametrize("phase", ["postgres", "dual_write"])

@@ -23,7 +23,7 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
     result = push_one(pk)
 
     assert (result.outcome, result.message) == (Outcome.CREATED, None)
-    assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
+    assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
     tags = sm.describe("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
 
@@ -49,7 +49,7 @@ def test_an_unchanged_document_is_not_written_again(sm):
 
 def test_another_layout_of_the_same_json_is_no_change(sm):
     pk = make_full_client("idom")
-    document = Client.objects.get(pk=pk).document()
+    document = Client.objects.get(pk=pk).build_document()
     sm.create(
         "nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom"
     )
@@ -122,7 +122,7 @@ def test_the_largest_document_that_fits_is_pushed():
     row = make_database(pk, db_password_encrypted="")
     from nova_credentials import document
 
-    room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).document())
+    room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).build_document())
     update("client_database_credentials", row, db_password_encrypted="x" * room)
 
     assert push_one(pk).outcome == Outcome.CREATED
@@ -170,8 +170,8 @@ def test_with_a_secret_a_service_each_has_its_own_and_the_empty_one_says_so(sett
     sm = ClientSecretsManager(layout=Layout.SERVICE)
 
     assert push_one(pk).outcome == Outcome.CREATED
-    assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).document()
+    assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).build_document()
     Client.objects.get(pk=pk).emails.all()._raw_delete("default")
     assert push_one(pk).outcome == Outcome.UPDATED
-    assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).document()
+    assert sm.get_client_credentials("idom") == Client.objects.get(pk=pk).build_document()
     assert push_one(pk).outcome == Outcome.UNCHANGED

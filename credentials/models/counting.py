@@ -1,4 +1,4 @@
-"""What is remembered of the counting of writes: when it was proved, and when writes may have gone uncounted."""
+"""Remembers when the counting of writes was proved, and when writes may have gone uncounted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 
 
 class ProofOutcome(StrEnum):
-    """What came of an update that was tried, and rolled back, to see whether it is counted."""
+    """The result of an update that was tried, and rolled back, to see whether it is counted."""
 
     HOLDS = "holds"
     FAILED = "failed"
-    EMPTY = "empty"  # no row to try it on
-    BUSY = "busy"  # every row, or the table, is locked: to be tried again; never stored
+    EMPTY = "empty"  # the table has no row to try it on
+    BUSY = "busy"  # every row, or the table, is locked: try again later; never stored
 
 
 class CountingProofQuerySet(models.QuerySet["CountingProof"]):
-    def record(self, outcomes: dict[str, ProofOutcome]) -> None:
-        """Store the outcome for each table; where it could not be tried the one before stands."""
+    """The newest proof of each table."""
+
+    def record_outcomes(self, outcomes: dict[str, ProofOutcome]) -> None:
+        """Store the outcome for each table; one that was busy keeps its last outcome."""
         now = timezone.now()
         for table, outcome in outcomes.items():
             if outcome == ProofOutcome.BUSY:
@@ -33,14 +35,14 @@ class CountingProofQuerySet(models.QuerySet["CountingProof"]):
                 table=table, defaults={"outcome": outcome.value, "tried_at": now, **held}
             )
 
-    def failed(self) -> list[str]:
-        """Return the tables on which the newest try was not counted."""
+    def list_failed_tables(self) -> list[str]:
+        """Return the names of the tables on which the newest try was not counted."""
         failed = self.filter(outcome=ProofOutcome.FAILED.value).order_by("table")
         return list(failed.values_list("table", flat=True))
 
 
 class CountingProof(models.Model):
-    """The newest try, on one table, whether an update is counted."""
+    """The newest proof, on one table, that an update is counted, or that it isn't."""
 
     table = models.CharField(max_length=100, primary_key=True)
     outcome = models.CharField(max_length=10)  # a `ProofOutcome`
@@ -67,26 +69,28 @@ class CountingTriggers(models.Model):
 
 
 class CountingGapQuerySet(models.QuerySet["CountingGap"]):
+    """Gaps in the counting; at most one of them is open."""
+
     def open(self) -> Self:
         return self.filter(ended_at=None)
 
-    def since(self, moment: datetime | None) -> Self:
-        """Those that were open at that moment or later; None: all."""
+    def open_since(self, moment: datetime | None) -> Self:
+        """Keep the gaps that were open at that moment or later; all of them for None."""
         if moment is None:
             return self
         return self.filter(models.Q(ended_at=None) | models.Q(ended_at__gte=moment))
 
     @transaction.atomic
     def begin(self) -> None:
-        """Open a gap, unless one is open and stays so: one that is being ended is waited for."""
+        """Open a gap unless one is open. Waits for a transaction that is ending one, and opens another then."""
         if not list(self.open().select_for_update()):
             held = CountingProof.objects.aggregate(at=models.Min("held_at"))
             self.create(proved_at=held["at"])
 
     def end(self) -> None:
-        """End the gaps that are open, unless a proof failed meanwhile; within the caller's transaction."""
+        """End the open gap, unless a proof failed meanwhile; within the caller's transaction."""
         held = [gap.pk for gap in self.open().select_for_update()]
-        if not CountingProof.objects.failed():
+        if not CountingProof.objects.list_failed_tables():
             self.filter(pk__in=held).update(ended_at=timezone.now())
 
 
@@ -96,7 +100,7 @@ class CountingGap(models.Model):
     `nova_credentials.tables` names this table and `ended_at` in SQL.
     """
 
-    # When counting was last proved before it: writes may have gone uncounted from then on.
+    # When counting was last proved before the gap: writes may have gone uncounted from then on.
     proved_at = models.DateTimeField(null=True)
     found_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)

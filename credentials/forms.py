@@ -1,0 +1,199 @@
+"""Masked forms over the credential tables: no secret leaves the server, and only what was changed is written."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.text import get_text_list
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.forms import PaginationInlineFormSet
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from credentials.localization import localize
+from credentials.models import Client, Credential, RowsBusyError, save_columns
+from credentials.pointers import POINTER
+from credentials.secret_names import find_name_problem
+
+if TYPE_CHECKING:
+    from django.db import models
+    from django_stubs_ext import StrOrPromise
+
+    RowForm = forms.ModelForm[models.Model]  # generic only in the stubs
+else:
+    RowForm = forms.ModelForm
+
+# Always of one length, which says nothing of the secret's.
+MASK = "•" * 12
+
+
+class StoredText(forms.CharField):
+    """Text that counts as changed only where it differs from what the browser was shown."""
+
+    def has_changed(self, initial: object, data: object) -> bool:
+        sent = self._as_browsers_send
+        return sent(initial) != sent(data) and super().has_changed(initial, data)
+
+    def to_python(self, value: object) -> str | None:
+        text = super().to_python(value)
+        return text.replace("\r\n", "\n") if text else text
+
+    def _as_browsers_send(self, value: object) -> str:
+        """Return the text with its line ends as a browser sends them: one kind in a text area, none in a line."""
+        if isinstance(self.widget, forms.Textarea):
+            # Browsers drop a line end right after the tag, where Unfold begins the text.
+            return re.sub(r"\r\n?", "\n", str(value or "")).removeprefix("\n")
+        return re.sub(r"[\r\n]", "", str(value or ""))
+
+
+class SecretField(forms.CharField):
+    """A secret value: written, never shown. Anything typed is a change; a blank input keeps the stored value."""
+
+    def __init__(self, *, label: StrOrPromise) -> None:
+        widget = UnfoldAdminPasswordWidget({"autocomplete": "new-password", "spellcheck": "false"})
+        super().__init__(strip=False, widget=widget, label=label)
+
+    def has_changed(self, initial: object, data: object) -> bool:
+        return bool(data)
+
+    def clean(self, value: object) -> object:
+        typed = super().clean(value)
+        if typed and typed.startswith(POINTER):
+            # A restore could not tell it from a pointer that a purge put there.
+            raise ValidationError(
+                _("A secret may not begin with %(pointer)s"), params={"pointer": POINTER}
+            )
+        return typed
+
+
+class StoredRowForm(RowForm):
+    """Validates and writes only the fields that were changed: NOVA's rows may hold values that no form would take."""
+
+    def unchanged_fields(self) -> set[str]:
+        """Return the names of a stored row's fields that were left as they are."""
+        return set(self.fields) - set(self.changed_data) if self.instance.pk else set()
+
+    def clean(self) -> None:
+        super().clean()
+        for name in self.unchanged_fields():
+            self.cleaned_data.pop(name, None)
+            self.errors.pop(name, None)
+
+    def _get_validation_exclusions(self) -> set[str]:
+        return super()._get_validation_exclusions() | self.unchanged_fields()  # type: ignore[misc]
+
+
+class ClientForm(StoredRowForm):
+    """Refuses to save over what NOVA or a colleague wrote after the form was opened."""
+
+    instance: Client
+    revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def get_initial_for_field(self, field: forms.Field, field_name: str) -> object:
+        if field_name == "revision" and self.instance.pk:
+            return self.instance.revision
+        return super().get_initial_for_field(field, field_name)
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if "slug" in self.changed_data and (problem := find_name_problem(slug)):
+            raise ValidationError(
+                _("Choose another slug: %(problem)s."), params={"problem": problem}
+            )
+        return slug
+
+    def clean(self) -> None:
+        opened_at = self.cleaned_data.get("revision")
+        super().clean()
+        try:
+            pk = self.instance.pk
+            now = Client.objects.lock_and_read_revision(pk) if pk else None
+        except RowsBusyError as error:
+            text = _("Nothing was saved: %(problem)s")
+            raise ValidationError(
+                text, params={"problem": localize(error.message)}, code="busy"
+            ) from None
+        if self.instance.pk and opened_at != now:
+            raise ValidationError(
+                _(
+                    "Nothing was saved: %(name)s was changed since you opened this page, by NOVA or a"
+                    " colleague. Open it again and repeat your change."
+                ),
+                params={"name": self.initial["name"]},
+                code="stale",
+            )
+
+
+class CredentialForm(StoredRowForm):
+    """One credential row, whose stored secret is not in the page."""
+
+    instance: Credential
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.instance.SECRET_FIELDS:
+            self.initial.pop(name, None)
+            if name in self.fields:
+                self._mask_field(name, self.fields[name])
+
+    def clean(self) -> None:
+        super().clean()
+        row = self.instance  # as it is stored, until `_post_clean`
+        if row.pk and (moved := row.find_changed_destinations(self.changed_data)):
+            for name in set(row.SECRET_FIELDS) - set(self.changed_data):
+                self.add_error(name, self._ask_secret_again(moved, name))
+
+    def typed_secrets(self) -> dict[str, str]:
+        """Return the secret values that were typed, by column."""
+        return {
+            name: self.cleaned_data[name]
+            for name in self.instance.SECRET_FIELDS
+            if name in self.changed_data
+        }
+
+    def _ask_secret_again(self, moved: list[str], secret: str) -> ValidationError:
+        labels = {column.name: column.verbose_name for column in self.instance._meta.fields}
+        changed = [str(labels[name]) for name in moved]
+        return ValidationError(
+            _("The %(changed)s changed: enter the %(secret)s again."),
+            code="moved",
+            params={
+                "changed": get_text_list(changed, gettext("and")),
+                "secret": labels[secret],
+            },
+        )
+
+    def _mask_field(self, name: str, field: forms.Field) -> None:
+        field.required = not self.instance.pk
+        if self.instance.pk and getattr(self.instance, name):
+            field.widget.attrs["placeholder"] = MASK
+            field.help_text = _("Stored. Leave it blank to keep it.")
+        # A filled-in form is shown again only if something in it was refused.
+        if self.is_bound and self.data.get(self.add_prefix(name)):
+            field.help_text = _("Type it again: what you typed is not sent back to this page.")
+
+
+class CredentialFormSet(PaginationInlineFormSet):
+    """A client's rows of one type, at most one of them primary."""
+
+    def clean(self) -> None:
+        super().clean()
+        kept = [form for form in self.forms if form.instance.pk or form.has_changed()]
+        primary = [form for form in kept if form.instance.is_primary]
+        if len(primary) > 1 and self.has_changed():
+            raise ValidationError(
+                _(
+                    "%(number)s %(kind)s are primary, so that NOVA would take either."
+                    " Leave one primary and set the others to No."
+                ),
+                params={"number": len(primary), "kind": self.model._meta.verbose_name_plural},
+            )
+
+    def save_existing(
+        self, form: CredentialForm, obj: Credential, commit: bool = True
+    ) -> Credential:
+        save_columns(obj, form.changed_data)
+        return obj

@@ -1,0 +1,104 @@
+"""The logins of a client as inlines of its page: which fields they have, and that secrets are masked in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.db import models
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import StackedInline
+from unfold.mixins import BaseModelAdminMixin
+
+from credentials.forms import MASK, CredentialForm, CredentialFormSet, SecretField, StoredText
+from credentials.models import AwsCredential, Credential, DatabaseCredential, EmailCredential
+
+if TYPE_CHECKING:
+    from django import forms
+    from django.http import HttpRequest
+
+    from credentials.models import Client
+
+    AnyField = models.Field[Any, Any]
+
+PORTS = {"min_value": 1, "max_value": 65535}
+
+
+class StoredRowFields(BaseModelAdminMixin):
+    """Gives an admin form fields that can tell a stored value from a changed one."""
+
+    formfield_overrides: ClassVar[dict[type[AnyField], dict[str, object]]] = {
+        models.CharField: {"form_class": StoredText},
+        models.TextField: {"form_class": StoredText},
+    }
+    model: type[models.Model]
+
+    def formfield_for_dbfield(
+        self, db_field: AnyField, request: HttpRequest, **kwargs: object
+    ) -> forms.Field | None:
+        if db_field.name in getattr(self.model, "SECRET_FIELDS", ()):
+            return SecretField(label=capfirst(db_field.verbose_name))
+        if db_field.name.endswith("_port"):
+            kwargs |= PORTS
+        if db_field.null and isinstance(db_field, models.CharField | models.TextField):
+            kwargs["empty_value"] = None
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, models.TextField):
+            field.widget.attrs["rows"] = 3
+        if db_field.null and isinstance(db_field, models.BooleanField):
+            field.widget.choices = [
+                ("true", _("Yes")),
+                ("false", _("No")),
+                ("unknown", _("Not set")),
+            ]
+        return field
+
+
+class CredentialInline(StoredRowFields, StackedInline):
+    """A client's rows of one type; none is deleted here."""
+
+    form = CredentialForm
+    formset = CredentialFormSet
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Client | None) -> bool:
+        # Without the right to change a row its secret has no input, so a new row could get no secret.
+        return super().has_add_permission(request, obj) and self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
+        return False
+
+    @admin.display(description=_("secret"))
+    def masked_secret(self, row: Credential) -> str:
+        return MASK if all(getattr(row, name) for name in row.SECRET_FIELDS) else ""
+
+
+class DatabaseInline(CredentialInline):
+    model = DatabaseCredential
+    fields = (
+        ("label", "is_primary"),
+        ("db_host", "db_port"),
+        "db_name",
+        "db_user",
+        "db_password",
+    )
+
+
+class EmailInline(CredentialInline):
+    model = EmailCredential
+    fields = (
+        ("label", "is_primary"),
+        "email_provider",
+        ("imap_host", "imap_port"),
+        ("smtp_host", "smtp_port"),
+        "email_user",
+        "email_password",
+        "sender_whitelist",
+    )
+
+
+class AwsInline(CredentialInline):
+    model = AwsCredential
+    fields = (("label", "is_primary"), "access_key_id", "secret_access_key", "region")

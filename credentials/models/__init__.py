@@ -1,0 +1,43 @@
+"""NOVA's credential tables, this app's own beside them, and the count of writes to them. Knows no phase.
+
+NOVA's tables are not managed: no schema migration may alter them. `migrations/0001` makes them where they are missing.
+Their names carry their schema, quoted so that Django leaves them alone; every other table is in the site's own.
+"""
+
+from credentials.models.clients import Client, ClientQuerySet, RowsBusyError
+from credentials.models.counting import (
+    CountingGap,
+    CountingProof,
+    CountingTriggers,
+    ProofOutcome,
+)
+from credentials.models.credentials import (
+    CREDENTIAL_MODELS,
+    AwsCredential,
+    Credential,
+    DatabaseCredential,
+    EmailCredential,
+    save_changed_columns,
+    save_columns,
+)
+from credentials.models.revisions import ClientRevision, ClientRevisionQuerySet, ClientWrite
+
+__all__ = [
+    "CREDENTIAL_MODELS",
+    "AwsCredential",
+    "Client",
+    "ClientQuerySet",
+    "ClientRevision",
+    "ClientRevisionQuerySet",
+    "ClientWrite",
+    "CountingGap",
+    "CountingProof",
+    "CountingTriggers",
+    "Credential",
+    "DatabaseCredential",
+    "EmailCredential",
+    "ProofOutcome",
+    "RowsBusyError",
+    "save_changed_columns",
+    "save_columns",
+]

@@ -1,0 +1,215 @@
+"""NOVA's clients, their credential rows, and the revision that says how often those were written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from django.db import OperationalError, models, transaction
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from psycopg.errors import LockNotAvailable
+
+from credentials import sentences
+from credentials.fields import NaiveUTCDateTimeField
+from credentials.models.credentials import AwsCredential, DatabaseCredential, EmailCredential
+from credentials.models.revisions import ClientWrite
+from nova_credentials import document as documents
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django_stubs_ext.db.models.manager import RelatedManager
+
+    from credentials.models.credentials import Credential, Login
+
+ROWS_WAIT_SECONDS = 2.0
+ROWS_POLL_SECONDS = 0.05
+
+
+class RowsBusyError(MessageError):
+    """NOVA has written the client's rows and not committed yet."""
+
+
+# The name of the reverse relation from a client to its rows of each type.
+RELATIONS = {
+    CredentialType.DATABASE: "databases",
+    CredentialType.EMAIL: "emails",
+    CredentialType.AWS: "aws_logins",
+}
+
+
+def _prefetched_list(relation: str) -> str:
+    """Return the name of the attribute into which `with_credentials` reads the rows."""
+    return f"{relation}_read"
+
+
+class ClientQuerySet(models.QuerySet["Client"]):
+    """Clients, with their rows, revisions and pending pushes."""
+
+    def with_credentials(self) -> Self:
+        """Read every credential row too: three queries, whatever the number of clients."""
+        # Into plain lists: a manager for each client and table would take longer than reading its rows.
+        return self.prefetch_related(
+            *(models.Prefetch(name, to_attr=_prefetched_list(name)) for name in RELATIONS.values())
+        )
+
+    def with_revision(self) -> Self:
+        """Annotate `revision` and `pushed_revision` (None: never pushed)."""
+        writes = (
+            ClientWrite.objects.filter(client_id=models.OuterRef("pk"))
+            .order_by()
+            .values("client_id")
+            .annotate(n=models.Count("*"))
+            .values("n")
+        )
+        return self.annotate(
+            revision=Coalesce("client_revision__revision", 0, output_field=models.BigIntegerField())
+            + Coalesce(models.Subquery(writes), 0, output_field=models.BigIntegerField()),
+            pushed_revision=models.F("client_revision__pushed_revision"),
+        )
+
+    def with_push_pending(self) -> Self:
+        """Keep the clients whose rows were written after the last pushed revision, or that were never pushed."""
+        pushed = models.F("pushed_revision")
+        written = models.Q(pk__in=ClientWrite.objects.values("client_id"))
+        return self.with_revision().filter(
+            models.Q(pushed_revision=None)
+            | models.Q(client_revision__revision__gt=pushed)
+            # `written` is there for speed: few clients have writes that are not folded, and only theirs are counted.
+            | (written & models.Q(revision__gt=pushed))
+        )
+
+    def with_push_pending_since(self, moment: datetime) -> Self:
+        """Keep, of the clients `with_push_pending`, those that have been waiting since before that moment."""
+        early = (
+            ClientWrite.objects.filter(client_id=models.OuterRef("pk"), written_at__lt=moment)
+            .order_by()
+            .values("client_id")
+            .annotate(n=models.Count("*"))
+            .values("n")
+        )
+        counted = models.F("client_revision__revision")
+        return self.annotate(early_writes=models.Subquery(early)).filter(
+            models.Q(client_revision__pending_since__lt=moment)
+            # The revision at that moment was not pushed.
+            | models.Q(
+                early_writes__gt=Coalesce("pushed_revision", 0) - Coalesce(counted, 0),
+                early_writes__isnull=False,
+            )
+        )
+
+    def lock_and_read_revision(self, client_id: int) -> int | None:
+        """Lock the client and its rows until the transaction ends; return its revision, or None if it is gone.
+
+        Nobody can add a credential row either, whose foreign key needs the client's row. Raises `RowsBusyError` where
+        NOVA keeps one of the rows locked for ROWS_WAIT_SECONDS.
+        """
+        # Lock before reading the revision, so that it counts every write that was committed meanwhile.
+        deadline = time.monotonic() + ROWS_WAIT_SECONDS
+        while not _lock_rows(client_id):
+            if time.monotonic() > deadline:
+                raise RowsBusyError(sentences.NOVA_IS_WRITING())
+            time.sleep(ROWS_POLL_SECONDS)
+        client = self.with_revision().filter(pk=client_id).first()
+        return client.revision if client else None
+
+
+def _lock_rows(client_id: int) -> bool:
+    """Lock all of a client's rows and return True, or lock none of them.
+
+    Waiting for one row while holding others could end in a deadlock with NOVA.
+    """
+    lock = {"pk": client_id}
+    try:
+        with transaction.atomic():
+            for model in (Client, DatabaseCredential, EmailCredential, AwsCredential):
+                rows = model._default_manager.filter(**lock).select_for_update(nowait=True)
+                list(rows.order_by("pk").values_list("pk"))
+                lock = {"client_id": client_id}
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        return False
+    return True
+
+
+class Client(models.Model):
+    """A customer whose credentials move."""
+
+    id = models.AutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=255)
+    slug = models.CharField(_("slug"), max_length=100, unique=True)
+    description = models.TextField(_("description"), null=True, blank=True)
+    is_active = models.BooleanField(_("active"), null=True, default=True)
+    created_at = NaiveUTCDateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)
+
+    databases: RelatedManager[DatabaseCredential]
+    emails: RelatedManager[EmailCredential]
+    aws_logins: RelatedManager[AwsCredential]
+    # Annotated by `with_revision`.
+    revision: int
+    pushed_revision: int | None
+
+    objects = ClientQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = '"public"."clients"'
+        ordering: ClassVar = ["name", "id"]
+        verbose_name = _("client")
+        verbose_name_plural = _("clients")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def credentials_by_type(self) -> dict[CredentialType, list[Credential]]:
+        """Return this client's credential rows by type, in the order of their ids."""
+        return {t: self._read_rows(name) for t, name in RELATIONS.items()}
+
+    def _read_rows(self, relation: str) -> list[Credential]:
+        prefetched: list[Credential] | None = getattr(self, _prefetched_list(relation), None)
+        return list(getattr(self, relation).order_by("pk")) if prefetched is None else prefetched
+
+    def build_document(self) -> Document:
+        """Return the document of this client's rows.
+
+        Raises `DocumentError`, which names the ids, where two rows of one type are primary.
+        """
+        rows = self.credentials_by_type()
+        for credential_type, of_type in rows.items():
+            primary = [row.pk for row in of_type if row.is_primary]
+            if len(primary) > 1:
+                ids = ", ".join(map(str, primary))
+                raise DocumentError(
+                    sentences.SEVERAL_ROWS_PRIMARY(
+                        slug=self.slug, n=len(primary), kind=credential_type, ids=ids
+                    )
+                )
+        return self._document_of(
+            {t: [row.to_login(self.slug) for row in of_type] for t, of_type in rows.items()}
+        )
+
+    def build_document_to_keep(self) -> Document:
+        """Return the document also where several rows of a type are primary: only the first of them stays primary.
+
+        It keeps what these rows hold, and is never pushed.
+        """
+        logins: dict[CredentialType, list[Login]] = {}
+        for credential_type, of_type in self.credentials_by_type().items():
+            first = next((row for row in of_type if row.is_primary), None)
+            logins[credential_type] = [
+                replace(row.to_login(self.slug), is_primary=row.is_primary and row is first)
+                for row in of_type
+            ]
+        return self._document_of(logins)
+
+    def _document_of(self, logins: dict[CredentialType, list[Login]]) -> Document:
+        by_name: dict[str, list[Any]] = {t.plural: of_type for t, of_type in logins.items()}
+        return documents.build(self.name, **by_name)

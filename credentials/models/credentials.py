@@ -1,0 +1,219 @@
+"""The three credential tables: NOVA's two, and this app's own for AWS logins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from credentials import sentences
+from credentials.fields import NaiveUTCDateTimeField
+from nova_credentials.credential_types import (
+    AwsCredentials,
+    CredentialType,
+    DatabaseCredentials,
+    EmailCredentials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from credentials.models.clients import Client
+    from nova_credentials.messages import Message
+
+    Login = DatabaseCredentials | EmailCredentials | AwsCredentials
+
+
+def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
+    """Write these columns of a stored row, and no other: NOVA may have written the others since it was read."""
+    row.updated_at = timezone.now()
+    row.save(update_fields=[*columns, "updated_at"])
+
+
+def save_changed_columns(row: Credential, values: Mapping[str, object]) -> None:
+    """Write those of these values that the stored row doesn't have yet."""
+    changed = [name for name, value in values.items() if getattr(row, name) != value]
+    for name in changed:
+        setattr(row, name, values[name])
+    if changed:
+        save_columns(row, changed)
+
+
+class Credential(models.Model):
+    """The columns that the three credential tables share."""
+
+    TYPE: ClassVar[CredentialType]
+    # Columns that hold a secret: written in forms, never shown.
+    SECRET_FIELDS: ClassVar[tuple[str, ...]] = ()
+    # Columns that say where, and as which user, the secret logs in.
+    DESTINATION_FIELDS: ClassVar[tuple[str, ...]] = ()
+
+    id = models.AutoField(primary_key=True)
+    label = models.CharField(_("label"), max_length=100, null=True, blank=True)
+    is_primary = models.BooleanField(
+        _("primary"),
+        null=True,
+        default=True,
+        help_text=_("NOVA takes the primary one where no label is asked for."),
+    )
+    created_at = NaiveUTCDateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)
+
+    client_id: int  # of each table's own foreign key
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar = ["id"]
+
+    def find_changed_destinations(self, changed: Collection[str]) -> list[str]:
+        """Return the changed columns that would send the stored secret elsewhere; none where it is changed too.
+
+        Somebody who may change a row needn't be allowed to see its secret, and the new host's owner would read it.
+        """
+        kept = set(self.SECRET_FIELDS) - set(changed)
+        if not any(getattr(self, name) for name in kept):
+            return []
+        return [name for name in self.DESTINATION_FIELDS if name in changed]
+
+    def as_message(self) -> Message:
+        """Name this row by its type and id, for a sentence in any language."""
+        return sentences.ROWS[self.TYPE](id=str(self.pk))
+
+    def to_login(self, slug: str) -> Login:
+        """Return this row as NOVA's readers return it; `slug` is its client's."""
+        raise NotImplementedError
+
+
+class DatabaseCredential(Credential):
+    """One database login of a client, in NOVA's table."""
+
+    TYPE = CredentialType.DATABASE
+    SECRET_FIELDS = ("db_password",)
+    DESTINATION_FIELDS = ("db_host", "db_port", "db_user")
+
+    client = models.ForeignKey("credentials.Client", models.DO_NOTHING, related_name="databases")
+    db_host = models.CharField(_("host"), max_length=255)
+    db_port = models.IntegerField(_("port"), default=5432)
+    db_name = models.CharField(_("database"), max_length=255)
+    db_user = models.CharField(_("user"), max_length=255)
+    # Plain text, in spite of the column's name: NOVA never encrypted it.
+    db_password = models.TextField(_("password"), db_column="db_password_encrypted")
+
+    class Meta(Credential.Meta):
+        managed = False
+        db_table = '"public"."client_database_credentials"'
+        verbose_name = _("database login")
+        verbose_name_plural = _("database logins")
+
+    def __str__(self) -> str:
+        return self.label or gettext("database login %(id)s") % {"id": self.pk}
+
+    def to_login(self, slug: str) -> DatabaseCredentials:
+        return DatabaseCredentials(
+            client_id=self.client_id,
+            client_slug=slug,
+            db_host=self.db_host,
+            db_port=self.db_port,
+            db_name=self.db_name,
+            db_user=self.db_user,
+            db_password=self.db_password,
+            label=self.label,
+            is_primary=self.is_primary,
+        )
+
+
+class EmailCredential(Credential):
+    """One mailbox of a client, in NOVA's table."""
+
+    TYPE = CredentialType.EMAIL
+    SECRET_FIELDS = ("email_password",)
+    DESTINATION_FIELDS = (
+        *("email_provider", "imap_host", "imap_port", "smtp_host", "smtp_port"),
+        "email_user",
+    )
+
+    client = models.ForeignKey("credentials.Client", models.DO_NOTHING, related_name="emails")
+    email_provider = models.CharField(
+        _("provider"), max_length=50, null=True, blank=True, default="gmail"
+    )
+    imap_host = models.CharField(
+        _("IMAP host"), max_length=255, null=True, blank=True, default="imap.gmail.com"
+    )
+    imap_port = models.IntegerField(_("IMAP port"), null=True, blank=True, default=993)
+    smtp_host = models.CharField(
+        _("SMTP host"), max_length=255, null=True, blank=True, default="smtp.gmail.com"
+    )
+    smtp_port = models.IntegerField(_("SMTP port"), null=True, blank=True, default=587)
+    email_user = models.CharField(_("user"), max_length=255)
+    email_password = models.TextField(_("password"), db_column="email_password_encrypted")
+    sender_whitelist = models.TextField(
+        _("sender whitelist"), null=True, blank=True, help_text=_("Addresses, separated by commas.")
+    )
+
+    class Meta(Credential.Meta):
+        managed = False
+        db_table = '"public"."client_email_credentials"'
+        verbose_name = _("mail login")
+        verbose_name_plural = _("mail logins")
+
+    def __str__(self) -> str:
+        return self.label or gettext("mail login %(id)s") % {"id": self.pk}
+
+    def to_login(self, slug: str) -> EmailCredentials:
+        return EmailCredentials(
+            client_id=self.client_id,
+            client_slug=slug,
+            email_provider=self.email_provider,
+            imap_host=self.imap_host,
+            imap_port=self.imap_port,
+            smtp_host=self.smtp_host,
+            smtp_port=self.smtp_port,
+            email_user=self.email_user,
+            email_password=self.email_password,
+            sender_whitelist=self.sender_whitelist,
+            label=self.label,
+            is_primary=self.is_primary,
+        )
+
+
+class AwsCredential(Credential):
+    """One AWS access key of a client, in this app's own table, which is shaped like NOVA's two."""
+
+    TYPE = CredentialType.AWS
+    SECRET_FIELDS = ("secret_access_key",)
+    DESTINATION_FIELDS = ("access_key_id", "region")
+
+    client = models.ForeignKey("credentials.Client", models.DO_NOTHING, related_name="aws_logins")
+    access_key_id = models.CharField(_("access key id"), max_length=255)
+    secret_access_key = models.TextField(_("secret access key"))
+    region = models.CharField(
+        _("region"), max_length=50, null=True, blank=True, default="us-east-1"
+    )
+
+    class Meta(Credential.Meta):
+        managed = False
+        db_table = "client_aws_credentials"
+        verbose_name = _("AWS login")
+        verbose_name_plural = _("AWS logins")
+
+    def __str__(self) -> str:
+        return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
+
+    def to_login(self, slug: str) -> AwsCredentials:
+        return AwsCredentials(
+            client_id=self.client_id,
+            client_slug=slug,
+            access_key_id=self.access_key_id,
+            secret_access_key=self.secret_access_key,
+            region=self.region,
+            label=self.label,
+            is_primary=self.is_primary,
+        )
+
+
+CREDENTIAL_MODELS: dict[CredentialType, type[Credential]] = {
+    model.TYPE: model for model in (DatabaseCredential, EmailCredential, AwsCredential)
+}

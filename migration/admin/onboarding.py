@@ -1,0 +1,31 @@
+"""Onboarding with a run: the page that adds a client also offers to migrate it at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unfold.widgets import CHECKBOX_CLASSES
+
+from credentials.onboarding_views import OnboardClientView
+from migration.admin.base import RUN_PERMISSION, start_run
+from migration.models import Run, clients
+
+if TYPE_CHECKING:
+    from credentials.models import Client
+
+
+class OnboardAndMigrateView(OnboardClientView):
+    """The onboarding page with a checkbox that starts a run over the new client."""
+
+    template_name = "admin/migration/client_onboard.html"
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        return super().get_context_data(**kwargs) | {
+            "may_run": self.request.user.has_perm(RUN_PERMISSION),
+            "migrate_now": "migrate_now" in self.request.POST,
+            "checkbox_classes": " ".join(CHECKBOX_CLASSES),
+        }
+
+    def client_added(self, client: Client) -> None:
+        if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
+            start_run(self.request, Run.Kind.MIGRATE, clients().filter(pk=client.pk))
