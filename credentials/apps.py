@@ -1,4 +1,4 @@
-"""The tables and the store; knows no phase."""
+"""The credential tables, their forms and triggers. Knows no phase."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate, pre_migrate

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PROVIDERS = [
     ("gmail", "Gmail"),
     ("outlook", "Outlook, Microsoft 365"),
-    ("custom", gettext_lazy("Another one")),
+    ("custom", gettext_lazy("Other")),
 ]
 HOSTS: dict[str, dict[str, str | int]] = {
     "gmail": {
@@ -92,7 +92,7 @@ class NewEmailForm(NewLoginForm):
                 validate_email(address)
             except ValidationError:
                 raise ValidationError(
-                    _("“%(address)s” is no address. Separate addresses by commas."),
+                    _("“%(address)s” is not an address. Separate addresses with commas."),
                     params={"address": address},
                 ) from None
         # Without the blanks: NOVA need not take them off.
@@ -191,7 +191,10 @@ class Onboarding:
         if not self.filled:
             self.refuse(_("Nothing was saved: fill in at least one login."))
         elif valid and self._too_large():
-            text = _("Nothing was saved: a secret holds up to %(n)d bytes, and this is more.")
+            text = _(
+                "Nothing was saved: the credentials need more than the %(n)d bytes that a secret can hold."
+                " Shorten them."
+            )
             self.refuse(text % {"n": documents.MAX_BYTES})
         return self.client.is_valid() and valid
 
