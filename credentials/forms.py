@@ -170,10 +170,10 @@ class CredentialForm(StoredRowForm):
         field.required = not self.instance.pk
         if self.instance.pk and getattr(self.instance, name):
             field.widget.attrs["placeholder"] = MASK
-            field.help_text = _("Stored. Leave it blank to keep it.")
+            field.help_text = _("Stored. Leave it empty to keep it.")
         # A filled-in form is shown again only if something in it was refused.
         if self.is_bound and self.data.get(self.add_prefix(name)):
-            field.help_text = _("Type it again: what you typed is not sent back to this page.")
+            field.help_text = _("Type it again: the page does not keep secrets that were typed.")
 
 
 class CredentialFormSet(PaginationInlineFormSet):
@@ -186,7 +186,7 @@ class CredentialFormSet(PaginationInlineFormSet):
         if len(primary) > 1 and self.has_changed():
             raise ValidationError(
                 _(
-                    "%(number)s %(kind)s are primary, so that NOVA would take either."
+                    "%(number)s %(kind)s are primary, so NOVA could use any of them."
                     " Leave one primary and set the others to No."
                 ),
                 params={"number": len(primary), "kind": self.model._meta.verbose_name_plural},

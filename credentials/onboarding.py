@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PROVIDERS = [
     ("gmail", "Gmail"),
     ("outlook", "Outlook, Microsoft 365"),
-    ("custom", gettext_lazy("Another one")),
+    ("custom", gettext_lazy("Other")),
 ]
 MAIL_SERVERS: dict[str, dict[str, str | int]] = {
     "gmail": {
@@ -87,7 +87,7 @@ class NewEmailForm(NewLoginForm):
                 validate_email(address)
             except ValidationError:
                 raise ValidationError(
-                    _("“%(address)s” is no address. Separate addresses by commas."),
+                    _("“%(address)s” is not an address. Separate addresses with commas."),
                     params={"address": address},
                 ) from None
         # NOVA's readers may not strip blanks, so none are stored.
@@ -208,7 +208,10 @@ class OnboardingForms:
         if not self.filled_logins:
             self.add_refusal(_("Nothing was saved: fill in at least one login."))
         elif valid and self._is_too_large():
-            text = _("Nothing was saved: a secret holds up to %(n)d bytes, and this is more.")
+            text = _(
+                "Nothing was saved: the credentials need more than the %(n)d bytes that a secret can hold."
+                " Shorten them."
+            )
             self.add_refusal(text % {"n": documents.MAX_BYTES})
         return self.client.is_valid() and valid
 

@@ -33,127 +33,141 @@ RUNS = {
 }
 
 # Conditions of a gate
-PUSH_PENDING = Sentence("push_pending", "A push is pending: its newest rows are not in AWS yet.")
+PUSH_PENDING = Sentence(
+    "push_pending", "A push is pending: the client's newest values are not in AWS yet."
+)
 NO_PUSH_PENDING = Sentence("no_push_pending", "No push is pending.")
-NEVER_COMPARED = Sentence("never_compared", "It was never compared.")
+NEVER_COMPARED = Sentence("never_compared", "It was never compared: compare it first.")
 NEWEST_COMPARISON = Sentence("newest_comparison", "Newest comparison: %(result)s, %(ago)s ago.")
 COMPARISON_TOO_OLD = Sentence(
     "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
 )
 CLEAN_STREAK = Sentence(
     "clean_streak",
-    "%(n)s comparisons in a row matched, of %(wanted)s wanted.",
-    one="%(n)s comparison in a row matched, of %(wanted)s wanted.",
+    "%(n)s comparisons in a row matched; %(wanted)s are needed.",
+    one="%(n)s comparison in a row matched; %(wanted)s are needed.",
 )
-IN_A_RUN = Sentence("in_a_run", "%(run)s has this client still to do.")
-IN_NO_RUN = Sentence("in_no_run", "No run is touching it.")
+IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
+IN_NO_RUN = Sentence("in_no_run", "No run is working on this client.")
 WRITES_NOT_COUNTED = Sentence(
     "writes_not_counted",
-    "Writes to its rows are not counted: a trigger is missing. `migrate` says what to grant.",
+    "Writes to this client's rows are not counted: a trigger is missing. Run manage.py migrate: it says what to grant.",
 )
 PROOF_FAILED = Sentence(
     "proof_failed",
-    "An update of %(tables)s, tried and undone, was not counted: a rule or trigger is there.",
+    "A test update of %(tables)s was not counted (it was undone): look for a rule or a trigger there.",
 )
 WERE_UNCOUNTED = Sentence(
     "were_uncounted",
-    "Writes to its rows were not counted for a time: every client is pushed again first.",
+    "Writes were not counted for a time: every client has to be pushed again first.",
 )
-WRITES_COUNTED = Sentence("writes_counted", "Every write to its rows is counted.")
-READER_MET_MISMATCH = Sentence("reader_met_mismatch", "NOVA's reader met a mismatch %(ago)s ago.")
-READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader met no mismatch lately.")
+WRITES_COUNTED = Sentence("writes_counted", "Every write to this client's rows is counted.")
+READER_MET_MISMATCH = Sentence("reader_met_mismatch", "NOVA's reader found a mismatch %(ago)s ago.")
+READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 ACCOUNT_NOT_READY = Sentence("account_not_ready", "The AWS account is not ready: %(error)s")
-ACCOUNT_READY = Sentence("account_ready", "The AWS account may do what this needs.")
+ACCOUNT_READY = Sentence("account_ready", "The AWS account has the permissions for this.")
 GATE_IS_SHUT = Sentence("gate_is_shut", "%(slug)s can't move to %(new)s yet: %(reasons)s")
 
 # What a first push wants
-NAME_NOT_ALLOWED = Sentence("name_not_allowed", "Its secret can't have that name: %(why)s.")
-NAME_ALLOWED = Sentence("name_allowed", "Its secret can have that name.")
+NAME_NOT_ALLOWED = Sentence(
+    "name_not_allowed", "The secret's name is not valid, change the slug: %(why)s."
+)
+NAME_ALLOWED = Sentence("name_allowed", "The secret's name is valid.")
 NO_LOGIN = Sentence("no_login", "It has no login yet: add one below.")
 HAS_LOGINS = Sentence("has_logins", "It has %(n)s logins.", one="It has %(n)s login.")
-NOT_TOO_LARGE = Sentence("not_too_large", "It fits into a secret.")
+NOT_TOO_LARGE = Sentence("not_too_large", "The credentials fit into a secret.")
 
 # Refusals of a move
-NEEDS_APPROVAL = Sentence("needs_approval", "A second person has to approve it: ask for it first.")
-MOVE_UNDER_WAY = Sentence("move_under_way", "A push or another move of it is under way.")
-NOVA_WROTE = Sentence("nova_wrote", "NOVA wrote its rows just now; try again.")
+NEEDS_APPROVAL = Sentence(
+    "needs_approval", "A second person has to approve this move: request it first."
+)
+MOVE_UNDER_WAY = Sentence(
+    "move_under_way", "A push or another move of this client is under way; try again."
+)
+NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows; try again.")
 COMPARED_JUST_NOW = Sentence("compared_just_now", "Compared just now: %(result)s")
-STORES_DIFFER = Sentence("stores_differ", "Read just now, the two stores differ.")
+STORES_DIFFER = Sentence("stores_differ", "Both stores were read just now, and they differ.")
 NO_VALUE_IN_AWS = Sentence("no_value_in_aws", "AWS holds no value for %(rows)s.", glue=", ")
 REPLACED_NOT_KEPT = Sentence(
     "replaced_not_kept",
-    "PostgreSQL and AWS were both changed, and PostgreSQL's values can't be kept: %(error)s",
+    "PostgreSQL and AWS were both changed, and PostgreSQL's values could not be kept in AWS: %(error)s",
 )
-NOTHING_ASKED_FOR = Sentence("nothing_asked_for", "What was asked for is no longer open.")
-CLIENT_GONE = Sentence("client_gone", "The client is gone.")
+NOTHING_ASKED_FOR = Sentence("nothing_asked_for", "The request is no longer open.")
+CLIENT_GONE = Sentence("client_gone", "The client no longer exists.")
 
 # What became of a move
-READS_AWS = Sentence("reads_aws", "From now NOVA reads it from AWS. PostgreSQL is kept warm.")
-ONLY_IN_AWS = Sentence("only_in_aws", "AWS alone holds its secret values.")
+READS_AWS = Sentence(
+    "reads_aws", "From now NOVA reads it from AWS. PostgreSQL keeps receiving every write."
+)
+ONLY_IN_AWS = Sentence("only_in_aws", "Only AWS holds the secret values now.")
 RESTORED = Sentence("restored", "PostgreSQL holds its secret values again.")
 RESTORED_ALL_BUT_NEWER = Sentence(
-    "restored_all_but_newer", "What NOVA wrote since the purge was kept, and is pushed next."
+    "restored_all_but_newer", "NOVA's writes since the purge were kept, and are pushed next."
 )
 AWS_UNREAD = Sentence(
-    "aws_unread", "AWS could not be read, so PostgreSQL's copy is unchecked: %(error)s"
+    "aws_unread", "AWS could not be read, so PostgreSQL's copy was not checked: %(error)s"
 )
 NEWER_IN_POSTGRES = Sentence(
-    "newer_in_postgres", "PostgreSQL holds a newer write, which is pushed next."
+    "newer_in_postgres", "PostgreSQL holds a newer value, which is pushed next."
 )
 NOT_COPIED = Sentence(
-    "not_copied", "PostgreSQL can't hold what AWS holds, and keeps its own copy: %(error)s"
+    "not_copied", "PostgreSQL can't store AWS's values, and keeps its own: %(error)s"
 )
 COPIED_TO_POSTGRES = Sentence(
     "copied_to_postgres", "AWS was changed directly: its values were copied to PostgreSQL."
 )
 KEPT_AS_UNCOUNTED = Sentence(
     "kept_as_uncounted",
-    "NOVA's writes were not counted all the time: what PostgreSQL held is kept in AWS under NOVA_REPLACED.",
+    "Some writes of NOVA may not have been counted: PostgreSQL's values are kept in AWS under the stage NOVA_REPLACED.",
 )
 ONLY_IN_POSTGRES = Sentence(
-    "only_in_postgres", "PostgreSQL alone has %(rows)s; left as it was.", glue=", "
+    "only_in_postgres", "Only PostgreSQL has %(rows)s; not changed.", glue=", "
 )
 MOVED_BY_RUN = Sentence("moved_by_run", "Part of %(run)s.")
-ASKED_FOR_BY = Sentence("asked_for_by", "Asked for by %(who)s.")
+ASKED_FOR_BY = Sentence("asked_for_by", "Requested by %(who)s.")
 MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s meanwhile.")
 
 # The deletion of a client's secrets
-TO_BE_DELETED = Sentence("to_be_deleted", "Its secret is to be deleted.")
-NO_SECRET = Sentence("no_secret", "It has no secret to delete.")
+TO_BE_DELETED = Sentence("to_be_deleted", "Deletion of its secret was requested.")
+NO_SECRET = Sentence("no_secret", "The client has no secret to delete.")
 DELETED_ON = Sentence(
     "deleted_on", "%(name)s is deleted on %(day)s; until then it can be restored."
 )
 DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")
-KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s is not ours, and was left as it is.")
-KEPT_MOVED_ON = Sentence("kept_moved_on", "%(name)s was left as it is: the client was moved on.")
-KEPT_AFTER_ERROR = Sentence("kept_after_error", "%(name)s was left as it is: %(error)s")
+KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: it is not ours.")
+KEPT_MOVED_ON = Sentence(
+    "kept_moved_on", "%(name)s was not changed: the client was moved meanwhile."
+)
+KEPT_AFTER_ERROR = Sentence("kept_after_error", "%(name)s was not changed: %(error)s")
 
 # Requests
-AT_ONCE = Sentence("at_once", "Nobody has to approve this move: it can be made at once.")
+AT_ONCE = Sentence("at_once", "This move needs no approval: make it directly.")
 ASKED_ALREADY = Sentence(
     "asked_already",
-    "%(slug)s: somebody has asked already; that has to be decided or cancelled first.",
+    "%(slug)s has an open request already: it has to be approved or cancelled first.",
 )
 OWN_REQUEST = Sentence(
-    "own_request", "Whoever asked for it can't approve it: somebody else has to."
+    "own_request", "The person who requested it can't approve it: somebody else has to."
 )
-REQUEST_OVER = Sentence("request_over", "It is over: %(state)s, by %(who)s.")
+REQUEST_OVER = Sentence("request_over", "This request is closed already: %(state)s, by %(who)s.")
 SOMEBODY = Sentence("somebody", "somebody")
-ASKED_FOR = Sentence("asked_for", "Asked for (request %(id)s): somebody else has to approve it.")
+ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has to approve it.")
 ASK_BY_COMMAND = Sentence(
-    "ask_by_command", "A second person has to approve it: ask with --by USER --reason TEXT."
+    "ask_by_command",
+    "A second person has to approve this move: request it with --by USER --reason TEXT.",
 )
-MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s may not ask for it.")
+MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s has no permission to request it.")
 REASON_TOO_LONG = Sentence(
     "reason_too_long",
-    "Nothing was done: a reason takes up to %(most)s characters, and this one has %(n)s.",
+    "Nothing was done: the reason has %(n)s characters. Shorten it to %(most)s.",
 )
 REASON_NOT_STORABLE = Sentence(
-    "reason_not_storable", "Nothing was done: the reason holds a character that can't be stored."
+    "reason_not_storable",
+    "Nothing was done: the reason contains a character that can't be stored. Remove it.",
 )
 
 # Comparisons
-NO_DOCUMENT = Sentence("no_document", "%(name)s holds no document.")
+NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")
 MISSING_IN_AWS = Sentence("missing_in_aws", "AWS has no value under %(names)s.", glue=" or ")
 MISSING_IN_POSTGRES = Sentence(
     "missing_in_postgres", "The tables hold no credential of this client."
@@ -163,42 +177,46 @@ NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare in eithe
 
 # Pushes
 PUSH_TAKES_TOO_LONG = Sentence(
-    "push_takes_too_long", "A push or a move of this client takes too long."
+    "push_takes_too_long", "Another push or move of this client is taking too long."
 )
 NOT_OURS = Sentence(
     "not_ours",
-    "%(name)s is there already and is not ours (no tag ManagedBy=nova-admin). Adopt it, or rename the client.",
+    "%(name)s exists already and is not ours (no tag ManagedBy=nova-admin)."
+    " Run migrate_clients --adopt to take it over, or change the client's slug.",
 )
 FOREIGN_VERSION = Sentence(
     "foreign_version",
-    "%(name)s holds what somebody else wrote, and AWS is the authority. Compare, then copy one way.",
+    "The current version of %(name)s is one that somebody else wrote, and in this phase AWS decides."
+    " Compare, then copy one way.",
 )
-POSTPONED = Sentence("postponed", "Its turn did not come in time; the run takes it again.")
+POSTPONED = Sentence("postponed", "It waited too long for the rate limit; the run tries it again.")
 NOT_PUSHED_PURGED = Sentence(
     "not_pushed_purged", "Purged: the tables hold pointers, AWS holds the values."
 )
-NOT_PUSHED_BACK = Sentence("not_pushed_back", "It went back to PostgreSQL meanwhile.")
+NOT_PUSHED_BACK = Sentence("not_pushed_back", "The client was moved back to PostgreSQL meanwhile.")
 NOT_PUSHED_INACTIVE = Sentence("not_pushed_inactive", "Inactive.")
 NOT_PUSHED_EMPTY = Sentence("not_pushed_empty", "No credentials.")
 READ_BACK_DIFFERS = Sentence(
-    "read_back_differs", "Read back, the secret differs from what was written."
+    "read_back_differs", "The secret was read back and differs from what was written."
 )
 
 # Resolutions, reveals and saves
 NO_COMPARISON = Sentence("no_comparison", "There is nothing to compare.")
-TRY_AGAIN_LATER = Sentence("try_again_later", "A push or a move of it is under way; try again.")
+TRY_AGAIN_LATER = Sentence(
+    "try_again_later", "A push or a move of this client is under way; try again."
+)
 NEWER_WOULD_BE_LOST = Sentence(
     "newer_would_be_lost",
-    "A push is pending: PostgreSQL holds a newer write, which copying would lose.",
+    "A push is pending: PostgreSQL holds a newer value, and copying would lose it.",
 )
 NEWER_MAY_BE_LOST = Sentence(
     "newer_may_be_lost",
-    "NOVA's writes are not counted now: PostgreSQL may hold a newer one, which copying would lose.",
+    "NOVA's writes are not counted now: PostgreSQL may hold a newer value, and copying would lose it.",
 )
-NOT_IN_AWS = Sentence("not_in_aws", "AWS has no %(rows)s: left as it was.", glue=", ")
+NOT_IN_AWS = Sentence("not_in_aws", "AWS has no %(rows)s: not changed.", glue=", ")
 NO_MISMATCH = Sentence("no_mismatch", "There is no mismatch to acknowledge.")
 COMPARED_SINCE = Sentence(
-    "compared_since", "It was compared again since, and differs otherwise. Look at it first."
+    "compared_since", "A newer comparison found other differences. Look at them first."
 )
 RESTORE_FIRST = Sentence(
     "restore_first", "It is purged: the tables hold pointers. Restore it first."
@@ -211,7 +229,7 @@ SAVE_UNDER_WAY = Sentence(
 NOTHING_SAVED = Sentence("nothing_saved", "Nothing was saved: %(error)s")
 NOTHING_CONFIRMED = Sentence(
     "nothing_confirmed",
-    "Nothing was saved: %(error)s Where AWS took it all the same, the next comparison shows a mismatch.",
+    "Nothing was saved: %(error)s If AWS stored it all the same, the next comparison shows a mismatch.",
 )
 SAVED_NOT_PUSHED = Sentence(
     "saved_not_pushed", "Saved; the push to AWS is pending and will be retried: %(reason)s"
@@ -223,24 +241,22 @@ RUN_IN_OTHER_STATE = Sentence(
 )
 RUN_INTERRUPTED = Sentence("run_interrupted", "The run was interrupted.")
 RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
-CLIENT_NOT_THERE = Sentence("client_not_there", "The client is no longer there.")
+CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")
 UNEXPECTED_ERROR = Sentence(
-    "unexpected_error", "An unexpected error, %(code)s; the worker's log says where."
+    "unexpected_error", "Unexpected error %(code)s: the worker's log shows where."
 )
 RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
-RUN_STOPPING = Sentence("run_stopping", "Stopping: workers end the batches they have.")
+RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")
 BATCHES_TAKE_LONG = Sentence(
-    "batches_take_long", "Its batches take long: AWS answers late, or the rate is low."
+    "batches_take_long", "Batches are slow: AWS answers late, or the rate is low."
 )
-NO_WORKER = Sentence("no_worker", "No worker is there. Start one with: manage.py qcluster")
+NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
 WORKER_GONE = Sentence(
-    "worker_gone", "Its worker is gone or has other runs; within a minute it is taken up again."
+    "worker_gone", "The worker is gone or busy with other runs; this run continues within a minute."
 )
 TRIED_AGAIN = Sentence(
     "tried_again",
     "%(n)s clients are tried again in %(wait)s s: %(why)s",
     one="%(n)s client is tried again in %(wait)s s: %(why)s",
 )
-THROTTLED = Sentence(
-    "throttled", "AWS throttles (ThrottlingException); all workers go more slowly."
-)
+THROTTLED = Sentence("throttled", "AWS throttles (ThrottlingException); all workers slow down.")

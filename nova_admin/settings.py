@@ -205,7 +205,7 @@ def needs(*permissions: str) -> Callable[[HttpRequest], bool]:
 UNFOLD = {
     "SITE_TITLE": "NOVA Admin",
     "SITE_HEADER": "NOVA Admin",
-    "SITE_SUBHEADER": _("Credentials to AWS Secrets Manager"),
+    "SITE_SUBHEADER": _("Credentials to AWS"),
     "SITE_SYMBOL": "key",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

@@ -31,15 +31,17 @@ PERMISSION_ADVICE = Sentence(
 THROTTLED_ADVICE = Sentence("throttled_advice", "AWS limits the rate; try again, more slowly")
 UNAVAILABLE_ADVICE = Sentence("unavailable_advice", "AWS gave no usable answer; try again")
 CONFLICT_ADVICE = Sentence(
-    "conflict_advice", "the secret is not in the state that this needs; look at it first"
+    "conflict_advice", "the secret's state does not allow this; look at it in AWS first"
 )
 NAME_ADVICE = Sentence(
-    "name_advice", "a name takes ASCII letters, digits and _+=.@- up to %(n)s in all"
+    "name_advice", "a name may have up to %(n)s ASCII letters, digits and _+=.@-"
 )
-SIZE_ADVICE = Sentence("size_advice", "a document takes up to %(n)s bytes of UTF-8")
+SIZE_ADVICE = Sentence("size_advice", "a document may have up to %(n)s bytes in UTF-8")
 QUOTA_ADVICE = Sentence("quota_advice", "a quota of the AWS account or of this secret is used up")
-NOT_FOUND_ADVICE = Sentence("not_found_advice", "there is no such secret, or it has no value")
-EXISTS_ADVICE = Sentence("exists_advice", "this name, or the token of this write, is taken already")
+NOT_FOUND_ADVICE = Sentence("not_found_advice", "the secret does not exist, or it has no value")
+EXISTS_ADVICE = Sentence(
+    "exists_advice", "a secret of this name, or a write with this token, exists already"
+)
 STATE_ADVICE = Sentence(
     "state_advice", "its state forbids this; if its deletion is scheduled, restore it"
 )
@@ -64,8 +66,7 @@ CHARACTER_NOT_STORABLE = Sentence(
 NUMBER_NOT_STORABLE = Sentence("number_not_storable", "is a number that PostgreSQL cannot store")
 SEVERAL_PRIMARY = Sentence(
     "several_primary",
-    "%(slug)s: %(n)s %(kind)s credentials are primary, so that NOVA takes an arbitrary one;"
-    " leave one of them primary",
+    "%(slug)s: %(n)s %(kind)s credentials are primary, so NOVA could use any of them; leave one primary",
 )
 NOT_ENCODABLE = Sentence(
     "not_encodable", "the document holds something that is not JSON or not Unicode"
@@ -81,13 +82,14 @@ CHARACTER_NOT_ALLOWED = Sentence(
     "character_not_allowed", "AWS does not allow %(illegal)s in the name of a secret"
 )
 SLASH_IN_SLUG = Sentence(
-    "slash_in_slug", "a '/' in the slug would make the name that of another client's secret"
+    "slash_in_slug",
+    "with a '/' in the slug the secret could have the name of another client's secret",
 )
 NAME_TOO_LONG = Sentence(
     "name_too_long", "the name of its secret has %(n)s characters, more than %(most)s"
 )
 SECRET_TOO_LARGE = Sentence(
-    "secret_too_large", "%(name)s would take %(n)s bytes; Secrets Manager takes %(most)s."
+    "secret_too_large", "%(name)s would have %(n)s bytes; Secrets Manager takes up to %(most)s."
 )
 NAME_LIKE_ARN = Sentence(
     "name_like_arn", "%(name)s ends in a hyphen and six characters, which AWS can take for an ARN"

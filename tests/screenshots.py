@@ -55,7 +55,7 @@ def demo() -> Iterator[tuple[str, str]]:
 def open_the_gate(page: Page) -> None:
     """From the client's page to the dialog of its cutover; the demo leaves it in dual write."""
     page.get_by_role("list", name="Phases").wait_for()
-    if (go_on := page.get_by_role("button", name="Go on to Dual read")).count():
+    if (go_on := page.get_by_role("button", name="Move to Dual read")).count():
         go_on.click()
     for _ in range(3):
         page.get_by_role("button", name="Check again").click()

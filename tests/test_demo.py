@@ -26,8 +26,8 @@ BROKEN = {
     "two_primaries": "2 database rows are primary",
     "no_credentials": "No credentials.",
     "inactive": "Inactive.",
-    "too_large": "bytes; Secrets Manager takes 65,536.",
-    "foreign_secret": "is there already and is not ours",
+    "too_large": "bytes; Secrets Manager takes up to 65,536.",
+    "foreign_secret": "exists already and is not ours",
     "changed_in_aws": "differs: database.password (blank)",
 }
 

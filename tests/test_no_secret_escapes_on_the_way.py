@@ -164,7 +164,7 @@ def after_the_cutover(way: Way) -> None:
     way.nova_writes()
     by_schedule(way)
     with way.without_aws():
-        assert "is unchecked" in way.move("dual_read")
+        assert "was not checked" in way.move("dual_read")
     way.go("aws")
     way.change_in_aws()
     assert "Nothing was saved" in way.save()
@@ -178,7 +178,7 @@ def after_the_cutover(way: Way) -> None:
         way.go("aws")
         way.sm.put(NAME, text)
         by_schedule(way)
-        assert "is unchecked" in way.move("dual_read")
+        assert "was not checked" in way.move("dual_read")
     way.go("aws")
 
 

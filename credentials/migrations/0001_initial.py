@@ -109,7 +109,7 @@ class Migration(migrations.Migration):
                     "is_primary",
                     models.BooleanField(
                         default=True,
-                        help_text="NOVA takes the primary one where no label is asked for.",
+                        help_text="NOVA uses the primary login when it asks for no label.",
                         null=True,
                         verbose_name="primary",
                     ),
@@ -192,7 +192,7 @@ class Migration(migrations.Migration):
                     "is_primary",
                     models.BooleanField(
                         default=True,
-                        help_text="NOVA takes the primary one where no label is asked for.",
+                        help_text="NOVA uses the primary login when it asks for no label.",
                         null=True,
                         verbose_name="primary",
                     ),
@@ -239,7 +239,7 @@ class Migration(migrations.Migration):
                     "is_primary",
                     models.BooleanField(
                         default=True,
-                        help_text="NOVA takes the primary one where no label is asked for.",
+                        help_text="NOVA uses the primary login when it asks for no label.",
                         null=True,
                         verbose_name="primary",
                     ),

@@ -57,7 +57,7 @@ class Credential(models.Model):
         _("primary"),
         null=True,
         default=True,
-        help_text=_("NOVA takes the primary one where no label is asked for."),
+        help_text=_("NOVA uses the primary login when it asks for no label."),
     )
     created_at = NaiveUTCDateTimeField(_("created"), default=timezone.now, editable=False)
     updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)

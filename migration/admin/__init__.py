@@ -1,4 +1,4 @@
-"""The site's pages over clients, runs and comparisons. They declare, and start runs; they decide nothing."""
+"""The site's pages over clients, runs and comparisons. They call operations and show what these answer."""
 
 from django.contrib import admin
 

@@ -54,11 +54,11 @@ class MoveRequestAdmin(ReadOnlyAdmin):
     def standing(self, asked: MoveRequest) -> str:
         return badge(asked.state)
 
-    @display(description=_("what is in the way"))
+    @display(description=_("checks that fail"))
     def why(self, asked: MoveRequest) -> SafeString:
         return format_html_join(" ", "{}", ([localize_html(reason)] for reason in asked.reasons))
 
-    @display(description=_("asked for"), ordering="requested_at")
+    @display(description=_("requested"), ordering="requested_at")
     def asked(self, asked: MoveRequest) -> SafeString | str:
         return moment(asked.requested_at)
 
@@ -116,7 +116,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         except NotApproved as refusal:
             messages.error(request, localize(refusal.message))
         else:
-            messages.success(request, gettext("Cancelled."))
+            messages.success(request, gettext("The request is cancelled."))
         return _to_request(pk)
 
 

@@ -50,7 +50,7 @@ def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> H
     run = tasks.start_run(kind=kind, chosen=chosen, by=request.user)  # type: ignore[arg-type]  # has a permission
     url = reverse("admin:migration_run_change", args=[run.pk])
     number = run.items.count()
-    text = ngettext("started over %(n)d client.", "started over %(n)d clients.", number)
+    text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
     link = format_html('<a class="underline" href="{}">{}</a>', url, run)
     messages.success(request, format_html("{} {}", link, text % {"n": number}))
     return HttpResponseRedirect(url)

@@ -64,11 +64,11 @@ def actions(request: HttpRequest) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if request.user.has_perm(moves.MOVE_PERMISSION):
         for phase in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ):
-            text = _("Move to %(phase)s, those that may") % {"phase": PhaseChoices(phase).label}
+            text = _("Move eligible clients to %(phase)s") % {"phase": PhaseChoices(phase).label}
             found[f"move_to_{phase}"] = (partial(_move_all, phase=phase), text)
-        found["cut_over"] = (_cut_over, _("Cut over to AWS, with the checklist of each"))
+        found["cut_over"] = (_cut_over, _("Cut over to AWS (opens a page with the checks)"))
     if request.user.has_perm(MOVE_PERMISSIONS[Move.RESTORE]):
-        found["restore"] = (_restore_all, _("Restore, those that are purged"))
+        found["restore"] = (_restore_all, _("Restore purged clients"))
     return {name: (do, name, text) for name, (do, text) in found.items()}
 
 
@@ -90,7 +90,7 @@ def _move_all(
         else:
             done += 1
     if found == []:
-        messages.warning(request, _("None of them can go there."))
+        messages.warning(request, _("None of the selected clients can make this move."))
     if done:
         text = ngettext(
             "%(n)d client is in %(phase)s now.", "%(n)d clients are in %(phase)s now.", done
@@ -103,7 +103,7 @@ def _few(request: HttpRequest, chosen: ClientsByPhase) -> list[Any] | None:
     found = list(chosen.with_phase().order_by("slug")[: AT_ONCE + 1])
     if len(found) <= AT_ONCE:
         return found
-    text = _("Choose up to %(n)d clients, or use the command move_clients.")
+    text = _("Nothing was moved: select up to %(n)d clients, or use the command move_clients.")
     messages.error(request, text % {"n": AT_ONCE})
     return None
 
@@ -135,7 +135,9 @@ def _in_time(request: HttpRequest, found: list[Any]) -> Iterator[Any]:
     give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
     for number, client in enumerate(found):
         if time.monotonic() > give_up_at:
-            text = _("It took too long: %(n)d of them were not tried. Is AWS slow, or silent?")
+            text = _(
+                "This took too long, and %(n)d clients were not tried. Check that AWS answers, then try again."
+            )
             messages.error(request, text % {"n": len(found) - number})
             return
         yield client
@@ -179,7 +181,7 @@ def _shown(request: HttpRequest, client: Any, rows: Any) -> dict[str, Any]:
     if rows.phase != Phase.DUAL_READ:
         refusal = localize(IllegalMove(rows.slug, rows.phase, Phase.AWS).message)
         if rows.phase == Phase.PURGED:
-            refusal = _("It is purged: it reads AWS already.")
+            refusal = _("It is purged: NOVA reads it from AWS already.")
         return shown | {"open": False, "refusal": refusal}
     lines = checklist(request, rows, Phase.AWS, back=moves.dialog_url(client.pk, Phase.AWS))
     return shown | {"open": all(line["passed"] for line in lines), "lines": lines}

@@ -100,7 +100,7 @@ def _next_step(
     phase = Phase(client.phase)
     new = ONWARD.get(phase)
     if new is None:
-        return {"title": _("At the end of the line")}
+        return {"title": _("Last phase reached")}
     checks = list(database_checks(_Stands(client.pk, push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [*_ready(client, document, problem), *checks]

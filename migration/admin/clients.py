@@ -72,7 +72,7 @@ class PushFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [
             ("pending", _("Pending")),
-            ("late", _("Pending for two minutes")),
+            ("late", _("Pending for more than two minutes")),
             ("refused", _("Refused")),
         ]
 

@@ -35,7 +35,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
     list_filter = ("status",)
     # By its beginning: the index answers that, and no search in the middle.
     search_fields = ("slug__startswith",)
-    search_help_text = gettext_lazy("Beginning of a slug")
+    search_help_text = gettext_lazy("The slug begins with")
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False

@@ -116,7 +116,7 @@ def _headings(*, by_client: bool) -> list[str]:
     if by_client:
         return [_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")]
     return [
-        *(_("Client"), _("Credential"), _("Field"), _("How it differs"), _("First seen")),
+        *(_("Client"), _("Credential"), _("Field"), _("Difference"), _("First seen")),
         *(_("Last seen"), _("Times"), _("Status"), _("Owner")),
     ]
 
@@ -146,7 +146,7 @@ def _choices(
     """The filters that are chosen from a list: name, label, and each value with its label and whether it is chosen."""
     paths = sorted({where for _kind, where, _number in differing})
     offered: list[tuple[str, str, list[tuple[str, str]]]] = [
-        ("kind", _("How it differs"), [(kind, kind_label(kind)) for kind in Kind]),
+        ("kind", _("Difference"), [(kind, kind_label(kind)) for kind in Kind]),
         (
             "field",
             _("Field"),
@@ -190,7 +190,7 @@ def _check(request: HttpRequest) -> HttpResponseRedirect:
         raise PermissionDenied
     chosen = _chosen(request)
     if not chosen.exists():
-        messages.warning(request, _("Nothing was checked: choose a row first."))
+        messages.warning(request, _("Nothing was checked: select a row first."))
         return _back(request)
     return start_run(request, Run.Kind.COMPARE, chosen)
 
@@ -214,12 +214,12 @@ def _assign(request: HttpRequest) -> HttpResponseRedirect:
         raise Http404
     number = OpenMismatch.objects.filter(pk__in=_ids(request, "row")).update(owner=owner)
     if not number:
-        messages.warning(request, _("Nothing was assigned: choose a row first."))
+        messages.warning(request, _("Nothing was assigned: select a row first."))
     elif owner:
-        text = ngettext("%(n)d row is %(who)s's now.", "%(n)d rows are %(who)s's now.", number)
+        text = ngettext("Assigned %(n)d row to %(who)s.", "Assigned %(n)d rows to %(who)s.", number)
         messages.success(request, text % {"n": number, "who": owner})
     else:
-        text = ngettext("%(n)d row is nobody's now.", "%(n)d rows are nobody's now.", number)
+        text = ngettext("%(n)d row has no owner now.", "%(n)d rows have no owner now.", number)
         messages.success(request, text % {"n": number})
     return _back(request)
 

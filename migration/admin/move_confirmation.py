@@ -92,8 +92,8 @@ def _dialog(model_admin: Any, request: HttpRequest, client_id: int, new: str) ->
 def title(kind: Move, name: str) -> str:
     asks = needs_approval(kind)
     words = {
-        Move.CUTOVER: _("Ask for the cutover of %(client)s") if asks else _("Cut over %(client)s"),
-        Move.PURGE: _("Ask for the purge of %(client)s") if asks else _("Purge %(client)s"),
+        Move.CUTOVER: _("Request the cutover of %(client)s") if asks else _("Cut over %(client)s"),
+        Move.PURGE: _("Request the purge of %(client)s") if asks else _("Purge %(client)s"),
         Move.ROLLBACK: _("Roll back %(client)s"),
         Move.RESTORE: _("Restore %(client)s"),
     }
@@ -108,12 +108,12 @@ def consequence(kind: Move, name: str) -> str:
             " You can roll back in one click."
         ),
         Move.PURGE: _(
-            "The secret values of %(client)s in PostgreSQL are replaced by pointers: AWS alone holds"
-            " them. They can be restored from AWS as long as its secret is there."
+            "The secret values of %(client)s in PostgreSQL are replaced with pointers: only AWS keeps them."
+            " They can be restored from AWS as long as the secret exists."
         ),
         Move.ROLLBACK: _(
-            "From now NOVA reads both stores of %(client)s again. What AWS holds is copied to"
-            " PostgreSQL first, so nothing is lost."
+            "From now NOVA reads both stores of %(client)s again."
+            " AWS's values are copied to PostgreSQL first, so nothing is lost."
         ),
     }
     return words.get(kind, "") % {"client": name}
@@ -143,19 +143,21 @@ def with_remedies(
 def _remedy(request: HttpRequest, client_id: int, check: Check, back: str) -> dict[str, Any] | None:
     """A link, or a button where it `posts` something; None where the user may not."""
     may = request.user.has_perm
-    look_again = {"label": _("Look again"), "url": back}
+    look_again = {"label": _("Reload the checks"), "url": back}
     ways: dict[CheckFix, tuple[str, Callable[[], dict[str, Any]]]] = {
         CheckFix.PUSH: (
             RUN_PERMISSION,
-            lambda: _posts(_("Push now"), "push", client_id, back),
+            lambda: _posts(_("Push this client now"), "push", client_id, back),
         ),
         CheckFix.COMPARE: (
             moves.RESOLVE_PERMISSION,
-            lambda: _posts(_("Compare now"), "resolve", client_id, back) | {"kind": "check"},
+            lambda: (
+                _posts(_("Compare both stores now"), "resolve", client_id, back) | {"kind": "check"}
+            ),
         ),
         CheckFix.COMPARISON: (
             "migration.view_comparison",
-            lambda: _link(_("See what differs"), "migration_comparison_change", check.about),
+            lambda: _link(_("See the differences"), "migration_comparison_change", check.about),
         ),
         CheckFix.RUN: (
             "migration.view_run",
@@ -163,7 +165,7 @@ def _remedy(request: HttpRequest, client_id: int, check: Check, back: str) -> di
         ),
         CheckFix.READS: (
             "credentials.view_client",
-            lambda: _link(_("See its reads"), "credentials_client_change", client_id),
+            lambda: _link(_("See NOVA's reads"), "credentials_client_change", client_id),
         ),
         CheckFix.NONE: ("", lambda: look_again),
     }

@@ -111,12 +111,12 @@ def button(kind: Move, new: Phase) -> str:
     label = PhaseChoices(new).label
     if needs_approval(kind):
         return {
-            Move.CUTOVER: _("Ask for the cutover"),
-            Move.PURGE: _("Ask for the purge"),
+            Move.CUTOVER: _("Request the cutover"),
+            Move.PURGE: _("Request the purge"),
         }[kind]
     return {
-        Move.FORWARD: _("Go on to %(phase)s") % {"phase": label},
-        Move.BACK: _("Step back to %(phase)s") % {"phase": label},
+        Move.FORWARD: _("Move to %(phase)s") % {"phase": label},
+        Move.BACK: _("Move back to %(phase)s") % {"phase": label},
         Move.CUTOVER: _("Cut over to AWS"),
         Move.ROLLBACK: _("Roll back"),
         Move.PURGE: _("Purge"),
@@ -127,24 +127,24 @@ def button(kind: Move, new: Phase) -> str:
 def effect(kind: Move, new: Phase) -> str:
     return {
         (Move.FORWARD, Phase.DUAL_WRITE): _(
-            "Pushes it to AWS; from then every write goes to both stores."
+            "Pushes the client to AWS; from then on every write goes to both stores."
         ),
         (Move.FORWARD, Phase.DUAL_READ): _(
-            "NOVA reads both stores and compares; AWS's value is taken."
+            "NOVA reads and compares both stores and uses AWS's value."
         ),
         (Move.CUTOVER, Phase.AWS): _(
-            "NOVA reads AWS alone. PostgreSQL keeps receiving every write."
+            "NOVA reads AWS only. PostgreSQL keeps receiving every write."
         ),
         (Move.ROLLBACK, Phase.DUAL_READ): _(
-            "NOVA reads both stores again. What AWS holds is copied to PostgreSQL first."
+            "NOVA reads both stores again. AWS's values are copied to PostgreSQL first."
         ),
         (Move.PURGE, Phase.PURGED): _(
-            "Replaces its secret values in PostgreSQL by pointers. They can be restored from AWS."
+            "Replaces the secret values in PostgreSQL with pointers. They can be restored from AWS."
         ),
-        (Move.RESTORE, Phase.AWS): _("Writes its secret values back to PostgreSQL from AWS."),
-        (Move.BACK, Phase.DUAL_WRITE): _("NOVA reads PostgreSQL alone; writes go to both."),
+        (Move.RESTORE, Phase.AWS): _("Copies the secret values from AWS back to PostgreSQL."),
+        (Move.BACK, Phase.DUAL_WRITE): _("NOVA reads PostgreSQL only; writes go to both stores."),
         (Move.BACK, Phase.POSTGRES): _(
-            "Writes go to PostgreSQL alone; the secret stays where it is, unless you have it deleted."
+            "Writes go to PostgreSQL only; the secret stays in AWS unless you delete it."
         ),
     }[kind, new]
 
@@ -176,7 +176,7 @@ def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, rea
     try:
         if kind and needs_approval(kind):
             asked = ask(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
-            text = _("%(what)s asked for: somebody else has to approve it.") % {"what": asked}
+            text = _("Requested (%(what)s): somebody else has to approve it.") % {"what": asked}
             messages.success(request, " ".join([text, *map(localize, asked.reasons)]))
         else:
             moved = move(
@@ -260,7 +260,7 @@ def _resolve(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         raise Http404
     if kind == "acknowledge" and not (reason and _until(request) >= timezone.localdate()):
         messages.error(
-            request, _("To acknowledge a mismatch, give a reason and a day from today on.")
+            request, _("Nothing was acknowledged: give a reason and a day, today or later.")
         )
         return back(request, client_id)
     try:

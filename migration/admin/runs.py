@@ -191,7 +191,7 @@ class RunAdmin(ReadOnlyAdmin):
         except StaleRunError:
             messages.warning(
                 request,
-                gettext("Nothing was changed: %(run)s is %(state)s by now.")
+                gettext("Nothing was changed: %(run)s is %(state)s already.")
                 % {"run": run, "state": run.get_state_display().lower()},
             )
         return self._back_to(run)
@@ -202,7 +202,7 @@ class RunAdmin(ReadOnlyAdmin):
         form = RateForm(request.POST)
         if form.is_valid():
             form.save()
-            messages.success(request, gettext("The rate is changed, for all workers and runs."))
+            messages.success(request, gettext("The new rate applies to all workers and runs."))
         else:
             for errors in form.errors.values():
                 messages.error(request, " ".join(map(str, errors)))
@@ -234,10 +234,13 @@ class RateForm(forms.Form):
     """Calls a second of all workers together; an empty field is the rate of the settings."""
 
     writes = forms.FloatField(
-        label=_("Creates, and updates, a second"), min_value=1, max_value=1000, required=False
+        label=_("Creates per second; updates have the same rate"),
+        min_value=1,
+        max_value=1000,
+        required=False,
     )
     reads = forms.FloatField(
-        label=_("Batch reads a second"), min_value=1, max_value=1000, required=False
+        label=_("Batch reads per second"), min_value=1, max_value=1000, required=False
     )
 
     @classmethod

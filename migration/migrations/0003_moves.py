@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.TextField(blank=True, verbose_name="reason")),
-                ("message", models.TextField(blank=True, verbose_name="what became of it")),
+                ("message", models.TextField(blank=True, verbose_name="result")),
                 ("mismatches", models.JSONField(default=list)),
                 ("until", models.DateField(null=True, verbose_name="until")),
                 ("resolved_at", models.DateTimeField(default=django.utils.timezone.now)),

@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
                 ),
                 ("slug", models.CharField(max_length=100)),
                 ("path", models.TextField(verbose_name="field")),
-                ("kind", models.CharField(max_length=16, verbose_name="how it differs")),
+                ("kind", models.CharField(max_length=16, verbose_name="difference")),
                 ("hint", models.CharField(blank=True, max_length=32, verbose_name="hint")),
                 ("first_seen_at", models.DateTimeField(db_index=True, verbose_name="first seen")),
                 ("last_seen_at", models.DateTimeField(verbose_name="last seen")),

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                         serialize=False,
                     ),
                 ),
-                ("per_second", models.FloatField(null=True, verbose_name="calls a second")),
+                ("per_second", models.FloatField(null=True, verbose_name="calls per second")),
                 (
                     "next_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),

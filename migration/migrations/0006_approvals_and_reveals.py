@@ -73,12 +73,12 @@ class Migration(migrations.Migration):
                         verbose_name="state",
                     ),
                 ),
-                ("reasons", models.JSONField(default=list, verbose_name="what is in the way")),
+                ("reasons", models.JSONField(default=list, verbose_name="checks that fail")),
                 ("reason", models.TextField(verbose_name="reason")),
                 (
                     "requested_at",
                     models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="asked for"
+                        default=django.utils.timezone.now, verbose_name="requested"
                     ),
                 ),
                 ("decided_at", models.DateTimeField(null=True, verbose_name="decided")),
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
-                        verbose_name="asked for by",
+                        verbose_name="requested by",
                     ),
                 ),
             ],

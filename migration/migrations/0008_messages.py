@@ -31,7 +31,7 @@ def messages_of(table: str) -> migrations.RunSQL:
                 name="message",
                 field=migration.models.fields.MessageField(
                     null=True,
-                    verbose_name="what became of it" if "resolution" in table else "message",
+                    verbose_name="result" if "resolution" in table else "message",
                 ),
             )
         ],
@@ -83,7 +83,7 @@ REASONS = migrations.RunSQL(
             model_name="moverequest",
             name="reasons",
             field=migration.models.fields.MessageListField(
-                default=list, verbose_name="what is in the way"
+                default=list, verbose_name="checks that fail"
             ),
         )
     ],

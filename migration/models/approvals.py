@@ -69,7 +69,7 @@ class MoveRequest(models.Model):
     new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.REQUESTED)
     # Why it waits or has failed.
-    reasons = MessageListField(_("what is in the way"), default=list)
+    reasons = MessageListField(_("checks that fail"), default=list)
     # As it was typed.
     reason = models.TextField(_("reason"))
     requested_by = models.ForeignKey(
@@ -77,9 +77,9 @@ class MoveRequest(models.Model):
         models.SET_NULL,
         null=True,
         related_name="+",
-        verbose_name=_("asked for by"),
+        verbose_name=_("requested by"),
     )
-    requested_at = models.DateTimeField(_("asked for"), default=timezone.now)
+    requested_at = models.DateTimeField(_("requested"), default=timezone.now)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -125,8 +125,8 @@ class MoveRequest(models.Model):
     @property
     def sentence(self) -> str:
         """For histories; what became of it is told by `outcome`."""
-        who = self.requested_by or gettext("somebody since deleted")
-        text = gettext("%(who)s asked for a move of %(client)s (%(what)s), reason %(reason)s")
+        who = self.requested_by or gettext("a user deleted since")
+        text = gettext("%(who)s requested a move of %(client)s (%(what)s), reason %(reason)s")
         values = {"who": who, "client": self.slug, "what": self.what, "reason": self.reason}
         return text % values
 

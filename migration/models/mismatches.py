@@ -67,7 +67,7 @@ class Resolution(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     # As it was typed.
     reason = models.TextField(_("reason"), blank=True)
-    message = MessageField(_("what became of it"), null=True)
+    message = MessageField(_("result"), null=True)
     # What was acknowledged, and the last day on which it counts: another mismatch is news again.
     mismatches = models.JSONField(default=list)
     until = models.DateField(_("until"), null=True)
@@ -158,7 +158,7 @@ class OpenMismatch(models.Model):
     slug = models.CharField(max_length=100)
     # Empty where the whole client is missing in a store.
     path = models.TextField(_("field"))
-    kind = models.CharField(_("how it differs"), max_length=16)
+    kind = models.CharField(_("difference"), max_length=16)
     hint = models.CharField(_("hint"), max_length=32, blank=True)
     # The newest one that found it: never forgotten as long as it is the newest.
     comparison = models.ForeignKey("Comparison", models.DO_NOTHING, related_name="+")

@@ -122,7 +122,7 @@ class Rate(models.Model):
             return float(rate)
 
     kind = models.CharField(max_length=8, primary_key=True, choices=Kind)
-    per_second = models.FloatField(_("calls a second"), null=True)
+    per_second = models.FloatField(_("calls per second"), null=True)
     next_at = models.DateTimeField(db_default=Now())
     # What throttling had left of the rate at that time.
     share = models.FloatField(default=1, db_default=1)

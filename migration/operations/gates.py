@@ -1,4 +1,7 @@
-"""The gate before a move forward: every reason why a client may not go there yet. Reads both stores, writes neither."""
+"""The gate before a move forward: every reason why a client may not make it yet.
+
+Reads both stores. To test the right to write it sends AWS the version that is there already, which makes no new one.
+"""
 
 from __future__ import annotations
 

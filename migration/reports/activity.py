@@ -94,7 +94,7 @@ def _resolution(row: dict[str, Any]) -> str:
         kind.CHECK: _("%(who)s checked %(slug)s again"),
         kind.TO_AWS: _("%(who)s copied %(slug)s from PostgreSQL to AWS"),
         kind.TO_POSTGRES: _("%(who)s copied %(slug)s from AWS to PostgreSQL"),
-        kind.ACKNOWLEDGE: _("%(who)s took note of what differs at %(slug)s"),
+        kind.ACKNOWLEDGE: _("%(who)s acknowledged the mismatch of %(slug)s"),
     }[kind(row["of_first"])] % said
 
 

@@ -70,7 +70,7 @@ def _worker(facts: Facts) -> Iterator[Attention]:
     seen = facts.worker_seen_at
     if seen is None or timezone.now() - seen > Worker.GONE_AFTER:
         yield Attention(
-            _("No worker is there: nothing is pushed or compared. Start one:"),
+            _("No worker is running: nothing is pushed or compared. Start one:"),
             reverse("admin:migration_run_changelist") + "?state=running",
             VIEW_RUNS,
             since=seen,
@@ -100,7 +100,7 @@ def _in_doubt(facts: Facts) -> Iterator[Attention]:
 def _towards(status: Status) -> Iterator[Remedy]:
     """What ends it, where that is one thing."""
     if status == Status.MISSING_IN_AWS:
-        yield Remedy(_("Push them"), f"{_clients()}?comparison={status}", VIEW_CLIENTS)
+        yield Remedy(_("See the clients"), f"{_clients()}?comparison={status}", VIEW_CLIENTS)
 
 
 def _doubt(status: str, number: int) -> str:
@@ -132,25 +132,25 @@ def _failed(_facts: Facts) -> Iterator[Attention]:
             "clients failed in the latest migration",
             number,
         )
-        remedy = Remedy(_("See why, and try again"), url, VIEW_RUNS)
+        remedy = Remedy(_("See the failures"), url, VIEW_RUNS)
         yield Attention(sentence, url, VIEW_RUNS, count=number, remedies=(remedy,))
 
 
 def _pushes(facts: Facts) -> Iterator[Attention]:
     if number := facts.clients.push_refused:
         sentence = ngettext(
-            "client can't be pushed until something is changed",
-            "clients can't be pushed until something is changed",
+            "client can't be pushed: correct its data or its secret",
+            "clients can't be pushed: correct their data or their secrets",
             number,
         )
-        yield _push("refused", number, sentence, _("Put the rows right"))
+        yield _push("refused", number, sentence, _("See the clients"))
     if number := facts.clients.push_late:
         sentence = ngettext(
-            "client has waited for more than two minutes to be pushed to AWS",
-            "clients have waited for more than two minutes to be pushed to AWS",
+            "client has been waiting for a push for more than two minutes",
+            "clients have been waiting for a push for more than two minutes",
             number,
         )
-        yield _push("late", number, sentence, _("Push now"))
+        yield _push("late", number, sentence, _("Push this client now"))
 
 
 def _push(which: str, number: int, sentence: str, label: str) -> Attention:
@@ -170,15 +170,19 @@ def _requests(_facts: Facts) -> Iterator[Attention]:
         waits = state == MoveRequest.State.WAITING
         sentence = (
             ngettext(
-                "move that somebody asked for has a shut gate",
-                "moves that somebody asked for have shut gates",
+                "requested move does not pass all checks",
+                "requested moves do not pass all checks",
                 number,
             )
             if waits
-            else ngettext("move waits to be approved", "moves wait to be approved", number)
+            else ngettext(
+                "requested move is waiting for approval",
+                "requested moves are waiting for approval",
+                number,
+            )
         )
         url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
-        label = _("See what is in the way") if waits else _("Approve or refuse")
+        label = _("See the checks that fail") if waits else _("Approve or refuse")
         remedy = Remedy(label, url, VIEW_REQUESTS)
         yield Attention(sentence, url, VIEW_REQUESTS, count=number, remedies=(remedy,))
 

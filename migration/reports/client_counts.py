@@ -144,8 +144,8 @@ def effect(phase: Phase) -> str:
         Phase.POSTGRES: _("NOVA reads and writes PostgreSQL."),
         Phase.DUAL_WRITE: _("NOVA reads PostgreSQL; writes go to both."),
         Phase.DUAL_READ: _("NOVA reads both and compares; writes go to both."),
-        Phase.AWS: _("NOVA reads AWS; PostgreSQL is kept warm."),
-        Phase.PURGED: _("AWS alone holds the values."),
+        Phase.AWS: _("NOVA reads AWS; writes go to both."),
+        Phase.PURGED: _("Only AWS holds the secret values."),
     }[phase]
 
 

@@ -126,7 +126,7 @@ def _comparisons(client_id: int, number: int, may: May) -> Iterator[Event]:
 
 def _found(comparison: Comparison) -> str:
     if comparison.status == Comparison.Status.MATCH:
-        return _("Both stores hold the same.")
+        return _("Both stores hold the same values.")
     fields = comparison.fields_that_differ()
     if not fields:
         return _sentence(str(comparison.get_status_display()))
@@ -153,7 +153,7 @@ def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:
     )
     for entry in entries.select_related("user").order_by("-action_time", "-pk")[:number]:
         who = {"who": entry.user, "what": entry.get_change_message()}
-        yield Event(entry.action_time, "edit", _("%(who)s here: %(what)s") % who)
+        yield Event(entry.action_time, "edit", _("%(who)s on this site: %(what)s") % who)
 
 
 def _requests(client_id: int, number: int, may: May) -> Iterator[Event]:

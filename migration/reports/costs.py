@@ -19,8 +19,7 @@ from nova_credentials.document import Layout
 if TYPE_CHECKING:
     from datetime import datetime
 
-# AWS's prices, in dollars.
-SECRETS_A_CALL = 20  # BatchGetSecretValue
+SECRETS_A_CALL = 20  # of BatchGetSecretValue
 MONTH_MINUTES = 30 * 24 * 60
 DAY_SECONDS = 24 * 60 * 60
 
@@ -76,9 +75,9 @@ def plan() -> Plan:
     sweeps = round(MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES)
     reads = _a_month(counted, since)
     layouts = (
-        (Layout.CLIENT, _("One secret a client"), holders, holders),
+        (Layout.CLIENT, _("One secret per client"), holders, holders),
         # A comparison asks for each of the three names, as it can't know which are there.
-        (Layout.SERVICE, _("One secret a service"), services, holders * len(CredentialType)),
+        (Layout.SERVICE, _("One secret per service"), services, holders * len(CredentialType)),
     )
     return Plan(
         clients=number,
@@ -103,10 +102,10 @@ def plan() -> Plan:
 def steps(number: int) -> list[Step]:
     """The plan's timeline: under 5 clients, 5 to 10, 10 to 20, over 20; a bound belongs to the earlier step."""
     titles = (
-        (_("under 5"), _("PostgreSQL alone")),
+        (_("under 5"), _("PostgreSQL only")),
         (_("5 to 10"), _("Dual write: PostgreSQL and AWS")),
         (_("10 to 20"), _("All clients migrated to AWS")),
-        (_("over 20"), _("AWS Secrets Manager alone")),
+        (_("over 20"), _("AWS Secrets Manager only")),
     )
     step = sum(number > bound for bound in (4, 10, 20))
     return [

@@ -13,7 +13,7 @@ from migration.models import Comparison, DailyComparisons
 DAYS = 30
 
 Status = Comparison.Status
-# What is drawn in one row, and its colour: in light, in dark.
+# The statuses that one row of bars counts together.
 GROUPS: dict[str, tuple[str, ...]] = {
     "match": (Status.MATCH,),
     "mismatch": Comparison.DIFFERS,

@@ -125,12 +125,12 @@ def kind_label(kind: str) -> str:
 def hint_label(hint: str) -> str:
     """What alone differs."""
     labels = {
-        "empty": _("empty"),
+        "empty": _("empty on one side"),
         "type": _("type"),
-        "line ends": _("line ends"),
-        "blank": _("blank"),
-        "unicode form": _("Unicode form"),
-        "case": _("case"),
+        "line ends": _("only line endings"),
+        "blank": _("only spaces at the ends"),
+        "unicode form": _("only the Unicode form"),
+        "case": _("only upper and lower case"),
     }
     return labels.get(hint, hint)
 
@@ -142,7 +142,7 @@ def error_class_label(value: str) -> str:
         ErrorClass.DATA: _("Data"),
         ErrorClass.PERMISSION: _("Permission in AWS"),
         ErrorClass.THROTTLED: _("Throttled by AWS"),
-        ErrorClass.UNAVAILABLE: _("AWS not reached"),
+        ErrorClass.UNAVAILABLE: _("AWS unavailable"),
         ErrorClass.CONFLICT: _("Conflict"),
     }
     return labels.get(value, value)
@@ -160,8 +160,8 @@ def remarks(revealed: Revealed) -> list[str]:
     value = revealed.value
     number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}
     rest = (
-        (_("blanks at the beginning: %(n)d"), len(value) - len(value.lstrip())),
-        (_("blanks at the end: %(n)d"), len(value) - len(value.rstrip())),
+        (_("spaces at the beginning: %(n)d"), len(value) - len(value.lstrip())),
+        (_("spaces at the end: %(n)d"), len(value) - len(value.rstrip())),
         (_("line breaks: %(n)d"), value.count("\n")),
     )
     return [number, *(text % {"n": n} for text, n in rest if n)]

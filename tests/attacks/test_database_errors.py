@@ -156,7 +156,7 @@ def test_a_save_that_novas_table_refuses_is_told_by_its_code_alone(
         added = page(haystack, browser, add, typed)
 
     for shown in (text, added):
-        assert f"refused it (SQLSTATE {code})" in shown
+        assert f"refused the change (SQLSTATE {code})" in shown
     assert Client.objects.get(pk=pk).databases.get().db_password == MARKERS["db_password_encrypted"]
     assert not Client.objects.filter(slug="new").exists()
     assert found(haystack) == []

@@ -25,7 +25,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
 
     onboards(somebody)
-    somebody.presses("Go on to %(phase)s", phase="Dual write")
+    somebody.presses("Move to %(phase)s", phase="Dual write")
     somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual write")
     change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
 
@@ -37,7 +37,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.presses("Copy PostgreSQL to AWS")
     somebody.reads("Copied PostgreSQL to AWS")
 
-    somebody.presses("Go on to %(phase)s", phase="Dual read")
+    somebody.presses("Move to %(phase)s", phase="Dual read")
     for _ in range(3):
         somebody.presses("Check again")
     somebody.follows("Cut over to AWS")

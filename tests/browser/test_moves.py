@@ -72,34 +72,34 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
     operator = somebody(page_of(pk))
     operator.follows("Cut over to AWS")
-    operator.reads("Put right what is not there yet, then look again.")
+    operator.reads("Fix what is missing, then reload the checks.")
     expect(operator.page.get_by_role("textbox")).to_have_count(0)
 
     while not operator.page.get_by_label("Type the slug").count():
-        operator.presses("Compare now")
+        operator.presses("Compare both stores now")
 
-    operator.reads("Checklist, as of now")
+    operator.reads("Checks right now")
 
 
 def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
     maria = somebody(page_of(pk), user=in_role("maria", "Administrator"))
-    maria.follows("Ask for the cutover")
+    maria.follows("Request the cutover")
     maria.types("idom", TYPE_THE_SLUG, slug="idom")
     maria.types("INC-42", "Reason or ticket")
-    maria.presses("Ask for the cutover")
+    maria.presses("Request the cutover")
     maria.reads("somebody else has to approve it")
     maria.follows("Requests")
     maria.follows("Cutover")
-    maria.reads("You asked for it: somebody else has to approve it.")
+    maria.reads("You requested it: somebody else has to approve it.")
     expect(maria.page.get_by_role("button", name="Approve")).to_have_count(0)
     assert phase_of(pk) == Phase.DUAL_READ
 
     ana = somebody("/admin/", user=in_role("ana", "Approver"))
     ana.follows("Requests")
     ana.follows("Cutover")
-    ana.presses("Approve, and do it now")
+    ana.presses("Approve and move now")
 
     ana.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
     change = PhaseChange.objects.get(new=Phase.AWS)

@@ -37,7 +37,9 @@ def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_pag
     page.fill("#id_database-db_port", "5433")
     expect(page.locator("#id_database-db_port_error")).to_be_empty()
     page.fill("#id_email-sender_whitelist", "a@example.test, b")
-    expect(page.locator("#id_email-sender_whitelist_error")).to_contain_text("“b” is no address")
+    expect(page.locator("#id_email-sender_whitelist_error")).to_contain_text(
+        "“b” is not an address"
+    )
     page.select_option("#id_email-email_provider", "outlook")
     expect(page.locator("#id_email-smtp_host")).to_have_value("smtp.office365.com")
 

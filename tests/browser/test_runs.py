@@ -98,17 +98,17 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     operator = somebody("/admin/", java_script_enabled=scripts)
     operator.presses("Migrate all clients")
 
-    operator.presses("Pause")
+    operator.presses("Pause the run")
     operator.reads("Paused. Resume it, or stop it.")
-    operator.presses("Resume")
-    operator.types("7", "Creates, and updates, a second")
+    operator.presses("Resume the run")
+    operator.types("7", "Creates per second; updates have the same rate")
     operator.presses("Change the rate")
-    operator.reads("The rate is changed, for all workers and runs.")
+    operator.reads("The new rate applies to all workers and runs.")
     assert set(Rate.objects.filter(per_second=7).values_list("kind", flat=True)) == {
         Rate.Kind.CREATE,
         Rate.Kind.WRITE,
     }
-    operator.presses("Stop")
+    operator.presses("Stop the run")
     operator.reads("3 of 3")
     operator.follows("Skipped")
 
@@ -127,7 +127,7 @@ def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scrip
     operator.reads("' ' (SPACE)")
 
     Client.objects.filter(slug="b d").update(slug="bd")
-    operator.presses("Retry failed")
+    operator.presses("Retry failed clients")
     operator.reads("Running")
     tasks.work_on(run.pk)
     operator.page.reload()

@@ -2008,12 +2008,12 @@ ALTER TABLE ONLY public.client_email_credentials
     ADD CONSTRAINT client_email_credentials_pkey PRIMARY KEY (id);
 
 --
--- Name: clients clients_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+-- Name: clients_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_pkey PRIMARY KEY (id);
 
 --
--- Name: clients clients_slug_key; Type: CONSTRAINT; Schema: public; Owner: -
+-- Name: clients_slug_key; Type: CONSTRAINT; Schema: public; Owner: -
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_slug_key UNIQUE (slug);
 

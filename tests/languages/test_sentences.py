@@ -105,7 +105,9 @@ def test_an_error_of_aws_is_told_in_spanish(code, error_class):
     with override("es"):
         found = localize(error.message)
 
-    assert found.startswith(f"PutSecretValue falló para el secreto 'nova/clients/idom' con {code}:")
+    assert found.startswith(
+        f"PutSecretValue ha fallado para el secreto 'nova/clients/idom' con {code}:"
+    )
     assert english(found) == []
 
 

@@ -247,6 +247,6 @@ def test_a_client_that_is_added_in_spanish_is_logged_for_both_languages(root):
 
     added = root.post(add, sent, follow=True, **SPANISH)
 
-    assert "Se añadió Sur, con: acceso a AWS." in text(added)
+    assert "Se ha añadido Sur, con: acceso a AWS." in text(added)
     history = reverse("admin:credentials_client_history", args=[added.context["original"].pk])
     assert "acceso a AWS" not in text(root.get(history))

@@ -104,7 +104,7 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     assert phase_of(pk) == new
     assert state_of(asked) == (State.DONE, [])
     assert (asked.requested_by, asked.decided_by) == (maria, ana)
-    assert asked.sentence.startswith("maria asked for a move of idom")
+    assert asked.sentence.startswith("maria requested a move of idom")
     assert asked.outcome == "Done by ana"
     change = PhaseChange.objects.first()
     assert (change.by, change.reason) == (ana, "INC-42")
@@ -156,7 +156,7 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
         [sentences.MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)],
     )
     move(client_id=idom, new=Phase.DUAL_READ)
-    with pytest.raises(NotApproved, match="It is over: Failed"):
+    with pytest.raises(NotApproved, match="This request is closed already: Failed"):
         approve(request_id=asked.pk, by=ana)
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -187,9 +187,9 @@ def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
 
     cancel(request_id=asked.pk, by=maria)
 
-    with pytest.raises(NotApproved, match="It is over: Cancelled, by maria"):
+    with pytest.raises(NotApproved, match="This request is closed already: Cancelled, by maria"):
         approve(request_id=asked.pk, by=ana)
-    with pytest.raises(NotApproved, match="It is over"):
+    with pytest.raises(NotApproved, match="This request is closed already"):
         cancel(request_id=asked.pk, by=ana)
     assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
 
@@ -239,7 +239,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
 def test_of_two_who_ask_the_second_is_told(idom, maria, ana):
     ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
-    with pytest.raises(NotApproved, match="somebody has asked already"):
+    with pytest.raises(NotApproved, match="idom has an open request already"):
         ask(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
 
 
@@ -320,7 +320,7 @@ def test_nothing_is_asked_for_with_a_reason_that_cannot_be_kept(idom, maria, pre
 
 
 def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, client):
-    assert "Ask for the cutover" in page(client, maria, client_page(idom, "change"))
+    assert "Request the cutover" in page(client, maria, client_page(idom, "change"))
     assert "Somebody else has to approve it" in page(
         client, maria, client_page(idom, "move", "aws")
     )
@@ -330,10 +330,10 @@ def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, client
     assert (status, phase_of(idom)) == (302, Phase.DUAL_READ)
     assert "somebody else has to approve it" in said
     asked = MoveRequest.objects.get()
-    assert "asked for by maria" in page(client, ana, client_page(idom, "change"))
-    assert "Ask for the cutover" not in page(client, maria, client_page(idom, "change"))
+    assert "requested by maria" in page(client, ana, client_page(idom, "change"))
+    assert "Request the cutover" not in page(client, maria, client_page(idom, "change"))
     assert "/approve/" not in page(client, maria, request_page(asked, "change"))
-    assert press(maria, request_page(asked, "approve"))[1].startswith("Whoever asked for it")
+    assert press(maria, request_page(asked, "approve"))[1].startswith("The person who requested it")
     assert phase_of(idom) == Phase.DUAL_READ
 
     assert "/approve/" in page(client, ana, request_page(asked, "change"))
@@ -364,7 +364,9 @@ def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, 
     again = ask(client_id=idom, new=Phase.AWS, by=other, reason="INC-43")
     press(other, request_page(again, "cancel"))
     assert state_of(again)[0] == State.CANCELLED
-    assert "It is over: Cancelled" in press(ana, request_page(again, "approve"))[1]
+    assert (
+        "This request is closed already: Cancelled" in press(ana, request_page(again, "approve"))[1]
+    )
     assert phase_of(idom) == Phase.DUAL_READ
 
 
@@ -425,7 +427,7 @@ def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
 
     assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
     asked = MoveRequest.objects.get()
-    assert told["reasons"][0].startswith(f"Asked for (request {asked.pk})")
+    assert told["reasons"][0].startswith(f"Requested (request {asked.pk})")
     assert told["codes"] == [sentences.ASKED_FOR.key]
     assert (asked.requested_by, asked.reason) == (maria, "INC-42")
 
@@ -443,7 +445,7 @@ def test_the_command_says_how_to_ask(idom, maria, more):
 def test_the_command_asks_for_nobody_who_may_not(idom, ana):
     code, (told,) = run_command("aws", "idom", "--by", "ana", "--reason", "INC-42")
 
-    assert (code, told["reasons"]) == (1, ["ana may not ask for it."])
+    assert (code, told["reasons"]) == (1, ["ana has no permission to request it."])
     assert not MoveRequest.objects.exists()
     with pytest.raises(CommandError, match="unknown user: none"):
         run_command("aws", "idom", "--by", "none")

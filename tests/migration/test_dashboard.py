@@ -171,7 +171,7 @@ def test_an_empty_database_says_what_to_do_first(root):
 def test_where_nothing_is_to_be_done_it_says_so(root):
     make_comparison(make_client("idom"), "match")
 
-    assert b"Nothing: no failure, no mismatch, no push that waits." in root.get(HOME).content
+    assert b"All clear: no failures, no mismatches, no pushes waiting." in root.get(HOME).content
 
 
 @pytest.mark.parametrize("ago", [None, timedelta(seconds=31)])

@@ -165,7 +165,7 @@ def test_a_failure_is_told_and_the_move_stands(idom, sm, settings):
 
     moved = step_back(idom)
 
-    assert "was left as it is: DescribeSecret failed" in str(moved.message)
+    assert "was not changed: DescribeSecret failed" in str(moved.message)
     assert PhaseChange.objects.first().note.parts[-1] == moved.message
     assert phase_of(idom) == Phase.POSTGRES
     settings.AWS_ENDPOINT_URL = reachable

@@ -105,8 +105,8 @@ def test_a_shut_gate_has_no_form_but_what_helps(idom, client, log_in):
 
     assert 'name="slug"' not in response.content.decode()
     remedies = [remedy["label"] for remedy in lines(response).values()]
-    assert remedies == ["Push now", "Compare now"]
-    assert "Look again" in text(response)
+    assert remedies == ["Push this client now", "Compare both stores now"]
+    assert "Reload the checks" in text(response)
 
 
 def test_by_the_buttons_beside_it_a_shut_gate_opens(idom, client, log_in):
@@ -157,7 +157,7 @@ def test_where_aws_is_away_the_checklist_says_so(idom, client, log_in, settings)
 
     (remedy,) = lines(client.get(dialog(idom))).values()
 
-    assert remedy == {"label": "Look again", "url": dialog(idom)}
+    assert remedy == {"label": "Reload the checks", "url": dialog(idom)}
 
 
 def test_what_the_user_may_not_do_is_not_offered_beside_a_red_line(idom, client, log_in):
@@ -277,16 +277,16 @@ def test_the_watch_ends_after_ten_minutes_and_with_the_rollback(idom, client, lo
     cut_over(idom)
     watch = f"/admin/credentials/client/{idom}/watch/"
     assert "Just cut over" in text(client.get(page_of(idom)))
-    assert "Reads since 0" in text(client.get(watch))
+    assert "Reads since the cutover 0" in text(client.get(watch))
 
     PhaseChange.objects.update(changed_at=timezone.now() - WATCHED_FOR - timedelta(seconds=1))
     assert "Just cut over" not in text(client.get(page_of(idom)))
-    assert "No longer watched" in text(client.get(watch))
+    assert "The ten minutes are over" in text(client.get(watch))
 
     PhaseChange.objects.update(changed_at=timezone.now())
     client.post(f"/admin/credentials/client/{idom}/move/", {"new": "dual_read", "seen": "aws"})
     assert "Just cut over" not in text(client.get(page_of(idom)))
-    assert "No longer watched" in text(client.get(watch))
+    assert "The ten minutes are over" in text(client.get(watch))
 
 
 def test_a_restore_is_no_cutover_to_watch(idom):
@@ -326,7 +326,7 @@ def test_who_may_not_move_watches_without_a_button(idom, client, log_in):
 
     for address in (page_of(idom), f"/admin/credentials/client/{idom}/watch/"):
         response = client.get(address)
-        assert "Reads since" in text(response)
+        assert "Reads since the cutover" in text(response)
         assert "/move/" not in response.content.decode()
 
 

@@ -335,7 +335,7 @@ def test_copying_to_postgres_loses_no_confirmed_write(idom, log_in, press):
 
     _, said = press(idom, "resolve", kind="to_postgres")
 
-    assert "newer write" in said
+    assert "newer value" in said
     assert password(idom) == "example-novas"
     assert not Resolution.objects.exists()
 
@@ -406,7 +406,7 @@ def test_what_somebody_has_not_seen_is_not_acknowledged(idom, sm, client, log_in
 
     change_in_aws(sm, password="example-another")
     compare(client_ids=[idom])
-    assert "differs otherwise" in press(idom, "resolve", **how)[1]
+    assert "found other differences" in press(idom, "resolve", **how)[1]
     assert not Resolution.objects.exists()
 
     change_in_aws(sm, password="example-theirs")

@@ -240,7 +240,7 @@ def test_the_chart_is_on_the_page_as_numbers_too(client):
     assert "Mismatches: 7" in html
 
 
-# --- What happened lately
+# --- Recent activity
 
 
 def test_what_people_did_is_told_in_sentences_the_newest_first():
@@ -263,7 +263,7 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
         "maria checked idom again",
         f"maria started Comparison {run.pk}",
         "maria moved idom from Dual read to AWS (cut over), reason: T-42",
-        "A command took note of what differs at idom, reason: known",
+        "A command acknowledged the mismatch of idom, reason: known",
     ]
     assert [item.note for item in found] == [sentences.STATUSES["match"](), None, None, None]
     assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
@@ -305,11 +305,11 @@ def remedies(browser) -> list[str]:
 def test_who_may_not_start_a_run_is_offered_links_alone(client):
     make_comparison(make_client("idom"), "missing_in_aws")
     client.force_login(make_user("viewer", *VIEW))
-    assert remedies(client) == ["Push them"]
+    assert remedies(client) == ["See the clients"]
 
     client.force_login(make_user("operator", *VIEW, "migration.add_run"))
 
-    assert remedies(client) == ["Push them", "Check again"]
+    assert remedies(client) == ["See the clients", "Check again"]
 
 
 def test_check_again_compares_just_the_clients_that_are_counted(client):

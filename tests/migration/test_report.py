@@ -130,7 +130,7 @@ def test_a_client_that_matches_says_what_the_reader_saw(browser):
     words = text(browser.get(f"{REPORT}?status=match")).replace("\xa0", " ")
 
     assert "Matched 1,204 reads, last 4 minutes ago ." in words
-    assert "Not read by NOVA's reader yet." in words
+    assert "NOVA's reader has not read it yet." in words
     assert "NOVA's reader matched 1,204 reads" in text(browser.get(REPORT))
 
 
@@ -177,7 +177,7 @@ def test_where_nothing_is_chosen_nothing_starts_and_the_page_says_so(browser, ro
     response = browser.post(f"{CHECK}?kind=extra", data, follow=True)
 
     assert response.request["QUERY_STRING"] == "kind=extra"
-    assert "Nothing was checked: choose a row first." in text(response)
+    assert "Nothing was checked: select a row first." in text(response)
     assert not Run.objects.exists()
 
 
@@ -213,8 +213,8 @@ def test_each_action_needs_its_own_permission_and_is_offered_to_no_other(
     assert client.post(url, {"row": rows["new"].pk, "owner": "", "all": "1"}).status_code == 403
 
     offered = client.get(REPORT).content.decode()
-    assert ("Assign the chosen" in offered) is (url == CHECK)
-    assert ("Check the chosen again" in offered) is (url == ASSIGN)
+    assert ("Assign the selected rows" in offered) is (url == CHECK)
+    assert ("Check the selected rows again" in offered) is (url == ASSIGN)
     assert not Run.objects.exists()
 
 
@@ -260,7 +260,7 @@ def test_the_page_of_a_comparison_tells_versions_and_who_wrote_last(browser, row
         "Last saved on this site by maria",
         "nova/clients/old",
         "version v-17",
-        "Still open",
+        "Open mismatches",
         "owner: maria",
         "Resolve it on the client's page",
     ):

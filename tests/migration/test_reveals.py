@@ -189,7 +189,7 @@ def test_only_secret_fields_of_that_client_are_there(idom, maria, client):
 
 
 ODD = {
-    "blanks at the ends": "  two before, three after   ",
+    "spaces at the ends": "  two before, three after   ",
     "quotes and markup": "'\"<b>&amp;</b>\\ {{ value }} {% now %}",
     "lines": "\nfirst\n\nthird\r\nfourth\rfifth\n",
     "4 KB": "ñ😀 'x' " * 500,
@@ -207,8 +207,8 @@ def test_a_value_is_shown_exactly(idom, maria, client, value):
     assert shown(response) == value
     html = unescape(response.content.decode())
     before, after = len(value) - len(value.lstrip()), len(value) - len(value.rstrip())
-    assert (f"blanks at the beginning: {before}" in html) == bool(before)
-    assert (f"blanks at the end: {after}" in html) == bool(after)
+    assert (f"spaces at the beginning: {before}" in html) == bool(before)
+    assert (f"spaces at the end: {after}" in html) == bool(after)
     assert "white-space: break-spaces" in html
 
 
@@ -219,7 +219,7 @@ def test_a_purged_value_is_read_from_aws(idom, maria, client):
     response = client.post(address(idom), {"reason": "INC-42"})
 
     assert shown(response) == VALUE
-    assert "As AWS holds it" in response.content.decode()
+    assert "The value in AWS" in response.content.decode()
 
 
 def test_where_aws_cannot_be_read_nothing_is_shown_and_the_page_says_why(
@@ -251,7 +251,7 @@ def test_before_the_purge_postgresql_s_own_value_is_shown(idom, maria, client, s
     response = client.post(address(idom), {"reason": "INC-42"})
 
     assert shown(response) == VALUE
-    assert "As PostgreSQL holds it" in response.content.decode()
+    assert "The value in PostgreSQL" in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_the_record_keeps_the_name_of_a_user_who_is_gone(idom, maria, client):
 def test_comparing_first_comes_back_to_the_same_page(idom, client):
     client.force_login(make_user("maria", *VIEW, REVEAL, "migration.resolve_mismatch"))
     advance(idom, Phase.DUAL_WRITE)
-    assert "Compare now" in client.get(address(idom)).content.decode()
+    assert "Compare both stores now" in client.get(address(idom)).content.decode()
 
     url = f"/admin/credentials/client/{idom}/resolve/"
     response = client.post(url, {"kind": "check", "back": address(idom)})

@@ -438,7 +438,7 @@ def test_a_secret_holds_what_fits_into_it_to_the_byte(layout):
     fitting["database"]["password"] += "é"
     name = secret_names("idom", **where)[part]
     assert str(documents.size_problem(fitting, "idom", **where)) == (
-        f"{name} would take 65,538 bytes; Secrets Manager takes 65,536."
+        f"{name} would have 65,538 bytes; Secrets Manager takes up to 65,536."
     )
 
 

@@ -87,7 +87,7 @@ def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
 def test_the_page_of_a_client_whose_name_no_secret_can_have_says_so(viewer):
     pk = make_client("bad slug")
 
-    assert "No secret can have this name" in text(viewer.get(page_of("credentials_client", pk)))
+    assert "Not a valid name" in text(viewer.get(page_of("credentials_client", pk)))
 
 
 @pytest.mark.parametrize("url", [CLIENTS, COMPARISONS])

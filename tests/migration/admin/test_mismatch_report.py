@@ -85,7 +85,7 @@ def test_what_could_not_be_checked_is_never_counted_as_a_match(viewer):
     words = text(response)
     assert (response.context["matched"], response.context["unchecked_count"]) == (0, 3)
     assert "Of 3 clients compared, 0 match" in words
-    assert "Nothing differs" not in words
+    assert "No mismatches" not in words
     assert "AWS gave no usable answer." in words
 
 
@@ -123,7 +123,10 @@ def test_the_report_is_narrowed_by_its_filters(viewer, compared, query, rows):
 
     assert response.status_code == 200
     assert shown_rows(response) == rows
-    assert "<script>" not in response.content.decode().split("Narrowed to")[-1].split("Show all")[0]
+    assert (
+        "<script>"
+        not in response.content.decode().split("Filtered by")[-1].split("Clear filters")[0]
+    )
 
 
 def test_every_number_of_the_report_links_to_as_many(viewer, compared):
@@ -155,7 +158,7 @@ def test_an_empty_report_says_what_to_do(viewer):
     words = text(viewer.get(REPORT))
 
     assert "Nothing compared yet." in words
-    assert "Compare all" in words
+    assert "Compare all clients" in words
 
 
 def test_a_report_where_all_is_well_says_so(viewer):
@@ -164,7 +167,7 @@ def test_a_report_where_all_is_well_says_so(viewer):
     words = text(viewer.get(REPORT))
 
     assert "Of 1 clients compared, 1 match" in words
-    assert "Nothing differs." in words
+    assert "No mismatches." in words
 
 
 @pytest.mark.parametrize("query", ["status=%00", "kind=%00", "field=%00"])

@@ -121,7 +121,7 @@ def test_a_run_without_items_is_shown_as_finished(viewer):
     words = text(viewer.get(run_page(run)))
 
     assert "0 of 0 (100.0 %)" in words
-    assert "There was no client to take." in words
+    assert "This run had no clients." in words
 
 
 @pytest.mark.parametrize("model", ["run", "comparison"])

@@ -28,7 +28,7 @@ def test_an_action_starts_a_run_over_exactly_the_chosen_clients(operator, action
     ]
     assert queued() == [("migration.tasks.work_on", (run.pk,))]
     assert answer.url == run_page(run)
-    assert "started over 2 clients" in text(operator.get(answer.url))
+    assert "started for 2 clients" in text(operator.get(answer.url))
 
 
 @pytest.mark.parametrize(("url", "kind"), [(START, "migrate"), (COMPARE, "compare")])
@@ -80,4 +80,4 @@ def test_a_run_over_an_empty_database_is_finished_at_once(operator):
     answer = operator.post(START)
 
     assert Run.objects.get().finished_at is not None
-    assert "There was no client to take." in text(operator.get(answer.url))
+    assert "This run had no clients." in text(operator.get(answer.url))

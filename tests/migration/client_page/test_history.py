@@ -1,4 +1,4 @@
-"""What happened to a client, newest first."""
+"""History to a client, newest first."""
 
 import re
 from datetime import timedelta
@@ -95,18 +95,18 @@ def test_what_was_asked_for_and_who_saw_which_value_is_told(viewer, idom):
         reveal == "maria revealed idom › database login 7 › password, reason INC-43, from 10.0.0.8."
     )
     assert request.startswith(
-        "maria asked for a move of idom (Cutover), reason INC-42. Done by juan"
+        "maria requested a move of idom (Cutover), reason INC-42. Done by juan"
     )
-    assert "maria asked for" not in text(page(viewer, idom))
+    assert "maria requested" not in text(page(viewer, idom))
     viewer.force_login(make_user("auditor", *VIEW, "migration.view_moverequest"))
-    assert "maria asked for" in text(page(viewer, idom))
+    assert "maria requested" in text(page(viewer, idom))
 
 
 def test_what_is_not_met_yet_has_its_remedy_beside_it(client, idom):
     client.force_login(make_user("operator", *VIEW, "migration.resolve_mismatch"))
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
 
-    assert "Compare now" in text(page(client, idom))
+    assert "Compare both stores now" in text(page(client, idom))
 
 
 def test_the_newest_is_told_first(idom):
@@ -135,11 +135,11 @@ def test_a_comparison_is_told_where_it_found_something_else_than_the_one_before(
         make_comparison(idom, status, mismatches=mismatches)
 
     assert told(idom) == [
-        "Both stores hold the same.",
+        "Both stores hold the same values.",
         "Could not check.",
         "1 field differs: database.host.",
         "1 field differs: database.password.",
-        "Both stores hold the same.",
+        "Both stores hold the same values.",
     ]
 
 
@@ -217,5 +217,5 @@ def test_an_edit_in_the_admin_is_told_without_its_value(root, idom):
 
     (sentence,) = told(idom)
 
-    assert sentence.startswith("root here: Changed Password for database login")
+    assert sentence.startswith("root on this site: Changed Password for database login")
     assert "MARKER" not in page(root, idom).content.decode()

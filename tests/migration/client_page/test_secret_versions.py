@@ -67,7 +67,7 @@ def test_a_secret_that_is_not_there_not_ours_or_to_be_deleted_is_told_so(stores,
 
     sm = aws_store.secrets_manager()
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="{}")
-    assert "a migration has to adopt it" in versions(viewer, pk)
+    assert "to take it over" in versions(viewer, pk)
 
     sm.schedule_deletion("nova/clients/idom")
     assert "Scheduled for deletion" in versions(viewer, pk)
@@ -82,7 +82,9 @@ def test_an_aws_that_fails_is_told_in_words(viewer, idom, settings):
 def test_a_name_that_no_secret_can_have_asks_aws_nothing(viewer, settings):
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    assert "No secret can have this client's name" in versions(viewer, make_full_client("b d"))
+    assert "This client's slug can't be part of a secret's name" in versions(
+        viewer, make_full_client("b d")
+    )
 
 
 def test_who_may_not_see_clients_is_told_no_version(client, db, idom):

@@ -46,7 +46,7 @@ def test_the_stepper_says_in_words_where_the_client_stands(viewer, idom, phase):
     assert len(steps) == 5
     assert ['aria-current="step"' in step for step in steps] == [n == here for n in range(5)]
     for number, step in enumerate(steps):
-        said = "Behind it" if number < here else "It is here" if number == here else "Ahead"
+        said = "Completed" if number < here else "Current" if number == here else "Later"
         assert said in step
 
 
@@ -57,7 +57,7 @@ def test_the_stepper_says_in_words_where_the_client_stands(viewer, idom, phase):
         (Phase.DUAL_WRITE, "Next step: Dual read"),
         (Phase.DUAL_READ, "Next step: AWS (cut over)"),
         (Phase.AWS, "Next step: Purged"),
-        (Phase.PURGED, "At the end of the line"),
+        (Phase.PURGED, "Last phase reached"),
     ],
 )
 def test_the_next_step_is_named(viewer, idom, phase, title):
@@ -69,7 +69,7 @@ def test_the_next_step_is_named(viewer, idom, phase, title):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: make_full_client("idom"), "All that the database tells is as it should be."),
+        (lambda: make_full_client("idom"), "All checks pass."),
         (lambda: make_client("idom"), "It has no login yet"),
         (lambda: make_full_client("b d"), "' ' (SPACE)"),
         (
@@ -80,7 +80,7 @@ def test_the_next_step_is_named(viewer, idom, phase, title):
             lambda: [pk := make_client("a"), make_database(pk, db_password_encrypted="x" * 66_000)][
                 0
             ],
-            "bytes; Secrets Manager takes 65,536.",
+            "bytes; Secrets Manager takes up to 65,536.",
         ),
     ],
 )
@@ -97,10 +97,10 @@ def test_the_checklist_names_each_condition_and_how_many_are_not_met(viewer, ido
     for condition in (
         "A push is pending",
         "It was never compared",
-        "No run is touching it",
-        "NOVA's reader met a mismatch",
-        "The AWS account is tried",
-        "3 conditions are not met yet",
+        "No run is working on this client",
+        "NOVA's reader found a mismatch",
+        "The permissions of the AWS account are tested",
+        "3 checks do not pass yet",
     ):
         assert condition in words
 

@@ -87,7 +87,7 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
         Condition.ACCOUNT_NOT_READY,
     ]
     assert "Newest comparison: Mismatch, 0 minutes ago." in str(refusal)
-    assert "1 comparison in a row matched, of 3 wanted." in str(refusal)
+    assert "1 comparison in a row matched; 3 are needed." in str(refusal)
 
 
 def test_the_gate_wants_a_fresh_comparison(idom):

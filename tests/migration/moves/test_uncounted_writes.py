@@ -50,7 +50,7 @@ def test_a_rollback_while_writes_are_not_counted_keeps_what_nova_wrote(idom, sm,
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "kept in AWS under NOVA_REPLACED" in str(moved.message)
+    assert "kept in AWS under the stage NOVA_REPLACED" in str(moved.message)
     assert PhaseChange.objects.first().note == moved.message
     assert kept_in_aws(sm) == "example-unseen"
     assert password(idom) == "example-password-1"
@@ -133,7 +133,7 @@ def test_a_write_that_nobody_counts_between_look_and_move_stops_a_rollback(
 
     monkeypatch.setattr(moves, "read_aws", meanwhile)
 
-    assert "NOVA wrote its rows just now" in str(refusal_of(idom, Phase.DUAL_READ))
+    assert "NOVA has just written this client's rows" in str(refusal_of(idom, Phase.DUAL_READ))
     assert password(idom) == "example-unseen"
 
 
