@@ -85,7 +85,7 @@ def copy_document(
     Raises `DocumentError` where it is no client's document. A login without a row gets one. `secrets_alone`: only the
     secret values of the rows that are there.
     """
-    read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     lacking: list[Message] = []
     for credential_type, rows in client.rows().items():
         logins = read.of_type(credential_type)
@@ -115,7 +115,7 @@ def secrets_by_row(client: Client, document: Document) -> dict[Credential, dict[
 
     Raises `NoRowInAwsError` and `DocumentError`.
     """
-    read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     found: dict[Credential, dict[str, str]] = {}
     for credential_type, rows in client.rows().items():
         pairs, _new, left = match(rows, read.of_type(credential_type), by_destination=True)

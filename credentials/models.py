@@ -192,7 +192,7 @@ class Client(models.Model):
                         slug=self.slug, n=len(primary), kind=credential_type, ids=ids
                     )
                 )
-        return documents.build(
+        return documents.build_document(
             self.name,
             **{t.plural: [row.login(self.slug) for row in of_type] for t, of_type in rows.items()},
         )
@@ -206,7 +206,7 @@ class Client(models.Model):
                 replace(row.login(self.slug), is_primary=row.is_primary and row is first)
                 for row in of_type
             ]
-        return documents.build(self.name, **logins)
+        return documents.build_document(self.name, **logins)
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:

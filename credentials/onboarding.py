@@ -235,7 +235,7 @@ class Onboarding:
         slug = self.client.instance.slug
         logins = {t.plural: [form.instance.login(slug)] for t, form in self.filled.items()}
         none: dict[str, list[Any]] = {t.plural: [] for t in CredentialType}
-        document = documents.build(self.client.instance.name, **none | logins)
+        document = documents.build_document(self.client.instance.name, **none | logins)
         prefix = settings.NOVA_SECRET_PREFIX
         return bool(documents.size_problem(document, slug, prefix=prefix, layout=_layout()))
 

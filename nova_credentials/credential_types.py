@@ -22,7 +22,7 @@ class CredentialType(StrEnum):
         }[self]
 
     @property
-    def others(self) -> str:
+    def others_key(self) -> str:
         """The document's key for the credentials of this type that aren't primary."""
         return f"other_{self.plural}"
 

@@ -48,21 +48,21 @@ class Sentence:
 
     def __call__(self, **values: Value) -> Message:
         """Make the message; TypeError where a value is missing, is one too many, or is of no known type."""
-        if values.keys() != self.names:
-            raise TypeError(f"{self.key} takes {sorted(self.names)}, not {sorted(values)}")
+        if values.keys() != self.value_names:
+            raise TypeError(f"{self.key} takes {sorted(self.value_names)}, not {sorted(values)}")
         for value in values.values():
             _to_json(value)
         return Message(self.key, values, self.in_english(values))
 
     @cached_property
-    def names(self) -> set[str]:
+    def value_names(self) -> set[str]:
         """The names of its values."""
         return set(re.findall(r"%\((\w+)\)s", self.template))
 
-    def takes(self, values: Mapping[str, Value]) -> bool:
+    def accepts_values(self, values: Mapping[str, Value]) -> bool:
         """Whether it can be printed with these values."""
         counts = not self.one or isinstance(values.get("n"), int | float)
-        return values.keys() == self.names and counts
+        return values.keys() == self.value_names and counts
 
     def in_english(self, values: Mapping[str, Value]) -> str:
         """Return the text with these values in it."""
@@ -95,7 +95,7 @@ class Message:
     def sentence(self) -> Sentence | None:
         """Return its sentence; None where this release has none with that key and these values."""
         found = SENTENCES.get(self.key)
-        return found if found and found.takes(self.values) else None
+        return found if found and found.accepts_values(self.values) else None
 
     @property
     def parts(self) -> tuple[Message, ...]:

@@ -18,8 +18,7 @@ from migration.operations.stores import (
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
-from nova_credentials.comparison import Mismatch, unreadable
-from nova_credentials.comparison import compare as compare_documents
+from nova_credentials.comparison import Mismatch, compare_documents, unreadable_mismatch
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.phases import Phase
 
@@ -70,7 +69,7 @@ def read_secrets(batch: Collection[Rows], *, sm: SecretsManager) -> Answers:
     """Read the clients' secrets, and tell which are scheduled for deletion."""
     names = [name for rows in batch if not rows.problem for name in rows.names.values()]
     found = sm.batch_get(names)
-    return sm.tell_deletions(found, lacking=_names_to_describe(batch, found))
+    return sm.mark_deletions(found, lacking=_names_to_describe(batch, found))
 
 
 def _names_to_describe(batch: Collection[Rows], found: Answers) -> set[str]:
@@ -117,7 +116,7 @@ def _judge(rows: Rows, found: Answers) -> Judgement:
         return Status.UNCHECKED, ErrorClass.DATA, rows.problem, []
     try:
         secrets = join_answers(_looked_at(rows, found), found, layout=secret_layout())
-        actual = secrets.document()
+        actual = secrets.to_document()
     except SecretsManagerError as error:
         return _unread(rows, error)
     except DocumentError:
@@ -156,7 +155,7 @@ def _unread(rows: Rows, error: SecretsManagerError) -> Judgement:
 def _unreadable(rows: Rows, secrets: ClientSecrets) -> Judgement:
     """Name the secret that holds no document."""
     value = next(value for value in secrets.values.values() if not value.is_document)
-    mismatch = unreadable(value.text or "", key=fingerprint_key(rows.client_id))
+    mismatch = unreadable_mismatch(value.text or "", key=fingerprint_key(rows.client_id))
     return Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
 
 

@@ -42,7 +42,7 @@ from migration.operations.stores import (
     secrets_manager,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.comparison import same
+from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase, StalePhase, check_move
@@ -224,7 +224,7 @@ def _roll_back(request: Request) -> Message | None:
         found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     except (SecretsManagerError, DocumentError) as error:
         return _back_to_dual_read(request, sentences.AWS_UNREAD(error=error.message))
-    if same(rows.document, found.document):
+    if are_equal(rows.document, found.document):
         return _back_to_dual_read(request)
     keys = version_keys()
     ours = all(keys.is_ours(*version) for version in found.versions.items())
@@ -280,7 +280,7 @@ def copy_to_rows(rows: Rows, found: AwsCopy) -> list[Message]:
 def _record_as_pushed(client_id: int, found: AwsCopy) -> None:
     """Where the rows now hold what AWS holds, nothing is to be pushed."""
     now = locked_rows(client_id)
-    if same(now.document, found.document):
+    if are_equal(now.document, found.document):
         Secret.objects.record(found.secrets(client_id))
         ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
@@ -290,7 +290,7 @@ def _purge(request: Request) -> Message:
     require_open(rows, Phase.PURGED)
     found = read_aws(rows, sm=secrets_manager(someone_waits=True))
     with _rows_unchanged(request) as now:
-        if not same(now.document, found.document):
+        if not are_equal(now.document, found.document):
             raise request.shut(sentences.STORES_DIFFER())
         put_pointers(locked_client(rows.client_id), secret_names_by_type(rows))
         ClientRevision.objects.record_pushed(

@@ -216,8 +216,8 @@ def keep_replaced(rows: Rows, *, stage: str) -> None:
     """Keeps the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
     sm = secrets_manager(someone_waits=True)
     whole = rows.kept or _document(rows)
-    for part, document in documents.split(whole, layout=secret_layout()).items():
-        sm.put_aside(rows.names[part], documents.encode(document), stage=stage)
+    for part, document in documents.split_document(whole, layout=secret_layout()).items():
+        sm.put_aside(rows.names[part], documents.encode_document(document), stage=stage)
 
 
 def _document(rows: Rows) -> Document:
@@ -230,7 +230,7 @@ def _writer(plans: list[Plan], sm: SecretsManager, how: Manner) -> Writer:
     """Read what AWS holds of these clients, and tell which of their secrets are scheduled for deletion."""
     names = [name for plan in plans for name in plan.rows.names.values()]
     known = known_secrets(names)
-    before = sm.tell_deletions(sm.batch_get(names), lacking=known)
+    before = sm.mark_deletions(sm.batch_get(names), lacking=known)
     return Writer(sm, before, known, version_keys(), how)
 
 
@@ -299,8 +299,8 @@ class Writer:
             found = there
         known = self.known.get(name)
         ours = known is not None and known.arn == found.arn
-        self._require_ours(plan, name, ours=ours or self.sm.describe(name).is_ours)
-        if found.holds(plan.documents[name]):
+        self._require_ours(plan, name, ours=ours or self.sm.describe_secret(name).is_ours)
+        if found.holds_document(plan.documents[name]):
             plan.outcomes.setdefault(name, Outcome.UNCHANGED)
             plan.remember(found)
             return
@@ -314,9 +314,9 @@ class Writer:
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
         plan.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.how.dry_run:
-            text = documents.encode(plan.documents[name])
+            text = documents.encode_document(plan.documents[name])
             token = self.keys.new_id(name, replaced=found.version_id, text=text)
-            version_id = self.sm.put(name, text, token=token)
+            version_id = self.sm.put_value(name, text, token=token)
             plan.remember(SecretVersion(name, found.arn, version_id))
 
     def _create_or_restore(
@@ -324,26 +324,26 @@ class Writer:
     ) -> SecretValue | None:
         """Create a secret that AWS doesn't have; return the value of one that is taken back from its deletion."""
         if error.scheduled_for_deletion:
-            return self._restore(plan, self.sm.describe(name))
+            return self._restore(plan, self.sm.describe_secret(name))
         if not error.not_found:
             raise error
         plan.outcomes[name] = Outcome.CREATED
         if self.how.dry_run:
             return None
-        text = documents.encode(plan.documents[name])
+        text = documents.encode_document(plan.documents[name])
         token = self.keys.new_id(name, replaced="", text=text)
         try:
-            made = self.sm.create(name, text, token=token, slug=plan.rows.slug)
+            made = self.sm.create_secret(name, text, token=token, slug=plan.rows.slug)
         except SecretsManagerError as refusal:
             if refusal.code != EXISTS_ALREADY:
                 raise
-            there = self.sm.describe(name)
+            there = self.sm.describe_secret(name)
             if there.deleted_at:
                 return self._restore(plan, there)
             # It has no value yet, as the console and Terraform leave it, so that no read found it.
             self._require_ours(plan, name, ours=there.is_ours)
             plan.outcomes[name] = Outcome.UPDATED
-            made = SecretVersion(name, there.arn, self.sm.put(name, text, token=token))
+            made = SecretVersion(name, there.arn, self.sm.put_value(name, text, token=token))
         plan.remember(made)
         return None
 
@@ -354,8 +354,8 @@ class Writer:
         plan.outcomes[there.name] = Outcome.RESTORED
         if self.how.dry_run:
             return None
-        self.sm.restore(there.name)
-        return self.sm.get(there.name)
+        self.sm.restore_secret(there.name)
+        return self.sm.get_value(there.name)
 
     def _require_ours(self, plan: Plan, name: str, *, ours: bool) -> None:
         if ours:
@@ -363,7 +363,7 @@ class Writer:
         if not self.how.adopt:
             raise RefusedError(sentences.NOT_OURS(name=name))
         if not self.how.dry_run:
-            self.sm.tag(name, slug=plan.rows.slug)
+            self.sm.tag_secret(name, slug=plan.rows.slug)
 
 
 def _is_comparable(plan: Plan) -> bool:

@@ -209,8 +209,8 @@ class AwsCopy:
 def read_aws(rows: Rows, *, sm: SecretsManager) -> AwsCopy:
     """The client's document in AWS; raises `SecretsManagerError` or `DocumentError` where NOVA could read none."""
     secrets = read_client(sm, rows.names, layout=secret_layout())
-    document = secrets.document()
-    documents.parse(document, client_id=rows.client_id, client_slug=rows.slug)
+    document = secrets.to_document()
+    documents.parse_document(document, client_id=rows.client_id, client_slug=rows.slug)
     return AwsCopy(document, tuple(secrets.values.values()))
 
 

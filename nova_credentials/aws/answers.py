@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Self
 
 from nova_credentials import sentences
-from nova_credentials.comparison import same
-from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode
+from nova_credentials.comparison import are_equal
+from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode_document
 from nova_credentials.messages import Message, MessageError
 
 
@@ -27,23 +27,23 @@ class SecretValue(SecretVersion):
 
     text: str | None = field(repr=False)
 
-    def document(self) -> Document:
+    def to_document(self) -> Document:
         """Decode the text; DocumentError names the secret."""
-        return decode(self.text or "", source=self.name)
+        return decode_document(self.text or "", source=self.name)
 
     @property
     def is_document(self) -> bool:
         """Whether the text can be decoded."""
         try:
-            self.document()
+            self.to_document()
         except DocumentError:
             return False
         return True
 
-    def holds(self, document: Document) -> bool:
+    def holds_document(self, document: Document) -> bool:
         """Whether it is this document, however its JSON is laid out."""
         try:
-            return same(self.document(), document)
+            return are_equal(self.to_document(), document)
         except DocumentError:
             return False
 
@@ -118,7 +118,7 @@ class SecretsManagerError(MessageError):
         self.error_class, self.code, self.operation, self.name = error_class, code, operation, name
 
     @classmethod
-    def of(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
+    def from_code(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
         """Make the error of a code; the HTTP status decides where the code is not known."""
         known = (kind for kind, pattern in _CLASSES.items() if re.search(pattern, code))
         # Where an answer has no code, botocore takes the status for one: AWS did not write it.
@@ -126,7 +126,7 @@ class SecretsManagerError(MessageError):
         other = ErrorClass.UNAVAILABLE if unwritten else ErrorClass.DATA
         return cls(next(known, _BY_STATUS.get(status, other)), code, operation, name)
 
-    def about(self, name: str) -> Self:
+    def for_secret(self, name: str) -> Self:
         """Return the same error of another secret."""
         return type(self)(self.error_class, self.code, self.operation, name)
 

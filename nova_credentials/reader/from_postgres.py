@@ -66,7 +66,7 @@ SELECT id, is_active, name, '{Phase.POSTGRES}', true FROM {tables.CLIENTS} WHERE
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
 
 
-def _select(credential_type: CredentialType) -> str:
+def _make_rows_query(credential_type: CredentialType) -> str:
     """Select a client's rows of one type, by the names of the attributes and in the order of the document."""
     attributes = keys_of(ROW_CLASSES[credential_type])
     columns = ", ".join(f"{tables.COLUMNS.get(name, name)} AS {name}" for name in attributes)
@@ -76,7 +76,7 @@ def _select(credential_type: CredentialType) -> str:
     """
 
 
-ROWS = {credential_type: _select(credential_type) for credential_type in CredentialType}
+ROWS = {credential_type: _make_rows_query(credential_type) for credential_type in CredentialType}
 
 # One message, so that the limits are the statement's own and reach no other user of a PgBouncer's connection.
 COUNT = """
@@ -103,7 +103,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Found:
+class ClientState:
     """What PostgreSQL told of an active client at one moment; no credentials where AWS alone is read."""
 
     client_id: int
@@ -118,7 +118,7 @@ class Found:
         return self.phase.aws_is_authority
 
 
-def conninfo(uri: str) -> str:
+def parse_database_url(uri: str) -> str:
     """Return NOVA's DATABASE_URL for libpq, with time limits; RuntimeError where it is none."""
     uri = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", uri)  # as SQLAlchemy writes it
     try:
@@ -130,7 +130,7 @@ def conninfo(uri: str) -> str:
     return make_conninfo("", **CONNECTING | given)
 
 
-class Postgres:
+class PostgresReader:
     """This process' connections to NOVA's database; any number of threads may read at once."""
 
     def __init__(self, conninfo: str) -> None:
@@ -138,20 +138,22 @@ class Postgres:
         self._idle: list[Connection] = []
         self._count_from = 0.0
 
-    def read(self, slug: str) -> Found | None:
+    def read_client(self, slug: str) -> ClientState | None:
         """Read a client's state and rows, all of one moment; None: unknown or inactive."""
-        if kept := self._take():
+        if kept := self._take_idle():
             try:
-                with self._lent(kept):
-                    return _read(kept, slug)
+                with self._use_connection(kept):
+                    return _read_client(kept, slug)
             except NO_ANSWER:
                 if not kept.closed:
                     raise
                 self.close()  # the server let go of it, and so of the others: one new one tells
-        with self._lent(self._open()) as connection:
-            return _read(connection, slug)
+        with self._use_connection(self._open_connection()) as connection:
+            return _read_client(connection, slug)
 
-    def count(self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0) -> None:
+    def count_read(
+        self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
+    ) -> None:
         """Count one read for the dashboard, if that is quick and allowed."""
         if time.monotonic() < self._count_from:
             return
@@ -160,7 +162,7 @@ class Postgres:
         table = sql.SQL(tables.READ_COUNTS)
         statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
         try:
-            with self._lent(self._take() or self._open()) as connection:
+            with self._use_connection(self._take_idle() or self._open_connection()) as connection:
                 connection.execute(statement)
         except psycopg.Error as error:
             if not isinstance(error, NO_ANSWER):  # no right or no table: it stays so for a while
@@ -169,24 +171,24 @@ class Postgres:
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        while connection := self._take():
+        while connection := self._take_idle():
             connection.close()
 
-    def _open(self) -> Connection:
+    def _open_connection(self) -> Connection:
         # No prepared statements: PgBouncer would run them on another connection.
         connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         return connection
 
-    def _take(self) -> Connection | None:
+    def _take_idle(self) -> Connection | None:
         try:
             return self._idle.pop()  # atomic: no two threads get the same one
         except IndexError:
             return None
 
     @contextmanager
-    def _lent(self, connection: Connection) -> Iterator[Connection]:
+    def _use_connection(self, connection: Connection) -> Iterator[Connection]:
         try:
             yield connection
         finally:
@@ -197,45 +199,45 @@ class Postgres:
                 connection.close()
 
 
-def _read(connection: Connection, slug: str) -> Found | None:
+def _read_client(connection: Connection, slug: str) -> ClientState | None:
     try:
-        with _snapshot(connection):
-            return _found(connection, STATE, slug)
+        with _begin_snapshot(connection):
+            return _select_client(connection, STATE, slug)
     except psycopg.errors.UndefinedFunction:
-        with _snapshot(connection):
-            return _found(connection, STATE_UNCOUNTED, slug)
+        with _begin_snapshot(connection):
+            return _select_client(connection, STATE_UNCOUNTED, slug)
     except psycopg.errors.UndefinedTable:
-        with _snapshot(connection):
+        with _begin_snapshot(connection):
             if connection.execute(APP_IS_SOMEWHERE).fetchone():
                 raise
-            return _found(connection, STATE_WITHOUT_APP, slug)
+            return _select_client(connection, STATE_WITHOUT_APP, slug)
 
 
 @contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
+def _begin_snapshot(connection: Connection) -> Iterator[None]:
     with connection.transaction():
         connection.execute(sql.SQL(LIMITS).format(STATEMENT_TIMEOUT))
         yield
 
 
-def _found(connection: Connection, query: LiteralString, slug: str) -> Found | None:
+def _select_client(connection: Connection, query: LiteralString, slug: str) -> ClientState | None:
     state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
     client_id, _, name, phase, pending = state
-    found = Found(client_id, Phase(phase), pending, None)
+    found = ClientState(client_id, Phase(phase), pending, None)
     if found.reads_aws_alone:
         return found
     # Before this app's tables are there, the AWS keys' is not there either.
     there = set(CredentialType) - ({CredentialType.AWS} if query == STATE_WITHOUT_APP else set())
     rows = {
-        t.plural: tuple(_rows(connection, t, client_id, slug)) if t in there else ()
+        t.plural: tuple(_select_rows(connection, t, client_id, slug)) if t in there else ()
         for t in CredentialType
     }
     return replace(found, credentials=ClientCredentials(name, **rows))
 
 
-def _rows(
+def _select_rows(
     connection: Connection, credential_type: CredentialType, client_id: int, slug: str
 ) -> Iterator[Any]:
     selected = connection.execute(ROWS[credential_type], [client_id])

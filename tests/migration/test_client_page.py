@@ -28,8 +28,7 @@ from migration.models import (
 from migration.operations import stores as both_stores
 from migration.operations.pushes import push
 from migration.reports.client_history import PAGES, SHOWN, timeline
-from nova_credentials.comparison import compare as compare_documents
-from nova_credentials.comparison import paths
+from nova_credentials.comparison import compare_documents, list_paths
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -156,7 +155,7 @@ def test_the_page_does_not_wait_for_aws(viewer, idom, monkeypatch):
     def asked(*_, **__):
         raise AssertionError("the page asked AWS")
 
-    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call", asked)
+    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call_aws", asked)
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
 
     html = page(viewer, idom).content.decode()
@@ -184,7 +183,7 @@ def test_the_comparison_is_told_field_by_field(viewer, idom):
     response = page(viewer, idom)
 
     document = Client.objects.with_credentials().get(pk=idom).document()
-    same = set(paths(document)) - {"database.password"}
+    same = set(list_paths(document)) - {"database.password"}
     assert set(response.context["same_fields"]) == same
     assert f"{len(same)} fields are the same" in text(response)
     assert "0a1b2c3d" in text(response)
@@ -222,7 +221,7 @@ def test_the_fields_are_named_as_a_comparison_names_them():
 
     named = [mismatch.path for mismatch in compare_documents(document, other, key=b"k")]
 
-    assert list(paths(document)) == named
+    assert list(list_paths(document)) == named
 
 
 # --- Its secrets in AWS
@@ -252,7 +251,7 @@ def test_each_secret_leads_to_the_console_of_its_region(viewer, idom, settings, 
 def test_the_versions_are_told_with_their_stages_and_who_wrote_them(stores, viewer):
     pk = make_full_client("idom")
     push(client_ids=[pk])
-    both_stores.secrets_manager().put("nova/clients/idom", "{}")
+    both_stores.secrets_manager().put_value("nova/clients/idom", "{}")
 
     words = versions(viewer, pk, hx_request="true")
 

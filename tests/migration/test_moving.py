@@ -68,9 +68,9 @@ def document(pk: int):
 
 def change_in_aws(sm: SecretsManager, secret: str = NAME, **changes: object) -> None:
     """As somebody would in the AWS console."""
-    stored = json.loads(sm.get(secret).text)
+    stored = json.loads(sm.get_value(secret).text)
     stored["database"] |= changes
-    sm.put(secret, json.dumps(stored))
+    sm.put_value(secret, json.dumps(stored))
 
 
 def password(pk: int) -> str:
@@ -109,7 +109,7 @@ def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
         move(client_id=idom, new=phase, reason="There and back")
 
     assert document(idom) == before
-    assert json.loads(sm.get(NAME).text) == before
+    assert json.loads(sm.get_value(NAME).text) == before
     walked = list(PhaseChange.objects.order_by("pk").values_list("new", flat=True))
     assert walked == [*LINE[1:], *reversed(LINE[:-1])]
     assert PhaseChange.objects.filter(reason="There and back").count() == 4
@@ -172,16 +172,16 @@ def test_the_gate_wants_a_fresh_comparison(idom):
 def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):
     advance(idom, Phase.DUAL_READ)
     compare(client_ids=[idom]), compare(client_ids=[idom])
-    versions = sm.describe(NAME).versions
+    versions = sm.describe_secret(NAME).versions
 
     def denied(*_, **__):
-        raise SecretsManagerError.of("AccessDeniedException", "PutSecretValue", NAME)
+        raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", NAME)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SecretsManager, "put", denied)
+        patched.setattr(SecretsManager, "put_value", denied)
         assert codes(idom, Phase.AWS) == [Condition.ACCOUNT_NOT_READY]
     move(client_id=idom, new=Phase.AWS)
-    assert sm.describe(NAME).versions == versions  # trying it made no version
+    assert sm.describe_secret(NAME).versions == versions  # trying it made no version
 
 
 def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
@@ -262,7 +262,7 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
     assert moved.message == sentences.COPIED_TO_POSTGRES()
-    assert document(idom) == json.loads(sm.get(NAME).text)
+    assert document(idom) == json.loads(sm.get_value(NAME).text)
     assert password(idom) == "example-theirs"
     assert not is_pending(idom)
     assert PhaseChange.objects.first().note == moved.message
@@ -288,7 +288,7 @@ def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
     assert moved.message == sentences.NEWER_IN_POSTGRES()
     assert (password(idom), is_pending(idom)) == ("example-novas", True)
     push(client_ids=[idom])
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-novas"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-novas"
 
 
 def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
@@ -301,7 +301,7 @@ def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
     assert password(idom) == "example-theirs"
     kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
     assert json.loads(kept["SecretString"])["database"]["password"] == "example-novas"
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
 
 
 def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
@@ -370,7 +370,7 @@ def test_a_rollback_after_a_gap_that_was_pushed_takes_nothing_from_anybody(
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
     assert moved.message is None
-    assert password(idom) == json.loads(sm.get(NAME).text)["database"]["password"]
+    assert password(idom) == json.loads(sm.get_value(NAME).text)["database"]["password"]
     assert password(idom) == "example-unseen"
 
 
@@ -393,7 +393,7 @@ def test_a_rollback_whose_rows_cannot_be_kept_is_refused(idom, sm, monkeypatch, 
     write_uncounted(idom, "example-unseen")
 
     def denied(*_, **__):
-        raise SecretsManagerError.of("AccessDeniedException", "PutSecretValue", NAME)
+        raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", NAME)
 
     monkeypatch.setattr(SecretsManager, "put_aside", denied)
 
@@ -489,7 +489,7 @@ def test_a_push_in_aws_overwrites_nothing_that_somebody_else_wrote(idom, sm):
     (result,) = push(client_ids=[idom])
 
     assert (result.outcome, result.error_class) == ("failed", "conflict")
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
     assert Comparison.objects.newest().get().status == Comparison.Status.MISMATCH
 
 
@@ -505,7 +505,7 @@ def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, 
     (result,) = push(client_ids=[idom])
 
     assert result.outcome == "updated"
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-second"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-second"
 
 
 def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
@@ -517,7 +517,7 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
     assert secrets == {f"aws-secretsmanager:{NAME}"}
     assert client.databases.get().db_host == before["database"]["host"]
-    assert json.loads(sm.get(NAME).text) == before
+    assert json.loads(sm.get_value(NAME).text) == before
     assert not is_pending(idom)
 
 
@@ -571,7 +571,7 @@ def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
     assert document(idom) == expected
     assert is_pending(idom)
     push(client_ids=[idom])
-    assert json.loads(sm.get(NAME).text) == expected
+    assert json.loads(sm.get_value(NAME).text) == expected
 
 
 def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
@@ -632,7 +632,7 @@ NO_DOCUMENT = json.dumps({"client_name": "IDOM", "database": {"host": 5}})
 
 def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_copy(idom, sm):
     advance(idom, Phase.AWS)
-    sm.put(NAME, NO_DOCUMENT)
+    sm.put_value(NAME, NO_DOCUMENT)
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
@@ -654,7 +654,7 @@ def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so
 
 def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm):
     advance(idom, Phase.PURGED)
-    sm.put(NAME, NO_DOCUMENT)
+    sm.put_value(NAME, NO_DOCUMENT)
 
     assert codes(idom, Phase.AWS) == [shared.FIELD_IS_WRONG.key]
 
@@ -677,7 +677,7 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     write_password(idom, value)
     assert codes(idom, Phase.DUAL_WRITE) == [rows.POINTER_IN_ROW.key]
     with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
-        sm.get(NAME)
+        sm.get_value(NAME)
 
     write_password(idom, "example-password-1")
     advance(idom, Phase.AWS)
@@ -686,7 +686,7 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     assert pushed.message.key == rows.POINTER_IN_ROW.key
     assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
     assert Condition.PUSH_PENDING in codes(idom, Phase.PURGED)
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-password-1"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-password-1"
 
 
 def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs(idom, monkeypatch):

@@ -32,7 +32,7 @@ def push_one(pk: int, **options):
 
 
 def stored(sm, slug: str):
-    return json.loads(sm.get(f"nova/clients/{slug}").text)
+    return json.loads(sm.get_value(f"nova/clients/{slug}").text)
 
 
 def revision(pk: int):
@@ -47,7 +47,7 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
 
     assert (result.outcome, result.message) == (Outcome.CREATED, None)
     assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
-    tags = sm.describe("nova/clients/idom").tags
+    tags = sm.describe_secret("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
 
 
@@ -64,16 +64,16 @@ def test_what_was_pushed_is_compared_and_its_revision_stored():
 def test_an_unchanged_document_is_not_written_again(sm):
     pk = make_full_client("idom")
     push_one(pk)
-    before = sm.describe("nova/clients/idom").versions
+    before = sm.describe_secret("nova/clients/idom").versions
 
     assert push_one(pk).outcome == Outcome.UNCHANGED
-    assert sm.describe("nova/clients/idom").versions == before
+    assert sm.describe_secret("nova/clients/idom").versions == before
 
 
 def test_another_layout_of_the_same_json_is_no_change(sm):
     pk = make_full_client("idom")
     document = Client.objects.get(pk=pk).document()
-    sm.create(
+    sm.create_secret(
         "nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom"
     )
 
@@ -145,7 +145,7 @@ def test_the_largest_document_that_fits_is_pushed():
     row = make_database(pk, db_password_encrypted="")
     from nova_credentials import document
 
-    room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).document())
+    room = document.MAX_BYTES - document.size_in_bytes(Client.objects.get(pk=pk).document())
     update("client_database_credentials", row, db_password_encrypted="x" * room)
 
     assert push_one(pk).outcome == Outcome.CREATED
@@ -181,7 +181,7 @@ def test_a_secret_that_is_not_ours_is_left_alone(sm):
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
     assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
-    assert sm.get("nova/clients/idom").text == "somebody else's"
+    assert sm.get_value("nova/clients/idom").text == "somebody else's"
 
 
 def test_adopting_takes_it_over_and_tags_it(sm):
@@ -189,7 +189,7 @@ def test_adopting_takes_it_over_and_tags_it(sm):
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
 
     assert push_one(pk, adopt=True).outcome == Outcome.UPDATED
-    assert sm.describe("nova/clients/idom").is_ours
+    assert sm.describe_secret("nova/clients/idom").is_ours
     assert push_one(pk).outcome == Outcome.UNCHANGED
 
 
@@ -197,13 +197,13 @@ def test_a_secret_scheduled_for_deletion_is_restored_then_written(sm):
     pk = make_client("idom")
     row = make_database(pk)
     push_one(pk)
-    arn = sm.get("nova/clients/idom").arn
+    arn = sm.get_value("nova/clients/idom").arn
     sm.schedule_deletion("nova/clients/idom", days=7)
     update("client_database_credentials", row, db_port=5433)
 
     assert push_one(pk).outcome == Outcome.RESTORED
     assert stored(sm, "idom")["database"]["port"] == 5433
-    assert sm.get("nova/clients/idom").arn == arn
+    assert sm.get_value("nova/clients/idom").arn == arn
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layou
     rehearsed = push_one(pk, dry_run=True)
     assert rehearsed.outcome == (Outcome.RESTORED if known else Outcome.CREATED)
     assert push_one(pk).outcome == Outcome.RESTORED
-    assert json.loads(sm.get(name).text)["database"]["port"] == 5433
+    assert json.loads(sm.get_value(name).text)["database"]["port"] == 5433
     assert push_one(pk).outcome == Outcome.UNCHANGED
 
 
@@ -266,7 +266,7 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     sm.schedule_deletion("nova/clients/idom", days=7)
 
     assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
-    assert sm.describe("nova/clients/idom").deleted_at is not None
+    assert sm.describe_secret("nova/clients/idom").deleted_at is not None
     assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
     assert stored(sm, "idom") == Client.objects.get(pk=pk).document()
 
@@ -295,7 +295,7 @@ def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each
     aws_server, monkeypatch
 ):
     described = []
-    monkeypatch.setattr(SecretsManager, "describe", lambda _, name: described.append(name))
+    monkeypatch.setattr(SecretsManager, "describe_secret", lambda _, name: described.append(name))
 
     compared = compare(client_ids=[make_full_client("idom")])
 
@@ -323,7 +323,7 @@ def test_a_foreign_secret_scheduled_for_deletion_stays_so(sm):
     sm.schedule_deletion("nova/clients/idom", days=7)
 
     assert push_one(pk).error_class == "conflict"
-    assert sm.describe("nova/clients/idom").deleted_at is not None
+    assert sm.describe_secret("nova/clients/idom").deleted_at is not None
 
 
 def test_a_rehearsal_writes_nothing_and_tells_what_would_happen(sm):
@@ -486,7 +486,7 @@ def test_a_secret_that_has_no_value_yet_is_filled(sm, tagged, adopt):
     result = push_one(make_full_client("idom"), adopt=adopt)
 
     assert (result.outcome, result.comparison.status) == (Outcome.UPDATED, "match")
-    assert sm.describe("nova/clients/idom").is_ours
+    assert sm.describe_secret("nova/clients/idom").is_ours
 
 
 def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
@@ -501,7 +501,7 @@ def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(setti
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_client("idom")
     make_database(pk)
-    sm.create("nova/clients/idom/email", "{}", slug="idom")
+    sm.create_secret("nova/clients/idom/email", "{}", slug="idom")
     sm.schedule_deletion("nova/clients/idom/email")
 
     assert push_one(pk).comparison.status == Comparison.Status.MATCH

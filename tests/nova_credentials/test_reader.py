@@ -25,7 +25,7 @@ from nova_admin.embedded import postgres
 from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase
-from nova_credentials.reader import connect, from_aws, from_environment, from_postgres
+from nova_credentials.reader import connect_to_database, from_aws, from_environment, from_postgres
 from nova_credentials.reader.routing import Reader
 from tests import nova
 from tests.factories import (
@@ -97,7 +97,7 @@ def sm(aws) -> ClientSecretsManager:
 def change_in_aws(sm: ClientSecretsManager, slug: str, service: str, **values: object) -> None:
     document = sm.get_client_credentials(slug)
     document[service] |= values
-    sm.put(f"nova/clients/{slug}", json.dumps(document))
+    sm.put_value(f"nova/clients/{slug}", json.dumps(document))
 
 
 def counts(pk: int) -> tuple[int, int, int, int]:
@@ -161,7 +161,7 @@ def every_question(slug: str) -> dict[tuple[str, str | None], list[tuple[object,
 
 def answer(reader: Reader, slug: str, kind: str, label: str | None) -> tuple[object, ...] | None:
     try:
-        return astuple(reader.one(slug, kind, label))
+        return astuple(reader.get_credential(slug, kind, label))
     except ValueError:
         return None
 
@@ -170,7 +170,7 @@ def assert_answers(reader: Reader, slug: str, questions) -> None:
     for (kind, label), rows in questions.items():
         got = answer(reader, slug, kind, label)
         assert got in rows if rows else got is None
-    primary = {kind: row and astuple(row) for kind, row in reader.all(slug).items()}
+    primary = {kind: row and astuple(row) for kind, row in reader.get_all_credentials(slug).items()}
     assert primary == {kind: answer(reader, slug, kind, None) for kind in ("database", "email")}
 
 
@@ -246,7 +246,7 @@ def test_a_client_without_any_credential_has_none_in_a_layout_without_its_secret
     reader = make_reader(layout=Layout.SERVICE, timeout=30)
 
     assert_answers(reader, "idom", every_question("idom"))
-    assert reader.all("idom") == {"database": None, "email": None}
+    assert reader.get_all_credentials("idom") == {"database": None, "email": None}
 
 
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
@@ -313,7 +313,11 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
     update("clients", pk, is_active=active)
 
     for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
-        for ask in (reader.client_id, reader.all, lambda slug: reader.one(slug, "database")):
+        for ask in (
+            reader.client_id,
+            reader.get_all_credentials,
+            lambda slug: reader.get_credential(slug, "database"),
+        ):
             with pytest.raises(ValueError, match=re.escape(slug)):
                 ask(slug)
 
@@ -323,19 +327,19 @@ def test_after_cutover_the_credential_tables_are_not_touched(reader, role, phase
     bring(make_full_client("idom"), phase)
     execute(f"REVOKE ALL ON {', '.join(SECRETS)} FROM {role}")
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     make_full_client("other")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        reader.one("other", "database")
+        reader.get_credential("other", "database")
 
 
 @pytest.mark.parametrize("phase", POSTGRES_ALONE)
 def test_before_dual_read_aws_is_not_asked(reader, monkeypatch, phase):
     bring(make_full_client("idom"), phase)
-    monkeypatch.setattr(reader._aws, "ask", None)
-    monkeypatch.setattr(reader._aws, "read", None)
+    monkeypatch.setattr(reader._aws, "start_reading", None)
+    monkeypatch.setattr(reader._aws, "read_document", None)
 
-    assert reader.one("idom", "email").email_password == "example-app-password-2"
+    assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
 
 
 def test_dual_read_returns_what_aws_has(reader, sm):
@@ -343,18 +347,20 @@ def test_dual_read_returns_what_aws_has(reader, sm):
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "database", host="aws.example.test")
 
-    assert reader.one("idom", "database").db_host == "aws.example.test"
+    assert reader.get_credential("idom", "database").db_host == "aws.example.test"
 
 
 def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_side(
     reader, monkeypatch
 ):
     bring(make_full_client("idom"), Phase.DUAL_READ)
-    begun, ask, read = [], reader._aws.ask, reader._postgres.read
-    monkeypatch.setattr(reader._aws, "ask", lambda slug: begun.append("AWS") or ask(slug))
-    monkeypatch.setattr(reader._postgres, "read", lambda slug: begun.append("rows") or read(slug))
-    reader.all("idom")
-    reader.all("idom")
+    begun, ask, read = [], reader._aws.start_reading, reader._postgres.read_client
+    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: begun.append("AWS") or ask(slug))
+    monkeypatch.setattr(
+        reader._postgres, "read_client", lambda slug: begun.append("rows") or read(slug)
+    )
+    reader.get_all_credentials("idom")
+    reader.get_all_credentials("idom")
 
     assert begun == ["rows", "AWS", "AWS", "rows"]
 
@@ -365,7 +371,7 @@ def test_while_a_push_is_pending_postgresql_is_returned_and_nothing_counted_agai
     bring(pk, Phase.DUAL_READ)
     for password in ("example-b", "example-c"):  # the second read asks AWS before it knows
         update("client_database_credentials", row, db_password_encrypted=password)
-        assert reader.one("idom", "database").db_password == password
+        assert reader.get_credential("idom", "database").db_password == password
 
     assert counts(pk) == (2, 0, 0, 0)
 
@@ -374,7 +380,7 @@ def test_a_client_that_was_never_pushed_has_a_push_pending(reader):
     pk = make_full_client("idom")
     stand(pk, Phase.DUAL_READ)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -417,15 +423,15 @@ def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_agai
     execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
     update("client_database_credentials", row, db_password_encrypted="example-unseen")
 
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
     if phase == Phase.DUAL_READ:
         assert counts(pk) == (1, 0, 0, 0)
 
     execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
     count_every_write()
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
     push(client_ids=[pk])
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
 
 
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
@@ -436,7 +442,7 @@ def test_after_cutover_uncounted_writes_change_nothing_of_what_is_read(reader, t
         "UPDATE public.client_database_credentials SET db_password_encrypted = 'example-unseen'"
     )
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
 def late_answer(document):
@@ -450,13 +456,13 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     pk = make_client("idom")
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
-    reader.all("idom")
-    old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.ask
-    monkeypatch.setattr(reader._aws, "ask", lambda slug: old.pop() if old else ask(slug))
+    reader.get_all_credentials("idom")
+    old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.start_reading
+    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: old.pop() if old else ask(slug))
     update("client_database_credentials", row, db_password_encrypted="example-b")
     push(client_ids=[pk])
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (2, 2, 0, 0)
     assert not caplog.records
 
@@ -464,13 +470,13 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
 def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
-    monkeypatch.setattr(reader._aws, "ask", lambda _: old)
+    monkeypatch.setattr(reader._aws, "start_reading", lambda _: old)
     stand(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
 
 
 def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monkeypatch):
@@ -478,7 +484,7 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "database", password="example-a")
-    look, looked = reader._look, []
+    look, looked = reader._look_up, []
 
     def save_before_the_second(slug):
         if looked:
@@ -486,9 +492,9 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
         looked.append(slug)
         return look(slug)
 
-    monkeypatch.setattr(reader, "_look", save_before_the_second)
+    monkeypatch.setattr(reader, "_look_up", save_before_the_second)
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -497,12 +503,12 @@ def test_a_rollback_is_followed_at_the_next_read(reader, sm, last):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     stand(pk, last)
     row = execute("SELECT id FROM public.client_database_credentials")[0][0]
     update("client_database_credentials", row, db_password_encrypted="example-c")
 
-    assert reader.one("idom", "database").db_password == "example-c"
+    assert reader.get_credential("idom", "database").db_password == "example-c"
 
 
 def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
@@ -517,9 +523,9 @@ def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
         return execute_there(there, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.Connection, "execute", save_in_between)
-    assert reader._postgres.read("idom").credentials.databases[0].db_user == "a"
+    assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "a"
     monkeypatch.undo()
-    assert reader._postgres.read("idom").credentials.databases[0].db_user == "b"
+    assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "b"
 
 
 # Mismatches and counts
@@ -531,7 +537,7 @@ def test_a_mismatch_is_logged_and_counted_without_a_value(reader, sm, caplog):
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "email", app_password="example-b", imap_port=1)
 
-    assert reader.one("idom", "email").email_password == "example-b"
+    assert reader.get_credential("idom", "email").email_password == "example-b"
 
     assert counts(pk) == (1, 0, 1, 0)
     assert ReadCount.objects.get(pk=pk).last_mismatch_at is not None
@@ -547,7 +553,7 @@ def test_a_row_that_aws_lacks_is_returned_from_postgresql(reader, sm, gone):
     bring(pk, Phase.DUAL_READ)
     document = sm.get_client_credentials("idom")
     del document[gone]
-    sm.put("nova/clients/idom", json.dumps(document))
+    sm.put_value("nova/clients/idom", json.dumps(document))
 
     assert_answers(reader, "idom", every_question("idom"))
     assert counts(pk)[2] > 0
@@ -557,8 +563,8 @@ def test_a_row_that_aws_lacks_is_returned_from_postgresql(reader, sm, gone):
 def test_reads_are_counted_from_dual_read_on(reader, phase):
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.all("idom")
-    reader.all("idom")
+    reader.get_all_credentials("idom")
+    reader.get_all_credentials("idom")
 
     if phase in POSTGRES_ALONE:
         assert not ReadCount.objects.exists()
@@ -580,7 +586,7 @@ def test_what_cannot_be_counted_is_read_all_the_same(reader, role, obstacle):
     try:
         execute(obstacle.format(role))
         for _ in range(2):
-            assert reader.one("idom", "database").db_password == "example-password-1"
+            assert reader.get_credential("idom", "database").db_password == "example-password-1"
     finally:
         if obstacle.startswith("DROP"):
             execute("ALTER TABLE kept RENAME TO migration_readcount")
@@ -594,9 +600,12 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
     superuser = make_conninfo(database_url, user="postgres")
     with psycopg.connect(superuser) as other:
         other.execute("LOCK TABLE nova_admin.migration_readcount")
-        assert in_time(lambda: reader.one("idom", "database")).db_password == "example-password-1"
+        assert (
+            in_time(lambda: reader.get_credential("idom", "database")).db_password
+            == "example-password-1"
+        )
     assert not ReadCount.objects.exists()
-    reader.one("idom", "database")
+    reader.get_credential("idom", "database")
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -604,14 +613,14 @@ def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, 
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
     execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
 
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     assert not ReadCount.objects.exists()
     later = from_postgres.time.monotonic() + from_postgres.COUNT_AGAIN_AFTER_SECONDS
     monkeypatch.setattr("nova_credentials.reader.from_postgres.time.monotonic", lambda: later)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -640,7 +649,7 @@ def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, capl
     reader = make_reader(timeout=0.2)
 
     for _ in range(2):
-        row = in_time(lambda: reader.one("idom", "database"))
+        row = in_time(lambda: reader.get_credential("idom", "database"))
         assert row.db_password == "example-password-1"
 
     assert counts(pk) == (2, 0, 0, 2)
@@ -658,7 +667,7 @@ def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, reque
     reader = make_reader(timeout=0.2)
 
     with pytest.raises(SecretsManagerError, match="nova/clients/idom"):
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
     assert counts(pk) == (1, 0, 0, 1)
     assert reader.client_id("idom") == pk
 
@@ -667,11 +676,11 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
     reader, let_go = make_reader(timeout=0.01), threading.Event()
-    monkeypatch.setattr(reader._aws, "read", lambda _: let_go.wait(WATCHDOG_SECONDS))
+    monkeypatch.setattr(reader._aws, "read_document", lambda _: let_go.wait(WATCHDOG_SECONDS))
     before = threading.active_count()
 
     for _ in range(from_aws.THREADS + 4):
-        row = in_time(lambda: reader.one("idom", "database"))
+        row = in_time(lambda: reader.get_credential("idom", "database"))
         assert row.db_password == "example-password-1"
 
     assert threading.active_count() <= before + from_aws.THREADS + 1
@@ -686,9 +695,9 @@ BROKEN = ["no JSON", '{"database": "MARKER"}', '{"database": {"host": 1}}', "[]"
 def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, caplog, text):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    sm.put("nova/clients/idom", text)
+    sm.put_value("nova/clients/idom", text)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 1)
     assert "MARKER" not in caplog.text
 
@@ -696,10 +705,10 @@ def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, capl
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_secret_that_is_no_document_is_an_error_without_values_after_cutover(reader, sm, text):
     bring(make_full_client("idom"), Phase.AWS)
-    sm.put("nova/clients/idom", text)
+    sm.put_value("nova/clients/idom", text)
 
     with pytest.raises(DocumentError, match="idom") as caught:
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
     assert "MARKER" not in str(caught.value)
     assert caught.value.__cause__ is caught.value.__context__ is None
 
@@ -709,11 +718,11 @@ def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(rea
     bring(pk, Phase.DUAL_READ)
     sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 1)
     stand(pk, Phase.AWS)
     with pytest.raises(SecretsManagerError) as caught:
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
     assert caught.value.not_found
 
 
@@ -731,10 +740,13 @@ def test_three_secrets_that_are_all_gone_are_a_failure_and_not_a_client_without_
 
     for failures in (1, 2):  # no failure is cached
         if phase == Phase.DUAL_READ:
-            assert reader.all("idom", refresh=True)["database"].db_host == "db.example.test"
+            assert (
+                reader.get_all_credentials("idom", refresh=True)["database"].db_host
+                == "db.example.test"
+            )
         else:
             with pytest.raises(SecretsManagerError) as caught:
-                reader.all("idom")
+                reader.get_all_credentials("idom")
             assert caught.value.not_found
         assert counts(pk) == (failures, 0, 0, failures)
 
@@ -748,10 +760,10 @@ def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, setti
     reader = make_reader(layout=Layout.SERVICE, timeout=30)
 
     if phase == Phase.DUAL_READ:
-        assert reader.one("idom", "email").email_password == "example-app-password-2"
+        assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
     else:
         with pytest.raises(SecretsManagerError, match="nova/clients/idom/email"):
-            reader.one("idom", "email")
+            reader.get_credential("idom", "email")
     assert counts(pk) == (1, 0, 0, 1)
 
 
@@ -762,45 +774,45 @@ def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, setti
 def test_once_the_phase_is_known_aws_needs_no_postgresql(reader, sm, role, phase):
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     database_down(role)
     change_in_aws(sm, "idom", "database", password="example-b")
 
-    assert reader.one("idom", "database").db_password == "example-b"
-    assert reader.one("idom", "database").client_id == reader.client_id("idom") == pk
+    assert reader.get_credential("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").client_id == reader.client_id("idom") == pk
 
 
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in AWS_ALONE])
 def test_before_cutover_postgresql_has_to_answer(reader, role, phase):
     bring(make_full_client("idom"), phase)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     database_down(role)
 
     with pytest.raises(psycopg.OperationalError):
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
 
 
 def test_what_was_known_is_forgotten_with_the_client(reader, role):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     update("clients", pk, is_active=False)
     with pytest.raises(ValueError, match="idom"):
-        reader.all("idom")
+        reader.get_all_credentials("idom")
     database_down(role)
 
     with pytest.raises(psycopg.OperationalError):
-        reader.all("idom")
+        reader.get_all_credentials("idom")
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_connection_that_was_cut_is_opened_again(reader, role, phase):
     bring(make_full_client("idom"), phase)
     for _ in range(2):
-        reader.all("idom")
+        reader.get_all_credentials("idom")
         disconnect(role)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
 def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monkeypatch):
@@ -809,9 +821,9 @@ def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monke
     with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
         other.execute("LOCK TABLE public.clients")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            in_time(lambda: reader.all("idom"))
+            in_time(lambda: reader.get_all_credentials("idom"))
 
-    assert reader.all("idom")["database"].db_password == "example-password-1"
+    assert reader.get_all_credentials("idom")["database"].db_password == "example-password-1"
 
 
 def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
@@ -821,10 +833,10 @@ def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
                 there.execute(statement)
         reader = Reader(uri, cache_seconds=0)
         for _ in range(2):
-            assert reader.one("acme", "database").db_password == "example-password-1"
-        assert reader.all("acme")["email"].imap_host is None
+            assert reader.get_credential("acme", "database").db_password == "example-password-1"
+        assert reader.get_all_credentials("acme")["email"].imap_host is None
         with pytest.raises(ValueError, match="acme"):
-            reader.one("acme", "aws")
+            reader.get_credential("acme", "aws")
         reader.close()
 
 
@@ -840,7 +852,7 @@ def test_while_migrate_has_not_made_the_function_yet_nothing_is_counted(
         update("client_database_credentials", row, db_password_encrypted="example-newer")
     execute("DROP FUNCTION nova_admin.writes_are_counted()")
 
-    read = reader.one("idom", "database").db_password
+    read = reader.get_credential("idom", "database").db_password
 
     assert read == ("example-password-1" if phase.aws_is_authority else "example-newer")
 
@@ -852,7 +864,7 @@ def test_tables_that_are_there_but_out_of_sight_are_no_missing_tables(reader):
     )
     try:
         with pytest.raises(psycopg.errors.UndefinedTable):
-            reader.one("idom", "database")
+            reader.get_credential("idom", "database")
     finally:
         execute(
             "ALTER TABLE aside.migration_clientmigration SET SCHEMA nova_admin; DROP SCHEMA aside"
@@ -868,7 +880,7 @@ def test_a_missing_right_is_told(reader, role, schema, table):
     execute(f"REVOKE ALL ON {schema}.{table} FROM {role}")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match=table):
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
 
 
 # The cache
@@ -879,22 +891,22 @@ def test_a_cached_read_asks_neither_store_and_a_refresh_asks_both(make_reader, r
     pk = make_full_client("idom")
     bring(pk, phase)
     reader = make_reader(cache_seconds=1000, timeout=30)
-    first = reader.one("idom", "database")
+    first = reader.get_credential("idom", "database")
     execute("UPDATE public.clients SET name = 'X', is_active = false")
 
-    assert reader.one("idom", "database") is first
+    assert reader.get_credential("idom", "database") is first
     assert reader.client_id("idom") == pk
-    assert reader.all("idom")["email"].email_password == "example-app-password-2"
+    assert reader.get_all_credentials("idom")["email"].email_password == "example-app-password-2"
     with pytest.raises(ValueError, match="idom"):
-        reader.one("idom", "database", refresh=True)
+        reader.get_credential("idom", "database", refresh=True)
     with pytest.raises(ValueError, match="idom"):  # nor is it cached any more
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
 
 
 def test_the_cache_ends_its_time_after_the_start_of_the_read(make_reader, monkeypatch):
     pk = make_client("idom")
     row = make_database(pk, db_user="a")
-    reader, clock, look = make_reader(cache_seconds=30), [100.0], Reader._look
+    reader, clock, look = make_reader(cache_seconds=30), [100.0], Reader._look_up
     monkeypatch.setattr("nova_credentials.reader.routing.time.monotonic", lambda: clock[0])
 
     def slow(self, slug):
@@ -902,32 +914,32 @@ def test_the_cache_ends_its_time_after_the_start_of_the_read(make_reader, monkey
         clock[0] += 20
         return found
 
-    monkeypatch.setattr(Reader, "_look", slow)
-    reader.one("idom", "database")
+    monkeypatch.setattr(Reader, "_look_up", slow)
+    reader.get_credential("idom", "database")
     update("client_database_credentials", row, db_user="b")
     clock[0] = 129.9
-    assert reader.one("idom", "database").db_user == "a"
+    assert reader.get_credential("idom", "database").db_user == "a"
     clock[0] = 130.0
-    assert reader.one("idom", "database").db_user == "b"
+    assert reader.get_credential("idom", "database").db_user == "b"
 
 
 def test_a_slow_read_does_not_replace_a_later_one_in_the_cache(make_reader, monkeypatch):
     pk = make_client("idom")
     row = make_database(pk, db_user="a")
-    reader, look, once = make_reader(cache_seconds=1000), Reader._look, [True]
+    reader, look, once = make_reader(cache_seconds=1000), Reader._look_up, [True]
 
     def overtaken(self, slug):
         found = look(self, slug)
         if once:
             once.clear()
             update("client_database_credentials", row, db_user="b")
-            self.one(slug, "database", refresh=True)
+            self.get_credential(slug, "database", refresh=True)
         return found
 
-    monkeypatch.setattr(Reader, "_look", overtaken)
+    monkeypatch.setattr(Reader, "_look_up", overtaken)
 
-    assert reader.one("idom", "database").db_user == "a"
-    assert reader.one("idom", "database").db_user == "b"
+    assert reader.get_credential("idom", "database").db_user == "a"
+    assert reader.get_credential("idom", "database").db_user == "b"
 
 
 def test_a_row_that_the_cache_lacks_is_looked_for(make_reader):
@@ -935,22 +947,22 @@ def test_a_row_that_the_cache_lacks_is_looked_for(make_reader):
     make_database(pk)
     reader = make_reader(cache_seconds=1000)
     with pytest.raises(ValueError, match="idom"):
-        reader.one("idom", "email")
+        reader.get_credential("idom", "email")
     make_email(pk)
 
-    assert reader.one("idom", "email").email_user == "invoices@example.test"
+    assert reader.get_credential("idom", "email").email_user == "invoices@example.test"
 
 
 def test_a_failed_read_is_not_cached(make_reader, sm):
     bring(make_full_client("idom"), Phase.AWS)
     reader = make_reader(cache_seconds=1000, timeout=30)
-    text = sm.get("nova/clients/idom").text
-    sm.put("nova/clients/idom", "no JSON")
+    text = sm.get_value("nova/clients/idom").text
+    sm.put_value("nova/clients/idom", "no JSON")
     with pytest.raises(DocumentError):
-        reader.all("idom")
-    sm.put("nova/clients/idom", text)
+        reader.get_all_credentials("idom")
+    sm.put_value("nova/clients/idom", text)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
 # Processes and threads
@@ -985,9 +997,9 @@ def test_a_fork_uses_nothing_of_its_parent(database_url, phase):
     printed = run(
         """
 import os
-one = reader._reader()
+one = reader._shared_reader()
 def read():
-    return one.one("idom", "database", refresh=True).db_password == "example-password-1"
+    return one.get_credential("idom", "database", refresh=True).db_password == "example-password-1"
 def backends():
     return {c.info.backend_pid for c in one._postgres._idle}
 assert read()
@@ -1018,7 +1030,10 @@ def test_many_threads_read_at_once(make_reader):
 
     with ThreadPoolExecutor(16) as pool:
         work = slugs * 20
-        users = [row.db_user for row in pool.map(lambda slug: reader.one(slug, "database"), work)]
+        users = [
+            row.db_user
+            for row in pool.map(lambda slug: reader.get_credential(slug, "database"), work)
+        ]
 
     assert users == work
     assert sum(row.reads for row in ReadCount.objects.all()) == 20 * 6
@@ -1065,7 +1080,9 @@ def test_an_empty_variable_counts_as_unset(database_url):
     "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+psycopg"]
 )
 def test_nova_s_database_url_is_taken_as_it_is(scheme):
-    got = conninfo_to_dict(from_postgres.conninfo(f"{scheme}://nova:p%20w@db.example.test/nova"))
+    got = conninfo_to_dict(
+        from_postgres.parse_database_url(f"{scheme}://nova:p%20w@db.example.test/nova")
+    )
     wanted = {"user": "nova", "password": "p w", "host": "db.example.test", "dbname": "nova"}
     assert got.items() >= wanted.items()
 
@@ -1082,7 +1099,7 @@ def test_prefix_layout_and_region_are_those_of_the_site(stores, settings, databa
         }
     )
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     reader.close()
 
 
@@ -1124,18 +1141,18 @@ def caching(make_reader):
 
 
 def test_a_connection_to_the_client_s_database(caching, login):
-    with connect(caching, "idom") as there:
+    with connect_to_database(caching, "idom") as there:
         assert there.execute("SELECT 1").fetchone() == (1,)
     there.close()
 
 
 def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login):
     row, change = login
-    caching.all("idom")
+    caching.get_all_credentials("idom")
     change("example-b")
     update("client_database_credentials", row, db_password_encrypted="example-b")
 
-    with connect(caching, "idom") as there:
+    with connect_to_database(caching, "idom") as there:
         assert there.execute("SELECT 1").fetchone() == (1,)
     there.close()
 
@@ -1148,7 +1165,7 @@ def test_a_login_that_stays_refused_is_an_error_without_the_password(caching, lo
     with pytest.raises(
         psycopg.OperationalError, match=r"'idom'.*password authentication"
     ) as caught:
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")
     assert caught.value.__cause__ is caught.value.__context__ is caught.value.pgconn is None
     assert "example-a" not in str(caught.value) + caplog.text
 
@@ -1159,10 +1176,10 @@ def test_a_password_that_the_server_repeats_is_not_repeated(caching, monkeypatch
     def refuse(**_):
         raise psycopg.OperationalError("no such password: example-password-1")
 
-    caching.all("idom")
+    caching.get_all_credentials("idom")
     monkeypatch.setattr(psycopg, "connect", refuse)
     with pytest.raises(psycopg.OperationalError, match="'idom'") as caught:
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")
     assert "example" not in str(caught.value)
 
 
@@ -1170,11 +1187,13 @@ def test_a_server_that_is_not_there_is_not_asked_twice(caching, monkeypatch):
     make_database(make_client("idom"), db_host="127.0.0.1", db_port=1)
     reads = []
     monkeypatch.setattr(
-        caching, "_read", lambda slug, read=caching._read: reads.append(slug) or read(slug)
+        caching,
+        "_read_entry",
+        lambda slug, read=caching._read_entry: reads.append(slug) or read(slug),
     )
 
     with pytest.raises(psycopg.OperationalError, match="'idom'"):
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")
     assert reads == ["idom"]
 
 
@@ -1186,11 +1205,11 @@ def test_a_row_that_is_not_there_is_a_value_error_that_names_the_client(reader, 
 
     for question in (("database", None), ("database", "other"), ("email", None), ("aws", "main")):
         with pytest.raises(ValueError, match="'idom'"):
-            reader.one("idom", *question)
+            reader.get_credential("idom", *question)
 
 
 def test_a_client_without_a_database_has_no_connection(caching):
     make_email(make_client("idom"))
 
     with pytest.raises(ValueError, match="idom"):
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")

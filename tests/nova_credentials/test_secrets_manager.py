@@ -135,7 +135,7 @@ def everything(error):
 
 
 def versions(sm, name=NAME):
-    return sm.describe(name).versions
+    return sm.describe_secret(name).versions
 
 
 # The plan's six
@@ -167,8 +167,8 @@ def test_a_document_comes_back_as_it_was_created(either):
 
 def test_every_secret_is_tagged_at_its_creation(either):
     either.create_client_credentials("idom", DOCUMENT)
-    for name in either.names("idom").values():
-        description = either.describe(name)
+    for name in either.secret_names("idom").values():
+        description = either.describe_secret(name)
         assert description.is_ours
         assert description.tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
 
@@ -213,13 +213,13 @@ def test_an_update_replaces_the_document(either):
 def test_an_update_writes_no_version_of_what_is_equal(either):
     either.create_client_credentials("idom", DOCUMENT)
     either.update_client_credentials("idom", DOCUMENT)
-    assert [len(versions(either, name)) for name in either.names("idom").values()] == [1] * len(
-        either.names("idom")
-    )
+    assert [len(versions(either, name)) for name in either.secret_names("idom").values()] == [
+        1
+    ] * len(either.secret_names("idom"))
 
 
 def test_an_update_replaces_a_secret_that_holds_no_document(sm):
-    sm.create(NAME, "no document", slug="idom")
+    sm.create_secret(NAME, "no document", slug="idom")
     sm.update_client_credentials("idom", DOCUMENT)
     assert sm.get_client_credentials("idom") == DOCUMENT
 
@@ -246,7 +246,7 @@ def test_a_service_that_is_unknown_is_refused_and_not_echoed(sm):
 def test_a_rotation_touches_the_secret_of_its_service_only(services):
     services.create_client_credentials("idom", DOCUMENT)
     services.rotate_password("idom", "email", "example-password-5")
-    counts = {part: len(versions(services, n)) for part, n in services.names("idom").items()}
+    counts = {part: len(versions(services, n)) for part, n in services.secret_names("idom").items()}
     assert counts == {"database": 1, "email": 2, "aws": 1}
 
 
@@ -256,9 +256,12 @@ def test_an_update_creates_the_parts_that_are_new_and_empties_those_without_a_ro
     assert services.batch_get([f"{NAME}/aws"])[f"{NAME}/aws"].not_found
     without_email = {key: value for key, value in DOCUMENT.items() if key != "email"}
     services.update_client_credentials("idom", without_email)
-    assert services.get(f"{NAME}/email").document() == {"client_name": "IDOM", "other_emails": []}
+    assert services.get_value(f"{NAME}/email").document() == {
+        "client_name": "IDOM",
+        "other_emails": [],
+    }
     assert services.get_client_credentials("idom") == without_email
-    assert services.describe(f"{NAME}/aws").is_ours
+    assert services.describe_secret(f"{NAME}/aws").is_ours
 
 
 def test_a_client_without_a_row_has_no_secret_to_be_created_in_the_service_layout(services):
@@ -276,8 +279,8 @@ def test_a_part_that_cannot_be_read_fails_the_whole_client(services):
 
 
 def test_a_secret_that_holds_no_document_is_refused_by_its_name(either):
-    for name in either.names("idom").values():
-        either.create(name, f"{MARK} is no document", slug="idom")
+    for name in either.secret_names("idom").values():
+        either.create_secret(name, f"{MARK} is no document", slug="idom")
     for method in (either.get_client_credentials, either.get_database_credentials):
         with pytest.raises(DocumentError, match=NAME) as refusal:
             method("idom")
@@ -285,7 +288,7 @@ def test_a_secret_that_holds_no_document_is_refused_by_its_name(either):
 
 
 def test_a_credential_that_is_no_object_is_refused_without_its_value(sm):
-    sm.create(NAME, json.dumps({"database": MARK}), slug="idom")
+    sm.create_secret(NAME, json.dumps({"database": MARK}), slug="idom")
     with pytest.raises(DocumentError, match="idom: database must be an object") as refusal:
         sm.rotate_password("idom", "database", MARK)
     assert MARK not in everything(refusal.value)
@@ -294,7 +297,7 @@ def test_a_credential_that_is_no_object_is_refused_without_its_value(sm):
 def test_the_prefix_is_a_setting(aws):
     sm = ClientSecretsManager(prefix="staging/clients")
     sm.create_client_credentials("idom", DOCUMENT)
-    assert sm.get("staging/clients/idom").document() == DOCUMENT
+    assert sm.get_value("staging/clients/idom").to_document() == DOCUMENT
 
 
 # AWS's calls
@@ -303,8 +306,8 @@ def test_the_prefix_is_a_setting(aws):
 def test_a_batch_answers_every_name_exactly_once_and_in_order(sm):
     names = [f"nova/clients/c{number}" for number in range(45)]
     for name in names:
-        sm.create(name, json.dumps({"client_name": name}), slug="c")
-    arn = sm.get(names[3]).arn
+        sm.create_secret(name, json.dumps({"client_name": name}), slug="c")
+    arn = sm.get_value(names[3]).arn
     sm.schedule_deletion(names[7])
     asked = [*reversed(names), "nova/clients/none", arn, "not legal", names[0]]
     answers = sm.batch_get(asked)
@@ -343,7 +346,7 @@ def test_one_bad_name_does_not_speak_for_the_other_names_of_its_call(stubbed, co
     stub.add_response("get_secret_value", {**good, "SecretString": "{}"})
     answers = sm.batch_get(["bad", "good"])
     assert answers["bad"].code == code
-    assert answers["good"].document() == {}
+    assert answers["good"].to_document() == {}
 
 
 def test_a_name_that_a_batch_leaves_out_is_no_answer_rather_than_no_secret(stubbed):
@@ -356,86 +359,94 @@ def test_a_name_that_a_batch_leaves_out_is_no_answer_rather_than_no_secret(stubb
 
 def test_a_binary_secret_has_no_text_and_is_no_document(sm):
     sm.sm.create_secret(Name=NAME, SecretBinary=b"example")
-    value = sm.get(NAME)
+    value = sm.get_value(NAME)
     assert value.text is None
     with pytest.raises(DocumentError, match=NAME):
-        value.document()
+        value.to_document()
 
 
 def test_a_description_tells_versions_tags_and_deletion(sm):
-    first = sm.create(NAME, "one", slug="idom")
-    second = sm.put(NAME, "two")
-    description = sm.describe(NAME)
+    first = sm.create_secret(NAME, "one", slug="idom")
+    second = sm.put_value(NAME, "two")
+    description = sm.describe_secret(NAME)
     assert (description.name, description.arn) == (NAME, first.arn)
     assert description.versions == {
         first.version_id: ("AWSPREVIOUS",),
         second: ("AWSCURRENT",),
     }
     assert description.deleted_at is None
-    assert (sm.get(NAME).text, sm.get(NAME).version_id) == ("two", second)
+    assert (sm.get_value(NAME).text, sm.get_value(NAME).version_id) == ("two", second)
 
 
 def test_a_secret_of_somebody_else_is_not_ours_until_it_is_tagged(sm):
     sm.sm.create_secret(Name=NAME, SecretString="{}")
-    assert not sm.describe(NAME).is_ours
-    sm.tag(NAME, slug="idom")
-    assert sm.describe(NAME).is_ours
-    assert sm.describe(NAME).tags["Client"] == "idom"
+    assert not sm.describe_secret(NAME).is_ours
+    sm.tag_secret(NAME, slug="idom")
+    assert sm.describe_secret(NAME).is_ours
+    assert sm.describe_secret(NAME).tags["Client"] == "idom"
 
 
 def test_a_scheduled_deletion_can_be_taken_back(sm):
-    sm.create(NAME, "one", slug="idom")
+    sm.create_secret(NAME, "one", slug="idom")
     deleted_at = sm.schedule_deletion(NAME, days=7)
     assert abs(deleted_at - datetime.now(UTC) - timedelta(days=7)) < timedelta(hours=1)
-    assert sm.describe(NAME).deleted_at is not None
+    assert sm.describe_secret(NAME).deleted_at is not None
     for call in (
-        lambda: sm.get(NAME),
-        lambda: sm.put(NAME, MARK),
-        lambda: sm.create(NAME, MARK, slug="idom"),
-        lambda: sm.tag(NAME, slug="idom"),
+        lambda: sm.get_value(NAME),
+        lambda: sm.put_value(NAME, MARK),
+        lambda: sm.create_secret(NAME, MARK, slug="idom"),
+        lambda: sm.tag_secret(NAME, slug="idom"),
     ):
         with pytest.raises(SecretsManagerError) as refusal:
             call()
         assert refusal.value.error_class is ErrorClass.CONFLICT
         assert not refusal.value.not_found
         assert MARK not in everything(refusal.value)
-    sm.restore(NAME)
-    assert sm.get(NAME).text == "one"
+    sm.restore_secret(NAME)
+    assert sm.get_value(NAME).text == "one"
 
 
 def test_a_repeated_token_changes_nothing(sm):
     token = str(uuid4())
-    first = sm.create(NAME, "one", slug="idom", token=token)
-    assert sm.create(NAME, "one", slug="idom", token=token) == first
+    first = sm.create_secret(NAME, "one", slug="idom", token=token)
+    assert sm.create_secret(NAME, "one", slug="idom", token=token) == first
     token = str(uuid4())
-    assert sm.put(NAME, "two", token=token) == sm.put(NAME, "two", token=token) == token
+    assert sm.put_value(NAME, "two", token=token) == sm.put_value(NAME, "two", token=token) == token
     assert len(versions(sm)) == 2
 
 
 def test_a_token_of_an_older_version_is_a_conflict_as_it_does_not_become_current(sm):
     token = str(uuid4())
-    sm.create(NAME, "one", slug="idom", token=token)
-    sm.put(NAME, "two")
+    sm.create_secret(NAME, "one", slug="idom", token=token)
+    sm.put_value(NAME, "two")
     with pytest.raises(SecretsManagerError) as refusal:
-        sm.put(NAME, "one", token=token)
+        sm.put_value(NAME, "one", token=token)
     assert (refusal.value.code, refusal.value.error_class) == ("NotCurrent", ErrorClass.CONFLICT)
-    assert sm.get(NAME).text == "two"
+    assert sm.get_value(NAME).text == "two"
 
 
 def test_a_token_of_another_value_is_a_conflict(sm):
     token = str(uuid4())
-    sm.create(NAME, "one", slug="idom", token=token)
+    sm.create_secret(NAME, "one", slug="idom", token=token)
     with pytest.raises(SecretsManagerError) as refusal:
-        sm.put(NAME, MARK, token=token)
+        sm.put_value(NAME, MARK, token=token)
     assert refusal.value.error_class is ErrorClass.CONFLICT
     assert MARK not in everything(refusal.value)
 
 
 @pytest.mark.parametrize(
-    "missing", ["get", "describe", "restore", "schedule_deletion", "put", "tag"]
+    "missing",
+    [
+        "get_value",
+        "describe_secret",
+        "restore_secret",
+        "schedule_deletion",
+        "put_value",
+        "tag_secret",
+    ],
 )
 def test_what_there_is_not_is_not_found(sm, missing):
-    arguments = {"put": {"text": MARK}, "tag": {"slug": "idom"}}.get(missing, {})
+    arguments = {"put_value": {"text": MARK}, "tag_secret": {"slug": "idom"}}.get(missing, {})
     with pytest.raises(SecretsManagerError) as refusal:
         getattr(sm, missing)(NAME, **arguments)
     assert refusal.value.not_found
@@ -447,13 +458,13 @@ def test_what_there_is_not_is_not_found(sm, missing):
 
 
 def test_a_value_may_have_65536_bytes_and_not_one_more(faulty, faults):
-    faulty.create(NAME, "é" * (MAX_BYTES // 2), slug="idom")
-    faulty.put(NAME, "x" * MAX_BYTES)
+    faulty.create_secret(NAME, "é" * (MAX_BYTES // 2), slug="idom")
+    faulty.put_value(NAME, "x" * MAX_BYTES)
     faults.calls.clear()
     too_large = MARK + "é" * (MAX_BYTES // 2)
     for call in (
-        lambda: faulty.create("other", too_large, slug="idom"),
-        lambda: faulty.put(NAME, too_large),
+        lambda: faulty.create_secret("other", too_large, slug="idom"),
+        lambda: faulty.put_value(NAME, too_large),
         lambda: faulty.create_client_credentials("acme", {"database": {"password": too_large}}),
     ):
         with pytest.raises(SecretsManagerError) as refusal:
@@ -466,12 +477,12 @@ def test_a_value_may_have_65536_bytes_and_not_one_more(faulty, faults):
 @pytest.mark.parametrize("name", ["", "two words", "ñ", "line\n", "x" * 257])
 def test_an_illegal_name_is_refused_without_a_call(faulty, faults, name):
     for call in (
-        lambda: faulty.get(name),
-        lambda: faulty.describe(name),
-        lambda: faulty.create(name, MARK, slug="idom"),
-        lambda: faulty.put(name, MARK),
-        lambda: faulty.restore(name),
-        lambda: faulty.tag(name, slug="idom"),
+        lambda: faulty.get_value(name),
+        lambda: faulty.describe_secret(name),
+        lambda: faulty.create_secret(name, MARK, slug="idom"),
+        lambda: faulty.put_value(name, MARK),
+        lambda: faulty.restore_secret(name),
+        lambda: faulty.tag_secret(name, slug="idom"),
         lambda: faulty.schedule_deletion(name),
     ):
         with pytest.raises(SecretsManagerError) as refusal:
@@ -537,7 +548,7 @@ def test_a_code_of_aws_has_a_class_and_its_message_is_not_repeated(
     sm, stub = stubbed
     stub.add_client_error("put_secret_value", code, f"echo of {MARK}", status)
     with pytest.raises(SecretsManagerError) as failure:
-        sm.put(NAME, MARK)
+        sm.put_value(NAME, MARK)
     error = failure.value
     assert (error.error_class, error.code) == (error_class, code)
     assert (error.operation, error.name) == ("PutSecretValue", NAME)
@@ -570,7 +581,7 @@ def test_an_error_of_botocore_has_a_class_and_its_text_is_not_repeated(aws, rais
     sm = SecretsManager(max_attempts=1)
     sm.sm.meta.events.register("before-send.secrets-manager", fail)
     with pytest.raises(SecretsManagerError) as failure:
-        sm.put(NAME, MARK)
+        sm.put_value(NAME, MARK)
     assert failure.value.error_class == error_class
     assert failure.value.code == type(raised).__name__
     assert MARK not in everything(failure.value)
@@ -578,7 +589,7 @@ def test_an_error_of_botocore_has_a_class_and_its_text_is_not_repeated(aws, rais
 
 def test_a_parameter_that_botocore_refuses_is_not_echoed(sm):
     with pytest.raises(SecretsManagerError) as failure:
-        sm.create(NAME, "{}", slug={"password": MARK})
+        sm.create_secret(NAME, "{}", slug={"password": MARK})
     assert failure.value.error_class is ErrorClass.DATA
     assert failure.value.code == "ParamValidationError"
     assert MARK not in everything(failure.value)
@@ -589,7 +600,7 @@ def test_an_endpoint_where_nobody_listens_is_unavailable():
         gone = server.endpoint
     sm = SecretsManager(endpoint_url=gone, max_attempts=1)
     with pytest.raises(SecretsManagerError) as failure:
-        sm.put(NAME, MARK)
+        sm.put_value(NAME, MARK)
     assert failure.value.error_class is ErrorClass.UNAVAILABLE
     assert MARK not in everything(failure.value)
 
@@ -607,7 +618,7 @@ def test_an_endpoint_where_nobody_listens_is_unavailable():
     ],
 )
 def test_the_page_of_a_proxy_is_unavailable(faulty, faults, answer):
-    for call in (lambda: faulty.get(NAME), lambda: faulty.put(NAME, MARK)):
+    for call in (lambda: faulty.get_value(NAME), lambda: faulty.put_value(NAME, MARK)):
         faults.planned = [answer]
         with pytest.raises(SecretsManagerError) as failure:
             call()
@@ -620,12 +631,12 @@ def test_an_answer_that_is_lost_is_asked_for_again_and_written_once():
     with AwsServer(wrap=faults.wrap) as server:
         sm = SecretsManager(endpoint_url=server.endpoint)
         faults.planned = [lost]
-        sm.create(NAME, "one", slug="idom")
+        sm.create_secret(NAME, "one", slug="idom")
         faults.planned = [lost]
-        sm.put(NAME, "two")
+        sm.put_value(NAME, "two")
         assert faults.calls == ["CreateSecret"] * 2 + ["PutSecretValue"] * 2
         assert len(versions(sm)) == 2
-        assert sm.get(NAME).text == "two"
+        assert sm.get_value(NAME).text == "two"
 
 
 def test_a_throttled_call_is_tried_again_within_the_pinned_attempts():
@@ -635,12 +646,12 @@ def test_a_throttled_call_is_tried_again_within_the_pinned_attempts():
     )
     with AwsServer(wrap=faults.wrap) as server:
         sm = SecretsManager(endpoint_url=server.endpoint, max_attempts=2)
-        sm.create(NAME, "one", slug="idom")
+        sm.create_secret(NAME, "one", slug="idom")
         faults.planned = [throttled]
-        assert sm.get(NAME).text == "one"
+        assert sm.get_value(NAME).text == "one"
         faults.planned = [throttled] * 2
         with pytest.raises(SecretsManagerError) as failure:
-            sm.get(NAME)
+            sm.get_value(NAME)
     assert failure.value.error_class is ErrorClass.THROTTLED
     assert faults.planned == []
 
@@ -654,16 +665,16 @@ def test_attempts_and_time_outs_are_pinned(aws):
 
 def test_no_log_shows_a_value_even_where_everything_is_logged(sm, caplog):
     caplog.set_level(logging.DEBUG, "botocore")
-    sm.create(NAME, MARK, slug="idom")
-    assert sm.get(NAME).text == MARK
+    sm.create_secret(NAME, MARK, slug="idom")
+    assert sm.get_value(NAME).text == MARK
     assert sm.batch_get([NAME])[NAME].text == MARK
     assert "botocore" in caplog.text
     assert MARK not in caplog.text
 
 
 def test_no_repr_shows_a_value(sm):
-    sm.create(NAME, MARK, slug="idom")
-    assert MARK not in repr(sm.get(NAME)) + repr(sm.batch_get([NAME])) + repr(vars(sm))
+    sm.create_secret(NAME, MARK, slug="idom")
+    assert MARK not in repr(sm.get_value(NAME)) + repr(sm.batch_get([NAME])) + repr(vars(sm))
 
 
 def test_an_error_survives_the_way_from_one_process_to_another():
