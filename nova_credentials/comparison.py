@@ -1,4 +1,4 @@
-"""Compares two secret documents and tells where they differ, never what is in them. Pure."""
+"""Compares two secret documents and says which fields differ, never with a value. Pure."""
 
 import hmac
 import json
@@ -12,7 +12,7 @@ from typing import Self
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
 from nova_credentials.document import Document
 
-# In the order of the report. Any other key may be a secret in the wrong place: it gets a code.
+# In the order of the report. Any other key may be a secret in the wrong place, so it is shown as a code.
 KNOWN_KEYS = tuple(
     dict.fromkeys(
         [
@@ -49,13 +49,13 @@ class Mismatch:
     actual_length: str
 
     def to_json(self) -> dict[str, str]:
-        """Return what from_json reads."""
+        """Return the mismatch as from_json reads it."""
         row = {key: str(value) for key, value in asdict(self).items()}
         return {key.removesuffix("_code"): value for key, value in row.items()}
 
     @classmethod
     def from_json(cls, row: dict[str, str]) -> Self:
-        """Undo to_json."""
+        """Make the mismatch that to_json wrote."""
         return cls(
             path=row["path"],
             kind=MismatchKind(row["kind"]),
@@ -68,7 +68,7 @@ class Mismatch:
 
 
 class _Absent:
-    """Stands for what is not there: null is there."""
+    """Marks a key that one document lacks; null would be a value."""
 
 
 _ABSENT = _Absent()
@@ -77,7 +77,7 @@ _ABSENT = _Absent()
 def compare_documents(expected: Document, actual: Document, *, key: bytes) -> list[Mismatch]:
     """Return the fields that differ, types included; the key makes the codes unguessable."""
     comparison = _Comparison(key)
-    # Nearly all documents are equal, which is told at once where their fields take a while.
+    # Nearly all documents are equal, and comparing them whole is much faster than field by field.
     return (
         []
         if are_equal(expected, actual)
@@ -86,12 +86,12 @@ def compare_documents(expected: Document, actual: Document, *, key: bytes) -> li
 
 
 def are_equal(one: Document | None, other: Document | None) -> bool:
-    """Whether two documents are equal, types included: where compare finds nothing."""
+    """Say whether two documents are equal, types included, so that compare_documents finds nothing."""
     return _canonical_json(one) == _canonical_json(other)
 
 
 def list_paths(value: object, path: str = "") -> Iterator[str]:
-    """Name every field of a document, as a comparison of it would."""
+    """List the path of every field of a document, spelled as in a mismatch."""
     if isinstance(value, dict):
         for key in sorted(value, key=_place_in_report):
             yield from list_paths(value[key], f"{path}.{key}" if path else key)
@@ -103,7 +103,7 @@ def list_paths(value: object, path: str = "") -> Iterator[str]:
 
 
 def unreadable_mismatch(text: str, *, key: bytes, path: str = "document") -> Mismatch:
-    """Make the one mismatch of a text of AWS's that is no document."""
+    """Return the mismatch for a text in AWS that is no document."""
     side = _Comparison(key)
     code, length = side.make_code(path, text), _length_bucket(text)
     return Mismatch(path, MismatchKind.UNREADABLE, "", "", code, "", length)
@@ -156,14 +156,14 @@ def _place_in_report(step: str) -> tuple[int, str]:
 
 
 def _pair_entries(expected: object, actual: object) -> list[tuple[object, object]]:
-    """Pair the entries of two lists; where only one list is there, its entries are what differs."""
+    """Pair the entries of two lists; a side that is absent counts as an empty list."""
     sides = [[] if side is _ABSENT else side for side in (expected, actual)]
     lists = [side for side in sides if isinstance(side, list)]
     return list(zip_longest(*lists, fillvalue=_ABSENT)) if len(lists) == 2 else []
 
 
 def _canonical_json(value: object) -> str:
-    """Return text that differs for all values that do: true, 1, 1.0, "1", null and absence."""
+    """Return a text that is the same for equal values alone: true, 1, 1.0, "1", null and absence all differ."""
     return "" if value is _ABSENT else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
@@ -179,7 +179,7 @@ def _find_kind(expected: object, actual: object) -> MismatchKind:
 
 
 def _find_hint(expected: object, actual: object) -> str:
-    """Say what alone differs, where it is a usual thing."""
+    """Name the usual cause where it explains the whole difference, else return nothing."""
     if _ABSENT in (expected, actual):
         return ""
     if any(side is None or side == "" for side in (expected, actual)):

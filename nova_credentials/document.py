@@ -15,6 +15,7 @@ from nova_credentials.credential_types import (
     ROW_CLASSES,
     AwsCredentials,
     ClientCredentials,
+    CredentialRow,
     CredentialType,
     DatabaseCredentials,
     EmailCredentials,
@@ -29,7 +30,7 @@ MAX_BYTES = 65_536
 MAX_NAME = 256
 ILLEGAL_IN_NAME = re.compile(r"[^A-Za-z0-9/_+=.@-]")
 
-_MUST_BE: dict[tuple[type, ...], Sentence] = {
+_MUST_BE: dict[tuple[object, ...], Sentence] = {
     (str,): sentences.MUST_BE_TEXT,
     (str, NoneType): sentences.MUST_BE_TEXT_OR_NULL,
     (int,): sentences.MUST_BE_WHOLE,
@@ -41,7 +42,7 @@ _MAX_DEPTH = 16
 
 
 class Layout(StrEnum):
-    """How many secrets a client has: one, or one a service."""
+    """The number of secrets a client has: one, or one for each service."""
 
     CLIENT = "client"
     SERVICE = "service"
@@ -63,8 +64,8 @@ def build_document(
     emails: Sequence[EmailCredentials],
     aws: Sequence[AwsCredentials],
 ) -> Document:
-    """Make the document of a client's rows, which come in the order of their ids."""
-    of_type: dict[CredentialType, Sequence[Any]] = {
+    """Make a client's document from its rows, given in the order of their ids; raises DocumentError."""
+    of_type: dict[CredentialType, Sequence[CredentialRow]] = {
         CredentialType.DATABASE: databases,
         CredentialType.EMAIL: emails,
         CredentialType.AWS: aws,
@@ -89,19 +90,19 @@ def build_document(
     return document | others
 
 
-def _make_entry(row: Any) -> Document:
+def _make_entry(row: CredentialRow) -> Document:
     return {key: getattr(row, attribute) for attribute, key in keys_of(type(row)).items()}
 
 
 def parse_document(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:
-    """Read a client's rows; an absent optional key is NULL. Raises DocumentError."""
+    """Read a client's rows from its document; an absent optional key is NULL. Raises DocumentError."""
     reader = _DocumentReader(client_id, client_slug)
     rows = {t.plural: tuple(reader.read_rows(t, document)) for t in CredentialType}
     return ClientCredentials(reader.read_value(document, "client_name", str | None, ""), **rows)
 
 
 @cache
-def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, Any], ...]:
+def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, object], ...]:
     """Return attribute, key and wanted type of each attribute that the document holds."""
     row_class = ROW_CLASSES[credential_type]
     types = get_type_hints(row_class)
@@ -129,7 +130,7 @@ class _DocumentReader:
                 raise self.field_error(f"{path}.is_primary", sentences.MUST_BE_FALSE_OR_NULL())
             yield row
 
-    def read_row(self, credential_type: CredentialType, entry: object, path: str) -> Any:
+    def read_row(self, credential_type: CredentialType, entry: object, path: str) -> CredentialRow:
         if not isinstance(entry, dict):
             raise self.field_error(path, sentences.MUST_BE_OBJECT())
         values = {
@@ -139,8 +140,8 @@ class _DocumentReader:
         row_class = ROW_CLASSES[credential_type]
         return row_class(client_id=self.client_id, client_slug=self.client_slug, **values)
 
-    def read_value(self, entry: Document, key: str, wanted: Any, path: str) -> Any:
-        """Read one value whose exact type is wanted: true is no whole number."""
+    def read_value(self, entry: Document, key: str, wanted: object, path: str) -> Any:
+        """Read one value and require its exact type: true is no whole number."""
         value, path = entry.get(key), f"{path}{key}"
         allowed = get_args(wanted) or (wanted,)
         if type(value) not in allowed:
@@ -158,7 +159,7 @@ class _DocumentReader:
 
 
 def encode_document(document: Document) -> str:
-    """Return the document as JSON text, fit for UTF-8."""
+    """Return the document as JSON text that UTF-8 can hold; raises DocumentError."""
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -190,16 +191,16 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def size_in_bytes(document: Document) -> int:
-    """Return the bytes that the document takes, to be held against MAX_BYTES."""
+    """Return the size of the document in bytes, to compare with MAX_BYTES."""
     return len(encode_document(document).encode())
 
 
 def split_document(
     document: Document, *, layout: Layout, keep: Collection[str] = ()
 ) -> dict[str, Document]:
-    """Return part -> its document: the whole client, or one part a credential type.
+    """Return part -> its document: one part for the whole client, or one for each credential type.
 
-    A type without a row has no part, unless it is in keep.
+    A type without a row has no part, unless it is in `keep`.
     """
     if layout == Layout.CLIENT:
         return {"client": document}
@@ -222,9 +223,9 @@ def split_document(
 def parts_to_store(
     document: Document, *, layout: Layout, keep: Collection[str] = ()
 ) -> dict[str, Document]:
-    """Split the document for AWS, where a client without any credential has one secret all the same.
+    """Split the document for AWS, with one part at least: a client without any credential has a secret too.
 
-    Without it a reader could not tell a client that has no credentials from one whose secrets are gone.
+    Otherwise a reader could not tell a client without credentials from one whose secrets are gone.
     """
     first = next(iter(CredentialType))
     return split_document(document, layout=layout, keep=keep) or split_document(
@@ -233,10 +234,10 @@ def parts_to_store(
 
 
 def join_parts(parts: Mapping[str, Document], *, layout: Layout) -> Document:
-    """Undo split.
+    """Join the parts that split_document made.
 
-    What a part holds beyond its own keys, or otherwise than the part before it, comes back as
-    "<part>/<key>": readers pass over it, a comparison sees it, and split puts it back.
+    A key that doesn't belong to its part, or differs from the part before it, becomes "<part>/<key>": readers pass
+    over it, a comparison sees it, and split_document puts it back.
     """
     if layout == Layout.CLIENT:
         return parts["client"]
@@ -275,7 +276,7 @@ def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:
 
 
 def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) -> Message | None:
-    """Say which of the client's secrets its document doesn't fit into, or None."""
+    """Say which of the client's secrets its document is too large for, or None."""
     names = secret_names(slug, prefix=prefix, layout=layout)
     for part, of_part in split_document(document, layout=layout).items():
         if (bytes_of_part := size_in_bytes(of_part)) > MAX_BYTES:

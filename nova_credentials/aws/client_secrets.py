@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClientSecrets:
-    """What AWS holds of one client: the value of each of its secrets, by part."""
+    """The secrets of one client as AWS holds them: part -> value."""
 
     values: Mapping[str, SecretValue] = field(repr=False)
     layout: Layout
@@ -42,7 +42,7 @@ class ClientSecrets:
 
 
 def legal_secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
-    """Return part -> name of its secret; SecretsManagerError of class DATA where AWS would refuse one."""
+    """Return part -> name of its secret; raises SecretsManagerError of class DATA where AWS would refuse a name."""
     names = secret_names(slug, prefix=prefix, layout=layout)
     if name_problem(slug, prefix=prefix, layout=layout):
         raise SecretsManagerError.from_code("InvalidName", "Naming", next(iter(names.values())))
@@ -87,13 +87,13 @@ class ClientSecretsManager(SecretsManager):
         layout: Layout = Layout.CLIENT,
         **options: Any,
     ) -> None:
-        """Take the options of SecretsManager too."""
+        """Accept the options of SecretsManager too."""
         super().__init__(region_name, **options)
         self.prefix, self.layout = prefix, Layout(layout)
 
     @property
     def client(self) -> SecretsManagerClient:
-        """The boto3 client, by the name that the plan's code has for it."""
+        """Return the boto3 client, under the name that the plan's code uses."""
         return self.sm
 
     def get_client_credentials(self, client_slug: str) -> Document:
@@ -123,9 +123,7 @@ class ClientSecretsManager(SecretsManager):
         for part, document in split_document(credentials, layout=self.layout, keep=current).items():
             if part not in current:
                 self.create_secret(names[part], encode_document(document), slug=client_slug)
-            elif not current[part].holds_document(
-                document
-            ):  # AWS keeps about 100 versions: none in vain
+            elif not current[part].holds_document(document):  # AWS keeps only about 100 versions
                 self.put_value(names[part], encode_document(document))
 
     def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
@@ -138,7 +136,7 @@ class ClientSecretsManager(SecretsManager):
         self.put_value(name, encode_document(document))
 
     def secret_names(self, client_slug: str) -> dict[str, str]:
-        """Return part -> name of its secret; class DATA where AWS would refuse one."""
+        """Return part -> name of its secret; raises SecretsManagerError of class DATA where AWS would refuse a name."""
         return legal_secret_names(client_slug, prefix=self.prefix, layout=self.layout)
 
     def _read_secrets(self, client_slug: str) -> ClientSecrets:
@@ -151,7 +149,7 @@ class ClientSecretsManager(SecretsManager):
 
     def _read_primary(
         self, client_slug: str, wanted: CredentialType
-    ) -> tuple[str, Document, dict[str, Any]]:
+    ) -> tuple[str, Document, Document]:
         """Return the name of the secret that holds a type, its document, and the primary credential."""
         names = self.secret_names(client_slug)
         name = names.get(wanted) or names["client"]

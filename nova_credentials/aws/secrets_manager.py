@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
 from nova_credentials.aws.answers import (
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
+    from botocore.model import OperationModel
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_secretsmanager.type_defs import TagTypeDef
+    from mypy_boto3_secretsmanager.type_defs import (
+        GetSecretValueResponseTypeDef,
+        SecretValueEntryTypeDef,
+        TagTypeDef,
+    )
+
+    # As botocore's event has it: the HTTP response and its parsed body; None where no answer came.
+    _RawAnswer: TypeAlias = tuple[object, Mapping[str, Mapping[str, str]]] | None
 
 __all__ = [
     "ErrorClass",
@@ -36,7 +44,7 @@ __all__ = [
 ]
 
 _P = ParamSpec("_P")
-_Answer = TypeVar("_Answer", bound="Mapping[str, Any]")
+_Answer = TypeVar("_Answer", bound="Mapping[str, object]")
 
 _BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
@@ -49,7 +57,7 @@ _make_error = SecretsManagerError.from_code
 
 
 class Pacer(Protocol):
-    """Keeps calls to a rate: asked before each attempt, botocore's own included, and told when AWS throttles one."""
+    """Keeps calls to a rate: `wait` comes before each attempt, botocore's retries too, `throttled` after a refusal."""
 
     def wait(self, operation: str) -> None: ...
 
@@ -57,7 +65,7 @@ class Pacer(Protocol):
 
 
 class SecretsManager:
-    """AWS's calls, whose every failure is a SecretsManagerError; thread-safe, one is enough. Time-outs in seconds."""
+    """Calls AWS; each failure is a SecretsManagerError. Thread-safe: a process needs one. Time-outs are in seconds."""
 
     def __init__(
         self,
@@ -91,7 +99,7 @@ class SecretsManager:
         return _parse_value(_call_aws(name, self.sm.get_secret_value, SecretId=name))
 
     def get_each(self, names: Iterable[str]) -> Answers:
-        """Read one by one: for every name its value, or why there is none."""
+        """Read one by one; return for every name its value or its error."""
         answers: Answers = {}
         for name in names:
             try:
@@ -101,7 +109,7 @@ class SecretsManager:
         return answers
 
     def batch_get(self, names: Iterable[str]) -> Answers:
-        """Read many, 20 a call: for every name its value, or why there is none."""
+        """Read many, 20 a call; return for every name its value or its error."""
         asked = list(dict.fromkeys(names))
         answers: Answers = {name: _make_error("InvalidName", _BATCH_GET, name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
@@ -141,10 +149,10 @@ class SecretsManager:
         return {name: given[name] for name in names}
 
     def mark_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:
-        """Return the answers, with code ScheduledForDeletion for each secret that DescribeSecret says is so.
+        """Return the answers, with code ScheduledForDeletion where DescribeSecret says that the deletion is scheduled.
 
-        AWS refuses to read such a secret (InvalidRequestException). An emulator may say that there is none: those of
-        the names in `lacking` are described too.
+        AWS refuses to read such a secret (InvalidRequestException). An emulator may say that there is none, so missing
+        secrets whose names are in `lacking` are described too.
         """
         in_doubt = {
             name: error
@@ -155,8 +163,8 @@ class SecretsManager:
         if not in_doubt:
             return answers
         with ThreadPoolExecutor(_BATCHES_AT_ONCE) as threads:
-            told = threads.map(self._mark_deletion, in_doubt.values())
-            return answers | {error.name: error for error in told}
+            errors = threads.map(self._mark_deletion, in_doubt.values())
+            return answers | {error.name: error for error in errors}
 
     def _mark_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
         try:
@@ -168,7 +176,7 @@ class SecretsManager:
         )
 
     def describe_secret(self, name: str) -> SecretDescription:
-        """Read what AWS knows of the secret, also of one that is scheduled for deletion."""
+        """Read everything but the value, also of a secret that is scheduled for deletion."""
         answer = _call_aws(name, self.sm.describe_secret, SecretId=name)
         return SecretDescription(
             name=answer["Name"],
@@ -181,7 +189,7 @@ class SecretsManager:
     def create_secret(
         self, name: str, text: str, *, slug: str, token: str | None = None
     ) -> SecretVersion:
-        """Create the secret with its tags. The same token and text again change nothing."""
+        """Create the secret with its tags. A second call with the same token and text changes nothing."""
         answer = _call_aws(
             name,
             self.sm.create_secret,
@@ -208,7 +216,7 @@ class SecretsManager:
         return answer["VersionId"]
 
     def put_aside(self, name: str, text: str, *, stage: str) -> None:
-        """Keep a text as a version under a stage of its own; what is current stays so."""
+        """Keep a text as a version under a stage of its own; the current version stays current."""
         _call_aws(
             name,
             self.sm.put_secret_value,
@@ -219,7 +227,7 @@ class SecretsManager:
         )
 
     def restore_secret(self, name: str) -> None:
-        """Take back a scheduled deletion."""
+        """Cancel a scheduled deletion."""
         _call_aws(name, self.sm.restore_secret, SecretId=name)
 
     def tag_secret(self, name: str, *, slug: str) -> None:
@@ -257,10 +265,10 @@ def _call_aws(
 
 
 def _register_pacer(client: SecretsManagerClient, pacer: Pacer) -> None:
-    def before_send(event_name: str, **_: Any) -> None:
+    def before_send(event_name: str, **_: object) -> None:
         pacer.wait(event_name.rpartition(".")[2])
 
-    def after_answer(response: Any, operation: Any, **_: Any) -> None:
+    def after_answer(response: _RawAnswer, operation: OperationModel, **_: object) -> None:
         code = response[1].get("Error", {}).get("Code", "") if response else ""
         if code and _make_error(code, operation.name, "").error_class == ErrorClass.THROTTLED:
             pacer.throttled(operation.name)
@@ -275,7 +283,7 @@ def _require_sendable(text: str, operation: str, name: str) -> str:
     return text
 
 
-def _parse_value(answer: Mapping[str, Any]) -> SecretValue:
+def _parse_value(answer: GetSecretValueResponseTypeDef | SecretValueEntryTypeDef) -> SecretValue:
     text = answer.get("SecretString")
     return SecretValue(answer["Name"], answer["ARN"], answer["VersionId"], text)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psycopg
+    from psycopg.rows import TupleRow
 
     from nova_credentials.credential_types import (
         AwsCredentials,
         DatabaseCredentials,
         EmailCredentials,
     )
-    from nova_credentials.reader.routing import Reader
+    from nova_credentials.reader.routing import AllCredentials, Reader
 
 LOGIN_SECONDS = 10
-# A day; a wait of many years is an error to Python's locks.
+# A day: Python's locks raise an error for a wait of many years.
 MOST_SECONDS = 86_400
 
 
@@ -66,14 +67,14 @@ def get_aws_credentials(
     return row
 
 
-def get_all_credentials(slug: str, *, refresh: bool = False) -> dict[str, Any]:
+def get_all_credentials(slug: str, *, refresh: bool = False) -> AllCredentials:
     """Return the primary `database` and `email`, each None where the client has none."""
     return _shared_reader().get_all_credentials(slug, refresh=refresh)
 
 
 def get_database_connection(
     slug: str, label: str | None = None, *, refresh: bool = False
-) -> psycopg.Connection[tuple[Any, ...]]:
+) -> psycopg.Connection[TupleRow]:
     """Connect to the client's database; after a refused login once more, with what is read anew."""
     return connect_to_database(_shared_reader(), slug, label, refresh=refresh)
 
@@ -87,7 +88,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
     """Make the reader that the environment describes; RuntimeError says what to set."""
     from nova_credentials.reader.routing import Reader
 
-    # An empty one counts as unset, as on the site.
+    # An empty variable counts as unset, as on the site.
     environment = {name: value for name, value in environment.items() if value.strip()}
     layout = environment.get("NOVA_SECRET_LAYOUT", "client")
     if layout not in tuple(Layout):
@@ -104,7 +105,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
 
 def connect_to_database(
     reader: Reader, slug: str, label: str | None = None, *, refresh: bool = False
-) -> psycopg.Connection[tuple[Any, ...]]:
+) -> psycopg.Connection[TupleRow]:
     """Connect to the client's database; after a refused login once more, with what is read anew."""
     import psycopg
 
@@ -135,7 +136,7 @@ class _LoginFailure:
     refused: bool
 
 
-def _log_in(login: DatabaseCredentials) -> psycopg.Connection[tuple[Any, ...]] | _LoginFailure:
+def _log_in(login: DatabaseCredentials) -> psycopg.Connection[TupleRow] | _LoginFailure:
     import psycopg
 
     try:
@@ -148,9 +149,9 @@ def _log_in(login: DatabaseCredentials) -> psycopg.Connection[tuple[Any, ...]] |
             connect_timeout=LOGIN_SECONDS,
         )
     except psycopg.Error as error:
-        # Not let through: it holds the whole connection, password and all.
+        # The error is not raised on: it holds the whole connection, with the password.
         text, code, attempt = str(error), error.sqlstate, error.pgconn
-    # libpq gives no SQLSTATE for a failed connection, but tells whether a password was asked for.
+    # libpq gives no SQLSTATE for a failed connection, but says whether the server asked for a password.
     asked = attempt is not None and (attempt.used_password or attempt.needs_password)
     if login.db_password and login.db_password in text:
         text = "the connection to its database failed"

@@ -12,13 +12,13 @@ from nova_credentials.aws.secrets_manager import SecretsManager
 if TYPE_CHECKING:
     from nova_credentials.document import Document, Layout
 
-# So many reads may hang before the next one fails at once.
+# When this many reads hang, the next one fails at once.
 THREADS = 16
 ATTEMPTS = 3
 
 
 class AwsReader:
-    """This process' way to Secrets Manager; any number of threads may read at once."""
+    """Reads clients' documents from Secrets Manager; any number of threads may read at once."""
 
     def __init__(self, *, region: str, prefix: str, layout: Layout, timeout: float) -> None:
         self._region, self._prefix, self._layout = region, prefix, layout
@@ -28,12 +28,12 @@ class AwsReader:
         self._free = threading.BoundedSemaphore(THREADS)
 
     def read_document(self, slug: str) -> Document:
-        """Read the client's document; SecretsManagerError or DocumentError."""
+        """Read the client's document; raises SecretsManagerError or DocumentError."""
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
         return read_client(self._get_manager(), names, layout=self._layout).to_document()
 
     def start_reading(self, slug: str) -> Future[Document]:
-        """Begin to read in a thread that neither a caller nor the end of the process waits for."""
+        """Start reading in a thread of its own; the end of the process doesn't wait for it."""
         answer: Future[Document] = Future()
         if not self._free.acquire(blocking=False):
             answer.set_exception(TimeoutError("too many reads of AWS hang"))

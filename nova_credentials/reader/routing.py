@@ -1,4 +1,4 @@
-"""Reads a client from the store of its phase, and keeps what it read for a while. Knows neither SQL nor boto3."""
+"""Reads a client from the store of its phase, and caches it for some seconds. Knows neither SQL nor boto3."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from weakref import WeakSet
 
 from nova_credentials.aws.answers import SecretsManagerError
@@ -23,15 +23,31 @@ from nova_credentials.reader.from_postgres import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
+
+    from nova_credentials.credential_types import (
+        CredentialRow,
+        DatabaseCredentials,
+        EmailCredentials,
+    )
 
 logger = logging.getLogger(__name__)
 
 
+_Row = TypeVar("_Row", bound="CredentialRow")
+
+
+class AllCredentials(TypedDict):
+    """The primary credentials of one client, of the two types that NOVA's own helper returns."""
+
+    database: DatabaseCredentials | None
+    email: EmailCredentials | None
+
+
 @dataclass(frozen=True)
 class _CacheEntry:
-    """One client's credentials, and when reading them began."""
+    """One client's credentials, and the moment (of the monotonic clock) at which reading them began."""
 
     client_id: int
     credentials: ClientCredentials = field(repr=False)
@@ -65,8 +81,8 @@ class Reader:
         self._last_states: dict[str, ClientState] = {}
 
     def start_after_fork(self) -> None:
-        """Begin anew in a child: the parent's locks and sockets stay the parent's."""
-        # Kept for good: to close one here would end it for the parent too.
+        """Begin anew in a forked child, as locks and sockets belong to the parent."""
+        # They are never closed here, as that would end the parent's connections.
         self._kept_from_parents += [self._postgres, self._aws]
         self._reset_state()
 
@@ -75,33 +91,31 @@ class Reader:
         self._postgres.close()
 
     def client_id(self, slug: str) -> int:
-        """Return the client's id, from PostgreSQL or the cache."""
+        """Return the client's id, from the cache or PostgreSQL."""
         entry = self._fresh_entry(slug)
         return entry.client_id if entry else self._look_up(slug).client_id
 
     def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
     ) -> Any:
-        """Return one row of a CredentialType; ValueError where there is none."""
+        """Return the primary row of a CredentialType, or the one of that label; ValueError where there is none."""
         wanted = CredentialType(wanted)
         entry = None if refresh else self._fresh_entry(slug)
-        row = _pick_row(entry, wanted, label) if entry else None
+        row = _pick_row(entry.credentials.of_type(wanted), label) if entry else None
         if row is None:  # a cache entry without the row is not trusted: read again
-            row = _pick_row(self._read_entry(slug), wanted, label)
+            row = _pick_row(self._read_entry(slug).credentials.of_type(wanted), label)
         if row is None:
             which = "primary" if label is None else f"label {label!r}"
             raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
-    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> dict[str, Any]:
+    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AllCredentials:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh_entry(slug)
-        entry = entry or self._read_entry(slug)
-        # NOVA's helper knows these two types.
-        wanted = (CredentialType.DATABASE, CredentialType.EMAIL)
+        credentials = (entry or self._read_entry(slug)).credentials
         return {
-            credential_type.value: _pick_row(entry, credential_type, None)
-            for credential_type in wanted
+            "database": _pick_row(credentials.databases, None),
+            "email": _pick_row(credentials.emails, None),
         }
 
     def _fresh_entry(self, slug: str) -> _CacheEntry | None:
@@ -123,7 +137,10 @@ class Reader:
         return entry
 
     def _look_up(self, slug: str) -> ClientState:
-        """Ask PostgreSQL; where it does not answer, what AWS alone is read for is remembered."""
+        """Read the client's state from PostgreSQL; raises ValueError where it is unknown or inactive.
+
+        Where PostgreSQL does not answer, a client of which AWS alone is read keeps its last known state.
+        """
         try:
             found = self._postgres.read_client(slug)
         except NO_ANSWER as error:
@@ -148,9 +165,12 @@ class Reader:
         asked: Future[Document] | None,
         until: float | None = None,
     ) -> ClientCredentials:
-        """Return what the phase says; `asked` is AWS's answer on its way, `until` ends a second look."""
+        """Return the credentials from the store of the phase.
+
+        `asked` is a read of AWS that is under way; `until` (of the monotonic clock) ends the second look at both.
+        """
         if found.credentials is None:
-            # What was asked for before the phase was known may be older than the last save.
+            # AWS's answer may be older than the last save where it was asked before the phase was known.
             return self._from_aws(slug, found)
         if found.phase != Phase.DUAL_READ:
             return found.credentials
@@ -164,12 +184,12 @@ class Reader:
             return found.credentials
         differing = list(_differing_paths(found.credentials, theirs))
         if differing and until is None:
-            # One of the two may be older than a save or its push: once more, one after the other.
+            # A save or its push may have come in between: read both once more, AWS after PostgreSQL.
             return self._credentials_in_phase(slug, self._look_up(slug), None, until_now)
         if differing:
             logger.warning("%s: AWS differs from PostgreSQL in %s", slug, ", ".join(differing))
         self._count_read(found, match=int(not differing), mismatch=int(bool(differing)))
-        # A row that AWS lacks would be an error to the caller who asks for it.
+        # A caller who asks for a row that AWS lacks would get an error.
         lacking = _labels_of(found.credentials) - _labels_of(theirs)
         return found.credentials if lacking else theirs
 
@@ -186,7 +206,7 @@ class Reader:
     def _wait_for_aws(
         self, slug: str, found: ClientState, asked: Future[Document], until: float
     ) -> ClientCredentials | None:
-        """Return AWS's value, or None where it fails, is no document, or is late."""
+        """Wait for AWS's value; return None where AWS fails, is late, or holds no document."""
         try:
             error = asked.exception(timeout=max(0, until - time.monotonic()))
         except TimeoutError as late:
@@ -217,23 +237,23 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _pick_row(entry: _CacheEntry, wanted: CredentialType, label: str | None) -> Any:
-    """Return the primary row, or the first of that label; a row that is NULL there is not primary."""
-    for row in entry.credentials.of_type(wanted):
+def _pick_row(rows: Iterable[_Row], label: str | None) -> _Row | None:
+    """Return the primary row, or the first of that label; `is_primary` NULL is not primary."""
+    for row in rows:
         if row.is_primary if label is None else row.label == label:
             return row
     return None
 
 
 def _labels_of(credentials: ClientCredentials) -> set[tuple[CredentialType, str | None]]:
-    """Return each type and label (None: the primary one) that a caller can get."""
+    """Return each type and label for which a caller gets a row (None: the primary one)."""
     rows = [(t, row) for t in CredentialType for row in credentials.of_type(t)]
     labels = {(t, row.label) for t, row in rows if row.label is not None}
     return labels | {(t, None) for t, row in rows if row.is_primary}
 
 
 def _differing_paths(ours: ClientCredentials, theirs: ClientCredentials) -> Iterator[str]:
-    """Return the paths of what differs, without values."""
+    """Return the paths of the attributes that differ, without values."""
     for credential_type in CredentialType:
         pairs = zip_longest(ours.of_type(credential_type), theirs.of_type(credential_type))
         for index, (one, other) in enumerate(pairs):
@@ -247,6 +267,6 @@ def _differing_paths(ours: ClientCredentials, theirs: ClientCredentials) -> Iter
 
 
 def _describe_error(error: BaseException) -> str:
-    """Say what failed; of an error that is not ours only its kind, as its text may hold a value."""
+    """Return the error's text, or only its class where the error isn't ours, as its text may hold a value."""
     ours = isinstance(error, (SecretsManagerError, DocumentError))
     return str(error) if ours else type(error).__name__
