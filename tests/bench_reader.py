@@ -116,11 +116,11 @@ def measure() -> dict[str, float]:
     reader = Reader(os.environ["DATABASE_URL"], cache_seconds=3600, timeout=30)
 
     def uncached(phase: Phase) -> None:
-        reader.one(f"bench-{phase}", "database", refresh=True)
+        reader.get_credential(f"bench-{phase}", "database", refresh=True)
 
     def cached() -> None:
         for _ in range(CACHED_READS):
-            reader.one("bench-aws", "database")
+            reader.get_credential("bench-aws", "database")
 
     kinds: dict[str, Callable[[], object]] = {
         "AWS alone": partial(ClientSecretsManager().get_client_credentials, "bench-aws"),

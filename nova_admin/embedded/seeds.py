@@ -123,7 +123,7 @@ def meet_aws(sm: SecretsManager, slug: str) -> None:
     if slug == "foreign_secret":
         sm.sm.create_secret(Name=name, SecretString='{"owner": "another team"}')
     elif slug == "scheduled_for_deletion":
-        sm.create(name, '{"client_name": "left behind"}', slug=slug)
+        sm.create_secret(name, '{"client_name": "left behind"}', slug=slug)
         sm.schedule_deletion(name, days=7)
 
 

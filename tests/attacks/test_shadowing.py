@@ -157,8 +157,8 @@ def read_in_every_phase(hostile: Hostile) -> None:
         for phase in (None, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS):
             if phase:
                 ClientMigration.objects.filter(client__slug="acme").update(phase=phase)
-            assert reader.all("acme")["database"].db_user == "app"
-            assert reader.one("acme", "aws").region == "eu-west-1"
+            assert reader.get_all_credentials("acme")["database"].db_user == "app"
+            assert reader.get_credential("acme", "aws").region == "eu-west-1"
     finally:
         reader.close()
     ((reads,),) = hostile.ask("SELECT sum(reads) FROM nova_admin.migration_readcount")

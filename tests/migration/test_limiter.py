@@ -227,7 +227,7 @@ def test_every_attempt_waits_for_a_turn_and_throttling_is_told(aws):
     sm = SecretsManager(endpoint_url=aws.endpoint, pacer=pacer)
     aws.conditions.set(Terms(faults=(FaultRule(fault=Fault.THROTTLED, calls=2),)))
 
-    sm.create("nova/clients/idom", "{}", slug="idom")
+    sm.create_secret("nova/clients/idom", "{}", slug="idom")
 
     assert pacer.asked == ["CreateSecret"] * 3
     assert pacer.refused == ["CreateSecret"] * 2
@@ -239,7 +239,7 @@ def test_other_failures_slow_nobody(aws):
     aws.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, calls=1),)))
 
     with pytest.raises(SecretsManagerError) as raised:
-        sm.create("nova/clients/idom", "{}", slug="idom")
+        sm.create_secret("nova/clients/idom", "{}", slug="idom")
 
     assert raised.value.error_class == ErrorClass.PERMISSION
     assert pacer.refused == []

@@ -43,7 +43,7 @@ def test_an_answered_fault_has_the_code_of_aws_and_changes_nothing(
     assert caught.value.response["Error"]["Code"] == code
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
     with pytest.raises(SecretsManagerError) as failure:
-        manager.put(NAME, "example-password-2")
+        manager.put_value(NAME, "example-password-2")
     assert (failure.value.code, failure.value.error_class) == (code, error_class)
     assert server.conditions.report()["struck"] == {fault: 2}
     server.conditions.clear()
@@ -73,8 +73,8 @@ def test_without_the_kms_key_a_batch_tells_of_each_secret_and_what_has_no_value_
     ]
     answers = manager.batch_get(names)
     assert {error.error_class for error in answers.values()} == {"permission"}
-    assert manager.describe(NAME).name == NAME
-    manager.tag(NAME, slug="acme")
+    assert manager.describe_secret(NAME).name == NAME
+    manager.tag_secret(NAME, slug="acme")
 
 
 def test_a_reset_connection_is_an_error_of_the_connection_and_nothing_was_done(server, sm, manager):
@@ -84,7 +84,7 @@ def test_a_reset_connection_is_an_error_of_the_connection_and_nothing_was_done(s
         put(sm, "example-password-2", TWO)
     assert "ConnectionResetError" in repr(caught.value.kwargs["error"])
     with pytest.raises(SecretsManagerError) as failure:
-        manager.put(NAME, "example-password-2")
+        manager.put_value(NAME, "example-password-2")
     assert failure.value.error_class == "unavailable"
     server.conditions.clear()
     assert current(sm) == "example-password-1"
@@ -95,7 +95,7 @@ def test_an_answer_is_lost_after_the_write_was_done(server, sm, manager):
     with pytest.raises(ConnectionClosedError):
         create(sm)
     with pytest.raises(SecretsManagerError) as failure:
-        manager.put(NAME, "example-password-2")
+        manager.put_value(NAME, "example-password-2")
     assert failure.value.error_class == "unavailable"
     server.conditions.clear()
     assert current(sm) == "example-password-2"
@@ -113,7 +113,7 @@ def test_a_late_answer_is_unavailable_to_the_manager(server, monkeypatch, manage
     strike(server, Fault.TIMEOUT, hold_seconds=60)
     hurried = SecretsManager(endpoint_url=server.endpoint, max_attempts=1, read_timeout=0.2)
     with pytest.raises(SecretsManagerError) as failure:
-        hurried.get(NAME)
+        hurried.get_value(NAME)
     assert (failure.value.code, failure.value.error_class) == ("ReadTimeoutError", "unavailable")
 
 
@@ -136,7 +136,7 @@ def test_connections_are_refused_for_some_seconds_and_open_ones_are_dropped(serv
     with pytest.raises(EndpointConnectionError):
         current(sm)
     with pytest.raises(SecretsManagerError) as failure:
-        manager.get(NAME)
+        manager.get_value(NAME)
     assert failure.value.code == "EndpointConnectionError"
     assert failure.value.error_class == "unavailable"
     server.conditions.clear()

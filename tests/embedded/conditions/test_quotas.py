@@ -78,7 +78,7 @@ def test_a_call_over_its_quota_is_throttled_as_by_aws(server, sm, manager):
     }
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     with pytest.raises(SecretsManagerError) as failure:
-        manager.create("nova/clients/other", "{}", slug="other")
+        manager.create_secret("nova/clients/other", "{}", slug="other")
     assert failure.value.error_class == "throttled"
     assert server.conditions.report()["calls"]["CreateSecret"] == {
         "calls": 3,

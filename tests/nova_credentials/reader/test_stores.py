@@ -30,7 +30,11 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
     update("clients", pk, is_active=active)
 
     for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
-        for ask in (reader.client_id, reader.all, lambda slug: reader.one(slug, "database")):
+        for ask in (
+            reader.client_id,
+            reader.all,
+            lambda slug: reader.get_credential(slug, "database"),
+        ):
             with pytest.raises(ValueError, match=re.escape(slug)):
                 ask(slug)
 
@@ -40,10 +44,10 @@ def test_after_cutover_the_credential_tables_are_not_touched(reader, role, phase
     bring(make_full_client("idom"), phase)
     execute(f"REVOKE ALL ON {', '.join(SECRETS)} FROM {role}")
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     make_full_client("other")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        reader.one("other", "database")
+        reader.get_credential("other", "database")
 
 
 @pytest.mark.parametrize("phase", POSTGRES_ALONE)
@@ -52,7 +56,7 @@ def test_before_dual_read_aws_is_not_asked(reader, monkeypatch, phase):
     monkeypatch.setattr(reader._aws, "ask", None)
     monkeypatch.setattr(reader._aws, "read", None)
 
-    assert reader.one("idom", "email").email_password == "example-app-password-2"
+    assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
 
 
 def test_dual_read_returns_what_aws_has(reader, sm):
@@ -60,7 +64,7 @@ def test_dual_read_returns_what_aws_has(reader, sm):
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "database", host="aws.example.test")
 
-    assert reader.one("idom", "database").db_host == "aws.example.test"
+    assert reader.get_credential("idom", "database").db_host == "aws.example.test"
 
 
 def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_side(
@@ -70,8 +74,8 @@ def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_
     begun, ask, read = [], reader._aws.ask, reader._postgres.read
     monkeypatch.setattr(reader._aws, "ask", lambda slug: begun.append("AWS") or ask(slug))
     monkeypatch.setattr(reader._postgres, "read", lambda slug: begun.append("rows") or read(slug))
-    reader.all("idom")
-    reader.all("idom")
+    reader.get_all_credentials("idom")
+    reader.get_all_credentials("idom")
 
     assert begun == ["rows", "AWS", "AWS", "rows"]
 
@@ -82,7 +86,7 @@ def test_while_a_push_is_pending_postgresql_is_returned_and_nothing_counted_agai
     bring(pk, Phase.DUAL_READ)
     for password in ("example-b", "example-c"):  # the second read asks AWS before it knows
         update("client_database_credentials", row, db_password_encrypted=password)
-        assert reader.one("idom", "database").db_password == password
+        assert reader.get_credential("idom", "database").db_password == password
 
     assert counts(pk) == (2, 0, 0, 0)
 
@@ -91,7 +95,7 @@ def test_a_client_that_was_never_pushed_has_a_push_pending(reader):
     pk = make_full_client("idom")
     stand(pk, Phase.DUAL_READ)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -134,15 +138,15 @@ def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_agai
     execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
     update("client_database_credentials", row, db_password_encrypted="example-unseen")
 
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
     if phase == Phase.DUAL_READ:
         assert counts(pk) == (1, 0, 0, 0)
 
     execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
     count_every_write()
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
     push(client_ids=[pk])
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
 
 
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
@@ -153,7 +157,7 @@ def test_after_cutover_uncounted_writes_change_nothing_of_what_is_read(reader, t
         "UPDATE public.client_database_credentials SET db_password_encrypted = 'example-unseen'"
     )
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
 def late_answer(document):
@@ -167,13 +171,13 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     pk = make_client("idom")
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.ask
     monkeypatch.setattr(reader._aws, "ask", lambda slug: old.pop() if old else ask(slug))
     update("client_database_credentials", row, db_password_encrypted="example-b")
     push(client_ids=[pk])
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (2, 2, 0, 0)
     assert not caplog.records
 
@@ -181,13 +185,13 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
 def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
     monkeypatch.setattr(reader._aws, "ask", lambda _: old)
     stand(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
 
 
 def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monkeypatch):
@@ -205,7 +209,7 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
 
     monkeypatch.setattr(reader, "_look", save_before_the_second)
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -214,12 +218,12 @@ def test_a_rollback_is_followed_at_the_next_read(reader, sm, last):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     stand(pk, last)
     row = execute("SELECT id FROM public.client_database_credentials")[0][0]
     update("client_database_credentials", row, db_password_encrypted="example-c")
 
-    assert reader.one("idom", "database").db_password == "example-c"
+    assert reader.get_credential("idom", "database").db_password == "example-c"
 
 
 def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
