@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from nova_admin.embedded import postgres
 from nova_credentials.phases import Phase
+from nova_credentials.reader import connect_to_database
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.nova_credentials.in_phases import bring
 from tests.settings import LOCAL
