@@ -38,7 +38,7 @@ def copy_document(
     A login without a row gets one. With `secrets_alone` only the secret values of existing rows are written.
     Raises `DocumentError` if this is no client's document.
     """
-    read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     lacking: list[Message] = []
     for credential_type, rows in client.credentials_by_type().items():
         match = match_rows(rows, read.of_type(credential_type), by_destination=secrets_alone)
@@ -61,7 +61,7 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
 
     Raises `RowNotInAwsError` and `DocumentError`.
     """
-    read = documents.parse(document, client_id=client.pk, client_slug=client.slug)
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     found: dict[Credential, dict[str, str]] = {}
     for credential_type, rows in client.credentials_by_type().items():
         match = match_rows(rows, read.of_type(credential_type), by_destination=True)

@@ -256,7 +256,7 @@ class OnboardingForms:
         logins: dict[str, list[Any]] = {t.plural: [] for t in CredentialType}
         for credential_type, form in self.filled_logins.items():
             logins[credential_type.plural] = [form.instance.to_login(slug)]
-        document = documents.build(self.client.instance.name, **logins)
+        document = documents.build_document(self.client.instance.name, **logins)
         prefix = settings.NOVA_SECRET_PREFIX
         return bool(documents.size_problem(document, slug, prefix=prefix, layout=secret_layout()))
 

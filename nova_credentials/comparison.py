@@ -1,4 +1,4 @@
-"""Compares two secret documents and tells where they differ, never what is in them. Pure."""
+"""Compares two secret documents and says which fields differ, never with a value. Pure."""
 
 import hmac
 import json
@@ -12,13 +12,13 @@ from typing import Self
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
 from nova_credentials.document import Document
 
-# In the order of the report. Any other key may be a secret in the wrong place: it gets a code.
+# In the order of the report. Any other key may be a secret in the wrong place, so it is shown as a code.
 KNOWN_KEYS = tuple(
     dict.fromkeys(
         [
             "client_name",
             *CredentialType,
-            *(credential_type.others for credential_type in CredentialType),
+            *(credential_type.others_key for credential_type in CredentialType),
             *("label", "is_primary"),
             *(key for row_class in ROW_CLASSES.values() for key in keys_of(row_class).values()),
         ]
@@ -26,7 +26,7 @@ KNOWN_KEYS = tuple(
 )
 
 
-class Kind(StrEnum):
+class MismatchKind(StrEnum):
     """How a field differs."""
 
     DIFFERENT = "different"
@@ -41,7 +41,7 @@ class Mismatch:
     """One field that differs: codes and lengths of both sides, empty where a side is absent."""
 
     path: str
-    kind: Kind
+    kind: MismatchKind
     hint: str
     expected_code: str
     actual_code: str
@@ -49,16 +49,16 @@ class Mismatch:
     actual_length: str
 
     def to_json(self) -> dict[str, str]:
-        """Return what from_json reads."""
+        """Return the mismatch as from_json reads it."""
         row = {key: str(value) for key, value in asdict(self).items()}
         return {key.removesuffix("_code"): value for key, value in row.items()}
 
     @classmethod
     def from_json(cls, row: dict[str, str]) -> Self:
-        """Undo to_json."""
+        """Make the mismatch that to_json wrote."""
         return cls(
             path=row["path"],
-            kind=Kind(row["kind"]),
+            kind=MismatchKind(row["kind"]),
             hint=row["hint"],
             expected_code=row["expected"],
             actual_code=row["actual"],
@@ -68,41 +68,45 @@ class Mismatch:
 
 
 class _Absent:
-    """Stands for what is not there: null is there."""
+    """Marks a key that one document lacks; null would be a value."""
 
 
 _ABSENT = _Absent()
 
 
-def compare(expected: Document, actual: Document, *, key: bytes) -> list[Mismatch]:
+def compare_documents(expected: Document, actual: Document, *, key: bytes) -> list[Mismatch]:
     """Return the fields that differ, types included; the key makes the codes unguessable."""
     comparison = _Comparison(key)
-    # Nearly all documents are equal, which is told at once where their fields take a while.
-    return [] if same(expected, actual) else list(comparison.walk("", expected, actual))
+    # Nearly all documents are equal, and comparing them whole is much faster than field by field.
+    return (
+        []
+        if are_equal(expected, actual)
+        else list(comparison.find_mismatches("", expected, actual))
+    )
 
 
-def same(one: Document | None, other: Document | None) -> bool:
-    """Whether two documents are equal, types included: where compare finds nothing."""
-    return _canonical(one) == _canonical(other)
+def are_equal(one: Document | None, other: Document | None) -> bool:
+    """Say whether two documents are equal, types included, so that compare_documents finds nothing."""
+    return _canonical_json(one) == _canonical_json(other)
 
 
-def paths(value: object, path: str = "") -> Iterator[str]:
-    """Name every field of a document, as a comparison of it would."""
+def list_paths(value: object, path: str = "") -> Iterator[str]:
+    """List the path of every field of a document, spelled as in a mismatch."""
     if isinstance(value, dict):
-        for key in sorted(value, key=_rank):
-            yield from paths(value[key], f"{path}.{key}" if path else key)
+        for key in sorted(value, key=_place_in_report):
+            yield from list_paths(value[key], f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
-            yield from paths(entry, f"{path}[{index}]")
+            yield from list_paths(entry, f"{path}[{index}]")
     else:
         yield path
 
 
-def unreadable(text: str, *, key: bytes, path: str = "document") -> Mismatch:
-    """Make the one mismatch of a text of AWS's that is no document."""
+def unreadable_mismatch(text: str, *, key: bytes, path: str = "document") -> Mismatch:
+    """Return the mismatch for a text in AWS that is no document."""
     side = _Comparison(key)
-    code, length = side.code(path, text), _length(text)
-    return Mismatch(path, Kind.UNREADABLE, "", "", code, "", length)
+    code, length = side.make_code(path, text), _length_bucket(text)
+    return Mismatch(path, MismatchKind.UNREADABLE, "", "", code, "", length)
 
 
 @dataclass(frozen=True)
@@ -113,65 +117,69 @@ class _Comparison:
         if not self.key:
             raise ValueError("a comparison needs a key: codes without one can be guessed")
 
-    def walk(self, path: str, expected: object, actual: object) -> Iterator[Mismatch]:
+    def find_mismatches(self, path: str, expected: object, actual: object) -> Iterator[Mismatch]:
         if isinstance(expected, dict) and isinstance(actual, dict):
-            keys = {self.step(path, key): key for key in expected | actual}
-            for step in sorted(keys, key=_rank):
+            keys = {self.name_step(path, key): key for key in expected | actual}
+            for step in sorted(keys, key=_place_in_report):
                 name = f"{path}.{step}" if path else step
                 key = keys[step]
-                yield from self.walk(name, expected.get(key, _ABSENT), actual.get(key, _ABSENT))
-        elif entries := _entries(expected, actual):
+                yield from self.find_mismatches(
+                    name, expected.get(key, _ABSENT), actual.get(key, _ABSENT)
+                )
+        elif entries := _pair_entries(expected, actual):
             for index, entry in enumerate(entries):
-                yield from self.walk(f"{path}[{index}]", *entry)
-        elif _canonical(expected) != _canonical(actual):
+                yield from self.find_mismatches(f"{path}[{index}]", *entry)
+        elif _canonical_json(expected) != _canonical_json(actual):
             yield Mismatch(
                 path,
-                _kind(expected, actual),
-                _hint(expected, actual),
-                self.code(path, expected),
-                self.code(path, actual),
-                _length(expected),
-                _length(actual),
+                _find_kind(expected, actual),
+                _find_hint(expected, actual),
+                self.make_code(path, expected),
+                self.make_code(path, actual),
+                _length_bucket(expected),
+                _length_bucket(actual),
             )
 
-    def step(self, path: str, key: str) -> str:
-        return key if key in KNOWN_KEYS else f"?{self.code(f'{path}?', key)}"
+    def name_step(self, path: str, key: str) -> str:
+        return key if key in KNOWN_KEYS else f"?{self.make_code(f'{path}?', key)}"
 
-    def code(self, path: str, value: object) -> str:
+    def make_code(self, path: str, value: object) -> str:
         """Return eight hex digits for a value of a type at a path: JSON carries the type."""
         if value is _ABSENT:
             return ""
-        text = f"{path}\0{_canonical(value)}".encode("utf-8", "surrogatepass")
+        text = f"{path}\0{_canonical_json(value)}".encode("utf-8", "surrogatepass")
         return hmac.digest(self.key, text, "sha256").hex()[:8]
 
 
-def _rank(step: str) -> tuple[int, str]:
+def _place_in_report(step: str) -> tuple[int, str]:
     return (KNOWN_KEYS.index(step) if step in KNOWN_KEYS else len(KNOWN_KEYS), step)
 
 
-def _entries(expected: object, actual: object) -> list[tuple[object, object]]:
-    """Pair the entries of two lists; where only one list is there, its entries are what differs."""
+def _pair_entries(expected: object, actual: object) -> list[tuple[object, object]]:
+    """Pair the entries of two lists; a side that is absent counts as an empty list."""
     sides = [[] if side is _ABSENT else side for side in (expected, actual)]
     lists = [side for side in sides if isinstance(side, list)]
     return list(zip_longest(*lists, fillvalue=_ABSENT)) if len(lists) == 2 else []
 
 
-def _canonical(value: object) -> str:
-    """Return text that differs for all values that do: true, 1, 1.0, "1", null and absence."""
+def _canonical_json(value: object) -> str:
+    """Return a text that is the same for equal values alone: true, 1, 1.0, "1", null and absence all differ."""
     return "" if value is _ABSENT else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _kind(expected: object, actual: object) -> Kind:
+def _find_kind(expected: object, actual: object) -> MismatchKind:
     if expected is _ABSENT:
-        return Kind.EXTRA
+        return MismatchKind.EXTRA
     if actual is _ABSENT:
-        return Kind.MISSING
+        return MismatchKind.MISSING
     has_null = expected is None or actual is None
-    return Kind.DIFFERENT if has_null or type(expected) is type(actual) else Kind.TYPE
+    return (
+        MismatchKind.DIFFERENT if has_null or type(expected) is type(actual) else MismatchKind.TYPE
+    )
 
 
-def _hint(expected: object, actual: object) -> str:
-    """Say what alone differs, where it is a usual thing."""
+def _find_hint(expected: object, actual: object) -> str:
+    """Name the usual cause where it explains the whole difference, else return nothing."""
     if _ABSENT in (expected, actual):
         return ""
     if any(side is None or side == "" for side in (expected, actual)):
@@ -179,7 +187,7 @@ def _hint(expected: object, actual: object) -> str:
     if isinstance(expected, str) and isinstance(actual, str):
         return next((hint for hint, form in _FORMS if form(expected) == form(actual)), "")
     # 1 and 1.0 are the same number, "1" and 1 the same text.
-    return "type" if expected == actual or _text(expected) == _text(actual) else ""
+    return "type" if expected == actual or _as_text(expected) == _as_text(actual) else ""
 
 
 _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
@@ -190,15 +198,15 @@ _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else _canonical(value)
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else _canonical_json(value)
 
 
-def _length(value: object) -> str:
+def _length_bucket(value: object) -> str:
     """Return the bucket of the text's length in characters: 1-8, 9-16, 17-32 and so on."""
     if value is _ABSENT:
         return ""
-    length = 0 if value is None else len(_text(value))
+    length = 0 if value is None else len(_as_text(value))
     if length <= 8:
         return "1-8" if length else "0"
     top = 1 << (length - 1).bit_length()

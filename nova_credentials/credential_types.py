@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TypeAlias
 
 
 class CredentialType(StrEnum):
@@ -14,7 +14,7 @@ class CredentialType(StrEnum):
 
     @property
     def plural(self) -> str:
-        """The name for several credentials of this type."""
+        """Return the name for several credentials of this type."""
         return {
             CredentialType.DATABASE: "databases",
             CredentialType.EMAIL: "emails",
@@ -22,8 +22,8 @@ class CredentialType(StrEnum):
         }[self]
 
     @property
-    def others(self) -> str:
-        """The document's key for the credentials of this type that aren't primary."""
+    def others_key(self) -> str:
+        """Return the document's key for the credentials of this type that aren't primary."""
         return f"other_{self.plural}"
 
 
@@ -73,7 +73,9 @@ class AwsCredentials:
     is_primary: bool | None = field(metadata={"key": "is_primary"})
 
 
-ROW_CLASSES: dict[CredentialType, type[Any]] = {
+CredentialRow: TypeAlias = DatabaseCredentials | EmailCredentials | AwsCredentials
+
+ROW_CLASSES: dict[CredentialType, type[CredentialRow]] = {
     CredentialType.DATABASE: DatabaseCredentials,
     CredentialType.EMAIL: EmailCredentials,
     CredentialType.AWS: AwsCredentials,
@@ -89,18 +91,18 @@ class ClientCredentials:
     emails: tuple[EmailCredentials, ...]
     aws: tuple[AwsCredentials, ...]
 
-    def of_type(self, credential_type: CredentialType) -> tuple[Any, ...]:
+    def of_type(self, credential_type: CredentialType) -> tuple[CredentialRow, ...]:
         """Return the rows of one type."""
-        rows: tuple[Any, ...] = getattr(self, credential_type.plural)
+        rows: tuple[CredentialRow, ...] = getattr(self, credential_type.plural)
         return rows
 
 
-def keys_of(row_class: type[Any]) -> dict[str, str]:
+def keys_of(row_class: type[CredentialRow]) -> dict[str, str]:
     """Return attribute -> key in the document, for each attribute that the document holds."""
     return {f.name: f.metadata["key"] for f in fields(row_class) if "key" in f.metadata}
 
 
 def secret_key(credential_type: CredentialType) -> str:
-    """Return the document's key for the secret value of this type: of the field that no repr shows."""
+    """Return the document's key for the secret value of this type: the key of the field that no repr shows."""
     (key,) = (f.metadata["key"] for f in fields(ROW_CLASSES[credential_type]) if not f.repr)
     return str(key)

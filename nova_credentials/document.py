@@ -15,6 +15,7 @@ from nova_credentials.credential_types import (
     ROW_CLASSES,
     AwsCredentials,
     ClientCredentials,
+    CredentialRow,
     CredentialType,
     DatabaseCredentials,
     EmailCredentials,
@@ -29,7 +30,7 @@ MAX_BYTES = 65_536
 MAX_NAME = 256
 ILLEGAL_IN_NAME = re.compile(r"[^A-Za-z0-9/_+=.@-]")
 
-_MUST_BE: dict[tuple[type, ...], Sentence] = {
+_MUST_BE: dict[tuple[object, ...], Sentence] = {
     (str,): sentences.MUST_BE_TEXT,
     (str, NoneType): sentences.MUST_BE_TEXT_OR_NULL,
     (int,): sentences.MUST_BE_WHOLE,
@@ -41,7 +42,7 @@ _MAX_DEPTH = 16
 
 
 class Layout(StrEnum):
-    """How many secrets a client has: one, or one a service."""
+    """The number of secrets a client has: one, or one for each service."""
 
     CLIENT = "client"
     SERVICE = "service"
@@ -53,18 +54,18 @@ class DocumentError(MessageError, ValueError):
 
 def _own_keys(credential_type: CredentialType) -> tuple[str, str, str]:
     """Return the document's top-level keys that belong to the part of this type."""
-    return ("client_name", credential_type, credential_type.others)
+    return ("client_name", credential_type, credential_type.others_key)
 
 
-def build(
+def build_document(
     client_name: str,
     *,
     databases: Sequence[DatabaseCredentials],
     emails: Sequence[EmailCredentials],
     aws: Sequence[AwsCredentials],
 ) -> Document:
-    """Make the document of a client's rows, which come in the order of their ids."""
-    of_type: dict[CredentialType, Sequence[Any]] = {
+    """Make a client's document from its rows, given in the order of their ids; raises DocumentError."""
+    of_type: dict[CredentialType, Sequence[CredentialRow]] = {
         CredentialType.DATABASE: databases,
         CredentialType.EMAIL: emails,
         CredentialType.AWS: aws,
@@ -80,26 +81,28 @@ def build(
                 )
             )
         for row in primary:
-            entry = _entry(row)
+            entry = _make_entry(row)
             del entry["is_primary"]
             document[credential_type.value] = entry
-        others[credential_type.others] = [_entry(row) for row in rows if not row.is_primary]
+        others[credential_type.others_key] = [
+            _make_entry(row) for row in rows if not row.is_primary
+        ]
     return document | others
 
 
-def _entry(row: Any) -> Document:
+def _make_entry(row: CredentialRow) -> Document:
     return {key: getattr(row, attribute) for attribute, key in keys_of(type(row)).items()}
 
 
-def parse(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:
-    """Read a client's rows; an absent optional key is NULL. Raises DocumentError."""
-    reader = _Reader(client_id, client_slug)
-    rows = {t.plural: tuple(reader.rows(t, document)) for t in CredentialType}
-    return ClientCredentials(reader.value(document, "client_name", str | None, ""), **rows)
+def parse_document(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:
+    """Read a client's rows from its document; an absent optional key is NULL. Raises DocumentError."""
+    reader = _DocumentReader(client_id, client_slug)
+    rows = {t.plural: tuple(reader.read_rows(t, document)) for t in CredentialType}
+    return ClientCredentials(reader.read_value(document, "client_name", str | None, ""), **rows)
 
 
 @cache
-def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, Any], ...]:
+def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, object], ...]:
     """Return attribute, key and wanted type of each attribute that the document holds."""
     row_class = ROW_CLASSES[credential_type]
     types = get_type_hints(row_class)
@@ -107,56 +110,56 @@ def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, An
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _DocumentReader:
     """Reads one client's document, so that each error can name the client."""
 
     client_id: int
     client_slug: str
 
-    def rows(self, credential_type: CredentialType, document: Document) -> Iterator[Any]:
+    def read_rows(self, credential_type: CredentialType, document: Document) -> Iterator[Any]:
         if credential_type in document:
-            primary = self.row(credential_type, document[credential_type], credential_type)
+            primary = self.read_row(credential_type, document[credential_type], credential_type)
             yield replace(primary, is_primary=True)
-        others = document.get(credential_type.others, [])
+        others = document.get(credential_type.others_key, [])
         if not isinstance(others, list):
-            raise self.error(credential_type.others, sentences.MUST_BE_LIST())
+            raise self.field_error(credential_type.others_key, sentences.MUST_BE_LIST())
         for index, entry in enumerate(others):
-            path = f"{credential_type.others}[{index}]"
-            row = self.row(credential_type, entry, path)
+            path = f"{credential_type.others_key}[{index}]"
+            row = self.read_row(credential_type, entry, path)
             if row.is_primary:
-                raise self.error(f"{path}.is_primary", sentences.MUST_BE_FALSE_OR_NULL())
+                raise self.field_error(f"{path}.is_primary", sentences.MUST_BE_FALSE_OR_NULL())
             yield row
 
-    def row(self, credential_type: CredentialType, entry: object, path: str) -> Any:
+    def read_row(self, credential_type: CredentialType, entry: object, path: str) -> CredentialRow:
         if not isinstance(entry, dict):
-            raise self.error(path, sentences.MUST_BE_OBJECT())
+            raise self.field_error(path, sentences.MUST_BE_OBJECT())
         values = {
-            attribute: self.value(entry, key, wanted, f"{path}.")
+            attribute: self.read_value(entry, key, wanted, f"{path}.")
             for attribute, key, wanted in _fields_to_read(credential_type)
         }
         row_class = ROW_CLASSES[credential_type]
         return row_class(client_id=self.client_id, client_slug=self.client_slug, **values)
 
-    def value(self, entry: Document, key: str, wanted: Any, path: str) -> Any:
-        """Read one value whose exact type is wanted: true is no whole number."""
+    def read_value(self, entry: Document, key: str, wanted: object, path: str) -> Any:
+        """Read one value and require its exact type: true is no whole number."""
         value, path = entry.get(key), f"{path}{key}"
         allowed = get_args(wanted) or (wanted,)
         if type(value) not in allowed:
-            raise self.error(path, _MUST_BE[allowed]())
+            raise self.field_error(path, _MUST_BE[allowed]())
         if isinstance(value, str) and _NOT_STORABLE.search(value):
-            raise self.error(path, sentences.CHARACTER_NOT_STORABLE())
+            raise self.field_error(path, sentences.CHARACTER_NOT_STORABLE())
         if isinstance(value, int) and not -(2**31) <= value < 2**31:
-            raise self.error(path, sentences.NUMBER_NOT_STORABLE())
+            raise self.field_error(path, sentences.NUMBER_NOT_STORABLE())
         return value
 
-    def error(self, path: str, problem: Message) -> DocumentError:
+    def field_error(self, path: str, problem: Message) -> DocumentError:
         return DocumentError(
             sentences.FIELD_IS_WRONG(slug=self.client_slug, path=path, problem=problem)
         )
 
 
-def encode(document: Document) -> str:
-    """Return the document as JSON text, fit for UTF-8."""
+def encode_document(document: Document) -> str:
+    """Return the document as JSON text that UTF-8 can hold; raises DocumentError."""
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -167,7 +170,7 @@ def encode(document: Document) -> str:
     return text
 
 
-def decode(text: str, *, source: str = "the secret") -> Document:
+def decode_document(text: str, *, source: str = "the secret") -> Document:
     """Read JSON text; the error names the source that the caller gives."""
     try:
         # NaN and Infinity are not JSON, and int() takes neither.
@@ -187,15 +190,17 @@ def _is_deeper(value: object, levels: int) -> bool:
     return levels == 0 or any(_is_deeper(child, levels - 1) for child in value)
 
 
-def size(document: Document) -> int:
-    """Return the bytes that the document takes, to be held against MAX_BYTES."""
-    return len(encode(document).encode())
+def size_in_bytes(document: Document) -> int:
+    """Return the size of the document in bytes, to compare with MAX_BYTES."""
+    return len(encode_document(document).encode())
 
 
-def split(document: Document, *, layout: Layout, keep: Collection[str] = ()) -> dict[str, Document]:
-    """Return part -> its document: the whole client, or one part a credential type.
+def split_document(
+    document: Document, *, layout: Layout, keep: Collection[str] = ()
+) -> dict[str, Document]:
+    """Return part -> its document: one part for the whole client, or one for each credential type.
 
-    A type without a row has no part, unless it is in keep.
+    A type without a row has no part, unless it is in `keep`.
     """
     if layout == Layout.CLIENT:
         return {"client": document}
@@ -206,10 +211,10 @@ def split(document: Document, *, layout: Layout, keep: Collection[str] = ()) -> 
     parts = {}
     for credential_type in CredentialType:
         part = {key: document[key] for key in _own_keys(credential_type) if key in document}
-        part.setdefault(credential_type.others, [])
+        part.setdefault(credential_type.others_key, [])
         mark = f"{credential_type}/"
         beyond = {k.removeprefix(mark): v for k, v in document.items() if k.startswith(mark)}
-        has_rows = credential_type in part or part[credential_type.others]
+        has_rows = credential_type in part or part[credential_type.others_key]
         if has_rows or beyond or credential_type in keep:
             parts[credential_type.value] = part | beyond
     return parts
@@ -218,19 +223,21 @@ def split(document: Document, *, layout: Layout, keep: Collection[str] = ()) -> 
 def parts_to_store(
     document: Document, *, layout: Layout, keep: Collection[str] = ()
 ) -> dict[str, Document]:
-    """Split the document for AWS, where a client without any credential has one secret all the same.
+    """Split the document for AWS, with one part at least: a client without any credential has a secret too.
 
-    Without it a reader could not tell a client that has no credentials from one whose secrets are gone.
+    Otherwise a reader could not tell a client without credentials from one whose secrets are gone.
     """
     first = next(iter(CredentialType))
-    return split(document, layout=layout, keep=keep) or split(document, layout=layout, keep=[first])
+    return split_document(document, layout=layout, keep=keep) or split_document(
+        document, layout=layout, keep=[first]
+    )
 
 
-def join(parts: Mapping[str, Document], *, layout: Layout) -> Document:
-    """Undo split.
+def join_parts(parts: Mapping[str, Document], *, layout: Layout) -> Document:
+    """Join the parts that split_document made.
 
-    What a part holds beyond its own keys, or otherwise than the part before it, comes back as
-    "<part>/<key>": readers pass over it, a comparison sees it, and split puts it back.
+    A key that doesn't belong to its part, or differs from the part before it, becomes "<part>/<key>": readers pass
+    over it, a comparison sees it, and split_document puts it back.
     """
     if layout == Layout.CLIENT:
         return parts["client"]
@@ -239,7 +246,7 @@ def join(parts: Mapping[str, Document], *, layout: Layout) -> Document:
         for key, value in parts.get(credential_type, {}).items():
             agrees = key in _own_keys(credential_type) and document.get(key, value) == value
             document[key if agrees else f"{credential_type}/{key}"] = value
-    return document | {t.others: document.get(t.others, []) for t in CredentialType}
+    return document | {t.others_key: document.get(t.others_key, []) for t in CredentialType}
 
 
 def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
@@ -269,10 +276,10 @@ def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:
 
 
 def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) -> Message | None:
-    """Say which of the client's secrets its document doesn't fit into, or None."""
+    """Say which of the client's secrets its document is too large for, or None."""
     names = secret_names(slug, prefix=prefix, layout=layout)
-    for part, of_part in split(document, layout=layout).items():
-        if (bytes_of_part := size(of_part)) > MAX_BYTES:
+    for part, of_part in split_document(document, layout=layout).items():
+        if (bytes_of_part := size_in_bytes(of_part)) > MAX_BYTES:
             return sentences.SECRET_TOO_LARGE(name=names[part], n=bytes_of_part, most=MAX_BYTES)
     return None
 

@@ -47,22 +47,22 @@ class Sentence:
             raise ValueError(f"two sentences have the key {self.key}")
 
     def __call__(self, **values: Value) -> Message:
-        """Make the message; TypeError where a value is missing, is one too many, or is of no known type."""
-        if values.keys() != self.names:
-            raise TypeError(f"{self.key} takes {sorted(self.names)}, not {sorted(values)}")
+        """Make the message; raises TypeError where a value is missing, superfluous or of no known type."""
+        if values.keys() != self.value_names:
+            raise TypeError(f"{self.key} takes {sorted(self.value_names)}, not {sorted(values)}")
         for value in values.values():
             _to_json(value)
         return Message(self.key, values, self.in_english(values))
 
     @cached_property
-    def names(self) -> set[str]:
-        """The names of its values."""
+    def value_names(self) -> set[str]:
+        """Return the names of the values that the template needs."""
         return set(re.findall(r"%\((\w+)\)s", self.template))
 
-    def takes(self, values: Mapping[str, Value]) -> bool:
-        """Whether it can be printed with these values."""
+    def accepts_values(self, values: Mapping[str, Value]) -> bool:
+        """Say whether the sentence can be printed with these values."""
         counts = not self.one or isinstance(values.get("n"), int | float)
-        return values.keys() == self.names and counts
+        return values.keys() == self.value_names and counts
 
     def in_english(self, values: Mapping[str, Value]) -> str:
         """Return the text with these values in it."""
@@ -93,35 +93,35 @@ class Message:
 
     @property
     def sentence(self) -> Sentence | None:
-        """Return its sentence; None where this release has none with that key and these values."""
+        """Return its sentence, or None where this release has none with that key and these values."""
         found = SENTENCES.get(self.key)
-        return found if found and found.takes(self.values) else None
+        return found if found and found.accepts_values(self.values) else None
 
     @property
     def parts(self) -> tuple[Message, ...]:
-        """Return the sentences that were put in a row, else the message itself."""
+        """Return the messages that were put in a row, else the message itself."""
         parts = self.values.get("sentences") if self.key == IN_A_ROW.key else None
         found = parts if isinstance(parts, tuple) else ()
         return tuple(part for part in found if isinstance(part, Message)) or (self,)
 
     @property
     def codes(self) -> list[str]:
-        """Return the key of each part: what programs decide by."""
+        """Return the key of each part; programs decide by these, never by the text."""
         return [part.key for part in self.parts]
 
     @classmethod
     def of_text(cls, text: str) -> Message:
-        """Make a message of a text that an earlier release stored in place of a key and values."""
+        """Make a message from a text that an earlier release stored in place of a key and values."""
         return cls("", {}, text)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+    def to_json(self) -> dict[str, object]:
+        """Return the message as `from_json` reads it."""
         values = {name: _to_json(value) for name, value in self.values.items()}
         return {"key": self.key, "values": values, "text": self.text}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
-        """Read what `to_json` wrote; what this release can't read, of a later one for example, keeps its text alone."""
+        """Make the message that `to_json` wrote; of one that this release can't read, only the text is kept."""
         try:
             values = {name: _from_json(value) for name, value in data["values"].items()}
             return cls(str(data["key"]), values, str(data["text"]))
@@ -149,7 +149,7 @@ IN_A_ROW = Sentence("in_a_row", "%(sentences)s")
 
 
 def in_a_row(*messages: Message | None) -> Message | None:
-    """Put sentences one after the other; those that are None are left out, and None is returned where all are."""
+    """Put messages one after the other, without those that are None; return None where none is left."""
     parts = tuple(part for message in messages if message for part in message.parts)
     return IN_A_ROW(sentences=parts) if len(parts) > 1 else next(iter(parts), None)
 
@@ -166,7 +166,7 @@ def _time_since(moment: datetime) -> str:
     return ", ".join(shown)
 
 
-def _to_json(value: Value) -> Any:
+def _to_json(value: Value) -> object:
     match value:
         case Message():
             return {"message": value.to_json()}
@@ -177,7 +177,7 @@ def _to_json(value: Value) -> Any:
         case tuple():
             return [_to_json(part) for part in value]
         case str():
-            return str(value)  # of an enum too
+            return str(value)  # a StrEnum is stored as plain text
         case bool():
             raise TypeError("a message takes no bool")
         case int() | float():

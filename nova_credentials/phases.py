@@ -9,7 +9,7 @@ from nova_credentials.messages import Message, MessageError
 
 
 class Phase(StrEnum):
-    """Where a client stands; in the order in which it is moved."""
+    """The phase of a client; the members are in the order in which it is moved."""
 
     POSTGRES = "postgres"
     DUAL_WRITE = "dual_write"
@@ -19,32 +19,32 @@ class Phase(StrEnum):
 
     @property
     def label(self) -> Message:
-        """The phase in words."""
+        """Return the phase in words."""
         return sentences.PHASES[self]()
 
     @property
     def reads_postgres(self) -> bool:
-        """Whether NOVA reads PostgreSQL, alone or too."""
+        """Say whether NOVA reads PostgreSQL, alone or beside AWS."""
         return self in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ)
 
     @property
     def reads_aws(self) -> bool:
-        """Whether NOVA reads AWS, alone or too."""
+        """Say whether NOVA reads AWS, alone or beside PostgreSQL."""
         return self in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED)
 
     @property
     def aws_is_authority(self) -> bool:
-        """Whether a save that AWS doesn't take is saved nowhere."""
+        """Say whether AWS decides: a save that it refuses is saved nowhere, and NOVA reads it alone."""
         return self in (Phase.AWS, Phase.PURGED)
 
     @property
     def writes_both(self) -> bool:
-        """Whether a write goes to both stores."""
+        """Say whether a write goes to both stores."""
         return self in (Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS)
 
 
 class Move(StrEnum):
-    """What a move is called."""
+    """The name of a move from one phase to another."""
 
     FORWARD = "forward"
     BACK = "back"
@@ -77,7 +77,7 @@ class IllegalMove(MessageError):  # noqa: N818 - the word of the design
 
     @property
     def message(self) -> Message:
-        """Say where it can move to."""
+        """Say to which phases it can move."""
         allowed = tuple(new for old, new in MOVES if old == self.old)
         return sentences.ILLEGAL_MOVE(slug=self.slug, old=self.old, allowed=allowed, new=self.new)
 
@@ -91,12 +91,12 @@ class StalePhase(MessageError):  # noqa: N818 - the word of the design
 
     @property
     def message(self) -> Message:
-        """Say where it is now."""
+        """Say in which phase it is now."""
         return sentences.STALE_PHASE(slug=self.slug, seen=self.seen, now=self.now)
 
 
 def check_move(slug: str, old: Phase, new: Phase) -> Move:
-    """Return the name of the move; raises IllegalMove where there is none."""
+    """Return the name of the move; raises IllegalMove where the table has none."""
     if (old, new) not in MOVES:
         raise IllegalMove(slug, old, new)
     return MOVES[old, new]

@@ -22,15 +22,15 @@ COLUMNS = {
     "email_password": "email_password_encrypted",
 }
 
-# Whether the client `c` was written after what was last pushed; `r` is its row in CLIENT_REVISIONS, if it has one.
+# True where the client `c` was written since its last push; `r` is its row in CLIENT_REVISIONS, if it has one.
 PUSH_PENDING = f"""
 coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
     + (SELECT count(*) FROM {CLIENT_WRITES} w WHERE w.client_id = c.id)
-"""  # names of this module
+"""
 
 
 def is_push_pending(*, revision: int, pushed_revision: int | None) -> bool:
-    """Say the same of numbers that were read already; None: never pushed."""
+    """Say the same as PUSH_PENDING, given a client's revisions; `pushed_revision` None means never pushed."""
     return pushed_revision is None or revision > pushed_revision
 
 
@@ -53,16 +53,16 @@ WHERE tgrelid IN ({_OIDS}) AND tgfoid = (SELECT to_regprocedure('{COUNT_WRITE}')
     AND tgtype IN ({ROW_TRIGGER}, {TRUNCATE_TRIGGER}) AND tgenabled IN ('O', 'A')
     AND tgqual IS NULL AND tgattr::text = ''
 """
-# Which triggers these are, and the transaction that last changed each: another one where a trigger was off for a time.
+# Identifies the triggers, each with the transaction that last changed it: it is another one where a trigger was off.
 TRIGGER_IDENTITIES = "string_agg(oid::text || ':' || xmin::text, ' ' ORDER BY oid)"
 SEEN_IDENTITIES = "(SELECT identities FROM nova_admin.credentials_countingtriggers)"
-# Both kinds are on all four tables, unchanged since they were last looked at. Two of a kind on one table don't stand in
-# for one that another table lacks.
+# True where both kinds of trigger are on all four tables, unchanged since they were last looked at. DISTINCT, as two
+# of a kind on one table don't make up for one that another table lacks.
 TRIGGERS_COUNT = f"""
 (SELECT count(DISTINCT (tgrelid, tgtype)) = {2 * len(COUNTED_TABLES)}
     AND coalesce({TRIGGER_IDENTITIES} = {SEEN_IDENTITIES}, true) FROM {COUNTING_TRIGGERS})
 """
-# A gap is open until every client was counted once after it, and as long as the last proof failed.
+# A gap stays open until every client was counted once after it, and while the newest proof fails.
 NO_GAP_IS_OPEN = (
     "(NOT EXISTS (SELECT FROM nova_admin.credentials_countinggap WHERE ended_at IS NULL))"
 )

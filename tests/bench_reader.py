@@ -36,7 +36,7 @@ def main() -> None:
         "DEBUG": "1",
         "LOG_LEVEL": "ERROR",
         "SECRET_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start(LOCAL / "postgres"),
+        "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",  # until the slow one is there
         "AWS_ACCESS_KEY_ID": "embedded",
         "AWS_SECRET_ACCESS_KEY": "embedded",
@@ -116,11 +116,11 @@ def measure() -> dict[str, float]:
     reader = Reader(os.environ["DATABASE_URL"], cache_seconds=3600, timeout=30)
 
     def uncached(phase: Phase) -> None:
-        reader.one(f"bench-{phase}", "database", refresh=True)
+        reader.get_credential(f"bench-{phase}", "database", refresh=True)
 
     def cached() -> None:
         for _ in range(CACHED_READS):
-            reader.one("bench-aws", "database")
+            reader.get_credential("bench-aws", "database")
 
     kinds: dict[str, Callable[[], object]] = {
         "AWS alone": partial(ClientSecretsManager().get_client_credentials, "bench-aws"),

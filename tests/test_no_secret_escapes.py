@@ -28,7 +28,7 @@ from migration.models import Comparison, Run, RunItem, clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
-from nova_credentials.comparison import Kind
+from nova_credentials.comparison import MismatchKind
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -181,7 +181,7 @@ def every_admin_page() -> Iterator[str]:
     report = reverse("admin:migration_comparison_report")
     yield report
     yield from (f"{report}?status={status}" for status in Comparison.Status)
-    yield from (f"{report}?kind={kind}" for kind in Kind)
+    yield from (f"{report}?kind={kind}" for kind in MismatchKind)
     yield f"{report}?field=database.password"
 
 
@@ -304,8 +304,8 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
             haystack.add("what became of a push", repr(result) + str(result))
         value = MARKERS["secret_access_key"]  # by a name: a traceback quotes the lines of this file
         for write in (
-            lambda: sm.put("nova/clients/idom", value),
-            lambda: sm.create("nova/clients/none", value, slug="none"),
+            lambda: sm.put_value("nova/clients/idom", value),
+            lambda: sm.create_secret("nova/clients/none", value, slug="none"),
             lambda: plan.update_client_credentials("idom", {"database": {"password": value}}),
         ):
             try:

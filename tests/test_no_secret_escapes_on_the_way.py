@@ -176,7 +176,7 @@ def after_the_cutover(way: Way) -> None:
     assert "copied to PostgreSQL" in way.move("dual_read")
     for text in ('{"database": {"host": ["MARKER-FOUR"]}}', '"MARKER-FOUR'):
         way.go("aws")
-        way.sm.put(NAME, text)
+        way.sm.put_value(NAME, text)
         by_schedule(way)
         assert "was not checked" in way.move("dual_read")
     way.go("aws")
@@ -188,12 +188,12 @@ def purged_and_back(way: Way) -> None:
     way.save_in_every_way()
     way.nova_writes()
     by_schedule(way)
-    held = way.sm.get(NAME).text
+    held = way.sm.get_value(NAME).text
     for text in ('{"database": {"host": ["MARKER-FOUR"]}}', '"MARKER-FOUR'):
-        way.sm.put(NAME, text)
+        way.sm.put_value(NAME, text)
         assert "Nothing was saved" in way.save()
         way.refuse(Phase.AWS, Phase.PURGED)
-    way.sm.put(NAME, held)
+    way.sm.put_value(NAME, held)
     way.command("aws")
     way.command("dual_read")
     way.command("dual_write")

@@ -212,4 +212,4 @@ class Client(models.Model):
 
     def _document_of(self, logins: dict[CredentialType, list[Login]]) -> Document:
         by_name: dict[str, list[Any]] = {t.plural: of_type for t, of_type in logins.items()}
-        return documents.build(self.name, **by_name)
+        return documents.build_document(self.name, **by_name)

@@ -19,7 +19,7 @@ from migration.reports.client_counts import effect
 from migration.reports.client_history import timeline
 from migration.reports.client_status import push_pending
 from nova_credentials import document as documents
-from nova_credentials.comparison import paths
+from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
 from nova_credentials.phases import MOVES, Move, Phase
@@ -144,4 +144,6 @@ def _same_fields(newest: Comparison | None, document: Document | None) -> list[s
         return []
     differ = tuple(mismatch.path for mismatch in newest.fields_that_differ())
     within = tuple(f"{path}{mark}" for path in differ for mark in ".[")
-    return [path for path in paths(document) if path not in differ and not path.startswith(within)]
+    return [
+        path for path in list_paths(document) if path not in differ and not path.startswith(within)
+    ]

@@ -33,7 +33,7 @@ from migration.reports.mismatches import (
     rows_of,
 )
 from migration.templatetags.migration_pages import kind_label
-from nova_credentials.comparison import Kind
+from nova_credentials.comparison import MismatchKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,7 @@ def _choices(
     """The filters that are chosen from a list: name, label, and each value with its label and whether it is chosen."""
     paths = sorted({where for _kind, where, _number in differing})
     offered: list[tuple[str, str, list[tuple[str, str]]]] = [
-        ("kind", _("Difference"), [(kind, kind_label(kind)) for kind in Kind]),
+        ("kind", _("Difference"), [(kind, kind_label(kind)) for kind in MismatchKind]),
         (
             "field",
             _("Field"),

@@ -75,7 +75,7 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
     for name in names:
         found: dict[str, Any] = {"name": name}
         try:
-            description = secrets_manager(interactive=True).describe(name)
+            description = secrets_manager(interactive=True).describe_secret(name)
         except SecretsManagerError as error:
             found |= {"missing": error.not_found, "error": localize(error.message)}
         else:

@@ -84,8 +84,8 @@ class AwsCopy:
 def read_aws(snapshot: ClientSnapshot, *, sm: SecretsManager) -> AwsCopy:
     """Read the client's document in AWS; raises `SecretsManagerError` or `DocumentError` as NOVA's reader would."""
     secrets = read_client(sm, snapshot.names, layout=secret_layout())
-    document = secrets.document()
-    documents.parse(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
+    document = secrets.to_document()
+    documents.parse_document(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
     return AwsCopy(document, tuple(secrets.values.values()))
 
 

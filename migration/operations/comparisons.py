@@ -13,8 +13,7 @@ from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
-from nova_credentials.comparison import Mismatch, unreadable
-from nova_credentials.comparison import compare as compare_documents
+from nova_credentials.comparison import Mismatch, compare_documents, unreadable_mismatch
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.phases import Phase
 
@@ -65,7 +64,7 @@ def read_secrets(batch: Collection[ClientSnapshot], *, sm: SecretsManager) -> An
     """Read the clients' secrets, and tell which are scheduled for deletion."""
     names = [name for snapshot in batch if not snapshot.problem for name in snapshot.names.values()]
     found = sm.batch_get(names)
-    return sm.tell_deletions(found, lacking=_names_to_describe(batch, found))
+    return sm.mark_deletions(found, lacking=_names_to_describe(batch, found))
 
 
 def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set[str]:
@@ -112,7 +111,7 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
         return Status.UNCHECKED, ErrorClass.DATA, snapshot.problem, []
     try:
         secrets = join_answers(_names_to_compare(snapshot, found), found, layout=secret_layout())
-        actual = secrets.document()
+        actual = secrets.to_document()
     except SecretsManagerError as error:
         return _judge_unread(snapshot, error)
     except DocumentError:
@@ -153,7 +152,7 @@ def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judge
 def _judge_unreadable(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Judgement:
     """Name the secret that holds no document."""
     value = next(value for value in secrets.values.values() if not value.is_document)
-    mismatch = unreadable(value.text or "", key=fingerprint_key(snapshot.client_id))
+    mismatch = unreadable_mismatch(value.text or "", key=fingerprint_key(snapshot.client_id))
     return Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
 
 

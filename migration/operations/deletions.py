@@ -36,7 +36,7 @@ def schedule_deletion_of(snapshot: ClientSnapshot) -> Message:
 
 def _schedule(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
     try:
-        there = sm.describe(name)
+        there = sm.describe_secret(name)
         if there.deleted_at:
             return sentences.DELETED_ALREADY(name=name)
         if not there.is_ours:

@@ -215,11 +215,11 @@ def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
 
 def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> None:
     try:
-        value = sm.get(name)
+        value = sm.get_value(name)
     except SecretsManagerError as error:
         if error.not_found:  # with a secret a service, one that has no row has no secret
             return
         raise
     if writes and value.text is not None:
         # The version that is there, again: AWS checks the right to write and makes no new one.
-        sm.put(name, value.text, token=value.version_id)
+        sm.put_value(name, value.text, token=value.version_id)

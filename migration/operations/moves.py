@@ -39,7 +39,7 @@ from migration.operations.snapshots import (
     read_snapshots,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.comparison import same
+from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase, StalePhase, check_move
@@ -225,7 +225,7 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
         found = read_aws(snapshot, sm=secrets_manager(interactive=True))
     except (SecretsManagerError, DocumentError) as error:
         return _back_to_dual_read(attempt, sentences.AWS_UNREAD(error=error.message))
-    if same(snapshot.document, found.document):
+    if are_equal(snapshot.document, found.document):
         return _back_to_dual_read(attempt)
     keys = version_keys()
     ours = all(keys.is_ours(*version) for version in found.versions.items())
@@ -281,7 +281,7 @@ def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
 def _record_as_pushed(client_id: int, found: AwsCopy) -> None:
     """Note that nothing is to be pushed, where the rows now hold what AWS holds."""
     now = read_locked_snapshot(client_id)
-    if same(now.document, found.document):
+    if are_equal(now.document, found.document):
         Secret.objects.record(found.secrets(client_id))
         ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
@@ -291,7 +291,7 @@ def _purge(attempt: MoveAttempt) -> Message:
     require_open(snapshot, Phase.PURGED)
     found = read_aws(snapshot, sm=secrets_manager(interactive=True))
     with _hold_unchanged_rows(attempt) as now:
-        if not same(now.document, found.document):
+        if not are_equal(now.document, found.document):
             raise attempt.shut_gate(sentences.STORES_DIFFER())
         put_pointers(read_locked_client(snapshot.client_id), secret_names_by_type(snapshot))
         ClientRevision.objects.record_pushed(

@@ -219,8 +219,8 @@ def keep_replaced_document(snapshot: ClientSnapshot, *, stage: str) -> None:
     """Keep the rows' document in AWS under a stage of its own, where nobody reads it by mistake."""
     sm = secrets_manager(interactive=True)
     whole = snapshot.kept or _require_document(snapshot)
-    for part, document in documents.split(whole, layout=secret_layout()).items():
-        sm.put_aside(snapshot.names[part], documents.encode(document), stage=stage)
+    for part, document in documents.split_document(whole, layout=secret_layout()).items():
+        sm.put_aside(snapshot.names[part], documents.encode_document(document), stage=stage)
 
 
 def _require_document(snapshot: ClientSnapshot) -> Document:
@@ -233,7 +233,7 @@ def _make_writer(writes: list[PendingWrite], sm: SecretsManager, options: PushOp
     """Read what AWS holds of these clients, and tell which of their secrets are scheduled for deletion."""
     names = [name for pending in writes for name in pending.snapshot.names.values()]
     known = find_known_secrets(names)
-    before = sm.tell_deletions(sm.batch_get(names), lacking=known)
+    before = sm.mark_deletions(sm.batch_get(names), lacking=known)
     return Writer(sm, before, known, version_keys(), options)
 
 
@@ -307,8 +307,8 @@ class Writer:
             found = there
         known = self.known.get(name)
         ours = known is not None and known.arn == found.arn
-        self._require_ours(pending, name, ours=ours or self.sm.describe(name).is_ours)
-        if found.holds(pending.documents[name]):
+        self._require_ours(pending, name, ours=ours or self.sm.describe_secret(name).is_ours)
+        if found.holds_document(pending.documents[name]):
             pending.outcomes.setdefault(name, Outcome.UNCHANGED)
             pending.remember(found)
             return
@@ -322,9 +322,9 @@ class Writer:
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
         pending.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.options.dry_run:
-            text = documents.encode(pending.documents[name])
+            text = documents.encode_document(pending.documents[name])
             token = self.keys.new_id(name, replaced=found.version_id, text=text)
-            version_id = self.sm.put(name, text, token=token)
+            version_id = self.sm.put_value(name, text, token=token)
             pending.remember(SecretVersion(name, found.arn, version_id))
 
     def _create_or_restore(
@@ -332,26 +332,26 @@ class Writer:
     ) -> SecretValue | None:
         """Create a secret that AWS doesn't have; return the value of one that is taken back from its deletion."""
         if error.scheduled_for_deletion:
-            return self._restore(pending, self.sm.describe(name))
+            return self._restore(pending, self.sm.describe_secret(name))
         if not error.not_found:
             raise error
         pending.outcomes[name] = Outcome.CREATED
         if self.options.dry_run:
             return None
-        text = documents.encode(pending.documents[name])
+        text = documents.encode_document(pending.documents[name])
         token = self.keys.new_id(name, replaced="", text=text)
         try:
-            made = self.sm.create(name, text, token=token, slug=pending.snapshot.slug)
+            made = self.sm.create_secret(name, text, token=token, slug=pending.snapshot.slug)
         except SecretsManagerError as refusal:
             if refusal.code != EXISTS_ALREADY:
                 raise
-            there = self.sm.describe(name)
+            there = self.sm.describe_secret(name)
             if there.deleted_at:
                 return self._restore(pending, there)
             # It has no value yet, as the console and Terraform leave it, so that no read found it.
             self._require_ours(pending, name, ours=there.is_ours)
             pending.outcomes[name] = Outcome.UPDATED
-            made = SecretVersion(name, there.arn, self.sm.put(name, text, token=token))
+            made = SecretVersion(name, there.arn, self.sm.put_value(name, text, token=token))
         pending.remember(made)
         return None
 
@@ -362,8 +362,8 @@ class Writer:
         pending.outcomes[there.name] = Outcome.RESTORED
         if self.options.dry_run:
             return None
-        self.sm.restore(there.name)
-        return self.sm.get(there.name)
+        self.sm.restore_secret(there.name)
+        return self.sm.get_value(there.name)
 
     def _require_ours(self, pending: PendingWrite, name: str, *, ours: bool) -> None:
         if ours:
@@ -371,7 +371,7 @@ class Writer:
         if not self.options.adopt:
             raise RefusedError(sentences.NOT_OURS(name=name))
         if not self.options.dry_run:
-            self.sm.tag(name, slug=pending.snapshot.slug)
+            self.sm.tag_secret(name, slug=pending.snapshot.slug)
 
 
 def _is_comparable(pending: PendingWrite) -> bool:

@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from credentials.localization import localize_html
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.comparison import Kind
+from nova_credentials.comparison import MismatchKind
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -113,12 +113,12 @@ def duration(seconds: float) -> str:
 def kind_label(kind: str) -> str:
     """How a field differs."""
     return {
-        Kind.DIFFERENT: _("different value"),
-        Kind.MISSING: _("missing in AWS"),
-        Kind.EXTRA: _("only in AWS"),
-        Kind.TYPE: _("different type"),
-        Kind.UNREADABLE: _("unreadable in AWS"),
-    }[Kind(kind)]
+        MismatchKind.DIFFERENT: _("different value"),
+        MismatchKind.MISSING: _("missing in AWS"),
+        MismatchKind.EXTRA: _("only in AWS"),
+        MismatchKind.TYPE: _("different type"),
+        MismatchKind.UNREADABLE: _("unreadable in AWS"),
+    }[MismatchKind(kind)]
 
 
 @register.filter

@@ -1,4 +1,4 @@
-"""Owns what AWS answers: values, descriptions and the one error. Knows no boto3."""
+"""Owns the answers of AWS: values, descriptions and the one error. Knows no boto3."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Self
 
 from nova_credentials import sentences
-from nova_credentials.comparison import same
-from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode
+from nova_credentials.comparison import are_equal
+from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode_document
 from nova_credentials.messages import Message, MessageError
 
 
@@ -27,30 +27,30 @@ class SecretValue(SecretVersion):
 
     text: str | None = field(repr=False)
 
-    def document(self) -> Document:
+    def to_document(self) -> Document:
         """Decode the text; DocumentError names the secret."""
-        return decode(self.text or "", source=self.name)
+        return decode_document(self.text or "", source=self.name)
 
     @property
     def is_document(self) -> bool:
-        """Whether the text can be decoded."""
+        """Say whether the text can be decoded."""
         try:
-            self.document()
+            self.to_document()
         except DocumentError:
             return False
         return True
 
-    def holds(self, document: Document) -> bool:
-        """Whether it is this document, however its JSON is laid out."""
+    def holds_document(self, document: Document) -> bool:
+        """Say whether the text is this document, however its JSON is laid out."""
         try:
-            return same(self.document(), document)
+            return are_equal(self.to_document(), document)
         except DocumentError:
             return False
 
 
 @dataclass(frozen=True)
 class SecretDescription:
-    """What AWS tells of a secret without its value."""
+    """A secret as DescribeSecret shows it, without its value."""
 
     name: str
     arn: str
@@ -60,12 +60,12 @@ class SecretDescription:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this app made or adopted it."""
+        """Say whether this app made or adopted the secret."""
         return self.tags.get("ManagedBy") == "nova-admin"
 
 
 class ErrorClass(StrEnum):
-    """What has to change: data, permissions, the rate, nothing (try again), the secret's state."""
+    """The part that has to change before a call succeeds; UNAVAILABLE means: try the same again."""
 
     DATA = "data"
     PERMISSION = "permission"
@@ -74,12 +74,12 @@ class ErrorClass(StrEnum):
     CONFLICT = "conflict"
 
 
-# Our own code for what no code of AWS's says for certain: only DescribeSecret's DeletedDate does.
+# Our own code: no code of AWS's says for certain that a deletion is scheduled, only DescribeSecret's DeletedDate does.
 SCHEDULED_FOR_DELETION = "ScheduledForDeletion"
 
-# The first one that is found in AWS's code, in the name of botocore's class, or in one of our own
-# codes (InvalidName, TooLarge, NotCurrent, NoAnswer, ScheduledForDeletion). KMS can throttle, so THROTTLED comes first.
-# LimitExceeded is a quota that is used up, which no second try changes.
+# The first pattern that is found decides. It is searched for in AWS's code, in the name of botocore's class, or in one
+# of our own codes (InvalidName, TooLarge, NotCurrent, NoAnswer, ScheduledForDeletion). KMS can throttle, so THROTTLED
+# comes first. LimitExceeded is a quota that is used up, which no second try changes.
 _CLASSES = {
     ErrorClass.THROTTLED: r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown",
     ErrorClass.UNAVAILABLE: r"Internal|Unavailable|Timeout|Connection|NoAnswer",
@@ -118,7 +118,7 @@ class SecretsManagerError(MessageError):
         self.error_class, self.code, self.operation, self.name = error_class, code, operation, name
 
     @classmethod
-    def of(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
+    def from_code(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
         """Make the error of a code; the HTTP status decides where the code is not known."""
         known = (kind for kind, pattern in _CLASSES.items() if re.search(pattern, code))
         # Where an answer has no code, botocore takes the status for one: AWS did not write it.
@@ -126,7 +126,7 @@ class SecretsManagerError(MessageError):
         other = ErrorClass.UNAVAILABLE if unwritten else ErrorClass.DATA
         return cls(next(known, _BY_STATUS.get(status, other)), code, operation, name)
 
-    def about(self, name: str) -> Self:
+    def for_secret(self, name: str) -> Self:
         """Return the same error of another secret."""
         return type(self)(self.error_class, self.code, self.operation, name)
 
@@ -142,14 +142,14 @@ class SecretsManagerError(MessageError):
 
     @property
     def scheduled_for_deletion(self) -> bool:
-        """Whether DescribeSecret said so (`SecretsManager.tell_deletions`); its class is CONFLICT."""
+        """Say whether `SecretsManager.mark_deletions` found the secret scheduled; its class is CONFLICT."""
         return self.code == SCHEDULED_FOR_DELETION
 
     @property
     def not_found(self) -> bool:
-        """Whether there is no such secret; its class is CONFLICT, and no second try helps."""
+        """Say whether there is no such secret; its class is CONFLICT, and no second try helps."""
         return self.code == "ResourceNotFoundException"
 
 
-# For each name that was asked for, its value or why there is none.
+# Name -> its value, or the error with which AWS refused it, for each name that was asked for.
 Answers = dict[str, SecretValue | SecretsManagerError]

@@ -13,11 +13,11 @@ from nova_credentials.document import (
     Document,
     DocumentError,
     Layout,
-    encode,
-    join,
+    encode_document,
+    join_parts,
     name_problem,
     secret_names,
-    split,
+    split_document,
 )
 
 if TYPE_CHECKING:
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClientSecrets:
-    """What AWS holds of one client: the value of each of its secrets, by part."""
+    """The secrets of one client as AWS holds them: part -> value."""
 
     values: Mapping[str, SecretValue] = field(repr=False)
     layout: Layout
 
-    def document(self) -> Document:
+    def to_document(self) -> Document:
         """Return the client's document; DocumentError names the secret that holds none."""
-        parts = {part: value.document() for part, value in self.values.items()}
-        return join(parts, layout=self.layout)
+        parts = {part: value.to_document() for part, value in self.values.items()}
+        return join_parts(parts, layout=self.layout)
 
 
 def legal_secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
-    """Return part -> name of its secret; SecretsManagerError of class DATA where AWS would refuse one."""
+    """Return part -> name of its secret; raises SecretsManagerError of class DATA where AWS would refuse a name."""
     names = secret_names(slug, prefix=prefix, layout=layout)
     if name_problem(slug, prefix=prefix, layout=layout):
-        raise SecretsManagerError.of("InvalidName", "Naming", next(iter(names.values())))
+        raise SecretsManagerError.from_code("InvalidName", "Naming", next(iter(names.values())))
     return names
 
 
@@ -87,74 +87,74 @@ class ClientSecretsManager(SecretsManager):
         layout: Layout = Layout.CLIENT,
         **options: Any,
     ) -> None:
-        """Take the options of SecretsManager too."""
+        """Accept the options of SecretsManager too."""
         super().__init__(region_name, **options)
         self.prefix, self.layout = prefix, Layout(layout)
 
     @property
     def client(self) -> SecretsManagerClient:
-        """The boto3 client, by the name that the plan's code has for it."""
+        """Return the boto3 client, under the name that the plan's code uses."""
         return self.sm
 
     def get_client_credentials(self, client_slug: str) -> Document:
         """Return the whole document; ValueError where the client has no secret."""
-        return self._read(client_slug).document()
+        return self._read_secrets(client_slug).to_document()
 
     def get_database_credentials(self, client_slug: str) -> Document:
         """Return the primary database login; ValueError where there is none."""
-        return self._primary(client_slug, CredentialType.DATABASE)[2]
+        return self._read_primary(client_slug, CredentialType.DATABASE)[2]
 
     def get_email_credentials(self, client_slug: str) -> Document:
         """Return the primary mailbox; ValueError where there is none."""
-        return self._primary(client_slug, CredentialType.EMAIL)[2]
+        return self._read_primary(client_slug, CredentialType.EMAIL)[2]
 
     def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
         """Create the client's secrets; CONFLICT at the first that is there already."""
-        names = self.names(client_slug)
-        parts = split(credentials, layout=self.layout)
+        names = self.secret_names(client_slug)
+        parts = split_document(credentials, layout=self.layout)
         if not parts:
             raise ValueError(f"Client '{client_slug}' has no credentials to store")
         for part, document in parts.items():
-            self.create(names[part], encode(document), slug=client_slug)
+            self.create_secret(names[part], encode_document(document), slug=client_slug)
 
     def update_client_credentials(self, client_slug: str, credentials: Document) -> None:
         """Write the secrets that differ, create parts that are new, empty those without a row."""
-        names, current = self.names(client_slug), self._read(client_slug).values
-        for part, document in split(credentials, layout=self.layout, keep=current).items():
+        names, current = self.secret_names(client_slug), self._read_secrets(client_slug).values
+        for part, document in split_document(credentials, layout=self.layout, keep=current).items():
             if part not in current:
-                self.create(names[part], encode(document), slug=client_slug)
-            elif not current[part].holds(document):  # AWS keeps about 100 versions: none in vain
-                self.put(names[part], encode(document))
+                self.create_secret(names[part], encode_document(document), slug=client_slug)
+            elif not current[part].holds_document(document):  # AWS keeps only about 100 versions
+                self.put_value(names[part], encode_document(document))
 
     def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
         """Replace the secret value of a primary credential; ValueError where there is none."""
         if service not in tuple(CredentialType):  # not named: it may be the password
             raise ValueError(f"Unknown service; choose one of {', '.join(CredentialType)}")
         credential_type = CredentialType(service)
-        name, document, credential = self._primary(client_slug, credential_type)
+        name, document, credential = self._read_primary(client_slug, credential_type)
         credential[secret_key(credential_type)] = new_password
-        self.put(name, encode(document))
+        self.put_value(name, encode_document(document))
 
-    def names(self, client_slug: str) -> dict[str, str]:
-        """Return part -> name of its secret; class DATA where AWS would refuse one."""
+    def secret_names(self, client_slug: str) -> dict[str, str]:
+        """Return part -> name of its secret; raises SecretsManagerError of class DATA where AWS would refuse a name."""
         return legal_secret_names(client_slug, prefix=self.prefix, layout=self.layout)
 
-    def _read(self, client_slug: str) -> ClientSecrets:
+    def _read_secrets(self, client_slug: str) -> ClientSecrets:
         try:
-            return read_client(self, self.names(client_slug), layout=self.layout)
+            return read_client(self, self.secret_names(client_slug), layout=self.layout)
         except SecretsManagerError as error:
             if not error.not_found:
                 raise
         raise ValueError(f"Client '{client_slug}' not found in Secrets Manager")
 
-    def _primary(
+    def _read_primary(
         self, client_slug: str, wanted: CredentialType
-    ) -> tuple[str, Document, dict[str, Any]]:
+    ) -> tuple[str, Document, Document]:
         """Return the name of the secret that holds a type, its document, and the primary credential."""
-        names = self.names(client_slug)
+        names = self.secret_names(client_slug)
         name = names.get(wanted) or names["client"]
         try:
-            document = self.get(name).document()
+            document = self.get_value(name).to_document()
         except SecretsManagerError as error:
             if not error.not_found:
                 raise

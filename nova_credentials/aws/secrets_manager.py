@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
 from nova_credentials.aws.answers import (
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
+    from botocore.model import OperationModel
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_secretsmanager.type_defs import TagTypeDef
+    from mypy_boto3_secretsmanager.type_defs import (
+        GetSecretValueResponseTypeDef,
+        SecretValueEntryTypeDef,
+        TagTypeDef,
+    )
+
+    # As botocore's event has it: the HTTP response and its parsed body; None where no answer came.
+    _RawAnswer: TypeAlias = tuple[object, Mapping[str, Mapping[str, str]]] | None
 
 __all__ = [
     "ErrorClass",
@@ -36,7 +44,7 @@ __all__ = [
 ]
 
 _P = ParamSpec("_P")
-_Answer = TypeVar("_Answer", bound="Mapping[str, Any]")
+_Answer = TypeVar("_Answer", bound="Mapping[str, object]")
 
 _BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
@@ -45,11 +53,11 @@ _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]
 for _logger in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(_logger).addFilter(lambda record: record.levelno > logging.DEBUG)
 
-_error = SecretsManagerError.of
+_make_error = SecretsManagerError.from_code
 
 
 class Pacer(Protocol):
-    """Keeps calls to a rate: asked before each attempt, botocore's own included, and told when AWS throttles one."""
+    """Keeps calls to a rate: `wait` comes before each attempt, botocore's retries too, `throttled` after a refusal."""
 
     def wait(self, operation: str) -> None: ...
 
@@ -57,7 +65,7 @@ class Pacer(Protocol):
 
 
 class SecretsManager:
-    """AWS's calls, whose every failure is a SecretsManagerError; thread-safe, one is enough. Time-outs in seconds."""
+    """Calls AWS; each failure is a SecretsManagerError. Thread-safe: a process needs one. Time-outs are in seconds."""
 
     def __init__(
         self,
@@ -84,67 +92,67 @@ class SecretsManager:
             "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
         )
         if pacer:
-            _pace(self.sm, pacer)
+            _register_pacer(self.sm, pacer)
 
-    def get(self, name: str) -> SecretValue:
+    def get_value(self, name: str) -> SecretValue:
         """Read the current version."""
-        return _value(_call(name, self.sm.get_secret_value, SecretId=name))
+        return _parse_value(_call_aws(name, self.sm.get_secret_value, SecretId=name))
 
     def get_each(self, names: Iterable[str]) -> Answers:
-        """Read one by one: for every name its value, or why there is none."""
+        """Read one by one; return for every name its value or its error."""
         answers: Answers = {}
         for name in names:
             try:
-                answers[name] = self.get(name)
+                answers[name] = self.get_value(name)
             except SecretsManagerError as error:
                 answers[name] = error
         return answers
 
     def batch_get(self, names: Iterable[str]) -> Answers:
-        """Read many, 20 a call: for every name its value, or why there is none."""
+        """Read many, 20 a call; return for every name its value or its error."""
         asked = list(dict.fromkeys(names))
-        answers: Answers = {name: _error("InvalidName", _BATCH_GET, name) for name in asked}
+        answers: Answers = {name: _make_error("InvalidName", _BATCH_GET, name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
         calls = [legal[start : start + _BATCH_SIZE] for start in range(0, len(legal), _BATCH_SIZE)]
         # Several at once, and when AWS is down each call of a round waits for it but no further round.
         for start in range(0, len(calls), _BATCHES_AT_ONCE):
-            batches = self._batches(calls[start : start + _BATCHES_AT_ONCE])
+            batches = self._get_batches(calls[start : start + _BATCHES_AT_ONCE])
             for batch in batches:
                 answers |= batch
             down = next(iter(batches[-1].values()))
             if isinstance(down, SecretsManagerError) and down.error_class == ErrorClass.UNAVAILABLE:
                 rest = [name for call in calls[start + _BATCHES_AT_ONCE :] for name in call]
-                return answers | {name: down.about(name) for name in rest}
+                return answers | {name: down.for_secret(name) for name in rest}
         return answers
 
-    def _batches(self, calls: list[list[str]]) -> list[Answers]:
+    def _get_batches(self, calls: list[list[str]]) -> list[Answers]:
         if len(calls) == 1:
-            return [self._batch(calls[0])]
+            return [self._get_batch(calls[0])]
         with ThreadPoolExecutor(len(calls)) as threads:
-            return list(threads.map(self._batch, calls))
+            return list(threads.map(self._get_batch, calls))
 
-    def _batch(self, names: list[str]) -> Answers:
+    def _get_batch(self, names: list[str]) -> Answers:
         try:
-            answer = _call(names[0], self.sm.batch_get_secret_value, SecretIdList=names)
+            answer = _call_aws(names[0], self.sm.batch_get_secret_value, SecretIdList=names)
         except SecretsManagerError as error:
             # One bad id can fail the whole call: it must not speak for the others.
             if error.error_class in (ErrorClass.DATA, ErrorClass.CONFLICT):
                 return self.get_each(names)
             kind, code = error.error_class, error.code
             return {name: SecretsManagerError(kind, code, _BATCH_GET, name) for name in names}
-        given: Answers = {name: _error("NoAnswer", _BATCH_GET, name) for name in names}
+        given: Answers = {name: _make_error("NoAnswer", _BATCH_GET, name) for name in names}
         for value in answer.get("SecretValues", []):
-            given[value["Name"]] = given[value["ARN"]] = _value(value)
+            given[value["Name"]] = given[value["ARN"]] = _parse_value(value)
         for failure in answer.get("Errors", []):
             asked, code = failure["SecretId"], failure["ErrorCode"]
-            given[asked] = _error(code, _BATCH_GET, asked)
+            given[asked] = _make_error(code, _BATCH_GET, asked)
         return {name: given[name] for name in names}
 
-    def tell_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:
-        """Return the answers, with code ScheduledForDeletion for each secret that DescribeSecret says is so.
+    def mark_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:
+        """Return the answers, with code ScheduledForDeletion where DescribeSecret says that the deletion is scheduled.
 
-        AWS refuses to read such a secret (InvalidRequestException). An emulator may say that there is none: those of
-        the names in `lacking` are described too.
+        AWS refuses to read such a secret (InvalidRequestException). An emulator may say that there is none, so missing
+        secrets whose names are in `lacking` are described too.
         """
         in_doubt = {
             name: error
@@ -155,19 +163,21 @@ class SecretsManager:
         if not in_doubt:
             return answers
         with ThreadPoolExecutor(_BATCHES_AT_ONCE) as threads:
-            told = threads.map(self._tell_deletion, in_doubt.values())
-            return answers | {error.name: error for error in told}
+            errors = threads.map(self._mark_deletion, in_doubt.values())
+            return answers | {error.name: error for error in errors}
 
-    def _tell_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
+    def _mark_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
         try:
-            scheduled = self.describe(error.name).deleted_at is not None
+            scheduled = self.describe_secret(error.name).deleted_at is not None
         except SecretsManagerError:  # the first error says more
             scheduled = False
-        return _error(SCHEDULED_FOR_DELETION, error.operation, error.name) if scheduled else error
+        return (
+            _make_error(SCHEDULED_FOR_DELETION, error.operation, error.name) if scheduled else error
+        )
 
-    def describe(self, name: str) -> SecretDescription:
-        """Read what AWS knows of the secret, also of one that is scheduled for deletion."""
-        answer = _call(name, self.sm.describe_secret, SecretId=name)
+    def describe_secret(self, name: str) -> SecretDescription:
+        """Read everything but the value, also of a secret that is scheduled for deletion."""
+        answer = _call_aws(name, self.sm.describe_secret, SecretId=name)
         return SecretDescription(
             name=answer["Name"],
             arn=answer["ARN"],
@@ -176,64 +186,68 @@ class SecretsManager:
             versions={k: tuple(v) for k, v in answer.get("VersionIdsToStages", {}).items()},
         )
 
-    def create(self, name: str, text: str, *, slug: str, token: str | None = None) -> SecretVersion:
-        """Create the secret with its tags. The same token and text again change nothing."""
-        answer = _call(
+    def create_secret(
+        self, name: str, text: str, *, slug: str, token: str | None = None
+    ) -> SecretVersion:
+        """Create the secret with its tags. A second call with the same token and text changes nothing."""
+        answer = _call_aws(
             name,
             self.sm.create_secret,
             Name=name,
             Description=f"NOVA credentials for client {slug}",
-            SecretString=_sendable(text, "CreateSecret", name),
+            SecretString=_require_sendable(text, "CreateSecret", name),
             ClientRequestToken=token or str(uuid4()),
-            Tags=_tags(slug),
+            Tags=_make_tags(slug),
         )
         return SecretVersion(answer["Name"], answer["ARN"], answer["VersionId"])
 
-    def put(self, name: str, text: str, *, token: str | None = None) -> str:
+    def put_value(self, name: str, text: str, *, token: str | None = None) -> str:
         """Write a new current version and return its id; CONFLICT if it did not become current."""
-        answer = _call(
+        answer = _call_aws(
             name,
             self.sm.put_secret_value,
             SecretId=name,
-            SecretString=_sendable(text, "PutSecretValue", name),
+            SecretString=_require_sendable(text, "PutSecretValue", name),
             ClientRequestToken=token or str(uuid4()),
         )
         # AWS takes an old token again without making its version current.
         if "AWSCURRENT" not in answer.get("VersionStages", []):
-            raise _error("NotCurrent", "PutSecretValue", name)
+            raise _make_error("NotCurrent", "PutSecretValue", name)
         return answer["VersionId"]
 
     def put_aside(self, name: str, text: str, *, stage: str) -> None:
-        """Keep a text as a version under a stage of its own; what is current stays so."""
-        _call(
+        """Keep a text as a version under a stage of its own; the current version stays current."""
+        _call_aws(
             name,
             self.sm.put_secret_value,
             SecretId=name,
-            SecretString=_sendable(text, "PutSecretValue", name),
+            SecretString=_require_sendable(text, "PutSecretValue", name),
             ClientRequestToken=str(uuid4()),
             VersionStages=[stage],
         )
 
-    def restore(self, name: str) -> None:
-        """Take back a scheduled deletion."""
-        _call(name, self.sm.restore_secret, SecretId=name)
+    def restore_secret(self, name: str) -> None:
+        """Cancel a scheduled deletion."""
+        _call_aws(name, self.sm.restore_secret, SecretId=name)
 
-    def tag(self, name: str, *, slug: str) -> None:
+    def tag_secret(self, name: str, *, slug: str) -> None:
         """Adopt a secret: put this app's tags on it."""
-        _call(name, self.sm.tag_resource, SecretId=name, Tags=_tags(slug))
+        _call_aws(name, self.sm.tag_resource, SecretId=name, Tags=_make_tags(slug))
 
     def schedule_deletion(self, name: str, *, days: int = 30) -> datetime:
         """Schedule the deletion and return its time; until then it can be restored."""
         delete = self.sm.delete_secret
-        return _call(name, delete, SecretId=name, RecoveryWindowInDays=days)["DeletionDate"]
+        return _call_aws(name, delete, SecretId=name, RecoveryWindowInDays=days)["DeletionDate"]
 
 
-def _call(name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P.kwargs) -> _Answer:
+def _call_aws(
+    name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P.kwargs
+) -> _Answer:
     from botocore.exceptions import BotoCoreError, ClientError
 
     operation = "".join(word.capitalize() for word in method.__name__.split("_"))
     if not _NAME.fullmatch(name):
-        raise _error("InvalidName", operation, name)
+        raise _make_error("InvalidName", operation, name)
     try:
         answer = method(*args, **kwargs)
     except ClientError as error:
@@ -247,33 +261,33 @@ def _call(name: str, method: Callable[_P, _Answer], *args: _P.args, **kwargs: _P
             return answer
         code, status = "NoAnswer", 503
     # Raised out here: botocore's error can echo the request and would be in the chain.
-    raise _error(code, operation, name, status=status)
+    raise _make_error(code, operation, name, status=status)
 
 
-def _pace(client: SecretsManagerClient, pacer: Pacer) -> None:
-    def before_send(event_name: str, **_: Any) -> None:
+def _register_pacer(client: SecretsManagerClient, pacer: Pacer) -> None:
+    def before_send(event_name: str, **_: object) -> None:
         pacer.wait(event_name.rpartition(".")[2])
 
-    def after(response: Any, operation: Any, **_: Any) -> None:
+    def after_answer(response: _RawAnswer, operation: OperationModel, **_: object) -> None:
         code = response[1].get("Error", {}).get("Code", "") if response else ""
-        if code and _error(code, operation.name, "").error_class == ErrorClass.THROTTLED:
+        if code and _make_error(code, operation.name, "").error_class == ErrorClass.THROTTLED:
             pacer.throttled(operation.name)
 
     client.meta.events.register("before-send.secrets-manager", before_send)
-    client.meta.events.register_first("needs-retry.secrets-manager", after)
+    client.meta.events.register_first("needs-retry.secrets-manager", after_answer)
 
 
-def _sendable(text: str, operation: str, name: str) -> str:
+def _require_sendable(text: str, operation: str, name: str) -> str:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise _error("TooLarge", operation, name)
+        raise _make_error("TooLarge", operation, name)
     return text
 
 
-def _value(answer: Mapping[str, Any]) -> SecretValue:
+def _parse_value(answer: GetSecretValueResponseTypeDef | SecretValueEntryTypeDef) -> SecretValue:
     text = answer.get("SecretString")
     return SecretValue(answer["Name"], answer["ARN"], answer["VersionId"], text)
 
 
-def _tags(slug: str) -> list[TagTypeDef]:
+def _make_tags(slug: str) -> list[TagTypeDef]:
     tags = {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": slug}
     return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
@@ -18,29 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psycopg
+    from psycopg.rows import TupleRow
 
     from nova_credentials.credential_types import (
         AwsCredentials,
         DatabaseCredentials,
         EmailCredentials,
     )
-    from nova_credentials.reader.routing import Reader
+    from nova_credentials.reader.routing import AllCredentials, Reader
 
 LOGIN_SECONDS = 10
-# A day; a wait of many years is an error to Python's locks.
+# A day: Python's locks raise an error for a wait of many years.
 MOST_SECONDS = 86_400
 
 
 def get_client_id(slug: str) -> int:
     """Return the client's id; ValueError where it is unknown or inactive."""
-    return _reader().client_id(slug)
+    return _shared_reader().client_id(slug)
 
 
 def get_database_credentials(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> DatabaseCredentials:
     """Return the primary database login, or the one of that label; ValueError where there is none."""
-    row: DatabaseCredentials = _reader().one(slug, CredentialType.DATABASE, label, refresh=refresh)
+    row: DatabaseCredentials = _shared_reader().get_credential(
+        slug, CredentialType.DATABASE, label, refresh=refresh
+    )
     return row
 
 
@@ -48,7 +51,9 @@ def get_email_credentials(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> EmailCredentials:
     """Return the primary mailbox, or the one of that label; ValueError where there is none."""
-    row: EmailCredentials = _reader().one(slug, CredentialType.EMAIL, label, refresh=refresh)
+    row: EmailCredentials = _shared_reader().get_credential(
+        slug, CredentialType.EMAIL, label, refresh=refresh
+    )
     return row
 
 
@@ -56,24 +61,26 @@ def get_aws_credentials(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> AwsCredentials:
     """Return the primary AWS key, or the one of that label; ValueError where there is none."""
-    row: AwsCredentials = _reader().one(slug, CredentialType.AWS, label, refresh=refresh)
+    row: AwsCredentials = _shared_reader().get_credential(
+        slug, CredentialType.AWS, label, refresh=refresh
+    )
     return row
 
 
-def get_all_credentials(slug: str, *, refresh: bool = False) -> dict[str, Any]:
+def get_all_credentials(slug: str, *, refresh: bool = False) -> AllCredentials:
     """Return the primary `database` and `email`, each None where the client has none."""
-    return _reader().all(slug, refresh=refresh)
+    return _shared_reader().get_all_credentials(slug, refresh=refresh)
 
 
 def get_database_connection(
     slug: str, label: str | None = None, *, refresh: bool = False
-) -> psycopg.Connection[tuple[Any, ...]]:
+) -> psycopg.Connection[TupleRow]:
     """Connect to the client's database; after a refused login once more, with what is read anew."""
-    return connect(_reader(), slug, label, refresh=refresh)
+    return connect_to_database(_shared_reader(), slug, label, refresh=refresh)
 
 
 @cache
-def _reader() -> Reader:
+def _shared_reader() -> Reader:
     return from_environment(os.environ)
 
 
@@ -81,7 +88,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
     """Make the reader that the environment describes; RuntimeError says what to set."""
     from nova_credentials.reader.routing import Reader
 
-    # An empty one counts as unset, as on the site.
+    # An empty variable counts as unset, as on the site.
     environment = {name: value for name, value in environment.items() if value.strip()}
     layout = environment.get("NOVA_SECRET_LAYOUT", "client")
     if layout not in tuple(Layout):
@@ -91,26 +98,28 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
         region=environment.get("AWS_REGION", "us-east-1"),
         prefix=environment.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/"),
         layout=Layout(layout),
-        timeout=_seconds(environment, "NOVA_READ_TIMEOUT_SECONDS", "2", least=0.01),
-        cache_seconds=_seconds(environment, "NOVA_CACHE_SECONDS", "30"),
+        timeout=_read_seconds(environment, "NOVA_READ_TIMEOUT_SECONDS", "2", least=0.01),
+        cache_seconds=_read_seconds(environment, "NOVA_CACHE_SECONDS", "30"),
     )
 
 
-def connect(
+def connect_to_database(
     reader: Reader, slug: str, label: str | None = None, *, refresh: bool = False
-) -> psycopg.Connection[tuple[Any, ...]]:
+) -> psycopg.Connection[TupleRow]:
     """Connect to the client's database; after a refused login once more, with what is read anew."""
     import psycopg
 
-    outcome = _log_in(reader.one(slug, CredentialType.DATABASE, label, refresh=refresh))
+    outcome = _log_in(reader.get_credential(slug, CredentialType.DATABASE, label, refresh=refresh))
     if isinstance(outcome, _LoginFailure) and outcome.refused:
-        outcome = _log_in(reader.one(slug, CredentialType.DATABASE, label, refresh=True))
+        outcome = _log_in(reader.get_credential(slug, CredentialType.DATABASE, label, refresh=True))
     if isinstance(outcome, _LoginFailure):
         raise psycopg.OperationalError(f"Client '{slug}': {outcome.text}")
     return outcome
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: str, *, least: float = 0) -> float:
+def _read_seconds(
+    environment: Mapping[str, str], name: str, default: str, *, least: float = 0
+) -> float:
     text = environment.get(name, default)
     try:
         seconds = float(text)
@@ -127,7 +136,7 @@ class _LoginFailure:
     refused: bool
 
 
-def _log_in(login: DatabaseCredentials) -> psycopg.Connection[tuple[Any, ...]] | _LoginFailure:
+def _log_in(login: DatabaseCredentials) -> psycopg.Connection[TupleRow] | _LoginFailure:
     import psycopg
 
     try:
@@ -140,9 +149,9 @@ def _log_in(login: DatabaseCredentials) -> psycopg.Connection[tuple[Any, ...]] |
             connect_timeout=LOGIN_SECONDS,
         )
     except psycopg.Error as error:
-        # Not let through: it holds the whole connection, password and all.
+        # The error is not raised on: it holds the whole connection, with the password.
         text, code, attempt = str(error), error.sqlstate, error.pgconn
-    # libpq gives no SQLSTATE for a failed connection, but tells whether a password was asked for.
+    # libpq gives no SQLSTATE for a failed connection, but says whether the server asked for a password.
     asked = attempt is not None and (attempt.used_password or attempt.needs_password)
     if login.db_password and login.db_password in text:
         text = "the connection to its database failed"

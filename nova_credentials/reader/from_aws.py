@@ -12,49 +12,49 @@ from nova_credentials.aws.secrets_manager import SecretsManager
 if TYPE_CHECKING:
     from nova_credentials.document import Document, Layout
 
-# So many reads may hang before the next one fails at once.
+# When this many reads hang, the next one fails at once.
 THREADS = 16
 ATTEMPTS = 3
 
 
-class Aws:
-    """This process' way to Secrets Manager; any number of threads may read at once."""
+class AwsReader:
+    """Reads clients' documents from Secrets Manager; any number of threads may read at once."""
 
     def __init__(self, *, region: str, prefix: str, layout: Layout, timeout: float) -> None:
         self._region, self._prefix, self._layout = region, prefix, layout
         self._timeout = timeout
         self._sm: SecretsManager | None = None
-        self._making = threading.Lock()
+        self._manager_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(THREADS)
 
-    def read(self, slug: str) -> Document:
-        """Read the client's document; SecretsManagerError or DocumentError."""
+    def read_document(self, slug: str) -> Document:
+        """Read the client's document; raises SecretsManagerError or DocumentError."""
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
-        return read_client(self._manager(), names, layout=self._layout).document()
+        return read_client(self._get_manager(), names, layout=self._layout).to_document()
 
-    def ask(self, slug: str) -> Future[Document]:
-        """Begin to read in a thread that neither a caller nor the end of the process waits for."""
+    def start_reading(self, slug: str) -> Future[Document]:
+        """Start reading in a thread of its own; the end of the process doesn't wait for it."""
         answer: Future[Document] = Future()
         if not self._free.acquire(blocking=False):
             answer.set_exception(TimeoutError("too many reads of AWS hang"))
             return answer
         try:
-            threading.Thread(target=self._work, args=(answer, slug), daemon=True).start()
+            threading.Thread(target=self._read_into, args=(answer, slug), daemon=True).start()
         except RuntimeError as error:  # no more threads, or the interpreter ends
             self._free.release()
             answer.set_exception(error)
         return answer
 
-    def _work(self, answer: Future[Document], slug: str) -> None:
+    def _read_into(self, answer: Future[Document], slug: str) -> None:
         try:
-            answer.set_result(self.read(slug))
+            answer.set_result(self.read_document(slug))
         except Exception as error:  # noqa: BLE001 (whatever it is, the caller has PostgreSQL's value)
             answer.set_exception(error)
         finally:
             self._free.release()
 
-    def _manager(self) -> SecretsManager:
-        with self._making:
+    def _get_manager(self) -> SecretsManager:
+        with self._manager_lock:
             if self._sm is None:
                 self._sm = SecretsManager(
                     self._region,

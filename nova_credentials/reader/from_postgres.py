@@ -1,4 +1,4 @@
-"""Reads NOVA's PostgreSQL for the reader: where a client stands and its rows. Knows no AWS and no cache."""
+"""Reads a client's phase and rows from NOVA's PostgreSQL, for the reader. Knows no AWS and no cache."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
 
 from nova_credentials import tables
 from nova_credentials.credential_types import (
@@ -26,11 +27,13 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What psycopg raises where PostgreSQL does not answer, and where it gives up in the middle.
+    from nova_credentials.credential_types import CredentialRow
+
+# psycopg's errors where PostgreSQL does not answer, or gives up in the middle.
 NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError)
 
-# So that a server, or the way to it, that is silent is found out. PgBouncer lets all of these through.
-CONNECTING: dict[str, Any] = {
+# These detect a server or a network that is silent. PgBouncer lets all of them through.
+CONNECTING: dict[str, str | int] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -42,11 +45,11 @@ STATEMENT_TIMEOUT = "5s"
 KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
 
-# On this path nothing that another role made, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are named
-# with their schema.
+# With this search_path no object of another role, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are
+# named with their schema.
 LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
 
-# Where writes are not counted nobody knows what is pending: as if a push were, PostgreSQL's value is returned.
+# Where writes are not counted nobody knows whether a push is pending, so PostgreSQL's value is returned as if one were.
 STATE = f"""
 SELECT c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
@@ -58,16 +61,16 @@ WHERE c.slug = %s
 """
 # While `migrate` has made the tables and not yet the function, nothing is counted.
 STATE_UNCOUNTED = STATE.replace("NOT nova_admin.writes_are_counted()", "true")
-# Before this app's tables are there.
+# For a database on which `migrate` has not run yet.
 STATE_WITHOUT_APP = f"""
 SELECT id, is_active, name, '{Phase.POSTGRES}', true FROM {tables.CLIENTS} WHERE slug = %s
 """
-# Where they are there, but not on this role's search_path, the phase is not known.
+# Where the tables exist, but not on this role's search_path, the phase is not known.
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
 
 
-def _select(credential_type: CredentialType) -> str:
-    """Select a client's rows of one type, by the names of the attributes and in the order of the document."""
+def _make_rows_query(credential_type: CredentialType) -> str:
+    """Return the query for a client's rows of one type: columns named as the attributes, in the document's order."""
     attributes = keys_of(ROW_CLASSES[credential_type])
     columns = ", ".join(f"{tables.COLUMNS.get(name, name)} AS {name}" for name in attributes)
     return f"""
@@ -76,7 +79,7 @@ def _select(credential_type: CredentialType) -> str:
     """
 
 
-ROWS = {credential_type: _select(credential_type) for credential_type in CredentialType}
+ROWS = {credential_type: _make_rows_query(credential_type) for credential_type in CredentialType}
 
 # One message, so that the limits are the statement's own and reach no other user of a PgBouncer's connection.
 COUNT = """
@@ -94,32 +97,32 @@ SET reads = kept.reads + 1,
     last_mismatch_at = coalesce(excluded.last_mismatch_at, kept.last_mismatch_at)
 """
 
-# No text of PostgreSQL's has one of these in it, nor has a slug.
+# PostgreSQL can store none of these characters, so no slug has one.
 NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 logger = logging.getLogger(__name__)
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = psycopg.Connection[TupleRow]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What PostgreSQL told of an active client at one moment; no credentials where AWS alone is read."""
+class ClientState:
+    """An active client as PostgreSQL had it at one moment; without credentials where AWS alone is read."""
 
     client_id: int
     phase: Phase
     push_pending: bool
     credentials: ClientCredentials | None = field(repr=False)
-    remembered: bool = False  # PostgreSQL does not answer: this is from before
+    remembered: bool = False  # from an earlier read, as PostgreSQL does not answer now
 
     @property
     def reads_aws_alone(self) -> bool:
-        """Whether the credential tables are no longer read."""
+        """Say whether AWS alone is read, and the credential tables no longer."""
         return self.phase.aws_is_authority
 
 
-def conninfo(uri: str) -> str:
-    """Return NOVA's DATABASE_URL for libpq, with time limits; RuntimeError where it is none."""
+def parse_database_url(uri: str) -> str:
+    """Return NOVA's DATABASE_URL as libpq takes it, with time limits; raises RuntimeError where it is no such URI."""
     uri = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", uri)  # as SQLAlchemy writes it
     try:
         given = conninfo_to_dict(uri)
@@ -130,29 +133,31 @@ def conninfo(uri: str) -> str:
     return make_conninfo("", **CONNECTING | given)
 
 
-class Postgres:
-    """This process' connections to NOVA's database; any number of threads may read at once."""
+class PostgresReader:
+    """Reads clients over this process' connections to NOVA's database; any number of threads may read at once."""
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._idle: list[Connection] = []
         self._count_from = 0.0
 
-    def read(self, slug: str) -> Found | None:
-        """Read a client's state and rows, all of one moment; None: unknown or inactive."""
-        if kept := self._take():
+    def read_client(self, slug: str) -> ClientState | None:
+        """Read a client's state and rows in one snapshot; return None where it is unknown or inactive."""
+        if kept := self._take_idle():
             try:
-                with self._lent(kept):
-                    return _read(kept, slug)
+                with self._use_connection(kept):
+                    return _read_client(kept, slug)
             except NO_ANSWER:
                 if not kept.closed:
                     raise
-                self.close()  # the server let go of it, and so of the others: one new one tells
-        with self._lent(self._open()) as connection:
-            return _read(connection, slug)
+                self.close()  # the server closed it, so it closed the others too: try a new one
+        with self._use_connection(self._open_connection()) as connection:
+            return _read_client(connection, slug)
 
-    def count(self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0) -> None:
-        """Count one read for the dashboard, if that is quick and allowed."""
+    def count_read(
+        self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
+    ) -> None:
+        """Count one read for the dashboard, unless that takes over 0.1 s or this role may not."""
         if time.monotonic() < self._count_from:
             return
         numbers = {"match": match, "mismatch": mismatch, "failure": failure}
@@ -160,33 +165,33 @@ class Postgres:
         table = sql.SQL(tables.READ_COUNTS)
         statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
         try:
-            with self._lent(self._take() or self._open()) as connection:
+            with self._use_connection(self._take_idle() or self._open_connection()) as connection:
                 connection.execute(statement)
         except psycopg.Error as error:
-            if not isinstance(error, NO_ANSWER):  # no right or no table: it stays so for a while
+            if not isinstance(error, NO_ANSWER):  # no right or no table: don't try for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        while connection := self._take():
+        while connection := self._take_idle():
             connection.close()
 
-    def _open(self) -> Connection:
+    def _open_connection(self) -> Connection:
         # No prepared statements: PgBouncer would run them on another connection.
         connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         return connection
 
-    def _take(self) -> Connection | None:
+    def _take_idle(self) -> Connection | None:
         try:
             return self._idle.pop()  # atomic: no two threads get the same one
         except IndexError:
             return None
 
     @contextmanager
-    def _lent(self, connection: Connection) -> Iterator[Connection]:
+    def _use_connection(self, connection: Connection) -> Iterator[Connection]:
         try:
             yield connection
         finally:
@@ -197,47 +202,47 @@ class Postgres:
                 connection.close()
 
 
-def _read(connection: Connection, slug: str) -> Found | None:
+def _read_client(connection: Connection, slug: str) -> ClientState | None:
     try:
-        with _snapshot(connection):
-            return _found(connection, STATE, slug)
+        with _begin_snapshot(connection):
+            return _select_client(connection, STATE, slug)
     except psycopg.errors.UndefinedFunction:
-        with _snapshot(connection):
-            return _found(connection, STATE_UNCOUNTED, slug)
+        with _begin_snapshot(connection):
+            return _select_client(connection, STATE_UNCOUNTED, slug)
     except psycopg.errors.UndefinedTable:
-        with _snapshot(connection):
+        with _begin_snapshot(connection):
             if connection.execute(APP_IS_SOMEWHERE).fetchone():
                 raise
-            return _found(connection, STATE_WITHOUT_APP, slug)
+            return _select_client(connection, STATE_WITHOUT_APP, slug)
 
 
 @contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
+def _begin_snapshot(connection: Connection) -> Iterator[None]:
     with connection.transaction():
         connection.execute(sql.SQL(LIMITS).format(STATEMENT_TIMEOUT))
         yield
 
 
-def _found(connection: Connection, query: LiteralString, slug: str) -> Found | None:
+def _select_client(connection: Connection, query: LiteralString, slug: str) -> ClientState | None:
     state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
     client_id, _, name, phase, pending = state
-    found = Found(client_id, Phase(phase), pending, None)
+    found = ClientState(client_id, Phase(phase), pending, None)
     if found.reads_aws_alone:
         return found
-    # Before this app's tables are there, the AWS keys' is not there either.
+    # Where this app's tables are missing, the one of the AWS keys is missing too.
     there = set(CredentialType) - ({CredentialType.AWS} if query == STATE_WITHOUT_APP else set())
-    rows = {
-        t.plural: tuple(_rows(connection, t, client_id, slug)) if t in there else ()
+    rows: dict[str, tuple[Any, ...]] = {
+        t.plural: tuple(_select_rows(connection, t, client_id, slug)) if t in there else ()
         for t in CredentialType
     }
     return replace(found, credentials=ClientCredentials(name, **rows))
 
 
-def _rows(
+def _select_rows(
     connection: Connection, credential_type: CredentialType, client_id: int, slug: str
-) -> Iterator[Any]:
+) -> Iterator[CredentialRow]:
     selected = connection.execute(ROWS[credential_type], [client_id])
     names = [column.name for column in selected.description or ()]
     for row in selected:

@@ -1,4 +1,4 @@
-"""Reads a client from the store of its phase, and keeps what it read for a while. Knows neither SQL nor boto3."""
+"""Reads a client from the store of its phase, and caches it for some seconds. Knows neither SQL nor boto3."""
 
 from __future__ import annotations
 
@@ -7,26 +7,47 @@ import os
 import time
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from weakref import WeakSet
 
 from nova_credentials.aws.answers import SecretsManagerError
 from nova_credentials.credential_types import ClientCredentials, CredentialType
-from nova_credentials.document import Document, DocumentError, Layout, parse
+from nova_credentials.document import Document, DocumentError, Layout, parse_document
 from nova_credentials.phases import Phase
-from nova_credentials.reader.from_aws import Aws
-from nova_credentials.reader.from_postgres import NO_ANSWER, Found, Postgres, conninfo
+from nova_credentials.reader.from_aws import AwsReader
+from nova_credentials.reader.from_postgres import (
+    NO_ANSWER,
+    ClientState,
+    PostgresReader,
+    parse_database_url,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
+
+    from nova_credentials.credential_types import (
+        CredentialRow,
+        DatabaseCredentials,
+        EmailCredentials,
+    )
 
 logger = logging.getLogger(__name__)
 
 
+_Row = TypeVar("_Row", bound="CredentialRow")
+
+
+class AllCredentials(TypedDict):
+    """The primary credentials of one client, of the two types that NOVA's own helper returns."""
+
+    database: DatabaseCredentials | None
+    email: EmailCredentials | None
+
+
 @dataclass(frozen=True)
-class _Entry:
-    """One client's credentials, and when reading them began."""
+class _CacheEntry:
+    """One client's credentials, and the moment (of the monotonic clock) at which reading them began."""
 
     client_id: int
     credentials: ClientCredentials = field(repr=False)
@@ -46,154 +67,163 @@ class Reader:
         timeout: float = 2,
         cache_seconds: float = 30,
     ) -> None:
-        self._conninfo = conninfo(database_url)
+        self._conninfo = parse_database_url(database_url)
         self._aws_settings: dict[str, Any] = {"region": region, "prefix": prefix, "layout": layout}
         self._timeout, self._cache_seconds = timeout, cache_seconds
-        self._of_parents: list[object] = []
-        self._start()
+        self._kept_from_parents: list[object] = []
+        self._reset_state()
         _readers.add(self)
 
-    def _start(self) -> None:
-        self._postgres = Postgres(self._conninfo)
-        self._aws = Aws(timeout=self._timeout, **self._aws_settings)
-        self._cached: dict[str, _Entry] = {}
-        self._known: dict[str, Found] = {}
+    def _reset_state(self) -> None:
+        self._postgres = PostgresReader(self._conninfo)
+        self._aws = AwsReader(timeout=self._timeout, **self._aws_settings)
+        self._cached: dict[str, _CacheEntry] = {}
+        self._last_states: dict[str, ClientState] = {}
 
     def start_after_fork(self) -> None:
-        """Begin anew in a child: the parent's locks and sockets stay the parent's."""
-        # Kept for good: to close one here would end it for the parent too.
-        self._of_parents += [self._postgres, self._aws]
-        self._start()
+        """Begin anew in a forked child, as locks and sockets belong to the parent."""
+        # They are never closed here, as that would end the parent's connections.
+        self._kept_from_parents += [self._postgres, self._aws]
+        self._reset_state()
 
     def close(self) -> None:
         """Close the connections; the next read opens its own."""
         self._postgres.close()
 
     def client_id(self, slug: str) -> int:
-        """Return the client's id, from PostgreSQL or the cache."""
-        entry = self._fresh(slug)
-        return entry.client_id if entry else self._look(slug).client_id
+        """Return the client's id, from the cache or PostgreSQL."""
+        entry = self._fresh_entry(slug)
+        return entry.client_id if entry else self._look_up(slug).client_id
 
-    def one(
+    def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
     ) -> Any:
-        """Return one row of a CredentialType; ValueError where there is none."""
+        """Return the primary row of a CredentialType, or the one of that label; ValueError where there is none."""
         wanted = CredentialType(wanted)
-        entry = None if refresh else self._fresh(slug)
-        row = _pick(entry, wanted, label) if entry else None
+        entry = None if refresh else self._fresh_entry(slug)
+        row = _pick_row(entry.credentials.of_type(wanted), label) if entry else None
         if row is None:  # a cache entry without the row is not trusted: read again
-            row = _pick(self._read(slug), wanted, label)
+            row = _pick_row(self._read_entry(slug).credentials.of_type(wanted), label)
         if row is None:
             which = "primary" if label is None else f"label {label!r}"
             raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
-    def all(self, slug: str, *, refresh: bool = False) -> dict[str, Any]:
+    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AllCredentials:
         """Return the primary `database` and `email`, each None where the client has none."""
-        entry = None if refresh else self._fresh(slug)
-        entry = entry or self._read(slug)
-        # NOVA's helper knows these two types.
-        wanted = (CredentialType.DATABASE, CredentialType.EMAIL)
+        entry = None if refresh else self._fresh_entry(slug)
+        credentials = (entry or self._read_entry(slug)).credentials
         return {
-            credential_type.value: _pick(entry, credential_type, None) for credential_type in wanted
+            "database": _pick_row(credentials.databases, None),
+            "email": _pick_row(credentials.emails, None),
         }
 
-    def _fresh(self, slug: str) -> _Entry | None:
+    def _fresh_entry(self, slug: str) -> _CacheEntry | None:
         entry = self._cached.get(slug)
         is_fresh = entry and time.monotonic() - entry.started < self._cache_seconds
         return entry if is_fresh else None
 
-    def _read(self, slug: str) -> _Entry:
+    def _read_entry(self, slug: str) -> _CacheEntry:
         started = time.monotonic()
-        known = self._known.get(slug)
-        asked = self._aws.ask(slug) if known and known.phase == Phase.DUAL_READ else None
-        found = self._look(slug)
-        entry = _Entry(found.client_id, self._credentials(slug, found, asked), started)
+        known = self._last_states.get(slug)
+        asked = self._aws.start_reading(slug) if known and known.phase == Phase.DUAL_READ else None
+        found = self._look_up(slug)
+        entry = _CacheEntry(
+            found.client_id, self._credentials_in_phase(slug, found, asked), started
+        )
         newest = self._cached.get(slug)
         if newest is None or newest.started <= started:  # a slow read may end after a later one
             self._cached[slug] = entry
         return entry
 
-    def _look(self, slug: str) -> Found:
-        """Ask PostgreSQL; where it does not answer, what AWS alone is read for is remembered."""
+    def _look_up(self, slug: str) -> ClientState:
+        """Read the client's state from PostgreSQL; raises ValueError where it is unknown or inactive.
+
+        Where PostgreSQL does not answer, a client of which AWS alone is read keeps its last known state.
+        """
         try:
-            found = self._postgres.read(slug)
+            found = self._postgres.read_client(slug)
         except NO_ANSWER as error:
-            known = self._known.get(slug)
+            known = self._last_states.get(slug)
             if known is None or not known.reads_aws_alone:
                 raise
             logger.warning(
-                "PostgreSQL gives no answer (%s); %s is read from AWS", _reason(error), slug
+                "PostgreSQL gives no answer (%s); %s is read from AWS", _describe_error(error), slug
             )
             return replace(known, remembered=True)
         if found is None:
             self._cached.pop(slug, None)
-            self._known.pop(slug, None)
+            self._last_states.pop(slug, None)
             raise ValueError(f"Client '{slug}' not found or inactive")
-        self._known[slug] = replace(found, credentials=None)
+        self._last_states[slug] = replace(found, credentials=None)
         return found
 
-    def _credentials(
+    def _credentials_in_phase(
         self,
         slug: str,
-        found: Found,
+        found: ClientState,
         asked: Future[Document] | None,
         until: float | None = None,
     ) -> ClientCredentials:
-        """Return what the phase says; `asked` is AWS's answer on its way, `until` ends a second look."""
+        """Return the credentials from the store of the phase.
+
+        `asked` is a read of AWS that is under way; `until` (of the monotonic clock) ends the second look at both.
+        """
         if found.credentials is None:
-            # What was asked for before the phase was known may be older than the last save.
+            # AWS's answer may be older than the last save where it was asked before the phase was known.
             return self._from_aws(slug, found)
         if found.phase != Phase.DUAL_READ:
             return found.credentials
         if found.push_pending:
-            self._count(found)
+            self._count_read(found)
             return found.credentials
         until_now = until or time.monotonic() + self._timeout
-        theirs = self._answer(slug, found, asked or self._aws.ask(slug), until_now)
+        theirs = self._wait_for_aws(slug, found, asked or self._aws.start_reading(slug), until_now)
         if theirs is None:
-            self._count(found, failure=1)
+            self._count_read(found, failure=1)
             return found.credentials
-        differing = list(_differences(found.credentials, theirs))
+        differing = list(_differing_paths(found.credentials, theirs))
         if differing and until is None:
-            # One of the two may be older than a save or its push: once more, one after the other.
-            return self._credentials(slug, self._look(slug), None, until_now)
+            # A save or its push may have come in between: read both once more, AWS after PostgreSQL.
+            return self._credentials_in_phase(slug, self._look_up(slug), None, until_now)
         if differing:
             logger.warning("%s: AWS differs from PostgreSQL in %s", slug, ", ".join(differing))
-        self._count(found, match=int(not differing), mismatch=int(bool(differing)))
-        # A row that AWS lacks would be an error to the caller who asks for it.
-        lacking = _asked_for(found.credentials) - _asked_for(theirs)
+        self._count_read(found, match=int(not differing), mismatch=int(bool(differing)))
+        # A caller who asks for a row that AWS lacks would get an error.
+        lacking = _labels_of(found.credentials) - _labels_of(theirs)
         return found.credentials if lacking else theirs
 
-    def _from_aws(self, slug: str, found: Found) -> ClientCredentials:
+    def _from_aws(self, slug: str, found: ClientState) -> ClientCredentials:
         try:
-            document = self._aws.read(slug)
-            credentials = parse(document, client_id=found.client_id, client_slug=slug)
+            document = self._aws.read_document(slug)
+            credentials = parse_document(document, client_id=found.client_id, client_slug=slug)
         except (SecretsManagerError, DocumentError):
-            self._count(found, failure=1)
+            self._count_read(found, failure=1)
             raise
-        self._count(found)
+        self._count_read(found)
         return credentials
 
-    def _answer(
-        self, slug: str, found: Found, asked: Future[Document], until: float
+    def _wait_for_aws(
+        self, slug: str, found: ClientState, asked: Future[Document], until: float
     ) -> ClientCredentials | None:
-        """Return AWS's value, or None where it fails, is no document, or is late."""
+        """Wait for AWS's value; return None where AWS fails, is late, or holds no document."""
         try:
             error = asked.exception(timeout=max(0, until - time.monotonic()))
         except TimeoutError as late:
             error = late
         if error is None:
             try:
-                return parse(asked.result(), client_id=found.client_id, client_slug=slug)
+                return parse_document(asked.result(), client_id=found.client_id, client_slug=slug)
             except DocumentError as malformed:
                 error = malformed
-        logger.warning("%s is read from PostgreSQL, as AWS failed: %s", slug, _reason(error))
+        logger.warning(
+            "%s is read from PostgreSQL, as AWS failed: %s", slug, _describe_error(error)
+        )
         return None
 
-    def _count(self, found: Found, **numbers: int) -> None:
+    def _count_read(self, found: ClientState, **numbers: int) -> None:
         if not found.remembered:
-            self._postgres.count(found.client_id, **numbers)
+            self._postgres.count_read(found.client_id, **numbers)
 
 
 _readers: WeakSet[Reader] = WeakSet()
@@ -207,23 +237,23 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _pick(entry: _Entry, wanted: CredentialType, label: str | None) -> Any:
-    """Return the primary row, or the first of that label; a row that is NULL there is not primary."""
-    for row in entry.credentials.of_type(wanted):
+def _pick_row(rows: Iterable[_Row], label: str | None) -> _Row | None:
+    """Return the primary row, or the first of that label; `is_primary` NULL is not primary."""
+    for row in rows:
         if row.is_primary if label is None else row.label == label:
             return row
     return None
 
 
-def _asked_for(credentials: ClientCredentials) -> set[tuple[CredentialType, str | None]]:
-    """Return each type and label (None: the primary one) that a caller can get."""
+def _labels_of(credentials: ClientCredentials) -> set[tuple[CredentialType, str | None]]:
+    """Return each type and label for which a caller gets a row (None: the primary one)."""
     rows = [(t, row) for t in CredentialType for row in credentials.of_type(t)]
     labels = {(t, row.label) for t, row in rows if row.label is not None}
     return labels | {(t, None) for t, row in rows if row.is_primary}
 
 
-def _differences(ours: ClientCredentials, theirs: ClientCredentials) -> Iterator[str]:
-    """Return the paths of what differs, without values."""
+def _differing_paths(ours: ClientCredentials, theirs: ClientCredentials) -> Iterator[str]:
+    """Return the paths of the attributes that differ, without values."""
     for credential_type in CredentialType:
         pairs = zip_longest(ours.of_type(credential_type), theirs.of_type(credential_type))
         for index, (one, other) in enumerate(pairs):
@@ -236,7 +266,7 @@ def _differences(ours: ClientCredentials, theirs: ClientCredentials) -> Iterator
                     yield f"{path}.{name}"
 
 
-def _reason(error: BaseException) -> str:
-    """Say what failed; of an error that is not ours only its kind, as its text may hold a value."""
+def _describe_error(error: BaseException) -> str:
+    """Return the error's text, or only its class where the error isn't ours, as its text may hold a value."""
     ours = isinstance(error, (SecretsManagerError, DocumentError))
     return str(error) if ours else type(error).__name__

@@ -201,9 +201,9 @@ def in_aws(pk: int) -> None:
     push(client_ids=[pk])
     ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": Phase.AWS})
     sm = aws_store.secrets_manager()
-    document = json.loads(sm.get(NAME).text)
+    document = json.loads(sm.get_value(NAME).text)
     document["database"]["password"] = TYPED
-    sm.put(NAME, json.dumps(document))
+    sm.put_value(NAME, json.dumps(document))
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)

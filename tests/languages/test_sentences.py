@@ -40,7 +40,7 @@ def value_of(name: str) -> tuple:
 
 @pytest.mark.parametrize("sentence", WHOLE, ids=lambda sentence: sentence.key)
 def test_a_sentence_is_shown_in_spanish_with_its_values(sentence):
-    values = {name: value_of(name) for name in sentence.names}
+    values = {name: value_of(name) for name in sentence.value_names}
     message = Message.from_json(
         sentence(**{name: value for name, (value, _, _) in values.items()}).to_json()
     )

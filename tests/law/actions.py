@@ -178,7 +178,7 @@ def nova_commits_what_it_opened(world: World) -> None:
 def console_writes(world: World, change: Change, *, confirmed: bool = True) -> None:
     """Somebody changes the secret in the AWS console: from the cutover on that stands until somebody decides."""
     try:
-        document = json.loads(world.console.get(NAME).text)
+        document = json.loads(world.console.get_value(NAME).text)
     except SecretsManagerError:  # there is none yet
         return
     texts = world.new_texts(change.fields, again=False)
@@ -186,7 +186,7 @@ def console_writes(world: World, change: Change, *, confirmed: bool = True) -> N
         part, key = FIELDS[field][2:]
         document[part][key] = type(document[part][key])(text)
     numbers = world.ledger.begin(texts)
-    world.console.put(NAME, json.dumps(document))
+    world.console.put_value(NAME, json.dumps(document))
     if confirmed and world.phase.aws_is_authority:
         world.ledger.confirm(numbers, at=world.now, elsewhere=True)
 

@@ -92,7 +92,7 @@ class World:
             for seconds in (0, CACHE_SECONDS)
         )
         for reader in self.readers:
-            manager = reader._aws._manager()
+            manager = reader._aws._get_manager()
             manager.sm.meta.events.register_first("before-send.*.*", self._before_a_readers_call)
         self.console = SecretsManager()
         self.pk = 0
@@ -118,7 +118,7 @@ class World:
         count_every_write()  # the life before this one may have ended without the triggers
         self.now = 0.0
         for reader in self.readers:
-            reader._cached.clear(), reader._known.clear()
+            reader._cached.clear(), reader._last_states.clear()
         with connection.cursor() as cursor:
             cursor.execute(FORGET)
         self.ledger = Ledger()
@@ -165,7 +165,7 @@ class World:
         """Reads past the cache and judges what came."""
         self.notice_moves()
         try:
-            read = self.reader.all(SLUG)
+            read = self.reader.get_all_credentials(SLUG)
         except (SecretsManagerError, DocumentError, ValueError) as error:
             if self.aws_is_down_for_readers and self.phase.aws_is_authority:
                 return
@@ -174,7 +174,7 @@ class World:
 
     def check_cached(self) -> None:
         """What the cache answers may be as old as was announced, and no older."""
-        read = self.caching.all(SLUG)
+        read = self.caching.get_all_credentials(SLUG)
         self._judge(read, since=self.now - CACHE_SECONDS, where=f"cached, in {self.phase}")
 
     def _judge(self, read, *, since: float, where: str) -> None:

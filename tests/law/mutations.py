@@ -137,7 +137,7 @@ def writes_are_folded_in_two_transactions(patch):
 
 @fault(Phase.AWS, [save])
 def an_old_token_is_put_again_and_believed(patch):
-    put = SecretsManager.put
+    put = SecretsManager.put_value
 
     def believing(self, name, text, *, token=None):
         try:
@@ -147,7 +147,7 @@ def an_old_token_is_put_again_and_believed(patch):
                 raise
             return token
 
-    patch.setattr(SecretsManager, "put", believing)
+    patch.setattr(SecretsManager, "put_value", believing)
     new_id = VersionKeys.new_id
 
     def the_same_every_time(self, name, *, replaced, text):
@@ -234,18 +234,20 @@ def a_restore_overwrites_what_nova_wrote_since(patch):
 
 @fault(Phase.DUAL_READ, [nova_writes, push])
 def the_reader_ignores_a_pending_push(patch):
-    found = from_postgres._found
-    patch.setattr(from_postgres, "_found", lambda *of: replace(found(*of), push_pending=False))
+    found = from_postgres._select_client
+    patch.setattr(
+        from_postgres, "_select_client", lambda *of: replace(found(*of), push_pending=False)
+    )
 
 
 @fault(Phase.POSTGRES, [save, read_cached, time_passes])
 def the_readers_cache_never_expires(patch):
-    patch.setattr(Reader, "_fresh", lambda self, slug: self._cached.get(slug))
+    patch.setattr(Reader, "_fresh_entry", lambda self, slug: self._cached.get(slug))
 
 
 @fault(Phase.POSTGRES, [save, read_cached, time_passes])
 def each_read_of_the_cache_makes_it_last_longer(patch):
-    fresh = Reader._fresh
+    fresh = Reader._fresh_entry
 
     def renewing(self, slug):
         entry = fresh(self, slug)
@@ -258,22 +260,22 @@ def each_read_of_the_cache_makes_it_last_longer(patch):
 
         return routing.time.monotonic()
 
-    patch.setattr(Reader, "_fresh", renewing)
+    patch.setattr(Reader, "_fresh_entry", renewing)
 
 
 @fault(Phase.AWS, [back, nova_writes])
 def the_reader_remembers_the_phase_for_good(patch):
-    look = Reader._look
+    look = Reader._look_up
 
     def remembering(self, slug):
-        known = self._known.get(slug)
+        known = self._last_states.get(slug)
         found = look(self, slug)
         if known is None:
             return found
-        self._known[slug] = known
+        self._last_states[slug] = known
         return replace(found, phase=known.phase, credentials=None)
 
-    patch.setattr(Reader, "_look", remembering)
+    patch.setattr(Reader, "_look_up", remembering)
 
 
 BY_NAME = """

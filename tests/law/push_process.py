@@ -39,7 +39,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
         yield set(client_ids)
 
     pushes.read_rows = pausing("reads", pushes.read_rows)
-    SecretsManager.put = pausing("writes", SecretsManager.put)
+    SecretsManager.put_value = pausing("writes", SecretsManager.put_value)
     # Where the lock is another's it polls.
     clock = locks.time
     locks.time = SimpleNamespace(

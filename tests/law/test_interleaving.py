@@ -100,7 +100,7 @@ def interleave(pushers, order: str, *, with_lock: bool) -> tuple[str, str]:
         pushers[name].go_on()
     for name in begun:
         assert pushers[name].finish() in ("updated", "unchanged", "failed")
-    document = json.loads(secrets_manager().get(NAME).text)
+    document = json.loads(secrets_manager().get_value(NAME).text)
     return document["database"]["password"], newest
 
 

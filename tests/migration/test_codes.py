@@ -27,7 +27,7 @@ def two() -> list[int]:
 
 def write_in_aws(slug: str, **changes: object) -> None:
     sm, name = secrets_manager(), f"nova/clients/{slug}"
-    sm.put(name, json.dumps(json.loads(sm.get(name).text) | changes))
+    sm.put_value(name, json.dumps(json.loads(sm.get_value(name).text) | changes))
 
 
 def differences(*client_ids: int) -> list[list[Mismatch]]:
@@ -62,7 +62,7 @@ def test_an_unknown_key_has_another_code_in_each_client(two):
 
 def test_a_text_that_is_no_document_has_another_code_in_each_client(two):
     for slug in ("idom", "acme"):
-        secrets_manager().put(f"nova/clients/{slug}", "no document")
+        secrets_manager().put_value(f"nova/clients/{slug}", "no document")
 
     ((one,), (other,)) = differences(*two)
 

@@ -56,21 +56,21 @@ def step_back(pk: int, **options):
 
 
 def is_scheduled(sm, name: str = NAME) -> bool:
-    return sm.describe(name).deleted_at is not None
+    return sm.describe_secret(name).deleted_at is not None
 
 
 def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm, reader):
-    before = reader.all("idom")
+    before = reader.get_all_credentials("idom")
 
     moved = step_back(idom, reason="INC-7")
 
-    deleted_at = sm.describe(NAME).deleted_at
+    deleted_at = sm.describe_secret(NAME).deleted_at
     assert deleted_at - timezone.now() > timedelta(days=29)
     assert f"{NAME} is deleted on {deleted_at:%Y-%m-%d}" in str(moved.message)
     change = PhaseChange.objects.first()
     assert change.reason == "INC-7"
     assert change.note.parts == (sentences.TO_BE_DELETED(), moved.message)
-    assert reader.all("idom") == before
+    assert reader.get_all_credentials("idom") == before
 
 
 def test_not_asked_for_the_secret_stays(idom, sm):
@@ -113,9 +113,9 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
     runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.RESTORED
-    assert json.loads(sm.get(NAME).text) == document(idom)
+    assert json.loads(sm.get_value(NAME).text) == document(idom)
     advance(idom, Phase.AWS)
-    assert reader.one("idom", "database").db_password == (
+    assert reader.get_credential("idom", "database").db_password == (
         "example-since" if changed else "example-password-1"
     )
 
@@ -132,13 +132,13 @@ def test_who_moves_it_on_without_a_push_finds_one_pending(idom, sm):
 
 
 def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkeypatch):
-    describe = SecretsManager.describe
+    describe = SecretsManager.describe_secret
 
     def meanwhile(self, name):
         ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
         return describe(self, name)
 
-    monkeypatch.setattr(SecretsManager, "describe", meanwhile)
+    monkeypatch.setattr(SecretsManager, "describe_secret", meanwhile)
 
     assert step_back(idom).message == sentences.KEPT_MOVED_ON(name=NAME)
     monkeypatch.undo()
@@ -157,7 +157,7 @@ def test_one_that_was_scheduled_already_keeps_its_day(idom, sm):
     at = sm.schedule_deletion(NAME, days=7)
 
     assert step_back(idom).message == sentences.DELETED_ALREADY(name=NAME)
-    assert sm.describe(NAME).deleted_at == at
+    assert sm.describe_secret(NAME).deleted_at == at
 
 
 def test_a_failure_is_told_and_the_move_stands(idom, sm, settings):
@@ -190,7 +190,7 @@ def test_every_secret_of_the_client_is_scheduled_where_it_has_one_a_service(sm, 
     assert is_scheduled(sm, f"{NAME}/database")
     assert is_scheduled(sm, f"{NAME}/aws")
     with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
-        sm.describe(f"{NAME}/email")
+        sm.describe_secret(f"{NAME}/email")
     assert push(client_ids=[pk])[0].outcome == Outcome.RESTORED
 
 
@@ -256,7 +256,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     idom, sm, aws, reader, step, scheduled
 ):
-    before = reader.all("idom")
+    before = reader.get_all_credentials("idom")
     uri = nova_uri()
     code = (
         "import os, signal; from migration.operations import deletions, moves;"
@@ -270,10 +270,10 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
 
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert is_scheduled(sm) == scheduled
-    assert reader.all("idom") == before
+    assert reader.get_all_credentials("idom") == before
     moved = "commit" not in step
     assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
     if moved:
         assert sentences.TO_BE_DELETED.key in PhaseChange.objects.first().note.codes
     advance(idom, Phase.AWS)
-    assert reader.all("idom") == before
+    assert reader.get_all_credentials("idom") == before

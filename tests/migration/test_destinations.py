@@ -170,7 +170,7 @@ def test_the_mask_is_a_secret_like_any_other_and_takes_the_old_ones_place(
     assert operator.post(url_of(idom), form_of(operator, idom) | changes).status_code == 302
 
     if phase != Phase.POSTGRES:
-        assert json.loads(sm.get(NAME).text)["database"]["password"] == mask
+        assert json.loads(sm.get_value(NAME).text)["database"]["password"] == mask
     if phase != Phase.PURGED:
         assert DatabaseCredential.objects.get(client=idom).db_password == mask
 
@@ -270,7 +270,7 @@ def test_labels_and_primary_rows_change_places_and_every_secret_stays_with_its_h
     if phase != Phase.PURGED:
         assert secrets_by_host(Client.objects.get(pk=idom).build_document()) == WHERE_THEY_BELONG
     if phase != Phase.POSTGRES:
-        assert secrets_by_host(json.loads(sm.get(NAME).text)) == WHERE_THEY_BELONG
+        assert secrets_by_host(json.loads(sm.get_value(NAME).text)) == WHERE_THEY_BELONG
 
 
 WHERE_THEY_BELONG = {
@@ -304,7 +304,7 @@ def test_a_save_of_a_purged_client_whose_primary_row_nova_changed_mixes_no_secre
     data = form_of(operator, idom) | {"description": "new"}
     assert operator.post(url_of(idom), data).status_code == 302
 
-    assert secrets_by_host(json.loads(sm.get(NAME).text)) == WHERE_THEY_BELONG
+    assert secrets_by_host(json.loads(sm.get_value(NAME).text)) == WHERE_THEY_BELONG
 
 
 def test_a_restore_after_nova_changed_the_primary_row_mixes_no_secrets_up(idom):

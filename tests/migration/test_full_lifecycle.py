@@ -22,8 +22,12 @@ NASTY = "  'quotes' \"and\" \\ blanks \n" + "ñ😀'\" " * 400 + "  "
 
 
 def everything(reader: Reader, slug: str) -> list[object]:
-    rows = [reader.one(slug, kind) for kind in ("database", "email", "aws")]
-    return [*rows, reader.one(slug, "database", "archive"), reader.all(slug)]
+    rows = [reader.get_credential(slug, kind) for kind in ("database", "email", "aws")]
+    return [
+        *rows,
+        reader.get_credential(slug, "database", "archive"),
+        reader.get_all_credentials(slug),
+    ]
 
 
 @pytest.fixture
@@ -113,7 +117,9 @@ def test_novas_own_statements_run_in_every_phase_before_purged_and_are_pushed(id
         row = clients().get().databases.get(label="archive")
         update("client_database_credentials", row.pk, db_password_encrypted=f"example-{number}")
         call_command("push_pending", "--inline")
-        assert reader.one("idom", "database", "archive").db_password == f"example-{number}"
+        assert (
+            reader.get_credential("idom", "database", "archive").db_password == f"example-{number}"
+        )
 
 
 def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
@@ -166,7 +172,7 @@ def test_on_a_database_of_novas_making_with_processes_of_their_own(aws):
             novas.execute("UPDATE public.clients SET is_active = TRUE")
             schemas = novas.execute("SELECT * FROM public.client_database_schemas").fetchall()
         reader = Reader(uri, cache_seconds=0)
-        before = reader.one("acme", "database"), reader.one("acme", "email")
+        before = reader.get_credential("acme", "database"), reader.get_credential("acme", "email")
 
         def run(*arguments: str) -> None:
             done = manage(*arguments, **environment)
@@ -179,7 +185,10 @@ def test_on_a_database_of_novas_making_with_processes_of_their_own(aws):
                 for _ in range(3 if phase == Phase.AWS else 1):
                     run("compare_clients", "acme", "--inline")
             run("move_clients", phase, "acme")
-            assert (reader.one("acme", "database"), reader.one("acme", "email")) == before
+            assert (
+                reader.get_credential("acme", "database"),
+                reader.get_credential("acme", "email"),
+            ) == before
         reader.close()
         with psycopg.connect(uri) as novas:
             assert (

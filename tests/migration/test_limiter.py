@@ -11,7 +11,7 @@ from django.utils import timezone
 from migration.models import Rate
 from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
 from migration.operations.rate_limiter import NonBlockingLimiter, RateLimiter
-from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 
@@ -225,9 +225,9 @@ class Recorder:
 def test_every_attempt_waits_for_a_turn_and_throttling_is_told(aws):
     pacer = Recorder()
     sm = SecretsManager(endpoint_url=aws.endpoint, pacer=pacer)
-    aws.conditions.set(Terms(faults=(FaultRule(fault=Fault.THROTTLED, calls=2),)))
+    aws.conditions.set(Conditions(faults=(FaultRule(fault=Fault.THROTTLED, calls=2),)))
 
-    sm.create("nova/clients/idom", "{}", slug="idom")
+    sm.create_secret("nova/clients/idom", "{}", slug="idom")
 
     assert pacer.asked == ["CreateSecret"] * 3
     assert pacer.refused == ["CreateSecret"] * 2
@@ -236,10 +236,10 @@ def test_every_attempt_waits_for_a_turn_and_throttling_is_told(aws):
 def test_other_failures_slow_nobody(aws):
     pacer = Recorder()
     sm = SecretsManager(endpoint_url=aws.endpoint, pacer=pacer)
-    aws.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, calls=1),)))
+    aws.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, calls=1),)))
 
     with pytest.raises(SecretsManagerError) as raised:
-        sm.create("nova/clients/idom", "{}", slug="idom")
+        sm.create_secret("nova/clients/idom", "{}", slug="idom")
 
     assert raised.value.error_class == ErrorClass.PERMISSION
     assert pacer.refused == []

@@ -109,12 +109,12 @@ def test_a_push_remembers_the_version_that_it_wrote_and_the_secret_that_it_adopt
     (pushed,) = push(client_ids=[idom], adopt=True)
 
     assert pushed.outcome == "updated"
-    assert sm.get(NAME).document() == document
-    assert Secret.objects.get(pk=NAME).version_id == sm.get(NAME).version_id
+    assert sm.get_value(NAME).to_document() == document
+    assert Secret.objects.get(pk=NAME).version_id == sm.get_value(NAME).version_id
 
 
 def test_a_push_that_reads_back_something_else_is_tried_again(idom, sm, monkeypatch):
-    put = SecretsManager.put
+    put = SecretsManager.put_value
 
     def put_and_change(self: SecretsManager, name: str, text: str, **options: str) -> str:
         version = put(self, name, text, **options)
@@ -124,7 +124,7 @@ def test_a_push_that_reads_back_something_else_is_tried_again(idom, sm, monkeypa
     push(client_ids=[idom])
     connection.cursor().execute("UPDATE public.clients SET name = 'Other' WHERE id = %s", [idom])
     with monkeypatch.context() as patch:
-        patch.setattr(SecretsManager, "put", put_and_change)
+        patch.setattr(SecretsManager, "put_value", put_and_change)
         (pushed,) = push(client_ids=[idom])
 
     assert (pushed.outcome, pushed.refused) == ("failed", False)

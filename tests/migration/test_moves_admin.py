@@ -80,9 +80,11 @@ def what_is_read() -> list[object]:
     """By a reader that begins here, with nothing in its cache."""
     reader = Reader(nova_uri())
     try:
-        rows = [reader.one("idom", kind) for kind in ("database", "email", "aws")]
-        labelled = [reader.one("idom", kind, "archive") for kind in ("database", "email")]
-        return [*rows, *labelled, reader.all("idom"), reader.client_id("idom")]
+        rows = [reader.get_credential("idom", kind) for kind in ("database", "email", "aws")]
+        labelled = [
+            reader.get_credential("idom", kind, "archive") for kind in ("database", "email")
+        ]
+        return [*rows, *labelled, reader.get_all_credentials("idom"), reader.client_id("idom")]
     finally:
         reader.close()
 
@@ -305,7 +307,7 @@ def test_copying_to_aws_ends_the_mismatch(idom, sm, log_in, press):
 
     press(idom, "resolve", kind="to_aws", reason="PostgreSQL is right")
 
-    assert json.loads(sm.get("nova/clients/idom").text) == document(idom)
+    assert json.loads(sm.get_value("nova/clients/idom").text) == document(idom)
     assert Comparison.objects.newest().get().status == Comparison.Status.MATCH
     resolution = Resolution.objects.get()
     assert (resolution.kind, resolution.by, resolution.reason) == (

@@ -122,7 +122,7 @@ def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
     soon = timezone.now() + timedelta(seconds=9)
     close(
         run, 2, outcome="", finished_at=None, error_class="permission",
-        message=SecretsManagerError.of("ExpiredTokenException", "CreateSecret", "x").message,
+        message=SecretsManagerError.from_code("ExpiredTokenException", "CreateSecret", "x").message,
         attempts=3, next_try_at=soon,
     )  # fmt: skip
 

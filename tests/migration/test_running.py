@@ -258,9 +258,9 @@ def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
     update("clients", pk, name="New")
     run = runs.start(kind=Run.Kind.PUSH, chosen=clients())
     move(client_id=pk, new=Phase.POSTGRES)
-    before = aws_store.secrets_manager().get("nova/clients/idom")
+    before = aws_store.secrets_manager().get_value("nova/clients/idom")
 
     runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.SKIPPED
-    assert aws_store.secrets_manager().get("nova/clients/idom") == before
+    assert aws_store.secrets_manager().get_value("nova/clients/idom") == before

@@ -58,7 +58,7 @@ def save(client):
 
 
 def stored(sm):
-    return json.loads(sm.get(NAME).text)
+    return json.loads(sm.get_value(NAME).text)
 
 
 def row(pk: int):
@@ -286,7 +286,7 @@ def test_a_save_that_ends_after_a_step_back_to_postgresql_is_pushed_nowhere(
     idom, sm, save, monkeypatch
 ):
     advance(idom, Phase.DUAL_WRITE)
-    before = sm.get(NAME)
+    before = sm.get_value(NAME)
     push = saves.push
 
     def stepped_back_first(**options):
@@ -297,4 +297,4 @@ def test_a_save_that_ends_after_a_step_back_to_postgresql_is_pushed_nowhere(
 
     assert "pending" not in save(idom, **{"databases-0-db_password": "example-typed"})
     assert row(idom).db_password == "example-typed"
-    assert sm.get(NAME) == before
+    assert sm.get_value(NAME) == before

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from nova_credentials import comparison
 from nova_credentials import document as documents
-from nova_credentials.comparison import KNOWN_KEYS, Kind, Mismatch, compare, unreadable
+from nova_credentials.comparison import (
+    KNOWN_KEYS,
+    Mismatch,
+    MismatchKind,
+    compare_documents,
+    unreadable_mismatch,
+)
 
 KEY = b"example-key-of-this-site"
 MARK = "zyxw"  # no hexadecimal digits, so that no code contains it by chance
@@ -35,7 +41,7 @@ def database(**changes):
 
 
 def summary(expected, actual):
-    return [(row.path, row.kind, row.hint) for row in compare(expected, actual, key=KEY)]
+    return [(row.path, row.kind, row.hint) for row in compare_documents(expected, actual, key=KEY)]
 
 
 @pytest.mark.parametrize(
@@ -108,12 +114,14 @@ def test_a_list_that_is_absent_is_reported_by_its_entries_or_as_itself():
 
 def test_an_unknown_key_is_reported_by_a_code():
     marked = f"{MARK}-key"
-    rows = compare(client(), database(**{marked: f"{MARK}-value"}), key=KEY)
+    rows = compare_documents(client(), database(**{marked: f"{MARK}-value"}), key=KEY)
     assert [row.kind for row in rows] == ["extra"]
     assert re.fullmatch(r"database\.\?[0-9a-f]{8}", rows[0].path)
-    rows = compare(client(), client(**{marked: {marked: 1}}), key=KEY)
+    rows = compare_documents(client(), client(**{marked: {marked: 1}}), key=KEY)
     assert re.fullmatch(r"\?[0-9a-f]{8}", rows[0].path)
-    both = compare(client(**{marked: {marked: 1}}), client(**{marked: {marked: 2}}), key=KEY)
+    both = compare_documents(
+        client(**{marked: {marked: 1}}), client(**{marked: {marked: 2}}), key=KEY
+    )
     assert re.fullmatch(r"\?[0-9a-f]{8}\.\?[0-9a-f]{8}", both[0].path)
     assert MARK not in repr(rows) + repr(both)
 
@@ -133,8 +141,8 @@ def test_every_key_of_the_document_is_known_by_name():
         documents.AwsCredentials(1, "idom", "k", "s", "r", None, primary)
         for primary in (True, None)
     ]
-    document = documents.build("IDOM", databases=databases, emails=emails, aws=aws)
-    assert set(re.findall(r'"(\w+)":', documents.encode(document))) == set(KNOWN_KEYS)
+    document = documents.build_document("IDOM", databases=databases, emails=emails, aws=aws)
+    assert set(re.findall(r'"(\w+)":', documents.encode_document(document))) == set(KNOWN_KEYS)
 
 
 def test_the_order_is_that_of_the_document_whatever_the_order_of_the_keys():
@@ -142,8 +150,8 @@ def test_the_order_is_that_of_the_document_whatever_the_order_of_the_keys():
     expected["email"] = {**expected["email"], "user": "x"}
     actual = client()
     reverse = {key: expected[key] for key in reversed(expected)}
-    rows = compare(expected, actual, key=KEY)
-    assert compare(reverse, actual, key=KEY) == rows
+    rows = compare_documents(expected, actual, key=KEY)
+    assert compare_documents(reverse, actual, key=KEY) == rows
     paths = [row.path for row in rows]
     assert paths[:3] == ["client_name", "email.user", "other_aws[0]"]
     assert paths[3:] == sorted(paths[3:])
@@ -154,21 +162,23 @@ def test_codes_depend_on_the_key_and_on_the_path_and_agree_for_the_same_value():
     other = client(
         database={"password": "example-password-2"}, email={"app_password": "example-password-2"}
     )
-    rows = {row.path: row for row in compare(same, other, key=KEY)}
-    again = {row.path: row for row in compare(other, same, key=KEY)}
+    rows = {row.path: row for row in compare_documents(same, other, key=KEY)}
+    again = {row.path: row for row in compare_documents(other, same, key=KEY)}
     password, app_password = rows["database.password"], rows["email.app_password"]
     assert re.fullmatch("[0-9a-f]{8}", password.expected_code)
     assert password.expected_code != app_password.expected_code
     assert password.expected_code == again["database.password"].actual_code
     [keyed] = [
-        row for row in compare(same, other, key=b"another") if row.path == "database.password"
+        row
+        for row in compare_documents(same, other, key=b"another")
+        if row.path == "database.password"
     ]
     assert keyed.expected_code != password.expected_code
 
 
 def test_an_empty_key_is_refused():
     with pytest.raises(ValueError, match="key"):
-        compare(client(), client(), key=b"")
+        compare_documents(client(), client(), key=b"")
 
 
 @pytest.mark.parametrize(
@@ -186,19 +196,19 @@ def test_an_empty_key_is_refused():
     ],
 )
 def test_lengths_are_told_in_buckets(value, bucket):
-    [row] = compare(database(password=value), database(password="other"), key=KEY)
+    [row] = compare_documents(database(password=value), database(password="other"), key=KEY)
     assert (row.expected_length, row.actual_length) == (bucket, "1-8")
 
 
 def test_the_absent_side_has_neither_code_nor_length():
-    [row] = compare(client(), database(region="r"), key=KEY)
+    [row] = compare_documents(client(), database(region="r"), key=KEY)
     assert (row.expected_code, row.expected_length) == ("", "")
     assert row.actual_code
     assert row.actual_length == "1-8"
 
 
 def test_a_mismatch_comes_back_from_json():
-    rows = compare(client(), database(port="5432", host="other"), key=KEY)
+    rows = compare_documents(client(), database(port="5432", host="other"), key=KEY)
     assert [Mismatch.from_json(json.loads(json.dumps(row.to_json()))) for row in rows] == rows
     assert set(rows[0].to_json()) == (
         {"path", "kind", "hint", "expected", "actual", "expected_length", "actual_length"}
@@ -206,8 +216,8 @@ def test_a_mismatch_comes_back_from_json():
 
 
 def test_text_that_is_no_document_is_unreadable_and_not_told():
-    row = unreadable(f"{MARK} is no document", key=KEY)
-    assert (row.path, row.kind) == ("document", Kind.UNREADABLE)
+    row = unreadable_mismatch(f"{MARK} is no document", key=KEY)
+    assert (row.path, row.kind) == ("document", MismatchKind.UNREADABLE)
     assert row.actual_code
     assert row.actual_length == "17-32"
     assert MARK not in repr(row)
@@ -230,15 +240,15 @@ anything = st.dictionaries(st.sampled_from(KNOWN_KEYS) | st.text(), values, max_
 
 @given(anything)
 def test_a_document_matches_itself(document):
-    assert compare(document, json.loads(json.dumps(document)), key=KEY) == []
+    assert compare_documents(document, json.loads(json.dumps(document)), key=KEY) == []
 
 
 @given(anything, anything)
 def test_both_directions_find_the_same_paths(one, two):
-    there, back = compare(one, two, key=KEY), compare(two, one, key=KEY)
+    there, back = compare_documents(one, two, key=KEY), compare_documents(two, one, key=KEY)
     assert [row.path for row in there] == [row.path for row in back]
     assert bool(there) == (json.dumps(one, sort_keys=True) != json.dumps(two, sort_keys=True))
-    assert comparison.same(one, two) == (there == [])
+    assert comparison.are_equal(one, two) == (there == [])
 
 
 LEAVES = [("database", "password"), ("email", "sender_whitelist"), ("other_databases", 0, "host")]
@@ -253,7 +263,9 @@ def test_one_changed_leaf_is_one_mismatch_at_its_path(leaf, one, two):
         document[leaf[-1]] = value
     path = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, leaf)))
     same = type(one) is type(two) and json.dumps(one) == json.dumps(two)
-    assert [row.path for row in compare(expected, actual, key=KEY)] == ([] if same else [path])
+    assert [row.path for row in compare_documents(expected, actual, key=KEY)] == (
+        [] if same else [path]
+    )
 
 
 marked = st.text(max_size=20).map(lambda text: f"{MARK}{text}")
@@ -265,6 +277,6 @@ secrets = st.one_of(marked, st.lists(marked), st.dictionaries(marked, marked))
     st.dictionaries(st.sampled_from(KNOWN_KEYS) | marked, secrets),
 )
 def test_no_value_and_no_unknown_key_is_ever_told(expected, actual):
-    rows = compare(expected, actual, key=KEY)
+    rows = compare_documents(expected, actual, key=KEY)
     assert MARK not in repr(rows)
     assert MARK not in json.dumps([row.to_json() for row in rows])

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nova_credentials import document as documents
-from nova_credentials.comparison import same
+from nova_credentials.comparison import are_equal
 from nova_credentials.credential_types import CredentialType, secret_key
 from nova_credentials.document import (
     MAX_BYTES,
@@ -20,18 +20,18 @@ from nova_credentials.document import (
     DocumentError,
     EmailCredentials,
     Layout,
-    build,
-    decode,
-    encode,
-    join,
+    build_document,
+    decode_document,
+    encode_document,
+    join_parts,
     name_problem,
     name_warning,
-    parse,
+    parse_document,
     secret_names,
-    size,
-    split,
+    size_in_bytes,
+    split_document,
 )
-from nova_credentials.reader.routing import _differences
+from nova_credentials.reader.routing import _differing_paths
 
 MARK = "marked-example-password"
 CLIENT = (7, "idom")
@@ -49,11 +49,11 @@ AWS = AwsCredentials(*CLIENT, "AKIAEXAMPLE", "example-secret-key", "us-east-1", 
 
 
 def document(**changes):
-    return build("IDOM", databases=[DATABASE], emails=[EMAIL], aws=[AWS]) | changes
+    return build_document("IDOM", databases=[DATABASE], emails=[EMAIL], aws=[AWS]) | changes
 
 
 def read(document):
-    return parse(document, client_id=7, client_slug="idom")
+    return parse_document(document, client_id=7, client_slug="idom")
 
 
 # All that PostgreSQL's text can hold: no NUL, no half of a surrogate pair.
@@ -104,15 +104,19 @@ clients = st.fixed_dictionaries(
 @given(text, clients, st.sampled_from(Layout))
 @example("IDOM", {"databases": [DATABASE], "emails": [EMAIL], "aws": [AWS]}, Layout.SERVICE)
 def test_every_row_comes_back_equal_with_the_primary_first(name, client, layout):
-    parts = split(build(name, **client), layout=layout, keep=["database"])
-    texts = {part: encode(of_part) for part, of_part in parts.items()}
-    back = read(join({part: decode(text) for part, text in texts.items()}, layout=layout))
+    parts = split_document(build_document(name, **client), layout=layout, keep=["database"])
+    texts = {part: encode_document(of_part) for part, of_part in parts.items()}
+    back = read(
+        join_parts({part: decode_document(text) for part, text in texts.items()}, layout=layout)
+    )
     first = {
         kind: tuple(sorted(rows, key=lambda row: not row.is_primary))
         for kind, rows in client.items()
     }
     assert back == ClientCredentials(name, **first)
-    assert size(build(name, **client)) == len(encode(build(name, **client)).encode())
+    assert size_in_bytes(build_document(name, **client)) == len(
+        encode_document(build_document(name, **client)).encode()
+    )
 
 
 # Two clients, often equal in all or in most.
@@ -125,14 +129,14 @@ pairs = st.tuples(clients, clients) | st.tuples(clients, clients).flatmap(
 
 @given(pairs)
 def test_the_reader_finds_a_difference_where_a_comparison_of_the_documents_does(pair):
-    documents_of = [build("IDOM", **rows) for rows in pair]
-    found = list(_differences(*map(read, documents_of)))
-    assert same(*documents_of) == (found == [])
+    documents_of = [build_document("IDOM", **rows) for rows in pair]
+    found = list(_differing_paths(*map(read, documents_of)))
+    assert are_equal(*documents_of) == (found == [])
 
 
 def test_the_document_has_the_plans_keys_and_all_of_them():
     other = replace(DATABASE, label="backup", is_primary=None)
-    assert build("IDOM", databases=[other, DATABASE], emails=[EMAIL], aws=[AWS]) == {
+    assert build_document("IDOM", databases=[other, DATABASE], emails=[EMAIL], aws=[AWS]) == {
         "client_name": "IDOM",
         "database": {
             "host": "db.example.com",
@@ -180,7 +184,7 @@ def test_two_primary_rows_of_a_kind_are_refused(kind):
     of_kind = {"databases": DATABASE, "emails": EMAIL, "aws": AWS}
     rows = {name: [row] * (2 if name == kind else 1) for name, row in of_kind.items()}
     with pytest.raises(DocumentError, match=r"idom: 2 .* primary"):
-        build("IDOM", **rows)
+        build_document("IDOM", **rows)
 
 
 @pytest.mark.parametrize("credential_type", CredentialType)
@@ -194,7 +198,7 @@ def test_the_order_of_a_rows_fields_is_no_part_of_the_document(monkeypatch, cred
     rows = {"databases": [DATABASE], "emails": [EMAIL], "aws": [AWS]}
     rows[credential_type.plural] = [reordered(**asdict(row))]
 
-    assert build("IDOM", **rows) == document()
+    assert build_document("IDOM", **rows) == document()
 
     monkeypatch.setitem(documents.ROW_CLASSES, credential_type, reordered)
     documents._fields_to_read.cache_clear()
@@ -231,7 +235,9 @@ def test_a_document_with_the_plans_keys_alone_is_read():
 
 def changed(path, value):
     *way, last = path.split(".")
-    whole = json.loads(encode(document(other_emails=[{**document()["email"], "is_primary": None}])))
+    whole = json.loads(
+        encode_document(document(other_emails=[{**document()["email"], "is_primary": None}]))
+    )
     place = whole
     for step in way:
         place = place[0] if step == "0" else place[step]
@@ -304,14 +310,14 @@ def everything(error):
 )
 def test_text_that_is_no_document_is_refused_without_a_word_of_it(text):
     with pytest.raises(DocumentError, match="nova/clients/idom does not hold") as refusal:
-        decode(text, source="nova/clients/idom")
+        decode_document(text, source="nova/clients/idom")
     assert MARK not in everything(refusal.value)
 
 
 @pytest.mark.parametrize("value", [f"{MARK}\ud800", {1, MARK}, float("nan"), b"bytes"])
 def test_what_json_cannot_hold_is_refused_without_its_value(value):
     with pytest.raises(DocumentError) as refusal:
-        encode({"database": {"password": value}})
+        encode_document({"database": {"password": value}})
     assert MARK not in everything(refusal.value)
 
 
@@ -323,51 +329,51 @@ def test_no_repr_shows_a_secret():
 
 
 def test_the_size_is_counted_in_bytes():
-    assert size({"k": "é"}) == len('{"k": "é"}') + 1
+    assert size_in_bytes({"k": "é"}) == len('{"k": "é"}') + 1
     assert MAX_BYTES == 65_536
 
 
 def test_a_service_without_a_row_has_no_part_unless_it_is_kept():
-    alone = build("IDOM", databases=[DATABASE], emails=[], aws=[])
-    assert list(split(alone, layout=Layout.SERVICE)) == ["database"]
-    parts = split(alone, layout=Layout.SERVICE, keep=["email"])
+    alone = build_document("IDOM", databases=[DATABASE], emails=[], aws=[])
+    assert list(split_document(alone, layout=Layout.SERVICE)) == ["database"]
+    parts = split_document(alone, layout=Layout.SERVICE, keep=["email"])
     assert parts["email"] == {"client_name": "IDOM", "other_emails": []}
-    assert join(parts, layout=Layout.SERVICE) == alone
+    assert join_parts(parts, layout=Layout.SERVICE) == alone
 
 
 def test_a_part_with_other_rows_alone_is_kept():
     other = replace(DATABASE, is_primary=False)
-    alone = build("IDOM", databases=[other], emails=[], aws=[])
-    parts = split(alone, layout=Layout.SERVICE)
+    alone = build_document("IDOM", databases=[other], emails=[], aws=[])
+    parts = split_document(alone, layout=Layout.SERVICE)
     assert list(parts) == ["database"]
-    assert join(parts, layout=Layout.SERVICE) == alone
+    assert join_parts(parts, layout=Layout.SERVICE) == alone
 
 
 def test_a_part_that_is_missing_leaves_no_row():
-    parts = split(document(), layout=Layout.SERVICE)
+    parts = split_document(document(), layout=Layout.SERVICE)
     del parts["email"]
-    joined = join(parts, layout=Layout.SERVICE)
+    joined = join_parts(parts, layout=Layout.SERVICE)
     assert "email" not in joined
     assert joined["other_emails"] == []
 
 
 def test_what_a_part_holds_beyond_its_own_keys_is_neither_lost_nor_read():
-    parts = split(document(), layout=Layout.SERVICE)
+    parts = split_document(document(), layout=Layout.SERVICE)
     parts["database"] |= {"email": {"user": "stale"}, "note": "kept"}
     parts["email"]["client_name"] = "Idom"
-    joined = join(parts, layout=Layout.SERVICE)
+    joined = join_parts(parts, layout=Layout.SERVICE)
     assert read(joined) == read(document())
     assert joined.keys() - document().keys() == {
         "database/email",
         "database/note",
         "email/client_name",
     }
-    assert split(joined, layout=Layout.SERVICE) == parts
+    assert split_document(joined, layout=Layout.SERVICE) == parts
 
 
 def test_a_key_that_belongs_to_no_part_is_refused_rather_than_lost():
     with pytest.raises(DocumentError) as refusal:
-        split(document(**{MARK: 1}), layout=Layout.SERVICE)
+        split_document(document(**{MARK: 1}), layout=Layout.SERVICE)
     assert MARK not in str(refusal.value)
 
 
@@ -429,7 +435,7 @@ def test_a_name_that_ends_like_an_arn_is_warned_of(slug, layout, warned):
 def test_a_secret_holds_what_fits_into_it_to_the_byte(layout):
     part = "client" if layout == Layout.CLIENT else "database"
     fitting = document()
-    room = MAX_BYTES - size(split(fitting, layout=layout)[part])
+    room = MAX_BYTES - size_in_bytes(split_document(fitting, layout=layout)[part])
     fitting["database"]["password"] += "x" * room
     where = {"prefix": "nova/clients", "layout": layout}
 
@@ -443,9 +449,9 @@ def test_a_secret_holds_what_fits_into_it_to_the_byte(layout):
 
 
 def test_a_client_without_any_credential_has_one_secret_in_each_layout():
-    empty = build("IDOM", databases=[], emails=[], aws=[])
+    empty = build_document("IDOM", databases=[], emails=[], aws=[])
     for layout in Layout:
         (part,) = documents.parts_to_store(empty, layout=layout).items()
-        assert join(dict([part]), layout=layout) == empty
+        assert join_parts(dict([part]), layout=layout) == empty
     kept = documents.parts_to_store(empty, layout=Layout.SERVICE, keep=["email"])
     assert list(kept) == ["email"]

@@ -13,7 +13,7 @@ from migration.operations.snapshots import read_snapshots
 from nova_credentials import tables
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
 from nova_credentials.reader import from_postgres
-from nova_credentials.reader.from_postgres import Postgres
+from nova_credentials.reader.from_postgres import PostgresReader
 from tests.factories import make_client
 
 MODEL_OF = {
@@ -82,9 +82,9 @@ def test_a_push_is_pending_for_the_reader_where_it_is_for_the_site():
             row = {"revision": folded, "pushed_revision": pushed}
             ClientRevision.objects.update_or_create(client_id=pk, defaults=row)
     name = connection.settings_dict["NAME"]
-    there = Postgres(make_conninfo(os.environ["DATABASE_URL"], dbname=name))
+    there = PostgresReader(make_conninfo(os.environ["DATABASE_URL"], dbname=name))
 
-    by_reader = {pk: there.read(f"client-{n}").push_pending for n, pk in enumerate(clients)}
+    by_reader = {pk: there.read_client(f"client-{n}").push_pending for n, pk in enumerate(clients)}
     there.close()
 
     pending = set(Client.objects.with_push_pending().values_list("pk", flat=True))

@@ -123,7 +123,7 @@ def reader(kept_site, aws, present, request) -> Iterator[Reader]:
     release = request.node.callspec.params["kept_site"]
     sm = SecretsManager()
     for name, text in json.loads(kept("secrets-{}.json", release, present).read_text()).items():
-        sm.create(name, text, slug=name.rpartition("/")[2])
+        sm.create_secret(name, text, slug=name.rpartition("/")[2])
     reader = Reader(kept_site, timeout=30, cache_seconds=0)
     yield reader
     reader.close()
@@ -134,7 +134,7 @@ def reader(kept_site, aws, present, request) -> Iterator[Reader]:
 def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase):
     slug = f"in-{phase}"
     for (credential_type, label), secret in EXPECTED.items():
-        row = reader.one(slug, credential_type, label)
+        row = reader.get_credential(slug, credential_type, label)
         held = {"database": "db_password", "email": "email_password", "aws": "secret_access_key"}
         assert getattr(row, held[credential_type]) == secret
         assert (row.client_slug, row.label) == (slug, label)
@@ -144,7 +144,7 @@ def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_sit
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)
 def test_this_reader_sees_a_kept_sites_pending_pushes_and_inactive_clients(reader):
-    assert reader.one("pending", "database").db_password == "example-newer"
+    assert reader.get_credential("pending", "database").db_password == "example-newer"
     for slug in ("inactive", "unknown"):
         with pytest.raises(ValueError, match=slug):
             reader.client_id(slug)

@@ -43,9 +43,9 @@ def test_an_answered_fault_has_the_code_of_aws_and_changes_nothing(
     assert caught.value.response["Error"]["Code"] == code
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
     with pytest.raises(SecretsManagerError) as failure:
-        manager.put(NAME, "example-password-2")
+        manager.put_value(NAME, "example-password-2")
     assert (failure.value.code, failure.value.error_class) == (code, error_class)
-    assert server.conditions.report()["struck"] == {fault: 2}
+    assert server.conditions.report()["injected"] == {fault: 2}
     server.conditions.clear()
     assert current(sm) == "example-password-1"
 
@@ -73,8 +73,8 @@ def test_without_the_kms_key_a_batch_tells_of_each_secret_and_what_has_no_value_
     ]
     answers = manager.batch_get(names)
     assert {error.error_class for error in answers.values()} == {"permission"}
-    assert manager.describe(NAME).name == NAME
-    manager.tag(NAME, slug="acme")
+    assert manager.describe_secret(NAME).name == NAME
+    manager.tag_secret(NAME, slug="acme")
 
 
 def test_a_reset_connection_is_an_error_of_the_connection_and_nothing_was_done(server, sm, manager):
@@ -84,7 +84,7 @@ def test_a_reset_connection_is_an_error_of_the_connection_and_nothing_was_done(s
         put(sm, "example-password-2", TWO)
     assert "ConnectionResetError" in repr(caught.value.kwargs["error"])
     with pytest.raises(SecretsManagerError) as failure:
-        manager.put(NAME, "example-password-2")
+        manager.put_value(NAME, "example-password-2")
     assert failure.value.error_class == "unavailable"
     server.conditions.clear()
     assert current(sm) == "example-password-1"
@@ -95,7 +95,7 @@ def test_an_answer_is_lost_after_the_write_was_done(server, sm, manager):
     with pytest.raises(ConnectionClosedError):
         create(sm)
     with pytest.raises(SecretsManagerError) as failure:
-        manager.put(NAME, "example-password-2")
+        manager.put_value(NAME, "example-password-2")
     assert failure.value.error_class == "unavailable"
     server.conditions.clear()
     assert current(sm) == "example-password-2"
@@ -113,7 +113,7 @@ def test_a_late_answer_is_unavailable_to_the_manager(server, monkeypatch, manage
     strike(server, Fault.TIMEOUT, hold_seconds=60)
     hurried = SecretsManager(endpoint_url=server.endpoint, max_attempts=1, read_timeout=0.2)
     with pytest.raises(SecretsManagerError) as failure:
-        hurried.get(NAME)
+        hurried.get_value(NAME)
     assert (failure.value.code, failure.value.error_class) == ("ReadTimeoutError", "unavailable")
 
 
@@ -122,7 +122,7 @@ def test_held_answers_go_out_when_the_conditions_change(server, sm):
     strike(server, Fault.TIMEOUT, hold_seconds=60)
     with ThreadPoolExecutor(1) as threads:
         late = threads.submit(current, sm)
-        assert eventually(lambda: server.conditions.report()["struck"] == {"timeout": 1})
+        assert eventually(lambda: server.conditions.report()["injected"] == {"timeout": 1})
         assert not late.done()
         server.conditions.clear()
         assert late.result(timeout=30) == "example-password-1"
@@ -136,7 +136,7 @@ def test_connections_are_refused_for_some_seconds_and_open_ones_are_dropped(serv
     with pytest.raises(EndpointConnectionError):
         current(sm)
     with pytest.raises(SecretsManagerError) as failure:
-        manager.get(NAME)
+        manager.get_value(NAME)
     assert failure.value.code == "EndpointConnectionError"
     assert failure.value.error_class == "unavailable"
     server.conditions.clear()
@@ -193,7 +193,7 @@ def test_every_fault_ends_and_is_counted(server, sm, fault):
         "throttled": int(throttled),
         "failed": int(not throttled),
     }
-    assert server.conditions.report()["struck"] == {fault: 1}
+    assert server.conditions.report()["injected"] == {fault: 1}
 
 
 def test_a_call_that_the_service_refuses_counts_as_failed(server, sm):

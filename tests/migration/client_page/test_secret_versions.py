@@ -36,7 +36,7 @@ def test_each_secret_leads_to_the_console_of_its_region(viewer, idom, settings, 
 def test_the_versions_are_told_with_their_stages_and_who_wrote_them(stores, viewer):
     pk = make_full_client("idom")
     push(client_ids=[pk])
-    aws_store.secrets_manager().put("nova/clients/idom", "{}")
+    aws_store.secrets_manager().put_value("nova/clients/idom", "{}")
 
     words = versions(viewer, pk, hx_request="true")
 

@@ -22,8 +22,7 @@ from migration.models import (
     Run,
     RunItem,
 )
-from nova_credentials.comparison import compare as compare_documents
-from nova_credentials.comparison import paths
+from nova_credentials.comparison import compare_documents, list_paths
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_database, make_full_client, update
 from tests.migration.admin.pages import DIFFERENT, text
@@ -109,7 +108,7 @@ def test_the_page_does_not_wait_for_aws(viewer, idom, monkeypatch):
     def asked(*_, **__):
         raise AssertionError("the page asked AWS")
 
-    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call", asked)
+    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call_aws", asked)
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
 
     html = page(viewer, idom).content.decode()
@@ -137,7 +136,7 @@ def test_the_comparison_is_told_field_by_field(viewer, idom):
     response = page(viewer, idom)
 
     document = Client.objects.with_credentials().get(pk=idom).build_document()
-    same = set(paths(document)) - {"database.password"}
+    same = set(list_paths(document)) - {"database.password"}
     assert set(response.context["same_fields"]) == same
     assert f"{len(same)} fields are the same" in text(response)
     assert "0a1b2c3d" in text(response)
@@ -175,7 +174,7 @@ def test_the_fields_are_named_as_a_comparison_names_them():
 
     named = [mismatch.path for mismatch in compare_documents(document, other, key=b"k")]
 
-    assert list(paths(document)) == named
+    assert list(list_paths(document)) == named
 
 
 # Queries

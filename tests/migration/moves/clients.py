@@ -38,9 +38,9 @@ def document(pk: int):
 
 def change_in_aws(sm: SecretsManager, secret: str = NAME, **changes: object) -> None:
     """As somebody would in the AWS console."""
-    stored = json.loads(sm.get(secret).text)
+    stored = json.loads(sm.get_value(secret).text)
     stored["database"] |= changes
-    sm.put(secret, json.dumps(stored))
+    sm.put_value(secret, json.dumps(stored))
 
 
 def password(pk: int) -> str:

@@ -39,7 +39,7 @@ def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
         move(client_id=idom, new=phase, reason="There and back")
 
     assert document(idom) == before
-    assert json.loads(sm.get(NAME).text) == before
+    assert json.loads(sm.get_value(NAME).text) == before
     walked = list(PhaseChange.objects.order_by("pk").values_list("new", flat=True))
     assert walked == [*LINE[1:], *reversed(LINE[:-1])]
     assert PhaseChange.objects.filter(reason="There and back").count() == 4
@@ -102,16 +102,16 @@ def test_the_gate_wants_a_fresh_comparison(idom):
 def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):
     advance(idom, Phase.DUAL_READ)
     compare(client_ids=[idom]), compare(client_ids=[idom])
-    versions = sm.describe(NAME).versions
+    versions = sm.describe_secret(NAME).versions
 
     def denied(*_, **__):
-        raise SecretsManagerError.of("AccessDeniedException", "PutSecretValue", NAME)
+        raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", NAME)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SecretsManager, "put", denied)
+        patched.setattr(SecretsManager, "put_value", denied)
         assert codes(idom, Phase.AWS) == [Condition.ACCOUNT_NOT_READY]
     move(client_id=idom, new=Phase.AWS)
-    assert sm.describe(NAME).versions == versions  # trying it made no version
+    assert sm.describe_secret(NAME).versions == versions  # trying it made no version
 
 
 def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):

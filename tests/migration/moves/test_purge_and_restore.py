@@ -43,7 +43,7 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
     assert secrets == {f"aws-secretsmanager:{NAME}"}
     assert client.databases.get().db_host == before["database"]["host"]
-    assert json.loads(sm.get(NAME).text) == before
+    assert json.loads(sm.get_value(NAME).text) == before
     assert not is_pending(idom)
 
 
@@ -97,7 +97,7 @@ def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
     assert document(idom) == expected
     assert is_pending(idom)
     push(client_ids=[idom])
-    assert json.loads(sm.get(NAME).text) == expected
+    assert json.loads(sm.get_value(NAME).text) == expected
 
 
 def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
@@ -136,7 +136,7 @@ def test_several_rows_with_labels_come_back_each_to_its_own(sm):
 
 def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm):
     advance(idom, Phase.PURGED)
-    sm.put(NAME, NO_DOCUMENT)
+    sm.put_value(NAME, NO_DOCUMENT)
 
     assert codes(idom, Phase.AWS) == [shared.FIELD_IS_WRONG.key]
 
@@ -159,7 +159,7 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     write_password(idom, value)
     assert codes(idom, Phase.DUAL_WRITE) == [rows.POINTER_IN_ROW.key]
     with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
-        sm.get(NAME)
+        sm.get_value(NAME)
 
     write_password(idom, "example-password-1")
     advance(idom, Phase.AWS)
@@ -168,4 +168,4 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     assert pushed.message.key == rows.POINTER_IN_ROW.key
     assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
     assert Condition.PUSH_PENDING in codes(idom, Phase.PURGED)
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-password-1"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-password-1"

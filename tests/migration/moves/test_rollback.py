@@ -34,7 +34,7 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
     assert moved.message == sentences.COPIED_TO_POSTGRES()
-    assert document(idom) == json.loads(sm.get(NAME).text)
+    assert document(idom) == json.loads(sm.get_value(NAME).text)
     assert password(idom) == "example-theirs"
     assert not is_pending(idom)
     assert PhaseChange.objects.first().note == moved.message
@@ -60,7 +60,7 @@ def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
     assert moved.message == sentences.NEWER_IN_POSTGRES()
     assert (password(idom), is_pending(idom)) == ("example-novas", True)
     push(client_ids=[idom])
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-novas"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-novas"
 
 
 def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
@@ -73,7 +73,7 @@ def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
     assert password(idom) == "example-theirs"
     kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
     assert json.loads(kept["SecretString"])["database"]["password"] == "example-novas"
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
 
 
 def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
@@ -98,7 +98,7 @@ def test_a_push_in_aws_overwrites_nothing_that_somebody_else_wrote(idom, sm):
     (result,) = push(client_ids=[idom])
 
     assert (result.outcome, result.error_class) == ("failed", "conflict")
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-theirs"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
     assert Comparison.objects.newest().get().status == Comparison.Status.MISMATCH
 
 
@@ -116,12 +116,12 @@ def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, 
     (result,) = push(client_ids=[idom])
 
     assert result.outcome == "updated"
-    assert json.loads(sm.get(NAME).text)["database"]["password"] == "example-second"
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-second"
 
 
 def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_copy(idom, sm):
     advance(idom, Phase.AWS)
-    sm.put(NAME, NO_DOCUMENT)
+    sm.put_value(NAME, NO_DOCUMENT)
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 

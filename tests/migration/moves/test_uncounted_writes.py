@@ -79,7 +79,7 @@ def test_a_rollback_after_a_gap_that_was_pushed_takes_nothing_from_anybody(
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
     assert moved.message is None
-    assert password(idom) == json.loads(sm.get(NAME).text)["database"]["password"]
+    assert password(idom) == json.loads(sm.get_value(NAME).text)["database"]["password"]
     assert password(idom) == "example-unseen"
 
 
@@ -102,7 +102,7 @@ def test_a_rollback_whose_rows_cannot_be_kept_is_refused(idom, sm, monkeypatch, 
     write_uncounted(idom, "example-unseen")
 
     def denied(*_, **__):
-        raise SecretsManagerError.of("AccessDeniedException", "PutSecretValue", NAME)
+        raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", NAME)
 
     monkeypatch.setattr(SecretsManager, "put_aside", denied)
 

@@ -12,7 +12,7 @@ def push_one(pk: int, **options):
 
 
 def stored(sm, slug: str):
-    return json.loads(sm.get(f"nova/clients/{slug}").text)
+    return json.loads(sm.get_value(f"nova/clients/{slug}").text)
 
 
 def revision(pk: int):

@@ -26,7 +26,7 @@ def test_a_secret_that_is_not_ours_is_left_alone(sm):
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
     assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
-    assert sm.get("nova/clients/idom").text == "somebody else's"
+    assert sm.get_value("nova/clients/idom").text == "somebody else's"
 
 
 def test_adopting_takes_it_over_and_tags_it(sm):
@@ -34,7 +34,7 @@ def test_adopting_takes_it_over_and_tags_it(sm):
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
 
     assert push_one(pk, adopt=True).outcome == Outcome.UPDATED
-    assert sm.describe("nova/clients/idom").is_ours
+    assert sm.describe_secret("nova/clients/idom").is_ours
     assert push_one(pk).outcome == Outcome.UNCHANGED
 
 
@@ -42,13 +42,13 @@ def test_a_secret_scheduled_for_deletion_is_restored_then_written(sm):
     pk = make_client("idom")
     row = make_database(pk)
     push_one(pk)
-    arn = sm.get("nova/clients/idom").arn
+    arn = sm.get_value("nova/clients/idom").arn
     sm.schedule_deletion("nova/clients/idom", days=7)
     update("client_database_credentials", row, db_port=5433)
 
     assert push_one(pk).outcome == Outcome.RESTORED
     assert stored(sm, "idom")["database"]["port"] == 5433
-    assert sm.get("nova/clients/idom").arn == arn
+    assert sm.get_value("nova/clients/idom").arn == arn
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layou
     rehearsed = push_one(pk, dry_run=True)
     assert rehearsed.outcome == (Outcome.RESTORED if known else Outcome.CREATED)
     assert push_one(pk).outcome == Outcome.RESTORED
-    assert json.loads(sm.get(name).text)["database"]["port"] == 5433
+    assert json.loads(sm.get_value(name).text)["database"]["port"] == 5433
     assert push_one(pk).outcome == Outcome.UNCHANGED
 
 
@@ -111,7 +111,7 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     sm.schedule_deletion("nova/clients/idom", days=7)
 
     assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
-    assert sm.describe("nova/clients/idom").deleted_at is not None
+    assert sm.describe_secret("nova/clients/idom").deleted_at is not None
     assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
 
@@ -140,7 +140,7 @@ def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each
     aws_server, monkeypatch
 ):
     described = []
-    monkeypatch.setattr(SecretsManager, "describe", lambda _, name: described.append(name))
+    monkeypatch.setattr(SecretsManager, "describe_secret", lambda _, name: described.append(name))
 
     compared = compare(client_ids=[make_full_client("idom")])
 
@@ -168,7 +168,7 @@ def test_a_foreign_secret_scheduled_for_deletion_stays_so(sm):
     sm.schedule_deletion("nova/clients/idom", days=7)
 
     assert push_one(pk).error_class == "conflict"
-    assert sm.describe("nova/clients/idom").deleted_at is not None
+    assert sm.describe_secret("nova/clients/idom").deleted_at is not None
 
 
 @pytest.mark.parametrize(("tagged", "adopt"), [(True, False), (False, True)])
@@ -179,7 +179,7 @@ def test_a_secret_that_has_no_value_yet_is_filled(sm, tagged, adopt):
     result = push_one(make_full_client("idom"), adopt=adopt)
 
     assert (result.outcome, result.comparison.status) == (Outcome.UPDATED, "match")
-    assert sm.describe("nova/clients/idom").is_ours
+    assert sm.describe_secret("nova/clients/idom").is_ours
 
 
 def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
@@ -194,7 +194,7 @@ def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(setti
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_client("idom")
     make_database(pk)
-    sm.create("nova/clients/idom/email", "{}", slug="idom")
+    sm.create_secret("nova/clients/idom/email", "{}", slug="idom")
     sm.schedule_deletion("nova/clients/idom/email")
 
     assert push_one(pk).comparison.status == Comparison.Status.MATCH

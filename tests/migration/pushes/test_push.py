@@ -24,7 +24,7 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
 
     assert (result.outcome, result.message) == (Outcome.CREATED, None)
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
-    tags = sm.describe("nova/clients/idom").tags
+    tags = sm.describe_secret("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
 
 
@@ -41,16 +41,16 @@ def test_what_was_pushed_is_compared_and_its_revision_stored():
 def test_an_unchanged_document_is_not_written_again(sm):
     pk = make_full_client("idom")
     push_one(pk)
-    before = sm.describe("nova/clients/idom").versions
+    before = sm.describe_secret("nova/clients/idom").versions
 
     assert push_one(pk).outcome == Outcome.UNCHANGED
-    assert sm.describe("nova/clients/idom").versions == before
+    assert sm.describe_secret("nova/clients/idom").versions == before
 
 
 def test_another_layout_of_the_same_json_is_no_change(sm):
     pk = make_full_client("idom")
     document = Client.objects.get(pk=pk).build_document()
-    sm.create(
+    sm.create_secret(
         "nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom"
     )
 
@@ -122,7 +122,7 @@ def test_the_largest_document_that_fits_is_pushed():
     row = make_database(pk, db_password_encrypted="")
     from nova_credentials import document
 
-    room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).build_document())
+    room = document.MAX_BYTES - document.size_in_bytes(Client.objects.get(pk=pk).build_document())
     update("client_database_credentials", row, db_password_encrypted="x" * room)
 
     assert push_one(pk).outcome == Outcome.CREATED

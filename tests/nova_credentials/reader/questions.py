@@ -29,7 +29,7 @@ def execute(statement: str, *values: object) -> list[tuple[object, ...]]:
 def change_in_aws(sm: ClientSecretsManager, slug: str, service: str, **values: object) -> None:
     document = sm.get_client_credentials(slug)
     document[service] |= values
-    sm.put(f"nova/clients/{slug}", json.dumps(document))
+    sm.put_value(f"nova/clients/{slug}", json.dumps(document))
 
 
 def counts(pk: int) -> tuple[int, int, int, int]:
@@ -82,7 +82,7 @@ def every_question(slug: str) -> dict[tuple[str, str | None], list[tuple[object,
 
 def answer(reader: Reader, slug: str, kind: str, label: str | None) -> tuple[object, ...] | None:
     try:
-        return astuple(reader.one(slug, kind, label))
+        return astuple(reader.get_credential(slug, kind, label))
     except ValueError:
         return None
 
@@ -91,7 +91,7 @@ def assert_answers(reader: Reader, slug: str, questions) -> None:
     for (kind, label), rows in questions.items():
         got = answer(reader, slug, kind, label)
         assert got in rows if rows else got is None
-    primary = {kind: row and astuple(row) for kind, row in reader.all(slug).items()}
+    primary = {kind: row and astuple(row) for kind, row in reader.get_all_credentials(slug).items()}
     assert primary == {kind: answer(reader, slug, kind, None) for kind in ("database", "email")}
 
 

@@ -37,7 +37,7 @@ def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, capl
     reader = make_reader(timeout=0.2)
 
     for _ in range(2):
-        row = in_time(lambda: reader.one("idom", "database"))
+        row = in_time(lambda: reader.get_credential("idom", "database"))
         assert row.db_password == "example-password-1"
 
     assert counts(pk) == (2, 0, 0, 2)
@@ -55,7 +55,7 @@ def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, reque
     reader = make_reader(timeout=0.2)
 
     with pytest.raises(SecretsManagerError, match="nova/clients/idom"):
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
     assert counts(pk) == (1, 0, 0, 1)
     assert reader.client_id("idom") == pk
 
@@ -64,11 +64,11 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
     reader, let_go = make_reader(timeout=0.01), threading.Event()
-    monkeypatch.setattr(reader._aws, "read", lambda _: let_go.wait(WATCHDOG_SECONDS))
+    monkeypatch.setattr(reader._aws, "read_document", lambda _: let_go.wait(WATCHDOG_SECONDS))
     before = threading.active_count()
 
     for _ in range(from_aws.THREADS + 4):
-        row = in_time(lambda: reader.one("idom", "database"))
+        row = in_time(lambda: reader.get_credential("idom", "database"))
         assert row.db_password == "example-password-1"
 
     assert threading.active_count() <= before + from_aws.THREADS + 1
@@ -83,9 +83,9 @@ BROKEN = ["no JSON", '{"database": "MARKER"}', '{"database": {"host": 1}}', "[]"
 def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, caplog, text):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    sm.put("nova/clients/idom", text)
+    sm.put_value("nova/clients/idom", text)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 1)
     assert "MARKER" not in caplog.text
 
@@ -93,10 +93,10 @@ def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, capl
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_secret_that_is_no_document_is_an_error_without_values_after_cutover(reader, sm, text):
     bring(make_full_client("idom"), Phase.AWS)
-    sm.put("nova/clients/idom", text)
+    sm.put_value("nova/clients/idom", text)
 
     with pytest.raises(DocumentError, match="idom") as caught:
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
     assert "MARKER" not in str(caught.value)
     assert caught.value.__cause__ is caught.value.__context__ is None
 
@@ -106,11 +106,11 @@ def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(rea
     bring(pk, Phase.DUAL_READ)
     sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 1)
     stand(pk, Phase.AWS)
     with pytest.raises(SecretsManagerError) as caught:
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
     assert caught.value.not_found
 
 
@@ -128,10 +128,13 @@ def test_three_secrets_that_are_all_gone_are_a_failure_and_not_a_client_without_
 
     for failures in (1, 2):  # no failure is cached
         if phase == Phase.DUAL_READ:
-            assert reader.all("idom", refresh=True)["database"].db_host == "db.example.test"
+            assert (
+                reader.get_all_credentials("idom", refresh=True)["database"].db_host
+                == "db.example.test"
+            )
         else:
             with pytest.raises(SecretsManagerError) as caught:
-                reader.all("idom")
+                reader.get_all_credentials("idom")
             assert caught.value.not_found
         assert counts(pk) == (failures, 0, 0, failures)
 
@@ -145,8 +148,8 @@ def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, setti
     reader = make_reader(layout=Layout.SERVICE, timeout=30)
 
     if phase == Phase.DUAL_READ:
-        assert reader.one("idom", "email").email_password == "example-app-password-2"
+        assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
     else:
         with pytest.raises(SecretsManagerError, match="nova/clients/idom/email"):
-            reader.one("idom", "email")
+            reader.get_credential("idom", "email")
     assert counts(pk) == (1, 0, 0, 1)

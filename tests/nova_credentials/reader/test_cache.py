@@ -15,22 +15,22 @@ def test_a_cached_read_asks_neither_store_and_a_refresh_asks_both(make_reader, r
     pk = make_full_client("idom")
     bring(pk, phase)
     reader = make_reader(cache_seconds=1000, timeout=30)
-    first = reader.one("idom", "database")
+    first = reader.get_credential("idom", "database")
     execute("UPDATE public.clients SET name = 'X', is_active = false")
 
-    assert reader.one("idom", "database") is first
+    assert reader.get_credential("idom", "database") is first
     assert reader.client_id("idom") == pk
-    assert reader.all("idom")["email"].email_password == "example-app-password-2"
+    assert reader.get_all_credentials("idom")["email"].email_password == "example-app-password-2"
     with pytest.raises(ValueError, match="idom"):
-        reader.one("idom", "database", refresh=True)
+        reader.get_credential("idom", "database", refresh=True)
     with pytest.raises(ValueError, match="idom"):  # nor is it cached any more
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
 
 
 def test_the_cache_ends_its_time_after_the_start_of_the_read(make_reader, monkeypatch):
     pk = make_client("idom")
     row = make_database(pk, db_user="a")
-    reader, clock, look = make_reader(cache_seconds=30), [100.0], Reader._look
+    reader, clock, look = make_reader(cache_seconds=30), [100.0], Reader._look_up
     monkeypatch.setattr("nova_credentials.reader.routing.time.monotonic", lambda: clock[0])
 
     def slow(self, slug):
@@ -38,32 +38,32 @@ def test_the_cache_ends_its_time_after_the_start_of_the_read(make_reader, monkey
         clock[0] += 20
         return found
 
-    monkeypatch.setattr(Reader, "_look", slow)
-    reader.one("idom", "database")
+    monkeypatch.setattr(Reader, "_look_up", slow)
+    reader.get_credential("idom", "database")
     update("client_database_credentials", row, db_user="b")
     clock[0] = 129.9
-    assert reader.one("idom", "database").db_user == "a"
+    assert reader.get_credential("idom", "database").db_user == "a"
     clock[0] = 130.0
-    assert reader.one("idom", "database").db_user == "b"
+    assert reader.get_credential("idom", "database").db_user == "b"
 
 
 def test_a_slow_read_does_not_replace_a_later_one_in_the_cache(make_reader, monkeypatch):
     pk = make_client("idom")
     row = make_database(pk, db_user="a")
-    reader, look, once = make_reader(cache_seconds=1000), Reader._look, [True]
+    reader, look, once = make_reader(cache_seconds=1000), Reader._look_up, [True]
 
     def overtaken(self, slug):
         found = look(self, slug)
         if once:
             once.clear()
             update("client_database_credentials", row, db_user="b")
-            self.one(slug, "database", refresh=True)
+            self.get_credential(slug, "database", refresh=True)
         return found
 
-    monkeypatch.setattr(Reader, "_look", overtaken)
+    monkeypatch.setattr(Reader, "_look_up", overtaken)
 
-    assert reader.one("idom", "database").db_user == "a"
-    assert reader.one("idom", "database").db_user == "b"
+    assert reader.get_credential("idom", "database").db_user == "a"
+    assert reader.get_credential("idom", "database").db_user == "b"
 
 
 def test_a_row_that_the_cache_lacks_is_looked_for(make_reader):
@@ -71,19 +71,19 @@ def test_a_row_that_the_cache_lacks_is_looked_for(make_reader):
     make_database(pk)
     reader = make_reader(cache_seconds=1000)
     with pytest.raises(ValueError, match="idom"):
-        reader.one("idom", "email")
+        reader.get_credential("idom", "email")
     make_email(pk)
 
-    assert reader.one("idom", "email").email_user == "invoices@example.test"
+    assert reader.get_credential("idom", "email").email_user == "invoices@example.test"
 
 
 def test_a_failed_read_is_not_cached(make_reader, sm):
     bring(make_full_client("idom"), Phase.AWS)
     reader = make_reader(cache_seconds=1000, timeout=30)
-    text = sm.get("nova/clients/idom").text
-    sm.put("nova/clients/idom", "no JSON")
+    text = sm.get_value("nova/clients/idom").text
+    sm.put_value("nova/clients/idom", "no JSON")
     with pytest.raises(DocumentError):
-        reader.all("idom")
-    sm.put("nova/clients/idom", text)
+        reader.get_all_credentials("idom")
+    sm.put_value("nova/clients/idom", text)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"

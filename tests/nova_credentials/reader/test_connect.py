@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from nova_admin.embedded import postgres
 from nova_credentials.phases import Phase
-from nova_credentials.reader import connect
+from nova_credentials.reader import connect_to_database
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.nova_credentials.in_phases import bring
 from tests.settings import LOCAL
@@ -23,7 +23,7 @@ def login_server() -> str:
     rules = folder / "hba.conf"
     rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     rules.chmod(0o644)
-    return postgres.start(folder, settings={"fsync": "off", "hba_file": str(rules)})
+    return postgres.start_server(folder, settings={"fsync": "off", "hba_file": str(rules)})
 
 
 @pytest.fixture
@@ -50,18 +50,18 @@ def caching(make_reader):
 
 
 def test_a_connection_to_the_client_s_database(caching, login):
-    with connect(caching, "idom") as there:
+    with connect_to_database(caching, "idom") as there:
         assert there.execute("SELECT 1").fetchone() == (1,)
     there.close()
 
 
 def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login):
     row, change = login
-    caching.all("idom")
+    caching.get_all_credentials("idom")
     change("example-b")
     update("client_database_credentials", row, db_password_encrypted="example-b")
 
-    with connect(caching, "idom") as there:
+    with connect_to_database(caching, "idom") as there:
         assert there.execute("SELECT 1").fetchone() == (1,)
     there.close()
 
@@ -74,7 +74,7 @@ def test_a_login_that_stays_refused_is_an_error_without_the_password(caching, lo
     with pytest.raises(
         psycopg.OperationalError, match=r"'idom'.*password authentication"
     ) as caught:
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")
     assert caught.value.__cause__ is caught.value.__context__ is caught.value.pgconn is None
     assert "example-a" not in str(caught.value) + caplog.text
 
@@ -85,10 +85,10 @@ def test_a_password_that_the_server_repeats_is_not_repeated(caching, monkeypatch
     def refuse(**_):
         raise psycopg.OperationalError("no such password: example-password-1")
 
-    caching.all("idom")
+    caching.get_all_credentials("idom")
     monkeypatch.setattr(psycopg, "connect", refuse)
     with pytest.raises(psycopg.OperationalError, match="'idom'") as caught:
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")
     assert "example" not in str(caught.value)
 
 
@@ -96,11 +96,13 @@ def test_a_server_that_is_not_there_is_not_asked_twice(caching, monkeypatch):
     make_database(make_client("idom"), db_host="127.0.0.1", db_port=1)
     reads = []
     monkeypatch.setattr(
-        caching, "_read", lambda slug, read=caching._read: reads.append(slug) or read(slug)
+        caching,
+        "_read_entry",
+        lambda slug, read=caching._read_entry: reads.append(slug) or read(slug),
     )
 
     with pytest.raises(psycopg.OperationalError, match="'idom'"):
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")
     assert reads == ["idom"]
 
 
@@ -112,11 +114,11 @@ def test_a_row_that_is_not_there_is_a_value_error_that_names_the_client(reader, 
 
     for question in (("database", None), ("database", "other"), ("email", None), ("aws", "main")):
         with pytest.raises(ValueError, match="'idom'"):
-            reader.one("idom", *question)
+            reader.get_credential("idom", *question)
 
 
 def test_a_client_without_a_database_has_no_connection(caching):
     make_email(make_client("idom"))
 
     with pytest.raises(ValueError, match="idom"):
-        connect(caching, "idom")
+        connect_to_database(caching, "idom")

@@ -30,7 +30,7 @@ def test_a_mismatch_is_logged_and_counted_without_a_value(reader, sm, caplog):
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "email", app_password="example-b", imap_port=1)
 
-    assert reader.one("idom", "email").email_password == "example-b"
+    assert reader.get_credential("idom", "email").email_password == "example-b"
 
     assert counts(pk) == (1, 0, 1, 0)
     assert ReadCount.objects.get(pk=pk).last_mismatch_at is not None
@@ -46,7 +46,7 @@ def test_a_row_that_aws_lacks_is_returned_from_postgresql(reader, sm, gone):
     bring(pk, Phase.DUAL_READ)
     document = sm.get_client_credentials("idom")
     del document[gone]
-    sm.put("nova/clients/idom", json.dumps(document))
+    sm.put_value("nova/clients/idom", json.dumps(document))
 
     assert_answers(reader, "idom", every_question("idom"))
     assert counts(pk)[2] > 0
@@ -56,8 +56,8 @@ def test_a_row_that_aws_lacks_is_returned_from_postgresql(reader, sm, gone):
 def test_reads_are_counted_from_dual_read_on(reader, phase):
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.all("idom")
-    reader.all("idom")
+    reader.get_all_credentials("idom")
+    reader.get_all_credentials("idom")
 
     if phase in POSTGRES_ALONE:
         assert not ReadCount.objects.exists()
@@ -79,7 +79,7 @@ def test_what_cannot_be_counted_is_read_all_the_same(reader, role, obstacle):
     try:
         execute(obstacle.format(role))
         for _ in range(2):
-            assert reader.one("idom", "database").db_password == "example-password-1"
+            assert reader.get_credential("idom", "database").db_password == "example-password-1"
     finally:
         if obstacle.startswith("DROP"):
             execute("ALTER TABLE kept RENAME TO migration_readcount")
@@ -93,9 +93,12 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
     superuser = make_conninfo(database_url, user="postgres")
     with psycopg.connect(superuser) as other:
         other.execute("LOCK TABLE nova_admin.migration_readcount")
-        assert in_time(lambda: reader.one("idom", "database")).db_password == "example-password-1"
+        assert (
+            in_time(lambda: reader.get_credential("idom", "database")).db_password
+            == "example-password-1"
+        )
     assert not ReadCount.objects.exists()
-    reader.one("idom", "database")
+    reader.get_credential("idom", "database")
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -103,12 +106,12 @@ def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, 
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
     execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
 
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     assert not ReadCount.objects.exists()
     later = from_postgres.time.monotonic() + from_postgres.COUNT_AGAIN_AFTER_SECONDS
     monkeypatch.setattr("nova_credentials.reader.from_postgres.time.monotonic", lambda: later)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     assert counts(pk) == (1, 0, 0, 0)

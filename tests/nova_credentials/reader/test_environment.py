@@ -46,7 +46,9 @@ def test_an_empty_variable_counts_as_unset(database_url):
     "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+psycopg"]
 )
 def test_nova_s_database_url_is_taken_as_it_is(scheme):
-    got = conninfo_to_dict(from_postgres.conninfo(f"{scheme}://nova:p%20w@db.example.test/nova"))
+    got = conninfo_to_dict(
+        from_postgres.parse_database_url(f"{scheme}://nova:p%20w@db.example.test/nova")
+    )
     wanted = {"user": "nova", "password": "p w", "host": "db.example.test", "dbname": "nova"}
     assert got.items() >= wanted.items()
 
@@ -63,5 +65,5 @@ def test_prefix_layout_and_region_are_those_of_the_site(stores, settings, databa
         }
     )
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     reader.close()

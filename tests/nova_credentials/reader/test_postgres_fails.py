@@ -26,45 +26,45 @@ def disconnect(role: str) -> None:
 def test_once_the_phase_is_known_aws_needs_no_postgresql(reader, sm, role, phase):
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     database_down(role)
     change_in_aws(sm, "idom", "database", password="example-b")
 
-    assert reader.one("idom", "database").db_password == "example-b"
-    assert reader.one("idom", "database").client_id == reader.client_id("idom") == pk
+    assert reader.get_credential("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").client_id == reader.client_id("idom") == pk
 
 
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in AWS_ALONE])
 def test_before_cutover_postgresql_has_to_answer(reader, role, phase):
     bring(make_full_client("idom"), phase)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     database_down(role)
 
     with pytest.raises(psycopg.OperationalError):
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")
 
 
 def test_what_was_known_is_forgotten_with_the_client(reader, role):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     update("clients", pk, is_active=False)
     with pytest.raises(ValueError, match="idom"):
-        reader.all("idom")
+        reader.get_all_credentials("idom")
     database_down(role)
 
     with pytest.raises(psycopg.OperationalError):
-        reader.all("idom")
+        reader.get_all_credentials("idom")
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_connection_that_was_cut_is_opened_again(reader, role, phase):
     bring(make_full_client("idom"), phase)
     for _ in range(2):
-        reader.all("idom")
+        reader.get_all_credentials("idom")
         disconnect(role)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
 def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monkeypatch):
@@ -73,9 +73,9 @@ def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monke
     with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
         other.execute("LOCK TABLE public.clients")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            in_time(lambda: reader.all("idom"))
+            in_time(lambda: reader.get_all_credentials("idom"))
 
-    assert reader.all("idom")["database"].db_password == "example-password-1"
+    assert reader.get_all_credentials("idom")["database"].db_password == "example-password-1"
 
 
 def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
@@ -85,10 +85,10 @@ def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
                 there.execute(statement)
         reader = Reader(uri, cache_seconds=0)
         for _ in range(2):
-            assert reader.one("acme", "database").db_password == "example-password-1"
-        assert reader.all("acme")["email"].imap_host is None
+            assert reader.get_credential("acme", "database").db_password == "example-password-1"
+        assert reader.get_all_credentials("acme")["email"].imap_host is None
         with pytest.raises(ValueError, match="acme"):
-            reader.one("acme", "aws")
+            reader.get_credential("acme", "aws")
         reader.close()
 
 
@@ -104,7 +104,7 @@ def test_while_migrate_has_not_made_the_function_yet_nothing_is_counted(
         update("client_database_credentials", row, db_password_encrypted="example-newer")
     execute("DROP FUNCTION nova_admin.writes_are_counted()")
 
-    read = reader.one("idom", "database").db_password
+    read = reader.get_credential("idom", "database").db_password
 
     assert read == ("example-password-1" if phase.aws_is_authority else "example-newer")
 
@@ -116,7 +116,7 @@ def test_tables_that_are_there_but_out_of_sight_are_no_missing_tables(reader):
     )
     try:
         with pytest.raises(psycopg.errors.UndefinedTable):
-            reader.one("idom", "database")
+            reader.get_credential("idom", "database")
     finally:
         execute(
             "ALTER TABLE aside.migration_clientmigration SET SCHEMA nova_admin; DROP SCHEMA aside"
@@ -132,4 +132,4 @@ def test_a_missing_right_is_told(reader, role, schema, table):
     execute(f"REVOKE ALL ON {schema}.{table} FROM {role}")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match=table):
-        reader.one("idom", "database")
+        reader.get_credential("idom", "database")

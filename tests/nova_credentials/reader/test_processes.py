@@ -41,9 +41,9 @@ def test_a_fork_uses_nothing_of_its_parent(database_url, phase):
     printed = run(
         """
 import os
-one = reader._reader()
+one = reader._shared_reader()
 def read():
-    return one.one("idom", "database", refresh=True).db_password == "example-password-1"
+    return one.get_credential("idom", "database", refresh=True).db_password == "example-password-1"
 def backends():
     return {c.info.backend_pid for c in one._postgres._idle}
 assert read()
@@ -74,7 +74,10 @@ def test_many_threads_read_at_once(make_reader):
 
     with ThreadPoolExecutor(16) as pool:
         work = slugs * 20
-        users = [row.db_user for row in pool.map(lambda slug: reader.one(slug, "database"), work)]
+        users = [
+            row.db_user
+            for row in pool.map(lambda slug: reader.get_credential(slug, "database"), work)
+        ]
 
     assert users == work
     assert sum(row.reads for row in ReadCount.objects.all()) == 20 * 6

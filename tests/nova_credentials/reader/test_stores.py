@@ -30,7 +30,11 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
     update("clients", pk, is_active=active)
 
     for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
-        for ask in (reader.client_id, reader.all, lambda slug: reader.one(slug, "database")):
+        for ask in (
+            reader.client_id,
+            reader.get_all_credentials,
+            lambda slug: reader.get_credential(slug, "database"),
+        ):
             with pytest.raises(ValueError, match=re.escape(slug)):
                 ask(slug)
 
@@ -40,19 +44,19 @@ def test_after_cutover_the_credential_tables_are_not_touched(reader, role, phase
     bring(make_full_client("idom"), phase)
     execute(f"REVOKE ALL ON {', '.join(SECRETS)} FROM {role}")
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     make_full_client("other")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        reader.one("other", "database")
+        reader.get_credential("other", "database")
 
 
 @pytest.mark.parametrize("phase", POSTGRES_ALONE)
 def test_before_dual_read_aws_is_not_asked(reader, monkeypatch, phase):
     bring(make_full_client("idom"), phase)
-    monkeypatch.setattr(reader._aws, "ask", None)
-    monkeypatch.setattr(reader._aws, "read", None)
+    monkeypatch.setattr(reader._aws, "start_reading", None)
+    monkeypatch.setattr(reader._aws, "read_document", None)
 
-    assert reader.one("idom", "email").email_password == "example-app-password-2"
+    assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
 
 
 def test_dual_read_returns_what_aws_has(reader, sm):
@@ -60,18 +64,20 @@ def test_dual_read_returns_what_aws_has(reader, sm):
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "database", host="aws.example.test")
 
-    assert reader.one("idom", "database").db_host == "aws.example.test"
+    assert reader.get_credential("idom", "database").db_host == "aws.example.test"
 
 
 def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_side(
     reader, monkeypatch
 ):
     bring(make_full_client("idom"), Phase.DUAL_READ)
-    begun, ask, read = [], reader._aws.ask, reader._postgres.read
-    monkeypatch.setattr(reader._aws, "ask", lambda slug: begun.append("AWS") or ask(slug))
-    monkeypatch.setattr(reader._postgres, "read", lambda slug: begun.append("rows") or read(slug))
-    reader.all("idom")
-    reader.all("idom")
+    begun, ask, read = [], reader._aws.start_reading, reader._postgres.read_client
+    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: begun.append("AWS") or ask(slug))
+    monkeypatch.setattr(
+        reader._postgres, "read_client", lambda slug: begun.append("rows") or read(slug)
+    )
+    reader.get_all_credentials("idom")
+    reader.get_all_credentials("idom")
 
     assert begun == ["rows", "AWS", "AWS", "rows"]
 
@@ -82,7 +88,7 @@ def test_while_a_push_is_pending_postgresql_is_returned_and_nothing_counted_agai
     bring(pk, Phase.DUAL_READ)
     for password in ("example-b", "example-c"):  # the second read asks AWS before it knows
         update("client_database_credentials", row, db_password_encrypted=password)
-        assert reader.one("idom", "database").db_password == password
+        assert reader.get_credential("idom", "database").db_password == password
 
     assert counts(pk) == (2, 0, 0, 0)
 
@@ -91,7 +97,7 @@ def test_a_client_that_was_never_pushed_has_a_push_pending(reader):
     pk = make_full_client("idom")
     stand(pk, Phase.DUAL_READ)
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -134,15 +140,15 @@ def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_agai
     execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
     update("client_database_credentials", row, db_password_encrypted="example-unseen")
 
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
     if phase == Phase.DUAL_READ:
         assert counts(pk) == (1, 0, 0, 0)
 
     execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
     count_every_write()
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
     push(client_ids=[pk])
-    assert reader.one("idom", "database").db_password == "example-unseen"
+    assert reader.get_credential("idom", "database").db_password == "example-unseen"
 
 
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
@@ -153,7 +159,7 @@ def test_after_cutover_uncounted_writes_change_nothing_of_what_is_read(reader, t
         "UPDATE public.client_database_credentials SET db_password_encrypted = 'example-unseen'"
     )
 
-    assert reader.one("idom", "database").db_password == "example-password-1"
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
 def late_answer(document):
@@ -167,13 +173,13 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     pk = make_client("idom")
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
-    reader.all("idom")
-    old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.ask
-    monkeypatch.setattr(reader._aws, "ask", lambda slug: old.pop() if old else ask(slug))
+    reader.get_all_credentials("idom")
+    old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.start_reading
+    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: old.pop() if old else ask(slug))
     update("client_database_credentials", row, db_password_encrypted="example-b")
     push(client_ids=[pk])
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (2, 2, 0, 0)
     assert not caplog.records
 
@@ -181,13 +187,13 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
 def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    reader.all("idom")
+    reader.get_all_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
-    monkeypatch.setattr(reader._aws, "ask", lambda _: old)
+    monkeypatch.setattr(reader._aws, "start_reading", lambda _: old)
     stand(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
 
 
 def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monkeypatch):
@@ -195,7 +201,7 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "database", password="example-a")
-    look, looked = reader._look, []
+    look, looked = reader._look_up, []
 
     def save_before_the_second(slug):
         if looked:
@@ -203,9 +209,9 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
         looked.append(slug)
         return look(slug)
 
-    monkeypatch.setattr(reader, "_look", save_before_the_second)
+    monkeypatch.setattr(reader, "_look_up", save_before_the_second)
 
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (1, 0, 0, 0)
 
 
@@ -214,12 +220,12 @@ def test_a_rollback_is_followed_at_the_next_read(reader, sm, last):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
-    assert reader.one("idom", "database").db_password == "example-b"
+    assert reader.get_credential("idom", "database").db_password == "example-b"
     stand(pk, last)
     row = execute("SELECT id FROM public.client_database_credentials")[0][0]
     update("client_database_credentials", row, db_password_encrypted="example-c")
 
-    assert reader.one("idom", "database").db_password == "example-c"
+    assert reader.get_credential("idom", "database").db_password == "example-c"
 
 
 def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
@@ -234,6 +240,6 @@ def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
         return execute_there(there, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.Connection, "execute", save_in_between)
-    assert reader._postgres.read("idom").credentials.databases[0].db_user == "a"
+    assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "a"
     monkeypatch.undo()
-    assert reader._postgres.read("idom").credentials.databases[0].db_user == "b"
+    assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "b"

@@ -57,4 +57,4 @@ def everything(error):
 
 
 def versions(sm, name=NAME):
-    return sm.describe(name).versions
+    return sm.describe_secret(name).versions

@@ -14,14 +14,14 @@ from tests.nova_credentials.secrets_manager.managers import MARK, NAME, everythi
 def test_a_batch_answers_every_name_exactly_once_and_in_order(sm):
     names = [f"nova/clients/c{number}" for number in range(45)]
     for name in names:
-        sm.create(name, json.dumps({"client_name": name}), slug="c")
-    arn = sm.get(names[3]).arn
+        sm.create_secret(name, json.dumps({"client_name": name}), slug="c")
+    arn = sm.get_value(names[3]).arn
     sm.schedule_deletion(names[7])
     asked = [*reversed(names), "nova/clients/none", arn, "not legal", names[0]]
     answers = sm.batch_get(asked)
     assert list(answers) == list(dict.fromkeys(asked))
     for name in set(names) - {names[7]}:
-        assert (answers[name].name, answers[name].document()) == (name, {"client_name": name})
+        assert (answers[name].name, answers[name].to_document()) == (name, {"client_name": name})
     assert answers[arn] == answers[names[3]]
     assert answers[names[7]].code == "InvalidRequestException"
     assert answers["nova/clients/none"].not_found
@@ -54,7 +54,7 @@ def test_one_bad_name_does_not_speak_for_the_other_names_of_its_call(stubbed, co
     stub.add_response("get_secret_value", {**good, "SecretString": "{}"})
     answers = sm.batch_get(["bad", "good"])
     assert answers["bad"].code == code
-    assert answers["good"].document() == {}
+    assert answers["good"].to_document() == {}
 
 
 def test_a_name_that_a_batch_leaves_out_is_no_answer_rather_than_no_secret(stubbed):
@@ -67,86 +67,94 @@ def test_a_name_that_a_batch_leaves_out_is_no_answer_rather_than_no_secret(stubb
 
 def test_a_binary_secret_has_no_text_and_is_no_document(sm):
     sm.sm.create_secret(Name=NAME, SecretBinary=b"example")
-    value = sm.get(NAME)
+    value = sm.get_value(NAME)
     assert value.text is None
     with pytest.raises(DocumentError, match=NAME):
-        value.document()
+        value.to_document()
 
 
 def test_a_description_tells_versions_tags_and_deletion(sm):
-    first = sm.create(NAME, "one", slug="idom")
-    second = sm.put(NAME, "two")
-    description = sm.describe(NAME)
+    first = sm.create_secret(NAME, "one", slug="idom")
+    second = sm.put_value(NAME, "two")
+    description = sm.describe_secret(NAME)
     assert (description.name, description.arn) == (NAME, first.arn)
     assert description.versions == {
         first.version_id: ("AWSPREVIOUS",),
         second: ("AWSCURRENT",),
     }
     assert description.deleted_at is None
-    assert (sm.get(NAME).text, sm.get(NAME).version_id) == ("two", second)
+    assert (sm.get_value(NAME).text, sm.get_value(NAME).version_id) == ("two", second)
 
 
 def test_a_secret_of_somebody_else_is_not_ours_until_it_is_tagged(sm):
     sm.sm.create_secret(Name=NAME, SecretString="{}")
-    assert not sm.describe(NAME).is_ours
-    sm.tag(NAME, slug="idom")
-    assert sm.describe(NAME).is_ours
-    assert sm.describe(NAME).tags["Client"] == "idom"
+    assert not sm.describe_secret(NAME).is_ours
+    sm.tag_secret(NAME, slug="idom")
+    assert sm.describe_secret(NAME).is_ours
+    assert sm.describe_secret(NAME).tags["Client"] == "idom"
 
 
 def test_a_scheduled_deletion_can_be_taken_back(sm):
-    sm.create(NAME, "one", slug="idom")
+    sm.create_secret(NAME, "one", slug="idom")
     deleted_at = sm.schedule_deletion(NAME, days=7)
     assert abs(deleted_at - datetime.now(UTC) - timedelta(days=7)) < timedelta(hours=1)
-    assert sm.describe(NAME).deleted_at is not None
+    assert sm.describe_secret(NAME).deleted_at is not None
     for call in (
-        lambda: sm.get(NAME),
-        lambda: sm.put(NAME, MARK),
-        lambda: sm.create(NAME, MARK, slug="idom"),
-        lambda: sm.tag(NAME, slug="idom"),
+        lambda: sm.get_value(NAME),
+        lambda: sm.put_value(NAME, MARK),
+        lambda: sm.create_secret(NAME, MARK, slug="idom"),
+        lambda: sm.tag_secret(NAME, slug="idom"),
     ):
         with pytest.raises(SecretsManagerError) as refusal:
             call()
         assert refusal.value.error_class is ErrorClass.CONFLICT
         assert not refusal.value.not_found
         assert MARK not in everything(refusal.value)
-    sm.restore(NAME)
-    assert sm.get(NAME).text == "one"
+    sm.restore_secret(NAME)
+    assert sm.get_value(NAME).text == "one"
 
 
 def test_a_repeated_token_changes_nothing(sm):
     token = str(uuid4())
-    first = sm.create(NAME, "one", slug="idom", token=token)
-    assert sm.create(NAME, "one", slug="idom", token=token) == first
+    first = sm.create_secret(NAME, "one", slug="idom", token=token)
+    assert sm.create_secret(NAME, "one", slug="idom", token=token) == first
     token = str(uuid4())
-    assert sm.put(NAME, "two", token=token) == sm.put(NAME, "two", token=token) == token
+    assert sm.put_value(NAME, "two", token=token) == sm.put_value(NAME, "two", token=token) == token
     assert len(versions(sm)) == 2
 
 
 def test_a_token_of_an_older_version_is_a_conflict_as_it_does_not_become_current(sm):
     token = str(uuid4())
-    sm.create(NAME, "one", slug="idom", token=token)
-    sm.put(NAME, "two")
+    sm.create_secret(NAME, "one", slug="idom", token=token)
+    sm.put_value(NAME, "two")
     with pytest.raises(SecretsManagerError) as refusal:
-        sm.put(NAME, "one", token=token)
+        sm.put_value(NAME, "one", token=token)
     assert (refusal.value.code, refusal.value.error_class) == ("NotCurrent", ErrorClass.CONFLICT)
-    assert sm.get(NAME).text == "two"
+    assert sm.get_value(NAME).text == "two"
 
 
 def test_a_token_of_another_value_is_a_conflict(sm):
     token = str(uuid4())
-    sm.create(NAME, "one", slug="idom", token=token)
+    sm.create_secret(NAME, "one", slug="idom", token=token)
     with pytest.raises(SecretsManagerError) as refusal:
-        sm.put(NAME, MARK, token=token)
+        sm.put_value(NAME, MARK, token=token)
     assert refusal.value.error_class is ErrorClass.CONFLICT
     assert MARK not in everything(refusal.value)
 
 
 @pytest.mark.parametrize(
-    "missing", ["get", "describe", "restore", "schedule_deletion", "put", "tag"]
+    "missing",
+    [
+        "get_value",
+        "describe_secret",
+        "restore_secret",
+        "schedule_deletion",
+        "put_value",
+        "tag_secret",
+    ],
 )
 def test_what_there_is_not_is_not_found(sm, missing):
-    arguments = {"put": {"text": MARK}, "tag": {"slug": "idom"}}.get(missing, {})
+    arguments = {"put_value": {"text": MARK}, "tag_secret": {"slug": "idom"}}.get(missing, {})
     with pytest.raises(SecretsManagerError) as refusal:
         getattr(sm, missing)(NAME, **arguments)
     assert refusal.value.not_found

@@ -69,7 +69,7 @@ def test_a_code_of_aws_has_a_class_and_its_message_is_not_repeated(
     sm, stub = stubbed
     stub.add_client_error("put_secret_value", code, f"echo of {MARK}", status)
     with pytest.raises(SecretsManagerError) as failure:
-        sm.put(NAME, MARK)
+        sm.put_value(NAME, MARK)
     error = failure.value
     assert (error.error_class, error.code) == (error_class, code)
     assert (error.operation, error.name) == ("PutSecretValue", NAME)
@@ -102,7 +102,7 @@ def test_an_error_of_botocore_has_a_class_and_its_text_is_not_repeated(aws, rais
     sm = SecretsManager(max_attempts=1)
     sm.sm.meta.events.register("before-send.secrets-manager", fail)
     with pytest.raises(SecretsManagerError) as failure:
-        sm.put(NAME, MARK)
+        sm.put_value(NAME, MARK)
     assert failure.value.error_class == error_class
     assert failure.value.code == type(raised).__name__
     assert MARK not in everything(failure.value)
@@ -110,7 +110,7 @@ def test_an_error_of_botocore_has_a_class_and_its_text_is_not_repeated(aws, rais
 
 def test_a_parameter_that_botocore_refuses_is_not_echoed(sm):
     with pytest.raises(SecretsManagerError) as failure:
-        sm.create(NAME, "{}", slug={"password": MARK})
+        sm.create_secret(NAME, "{}", slug={"password": MARK})
     assert failure.value.error_class is ErrorClass.DATA
     assert failure.value.code == "ParamValidationError"
     assert MARK not in everything(failure.value)
@@ -121,7 +121,7 @@ def test_an_endpoint_where_nobody_listens_is_unavailable():
         gone = server.endpoint
     sm = SecretsManager(endpoint_url=gone, max_attempts=1)
     with pytest.raises(SecretsManagerError) as failure:
-        sm.put(NAME, MARK)
+        sm.put_value(NAME, MARK)
     assert failure.value.error_class is ErrorClass.UNAVAILABLE
     assert MARK not in everything(failure.value)
 
@@ -139,7 +139,7 @@ def test_an_endpoint_where_nobody_listens_is_unavailable():
     ],
 )
 def test_the_page_of_a_proxy_is_unavailable(faulty, faults, answer):
-    for call in (lambda: faulty.get(NAME), lambda: faulty.put(NAME, MARK)):
+    for call in (lambda: faulty.get_value(NAME), lambda: faulty.put_value(NAME, MARK)):
         faults.planned = [answer]
         with pytest.raises(SecretsManagerError) as failure:
             call()
@@ -152,12 +152,12 @@ def test_an_answer_that_is_lost_is_asked_for_again_and_written_once():
     with AwsServer(wrap=faults.wrap) as server:
         sm = SecretsManager(endpoint_url=server.endpoint)
         faults.planned = [lost]
-        sm.create(NAME, "one", slug="idom")
+        sm.create_secret(NAME, "one", slug="idom")
         faults.planned = [lost]
-        sm.put(NAME, "two")
+        sm.put_value(NAME, "two")
         assert faults.calls == ["CreateSecret"] * 2 + ["PutSecretValue"] * 2
         assert len(versions(sm)) == 2
-        assert sm.get(NAME).text == "two"
+        assert sm.get_value(NAME).text == "two"
 
 
 def test_a_throttled_call_is_tried_again_within_the_pinned_attempts():
@@ -167,12 +167,12 @@ def test_a_throttled_call_is_tried_again_within_the_pinned_attempts():
     )
     with AwsServer(wrap=faults.wrap) as server:
         sm = SecretsManager(endpoint_url=server.endpoint, max_attempts=2)
-        sm.create(NAME, "one", slug="idom")
+        sm.create_secret(NAME, "one", slug="idom")
         faults.planned = [throttled]
-        assert sm.get(NAME).text == "one"
+        assert sm.get_value(NAME).text == "one"
         faults.planned = [throttled] * 2
         with pytest.raises(SecretsManagerError) as failure:
-            sm.get(NAME)
+            sm.get_value(NAME)
     assert failure.value.error_class is ErrorClass.THROTTLED
     assert faults.planned == []
 
@@ -186,16 +186,16 @@ def test_attempts_and_time_outs_are_pinned(aws):
 
 def test_no_log_shows_a_value_even_where_everything_is_logged(sm, caplog):
     caplog.set_level(logging.DEBUG, "botocore")
-    sm.create(NAME, MARK, slug="idom")
-    assert sm.get(NAME).text == MARK
+    sm.create_secret(NAME, MARK, slug="idom")
+    assert sm.get_value(NAME).text == MARK
     assert sm.batch_get([NAME])[NAME].text == MARK
     assert "botocore" in caplog.text
     assert MARK not in caplog.text
 
 
 def test_no_repr_shows_a_value(sm):
-    sm.create(NAME, MARK, slug="idom")
-    assert MARK not in repr(sm.get(NAME)) + repr(sm.batch_get([NAME])) + repr(vars(sm))
+    sm.create_secret(NAME, MARK, slug="idom")
+    assert MARK not in repr(sm.get_value(NAME)) + repr(sm.batch_get([NAME])) + repr(vars(sm))
 
 
 def test_an_error_survives_the_way_from_one_process_to_another():

@@ -54,8 +54,8 @@ def test_a_document_comes_back_as_it_was_created(either):
 
 def test_every_secret_is_tagged_at_its_creation(either):
     either.create_client_credentials("idom", DOCUMENT)
-    for name in either.names("idom").values():
-        description = either.describe(name)
+    for name in either.secret_names("idom").values():
+        description = either.describe_secret(name)
         assert description.is_ours
         assert description.tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
 
@@ -100,13 +100,13 @@ def test_an_update_replaces_the_document(either):
 def test_an_update_writes_no_version_of_what_is_equal(either):
     either.create_client_credentials("idom", DOCUMENT)
     either.update_client_credentials("idom", DOCUMENT)
-    assert [len(versions(either, name)) for name in either.names("idom").values()] == [1] * len(
-        either.names("idom")
-    )
+    assert [len(versions(either, name)) for name in either.secret_names("idom").values()] == [
+        1
+    ] * len(either.secret_names("idom"))
 
 
 def test_an_update_replaces_a_secret_that_holds_no_document(sm):
-    sm.create(NAME, "no document", slug="idom")
+    sm.create_secret(NAME, "no document", slug="idom")
     sm.update_client_credentials("idom", DOCUMENT)
     assert sm.get_client_credentials("idom") == DOCUMENT
 
@@ -133,7 +133,7 @@ def test_a_service_that_is_unknown_is_refused_and_not_echoed(sm):
 def test_a_rotation_touches_the_secret_of_its_service_only(services):
     services.create_client_credentials("idom", DOCUMENT)
     services.rotate_password("idom", "email", "example-password-5")
-    counts = {part: len(versions(services, n)) for part, n in services.names("idom").items()}
+    counts = {part: len(versions(services, n)) for part, n in services.secret_names("idom").items()}
     assert counts == {"database": 1, "email": 2, "aws": 1}
 
 
@@ -143,9 +143,12 @@ def test_an_update_creates_the_parts_that_are_new_and_empties_those_without_a_ro
     assert services.batch_get([f"{NAME}/aws"])[f"{NAME}/aws"].not_found
     without_email = {key: value for key, value in DOCUMENT.items() if key != "email"}
     services.update_client_credentials("idom", without_email)
-    assert services.get(f"{NAME}/email").document() == {"client_name": "IDOM", "other_emails": []}
+    assert services.get_value(f"{NAME}/email").to_document() == {
+        "client_name": "IDOM",
+        "other_emails": [],
+    }
     assert services.get_client_credentials("idom") == without_email
-    assert services.describe(f"{NAME}/aws").is_ours
+    assert services.describe_secret(f"{NAME}/aws").is_ours
 
 
 def test_a_client_without_a_row_has_no_secret_to_be_created_in_the_service_layout(services):
@@ -163,8 +166,8 @@ def test_a_part_that_cannot_be_read_fails_the_whole_client(services):
 
 
 def test_a_secret_that_holds_no_document_is_refused_by_its_name(either):
-    for name in either.names("idom").values():
-        either.create(name, f"{MARK} is no document", slug="idom")
+    for name in either.secret_names("idom").values():
+        either.create_secret(name, f"{MARK} is no document", slug="idom")
     for method in (either.get_client_credentials, either.get_database_credentials):
         with pytest.raises(DocumentError, match=NAME) as refusal:
             method("idom")
@@ -172,7 +175,7 @@ def test_a_secret_that_holds_no_document_is_refused_by_its_name(either):
 
 
 def test_a_credential_that_is_no_object_is_refused_without_its_value(sm):
-    sm.create(NAME, json.dumps({"database": MARK}), slug="idom")
+    sm.create_secret(NAME, json.dumps({"database": MARK}), slug="idom")
     with pytest.raises(DocumentError, match="idom: database must be an object") as refusal:
         sm.rotate_password("idom", "database", MARK)
     assert MARK not in everything(refusal.value)
@@ -181,4 +184,4 @@ def test_a_credential_that_is_no_object_is_refused_without_its_value(sm):
 def test_the_prefix_is_a_setting(aws):
     sm = ClientSecretsManager(prefix="staging/clients")
     sm.create_client_credentials("idom", DOCUMENT)
-    assert sm.get("staging/clients/idom").document() == DOCUMENT
+    assert sm.get_value("staging/clients/idom").to_document() == DOCUMENT

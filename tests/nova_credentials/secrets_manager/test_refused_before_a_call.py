@@ -8,13 +8,13 @@ from tests.nova_credentials.secrets_manager.managers import DOCUMENT, MARK, NAME
 
 
 def test_a_value_may_have_65536_bytes_and_not_one_more(faulty, faults):
-    faulty.create(NAME, "é" * (MAX_BYTES // 2), slug="idom")
-    faulty.put(NAME, "x" * MAX_BYTES)
+    faulty.create_secret(NAME, "é" * (MAX_BYTES // 2), slug="idom")
+    faulty.put_value(NAME, "x" * MAX_BYTES)
     faults.calls.clear()
     too_large = MARK + "é" * (MAX_BYTES // 2)
     for call in (
-        lambda: faulty.create("other", too_large, slug="idom"),
-        lambda: faulty.put(NAME, too_large),
+        lambda: faulty.create_secret("other", too_large, slug="idom"),
+        lambda: faulty.put_value(NAME, too_large),
         lambda: faulty.create_client_credentials("acme", {"database": {"password": too_large}}),
     ):
         with pytest.raises(SecretsManagerError) as refusal:
@@ -27,12 +27,12 @@ def test_a_value_may_have_65536_bytes_and_not_one_more(faulty, faults):
 @pytest.mark.parametrize("name", ["", "two words", "ñ", "line\n", "x" * 257])
 def test_an_illegal_name_is_refused_without_a_call(faulty, faults, name):
     for call in (
-        lambda: faulty.get(name),
-        lambda: faulty.describe(name),
-        lambda: faulty.create(name, MARK, slug="idom"),
-        lambda: faulty.put(name, MARK),
-        lambda: faulty.restore(name),
-        lambda: faulty.tag(name, slug="idom"),
+        lambda: faulty.get_value(name),
+        lambda: faulty.describe_secret(name),
+        lambda: faulty.create_secret(name, MARK, slug="idom"),
+        lambda: faulty.put_value(name, MARK),
+        lambda: faulty.restore_secret(name),
+        lambda: faulty.tag_secret(name, slug="idom"),
         lambda: faulty.schedule_deletion(name),
     ):
         with pytest.raises(SecretsManagerError) as refusal:
