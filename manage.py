@@ -23,17 +23,17 @@ def main() -> None:
             start_stores()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        sys.exit(_usage_error(f"Not configured: {error}"))
+        sys.exit(_print_usage_error(f"Not configured: {error}"))
     except DatabaseError as error:
-        message = _refusal(error)
+        message = _describe_refusal(error)
         if not message:
             raise
-        sys.exit(_usage_error(message))
+        sys.exit(_print_usage_error(message))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def _refusal(error: BaseException) -> str:
+def _describe_refusal(error: BaseException) -> str:
     """Say in one line what the database refused; empty where the error is none that a person can mend."""
     from django.db import OperationalError
     from psycopg import Error, errors
@@ -51,7 +51,7 @@ def _refusal(error: BaseException) -> str:
     return f"The database does not answer: {error}" if isinstance(error, OperationalError) else ""
 
 
-def _usage_error(message: str) -> int:
+def _print_usage_error(message: str) -> int:
     print(message, file=sys.stderr)
     return 2
 

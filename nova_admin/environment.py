@@ -18,7 +18,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL = BASE_DIR / ".local"
 
 # Each store, and the variable by which `start_stores` tells this process and its children that it is the embedded one.
-EMBEDDED = {
+EMBEDDED_VARIABLES = {
     "DATABASE_URL": "NOVA_EMBEDDED_DATABASE",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "NOVA_EMBEDDED_AWS",
 }
@@ -54,7 +54,7 @@ def load_env_file(path: Path = BASE_DIR / ".env") -> None:
 
 
 def is_development() -> bool:
-    return bool(Environment(DEBUG=(flag, False))("DEBUG"))
+    return bool(Environment(DEBUG=(parse_flag, False))("DEBUG"))
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # it has no types
@@ -79,16 +79,16 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         except ValueError as error:
             raise ImproperlyConfigured(f"{var} is {error}.") from None
 
-    def required(self, var: str, default: Any = None) -> Any:
+    def require_value(self, var: str, default: Any = None) -> Any:
         """The value; where it is empty, nothing starts."""
         value = self(var) or default
         if not value:
             raise ImproperlyConfigured(f"{var} is not set. Set it, or set DEBUG=1 for development.")
         return value
 
-    def secret_key(self) -> str:
+    def require_secret_key(self) -> str:
         """SECRET_KEY; where both stores are embedded ones, it may be the development key and is so by default."""
-        embedded = self("DEBUG") and not self.named_stores()
+        embedded = self("DEBUG") and not self.list_named_stores()
         key = self("SECRET_KEY") or (DEVELOPMENT_KEY if embedded else "")
         if self("DEBUG") and not key:
             raise ImproperlyConfigured(
@@ -96,10 +96,10 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
                 f" Make one: {MAKE_A_KEY}"
             )
         if not (embedded and key == DEVELOPMENT_KEY):
-            require_strong_key("SECRET_KEY", self.required("SECRET_KEY"))
+            require_strong_key("SECRET_KEY", self.require_value("SECRET_KEY"))
         return str(key)
 
-    def fingerprint_key(self) -> str:
+    def get_fingerprint_key(self) -> str:
         """NOVA_FINGERPRINT_KEY, or nothing."""
         key = str(self("NOVA_FINGERPRINT_KEY"))
         if key:
@@ -107,13 +107,15 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         return key
 
     def is_embedded(self, store: str) -> bool:
-        return bool(self(store)) and self(store) == self(EMBEDDED[store])
+        return bool(self(store)) and self(store) == self(EMBEDDED_VARIABLES[store])
 
-    def named_stores(self) -> list[str]:
+    def list_named_stores(self) -> list[str]:
         """The stores that somebody named: no embedded ones."""
-        return [store for store in EMBEDDED if self(store) and not self.is_embedded(store)]
+        return [
+            store for store in EMBEDDED_VARIABLES if self(store) and not self.is_embedded(store)
+        ]
 
-    def store(self, name: str) -> str:
+    def require_store(self, name: str) -> str:
         """Where the store is; raises ImproperlyConfigured where an embedded one is missing, or is in production."""
         if self.is_embedded(name) and not self("DEBUG"):
             raise ImproperlyConfigured(f"{name} is an embedded store: production needs a real one.")
@@ -135,50 +137,50 @@ def require_strong_key(name: str, key: str) -> None:
         )
 
 
-def flag(value: str) -> bool:
+def parse_flag(value: str) -> bool:
     if value.lower() not in TRUE + FALSE:
         raise ValueError("neither 1 nor 0")
     return value.lower() in TRUE
 
 
-def whole(least: int) -> Callable[[str], int]:
+def whole_number_from(least: int) -> Callable[[str], int]:
     """Whole numbers from `least` on."""
 
-    def cast(value: str) -> int:
+    def parse_number(value: str) -> int:
         if not (value.isascii() and value.isdecimal()) or int(value) < least:
             raise ValueError(f"not a whole number from {least} on")
         return int(value)
 
-    return cast
+    return parse_number
 
 
-def names(value: str) -> list[str]:
+def parse_names(value: str) -> list[str]:
     """Those that commas separate."""
     return list(filter(None, map(str.strip, value.split(","))))
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    def cast(value: str) -> str:
+    def parse_choice(value: str) -> str:
         if value not in choices:
             raise ValueError(f"none of {', '.join(choices)}")
         return value
 
-    return cast
+    return parse_choice
 
 
-def log_level(value: str) -> str:
+def parse_log_level(value: str) -> str:
     if value.upper() not in logging.getLevelNamesMapping():
         raise ValueError("no level of logging: DEBUG, INFO, WARNING, ERROR")
     return value.upper()
 
 
-def region(value: str) -> str:
+def parse_region(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]{1,63}", value):
         raise ValueError("not the name of a region, such as us-east-1")
     return value
 
 
-def url(value: str) -> str:
+def parse_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -189,7 +191,7 @@ def url(value: str) -> str:
     return value
 
 
-def database(uri: str) -> dict[str, Any]:
+def make_database_settings(uri: str) -> dict[str, Any]:
     """Django's description of any libpq URI (`postgresql://…`, `?host=/socket/folder` included)."""
     try:
         parts: dict[str, Any] = dict(conninfo_to_dict(uri))
@@ -212,7 +214,7 @@ def database(uri: str) -> dict[str, Any]:
     }
 
 
-def check_aws(*, credentials: bool) -> None:
+def require_aws_configuration(*, credentials: bool) -> None:
     """Refuses what boto3 would fail on later: a profile that is not there and, if asked, no credentials."""
     from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415  # where needed
     from botocore.session import get_session  # noqa: PLC0415

@@ -10,9 +10,9 @@ def refuse_nul(
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Refuses an address with a NUL in it: PostgreSQL stores none, so it raises an error instead of finding nothing."""
 
-    def middleware(request: HttpRequest) -> HttpResponse:
+    def answer_request(request: HttpRequest) -> HttpResponse:
         if any("\0" in value for values in request.GET.lists() for value in values[1]):
             return HttpResponseBadRequest()
         return get_response(request)
 
-    return middleware
+    return answer_request

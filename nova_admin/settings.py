@@ -13,52 +13,54 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from nova_admin import environment
-from nova_admin.environment import flag, names, one_of, whole
+from nova_admin.environment import one_of, parse_flag, parse_names, whole_number_from
 from nova_credentials.document import Layout, name_problem
 
 BASE_DIR, LOCAL = environment.BASE_DIR, environment.LOCAL
 
 env = environment.Environment(
-    DEBUG=(flag, False),
+    DEBUG=(parse_flag, False),
     SECRET_KEY=(str, ""),
     NOVA_FINGERPRINT_KEY=(str, ""),
-    ALLOWED_HOSTS=(names, []),
-    CSRF_TRUSTED_ORIGINS=(names, []),
-    SECURE_SSL_REDIRECT=(flag, True),
-    SECURE_HSTS_SECONDS=(whole(0), 31_536_000),
+    ALLOWED_HOSTS=(parse_names, []),
+    CSRF_TRUSTED_ORIGINS=(parse_names, []),
+    SECURE_SSL_REDIRECT=(parse_flag, True),
+    SECURE_HSTS_SECONDS=(whole_number_from(0), 31_536_000),
     DATABASE_URL=(str, ""),
     NOVA_EMBEDDED_DATABASE=(str, ""),
-    AWS_REGION=(environment.region, "us-east-1"),
-    AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.url, ""),
+    AWS_REGION=(environment.parse_region, "us-east-1"),
+    AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
     NOVA_EMBEDDED_AWS=(str, ""),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
-    NOVA_CLEAN_STREAK=(whole(1), 3),
-    NOVA_REQUIRE_APPROVAL=(flag, False),
-    NOVA_SWEEP_MINUTES=(whole(1), 15),
-    NOVA_AWS_WRITES_PER_SECOND=(whole(1), 48),
-    NOVA_AWS_READS_PER_SECOND=(whole(1), 90),
+    NOVA_CLEAN_STREAK=(whole_number_from(1), 3),
+    NOVA_REQUIRE_APPROVAL=(parse_flag, False),
+    NOVA_SWEEP_MINUTES=(whole_number_from(1), 15),
+    NOVA_AWS_WRITES_PER_SECOND=(whole_number_from(1), 48),
+    NOVA_AWS_READS_PER_SECOND=(whole_number_from(1), 90),
     NOVA_REDIS_URL=(str, ""),
-    NOVA_WORKERS=(whole(1), 2),
-    LOG_LEVEL=(environment.log_level, "INFO"),
+    NOVA_WORKERS=(whole_number_from(1), 2),
+    LOG_LEVEL=(environment.parse_log_level, "INFO"),
 )
 
 DEBUG = env("DEBUG")
 
-SECRET_KEY = env.secret_key()
+SECRET_KEY = env.require_secret_key()
 # Of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
-NOVA_FINGERPRINT_KEY = env.fingerprint_key()
-ALLOWED_HOSTS = env.required("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
+ALLOWED_HOSTS = env.require_value(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
 
 # The two stores.
-NAMED_STORES = env.named_stores()
+NAMED_STORES = env.list_named_stores()
 EMBEDDED_STORES = DEBUG and not NAMED_STORES
-DATABASE_URL = env.store("DATABASE_URL") or env.required("DATABASE_URL")
-DATABASES = {"default": environment.database(DATABASE_URL)}
+DATABASE_URL = env.require_store("DATABASE_URL") or env.require_value("DATABASE_URL")
+DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 AWS_REGION = env("AWS_REGION")
-AWS_ENDPOINT_URL = env.store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+AWS_ENDPOINT_URL = env.require_store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
 if not env.is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
-    environment.check_aws(credentials=not DEBUG)
+    environment.require_aws_configuration(credentials=not DEBUG)
 
 NOVA_SECRET_LAYOUT = env("NOVA_SECRET_LAYOUT")
 # Empty, it may mean the default or no prefix at all: nobody guesses where secrets go.
@@ -197,7 +199,7 @@ LOGGING = {
 }
 
 
-def needs(*permissions: str) -> Callable[[HttpRequest], bool]:
+def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
     """Shows a link to those who have one of the permissions."""
     return lambda request: any(map(request.user.has_perm, permissions))
 
@@ -238,25 +240,25 @@ UNFOLD = {
                         "title": _("Clients"),
                         "icon": "groups",
                         "link": reverse_lazy("admin:credentials_client_changelist"),
-                        "permission": needs("credentials.view_client"),
+                        "permission": require_permission("credentials.view_client"),
                     },
                     {
                         "title": _("Runs"),
                         "icon": "play_circle",
                         "link": reverse_lazy("admin:migration_run_changelist"),
-                        "permission": needs("migration.view_run", "migration.add_run"),
+                        "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
                     {
                         "title": _("Mismatches"),
                         "icon": "compare_arrows",
                         "link": reverse_lazy("admin:migration_comparison_report"),
-                        "permission": needs("migration.view_comparison"),
+                        "permission": require_permission("migration.view_comparison"),
                     },
                     {
                         "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),
-                        "permission": needs("migration.view_moverequest"),
+                        "permission": require_permission("migration.view_moverequest"),
                     },
                 ]
             },
@@ -268,13 +270,13 @@ UNFOLD = {
                         "title": _("Users"),
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),
-                        "permission": needs("auth.view_user"),
+                        "permission": require_permission("auth.view_user"),
                     },
                     {
                         "title": _("Groups"),
                         "icon": "group",
                         "link": reverse_lazy("admin:auth_group_changelist"),
-                        "permission": needs("auth.view_group"),
+                        "permission": require_permission("auth.view_group"),
                     },
                 ],
             },

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "bench"
 DOC = ROOT / "docs" / "performance.md"
 # However this ends, so does what it started.
-LEASH = (sys.executable, "-m", "nova_admin.embedded.leash")
+RUN_WHILE_PARENT_LIVES = (sys.executable, "-m", "nova_admin.embedded.run_while_parent_lives")
 ROUND_TRIP = 0.1
 QUOTA = 50
 LOOP_CLIENTS = 60  # it takes as long for each: more would tell nothing more
@@ -62,8 +62,8 @@ def main() -> None:
             "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
             "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64),
             "NOVA_AWS_WRITES_PER_SECOND": "49",
-            "DATABASE_URL": postgres.start(LOCAL / "postgres"),
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.start(LOCAL / "aws"),
+            "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.start_server(LOCAL / "aws"),
             "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
         }  # fmt: skip
     with nova_database.database() as uri:
@@ -90,10 +90,10 @@ def prepare() -> None:
 
 
 def conditions(**terms: object) -> None:
-    from nova_admin.embedded.conditions import Terms
-    from nova_admin.embedded.switches import set_conditions
+    from nova_admin.embedded.conditions import Conditions
+    from nova_admin.embedded.conditions_api import set_conditions
 
-    set_conditions(os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"], Terms(**terms))
+    set_conditions(os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"], Conditions(**terms))
 
 
 def as_in_aws() -> None:
@@ -102,9 +102,9 @@ def as_in_aws() -> None:
 
 def calls() -> dict[str, dict[str, int]]:
     """So far, by operation."""
-    from nova_admin.embedded import switches
+    from nova_admin.embedded import conditions_api
 
-    return switches.conditions(os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"])["calls"]
+    return conditions_api.get_conditions(os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"])["calls"]
 
 
 def count(before: dict[str, dict[str, int]], what: str, *operations: str) -> int:
@@ -261,7 +261,7 @@ def by_workers(number: int) -> tuple[float, int]:
     before = calls()
     with (LOCAL / "qcluster.log").open("ab") as log:
         worker = subprocess.Popen(
-            [*LEASH, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
+            [*RUN_WHILE_PARENT_LIVES, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
             cwd=ROOT, start_new_session=True, env=os.environ | {"NOVA_WORKERS": str(number)}, stdout=log, stderr=log,
         )  # fmt: skip
     try:

@@ -53,7 +53,7 @@ def main() -> None:
         "DEBUG": "1",
         "LOG_LEVEL": "ERROR",
         "SECRET_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start(LOCAL / "postgres"),
+        "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
         "AWS_ACCESS_KEY_ID": "embedded",
         "AWS_SECRET_ACCESS_KEY": "embedded",

@@ -45,7 +45,7 @@ def main() -> None:
             "DEBUG": "1",
             "SECRET_KEY": token_urlsafe(64),
             "LOG_LEVEL": "ERROR",
-            "DATABASE_URL": postgres.start(LOCAL / "postgres"),
+            "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.endpoint,
             "AWS_ACCESS_KEY_ID": "embedded",
             "AWS_SECRET_ACCESS_KEY": "embedded",

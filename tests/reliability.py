@@ -26,8 +26,8 @@ from psycopg.conninfo import make_conninfo
 
 from migration import sentences
 from nova_admin.embedded.aws import AwsServer
-from nova_admin.embedded.conditions import Terms
-from nova_admin.embedded.faults import Fault, FaultRule, mixed
+from nova_admin.embedded.conditions import Conditions
+from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "reliability"
 DOC = ROOT / "docs" / "reliability.md"
 # However this ends, so does what it started.
-LEASH = (sys.executable, "-m", "nova_admin.embedded.leash")
+RUN_WHILE_PARENT_LIVES = (sys.executable, "-m", "nova_admin.embedded.run_while_parent_lives")
 ROUND_TRIP = 0.02
 # A client's turn comes at least once in so long: no scenario waits longer.
 PATIENCE_SECONDS = 240
@@ -58,7 +58,7 @@ class Stage:
     def start_worker(self) -> subprocess.Popen[bytes]:
         with (LOCAL / "qcluster.log").open("ab") as log:
             worker = subprocess.Popen(
-                [*LEASH, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
+                [*RUN_WHILE_PARENT_LIVES, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
                 cwd=ROOT, env=self.env, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.workers.append(worker)
@@ -77,7 +77,7 @@ class Stage:
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
-            worker.wait(30)  # the leash waits half as long before it kills
+            worker.wait(30)  # the runner waits half as long before it kills
         self.workers.clear()
 
     def await_created(self, number: int) -> None:
@@ -138,7 +138,7 @@ def under(*faults: FaultRule) -> Callable[[Stage], list[Run]]:
     """The whole run under these faults, which end by themselves, or at its last client."""
 
     def act(stage: Stage) -> list[Run]:
-        stage.aws.conditions.set(Terms(round_trip_seconds=ROUND_TRIP, faults=faults, seed=1))
+        stage.aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP, faults=faults, seed=1))
         run = migrate(stage)
         stage.await_end(run)
         return [run]
@@ -207,7 +207,7 @@ def two_runs(stage: Stage) -> list[Run]:
 
 def two_workers_one_killed(stage: Stage) -> list[Run]:
     stage.aws.conditions.set(
-        Terms(round_trip_seconds=ROUND_TRIP, faults=mixed(0.1, hold_seconds=6), seed=1)
+        Conditions(round_trip_seconds=ROUND_TRIP, faults=mixed_rules(0.1, hold_seconds=6), seed=1)
     )
     stage.start_worker()
     run = migrate(stage)
@@ -262,7 +262,7 @@ SCENARIOS = [
     Scenario(
         "mixed",
         "all ten at once, 10 % of the calls, to the end",
-        under(*mixed(0.1, hold_seconds=6)),
+        under(*mixed_rules(0.1, hold_seconds=6)),
         strikes=True,
     ),
     Scenario("killed", "the workers killed by SIGKILL in mid-batch, others started", kill_in_mid_batch),
@@ -326,7 +326,7 @@ def stage(aws: AwsServer, number: int) -> Iterator[Stage]:
     call_command("migrate", verbosity=0)
     add_clients(number)
     aws.reset()
-    aws.conditions.set(Terms(round_trip_seconds=ROUND_TRIP))
+    aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP))
     made = Stage(aws, dict(os.environ), number)
     try:
         made.start_worker()
@@ -342,7 +342,7 @@ def perform(aws: AwsServer, scenario: Scenario, number: int) -> tuple[str, bool]
     with stage(aws, number) as made:
         runs = scenario.act(made)
         again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
-        struck = sum(aws.conditions.report()["struck"].values())
+        struck = sum(aws.conditions.report()["injected"].values())
         wrong = verify(made, scenario, runs)
     told = str(next((r for r in made.reasons if r.key != sentences.NO_WORKER.key), ""))
     if scenario.strikes and not struck:
@@ -384,7 +384,7 @@ def main() -> None:
             "NOVA_AWS_WRITES_PER_SECOND": "200", "NOVA_AWS_READS_PER_SECOND": "200",
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
             "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
-            "DATABASE_URL": postgres.start(LOCAL / "postgres"),
+            "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
         }  # fmt: skip
         os.environ["DATABASE_URL"] = new_database(os.environ["DATABASE_URL"])
         import django

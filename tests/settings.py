@@ -10,7 +10,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     from nova_admin.embedded import postgres
 
     # A server for the tests alone: what is lost in a crash is made again, so nothing waits for the disk.
-    os.environ["DATABASE_URL"] = postgres.start(
+    os.environ["DATABASE_URL"] = postgres.start_server(
         LOCAL / "postgres",
         settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
     )

@@ -116,13 +116,13 @@ def prepare_schema(cursor: CursorWrapper) -> None:
     """
     _require_safe_schema(cursor)
     cursor.execute(IS_FIRST_RELEASE)
-    if _value(cursor):
+    if _fetch_value(cursor):
         _carry_over(cursor)
 
 
 def _require_safe_schema(cursor: CursorWrapper) -> None:
     cursor.execute(ROLE_OF_DATABASE)
-    if database := _value(cursor):
+    if database := _fetch_value(cursor):
         raise CommandError(
             f"A setting of the database has every session begin as another role. Run: ALTER DATABASE {database}"
             " RESET role; then run migrate again.",
@@ -135,7 +135,7 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
         return
     owner, is_ours, creators = row
     cursor.execute("SELECT quote_ident(current_user)")
-    role = _value(cursor)
+    role = _fetch_value(cursor)
     if not is_ours:
         raise CommandError(
             f"The schema {SCHEMA} belongs to the role {owner}: connect as that role. Where it was made for this site"
@@ -149,7 +149,7 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
             returncode=2,
         )
     cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
-    if foreign := _value(cursor):
+    if foreign := _fetch_value(cursor):
         raise CommandError(
             f"In the schema {SCHEMA} other roles made: {foreign}. Drop what isn't the site's; give it what is,"
             f" such as tables of its former role, by REASSIGN OWNED BY … TO {role}; then run migrate again.",
@@ -187,7 +187,7 @@ def _carry_over(cursor: CursorWrapper) -> None:
     if function and function[0]:
         foreign.append(f"FUNCTION {OLD_FUNCTION}")
     if foreign:
-        raise CommandError(_say_whose(foreign, cursor))
+        raise CommandError(_describe_owners(foreign, cursor))
     if found := list_objects_on(
         cursor, [f"public.{name}" for name in names], counting=OLD_FUNCTION
     ):
@@ -196,12 +196,12 @@ def _carry_over(cursor: CursorWrapper) -> None:
             f"On the first release's tables is what it never made, and would run with this role's rights: {objects}."
             " Nothing was changed. Drop these, then run migrate again."
         )
-    _move(names, cursor, has_function=function is not None)
+    _move_tables(names, cursor, has_function=function is not None)
 
 
-def _say_whose(foreign: list[str], cursor: CursorWrapper) -> str:
+def _describe_owners(foreign: list[str], cursor: CursorWrapper) -> str:
     cursor.execute("SELECT quote_ident(current_user)")
-    role = _value(cursor)
+    role = _fetch_value(cursor)
     return "\n".join(
         (
             "The first release's tables belong to another role, so that they can't be carried over.",
@@ -212,7 +212,7 @@ def _say_whose(foreign: list[str], cursor: CursorWrapper) -> str:
     )
 
 
-def _move(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> None:
+def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> None:
     """Move the tables in one message and so one transaction: a reader finds all of them here, or all of them there."""
     # Whoever owned a table that is ours could have it run code as us, so this role owns each of them from now on.
     moves = [
@@ -243,6 +243,6 @@ def _move(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> Non
     )
 
 
-def _value(cursor: CursorWrapper) -> str:
+def _fetch_value(cursor: CursorWrapper) -> str:
     row = cursor.fetchone()
     return row[0]  # type: ignore[no-any-return]

@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from nova_admin.embedded.conditions import Conditions
-from nova_admin.embedded.keep_alive import LOOPBACK, KeepAliveServer
-from nova_admin.embedded.lifetime import Info, Lifetime
-from nova_admin.embedded.switches import with_switches
+from nova_admin.embedded.conditions import ConditionsMiddleware
+from nova_admin.embedded.conditions_api import add_conditions_api
+from nova_admin.embedded.http_server import LOOPBACK, KeepAliveServer
+from nova_admin.embedded.shared_server import ServerInfo, SharedServer
 
 START_SECONDS = 60.0
 HEALTH_PATH = "/health"
@@ -28,19 +28,19 @@ HEALTH_PATH = "/health"
 Middleware = Callable[[WSGIApplication], WSGIApplication]
 
 
-def start(folder: Path) -> str:
+def start_server(folder: Path) -> str:
     """The endpoint URL of the folder's one server, which ends soon after its last user.
 
     Every process that called this is a user until it ends, however it ends. Its forks are not:
     one that may outlive it calls this too. Raises LifetimeError where no server comes up.
     """
     folder = folder.expanduser().resolve()
-    info = Lifetime(folder).join(
+    info = SharedServer(folder).join_or_start(
         ("-m", "nova_admin.embedded.aws", "--folder", str(folder)),
-        ready=_answers,
+        ready=_is_answering,
         timeout=START_SECONDS,
     )
-    return _endpoint(info["port"])
+    return _make_endpoint(info["port"])
 
 
 class AwsServer:
@@ -58,12 +58,12 @@ class AwsServer:
 
         self.identity = secrets.token_hex(16)
         self._service = Service(SecretFiles(folder / "secrets") if folder else None)
-        self.conditions = Conditions(wrap(self._service))
-        app = with_switches(self.conditions, self.conditions)
-        self._http = KeepAliveServer(_with_health(app, self.identity))
-        self.conditions.door = self._http
+        self.conditions = ConditionsMiddleware(wrap(self._service))
+        app = add_conditions_api(self.conditions, self.conditions)
+        self._http = KeepAliveServer(_add_health_check(app, self.identity))
+        self.conditions.listener = self._http
         self.port = self._http.port
-        self.endpoint = _endpoint(self.port)
+        self.endpoint = _make_endpoint(self.port)
 
     def __enter__(self) -> Self:
         self._http.__enter__()
@@ -90,26 +90,28 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     folder = parser.parse_args().folder
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    lifetime = Lifetime(folder)
-    lifetime.hold()
+    lifetime = SharedServer(folder)
+    lifetime.become_server()
     with AwsServer(folder) as server:
-        lifetime.announce({"pid": os.getpid(), "port": server.port, "identity": server.identity})
+        lifetime.announce_info(
+            {"pid": os.getpid(), "port": server.port, "identity": server.identity}
+        )
         lifetime.wait_until_unused()
 
 
-def _endpoint(port: int) -> str:
-    _go_round_proxies()
+def _make_endpoint(port: int) -> str:
+    _bypass_proxies()
     return f"http://{LOOPBACK}:{port}"
 
 
-def _go_round_proxies() -> None:
+def _bypass_proxies() -> None:
     """Where the machine has an HTTP proxy, boto3 would ask it for the loopback interface too."""
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if LOOPBACK not in direct.split(","):
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},{LOOPBACK}".lstrip(",")
 
 
-def _with_health(app: WSGIApplication, identity: str) -> WSGIApplication:
+def _add_health_check(app: WSGIApplication, identity: str) -> WSGIApplication:
     """In front of everything, so that faults made on purpose don't look like a dead server."""
     body = json.dumps({"identity": identity}).encode()
 
@@ -123,7 +125,7 @@ def _with_health(app: WSGIApplication, identity: str) -> WSGIApplication:
     return answer
 
 
-def _answers(info: Info) -> bool:
+def _is_answering(info: ServerInfo) -> bool:
     """Whether the announced server answers, and not another one that got its port."""
     connection = http.client.HTTPConnection(LOOPBACK, info["port"], timeout=5)
     try:

@@ -16,7 +16,7 @@ from uuid import uuid4
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from nova_admin.embedded import faults
-from nova_admin.embedded.faults import Fault, FaultRule, Faults
+from nova_admin.embedded.faults import Fault, FaultInjector, FaultRule
 from nova_admin.embedded.quotas import BURST_SECONDS, Clock, Quotas
 
 MAX_ROUND_TRIP_SECONDS = 60.0
@@ -25,28 +25,28 @@ REFUSED_SECONDS = 0.1
 _COUNTED = ("calls", "throttled", "failed")
 
 
-class Door(Protocol):
+class Listener(Protocol):
     """What lets connections in."""
 
-    def refuse(self, seconds: float) -> None:
+    def refuse_connections(self, seconds: float) -> None:
         """Listen no more for so long."""
 
-    def accept(self) -> None:
+    def accept_connections(self) -> None:
         """Listen again, now."""
 
 
-class _AlwaysOpen:
+class _NoListener:
     """Stands in where there is no server."""
 
-    def refuse(self, seconds: float) -> None:
+    def refuse_connections(self, seconds: float) -> None:
         """Nothing listens anyway."""
 
-    def accept(self) -> None:
+    def accept_connections(self) -> None:
         """Nothing listens anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class Conditions:
     """What to set. The terms that nobody names: no delay, no quota, no fault."""
 
     round_trip_seconds: float = 0.0
@@ -64,7 +64,7 @@ class Terms:
             raise ValueError("burst_seconds can't be negative")
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> Self:
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
         """From JSON. ValueError says what is wrong with it."""
         try:
             rules = tuple(
@@ -82,46 +82,46 @@ class Terms:
             raise ValueError(f"these are no conditions: {error}") from error
 
 
-class Conditions:
+class ConditionsMiddleware:
     """In front of an application: answers each call as the present terms have it."""
 
     def __init__(
         self,
         app: WSGIApplication,
         *,
-        door: Door | None = None,
+        listener: Listener | None = None,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._app = app
-        self.door = door or _AlwaysOpen()
+        self.listener = listener or _NoListener()
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
         self._calls: dict[str, Counter[str]] = {}
-        self._struck: Counter[Fault] = Counter()
-        self._present = _Present(Terms(), clock)
+        self._injected: Counter[Fault] = Counter()
+        self._active = _ActiveConditions(Conditions(), clock)
 
-    def set(self, terms: Terms) -> None:
+    def set(self, conditions: Conditions) -> None:
         """Replace all terms at once: fresh buckets, fresh draws, and held answers go out."""
         with self._lock:
-            before, self._present = self._present, _Present(terms, self._clock)
+            before, self._active = self._active, _ActiveConditions(conditions, self._clock)
             before.ended.set()
-            self.door.accept()
-            for rule in terms.faults:
+            self.listener.accept_connections()
+            for rule in conditions.faults:
                 if rule.refuses_all:
-                    self.door.refuse(rule.seconds or 0)
+                    self.listener.refuse_connections(rule.seconds or 0)
 
     def clear(self) -> None:
         """No delay, no quota, no fault; the counts stay."""
-        self.set(Terms())
+        self.set(Conditions())
 
     def reset(self) -> None:
         """Clear, and count from 0."""
         self.clear()
         with self._lock:
             self._calls.clear()
-            self._struck.clear()
+            self._injected.clear()
 
     def report(self) -> dict[str, Any]:
         """Return the terms and the counts since the last reset, ready for JSON.
@@ -131,21 +131,21 @@ class Conditions:
         """
         with self._lock:
             return {
-                "terms": asdict(self._present.terms),
+                "terms": asdict(self._active.conditions),
                 "calls": {
                     operation: {kind: counts[kind] for kind in _COUNTED}
                     for operation, counts in self._calls.items()
                 },
-                "struck": {fault.value: number for fault, number in self._struck.items()},
+                "struck": {fault.value: number for fault, number in self._injected.items()},
             }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         call = _Call(environ, start_response)
-        half_way = self._enter(call)
+        half_way = self._count_call(call)
         if half_way:
             self._sleep(half_way)
         try:
-            body = self._answer(call)
+            body = self._answer_call(call)
         finally:
             with self._lock:
                 self._calls[call.operation][call.outcome] += 1
@@ -153,53 +153,55 @@ class Conditions:
             self._sleep(half_way)
         return body
 
-    def _enter(self, call: "_Call") -> float:
+    def _count_call(self, call: "_Call") -> float:
         with self._lock:
             self._calls.setdefault(call.operation, Counter())["calls"] += 1
-            return self._present.terms.round_trip_seconds / 2
+            return self._active.conditions.round_trip_seconds / 2
 
-    def _answer(self, call: "_Call") -> Iterable[bytes]:
-        ended = self._draw(call)
+    def _answer_call(self, call: "_Call") -> Iterable[bytes]:
+        ended = self._draw_fault(call)
         if call.rule is None:
-            return call.through(self._app)
+            return call.pass_to(self._app)
         fault = call.rule.fault
-        answer = faults.answer(fault, call.operation, call.body)
+        answer = faults.answer_for(fault, call.operation, call.body)
         if answer is not None:
-            return call.give(*answer)
+            return call.send_answer(*answer)
         if fault in (Fault.LOST, Fault.TIMEOUT):
-            body = list(call.through(self._app))
+            body = list(call.pass_to(self._app))
             if fault == Fault.TIMEOUT:
                 ended.wait(call.rule.hold_seconds)
                 return body
         raise ConnectionResetError if fault == Fault.RESET else ConnectionAbortedError
 
-    def _draw(self, call: "_Call") -> threading.Event:
+    def _draw_fault(self, call: "_Call") -> threading.Event:
         """Tell the call what strikes it, if anything; return the end of the terms it is under."""
         with self._lock:
-            present = self._present
-            if present.quotas is not None and not present.quotas.admits(call.operation):
+            present = self._active
+            if present.quotas is not None and not present.quotas.take_token(call.operation):
                 call.rule = _OVER_QUOTA
-            elif rule := present.faults.draw(call.operation):
+            elif rule := present.faults.draw_rule(call.operation):
                 call.rule = rule
-                self._struck[rule.fault] += 1
+                self._injected[rule.fault] += 1
                 if rule.fault == Fault.REFUSED and not rule.refuses_all:
-                    self.door.refuse(REFUSED_SECONDS)
+                    self.listener.refuse_connections(REFUSED_SECONDS)
             return present.ended
 
 
 _OVER_QUOTA = FaultRule(fault=Fault.THROTTLED)
 
 
-class _Present:
+class _ActiveConditions:
     """Terms at work."""
 
-    def __init__(self, terms: Terms, clock: Clock) -> None:
-        self.terms = terms
+    def __init__(self, conditions: Conditions, clock: Clock) -> None:
+        self.conditions = conditions
         self.ended = threading.Event()
-        self.faults = Faults(terms.faults, seed=terms.seed, clock=clock)
+        self.faults = FaultInjector(conditions.faults, seed=conditions.seed, clock=clock)
         self.quotas = None
-        if terms.quota_scale is not None:
-            self.quotas = Quotas(terms.quota_scale, burst_seconds=terms.burst_seconds, clock=clock)
+        if conditions.quota_scale is not None:
+            self.quotas = Quotas(
+                conditions.quota_scale, burst_seconds=conditions.burst_seconds, clock=clock
+            )
 
 
 class _Call:
@@ -219,19 +221,19 @@ class _Call:
             return "answered" if self._status.startswith("2") else "failed"
         return "throttled" if self.rule.fault == Fault.THROTTLED else "failed"
 
-    def through(self, app: WSGIApplication) -> Iterable[bytes]:
-        return app({**self._environ, "wsgi.input": io.BytesIO(self.body)}, self._start)
+    def pass_to(self, app: WSGIApplication) -> Iterable[bytes]:
+        return app({**self._environ, "wsgi.input": io.BytesIO(self.body)}, self._note_status)
 
-    def give(self, status: HTTPStatus, answer: dict[str, Any]) -> Iterable[bytes]:
+    def send_answer(self, status: HTTPStatus, answer: dict[str, Any]) -> Iterable[bytes]:
         body = json.dumps(answer).encode()
         headers = [
             ("Content-Type", "application/x-amz-json-1.1"),
             ("Content-Length", str(len(body))),
             ("x-amzn-RequestId", str(uuid4())),
         ]
-        self._start(f"{status.value} {status.phrase}", headers)
+        self._note_status(f"{status.value} {status.phrase}", headers)
         return [body]
 
-    def _start(self, status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+    def _note_status(self, status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
         self._status = status
         return self._start_response(status, headers, *rest)

@@ -67,19 +67,21 @@ class FaultRule:
         always = self.probability == 1 and self.calls is None and not self.operations
         return self.fault == Fault.REFUSED and self.seconds is not None and always
 
-    def concerns(self, operation: str) -> bool:
+    def applies_to(self, operation: str) -> bool:
         if self.fault == Fault.KMS and operation not in _ENCRYPTS | _DECRYPTS:
             return False
         return not self.operations or operation in self.operations
 
 
-def mixed(share: float, faults: Iterable[Fault] = Fault, **rule: Any) -> tuple[FaultRule, ...]:
+def mixed_rules(
+    share: float, faults: Iterable[Fault] = Fault, **rule: Any
+) -> tuple[FaultRule, ...]:
     """Rules by which `share` of the calls is struck, by each of the faults as often."""
     kinds = tuple(faults)
     return tuple(FaultRule(fault=kind, probability=share / len(kinds), **rule) for kind in kinds)
 
 
-class Faults:
+class FaultInjector:
     """Draws what strikes a call. The same seed strikes the same calls; callers keep threads apart."""
 
     def __init__(
@@ -93,7 +95,7 @@ class Faults:
         self._clock = clock
         now = clock()
         self._rules = [
-            _Live(
+            _ActiveRule(
                 rule,
                 left=math.inf if rule.calls is None else rule.calls,
                 until=math.inf if rule.seconds is None else now + rule.seconds,
@@ -101,25 +103,25 @@ class Faults:
             for rule in rules
         ]
 
-    def draw(self, operation: str) -> FaultRule | None:
+    def draw_rule(self, operation: str) -> FaultRule | None:
         """One draw for all rules, so that their probabilities add up."""
         chance = self._random.random()
-        for live in self._concerned(operation):
+        for live in self._applicable_rules(operation):
             if chance < live.rule.probability:
                 live.left -= 1
                 return live.rule
             chance -= live.rule.probability
         return None
 
-    def _concerned(self, operation: str) -> Iterator["_Live"]:
+    def _applicable_rules(self, operation: str) -> Iterator["_ActiveRule"]:
         now = self._clock()
         for live in self._rules:
-            if live.left > 0 and now < live.until and live.rule.concerns(operation):
+            if live.left > 0 and now < live.until and live.rule.applies_to(operation):
                 yield live
 
 
 @dataclass
-class _Live:
+class _ActiveRule:
     rule: FaultRule
     left: float
     until: float
@@ -150,7 +152,9 @@ _ANSWERS = {
 }
 
 
-def answer(fault: Fault, operation: str, body: bytes) -> tuple[HTTPStatus, dict[str, Any]] | None:
+def answer_for(
+    fault: Fault, operation: str, body: bytes
+) -> tuple[HTTPStatus, dict[str, Any]] | None:
     """Return what AWS answers to a call that the fault struck; None where it doesn't answer."""
     if fault == Fault.KMS:
         return _kms_answer(operation, body)

@@ -23,7 +23,7 @@ _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}")
 _TAG_PUNCTUATION = frozenset("_.:/=+-@")
 
 
-def check(parameters: Mapping[str, Any]) -> None:
+def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Raise the AWS error for the first parameter that AWS would refuse."""
     if "Name" in parameters and not _NAME.fullmatch(parameters["Name"]):
         raise ValidationException(

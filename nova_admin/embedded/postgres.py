@@ -21,7 +21,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 from psycopg import pq
 
-from nova_admin.embedded.lifetime import Lifetime
+from nova_admin.embedded.shared_server import SharedServer
 
 START_SECONDS = 120.0
 MAX_SPAWNS = 10
@@ -35,7 +35,7 @@ SETTINGS_FILE = "nova.conf"
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # in a URI and in PostgreSQL's list of folders as it is
 
 
-def start(folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+def start_server(folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> str:
     """The libpq URI of the folder's one server, which ends soon after its last user.
 
     Every process that called this is a user until it ends, however it ends. Its forks are not:
@@ -44,13 +44,13 @@ def start(folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -
     where no server comes up.
     """
     folder = folder.expanduser().resolve()
-    info = Lifetime(folder).join(
+    info = SharedServer(folder).join_or_start(
         (
             *("-m", "nova_admin.embedded.postgres"),
             *("--folder", str(folder)),
             *("--settings", json.dumps(dict(settings))),
         ),
-        ready=lambda info: _accepts(info["uri"]),
+        ready=lambda info: _accepts_connections(info["uri"]),
         timeout=START_SECONDS,
     )
     uri: str = info["uri"]
@@ -70,18 +70,18 @@ class Cluster:
         self._bin = POSTGRES_VERSIONS[18]
         self._data = folder / "data"
         self._user = ensure_user_exists("pgserver") if os.geteuid() == 0 else None
-        self._sockets = socket_folder(self._data)
+        self._sockets = choose_socket_folder(self._data)
         self.process: psutil.Process | None = None
         # The port says PGPORT, if it is set, that it isn't meant.
         self.uri = f"postgresql://postgres@/postgres?host={self._sockets}&port={PORT}"
 
-    def prepare(self, settings: Mapping[str, str]) -> None:
+    def prepare_folder(self, settings: Mapping[str, str]) -> None:
         """Make what is missing, and write the settings."""
         if self._user is not None:
-            _open_way(self._bin / "postgres")
-            _open_way(self._data)
+            _make_traversable(self._bin / "postgres")
+            _make_traversable(self._data)
         if not (self._data / "PG_VERSION").exists():
-            self._initialise()
+            self._make_data_folder()
         if self._sockets != self._data:
             self._make_socket_folder()
         lines = {
@@ -92,21 +92,23 @@ class Cluster:
             "unix_socket_directories": str(self._sockets),
         }
         conf = self._data / SETTINGS_FILE
-        conf.write_text("".join(f"{name} = {_quoted(value)}\n" for name, value in lines.items()))
-        self._own(conf)
+        conf.write_text(
+            "".join(f"{name} = {_quote_value(value)}\n" for name, value in lines.items())
+        )
+        self._give_to_user(conf)
 
     def run(self) -> None:
         """Take over the server that outlived its helper, or start one; return when it accepts."""
         deadline = time.monotonic() + START_SECONDS
-        self.process = self._left_over() or self._spawn()
+        self.process = self._find_leftover() or self._spawn_server()
         spawns = 1
-        while not _accepts(self.uri):
+        while not _accepts_connections(self.uri):
             if spawns > MAX_SPAWNS or time.monotonic() > deadline:
                 raise TimeoutError("the server accepts no connection")
             if not self.is_running():
                 # The other processes of a killed server may still be on their way out.
                 time.sleep(0.5)
-                self.process = self._spawn()
+                self.process = self._spawn_server()
                 spawns += 1
             time.sleep(0.02)
 
@@ -132,7 +134,7 @@ class Cluster:
             with suppress(OSError):  # empty after a clean shutdown only
                 self._sockets.rmdir()
 
-    def _left_over(self) -> psutil.Process | None:
+    def _find_leftover(self) -> psutil.Process | None:
         pid_file = self._data / "postmaster.pid"
         try:
             process = psutil.Process(int(pid_file.read_text().partition("\n")[0]))
@@ -146,7 +148,7 @@ class Cluster:
         pid_file.unlink()
         return None
 
-    def _spawn(self) -> psutil.Process:
+    def _spawn_server(self) -> psutil.Process:
         return psutil.Popen(
             [str(self._bin / "postgres"), "-D", str(self._data)],
             stdin=subprocess.DEVNULL,
@@ -154,13 +156,13 @@ class Cluster:
             **self._as_user(),
         )
 
-    def _initialise(self) -> None:
+    def _make_data_folder(self) -> None:
         # Beside, then renamed: a killed initdb leaves a folder that looks complete.
         fresh = self._data.with_name("data.new")
         if fresh.exists():
             shutil.rmtree(fresh)
         fresh.mkdir(mode=0o700)
-        self._own(fresh)
+        self._give_to_user(fresh)
         subprocess.run(  # noqa: S603 (nothing in it comes from outside)
             [
                 *(str(self._bin / "initdb"), "-D", str(fresh)),
@@ -179,7 +181,7 @@ class Cluster:
     def _make_socket_folder(self) -> None:
         try:
             self._sockets.mkdir(mode=0o700)
-            self._own(self._sockets)
+            self._give_to_user(self._sockets)
         except FileExistsError:
             # Anybody may make folders there: one of somebody else is no place for our socket.
             there = self._sockets.lstat()
@@ -187,7 +189,7 @@ class Cluster:
             if not stat.S_ISDIR(there.st_mode) or there.st_uid != ours:
                 raise PermissionError(f"{self._sockets} belongs to somebody else") from None
 
-    def _own(self, path: Path) -> None:
+    def _give_to_user(self, path: Path) -> None:
         if self._user is not None:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
@@ -197,7 +199,7 @@ class Cluster:
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
 
-def socket_folder(data: Path) -> Path:
+def choose_socket_folder(data: Path) -> Path:
     """The data folder where its path can be a socket's, else one of its own in /tmp."""
     own = f"nova-pg-{os.geteuid()}-{sha256(bytes(data)).hexdigest()[:12]}"
     for folder in (data, Path(tempfile.gettempdir()) / own):
@@ -214,24 +216,24 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     folder = arguments.folder.resolve()
-    lifetime = Lifetime(folder)
-    lifetime.hold()
+    server = SharedServer(folder)
+    server.become_server()
     cluster = Cluster(folder)
-    cluster.prepare(arguments.settings)
+    cluster.prepare_folder(arguments.settings)
     try:
         cluster.run()
-        lifetime.announce({"pid": os.getpid(), "uri": cluster.uri})
-        lifetime.wait_until_unused(healthy=cluster.is_running)
+        server.announce_info({"pid": os.getpid(), "uri": cluster.uri})
+        server.wait_until_unused(healthy=cluster.is_running)
     finally:
         cluster.stop()
 
 
-def _accepts(uri: str) -> bool:
+def _accepts_connections(uri: str) -> bool:
     # A ping needs no free connection, so a busy server isn't taken for a dead one.
     return pq.PGconn.ping(f"{uri}&connect_timeout=3".encode()) == pq.Ping.OK
 
 
-def _open_way(path: Path) -> None:
+def _make_traversable(path: Path) -> None:
     """Let the server's user pass through the folders on the way to the path, not list them."""
     for folder in path.parents:
         mode = folder.stat().st_mode
@@ -239,7 +241,7 @@ def _open_way(path: Path) -> None:
             folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
-def _quoted(value: str) -> str:
+def _quote_value(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
 

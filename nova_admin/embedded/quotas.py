@@ -38,10 +38,10 @@ class Quotas:
             bucket = _Bucket(rate * scale, burst_seconds, clock)
             self._buckets |= dict.fromkeys(operations, bucket)
 
-    def admits(self, operation: str) -> bool:
+    def take_token(self, operation: str) -> bool:
         """Take a token, where there is one; a call that is refused costs nothing, as in AWS."""
         bucket = self._buckets.get(operation)
-        return bucket is None or bucket.take()
+        return bucket is None or bucket.take_token()
 
 
 class _Bucket:
@@ -52,7 +52,7 @@ class _Bucket:
         self._tokens = self._capacity
         self._filled_at = clock()
 
-    def take(self) -> bool:
+    def take_token(self) -> bool:
         now = self._clock()
         gained = (now - self._filled_at) * self._rate
         self._tokens, self._filled_at = min(self._capacity, self._tokens + gained), now

@@ -21,32 +21,32 @@ class SecretFiles:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def load(self) -> Iterator[State]:
+    def load_states(self) -> Iterator[State]:
         """Every state, in no order. ValueError names a file that can't be read, not its content."""
         for path in self._folder.iterdir():
             if path.suffix == ".new":
                 path.unlink()
             elif path.suffix == ".json":
-                yield _read(path)
+                yield _read_state(path)
 
-    def write(self, state: State) -> None:
-        path = self._path(state)
+    def write_state(self, state: State) -> None:
+        path = self._path_of(state)
         fresh = path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             json.dump(state, file)
         fresh.replace(path)
 
-    def remove(self, state: State) -> None:
-        self._path(state).unlink(missing_ok=True)
+    def remove_state(self, state: State) -> None:
+        self._path_of(state).unlink(missing_ok=True)
 
-    def _path(self, state: State) -> Path:
+    def _path_of(self, state: State) -> Path:
         # A hash, because a name can be longer than a file name may be, and holds slashes.
         key = "/".join((state["account_id"], state["region"], state["name"]))
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
-def _read(path: Path) -> State:
+def _read_state(path: Path) -> State:
     try:
         state: State = json.loads(path.read_bytes())
     except ValueError:

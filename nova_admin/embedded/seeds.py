@@ -27,7 +27,7 @@ CUSTOM: dict[str, Any] = {
 }
 
 # Sound clients: name, slug, database labels (None: the primary one), mail provider, an AWS login or not.
-SOUND: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = [
+CLIENTS: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = [
     ("IDOM", "idom", [None], GMAIL, True),
     ("Aldana Logistics", "aldana_logistics", [None], OUTLOOK, False),
     ("Bahia Foods", "bahia_foods", [None, "reporting"], GMAIL, True),
@@ -71,17 +71,17 @@ BROKEN = {
 }
 
 
-def seed(sm: SecretsManager) -> int:
+def seed_clients(sm: SecretsManager) -> int:
     """Makes the clients that are not there yet, with what they meet in AWS; answers with their number."""
     present = set(Client.objects.values_list("slug", flat=True))
-    new = [row for row in SOUND if row[1] not in present]
+    new = [row for row in CLIENTS if row[1] not in present]
     for name, slug, databases, mail, aws in new:
-        _make(name, slug, databases, mail, aws=aws)
-        meet_aws(sm, slug)
+        _make_client(name, slug, databases, mail, aws=aws)
+        prepare_aws(sm, slug)
     return len(new)
 
 
-def _make(
+def _make_client(
     name: str, slug: str, databases: list[str | None], mail: dict[str, Any] | None, *, aws: bool
 ) -> None:
     client = Client.objects.create(name=name, slug=slug, is_active=slug != "inactive")
@@ -117,7 +117,7 @@ def _make(
         )
 
 
-def meet_aws(sm: SecretsManager, slug: str) -> None:
+def prepare_aws(sm: SecretsManager, slug: str) -> None:
     """Puts into AWS what some clients find there."""
     name = f"{settings.NOVA_SECRET_PREFIX}/{slug}"
     if slug == "foreign_secret":
@@ -127,7 +127,7 @@ def meet_aws(sm: SecretsManager, slug: str) -> None:
         sm.schedule_deletion(name, days=7)
 
 
-def change_behind_our_back() -> None:
+def change_secret_in_aws() -> None:
     """Somebody changes a password in AWS's console, and the blanks of another with it."""
     sm = ClientSecretsManager(
         settings.AWS_REGION,

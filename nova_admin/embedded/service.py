@@ -15,9 +15,9 @@ from moto.core.utils import camelcase_to_underscores
 from moto.secretsmanager.exceptions import SecretsManagerClientError
 from moto.secretsmanager.responses import SecretsManagerResponse
 
-from nova_admin.embedded.parameters import check
+from nova_admin.embedded.backend import StrictBackend
+from nova_admin.embedded.parameters import check_parameters
 from nova_admin.embedded.secret_files import SecretFiles, State
-from nova_admin.embedded.strict import StrictBackend
 from nova_admin.embedded.strict_secret import StrictSecret
 
 ACCOUNT = "123456789012"
@@ -84,10 +84,10 @@ class Service:
         # be on the disk before another call sees it.
         self._lock = threading.Lock()
         self._backends: dict[str, StrictBackend] = {}
-        self._load()
+        self._load_secrets()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        status, text = self._answer(environ)
+        status, text = self._answer_request(environ)
         body = text.encode()
         start_response(
             f"{status.value} {status.phrase}",
@@ -104,17 +104,19 @@ class Service:
         with self._lock:
             for backend in self._backends.values():
                 for secret in backend.secrets.values():
-                    self._remove(vars(secret))
+                    self._remove_state(vars(secret))
             self._backends.clear()
 
-    def _answer(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
+    def _answer_request(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
         operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
         try:
-            region = _region(environ)
-            parameters = _parameters(environ)
-            check(parameters)
+            region = _read_region(environ)
+            parameters = _read_parameters(environ)
+            check_parameters(parameters)
             with self._lock:
-                return HTTPStatus.OK, self._perform(self._backend(region), operation, parameters)
+                return HTTPStatus.OK, self._perform_operation(
+                    self._backend_for(region), operation, parameters
+                )
         except JsonRESTError as error:
             # AWS answers 400 where moto has 404.
             return HTTPStatus.BAD_REQUEST, error.get_body()
@@ -124,7 +126,9 @@ class Service:
             failure = SecretsManagerClientError("InternalServiceError", "An error on our side.")
             return HTTPStatus.INTERNAL_SERVER_ERROR, failure.get_body()
 
-    def _perform(self, backend: StrictBackend, operation: str, parameters: dict[str, Any]) -> str:
+    def _perform_operation(
+        self, backend: StrictBackend, operation: str, parameters: dict[str, Any]
+    ) -> str:
         if operation not in _READS | _CHANGES:
             raise SecretsManagerClientError(
                 "UnknownOperationException", "The embedded AWS doesn't have this operation."
@@ -136,36 +140,36 @@ class Service:
         if operation in _READS:
             answer: str = method()
         else:
-            with backend.changing(identifier):
+            with backend.secret_transaction(identifier):
                 answer = method()
         return answer
 
-    def _backend(self, region: str) -> StrictBackend:
+    def _backend_for(self, region: str) -> StrictBackend:
         if region not in self._backends:
             self._backends[region] = StrictBackend(
-                region, ACCOUNT, save=self._save, remove=self._remove
+                region, ACCOUNT, save=self._save_state, remove=self._remove_state
             )
         return self._backends[region]
 
-    def _load(self) -> None:
-        states = self._files.load() if self._files else ()
+    def _load_secrets(self) -> None:
+        states = self._files.load_states() if self._files else ()
         for state in sorted(states, key=lambda state: (state["created_date"], state["name"])):
             secret = StrictSecret.from_state(state)
             if secret.is_past_recovery():
-                self._remove(state)
+                self._remove_state(state)
             else:
-                self._backend(secret.region).secrets[secret.name] = secret
+                self._backend_for(secret.region).secrets[secret.name] = secret
 
-    def _save(self, state: State) -> None:
+    def _save_state(self, state: State) -> None:
         if self._files:
-            self._files.write(state)
+            self._files.write_state(state)
 
-    def _remove(self, state: State) -> None:
+    def _remove_state(self, state: State) -> None:
         if self._files:
-            self._files.remove(state)
+            self._files.remove_state(state)
 
 
-def _region(environ: WSGIEnvironment) -> str:
+def _read_region(environ: WSGIEnvironment) -> str:
     match = _CREDENTIAL_REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
     if match is None:
         raise SecretsManagerClientError(
@@ -174,7 +178,7 @@ def _region(environ: WSGIEnvironment) -> str:
     return match[1]
 
 
-def _parameters(environ: WSGIEnvironment) -> dict[str, Any]:
+def _read_parameters(environ: WSGIEnvironment) -> dict[str, Any]:
     length = int(environ.get("CONTENT_LENGTH") or 0)
     try:
         parameters = json.loads(environ["wsgi.input"].read(length))

@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable
 
 from nova_admin.embedded import aws, postgres
-from nova_admin.environment import EMBEDDED, LOCAL
+from nova_admin.environment import EMBEDDED_VARIABLES, LOCAL
 
 STARTS: dict[str, Callable[[], str]] = {
-    "DATABASE_URL": lambda: postgres.start(LOCAL / "postgres"),
-    "AWS_ENDPOINT_URL_SECRETS_MANAGER": lambda: aws.start(LOCAL / "aws"),
+    "DATABASE_URL": lambda: postgres.start_server(LOCAL / "postgres"),
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": lambda: aws.start_server(LOCAL / "aws"),
 }
 
 
@@ -19,7 +19,7 @@ def start_stores() -> None:
     """
     for name, start in STARTS.items():
         if not os.environ.get(name, "").strip():
-            os.environ[name] = os.environ[EMBEDDED[name]] = start()
+            os.environ[name] = os.environ[EMBEDDED_VARIABLES[name]] = start()
     endpoint = os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"]
     if endpoint == os.environ.get("NOVA_EMBEDDED_AWS"):
         # It knows no profile, and boto3 would refuse one that is not there: also one that a child read from `.env`.

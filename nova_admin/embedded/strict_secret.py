@@ -51,39 +51,39 @@ class StrictSecret(FakeSecret):
             **value,
         }
         for label in labels:
-            self.attach(label, version_id)
-        self._prune()
+            self.attach_label(label, version_id)
+        self._prune_versions()
 
-    def holder(self, label: str) -> str | None:
+    def version_with(self, label: str) -> str | None:
         for version_id, version in self.versions.items():
             if label in version["version_stages"]:
                 return version_id
         return None
 
-    def attach(self, label: str, version_id: str) -> None:
+    def attach_label(self, label: str, version_id: str) -> None:
         """Move the label to this version; AWSCURRENT leaves AWSPREVIOUS where it was."""
-        before = self.holder(label)
+        before = self.version_with(label)
         if before == version_id:
             return
         if before is not None:
-            self.detach(label, before)
+            self.detach_label(label, before)
         labels = self.versions[version_id]["version_stages"]
         labels.append(label)
         if label == "AWSCURRENT":
             self.set_default_version_id(version_id)
             if before is not None:
-                self.attach("AWSPREVIOUS", before)
+                self.attach_label("AWSPREVIOUS", before)
         if len(labels) > MAX_LABELS:
             raise LimitExceededError(f"A version can't have more than {MAX_LABELS} labels.")
 
-    def detach(self, label: str, version_id: str) -> None:
+    def detach_label(self, label: str, version_id: str) -> None:
         self.versions[version_id]["version_stages"].remove(label)
 
     def _form_version_ids_to_stages(self) -> dict[str, str]:
         stages = super()._form_version_ids_to_stages()
         return {version_id: labels for version_id, labels in stages.items() if labels}
 
-    def _prune(self) -> None:
+    def _prune_versions(self) -> None:
         prunable_from = time.time() - PRUNE_AFTER_SECONDS
         unlabelled = [
             version_id
@@ -109,21 +109,21 @@ class SecretIndex(SecretsStore):
         self._names_by_arn[secret.arn] = secret.name
 
     def __getitem__(self, key: str) -> FakeSecret | ReplicaSecret:
-        return dict.__getitem__(self, self._name(key))
+        return dict.__getitem__(self, self._find_name(key))
 
     def __contains__(self, key: str) -> bool:  # type: ignore[override]
-        return dict.__contains__(self, self._name(key))
+        return dict.__contains__(self, self._find_name(key))
 
     def get(self, key: str) -> StrictSecret | None:  # type: ignore[override]
-        return cast("StrictSecret | None", dict.get(self, self._name(key)))
+        return cast("StrictSecret | None", dict.get(self, self._find_name(key)))
 
     def pop(self, key: str) -> FakeSecret | ReplicaSecret | None:  # type: ignore[override]
-        secret = dict.pop(self, self._name(key), None)
+        secret = dict.pop(self, self._find_name(key), None)
         if secret is not None:
             del self._names_by_arn[secret.arn]
         return secret
 
-    def _name(self, key: str) -> str:
+    def _find_name(self, key: str) -> str:
         if dict.__contains__(self, key):
             return key
         if key in self._names_by_arn:

@@ -27,7 +27,7 @@ from migration.models import ClientMigration, Rate, Run, clients
 from migration.operations import aws_store, locks
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database import base
-from nova_admin.embedded import leash
+from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.attacks.hostile import NOVA_TABLES, Hostile, hostile_database, plant, plant_tables
@@ -130,7 +130,8 @@ def work_as_a_cluster(hostile: Hostile, aws) -> None:
         "NOVA_WORKERS": "1",
     }
     worker = subprocess.Popen(
-        [sys.executable, "-m", leash.__name__, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
+        [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid()),
+         sys.executable, "manage.py", "qcluster"],
         cwd=ROOT, env=environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

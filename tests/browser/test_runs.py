@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from migration import tasks
 from migration.models import Rate, Run
 from migration.operations import runs
-from nova_admin.embedded import leash
+from nova_admin.embedded import run_while_parent_lives
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, nova_uri
 
@@ -33,7 +33,7 @@ def start_worker(stores) -> Iterator[Callable[[], None]]:
             "DATABASE_URL": nova_uri(),
             "NOVA_WORKERS": "1",
         }
-        held = [sys.executable, "-m", leash.__name__, str(os.getpid())]
+        held = [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid())]
         with (LOCAL / "test" / "qcluster.log").open("ab") as log:
             started.append(
                 subprocess.Popen(

@@ -147,7 +147,7 @@ def test_half_a_write_is_forgotten(tmp_path):
 def test_a_damaged_file_is_named_without_its_content(tmp_path):
     (tmp_path / "damaged.json").write_text('{"secret": "example-password-1"')
     with pytest.raises(ValueError, match=r"damaged\.json is damaged") as caught:
-        list(SecretFiles(tmp_path).load())
+        list(SecretFiles(tmp_path).load_states())
     assert caught.value.__cause__ is None
     assert "example-password" not in str(caught.value)
 

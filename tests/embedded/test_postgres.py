@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from nova_admin.embedded.postgres import MAX_SOCKET_FOLDER, socket_folder
+from nova_admin.embedded.postgres import MAX_SOCKET_FOLDER, choose_socket_folder
 from tests.embedded.conftest import eventually
 
 UNSAFE_AND_FAST = {"fsync": "off"}
@@ -114,13 +114,13 @@ def test_the_log_has_no_value_of_a_failing_statement(folder, use):
     [("/short/data", True), ("/a b/data", False), ("/ñ/data", False), (f"/{'x' * 88}", False)],
 )
 def test_the_socket_folder_fits_into_a_socket_path(data, is_itself):
-    folder = socket_folder(Path(data))
+    folder = choose_socket_folder(Path(data))
     assert (folder == Path(data)) is is_itself
     assert len(bytes(folder)) <= MAX_SOCKET_FOLDER
-    assert folder == socket_folder(Path(data))
-    assert folder != socket_folder(Path(f"{data}2"))
+    assert folder == choose_socket_folder(Path(data))
+    assert folder != choose_socket_folder(Path(f"{data}2"))
 
 
 def test_a_temporary_folder_that_is_no_place_for_a_socket_is_left_alone(monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", f"/{'x' * 88}")
-    assert socket_folder(Path("/a b/data")).parent == Path("/tmp")
+    assert choose_socket_folder(Path("/a b/data")).parent == Path("/tmp")

@@ -12,8 +12,8 @@ from migration import tasks
 from migration.models import Run, clients
 from migration.models import runs as run_models
 from migration.operations import aws_store, runs
-from nova_admin.embedded.conditions import Terms
-from nova_admin.embedded.faults import Fault, FaultRule, mixed
+from nova_admin.embedded.conditions import Conditions
+from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.factories import make_client, make_database, update
 
@@ -67,21 +67,21 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
 def test_a_migration_survives(stores, fault):
     run = start()
     rule = FaultRule(fault=fault, probability=0.4, calls=12, hold_seconds=0.6)
-    stores.conditions.set(Terms(faults=(rule,), seed=3))
+    stores.conditions.set(Conditions(faults=(rule,), seed=3))
 
     runs.work(run_id=run.pk)
 
-    assert stores.conditions.report()["struck"][fault] > 0
+    assert stores.conditions.report()["injected"][fault] > 0
     assert_all_is_well(run, stores)
 
 
 def test_a_migration_survives_all_of_them_at_once(stores):
     run = start()
-    stores.conditions.set(Terms(faults=mixed(0.3, hold_seconds=0.6), seed=5))
+    stores.conditions.set(Conditions(faults=mixed_rules(0.3, hold_seconds=0.6), seed=5))
 
     runs.work(run_id=run.pk)
 
-    assert sum(stores.conditions.report()["struck"].values()) > 5
+    assert sum(stores.conditions.report()["injected"].values()) > 5
     assert_all_is_well(run, stores)
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from migration.models import Rate
 from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
 from migration.operations.rate_limiter import NonBlockingLimiter, RateLimiter
-from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 
@@ -225,7 +225,7 @@ class Recorder:
 def test_every_attempt_waits_for_a_turn_and_throttling_is_told(aws):
     pacer = Recorder()
     sm = SecretsManager(endpoint_url=aws.endpoint, pacer=pacer)
-    aws.conditions.set(Terms(faults=(FaultRule(fault=Fault.THROTTLED, calls=2),)))
+    aws.conditions.set(Conditions(faults=(FaultRule(fault=Fault.THROTTLED, calls=2),)))
 
     sm.create_secret("nova/clients/idom", "{}", slug="idom")
 
@@ -236,7 +236,7 @@ def test_every_attempt_waits_for_a_turn_and_throttling_is_told(aws):
 def test_other_failures_slow_nobody(aws):
     pacer = Recorder()
     sm = SecretsManager(endpoint_url=aws.endpoint, pacer=pacer)
-    aws.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, calls=1),)))
+    aws.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, calls=1),)))
 
     with pytest.raises(SecretsManagerError) as raised:
         sm.create_secret("nova/clients/idom", "{}", slug="idom")

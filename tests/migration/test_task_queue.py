@@ -15,7 +15,7 @@ from django_q.tasks import async_task
 from migration import tasks
 from migration.models import Run
 from migration.task_queue import REFUSE, TaskQueue, is_task
-from nova_admin.embedded import leash
+from nova_admin.embedded import run_while_parent_lives
 from tests.factories import nova_uri
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +192,8 @@ def test_a_real_worker_calls_and_imports_nothing_else(stores, canary):
         "PYTHONPATH": str(canary),
     }
     worker = subprocess.Popen(
-        [sys.executable, "-m", leash.__name__, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
+        [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid()),
+         sys.executable, "manage.py", "qcluster"],
         cwd=ROOT, env=environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -1,11 +1,11 @@
 """Calls of AWS under conditions, and the clock they see."""
 
-from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import FaultRule
 
 
 def strike(server, fault, **rule):
-    server.conditions.set(Terms(faults=(FaultRule(fault=fault, **rule),)))
+    server.conditions.set(Conditions(faults=(FaultRule(fault=fault, **rule),)))
 
 
 class Clock:

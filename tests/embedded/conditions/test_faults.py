@@ -45,7 +45,7 @@ def test_an_answered_fault_has_the_code_of_aws_and_changes_nothing(
     with pytest.raises(SecretsManagerError) as failure:
         manager.put_value(NAME, "example-password-2")
     assert (failure.value.code, failure.value.error_class) == (code, error_class)
-    assert server.conditions.report()["struck"] == {fault: 2}
+    assert server.conditions.report()["injected"] == {fault: 2}
     server.conditions.clear()
     assert current(sm) == "example-password-1"
 
@@ -122,7 +122,7 @@ def test_held_answers_go_out_when_the_conditions_change(server, sm):
     strike(server, Fault.TIMEOUT, hold_seconds=60)
     with ThreadPoolExecutor(1) as threads:
         late = threads.submit(current, sm)
-        assert eventually(lambda: server.conditions.report()["struck"] == {"timeout": 1})
+        assert eventually(lambda: server.conditions.report()["injected"] == {"timeout": 1})
         assert not late.done()
         server.conditions.clear()
         assert late.result(timeout=30) == "example-password-1"
@@ -193,7 +193,7 @@ def test_every_fault_ends_and_is_counted(server, sm, fault):
         "throttled": int(throttled),
         "failed": int(not throttled),
     }
-    assert server.conditions.report()["struck"] == {fault: 1}
+    assert server.conditions.report()["injected"] == {fault: 1}
 
 
 def test_a_call_that_the_service_refuses_counts_as_failed(server, sm):

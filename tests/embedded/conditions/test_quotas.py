@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from nova_admin.embedded.conditions import Conditions, Terms
+from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
 from nova_admin.embedded.quotas import BURST_SECONDS, PER_SECOND, Quotas
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from tests.embedded.conditions.calls import Clock, fine
@@ -38,7 +38,7 @@ def test_a_group_under_siege_gets_its_quota_and_one_burst(operations):
     for tick in range(400):  # ten seconds, each group at far more than its quota
         clock.now = 1000 + tick / 40
         asked = [operations[i % len(operations)] for i in range(rate)]
-        passed += sum(map(quotas.admits, asked))
+        passed += sum(map(quotas.take_token, asked))
     assert passed == pytest.approx(rate * (399 / 40 + BURST_SECONDS), abs=1)
 
 
@@ -48,27 +48,27 @@ def test_calls_at_the_quotas_own_pace_all_pass(operations):
     quotas = Quotas(1, clock=clock)
     for number in range(2000):
         clock.now = 1000 + number / PER_SECOND[operations]
-        assert quotas.admits(operations[number % len(operations)])
+        assert quotas.take_token(operations[number % len(operations)])
 
 
 def test_groups_have_buckets_of_their_own_and_other_operations_none():
     quotas = Quotas(1e-9, clock=Clock())
-    assert [quotas.admits("CreateSecret") for _ in range(3)] == [True, False, False]
-    assert [quotas.admits("PutSecretValue"), quotas.admits("UpdateSecret")] == [True, False]
-    assert quotas.admits("BatchGetSecretValue")
-    assert all(quotas.admits("ListSecretVersionIds") for _ in range(1000))
+    assert [quotas.take_token("CreateSecret") for _ in range(3)] == [True, False, False]
+    assert [quotas.take_token("PutSecretValue"), quotas.take_token("UpdateSecret")] == [True, False]
+    assert quotas.take_token("BatchGetSecretValue")
+    assert all(quotas.take_token("ListSecretVersionIds") for _ in range(1000))
 
 
 def test_a_scale_scales_rate_and_burst():
     clock = Clock()
     quotas = Quotas(0.1, burst_seconds=2, clock=clock)
-    assert [quotas.admits("CreateSecret") for _ in range(11)] == [True] * 10 + [False]
+    assert [quotas.take_token("CreateSecret") for _ in range(11)] == [True] * 10 + [False]
     clock.now += 0.2
-    assert [quotas.admits("CreateSecret") for _ in range(2)] == [True, False]
+    assert [quotas.take_token("CreateSecret") for _ in range(2)] == [True, False]
 
 
 def test_a_call_over_its_quota_is_throttled_as_by_aws(server, sm, manager):
-    server.conditions.set(Terms(quota_scale=1e-9))
+    server.conditions.set(Conditions(quota_scale=1e-9))
     create(sm)
     with pytest.raises(ClientError) as caught:
         create(sm, "nova/clients/other")
@@ -94,18 +94,18 @@ def test_a_call_over_its_quota_is_throttled_as_by_aws(server, sm, manager):
 
 def test_a_call_sleeps_half_a_round_trip_on_each_way():
     sleeps = []
-    under = Conditions(fine, sleep=sleeps.append)
+    under = ConditionsMiddleware(fine, sleep=sleeps.append)
     called(under)
     assert sleeps == []
-    under.set(Terms(round_trip_seconds=0.1))
+    under.set(Conditions(round_trip_seconds=0.1))
     assert called(under) == ("200 OK", {"Name": "idom"})
     assert sleeps == [0.05, 0.05]
 
 
 def test_calls_travel_side_by_side():
     together = threading.Barrier(8)
-    under = Conditions(fine, sleep=lambda _: together.wait(30))
-    under.set(Terms(round_trip_seconds=0.1))
+    under = ConditionsMiddleware(fine, sleep=lambda _: together.wait(30))
+    under.set(Conditions(round_trip_seconds=0.1))
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: called(under), range(8)))
     assert answers == [("200 OK", {"Name": "idom"})] * 8

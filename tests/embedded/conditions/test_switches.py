@@ -6,11 +6,11 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from nova_admin.embedded import switches
+from nova_admin.embedded import conditions_api
 from nova_admin.embedded.aws import AwsServer
-from nova_admin.embedded.conditions import Conditions, Terms
-from nova_admin.embedded.faults import Fault, FaultRule, mixed
-from nova_admin.embedded.switches import NoSwitchesError, conditions, set_conditions
+from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
+from nova_admin.embedded.conditions_api import NoEmbeddedAwsError, get_conditions, set_conditions
+from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from tests.embedded.conditions.calls import fine, strike
 from tests.embedded.conftest import connect
 from tests.embedded.test_strict_rules import NAME, create, current, refused
@@ -18,7 +18,7 @@ from tests.embedded.test_strict_rules import NAME, create, current, refused
 # Switches
 
 
-TERMS = Terms(
+TERMS = Conditions(
     round_trip_seconds=0.001,
     quota_scale=2.0,
     burst_seconds=1.0,
@@ -32,25 +32,25 @@ TERMS = Terms(
 
 def test_terms_survive_the_way_to_the_server(server):
     report = set_conditions(server.endpoint, TERMS)
-    assert Terms.read(report["terms"]) == TERMS
-    assert Terms.read(server.conditions.report()["terms"]) == TERMS
-    assert conditions(server.endpoint) == report
+    assert Conditions.from_json(report["conditions"]) == TERMS
+    assert Conditions.from_json(server.conditions.report()["conditions"]) == TERMS
+    assert get_conditions(server.endpoint) == report
 
 
 def test_another_process_switches_the_server_of_a_folder(tmp_path, use):
     address = use("aws", tmp_path).address
     sm = connect(address)
     create(sm)
-    set_conditions(address, Terms(faults=(FaultRule(fault=Fault.EXPIRED),)))
+    set_conditions(address, Conditions(faults=(FaultRule(fault=Fault.EXPIRED),)))
     refused("ExpiredTokenException", sm.get_secret_value, SecretId=NAME)
-    assert conditions(address)["struck"] == {"expired": 1}
-    set_conditions(address, Terms())
+    assert get_conditions(address)["injected"] == {"expired": 1}
+    set_conditions(address, Conditions())
     assert current(sm) == "example-password-1"
 
 
 def test_who_switches_a_server_that_refuses_waits_until_it_listens(server, sm):
     strike(server, Fault.REFUSED, seconds=0.2)
-    set_conditions(server.endpoint, Terms())
+    set_conditions(server.endpoint, Conditions())
     create(sm)
 
 
@@ -58,7 +58,7 @@ def test_reset_clears_conditions_and_counts(server, sm):
     strike(server, Fault.DENIED)
     refused("AccessDeniedException", create, sm=sm)
     server.reset()
-    assert server.conditions.report() == Conditions(fine).report()
+    assert server.conditions.report() == ConditionsMiddleware(fine).report()
     create(sm)
 
 
@@ -85,17 +85,17 @@ def test_reset_clears_conditions_and_counts(server, sm):
 def test_terms_that_are_none_are_refused_and_change_nothing(server, given):
     server.conditions.set(TERMS)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("PUT", switches.PATH, given)
+    connection.request("PUT", conditions_api.PATH, given)
     answer = connection.getresponse()
     assert answer.status == 400
     assert json.loads(answer.read())["error"]
     connection.close()
-    assert Terms.read(server.conditions.report()["terms"]) == TERMS
+    assert Conditions.from_json(server.conditions.report()["conditions"]) == TERMS
 
 
 def test_only_get_and_put_are_answered(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("POST", switches.PATH, "{}")
+    connection.request("POST", conditions_api.PATH, "{}")
     assert connection.getresponse().status == 405
     connection.close()
 
@@ -111,17 +111,17 @@ def test_only_get_and_put_are_answered(server):
     ],
 )
 def test_nobody_but_an_embedded_aws_is_asked(endpoint, monkeypatch):
-    monkeypatch.setattr(switches, "_connect", pytest.fail)
-    with pytest.raises(NoSwitchesError):
-        set_conditions(endpoint, Terms())
+    monkeypatch.setattr(conditions_api, "_connect_when_listening", pytest.fail)
+    with pytest.raises(NoEmbeddedAwsError):
+        set_conditions(endpoint, Conditions())
 
 
 def test_where_nobody_listens_for_longer_than_a_refusal_there_is_no_embedded_aws(monkeypatch):
     with AwsServer() as server:
         gone = server.endpoint
-    monkeypatch.setattr(switches, "MAX_REFUSED_SECONDS", -5)
-    with pytest.raises(NoSwitchesError):
-        conditions(gone)
+    monkeypatch.setattr(conditions_api, "MAX_REFUSED_SECONDS", -5)
+    with pytest.raises(NoEmbeddedAwsError):
+        get_conditions(gone)
 
 
 # The command
@@ -139,7 +139,7 @@ def command(server, settings, capsys):
 
 def test_the_command_sets_what_it_names_and_clears_the_rest(server, command):
     report = command("--round-trip", "0.1", "--quotas", "--fault", "throttled=0.1")
-    assert Terms.read(report["terms"]) == Terms(
+    assert Conditions.from_json(report["conditions"]) == Conditions(
         round_trip_seconds=0.1,
         quota_scale=1,
         faults=(FaultRule(fault=Fault.THROTTLED, probability=0.1),),
@@ -147,11 +147,11 @@ def test_the_command_sets_what_it_names_and_clears_the_rest(server, command):
     limits = ("--seconds", "5", "--calls", "9", "--operations", "CreateSecret", "TagResource")
     command("--quotas", "0.5", "--fault", "lost", "--mixed", "0.1", *limits)
     limited = {"seconds": 5.0, "calls": 9, "operations": ("CreateSecret", "TagResource")}
-    assert Terms.read(command()["terms"]) == Terms(
+    assert Conditions.from_json(command()["conditions"]) == Conditions(
         quota_scale=0.5,
-        faults=(FaultRule(fault=Fault.LOST, **limited), *mixed(0.1, **limited)),
+        faults=(FaultRule(fault=Fault.LOST, **limited), *mixed_rules(0.1, **limited)),
     )
-    assert Terms.read(command("--clear")["terms"]) == Terms()
+    assert Conditions.from_json(command("--clear")["conditions"]) == Conditions()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_command_used_wrongly_says_why_and_changes_nothing(server, command, 
     with pytest.raises(CommandError) as refusal:
         command(*arguments)
     assert refusal.value.returncode == 2
-    assert Terms.read(server.conditions.report()["terms"]) == TERMS
+    assert Conditions.from_json(server.conditions.report()["conditions"]) == TERMS
 
 
 def test_the_command_switches_no_other_aws(command, settings):

@@ -122,7 +122,7 @@ def test_the_largest_document_that_fits_is_pushed():
     row = make_database(pk, db_password_encrypted="")
     from nova_credentials import document
 
-    room = document.MAX_BYTES - document.size(Client.objects.get(pk=pk).build_document())
+    room = document.MAX_BYTES - document.size_in_bytes(Client.objects.get(pk=pk).build_document())
     update("client_database_credentials", row, db_password_encrypted="x" * room)
 
     assert push_one(pk).outcome == Outcome.CREATED

@@ -7,7 +7,7 @@ from migration import tasks
 from migration.models import Outcome, Run, StaleRunError, clients
 from migration.operations import runs
 from migration.reports.run_progress import measure_progress, runs_for_progress
-from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.messages import Message
 from tests.migration.steering.runs import left, start
@@ -138,7 +138,7 @@ def test_a_finished_run_takes_no_orders(order, somebody):
 def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     run = start(6, tries=1)
     stores.conditions.set(
-        Terms(faults=(FaultRule(fault=Fault.DENIED, calls=2, operations=("CreateSecret",)),))
+        Conditions(faults=(FaultRule(fault=Fault.DENIED, calls=2, operations=("CreateSecret",)),))
     )
     runs.work(run_id=run.pk)
     stores.conditions.clear()

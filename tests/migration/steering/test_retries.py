@@ -8,7 +8,7 @@ from migration import tasks
 from migration.models import MANY_TRIES, Run, clients
 from migration.models import runs as run_models
 from migration.operations import runs
-from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import make_full_client
 from tests.migration.steering.runs import start
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
     run = start(6)
-    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.EXPIRED, calls=9),)))
+    stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.EXPIRED, calls=9),)))
 
     runs.work(run_id=run.pk)
 
@@ -28,7 +28,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
 
 def test_what_never_passes_fails_in_the_end(stores):
     run = start(2, tries=3)
-    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+    stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
     runs.work(run_id=run.pk)
 
@@ -41,7 +41,7 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
     monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=20))
     run = start(1)
     run.items.update(attempts=MANY_TRIES - 2)
-    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+    stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
     runs.work(run_id=run.pk)
 

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from migration.models import Rate, Run, Worker
 from migration.operations import runs
-from nova_admin.embedded.conditions import Terms
+from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.steering.runs import start
@@ -55,7 +55,7 @@ def test_an_order_that_comes_too_late_says_so(client, operator):
 def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores):
     Worker.objects.seen("host:1")
     run = start(2, tries=1)
-    stores.conditions.set(Terms(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
+    stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
     runs.work(run_id=run.pk)
 
     response = steer(client, run, "retry")

@@ -64,7 +64,7 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
     reader, let_go = make_reader(timeout=0.01), threading.Event()
-    monkeypatch.setattr(reader._aws, "read", lambda _: let_go.wait(WATCHDOG_SECONDS))
+    monkeypatch.setattr(reader._aws, "read_document", lambda _: let_go.wait(WATCHDOG_SECONDS))
     before = threading.active_count()
 
     for _ in range(from_aws.THREADS + 4):

@@ -57,7 +57,7 @@ def test_a_slow_read_does_not_replace_a_later_one_in_the_cache(make_reader, monk
         if once:
             once.clear()
             update("client_database_credentials", row, db_user="b")
-            self.one(slug, "database", refresh=True)
+            self.get_credential(slug, "database", refresh=True)
         return found
 
     monkeypatch.setattr(Reader, "_look_up", overtaken)

@@ -23,7 +23,7 @@ def login_server() -> str:
     rules = folder / "hba.conf"
     rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     rules.chmod(0o644)
-    return postgres.start(folder, settings={"fsync": "off", "hba_file": str(rules)})
+    return postgres.start_server(folder, settings={"fsync": "off", "hba_file": str(rules)})
 
 
 @pytest.fixture

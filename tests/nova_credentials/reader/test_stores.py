@@ -32,7 +32,7 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
     for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
         for ask in (
             reader.client_id,
-            reader.all,
+            reader.get_all_credentials,
             lambda slug: reader.get_credential(slug, "database"),
         ):
             with pytest.raises(ValueError, match=re.escape(slug)):
@@ -53,8 +53,8 @@ def test_after_cutover_the_credential_tables_are_not_touched(reader, role, phase
 @pytest.mark.parametrize("phase", POSTGRES_ALONE)
 def test_before_dual_read_aws_is_not_asked(reader, monkeypatch, phase):
     bring(make_full_client("idom"), phase)
-    monkeypatch.setattr(reader._aws, "ask", None)
-    monkeypatch.setattr(reader._aws, "read", None)
+    monkeypatch.setattr(reader._aws, "start_reading", None)
+    monkeypatch.setattr(reader._aws, "read_document", None)
 
     assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
 
@@ -71,9 +71,11 @@ def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_
     reader, monkeypatch
 ):
     bring(make_full_client("idom"), Phase.DUAL_READ)
-    begun, ask, read = [], reader._aws.ask, reader._postgres.read
-    monkeypatch.setattr(reader._aws, "ask", lambda slug: begun.append("AWS") or ask(slug))
-    monkeypatch.setattr(reader._postgres, "read", lambda slug: begun.append("rows") or read(slug))
+    begun, ask, read = [], reader._aws.start_reading, reader._postgres.read_client
+    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: begun.append("AWS") or ask(slug))
+    monkeypatch.setattr(
+        reader._postgres, "read_client", lambda slug: begun.append("rows") or read(slug)
+    )
     reader.get_all_credentials("idom")
     reader.get_all_credentials("idom")
 
@@ -172,8 +174,8 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
     reader.get_all_credentials("idom")
-    old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.ask
-    monkeypatch.setattr(reader._aws, "ask", lambda slug: old.pop() if old else ask(slug))
+    old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.start_reading
+    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: old.pop() if old else ask(slug))
     update("client_database_credentials", row, db_password_encrypted="example-b")
     push(client_ids=[pk])
 
@@ -187,7 +189,7 @@ def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkey
     bring(pk, Phase.DUAL_READ)
     reader.get_all_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
-    monkeypatch.setattr(reader._aws, "ask", lambda _: old)
+    monkeypatch.setattr(reader._aws, "start_reading", lambda _: old)
     stand(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
 
@@ -199,7 +201,7 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
     change_in_aws(sm, "idom", "database", password="example-a")
-    look, looked = reader._look, []
+    look, looked = reader._look_up, []
 
     def save_before_the_second(slug):
         if looked:
@@ -207,7 +209,7 @@ def test_a_save_between_the_two_looks_of_a_mismatch_is_returned(reader, sm, monk
         looked.append(slug)
         return look(slug)
 
-    monkeypatch.setattr(reader, "_look", save_before_the_second)
+    monkeypatch.setattr(reader, "_look_up", save_before_the_second)
 
     assert reader.get_credential("idom", "database").db_password == "example-b"
     assert counts(pk) == (1, 0, 0, 0)
@@ -238,6 +240,6 @@ def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
         return execute_there(there, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.Connection, "execute", save_in_between)
-    assert reader._postgres.read("idom").credentials.databases[0].db_user == "a"
+    assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "a"
     monkeypatch.undo()
-    assert reader._postgres.read("idom").credentials.databases[0].db_user == "b"
+    assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "b"

@@ -143,10 +143,18 @@ def test_a_token_of_another_value_is_a_conflict(sm):
 
 
 @pytest.mark.parametrize(
-    "missing", ["get", "describe", "restore", "schedule_deletion", "put", "tag"]
+    "missing",
+    [
+        "get_value",
+        "describe_secret",
+        "restore_secret",
+        "schedule_deletion",
+        "put_value",
+        "tag_secret",
+    ],
 )
 def test_what_there_is_not_is_not_found(sm, missing):
-    arguments = {"put": {"text": MARK}, "tag": {"slug": "idom"}}.get(missing, {})
+    arguments = {"put_value": {"text": MARK}, "tag_secret": {"slug": "idom"}}.get(missing, {})
     with pytest.raises(SecretsManagerError) as refusal:
         getattr(sm, missing)(NAME, **arguments)
     assert refusal.value.not_found

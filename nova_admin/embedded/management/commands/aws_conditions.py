@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from migration.management.base import OneLineCommand
-from nova_admin.embedded.conditions import Terms
-from nova_admin.embedded.faults import Fault, FaultRule, mixed
-from nova_admin.embedded.switches import NoSwitchesError, conditions, set_conditions
+from nova_admin.embedded.conditions import Conditions
+from nova_admin.embedded.conditions_api import NoEmbeddedAwsError, get_conditions, set_conditions
+from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Command(OneLineCommand):
         )
         parser.add_argument(
             "--fault",
-            type=fault,
+            type=parse_fault,
             action="append",
             default=[],
             metavar="NAME[=PROBABILITY]",
@@ -68,33 +68,33 @@ class Command(OneLineCommand):
             raise CommandError("--seconds, --calls and --operations need a fault", returncode=2)
         try:
             if changes or options["clear"]:
-                report = set_conditions(settings.AWS_ENDPOINT_URL, terms(options))
+                report = set_conditions(settings.AWS_ENDPOINT_URL, make_conditions(options))
             else:
-                report = conditions(settings.AWS_ENDPOINT_URL)
-        except (ValueError, NoSwitchesError) as error:
+                report = get_conditions(settings.AWS_ENDPOINT_URL)
+        except (ValueError, NoEmbeddedAwsError) as error:
             raise CommandError(str(error), returncode=2) from error
         self.stdout.write(json.dumps(report, indent=2))
 
 
-def terms(options: dict[str, Any]) -> Terms:
+def make_conditions(options: dict[str, Any]) -> Conditions:
     """What the options name. ValueError says what is out of bounds."""
-    return Terms(
+    return Conditions(
         round_trip_seconds=options["round_trip"] or 0,
         quota_scale=options["quotas"],
-        faults=tuple(rules(options)),
+        faults=tuple(make_fault_rules(options)),
     )
 
 
-def rules(options: dict[str, Any]) -> Iterator[FaultRule]:
+def make_fault_rules(options: dict[str, Any]) -> Iterator[FaultRule]:
     shared = {name: options[name] for name in LIMITS}
     shared["operations"] = tuple(shared["operations"])
     for kind, probability in options["fault"]:
         yield FaultRule(fault=kind, probability=probability, **shared)
     if options["mixed"] is not None:
-        yield from mixed(options["mixed"], **shared)
+        yield from mixed_rules(options["mixed"], **shared)
 
 
-def fault(text: str) -> tuple[Fault, float]:
+def parse_fault(text: str) -> tuple[Fault, float]:
     """The type of an argument: a fault and, behind `=`, its probability."""
     name, _, probability = text.partition("=")
     try:

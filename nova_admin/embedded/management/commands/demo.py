@@ -25,7 +25,7 @@ from migration.models import Comparison, Outcome, Run, clients
 from migration.operations.aws_store import secrets_manager
 from migration.reports.client_status import client_statuses
 from migration.tasks import start_run
-from nova_admin.embedded import leash, seeds
+from nova_admin.embedded import run_while_parent_lives, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,11 +40,14 @@ class Command(OneLineCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="end after the summary")
         parser.add_argument(
-            "--clients", type=whole(1_000_000), default=0, help="so many sound clients more"
+            "--clients",
+            type=whole_number_to(1_000_000),
+            default=0,
+            help="so many sound clients more",
         )
         parser.add_argument(
             "--port",
-            type=whole(65_535),
+            type=whole_number_to(65_535),
             default=8000,
             help="the site's port; a free one where it is taken",
         )
@@ -64,45 +67,47 @@ class Command(OneLineCommand):
         # A terminal that closes, or a kill, ends what was started as Ctrl-C does; that itself is ignored at first
         # where a script started this with `&`.
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, _interrupt)
+            signal.signal(name, _raise_interrupt)
         try:
             with ExitStack() as stack:
-                self._show(stack, options)
+                self._run_demo(stack, options)
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
         if self.surprises:
             raise CommandError(f"not broken on purpose, but wrong: {', '.join(self.surprises)}")
 
-    def _show(self, stack: ExitStack, options: dict[str, Any]) -> None:
-        self._say("Schema migrations")
+    def _run_demo(self, stack: ExitStack, options: dict[str, Any]) -> None:
+        self._print_step("Schema migrations")
         call_command("migrate", verbosity=0)
         password = _set_password()
-        self._say(
-            f"Clients: {seeds.seed(secrets_manager())} new; {add_clients(options['clients'])} more"
+        self._print_step(
+            f"Clients: {seeds.seed_clients(secrets_manager())} new; {add_clients(options['clients'])} more"
         )
-        stack.enter_context(child("qcluster"))
-        migrate = self._run("Bulk migration", Run.Kind.MIGRATE)
-        seeds.change_behind_our_back()
-        compare = self._run("Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE)
-        self._summary(migrate, compare)
-        self.surprises = surprises(migrate, compare)
+        stack.enter_context(start_command("qcluster"))
+        migrate = self._finish_run("Bulk migration", Run.Kind.MIGRATE)
+        seeds.change_secret_in_aws()
+        compare = self._finish_run(
+            "Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE
+        )
+        self._print_summary(migrate, compare)
+        self.surprises = find_surprises(migrate, compare)
         if options["once"]:
             return
-        port = free_port(options["port"])
-        site = stack.enter_context(child("runserver", "--noreload", f"127.0.0.1:{port}"))
-        wait_for(port, site)
+        port = find_free_port(options["port"])
+        site = stack.enter_context(start_command("runserver", "--noreload", f"127.0.0.1:{port}"))
+        wait_until_served(port, site)
         self.stdout.write(
             f"\n  http://127.0.0.1:{port}/   user: admin   password: {password}\n  Ctrl-C ends it all."
         )
         self.stdout.flush()
         site.wait()
 
-    def _say(self, text: str) -> None:
+    def _print_step(self, text: str) -> None:
         self.stdout.write(f"… {text}")
         self.stdout.flush()
 
-    def _run(self, title: str, kind: Run.Kind) -> Run:
-        self._say(f"{title}, by the workers")
+    def _finish_run(self, title: str, kind: Run.Kind) -> Run:
+        self._print_step(f"{title}, by the workers")
         run = start_run(kind=kind, chosen=clients())
         deadline = time.monotonic() + RUN_SECONDS
         while run.finished_at is None:
@@ -112,7 +117,7 @@ class Command(OneLineCommand):
             run.refresh_from_db()
         return run
 
-    def _summary(self, migrate: Run, compare: Run) -> None:
+    def _print_summary(self, migrate: Run, compare: Run) -> None:
         """A line a client: where it stands, what became of it, and why."""
         compared = {item.slug: item for item in compare.items.all()}
         phases = {status["slug"]: status for status in client_statuses(clients())}
@@ -138,18 +143,18 @@ class Command(OneLineCommand):
         )
 
 
-def whole(most: int) -> Callable[[str], int]:
+def whole_number_to(most: int) -> Callable[[str], int]:
     """The type of an argument: a whole number from 0 to `most`."""
 
-    def parse(text: str) -> int:
+    def parse_number(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and int(text) <= most):
             raise ArgumentTypeError(f"not a whole number from 0 to {most}: {text!r}")
         return int(text)
 
-    return parse
+    return parse_number
 
 
-def surprises(migrate: Run, compare: Run) -> list[str]:
+def find_surprises(migrate: Run, compare: Run) -> list[str]:
     """The slugs of those that failed, differ or could not be checked, and are not seeded to."""
     failed = {
         item.slug for run in (migrate, compare) for item in run.items.filter(outcome=Outcome.FAILED)
@@ -160,7 +165,7 @@ def surprises(migrate: Run, compare: Run) -> list[str]:
     return sorted((failed | doubted) - seeds.BROKEN)
 
 
-def _interrupt(*_: Any) -> None:
+def _raise_interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
@@ -197,14 +202,14 @@ def add_clients(number: int) -> int:
 
 
 @contextmanager
-def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def start_command(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A management command in a process of its own, ended with the block or, should this be killed, with this."""
     log = settings.LOCAL / f"{arguments[0]}.log"
     with log.open("ab") as output:
         # Its own session: Ctrl-C reaches this process alone, which then ends its children one by one.
         process = subprocess.Popen(  # noqa: S603  # our own command, by its full path
             [
-                *(sys.executable, "-m", leash.__name__, str(os.getpid())),
+                *(sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid())),
                 *(sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments),
             ],
             stdin=subprocess.DEVNULL,
@@ -217,10 +222,10 @@ def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(leash.STOP_SECONDS + START_SECONDS)
+        process.wait(run_while_parent_lives.STOP_SECONDS + START_SECONDS)
 
 
-def free_port(wanted: int) -> int:
+def find_free_port(wanted: int) -> int:
     """The wanted port of the loopback interface, or, where it is taken, any free one."""
     for port in (wanted, 0):
         with socket.socket() as probe:
@@ -233,7 +238,7 @@ def free_port(wanted: int) -> int:
     raise CommandError("no port is free on 127.0.0.1")
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_until_served(port: int, process: subprocess.Popen[bytes]) -> None:
     """Until the site answers."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
-"""Runs one command for as long as the process that asked for it lives, and leaves nothing of it behind.
+"""Runs one command for as long as the process that asked for it lives, and leaves none of its processes behind.
 
-The caller gives its own pid, `python -m nova_admin.embedded.leash PID COMMAND…`, and starts this in a session of its
-own, so that Ctrl-C doesn't reach it. However the caller ends, kill -9 too, the command ends soon after.
+The caller runs `python -m nova_admin.embedded.run_while_parent_lives PID COMMAND…` with its own pid, in a session of
+its own, so that Ctrl-C doesn't reach it. However the caller ends, kill -9 included, the command ends soon after.
 """
 
 import os

@@ -14,37 +14,37 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from nova_admin.embedded.conditions import Conditions, Terms
+from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
 from nova_admin.embedded.faults import MAX_REFUSED_SECONDS
-from nova_admin.embedded.keep_alive import LOOPBACK
+from nova_admin.embedded.http_server import LOOPBACK
 
 PATH = "/conditions"
 
 
-class NoSwitchesError(RuntimeError):
+class NoEmbeddedAwsError(RuntimeError):
     """There is no embedded AWS at the endpoint."""
 
 
-def conditions(endpoint: str) -> dict[str, Any]:
+def get_conditions(endpoint: str) -> dict[str, Any]:
     """Return the report of the server's conditions: terms and counts."""
-    return _ask(endpoint, "GET")
+    return _call_server(endpoint, "GET")
 
 
-def set_conditions(endpoint: str, terms: Terms) -> dict[str, Any]:
-    """Replace all terms of the server and return its report; `Terms()` clears them.
+def set_conditions(endpoint: str, conditions: Conditions) -> dict[str, Any]:
+    """Replace all terms of the server and return its report; `Conditions()` clears them.
 
     Where the server refuses connections just now, this waits until it listens again.
     """
-    return _ask(endpoint, "PUT", json.dumps(asdict(terms)))
+    return _call_server(endpoint, "PUT", json.dumps(asdict(conditions)))
 
 
-def with_switches(app: WSGIApplication, conditions: Conditions) -> WSGIApplication:
+def add_conditions_api(app: WSGIApplication, conditions: ConditionsMiddleware) -> WSGIApplication:
     """Answer GET and PUT of PATH: with the report, and with the report after a change."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != PATH:
             return app(environ, start_response)
-        status, content = _switch(environ, conditions)
+        status, content = _handle_request(environ, conditions)
         body = json.dumps(content).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response(f"{status.value} {status.phrase}", headers)
@@ -53,11 +53,13 @@ def with_switches(app: WSGIApplication, conditions: Conditions) -> WSGIApplicati
     return answer
 
 
-def _switch(environ: WSGIEnvironment, conditions: Conditions) -> tuple[HTTPStatus, dict[str, Any]]:
+def _handle_request(
+    environ: WSGIEnvironment, conditions: ConditionsMiddleware
+) -> tuple[HTTPStatus, dict[str, Any]]:
     if environ["REQUEST_METHOD"] == "PUT":
         try:
             given = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0)))
-            conditions.set(Terms.read(given))
+            conditions.set(Conditions.from_json(given))
         except ValueError as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
     elif environ["REQUEST_METHOD"] != "GET":
@@ -65,24 +67,24 @@ def _switch(environ: WSGIEnvironment, conditions: Conditions) -> tuple[HTTPStatu
     return HTTPStatus.OK, conditions.report()
 
 
-def _ask(endpoint: str, method: str, body: str | None = None) -> dict[str, Any]:
+def _call_server(endpoint: str, method: str, body: str | None = None) -> dict[str, Any]:
     url = urlsplit(endpoint)
     if url.scheme != "http" or url.hostname != LOOPBACK or url.port is None:
-        raise NoSwitchesError(f"{endpoint} is no embedded AWS")
+        raise NoEmbeddedAwsError(f"{endpoint} is no embedded AWS")
     try:
-        with closing(_connect(url.port)) as connection:
+        with closing(_connect_when_listening(url.port)) as connection:
             connection.request(method, PATH, body)
             answer = connection.getresponse()
             content = json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NoSwitchesError(f"no embedded AWS answers at {endpoint}") from error
+        raise NoEmbeddedAwsError(f"no embedded AWS answers at {endpoint}") from error
     if answer.status == HTTPStatus.BAD_REQUEST:
         raise ValueError(content["error"])
     report: dict[str, Any] = content
     return report
 
 
-def _connect(port: int) -> http.client.HTTPConnection:
+def _connect_when_listening(port: int) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
     deadline = time.monotonic() + MAX_REFUSED_SECONDS + 5
     while True:

@@ -44,7 +44,7 @@ class StrictBackend(SecretsManagerBackend):
         self._save = save
         self._remove = remove
 
-    def find(self, identifier: str) -> StrictSecret:
+    def find_secret(self, identifier: str) -> StrictSecret:
         secret = self.secrets.get(identifier)
         if secret is None:
             raise SecretNotFoundException
@@ -59,7 +59,7 @@ class StrictBackend(SecretsManagerBackend):
             )
 
     @contextmanager
-    def changing(self, identifier: str) -> Iterator[None]:
+    def secret_transaction(self, identifier: str) -> Iterator[None]:
         """What the block does to this one secret stays only if it succeeds and is saved."""
         before = self.secrets.get(identifier)
         name = identifier
@@ -68,7 +68,7 @@ class StrictBackend(SecretsManagerBackend):
             self.secrets[name] = copy.deepcopy(before)
         try:
             yield
-            self._keep(before, self.secrets.get(name))
+            self._save_change(before, self.secrets.get(name))
         except BaseException:
             if before is not None:
                 self.secrets[name] = before
@@ -76,7 +76,7 @@ class StrictBackend(SecretsManagerBackend):
                 self.secrets.pop(name)
             raise
 
-    def _keep(self, before: StrictSecret | None, after: StrictSecret | None) -> None:
+    def _save_change(self, before: StrictSecret | None, after: StrictSecret | None) -> None:
         if after is None:
             if before is not None:
                 self._remove(before.state)
@@ -93,7 +93,7 @@ class StrictBackend(SecretsManagerBackend):
         kms_key_id: str | None = None,
         description: str | None = None,
     ) -> str:
-        if client_request_token in self.find(secret_id).versions:
+        if client_request_token in self.find_secret(secret_id).versions:
             raise ResourceExistsException("A version with this ClientRequestToken already exists.")
         return super().update_secret(
             secret_id, secret_string, secret_binary, client_request_token, kms_key_id, description
@@ -159,28 +159,28 @@ class StrictBackend(SecretsManagerBackend):
         remove_from_version_id: str | None,
         move_to_version_id: str | None,
     ) -> tuple[str, str]:
-        secret = self.find(secret_id)
+        secret = self.find_secret(secret_id)
         for version_id in (remove_from_version_id, move_to_version_id):
             if version_id is not None and version_id not in secret.versions:
                 raise ResourceNotFoundException("The secret has no such version.")
-        holder = secret.holder(version_stage)
+        holder = secret.version_with(version_stage)
         if remove_from_version_id not in (None, holder):
             raise InvalidParameterException("RemoveFromVersionId doesn't have this label.")
         if move_to_version_id is None:
             if remove_from_version_id is None or version_stage == "AWSCURRENT":
                 raise InvalidParameterException("MoveToVersionId is missing.")
-            secret.detach(version_stage, remove_from_version_id)
+            secret.detach_label(version_stage, remove_from_version_id)
         elif holder not in (None, remove_from_version_id, move_to_version_id):
             raise InvalidParameterException(
                 "Another version has this label: name it in RemoveFromVersionId."
             )
         else:
-            secret.attach(version_stage, move_to_version_id)
+            secret.attach_label(version_stage, move_to_version_id)
         return secret.arn, secret.name
 
     def tag_resource(self, arn: str, tags: dict[str, str]) -> None:
         super().tag_resource(arn, tags)
-        check_tag_count(len(self.find(arn).tags or []))
+        check_tag_count(len(self.find_secret(arn).tags or []))
 
     def batch_get_secret_value(
         self,
@@ -193,7 +193,9 @@ class StrictBackend(SecretsManagerBackend):
             raise InvalidParameterException("Give either SecretIdList or Filters.")
         if secret_id_list and max_results:
             raise InvalidParameterException("MaxResults goes with Filters only.")
-        identifiers = secret_id_list or [secret.name for secret in self._listed(filters or [])]
+        identifiers = secret_id_list or [
+            secret.name for secret in self._list_matching(filters or [])
+        ]
         start = int(next_token or 0)
         end = start + min(max_results or MAX_BATCH, MAX_BATCH)
         values: Listed = []
@@ -216,12 +218,12 @@ class StrictBackend(SecretsManagerBackend):
         start = int(next_token or 0)
         end = start + min(max_results or MAX_PAGE, MAX_PAGE)
         # moto makes the answer for all secrets before it cuts the page out.
-        listed = self._listed(filters, include_planned_deletion=include_planned_deletion)
+        listed = self._list_matching(filters, include_planned_deletion=include_planned_deletion)
         page = list(islice(listed, start, end + 1))
         token = str(end) if len(page) > end - start else None
         return [secret.to_dict() for secret in page[: end - start]], token
 
-    def _listed(
+    def _list_matching(
         self, filters: Filters, *, include_planned_deletion: bool = False
     ) -> Iterator[StrictSecret]:
         for secret in cast("Iterable[StrictSecret]", self.secrets.values()):
@@ -231,7 +233,7 @@ class StrictBackend(SecretsManagerBackend):
                 yield secret
 
     def list_secret_version_ids(self, secret_id: str, *, include_deprecated: bool = False) -> str:
-        secret = self.find(secret_id)
+        secret = self.find_secret(secret_id)
         versions = [
             {
                 "CreatedDate": version["createdate"],

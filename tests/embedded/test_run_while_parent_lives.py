@@ -1,4 +1,4 @@
-"""The leash: a command ends with its caller, and takes with it what it started."""
+"""A command ends with its caller, and takes with it what it started."""
 
 import os
 import signal
@@ -10,11 +10,14 @@ import pytest
 
 from tests.embedded.conftest import CHECKOUT, eventually
 
-LEASH = "from nova_admin.embedded import leash; leash.STOP_SECONDS = 1; leash.main()"
+RUNNER = (
+    "from nova_admin.embedded import run_while_parent_lives as runner;"
+    " runner.STOP_SECONDS = 1; runner.main()"
+)
 # Starts a process of its own, says both pids, and sleeps.
 FAMILY = 'sleep 600 & echo "$$ $!"; wait'
 STUBBORN = f"trap '' TERM; {FAMILY}; sleep 600"
-# The leash's caller, which can be killed without the test.
+# The runner's caller, which can be killed without the test.
 CALLER = (
     "import os, subprocess, sys\n"
     "subprocess.run([sys.executable, '-c', sys.argv[1], str(os.getpid()), 'sh', '-c', sys.argv[2]])"
@@ -43,7 +46,7 @@ def family_of(process: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.parametrize("command", [FAMILY, STUBBORN])
 def test_a_killed_caller_takes_the_command_with_it(command):
-    caller = start(CALLER, LEASH, command)
+    caller = start(CALLER, RUNNER, command)
     family = family_of(caller)
     caller.kill()
     caller.wait()
@@ -53,18 +56,18 @@ def test_a_killed_caller_takes_the_command_with_it(command):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(("command", "code"), [(FAMILY, 143), (STUBBORN, 137)])
-def test_a_leash_that_is_told_to_end_ends_the_command(number, command, code):
-    leash = start(LEASH, str(os.getpid()), "sh", "-c", command)
-    family = family_of(leash)
-    leash.send_signal(number)
-    leash.communicate(timeout=30)
-    assert leash.returncode == code
+def test_a_runner_that_is_told_to_end_ends_the_command(number, command, code):
+    runner = start(RUNNER, str(os.getpid()), "sh", "-c", command)
+    family = family_of(runner)
+    runner.send_signal(number)
+    runner.communicate(timeout=30)
+    assert runner.returncode == code
     assert eventually(lambda: not any(map(lives, family)))
 
 
 def test_a_command_that_ends_by_itself_hands_its_code_on_and_leaves_nobody():
-    leash = start(LEASH, str(os.getpid()), "sh", "-c", 'sleep 600 & echo "$$ $!"; exit 7')
-    _, left = (int(pid) for pid in leash.stdout.readline().split())
-    leash.communicate(timeout=30)
-    assert leash.returncode == 7
+    runner = start(RUNNER, str(os.getpid()), "sh", "-c", 'sleep 600 & echo "$$ $!"; exit 7')
+    _, left = (int(pid) for pid in runner.stdout.readline().split())
+    runner.communicate(timeout=30)
+    assert runner.returncode == 7
     assert eventually(lambda: not lives(left))

@@ -35,21 +35,21 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
 
     def __init__(self, app: WSGIApplication) -> None:
         # Never listens: it holds the port while nobody does.
-        self._holder = _bound(0)
-        self.port: int = self._holder.getsockname()[1]
-        super().__init__((LOOPBACK, self.port), _Handler, bind_and_activate=False)
+        self._port_holder = _bind_socket(0)
+        self.port: int = self._port_holder.getsockname()[1]
+        super().__init__((LOOPBACK, self.port), _RequestHandler, bind_and_activate=False)
         self.socket.close()
         self.app = app
         self.base_environ = {"SERVER_NAME": LOOPBACK, "SERVER_PORT": str(self.port)}
         self._connections: set[Any] = set()
         self._to_reset: set[Any] = set()
-        self._door = threading.RLock()
-        self._listener: threading.Thread | None = None
+        self._listen_lock = threading.RLock()
+        self._listen_thread: threading.Thread | None = None
         self._refusing_until = math.inf  # before it is entered, and after its exit
 
     def __enter__(self) -> Self:
-        with self._door:
-            self._listen()
+        with self._listen_lock:
+            self._start_listening()
         return self
 
     def __exit__(
@@ -58,22 +58,22 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._door:
+        with self._listen_lock:
             self._refusing_until = math.inf
             self._stop_listening()
-        self._holder.close()
+        self._port_holder.close()
         for connection in tuple(self._connections):
-            _close(connection)
+            _close_connection(connection)
 
-    def accept(self) -> None:
+    def accept_connections(self) -> None:
         """Listen, where a refusal has stopped it."""
-        with self._door:
+        with self._listen_lock:
             if self._refusing_until < math.inf:
-                self._listen()
+                self._start_listening()
 
-    def refuse(self, seconds: float) -> None:
+    def refuse_connections(self, seconds: float) -> None:
         """Refuse connections for so long; those that are open stay."""
-        with self._door:
+        with self._listen_lock:
             self._refusing_until = max(self._refusing_until, time.monotonic() + seconds)
             self._stop_listening()
         timer = threading.Timer(seconds, self._accept_if_due)
@@ -81,25 +81,25 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         timer.start()
 
     def _accept_if_due(self) -> None:
-        with self._door:
+        with self._listen_lock:
             if self._refusing_until <= time.monotonic():  # not prolonged since
-                self._listen()
+                self._start_listening()
 
-    def _listen(self) -> None:
+    def _start_listening(self) -> None:
         self._refusing_until = 0.0
-        if self._listener is None:
-            self.socket = _bound(self.port)
+        if self._listen_thread is None:
+            self.socket = _bind_socket(self.port)
             self.server_activate()
-            self._listener = threading.Thread(
+            self._listen_thread = threading.Thread(
                 target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
             )
-            self._listener.start()
+            self._listen_thread.start()
 
     def _stop_listening(self) -> None:
-        if self._listener is not None:
+        if self._listen_thread is not None:
             self.shutdown()
-            self._listener.join()
-            self._listener = None
+            self._listen_thread.join()
+            self._listen_thread = None
             self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -116,7 +116,7 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         else:
             super().shutdown_request(request)
 
-    def reset(self, request: Any) -> None:
+    def reset_connection(self, request: Any) -> None:
         """Have the connection reset, once its handler is done."""
         self._to_reset.add(request)
 
@@ -127,7 +127,7 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
             logger.error("A connection ended with %s", type(error).__name__)
 
 
-class _Handler(WSGIRequestHandler):
+class _RequestHandler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body in one packet
@@ -143,34 +143,36 @@ class _Handler(WSGIRequestHandler):
         # Read whole, so that the next request starts where this one ends.
         body = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         # Tracebacks go to the third, which nobody reads: their text may hold a value.
-        answer = _Answer(body, cast("IO[bytes]", self.wfile), io.StringIO(), self.get_environ())
-        answer.run(self._app)
+        answer = _ResponseWriter(
+            body, cast("IO[bytes]", self.wfile), io.StringIO(), self.get_environ()
+        )
+        answer.run(self._run_app)
 
     do_GET = do_PUT = do_POST  # noqa: N815
 
-    def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _run_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             return self.server.app(environ, start_response)
         except ConnectionError as error:  # made on purpose by a middleware
             self.close_connection = True
             if isinstance(error, ConnectionResetError):
-                self.server.reset(self.connection)
+                self.server.reset_connection(self.connection)
             raise
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: a log of requests helps nobody here."""
 
 
-class _Answer(SimpleHandler):
+class _ResponseWriter(SimpleHandler):
     http_version = "1.1"
 
 
-def _close(connection: socket.socket) -> None:
+def _close_connection(connection: socket.socket) -> None:
     with suppress(OSError):  # its client may have been faster
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _bound(port: int) -> socket.socket:
+def _bind_socket(port: int) -> socket.socket:
     """A socket on the port, or on a free one; the holder and the listener share theirs."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):

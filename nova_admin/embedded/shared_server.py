@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-Info = dict[str, Any]
+ServerInfo = dict[str, Any]
 
 POLL_SECONDS = 1.0
 HANDOVER_SECONDS = 10.0
@@ -28,11 +28,11 @@ _threads = threading.Lock()
 _memberships: dict[Path, tuple[int, int]] = {}
 
 
-class LifetimeError(RuntimeError):
+class SharedServerError(RuntimeError):
     """The helper process of a folder did not start, or does not answer."""
 
 
-class Lifetime:
+class SharedServer:
     """The helper process of one folder: `join` in its users, the other methods in the helper."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,9 +43,9 @@ class Lifetime:
         self._start_lock = self._run / "start.lock"
         self._life_lock = self._run / "life.lock"
 
-    def join(
-        self, command: Sequence[str], *, ready: Callable[[Info], bool], timeout: float
-    ) -> Info:
+    def join_or_start(
+        self, command: Sequence[str], *, ready: Callable[[ServerInfo], bool], timeout: float
+    ) -> ServerInfo:
         """Count as a user until this process ends; start the helper if none lives.
 
         `command` are the Python arguments of the helper, `ready` tells whether the helper that
@@ -54,20 +54,20 @@ class Lifetime:
         deadline = time.monotonic() + timeout
         self._make_folders()
         with _threads:
-            start_lock = self._take(self._start_lock, deadline)
+            start_lock = self._wait_for_lock(self._start_lock, deadline)
             try:
-                self._register(deadline)
+                self._register_user(deadline)
                 return self._find_or_spawn(command, ready, deadline)
             finally:
                 os.close(start_lock)
 
-    def hold(self) -> None:
+    def become_server(self) -> None:
         """Become the folder's one helper, until this process ends."""
         self._make_folders()
-        self._life = self._take(self._life_lock, time.monotonic() + HANDOVER_SECONDS)
+        self._life = self._wait_for_lock(self._life_lock, time.monotonic() + HANDOVER_SECONDS)
         self._info.unlink(missing_ok=True)
 
-    def announce(self, info: Info) -> None:
+    def announce_info(self, info: ServerInfo) -> None:
         """Tell the users where the helper is found."""
         fresh = self._info.with_suffix(".new")
         fresh.write_text(json.dumps(info))
@@ -94,19 +94,19 @@ class Lifetime:
         self._run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._users.mkdir(mode=0o700, exist_ok=True)
 
-    def _take(self, path: Path, deadline: float) -> int:
+    def _wait_for_lock(self, path: Path, deadline: float) -> int:
         while (descriptor := _try_lock(path)) is None:
             if time.monotonic() > deadline:
-                raise LifetimeError(f"another process keeps {path} locked")
+                raise SharedServerError(f"another process keeps {path} locked")
             time.sleep(0.05)
         return descriptor
 
-    def _register(self, deadline: float) -> None:
+    def _register_user(self, deadline: float) -> None:
         pid, descriptor = _memberships.get(self._run, (0, 0))
         if pid == os.getpid() and os.fstat(descriptor).st_nlink:
             return
         fresh = self._users / f"{os.getpid()}-{secrets.token_hex(4)}"
-        _memberships[self._run] = (os.getpid(), self._take(fresh, deadline))
+        _memberships[self._run] = (os.getpid(), self._wait_for_lock(fresh, deadline))
 
     def _has_users(self) -> bool:
         living = 0
@@ -120,36 +120,36 @@ class Lifetime:
         return living > 0
 
     def _find_or_spawn(
-        self, command: Sequence[str], ready: Callable[[Info], bool], deadline: float
-    ) -> Info:
+        self, command: Sequence[str], ready: Callable[[ServerInfo], bool], deadline: float
+    ) -> ServerInfo:
         child: int | None = None
         while time.monotonic() < deadline:
-            if self._helper_lives():
-                if (info := self._announced()) is not None and ready(info):
+            if self._server_lives():
+                if (info := self._read_info()) is not None and ready(info):
                     return info
             elif child is None:
                 self._info.unlink(missing_ok=True)
-                child = self._spawn(command)
+                child = self._spawn_server(command)
             elif _has_ended(child):
-                raise LifetimeError(f"the helper ended while it started; see {self.log}")
+                raise SharedServerError(f"the helper ended while it started; see {self.log}")
             time.sleep(0.02)
-        raise LifetimeError(f"the helper doesn't answer; see {self.log}")
+        raise SharedServerError(f"the helper doesn't answer; see {self.log}")
 
-    def _helper_lives(self) -> bool:
+    def _server_lives(self) -> bool:
         descriptor = _try_lock(self._life_lock)
         if descriptor is None:
             return True
         os.close(descriptor)
         return False
 
-    def _announced(self) -> Info | None:
+    def _read_info(self) -> ServerInfo | None:
         try:
-            info: Info = json.loads(self._info.read_text())
+            info: ServerInfo = json.loads(self._info.read_text())
         except FileNotFoundError:
             return None
         return info
 
-    def _spawn(self, command: Sequence[str]) -> int:
+    def _spawn_server(self, command: Sequence[str]) -> int:
         paths = [str(_CHECKOUT), os.environ.get("PYTHONPATH", "")]
         return os.posix_spawn(
             sys.executable,
