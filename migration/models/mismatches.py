@@ -203,7 +203,7 @@ class OpenMismatch(models.Model):
         if not self.path:
             return gettext("the whole secret")
         return (
-            gettext("all of it") if self.path == self.credential else self.path.rpartition(".")[2]
+            gettext("all fields") if self.path == self.credential else self.path.rpartition(".")[2]
         )
 
 

@@ -125,8 +125,8 @@ def test_a_client_that_is_missing_whole_has_one_row_without_a_field(status, kind
         ("database.password", "database", "password"),
         ("other_emails[0].imap_port", "other_emails[0]", "imap_port"),
         ("client_name", "", "client_name"),
-        ("email", "email", "all of it"),
-        ("other_databases[1]", "other_databases[1]", "all of it"),
+        ("email", "email", "all fields"),
+        ("other_databases[1]", "other_databases[1]", "all fields"),
         ("?0a1b2c3d", "", "?0a1b2c3d"),
     ],
 )
