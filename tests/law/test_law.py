@@ -30,7 +30,7 @@ def test_the_law_holds(world, start):
     if SOAK:
         run(lives, examples=SOAK, steps=50)
     else:
-        run(lives, examples=25, steps=25, with_seed=SEEDS[start], shrink=False)
+        run(lives, examples=15, steps=25, with_seed=SEEDS[start], shrink=False)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
