@@ -1,7 +1,9 @@
 """The stores of every test: the worker's own database and its own embedded AWS, both empty at the start."""
 
 from collections.abc import Iterator
+from functools import cache
 
+import botocore.session
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
@@ -17,6 +19,10 @@ from tests.factories import all_tables
 KEPT = "kept_for_tests"
 # What these tell is of the database itself, its tables and triggers, and not of a test's rows.
 LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtriggers")
+
+
+# A session of boto3's reads AWS's models anew, for 80 ms; all sessions of this process share what was read.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 @pytest.fixture(scope="session")

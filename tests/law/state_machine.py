@@ -92,6 +92,7 @@ class LawMachine(RuleBasedStateMachine):
 
     def perform(self, play: Play) -> None:
         world, interruption = self.world, play.interruption
+        world.life.append(play)
         opens = interruption is not None and interruption.what == What.NOVA_COMMITS
         world.opened = nova_begins(world, OF_OTHERS) if opens else {}
         with world.stage.play(interruption):
@@ -127,6 +128,16 @@ def machine(
 
     Machine.world = world
     return Machine
+
+
+def relive(of: type[LawMachine]) -> None:
+    """Takes the steps of the newest life once more, and raises where the law is broken."""
+    world, life, lived = of.world, of.world.life, of()
+    world.reset(world.start)
+    for play in life:
+        lived.perform(play)
+        lived.the_law_holds()
+    lived.teardown()
 
 
 def run(
