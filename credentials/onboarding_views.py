@@ -77,7 +77,6 @@ class OnboardClientView(OnboardingView):
             with database_refusals(), transaction.atomic():
                 client, rows = forms.save_client()
                 self._log_addition(client, rows)
-                self.client_added(client)
         except RefusedByDatabaseError as refusal:
             problem = localize(refusal.message)
             forms.add_refusal(_("Nothing was saved: %(problem)s") % {"problem": problem})
@@ -87,6 +86,7 @@ class OnboardClientView(OnboardingView):
         messages.success(self.request, text % {"name": client.name, "logins": logins})
         if warning := find_name_warning(client.slug):
             messages.warning(self.request, f"{warning}.")
+        self.client_added(client)
         return client
 
     def client_added(self, client: Client) -> None:

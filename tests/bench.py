@@ -20,7 +20,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tests import nova_database
+from tests import factories, nova_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,10 +124,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def run(kind: str, **chosen: object) -> Run:
-    from migration.models import clients
+    from migration.models import Run, clients
     from migration.operations import runs
 
-    done = runs.start(kind=kind, chosen=clients().filter(**chosen))
+    done = Run.start(kind=kind, chosen=clients().filter(**chosen))
     runs.finish_inline(done)
     return done
 
@@ -253,7 +253,6 @@ def measure() -> list[Row]:
 
 def by_workers(number: int) -> tuple[float, int]:
     """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
-    from migration import tasks
     from migration.models import Run, clients
 
     prefix = f"workers{number}"
@@ -265,7 +264,7 @@ def by_workers(number: int) -> tuple[float, int]:
             cwd=ROOT, start_new_session=True, env=os.environ | {"NOVA_WORKERS": str(number)}, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        done = tasks.start_run(
+        done = factories.start_run(
             kind=Run.Kind.MIGRATE, chosen=clients().filter(slug__startswith=f"{prefix}_")
         )
         started = at_creates(before, WORKER_CLIENTS // 10)
@@ -339,3 +338,5 @@ def tell(rows: list[Row], *, write: bool) -> None:
 
 if __name__ == "__main__":
     main()
+
+# IMPORT start_run

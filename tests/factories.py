@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db import connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+if TYPE_CHECKING:
+    from migration.models import Run
 
 
 def qualified(table: str) -> sql.Identifier:
@@ -244,3 +247,14 @@ def add_mail_and_commit(nova: psycopg.Connection, client_id: int) -> None:
         [client_id],
     )
     nova.commit()
+
+
+def start_run(**options: Any) -> "Run":
+    """Start a run for the workers, as the pages do."""
+    # Later than at the top: benchmarks import this module before they name their settings.
+    from migration import tasks
+    from migration.models import MANY_TRIES, Run
+
+    run = Run.start(**{"tries": MANY_TRIES, **options})
+    assert tasks.enqueue(run)
+    return run

@@ -128,10 +128,9 @@ class Scenario:
 
 
 def migrate(stage: Stage) -> Run:
-    from migration import tasks
     from migration.models import Run, clients
 
-    return tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    return factories.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
 
 
 def under(*faults: FaultRule) -> Callable[[Stage], list[Run]]:
@@ -193,8 +192,8 @@ def deliver_twice(stage: Stage) -> list[Run]:
     from migration import tasks
 
     run = migrate(stage)
-    tasks._hand_over(run)
-    tasks._hand_over(run)
+    tasks.enqueue(run)
+    tasks.enqueue(run)
     stage.await_end(run)
     return [run]
 
@@ -288,7 +287,7 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
             wrong.append(f"{run}: {counts}")
         if run.items.filter(outcome="").exists():
             wrong.append(f"{run} has open items")
-    check = runs.start(kind=Run.Kind.COMPARE, chosen=clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=clients())
     runs.finish_inline(check)
     if (matched := check.counts()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
@@ -417,3 +416,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+# IMPORT start_run

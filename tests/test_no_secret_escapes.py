@@ -40,6 +40,7 @@ from tests.factories import (
     make_email,
     make_user,
     sent_form,
+    start_run,
     update,
 )
 
@@ -361,7 +362,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     work_off_the_queue(haystack)
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
-    tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    start_run(kind=Run.Kind.MIGRATE, chosen=clients())
     for url in every_admin_page():
         page(haystack, browser, url)
     browser.force_login(make_user("viewer", *VIEW))

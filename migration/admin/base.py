@@ -8,16 +8,18 @@ from django.contrib import messages
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 
 from migration import tasks
+from migration.models import MANY_TRIES, Run
 
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest
 
-    from migration.models import ClientsByPhase, Run
+    from migration.models import ClientsByPhase
 
 RUN_PERMISSION = "migration.add_run"
 
@@ -46,11 +48,27 @@ def reason_of(request: HttpRequest) -> str:
 
 
 def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> HttpResponseRedirect:
-    """Starts a run in the user's name and leads to its page."""
-    run = tasks.start_run(kind=kind, chosen=chosen, by=request.user)  # type: ignore[arg-type]  # has a permission
-    url = reverse("admin:migration_run_change", args=[run.pk])
+    """Start a run in the user's name, enqueue it, and lead to its page."""
+    user: Any = request.user  # has a permission, so is logged in
+    run = Run.start(kind=kind, chosen=chosen, by=user, tries=MANY_TRIES)
     number = run.items.count()
-    text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
-    link = format_html('<a class="underline" href="{}">{}</a>', url, run)
+    text = ngettext("started over %(n)d client.", "started over %(n)d clients.", number)
+    link = format_html('<a class="underline" href="{}">{}</a>', run_url(run), run)
     messages.success(request, format_html("{} {}", link, text % {"n": number}))
-    return HttpResponseRedirect(url)
+    enqueue_run(request, run)
+    return HttpResponseRedirect(run_url(run))
+
+
+def enqueue_run(request: HttpRequest, run: Run) -> None:
+    """Enqueue the run; where the queue can't be reached, say when it goes on."""
+    if not tasks.enqueue(run):
+        text = _(
+            "The task queue cannot be reached. %(run)s is stored and starts within two minutes"
+            " after the queue is back."
+        )
+        messages.warning(request, text % {"run": run})
+
+
+def run_url(run: Run) -> str:
+    """Return the address of the run's page."""
+    return reverse("admin:migration_run_change", args=[run.pk])

@@ -14,15 +14,14 @@ from django.db.models import Q
 from django.http import HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 from unfold.decorators import display
 
-from migration import tasks
-from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin, start_run
+from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin, enqueue_run, run_url, start_run
 from migration.models import Comparison, Outcome, Rate, Run, RunItem, StaleRunError, clients
 from migration.operations import runs
 from migration.reports.run_progress import Progress, measure_progress, runs_for_progress
@@ -185,7 +184,7 @@ class RunAdmin(ReadOnlyAdmin):
         if order is None:
             raise BadRequest
         item = request.POST.get("item", "")
-        only = {"item_id": int(item)} if item.isdecimal() and order is tasks.retry_failed else {}
+        only = {"item_id": int(item)} if item.isdecimal() and order is Run.retry_failed else {}
         try:
             order(run, by=request.user, **only)
         except StaleRunError:
@@ -194,6 +193,9 @@ class RunAdmin(ReadOnlyAdmin):
                 gettext("Nothing was changed: %(run)s is %(state)s already.")
                 % {"run": run, "state": run.get_state_display().lower()},
             )
+        else:
+            if run.state == Run.State.RUNNING:
+                enqueue_run(request, run)
         return self._back_to(run)
 
     @method_decorator(require_POST)
@@ -214,19 +216,19 @@ class RunAdmin(ReadOnlyAdmin):
         return get_object_or_404(Run, pk=pk)
 
     def _back_to(self, run: Run) -> HttpResponseRedirect:
-        return HttpResponseRedirect(reverse("admin:migration_run_change", args=[run.pk]))
+        return HttpResponseRedirect(run_url(run))
 
 
 def _stop(run: Run, *, by: Any) -> None:
     run.stop(by=by)
-    runs.close_stopped(run)
+    runs.skip_open_items(run)
 
 
 STEERING: dict[str, Callable[..., None]] = {
     "pause": Run.pause,
-    "resume": tasks.resume,
+    "resume": Run.resume,
     "stop": _stop,
-    "retry": tasks.retry_failed,
+    "retry": Run.retry_failed,
 }
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migration import tasks
-from migration.models import Run, clients
+from migration.models import MANY_TRIES, Run, clients
 from migration.operations import runs
 from migration.reports.run_progress import measure_progress, runs_for_progress
 
@@ -81,10 +81,12 @@ class ClientsCommand(OneLineCommand):
     def carry_out(self, *, inline: bool, **run_options: Any) -> Run:
         """Starts a run and takes it through, in this process or by the workers."""
         if inline:
-            run = runs.start(**run_options)
+            run = Run.start(**run_options)
             runs.finish_inline(run)
             return run
-        run = tasks.start_run(**run_options)
+        run = Run.start(**run_options, tries=MANY_TRIES)
+        if not tasks.enqueue(run):
+            self.stderr.write("The task queue cannot be reached: the run starts once it is back.")
         self._await(run)
         return run
 

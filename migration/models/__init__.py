@@ -27,7 +27,8 @@ from migration.models.mismatches import (
 from migration.models.rates import Rate
 from migration.models.reasons import ReasonError, check_reason
 from migration.models.reveals import Reveal
-from migration.models.runs import MANY_TRIES, PUSHED, Outcome, Run, RunItem, StaleRunError
+from migration.models.run_items import PUSHED, Outcome, RunItem
+from migration.models.runs import MANY_TRIES, Run, StaleRunError
 from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 

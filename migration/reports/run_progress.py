@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 
 from migration import sentences
 from migration.models import Comparison, Outcome, Rate, Run, Worker
-from migration.models.runs import STANDS_STILL_AFTER
+from migration.models.runs import STALLED_AFTER
 from migration.operations.runs import held_batches
 from nova_credentials.messages import Message, in_a_row
 
@@ -54,7 +54,7 @@ def measure_progress(run: Run) -> Progress:
             next_try_at=Min("next_try_at"),
         )
     )
-    return Progress(run, list(groups))
+    return Progress(run, [dict(group) for group in groups])
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Progress:
 
     def _nobody_works(self) -> Message | None:
         gone = self.worker_is_gone and self._idle_for(Worker.GONE_AFTER)
-        if not gone and not self._idle_for(STANDS_STILL_AFTER):
+        if not gone and not self._idle_for(STALLED_AFTER):
             return None
         if held_batches(self.run.pk):
             return sentences.BATCHES_TAKE_LONG()

@@ -20,7 +20,7 @@ from migration.operations import aws_store
 from migration.operations.pushes import push
 from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.phases import Phase
-from tests.factories import sent_form
+from tests.factories import sent_form, start_run
 from tests.test_no_secret_escapes import (
     MARKERS,
     Haystack,
@@ -268,8 +268,8 @@ def test_reads_that_fail_with_a_value_in_their_words_tell_none(browser, capfd):
             ("migrate",),
         ):
             command(haystack, *arguments)
-        tasks.start_run(kind=Run.Kind.COMPARE, chosen=clients())
-        tasks.start_run(kind=Run.Kind.PUSH, chosen=clients())
+        start_run(kind=Run.Kind.COMPARE, chosen=clients())
+        start_run(kind=Run.Kind.PUSH, chosen=clients())
         tasks.sweep()
         work_off_the_queue(haystack)
         for url in pages_that_read_rows():

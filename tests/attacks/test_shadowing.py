@@ -31,7 +31,7 @@ from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.attacks.hostile import NOVA_TABLES, Hostile, hostile_database, plant, plant_tables
-from tests.factories import make_full_client
+from tests.factories import make_full_client, start_run
 from tests.test_no_secret_escapes import Haystack, drive, every_admin_page, page, seed
 from tests.test_no_secret_escapes_on_the_way import (
     Way,
@@ -121,7 +121,7 @@ def work_as_a_cluster(hostile: Hostile, aws) -> None:
     """A real qcluster takes a run over every client, and the schedules, to their ends."""
     # django-q takes a minute after the other to come from there to now.
     Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
-    run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=clients())
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
@@ -202,7 +202,7 @@ def test_nothing_that_novas_role_makes_runs_as_another_role(
     read_in_every_phase(hostile)
     tasks.sweep()
     tasks.push_pending()
-    tasks.take_up()
+    tasks.resume_stalled_runs()
     call_command("migrate", verbosity=0)
 
     assert hostile.sprung() == []

@@ -3,7 +3,6 @@
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 
-from migration import tasks
 from migration.models import Comparison, Run, clients
 from migration.operations import aws_store, runs
 from migration.operations.approvals import ask
@@ -11,7 +10,7 @@ from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
-from tests.factories import make_client, make_comparison, make_full_client, make_user
+from tests.factories import make_client, make_comparison, make_full_client, make_user, start_run
 from tests.migration.moves.clients import LINE, advance, change_in_aws
 
 pytestmark = pytest.mark.browser
@@ -157,7 +156,7 @@ def test_runs_in_each_state(look_at):
     for slug in ("idom", "b d", "acme"):
         make_full_client(slug)
     waiting, paused, finished = (
-        tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients()) for _ in range(3)
+        start_run(kind=Run.Kind.MIGRATE, chosen=clients()) for _ in range(3)
     )
     paused.pause(by=None)
     runs.finish_inline(finished)

@@ -14,7 +14,7 @@ from migration.models import Rate, Run
 from migration.operations import runs
 from nova_admin.embedded import run_while_parent_lives
 from tests.browser.page_language import Person, words
-from tests.factories import make_full_client, nova_uri
+from tests.factories import make_full_client, nova_uri, start_run
 
 pytestmark = pytest.mark.browser
 
@@ -84,7 +84,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
 
 
 def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worker):
-    tasks.start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
+    start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
     viewer = somebody("/admin/")
     viewer.reads("0 of 3")
 
@@ -120,7 +120,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
 def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scripts):
     from credentials.models import Client
 
-    run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
     runs.finish_inline(run)
     operator = somebody(f"/admin/migration/run/{run.pk}/change/", java_script_enabled=scripts)
     operator.follows("Failed")

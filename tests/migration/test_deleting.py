@@ -109,7 +109,7 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
     if changed:
         write_password(idom, "example-since")
 
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
     runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.RESTORED

@@ -15,7 +15,7 @@ from migration.operations import aws_store, runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from nova_credentials.aws.secrets_manager import SecretsManager
-from tests.factories import make_client, make_database, update
+from tests.factories import make_client, make_database, start_run, update
 
 NUMBER = 30
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -26,7 +26,7 @@ def quickly(stores, monkeypatch):
     """Time alone is made shorter: how long a call may take, and how long a next try waits."""
     monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
     monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=200))
-    monkeypatch.setattr(runs, "NAP_SECONDS", 0.02)
+    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.02)
     monkeypatch.setattr(
         "migration.operations.aws_store.SecretsManager",
         partial(SecretsManager, read_timeout=0.4, max_attempts=2),
@@ -43,7 +43,7 @@ def forget_clients() -> None:
 def start(number: int = NUMBER) -> Run:
     for n in range(number):
         make_database(make_client(f"client_{n}"))
-    return tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    return start_run(kind=Run.Kind.MIGRATE, chosen=clients())
 
 
 def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
@@ -53,7 +53,7 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     assert run.state == Run.State.FINISHED
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
-    check = runs.start(kind=Run.Kind.COMPARE, chosen=clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=clients())
     runs.finish_inline(check)
     assert check.counts()["matched"] == NUMBER
     assert clients().in_phases("dual_write").count() == NUMBER
@@ -69,7 +69,7 @@ def test_a_migration_survives(stores, fault):
     rule = FaultRule(fault=fault, probability=0.4, calls=12, hold_seconds=0.6)
     stores.conditions.set(Conditions(faults=(rule,), seed=3))
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert stores.conditions.report()["injected"][fault] > 0
     assert_all_is_well(run, stores)
@@ -79,7 +79,7 @@ def test_a_migration_survives_all_of_them_at_once(stores):
     run = start()
     stores.conditions.set(Conditions(faults=mixed_rules(0.3, hold_seconds=0.6), seed=5))
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert sum(stores.conditions.report()["injected"].values()) > 5
     assert_all_is_well(run, stores)
@@ -99,10 +99,10 @@ def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypat
 
     credential_ids = list(DatabaseCredential.objects.values_list("pk", flat=True)[:3])
     monkeypatch.setattr(runs, "push", save_and_push)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
     monkeypatch.undo()
 
     tasks.push_pending()
-    runs.work(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
+    runs.work_on_run(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
 
     assert_all_is_well(run, stores, versions=NUMBER + 3)

@@ -143,7 +143,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         "migration.tasks.prove_counting": 60,
         "migration.tasks.push_pending": 1,
         "migration.tasks.sweep": 15,
-        "migration.tasks.take_up": 1,
+        "migration.tasks.resume_stalled_runs": 1,
     }
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 
 def migrate(**options) -> Run:
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
     runs.finish_inline(run)
     return run
 
@@ -79,15 +79,10 @@ def test_batches_have_at_most_their_size(monkeypatch):
     monkeypatch.setattr(Run, "BATCH", 2)
     for n in range(5):
         make_client(f"client-{n}")
-    given = []
 
-    runs.start(
-        kind=Run.Kind.MIGRATE,
-        chosen=clients(),
-        hand_over=lambda run, batches: given.append(batches),
-    )
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
-    assert given == [3]
+    assert run.count_open_batches() == 3
     assert RunItem.objects.filter(batch=0).count() == 2
 
 
@@ -96,7 +91,7 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
     run = migrate()
     finished = run.items.get().finished_at
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     item = run.items.get()
     assert (item.outcome, item.finished_at) == (Outcome.CREATED, finished)
@@ -104,7 +99,7 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
 
 def test_a_batch_that_another_worker_has_is_left_to_it():
     make_full_client("idom")
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
@@ -117,18 +112,18 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        runs.work(run_id=run.pk)
+        runs.work_on_run(run_id=run.pk)
         assert run.items.open().count() == 1
     finally:
         leave.set()
         other.join()
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
     assert run.items.open().count() == 0
 
 
 def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     pk = make_full_client("idom")
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
 
@@ -156,7 +151,7 @@ def test_a_plain_sql_write_makes_a_dual_write_client_pending_until_it_is_pushed(
 
     update("client_database_credentials", row, db_password_encrypted="example-password-9")
     assert clients().to_push().get().pk == pk
-    runs.finish_inline(runs.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
+    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
 
     assert not clients().to_push().exists()
     assert Run.objects.first().counts()["updated"] == 1
@@ -170,7 +165,7 @@ def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
         cursor.execute("UPDATE public.clients SET is_active = NULL")
         cursor.execute("DELETE FROM public.client_database_credentials")
 
-    runs.finish_inline(runs.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
+    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=clients().to_push()))
 
     assert Run.objects.first().counts()["updated"] == 1
     assert not clients().to_push().exists()
@@ -188,7 +183,7 @@ def test_a_purged_client_is_never_pushed_for_its_rows_hold_pointers(stores):
 def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_num_queries):
     for n in range(60):
         make_full_client(f"client-{n}")
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
     with django_assert_max_num_queries(50):
         runs.finish_inline(run)
@@ -199,7 +194,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
 def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
     make_full_client("idom")
     monkeypatch.setattr(runs, "push", lambda **_: raise_(KeyboardInterrupt()))
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
     with pytest.raises(KeyboardInterrupt):
         runs.finish_inline(run)
@@ -225,7 +220,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
         return plain(client_ids=client_ids, **how)
 
     monkeypatch.setattr(runs, name, failing)
-    run = runs.start(kind=kind, chosen=clients())
+    run = Run.start(kind=kind, chosen=clients())
     runs.finish_inline(run)
 
     assert run.state == Run.State.FINISHED
@@ -240,10 +235,10 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
 def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):
     make_full_client("idom")
     monkeypatch.setattr(runs, "push", lambda **_: raise_(OperationalError()))
-    run = runs.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
 
     with pytest.raises(OperationalError):
-        runs.work(run_id=run.pk)
+        runs.work_on_run(run_id=run.pk)
 
     assert run.items.open().count() == 1
 
@@ -256,7 +251,7 @@ def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
     pk = make_full_client("idom")
     migrate()
     update("clients", pk, name="New")
-    run = runs.start(kind=Run.Kind.PUSH, chosen=clients())
+    run = Run.start(kind=Run.Kind.PUSH, chosen=clients())
     move(client_id=pk, new=Phase.POSTGRES)
     before = aws_store.secrets_manager().get_value("nova/clients/idom")
 

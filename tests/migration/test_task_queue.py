@@ -38,7 +38,7 @@ class Evil:
 
 @pytest.mark.parametrize(
     "name",
-    ["work_on", "push_pending", "take_up", "sweep", "refuse"],
+    ["work_on", "push_pending", "resume_stalled_runs", "sweep", "refuse"],
 )
 def test_public_functions_of_the_module_are_tasks(name):
     assert is_task(f"migration.tasks.{name}")
@@ -49,7 +49,7 @@ def test_public_functions_of_the_module_are_tasks(name):
     [
         *("os.system", "builtins.eval", "migration.tasks", "work_on", "", None, os.system),
         *("migration.tasks.os.system", "migration.tasks._enqueue", "migration.tasks.partial"),
-        *("migration.tasks.Run", "migration.tasks.running.start", "migration.tasks.get_broker"),
+        *("migration.tasks.Run", "migration.tasks.runs.finish_inline", "migration.tasks.get_broker"),
         *("migration.tasks.work_on.__globals__", "migration..tasks.work_on", " migration.tasks.sweep"),
         tasks.sweep,
     ],
@@ -167,9 +167,11 @@ def plant(canary: Path) -> int:
             name=f"bad {function}", func=function, args=arguments, **due, **more
         )
     # Its own function is allowed; its hook is not, nor what is chained to it.
-    Schedule.objects.create(name="hook", func="migration.tasks.take_up", hook="canary.sing", **due)
+    Schedule.objects.create(
+        name="hook", func="migration.tasks.resume_stalled_runs", hook="canary.sing", **due
+    )
     queue(
-        func="migration.tasks.take_up",
+        func="migration.tasks.resume_stalled_runs",
         chain=[("canary.sing",)],
         group="chain",
         cached=False,
@@ -177,8 +179,8 @@ def plant(canary: Path) -> int:
     )
     queue(func="os.system", args=(touch,))
     queue(func=os.system, args=(touch,))
-    queue(func="migration.tasks.take_up", args=(Evil(*touch.split()),))
-    queue(func=tasks.take_up, args=(Evil(*touch.split()),))
+    queue(func="migration.tasks.resume_stalled_runs", args=(Evil(*touch.split()),))
+    queue(func=tasks.resume_stalled_runs, args=(Evil(*touch.split()),))
     return 7 + 3 + 2
 
 
@@ -210,5 +212,7 @@ def test_a_real_worker_calls_and_imports_nothing_else(stores, canary):
 
     assert sorted(path.name for path in canary.iterdir()) == ["canary.py"]
     assert Task.objects.filter(success=False, func=REFUSE).count() == refused
-    assert {task.func for task in Task.objects.filter(success=True)} >= {"migration.tasks.take_up"}
+    assert {task.func for task in Task.objects.filter(success=True)} >= {
+        "migration.tasks.resume_stalled_runs"
+    }
     assert not Run.objects.exists()

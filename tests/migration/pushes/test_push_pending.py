@@ -117,7 +117,7 @@ def test_clients_that_nobody_migrated_have_no_push_pending():
 
 def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
     pk = make_full_client("idom")
-    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     second = make_database(pk)
 
     assert push_one(pk).outcome == Outcome.FAILED
@@ -132,7 +132,7 @@ def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
 
 def test_a_push_that_aws_fails_is_tried_again(settings):
     pk = make_full_client("idom")
-    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     make_database(pk, is_primary=False)
     endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     assert push_one(pk).error_class == "unavailable"

@@ -15,7 +15,7 @@ from tests.factories import make_user
 def small_batches(monkeypatch):
     monkeypatch.setattr(Run, "BATCH", 2)
     monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
-    monkeypatch.setattr(runs, "NAP_SECONDS", 0.01)
+    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.01)
     monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
 
 

@@ -1,14 +1,13 @@
 """Runs over a few clients."""
 
-from migration import tasks
 from migration.models import Run, clients
-from tests.factories import make_full_client
+from tests.factories import make_full_client, start_run
 
 
 def start(number: int = 6, **options) -> Run:
     for n in range(number):
         make_full_client(f"client-{n}")
-    return tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
+    return start_run(kind=Run.Kind.MIGRATE, chosen=clients(), **options)
 
 
 def left(run: Run) -> int:

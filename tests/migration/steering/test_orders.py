@@ -32,17 +32,17 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     run = start()
     during_first_batch(monkeypatch, lambda: Run.objects.get(pk=run.pk).pause(by=somebody))
 
-    assert runs.work(run_id=run.pk) is False
+    assert runs.work_on_run(run_id=run.pk) is False
     assert left(run) == 4
 
     run.refresh_from_db()
     assert (run.state, run.steered_by) == (Run.State.PAUSED, somebody)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
     assert left(run) == 4
     OrmQ.objects.all().delete()
     tasks.resume(run, by=somebody)
     assert OrmQ.objects.count() == 4
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
     assert run.counts()["created"] == 6
@@ -55,11 +55,11 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
         mine = Run.objects.get(pk=run.pk)
         mine.stop(by=somebody)
         # Its batch has a lock: what is in work is not skipped.
-        runs.close_stopped(mine)
+        runs.skip_open_items(mine)
         return left(run)
 
     done = during_first_batch(monkeypatch, stop)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
     assert done == [2]
@@ -106,16 +106,16 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     with pytest.raises(StaleRunError):
         tasks.retry_failed(run, by=None)
 
-    runs.close_stopped(run)
+    runs.skip_open_items(run)
     tasks.retry_failed(run, by=None)
     # A worker that had a batch when it was stopped comes now.
-    runs.close_stopped(run)
+    runs.skip_open_items(run)
     assert left(run) == 1
 
 
 def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
     run = start(2)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
         tasks.retry_failed(run, by=None, item_id=run.items.first().pk)
@@ -127,7 +127,7 @@ def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
 @pytest.mark.parametrize("order", ["pause", "resume", "stop"])
 def test_a_finished_run_takes_no_orders(order, somebody):
     run = start(1)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
         getattr(run, order)(by=somebody)
@@ -140,7 +140,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     stores.conditions.set(
         Conditions(faults=(FaultRule(fault=Fault.DENIED, calls=2, operations=("CreateSecret",)),))
     )
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
     stores.conditions.clear()
     assert run.counts()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
@@ -150,11 +150,11 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     # It is as if it had never been tried: nothing waits for a moment to come.
     assert measure_progress(runs_for_progress().get(pk=run.pk)).reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
     assert run.counts()["failed"] == 1
     run.refresh_from_db()
     tasks.retry_failed(run, by=somebody)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
     assert (run.counts()["created"], run.state) == (6, Run.State.FINISHED)

@@ -4,13 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from migration import tasks
 from migration.models import MANY_TRIES, Run, clients
 from migration.models import runs as run_models
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
-from tests.factories import make_full_client
+from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import start
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -20,7 +19,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
     run = start(6)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.EXPIRED, calls=9),)))
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert run.counts()["created"] == 6
     assert run.items.filter(attempts__gt=0).exists()
@@ -30,7 +29,7 @@ def test_what_never_passes_fails_in_the_end(stores):
     run = start(2, tries=3)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", "attempts")) == {("failed", 2)}
     run.refresh_from_db()
@@ -43,7 +42,7 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
     run.items.update(attempts=MANY_TRIES - 2)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == MANY_TRIES - 1
     assert run.counts()["failed"] == 1
@@ -51,9 +50,9 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
 
 def test_bad_data_is_not_tried_again():
     make_full_client("b d")
-    run = tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=clients())
 
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == 0
     assert run.counts()["failed"] == 1

@@ -45,7 +45,7 @@ def test_the_page_offers_what_the_state_allows(client, operator):
 
 def test_an_order_that_comes_too_late_says_so(client, operator):
     run = start(1)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     response = steer(client, run, "pause")
 
@@ -56,7 +56,7 @@ def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores)
     Worker.objects.seen("host:1")
     run = start(2, tries=1)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     response = steer(client, run, "retry")
 
@@ -108,7 +108,7 @@ def test_the_live_part_asks_for_itself_until_the_run_is_over(client, operator):
     response = client.get(url)
     assert f'hx-get="{url}"' in response.content.decode()
     assert "HX-Refresh" not in response.headers
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     response = client.get(url)
 
@@ -119,7 +119,7 @@ def test_the_live_part_asks_for_itself_until_the_run_is_over(client, operator):
 def test_the_items_come_as_csv_and_no_cell_is_a_formula(client, operator):
     make_full_client("=1+1")
     run = start(2)
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     response = client.get(reverse("admin:migration_run_items", args=[run.pk]))
     lines = b"".join(response.streaming_content).decode().splitlines()

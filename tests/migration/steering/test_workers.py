@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 from migration import tasks
 from migration.models import Run, Worker, clients
 from migration.operations import aws_store, runs
-from tests.factories import make_full_client
+from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import left, start
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -25,15 +25,15 @@ def long_ago(run: Run) -> None:
 def test_a_run_whose_worker_was_killed_is_handed_over_again():
     run = start()
     OrmQ.objects.all().delete()
-    tasks.take_up()
+    tasks.resume_stalled_runs()
     assert not OrmQ.objects.exists()  # it was handed over just now
     long_ago(run)
 
-    tasks.take_up()
+    tasks.resume_stalled_runs()
 
     assert OrmQ.objects.count() == 4
     OrmQ.objects.all().delete()
-    tasks.take_up()
+    tasks.resume_stalled_runs()
     assert not OrmQ.objects.exists()  # once is enough
 
 
@@ -42,7 +42,7 @@ def test_workers_that_are_busy_for_hours_are_not_handed_one_run_again_and_again(
     run = start()
     for _minute in range(10):
         long_ago(run)
-        tasks.take_up()
+        tasks.resume_stalled_runs()
 
     assert OrmQ.objects.count() == 3 + 8
 
@@ -65,7 +65,7 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     try:
         assert runs.held_batches(run.pk) == {1}
         assert runs.held_batches(run.pk + 1) == set()
-        tasks.take_up()
+        tasks.resume_stalled_runs()
         assert not OrmQ.objects.exists()
     finally:
         leave.set()
@@ -78,7 +78,7 @@ def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(som
     run.stop(by=somebody)
     long_ago(run)
 
-    tasks.take_up()
+    tasks.resume_stalled_runs()
 
     run.refresh_from_db()
     assert run.finished_at is not None
@@ -91,7 +91,7 @@ def test_paused_runs_are_not_taken_up(somebody):
     OrmQ.objects.all().delete()
     long_ago(run)
 
-    tasks.take_up()
+    tasks.resume_stalled_runs()
 
     assert not OrmQ.objects.exists()
 
@@ -134,20 +134,22 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
 def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypatch):
     run = start(4, tries=1)
     monkeypatch.setattr(runs, "BATCH_SECONDS", 1e-9)
-    monkeypatch.setattr(runs, "NAP_SECONDS", 0)
-    assert runs.work(run_id=run.pk, seconds=0.3) is True
+    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0)
+    assert runs.work_on_run(run_id=run.pk, seconds=0.3) is True
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
 
     monkeypatch.undo()
-    runs.work(run_id=run.pk)
+    runs.work_on_run(run_id=run.pk)
 
     assert run.counts()["created"] == 4
 
 
 def test_two_runs_over_the_same_clients_write_each_once(stores):
-    first, second = start(6), tasks.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    first, second = start(6), start_run(kind=Run.Kind.MIGRATE, chosen=clients())
     threads = [
-        threading.Thread(target=lambda run=run: (runs.work(run_id=run.pk), connection.close()))
+        threading.Thread(
+            target=lambda run=run: (runs.work_on_run(run_id=run.pk), connection.close())
+        )
         for run in (first, second)
     ]
     for thread in threads:
@@ -166,7 +168,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
 
 def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     make_full_client("idom")
-    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.push_pending()
@@ -176,10 +178,10 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
 
 def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
     make_full_client("idom")
-    runs.finish_inline(runs.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
-    tasks.start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
+    start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
 
     for _minute in range(3):
         tasks.push_pending()

@@ -21,10 +21,10 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
-from migration.models import Comparison, Outcome, Run, clients
+from migration.models import MANY_TRIES, Comparison, Outcome, Run, clients
 from migration.operations.aws_store import secrets_manager
 from migration.reports.client_status import client_statuses
-from migration.tasks import start_run
+from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ class Command(OneLineCommand):
 
     def _finish_run(self, title: str, kind: Run.Kind) -> Run:
         self._print_step(f"{title}, by the workers")
-        run = start_run(kind=kind, chosen=clients())
+        run = Run.start(kind=kind, chosen=clients(), tries=MANY_TRIES)
+        enqueue(run)
         deadline = time.monotonic() + RUN_SECONDS
         while run.finished_at is None:
             if time.monotonic() > deadline:

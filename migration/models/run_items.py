@@ -1,0 +1,133 @@
+"""Owns run items: one client in a run, and its outcome."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.db import connection, models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from migration.models.comparisons import Comparison
+from migration.models.fields import MessageField
+from nova_credentials.aws.secrets_manager import ErrorClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(seconds=60)
+
+
+class Outcome(models.TextChoices):
+    """The outcome of one client in a run."""
+
+    CREATED = "created", _("Created")
+    UPDATED = "updated", _("Updated")
+    UNCHANGED = "unchanged", _("Unchanged")
+    RESTORED = "restored", _("Restored")
+    COMPARED = "compared", _("Compared")
+    SKIPPED = "skipped", _("Skipped")
+    FAILED = "failed", _("Failed")
+
+
+PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
+
+
+class RunItemQuerySet(models.QuerySet["RunItem"]):
+    def open(self) -> Self:
+        """Select the items without an outcome."""
+        return self.filter(outcome="")
+
+    def free(self) -> Self:
+        """Select the open items that may be processed now; those that wait for their next try are left out."""
+        later = models.Q(next_try_at__gt=timezone.now())
+        return self.open().exclude(later)
+
+    def next_try_at(self) -> datetime | None:
+        """Return when the first open item is tried again; None where none waits."""
+        first: datetime | None = self.open().aggregate(first=models.Min("next_try_at"))["first"]
+        return first
+
+    def record(self, items: Iterable[RunItem]) -> None:
+        """Store outcomes, or the times of the next tries; an item keeps the outcome it has, as tasks can run twice."""
+        rows = list(items)
+        now = timezone.now()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                UPDATE migration_runitem AS item
+                SET outcome = new.outcome, error_class = new.error_class, message = new.message::jsonb,
+                    comparison_status = new.comparison_status, attempts = new.attempts,
+                    next_try_at = new.next_try_at,
+                    finished_at = CASE WHEN new.outcome <> '' THEN %s::timestamptz END
+                FROM unnest(
+                    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
+                    %s::timestamptz[]
+                ) AS new (
+                    id, outcome, error_class, message, comparison_status, attempts, next_try_at
+                )
+                WHERE item.id = new.id AND item.outcome = ''
+                """,
+                [
+                    now,
+                    [row.pk for row in rows],
+                    [row.outcome for row in rows],
+                    [row.error_class for row in rows],
+                    [row.message and json.dumps(row.message.to_json()) for row in rows],
+                    [row.comparison_status for row in rows],
+                    [row.attempts for row in rows],
+                    [row.next_try_at for row in rows],
+                ],
+            )
+
+
+class RunItem(models.Model):
+    """One client in a run."""
+
+    run = models.ForeignKey("Run", models.CASCADE, related_name="items")
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="run_items"
+    )
+    slug = models.CharField(_("slug"), max_length=100)
+    batch = models.PositiveIntegerField()
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
+    error_class = models.CharField(
+        _("error class"),
+        max_length=16,
+        blank=True,
+        choices=[(c.value, c.value) for c in ErrorClass],
+    )
+    message = MessageField(_("message"), null=True)
+    comparison_status = models.CharField(
+        _("comparison"), max_length=20, choices=Comparison.Status, blank=True
+    )
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    next_try_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = RunItemQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [
+            models.Index(fields=["run", "outcome"], name="item_outcome"),
+            models.Index(
+                fields=["run", "batch"], name="open_item_batch", condition=models.Q(outcome="")
+            ),
+        ]
+        verbose_name = _("item")
+        verbose_name_plural = _("items")
+
+    def __str__(self) -> str:
+        return f"{self.slug} in {self.run_id}"
+
+    def try_again(self) -> None:
+        """Leave it open and set its next try, later with every attempt."""
+        self.outcome = ""
+        # No timedelta holds the first wait doubled 46 times.
+        wait = min(FIRST_WAIT * 2 ** min(self.attempts, 16), LONGEST_WAIT)
+        self.attempts += 1
+        self.next_try_at = timezone.now() + wait
