@@ -129,6 +129,7 @@ class Scenario:
 
 def migrate(stage: Stage) -> Run:
     from migration.models import Run, clients
+    from tests import factories
 
     return factories.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
 

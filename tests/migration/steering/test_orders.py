@@ -40,8 +40,9 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     runs.work_on_run(run_id=run.pk)
     assert left(run) == 4
     OrmQ.objects.all().delete()
-    tasks.resume(run, by=somebody)
-    assert OrmQ.objects.count() == 4
+    run.resume(by=somebody)
+    assert tasks.enqueue(run)
+    assert OrmQ.objects.count() == 2  # one for each batch that is left
     runs.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
@@ -90,7 +91,7 @@ def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     )
     run.finish_if_done()
 
-    tasks.retry_failed(run, by=None)
+    run.retry_failed(by=None)
 
     item = run.items.get()
     assert [item.outcome, item.error_class, item.comparison_status] == [""] * 3
@@ -104,10 +105,10 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     run.stop(by=None)
 
     with pytest.raises(StaleRunError):
-        tasks.retry_failed(run, by=None)
+        run.retry_failed(by=None)
 
     runs.skip_open_items(run)
-    tasks.retry_failed(run, by=None)
+    run.retry_failed(by=None)
     # A worker that had a batch when it was stopped comes now.
     runs.skip_open_items(run)
     assert left(run) == 1
@@ -118,7 +119,7 @@ def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
     runs.work_on_run(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
-        tasks.retry_failed(run, by=None, item_id=run.items.first().pk)
+        run.retry_failed(by=None, item_id=run.items.first().pk)
 
     run.refresh_from_db()
     assert run.state == Run.State.FINISHED
@@ -145,7 +146,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     assert run.counts()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
 
-    tasks.retry_failed(run, by=somebody, item_id=one.pk)
+    run.retry_failed(by=somebody, item_id=one.pk)
     assert left(run) == 1
     # It is as if it had never been tried: nothing waits for a moment to come.
     assert measure_progress(runs_for_progress().get(pk=run.pk)).reason is None
@@ -153,7 +154,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     runs.work_on_run(run_id=run.pk)
     assert run.counts()["failed"] == 1
     run.refresh_from_db()
-    tasks.retry_failed(run, by=somebody)
+    run.retry_failed(by=somebody)
     runs.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
