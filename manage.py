@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Runs the management commands; says in one line why it can't, where a setting, the database or a right is missing."""
+"""Runs the management commands; prints one line where a setting, the database or a right is missing."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _describe_refusal(error: BaseException) -> str:
-    """Say in one line what the database refused; empty where the error is none that a person can mend."""
+    """Say in one line what the database refused; return nothing for an error that a person can't repair."""
     from django.db import OperationalError
     from psycopg import Error, errors
 

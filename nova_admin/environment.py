@@ -1,4 +1,4 @@
-"""Reads the environment's variables. An empty one counts as unset; one that is wrong is named, never repeated."""
+"""Reads the environment's variables. An empty one counts as unset; the value of a wrong one is never repeated."""
 
 import logging
 import os
@@ -22,11 +22,11 @@ EMBEDDED_VARIABLES = {
     "DATABASE_URL": "NOVA_EMBEDDED_DATABASE",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "NOVA_EMBEDDED_AWS",
 }
-# Everybody knows it: for the embedded stores alone.
+# Everybody knows this key, so it is allowed with the embedded stores alone.
 DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
 MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
 KEY_LENGTH, KEY_CHARACTERS = 50, 8
-# Of keys that stand where everybody can read them: in new Django projects, in instructions, in this repository.
+# Parts of keys that everybody can read: in new Django projects, in instructions, in this repository.
 PUBLIC_KEYS = (
     *("django-insecure", "development-only", "example", "changeme", "change-me", "change_me"),
     *("your-secret", "your_secret", "secret-key", "secret_key", "for-the-check-only"),
@@ -37,20 +37,20 @@ TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @cache
 def load_env_file(path: Path = BASE_DIR / ".env") -> None:
-    """Add what `.env` sets to the environment, where it isn't set already; `manage.py` and `wsgi.py` begin with it.
+    """Add the variables of `.env` to the environment, where they aren't set already.
 
-    It happens there, once a process, and not in the settings: importing those changes nothing. boto3 and child
-    processes find it in the environment. Raises ImproperlyConfigured for a line that sets nothing.
+    `manage.py` and `wsgi.py` call it first, so that boto3 and child processes find them too; importing the settings
+    changes nothing. Raises ImproperlyConfigured for a line that is no assignment.
     """
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
         if line.strip() and not re.match(r"#|(export )?\w+=", line):
-            # django-environ would log the line, value and all.
+            # django-environ would log the whole line with its value.
             raise ImproperlyConfigured(f".env, line {number}, is not NAME=value.")
     environ.Env.read_env(path)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         if not os.environ[name].strip():
-            del os.environ[name]  # boto3 takes an empty one for a value
+            del os.environ[name]  # to boto3 an empty variable is a value
 
 
 def is_development() -> bool:
@@ -58,12 +58,12 @@ def is_development() -> bool:
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # it has no types
-    """The variables of this moment, cast as the scheme says: `Environment(NOVA_WORKERS=(whole(1), 2))`."""
+    """The variables as they are now, parsed as the scheme says: `NOVA_WORKERS=(whole_number_from(1), 2)`."""
 
-    # What begins with a dollar is a value here, never the name of another variable.
+    # A value that begins with a dollar is no reference to another variable.
     DOLLAR, ESCAPED = "$", r"\$"
 
-    def __init__(self, **scheme: tuple[Callable[[str], Any], Any]) -> None:
+    def __init__(self, **scheme: tuple[Callable[[str], object], object]) -> None:
         super().__init__(**scheme)
         self.escape_proxy = True
         self.ENVIRON = {
@@ -72,22 +72,25 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             if value.strip()
         }
 
-    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
-        """The value or its default; raises ImproperlyConfigured with what is wrong with it, and not the value."""
+    def get_value(self, var: str, *args: object, **kwargs: object) -> Any:
+        """Return the value or its default; raises ImproperlyConfigured that says what is wrong, without the value."""
         try:
             return super().get_value(var, *args, **kwargs)
         except ValueError as error:
             raise ImproperlyConfigured(f"{var} is {error}.") from None
 
-    def require_value(self, var: str, default: Any = None) -> Any:
-        """The value; where it is empty, nothing starts."""
+    def require_value(self, var: str, default: object = None) -> Any:
+        """Return the value, or the default where it is empty; raises ImproperlyConfigured where both are."""
         value = self(var) or default
         if not value:
             raise ImproperlyConfigured(f"{var} is not set. Set it, or set DEBUG=1 for development.")
         return value
 
     def require_secret_key(self) -> str:
-        """SECRET_KEY; where both stores are embedded ones, it may be the development key and is so by default."""
+        """Return SECRET_KEY; the development key is allowed, and the default, where both stores are embedded.
+
+        Raises ImproperlyConfigured where it is missing or can be guessed.
+        """
         embedded = self("DEBUG") and not self.list_named_stores()
         key = self("SECRET_KEY") or (DEVELOPMENT_KEY if embedded else "")
         if self("DEBUG") and not key:
@@ -100,7 +103,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         return str(key)
 
     def get_fingerprint_key(self) -> str:
-        """NOVA_FINGERPRINT_KEY, or nothing."""
+        """Return NOVA_FINGERPRINT_KEY, or nothing; raises ImproperlyConfigured where it can be guessed."""
         key = str(self("NOVA_FINGERPRINT_KEY"))
         if key:
             require_strong_key("NOVA_FINGERPRINT_KEY", key)
@@ -110,13 +113,13 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         return bool(self(store)) and self(store) == self(EMBEDDED_VARIABLES[store])
 
     def list_named_stores(self) -> list[str]:
-        """The stores that somebody named: no embedded ones."""
+        """Return the stores that are set and aren't embedded."""
         return [
             store for store in EMBEDDED_VARIABLES if self(store) and not self.is_embedded(store)
         ]
 
     def require_store(self, name: str) -> str:
-        """Where the store is; raises ImproperlyConfigured where an embedded one is missing, or is in production."""
+        """Return the store's address; raises ImproperlyConfigured for an embedded one in production, or not started."""
         if self.is_embedded(name) and not self("DEBUG"):
             raise ImproperlyConfigured(f"{name} is an embedded store: production needs a real one.")
         if self("DEBUG") and not self(name):
@@ -128,7 +131,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
 
 
 def require_strong_key(name: str, key: str) -> None:
-    """Refuses a key that can be guessed, with ImproperlyConfigured."""
+    """Raise ImproperlyConfigured where the key can be guessed."""
     public = any(part in key.lower() for part in PUBLIC_KEYS)
     if public or len(key) < KEY_LENGTH or len(set(key)) < KEY_CHARACTERS:
         raise ImproperlyConfigured(
@@ -144,7 +147,7 @@ def parse_flag(value: str) -> bool:
 
 
 def whole_number_from(least: int) -> Callable[[str], int]:
-    """Whole numbers from `least` on."""
+    """Return a parser of whole numbers from `least` on."""
 
     def parse_number(value: str) -> int:
         if not (value.isascii() and value.isdecimal()) or int(value) < least:
@@ -155,7 +158,7 @@ def whole_number_from(least: int) -> Callable[[str], int]:
 
 
 def parse_names(value: str) -> list[str]:
-    """Those that commas separate."""
+    """Split the value at its commas."""
     return list(filter(None, map(str.strip, value.split(","))))
 
 
@@ -191,12 +194,12 @@ def parse_url(value: str) -> str:
     return value
 
 
-def make_database_settings(uri: str) -> dict[str, Any]:
-    """Django's description of any libpq URI (`postgresql://…`, `?host=/socket/folder` included)."""
+def make_database_settings(uri: str) -> dict[str, object]:
+    """Return Django's settings of a database, given any libpq URI (`postgresql://…`, also `?host=/socket/folder`)."""
     try:
-        parts: dict[str, Any] = dict(conninfo_to_dict(uri))
+        parts: dict[str, object] = dict(conninfo_to_dict(uri))
     except PsycopgError:
-        # libpq's own text quotes the URI, password and all.
+        # libpq's own text quotes the URI with its password.
         raise ImproperlyConfigured(
             "DATABASE_URL is not a PostgreSQL URI (postgresql://…)."
         ) from None
@@ -215,8 +218,8 @@ def make_database_settings(uri: str) -> dict[str, Any]:
 
 
 def require_aws_configuration(*, credentials: bool) -> None:
-    """Refuses what boto3 would fail on later: a profile that is not there and, if asked, no credentials."""
-    from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415  # where needed
+    """Raise ImproperlyConfigured where boto3 would fail later: a missing profile and, if asked, no credentials."""
+    from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415  # slow to import
     from botocore.session import get_session  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""What is done with every request before a page sees it."""
+"""Checks every request before a page sees it."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 def refuse_nul(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuses an address with a NUL in it: PostgreSQL stores none, so it raises an error instead of finding nothing."""
+    """Answer 400 to an address with a NUL in it, for which PostgreSQL raises an error instead of finding nothing."""
 
     def answer_request(request: HttpRequest) -> HttpResponse:
         if any("\0" in value for values in request.GET.lists() for value in values[1]):

@@ -1,4 +1,4 @@
-"""What an error page or report may tell of a request: nothing that was typed, nothing that a function had at hand."""
+"""Decides what error pages and reports show of a request: no typed value and no variable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoValues(SafeExceptionReporterFilter):
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
 
-    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, str]:
         if request is None:
             return {}
         return dict.fromkeys(request.POST, self.cleansed_substitute)

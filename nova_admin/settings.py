@@ -45,7 +45,7 @@ env = environment.Environment(
 DEBUG = env("DEBUG")
 
 SECRET_KEY = env.require_secret_key()
-# Of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
+# The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
 NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
 ALLOWED_HOSTS = env.require_value(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
@@ -63,19 +63,19 @@ if not env.is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
     environment.require_aws_configuration(credentials=not DEBUG)
 
 NOVA_SECRET_LAYOUT = env("NOVA_SECRET_LAYOUT")
-# Empty, it may mean the default or no prefix at all: nobody guesses where secrets go.
+# An empty prefix could mean the default or none at all, and where secrets go is never guessed.
 NOVA_SECRET_PREFIX = os.environ.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/")
 if not NOVA_SECRET_PREFIX:
     raise ImproperlyConfigured("NOVA_SECRET_PREFIX is empty. Unset it for nova/clients.")
 if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SECRET_LAYOUT)):
     raise ImproperlyConfigured(f"NOVA_SECRET_PREFIX is no prefix of a secret: {problem}.")
 
-# So many comparisons in a row have to match before a client may be cut over.
+# The number of comparisons in a row that have to match before a client may be cut over.
 NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")
-# A cutover or a purge that one person asks for has to be approved by another.
+# Whether a cutover or a purge that one person asks for has to be approved by another.
 NOVA_REQUIRE_APPROVAL = env("NOVA_REQUIRE_APPROVAL")
 NOVA_SWEEP_MINUTES = env("NOVA_SWEEP_MINUTES")
-# All workers together, under AWS's quotas (50 creates, 50 updates, 100 batch reads a second): pages have no part in it.
+# For all workers together, below AWS's quotas (50 creates, 50 updates, 100 batch reads a second). Pages aren't counted.
 NOVA_AWS_WRITES_PER_SECOND = env("NOVA_AWS_WRITES_PER_SECOND")
 NOVA_AWS_READS_PER_SECOND = env("NOVA_AWS_READS_PER_SECOND")
 NOVA_REDIS_URL = env("NOVA_REDIS_URL")
@@ -136,7 +136,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# Pages speak the browser's language, or the one that was chosen there; commands, logs and what is stored, English.
+# Pages are in the browser's language, or in the one chosen there; commands, logs and stored texts are in English.
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("es", "español")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
@@ -170,7 +170,7 @@ Q_CLUSTER = {
     "broker_class": "migration.task_queue.TaskQueue",
     **({"redis": NOVA_REDIS_URL} if NOVA_REDIS_URL else {"orm": "default"}),
     "workers": NOVA_WORKERS,
-    # So few wait in a process' hands that each is begun long before `retry`; the others are there for other hosts.
+    # A process fetches few tasks ahead, so that each begins long before `retry`; the others are left to other hosts.
     "queue_limit": NOVA_WORKERS,
     "bulk": 1,
     "poll": 0.5,
@@ -191,7 +191,7 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # botocore and urllib3 write whole requests, secrets included, at DEBUG: never let them.
+    # At DEBUG botocore and urllib3 log whole requests with their secrets.
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("boto3", "botocore", "urllib3", "django.db.backends")
@@ -200,7 +200,7 @@ LOGGING = {
 
 
 def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
-    """Shows a link to those who have one of the permissions."""
+    """Return a test of a request: whether its user has one of the permissions."""
     return lambda request: any(map(request.user.has_perm, permissions))
 
 
@@ -223,7 +223,7 @@ UNFOLD = {
         lambda request: static("migration/readable.css"),
     ],
     "SCRIPTS": [lambda request: static("migration/accessible.js")],
-    # Unfold's own is too pale for the links of dark pages (4.3 to 1, where WCAG asks 4.5).
+    # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
     "DASHBOARD_CALLBACK": "migration.admin.dashboard_context",
     "SIDEBAR": {

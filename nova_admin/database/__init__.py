@@ -1,1 +1,1 @@
-"""The connection to NOVA's PostgreSQL: Django's own, on a path and with error texts that nobody else can use."""
+"""Django's database backend for NOVA's PostgreSQL, with the site's own search_path and masked error texts."""

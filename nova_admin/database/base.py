@@ -1,12 +1,12 @@
-"""Opens Django's connections to PostgreSQL: on the site's own schema, and with no text of PostgreSQL's in any error.
+"""Opens Django's connections to PostgreSQL: on the site's own schema, and without PostgreSQL's text in any error.
 
-Statements name NOVA's tables with their schema and find everything else in the site's schema or in pg_catalog. So
-nothing that another role makes in `public` (a table, a function, an operator) is ever taken for ours.
+Statements name NOVA's tables with their schema and find everything else in the site's schema or in pg_catalog. So no
+table, function or operator that another role makes in `public` is ever taken for ours.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from django.db.backends.postgresql import base
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from psycopg.rows import TupleRow
+
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
 SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off"
 
@@ -26,11 +28,11 @@ SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off"
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's PostgreSQL backend with this site's path and masked errors."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Connect and set the path before any other statement; also where PgBouncer keeps back `options`."""
+    def get_new_connection(self, conn_params: dict[str, object]) -> psycopg.Connection[TupleRow]:
+        """Connect and set the search_path before any other statement, as PgBouncer may drop `options`."""
         refusal = ""
         try:
-            connection = super().get_new_connection(conn_params)
+            connection: psycopg.Connection[TupleRow] = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             attempt = error.pgconn
             asked = attempt is not None and (attempt.used_password or attempt.needs_password)
@@ -56,7 +58,7 @@ class NoConnectionError(psycopg.OperationalError):
     """PostgreSQL can't be reached, or refuses the login; the text is the site's own."""
 
 
-def describe_refusal(conn_params: Mapping[str, Any], *, refused: bool) -> str:
+def describe_refusal(conn_params: Mapping[str, object], *, refused: bool) -> str:
     """Say where a connection was tried and, where the server asked for a password, that it refuses the login."""
     place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
     user = conn_params.get("user") or "this system's user"
@@ -65,7 +67,7 @@ def describe_refusal(conn_params: Mapping[str, Any], *, refused: bool) -> str:
 
 
 class MaskingErrorWrapper(DatabaseErrorWrapper):
-    """Turns psycopg's errors into Django's, as Django does, once PostgreSQL's text is taken out of them."""
+    """Removes PostgreSQL's text from psycopg's errors before Django turns them into its own."""
 
     def __exit__(
         self,

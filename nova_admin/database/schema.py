@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 SCHEMA = "nova_admin"
-# Nobody queues behind the move of the tables for longer than one of its tries waits, 50 ms a table.
+# One try to move the tables waits 50 ms for each table at most, so that nobody queues behind it for longer.
 TRIES = 20
 PAUSE_SECONDS = 0.2
 
@@ -55,13 +55,13 @@ CARRIED_OVER = (
     "migration_secret",
     "migration_worker",
 )
-# Only before this schema has tables: whatever somebody makes in `public` under these names later is none of ours.
+# True only before this schema has tables: tables that somebody makes in `public` under these names later aren't ours.
 IS_FIRST_RELEASE = f"""
 SELECT to_regclass('{SCHEMA}.django_migrations') IS NULL
     AND to_regclass('public.django_migrations') IS NOT NULL
     AND to_regclass('public.credentials_clientwrite') IS NOT NULL
 """
-# Each that is there, in the way of its like in the new schema, and owned by another role.
+# The tables to move: name, whether the new schema has one of that name already, whether this role owns it.
 TABLES = f"""
 SELECT c.relname, EXISTS (
     SELECT FROM pg_class mine WHERE mine.relnamespace = to_regnamespace('{SCHEMA}') AND mine.relname = c.relname
@@ -69,16 +69,16 @@ SELECT c.relname, EXISTS (
 FROM pg_class c
 WHERE c.relnamespace = to_regnamespace('public') AND c.relkind = 'r' AND c.relname = ANY(%s) ORDER BY c.relname
 """  # noqa: S608  # the name of the schema is a constant
-# The first release's function: whether it is there, and belongs to another role.
+# One row if the first release's function exists: whether it belongs to another role.
 OLD_FUNCTION_IS_FOREIGN = """
 SELECT proowner <> current_user::regrole FROM pg_proc WHERE oid = to_regprocedure(%s)
 """
-# It is replaced once it is there: in `public` that would want the right to create.
+# The function is replaced after the move, as replacing it in `public` would need the right to create there.
 MOVE_OLD_FUNCTION = f"""
 ALTER FUNCTION {OLD_FUNCTION} SET SCHEMA {SCHEMA};
 ALTER FUNCTION {SCHEMA}.nova_admin_count_write() RENAME TO count_write;
 """
-# Its owner has to be this very role, and nobody else may make anything in it.
+# The owner of the schema has to be this role, and nobody else may create in it.
 OWNER_AND_CREATORS = """
 SELECT n.nspowner::regrole::text, n.nspowner = current_user::regrole, (
     SELECT string_agg(DISTINCT coalesce(nullif(acl.grantee, 0)::regrole::text, 'PUBLIC'), ', ')
@@ -86,14 +86,14 @@ SELECT n.nspowner::regrole::text, n.nspowner = current_user::regrole, (
 )
 FROM pg_namespace n WHERE n.nspname = %s
 """
-# Its owner can have a superuser's or a member's sessions begin as NOVA's role, which would then own what they make.
+# The database's owner can make sessions of a superuser or a member begin as NOVA's role, which would own their tables.
 ROLE_OF_DATABASE = """
 SELECT CASE WHEN current_user <> session_user THEN (
     SELECT quote_ident(d.datname) FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid
     WHERE d.datname = current_database() AND s.setrole = 0 AND array_to_string(s.setconfig, ' ') ~ '\\mrole='
 ) END
 """
-# Whatever another role made in it would be found by the site's statements, also once the schema is the site's.
+# The site's statements would find objects that another role made in the schema, also once the schema is the site's.
 FOREIGN_IN_SCHEMA = """
 SELECT string_agg(DISTINCT made.name || ' (' || pg_get_userbyid(made.owner) || ')', ', ')
 FROM (
@@ -133,7 +133,12 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
     if row is None:
         _make_schema(cursor)
         return
-    owner, is_ours, creators = row
+    _require_ownership(cursor, *row)
+
+
+def _require_ownership(
+    cursor: CursorWrapper, owner: str, is_ours: bool, creators: str | None
+) -> None:
     cursor.execute("SELECT quote_ident(current_user)")
     role = _fetch_value(cursor)
     if not is_ours:
@@ -213,15 +218,15 @@ def _describe_owners(foreign: list[str], cursor: CursorWrapper) -> str:
 
 
 def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> None:
-    """Move the tables in one message and so one transaction: a reader finds all of them here, or all of them there."""
-    # Whoever owned a table that is ours could have it run code as us, so this role owns each of them from now on.
+    """Move the tables in one message and so in one transaction: readers see all of them moved, or none."""
+    # The owner of a table can have it run code as this role, so this role becomes the owner of each.
     moves = [
         f"ALTER TABLE public.{name} SET SCHEMA {SCHEMA};"
         f" ALTER TABLE {SCHEMA}.{name} OWNER TO CURRENT_USER;"
         for name in names
     ]
     if has_function:
-        # Its triggers follow it, and go on counting: NOVA's writers wait outside meanwhile.
+        # Its triggers follow the function and go on counting; NOVA's writers wait for the lock meanwhile.
         cursor.execute(
             "SELECT to_regclass(name)::text FROM unnest(%s::text[]) AS name", [[*NOVA_TABLES]]
         )

@@ -1,1 +1,1 @@
-"""The PostgreSQL and the AWS that start by themselves. For development, demo and tests only."""
+"""The embedded PostgreSQL and AWS, which start by themselves. For development, demo and tests only."""

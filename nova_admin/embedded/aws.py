@@ -1,6 +1,6 @@
-"""Starts the embedded AWS: Secrets Manager, strict, for one process or for all of a checkout.
+"""Starts the embedded AWS, a strict Secrets Manager, for one process or for all processes of a checkout.
 
-There is one server for a folder: don't open an AwsServer on a folder that `start` uses.
+A folder has one server: don't open an AwsServer on a folder that `start_server` uses.
 """
 
 import argparse
@@ -29,10 +29,10 @@ Middleware = Callable[[WSGIApplication], WSGIApplication]
 
 
 def start_server(folder: Path) -> str:
-    """The endpoint URL of the folder's one server, which ends soon after its last user.
+    """Start the folder's one server, unless it runs, and return its endpoint URL; it ends soon after its last user.
 
-    Every process that called this is a user until it ends, however it ends. Its forks are not:
-    one that may outlive it calls this too. Raises LifetimeError where no server comes up.
+    Each process that called this is a user until it ends, however it ends. Its forks are not: a fork that may outlive
+    it calls this too. Raises SharedServerError where no server comes up.
     """
     folder = folder.expanduser().resolve()
     info = SharedServer(folder).join_or_start(
@@ -44,15 +44,14 @@ def start_server(folder: Path) -> str:
 
 
 class AwsServer:
-    """A server in threads of this process: a context manager.
+    """A context manager that serves from threads of this process.
 
-    Without a folder it keeps nothing. `conditions` sets delays, quotas and faults. `wrap` puts a
-    WSGI middleware behind them; ConnectionAbortedError there drops the connection, and
-    ConnectionResetError resets it.
+    Without a folder it keeps nothing. `conditions` sets delays, quotas and faults. `wrap` puts a WSGI middleware
+    behind them, where ConnectionAbortedError drops the connection and ConnectionResetError resets it.
     """
 
     def __init__(self, folder: Path | None = None, *, wrap: Middleware = lambda app: app) -> None:
-        # moto takes a third of a second to import: `start` does without it.
+        # moto takes a third of a second to import, and `start_server` doesn't need it.
         from nova_admin.embedded.secret_files import SecretFiles  # noqa: PLC0415
         from nova_admin.embedded.service import Service  # noqa: PLC0415
 
@@ -85,7 +84,7 @@ class AwsServer:
 
 
 def main() -> None:
-    """The server process that `start` spawns: serves the folder until its last user is gone."""
+    """Serve the folder until its last user is gone; this is the process that `start_server` spawns."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     folder = parser.parse_args().folder
@@ -105,14 +104,14 @@ def _make_endpoint(port: int) -> str:
 
 
 def _bypass_proxies() -> None:
-    """Where the machine has an HTTP proxy, boto3 would ask it for the loopback interface too."""
+    """Keep boto3 from using the machine's HTTP proxy for the loopback interface."""
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if LOOPBACK not in direct.split(","):
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},{LOOPBACK}".lstrip(",")
 
 
 def _add_health_check(app: WSGIApplication, identity: str) -> WSGIApplication:
-    """In front of everything, so that faults made on purpose don't look like a dead server."""
+    """Answer the health check in front of everything, so that faults made on purpose don't look like a dead server."""
     body = json.dumps({"identity": identity}).encode()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -126,7 +125,7 @@ def _add_health_check(app: WSGIApplication, identity: str) -> WSGIApplication:
 
 
 def _is_answering(info: ServerInfo) -> bool:
-    """Whether the announced server answers, and not another one that got its port."""
+    """Say whether the announced server answers, and not another one that got its port."""
     connection = http.client.HTTPConnection(LOOPBACK, info["port"], timeout=5)
     try:
         connection.request("GET", HEALTH_PATH)

@@ -1,4 +1,4 @@
-"""moto's Secrets Manager with the rules of AWS that moto lacks. Knows no HTTP, no file."""
+"""Adds to moto's Secrets Manager the rules of AWS that moto lacks. Knows no HTTP, no file."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ Listed = list[dict[str, Any]]
 
 
 class StrictBackend(SecretsManagerBackend):
-    """One account and region. Callers keep threads apart and wrap every change in `changing`."""
+    """The secrets of one account and region. Callers keep threads apart and change within `secret_transaction`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class StrictBackend(SecretsManagerBackend):
         return secret
 
     def refuse_deleted(self, identifier: str) -> None:
-        """Raise where the secret is scheduled for deletion; an unknown one is no matter here."""
+        """Raise InvalidRequestException where the secret is scheduled for deletion; an unknown one is let through."""
         secret = self.secrets.get(identifier)
         if secret is not None and secret.is_deleted():
             raise InvalidRequestException(
@@ -60,7 +60,7 @@ class StrictBackend(SecretsManagerBackend):
 
     @contextmanager
     def secret_transaction(self, identifier: str) -> Iterator[None]:
-        """What the block does to this one secret stays only if it succeeds and is saved."""
+        """Keep the block's change of this one secret only if the block succeeds and the change is saved."""
         before = self.secrets.get(identifier)
         name = identifier
         if before is not None:
@@ -107,7 +107,7 @@ class StrictBackend(SecretsManagerBackend):
         secret_binary: str | None,
         on_create: bool = False,
     ) -> FakeSecret | None:
-        """The secret, where it has this very version already; None, where one is to be made."""
+        """Return the secret if it has this very version already, or None where the version is to be made."""
         secret = self.secrets.get(secret_name)
         if secret is None:
             return None

@@ -1,6 +1,6 @@
-"""Owns the conditions under which calls are answered: how long they take, quotas and faults.
+"""Owns the conditions under which calls are answered: their delay, quotas and faults.
 
-A WSGI middleware that can be switched while it runs. Knows no secret and no socket.
+A WSGI middleware whose conditions can be changed while it runs. Knows no secret and no socket.
 """
 
 import io
@@ -11,43 +11,51 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypedDict
 from uuid import uuid4
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from nova_admin.embedded import faults
-from nova_admin.embedded.faults import Fault, FaultInjector, FaultRule
+from nova_admin.embedded.faults import AwsAnswer, Fault, FaultInjector, FaultRule
 from nova_admin.embedded.quotas import BURST_SECONDS, Clock, Quotas
 
 MAX_ROUND_TRIP_SECONDS = 60.0
-# So long nobody listens after a call that was refused by chance; a rule for some seconds has its own.
+# After one call is refused by chance, connections are refused this long; a rule with `seconds` says its own time.
 REFUSED_SECONDS = 0.1
 _COUNTED = ("calls", "throttled", "failed")
 
 
 class Listener(Protocol):
-    """What lets connections in."""
+    """The server's side that accepts connections."""
 
     def refuse_connections(self, seconds: float) -> None:
-        """Listen no more for so long."""
+        """Refuse new connections for this long."""
 
     def accept_connections(self) -> None:
-        """Listen again, now."""
+        """Accept connections again at once."""
 
 
 class _NoListener:
-    """Stands in where there is no server."""
+    """A listener that does nothing, for use without a server."""
 
     def refuse_connections(self, seconds: float) -> None:
-        """Nothing listens anyway."""
+        """Do nothing."""
 
     def accept_connections(self) -> None:
-        """Nothing listens anyway."""
+        """Do nothing."""
+
+
+class Report(TypedDict):
+    """The conditions and the counts of calls and injected faults, as JSON."""
+
+    conditions: dict[str, object]
+    calls: dict[str, dict[str, int]]
+    injected: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What to set. The terms that nobody names: no delay, no quota, no fault."""
+    """The conditions to set. By default there is no delay, no quota and no fault."""
 
     round_trip_seconds: float = 0.0
     quota_scale: float | None = None  # 1 for AWS's quotas, 0.1 for a tenth of them, None for none
@@ -65,7 +73,7 @@ class Conditions:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
-        """From JSON. ValueError says what is wrong with it."""
+        """Make the conditions that JSON describes; raises ValueError with what is wrong."""
         try:
             rules = tuple(
                 FaultRule(
@@ -83,7 +91,7 @@ class Conditions:
 
 
 class ConditionsMiddleware:
-    """In front of an application: answers each call as the present terms have it."""
+    """Answers each call to an application under the conditions that are set."""
 
     def __init__(
         self,
@@ -103,7 +111,7 @@ class ConditionsMiddleware:
         self._active = _ActiveConditions(Conditions(), clock)
 
     def set(self, conditions: Conditions) -> None:
-        """Replace all terms at once: fresh buckets, fresh draws, and held answers go out."""
+        """Replace all conditions at once: buckets are full, draws start anew, answers held back are sent."""
         with self._lock:
             before, self._active = self._active, _ActiveConditions(conditions, self._clock)
             before.ended.set()
@@ -113,30 +121,30 @@ class ConditionsMiddleware:
                     self.listener.refuse_connections(rule.seconds or 0)
 
     def clear(self) -> None:
-        """No delay, no quota, no fault; the counts stay."""
+        """Remove every delay, quota and fault; keep the counts."""
         self.set(Conditions())
 
     def reset(self) -> None:
-        """Clear, and count from 0."""
+        """Clear the conditions, and count from 0."""
         self.clear()
         with self._lock:
             self._calls.clear()
             self._injected.clear()
 
-    def report(self) -> dict[str, Any]:
-        """Return the terms and the counts since the last reset, ready for JSON.
+    def report(self) -> Report:
+        """Return the conditions and the counts since the last reset, ready for JSON.
 
-        Of each operation: all calls; those that were throttled, by quota or fault; those that
-        failed otherwise, whether by a fault or with an error of their own.
+        Calls are counted by operation: all; throttled, by a quota or a fault; failed otherwise, by a fault or with an
+        error of their own.
         """
         with self._lock:
             return {
-                "terms": asdict(self._active.conditions),
+                "conditions": asdict(self._active.conditions),
                 "calls": {
                     operation: {kind: counts[kind] for kind in _COUNTED}
                     for operation, counts in self._calls.items()
                 },
-                "struck": {fault.value: number for fault, number in self._injected.items()},
+                "injected": {fault.value: number for fault, number in self._injected.items()},
             }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -174,7 +182,7 @@ class ConditionsMiddleware:
         raise ConnectionResetError if fault == Fault.RESET else ConnectionAbortedError
 
     def _draw_fault(self, call: "_Call") -> threading.Event:
-        """Tell the call what strikes it, if anything; return the end of the terms it is under."""
+        """Give the call its rule, if one applies; return the event that says when these conditions end."""
         with self._lock:
             present = self._active
             if present.quotas is not None and not present.quotas.take_token(call.operation):
@@ -191,7 +199,7 @@ _OVER_QUOTA = FaultRule(fault=Fault.THROTTLED)
 
 
 class _ActiveConditions:
-    """Terms at work."""
+    """The conditions that are set now, with their draws and buckets."""
 
     def __init__(self, conditions: Conditions, clock: Clock) -> None:
         self.conditions = conditions
@@ -205,7 +213,7 @@ class _ActiveConditions:
 
 
 class _Call:
-    """One call, and what becomes of it."""
+    """One call with its rule and outcome."""
 
     def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         self.operation: str = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
@@ -224,7 +232,7 @@ class _Call:
     def pass_to(self, app: WSGIApplication) -> Iterable[bytes]:
         return app({**self._environ, "wsgi.input": io.BytesIO(self.body)}, self._note_status)
 
-    def send_answer(self, status: HTTPStatus, answer: dict[str, Any]) -> Iterable[bytes]:
+    def send_answer(self, status: HTTPStatus, answer: AwsAnswer) -> Iterable[bytes]:
         body = json.dumps(answer).encode()
         headers = [
             ("Content-Type", "application/x-amz-json-1.1"),

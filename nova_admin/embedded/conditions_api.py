@@ -1,4 +1,4 @@
-"""Switches the conditions of an embedded AWS from another process: the endpoint and its callers.
+"""Sets the conditions of an embedded AWS from another process: the HTTP endpoint and the functions that call it.
 
 Imports nothing of moto, so that a command starts fast.
 """
@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
+from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware, Report
 from nova_admin.embedded.faults import MAX_REFUSED_SECONDS
 from nova_admin.embedded.http_server import LOOPBACK
 
@@ -25,21 +24,22 @@ class NoEmbeddedAwsError(RuntimeError):
     """There is no embedded AWS at the endpoint."""
 
 
-def get_conditions(endpoint: str) -> dict[str, Any]:
-    """Return the report of the server's conditions: terms and counts."""
+def get_conditions(endpoint: str) -> Report:
+    """Return the server's report: its conditions and counts. Raises NoEmbeddedAwsError."""
     return _call_server(endpoint, "GET")
 
 
-def set_conditions(endpoint: str, conditions: Conditions) -> dict[str, Any]:
-    """Replace all terms of the server and return its report; `Conditions()` clears them.
+def set_conditions(endpoint: str, conditions: Conditions) -> Report:
+    """Replace all conditions of the server and return its report; `Conditions()` clears them.
 
-    Where the server refuses connections just now, this waits until it listens again.
+    Waits while the server refuses connections. Raises NoEmbeddedAwsError, and ValueError where a value is out of
+    bounds.
     """
     return _call_server(endpoint, "PUT", json.dumps(asdict(conditions)))
 
 
 def add_conditions_api(app: WSGIApplication, conditions: ConditionsMiddleware) -> WSGIApplication:
-    """Answer GET and PUT of PATH: with the report, and with the report after a change."""
+    """Answer GET of PATH with the report, and PUT with the report after a change."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != PATH:
@@ -55,7 +55,7 @@ def add_conditions_api(app: WSGIApplication, conditions: ConditionsMiddleware) -
 
 def _handle_request(
     environ: WSGIEnvironment, conditions: ConditionsMiddleware
-) -> tuple[HTTPStatus, dict[str, Any]]:
+) -> tuple[HTTPStatus, Report | dict[str, str]]:
     if environ["REQUEST_METHOD"] == "PUT":
         try:
             given = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0)))
@@ -67,7 +67,7 @@ def _handle_request(
     return HTTPStatus.OK, conditions.report()
 
 
-def _call_server(endpoint: str, method: str, body: str | None = None) -> dict[str, Any]:
+def _call_server(endpoint: str, method: str, body: str | None = None) -> Report:
     url = urlsplit(endpoint)
     if url.scheme != "http" or url.hostname != LOOPBACK or url.port is None:
         raise NoEmbeddedAwsError(f"{endpoint} is no embedded AWS")
@@ -80,7 +80,7 @@ def _call_server(endpoint: str, method: str, body: str | None = None) -> dict[st
         raise NoEmbeddedAwsError(f"no embedded AWS answers at {endpoint}") from error
     if answer.status == HTTPStatus.BAD_REQUEST:
         raise ValueError(content["error"])
-    report: dict[str, Any] = content
+    report: Report = content
     return report
 
 

@@ -1,7 +1,7 @@
-"""Owns the faults of AWS: which there are, which strikes a call, and what AWS answers then.
+"""Owns the faults of AWS: their names, the rules by which they are injected, and AWS's answers to them.
 
-Knows no server. A rule says when a fault strikes: with a probability, for a number of calls, for
-some seconds, for certain operations.
+Knows no server. A rule says when its fault is injected: with a probability, for a number of calls, for some seconds,
+for certain operations.
 """
 
 import json
@@ -14,9 +14,10 @@ from http import HTTPStatus
 from random import Random
 from typing import Any
 
+AwsAnswer = dict[str, object]
 MAX_SECONDS = 3600.0
-# While nobody listens, the switches are out of reach of other processes, and a process that joins
-# waits a minute for the server.
+# While connections are refused other processes can't change the conditions, and a process that starts waits a minute
+# for the server.
 MAX_REFUSED_SECONDS = 30.0
 MAX_HOLD_SECONDS = 60.0
 
@@ -25,30 +26,30 @@ _DECRYPTS = {"GetSecretValue", "BatchGetSecretValue"}
 
 
 class Fault(StrEnum):
-    """What can happen to a call."""
+    """A fault that can be injected into a call."""
 
     THROTTLED = "throttled"
     INTERNAL = "internal"
     DENIED = "denied"
     EXPIRED = "expired"
-    KMS = "kms"  # strikes only what encrypts or decrypts a value
+    KMS = "kms"  # only for calls that encrypt or decrypt a value
     DOWN = "down"  # AWS answers that it is unavailable
-    REFUSED = "refused"  # nobody listens
-    RESET = "reset"  # the connection is reset, and nothing was done
-    TIMEOUT = "timeout"  # done, and the answer comes when the client has left
-    LOST = "lost"  # done, and the connection closes before the answer
+    REFUSED = "refused"  # connections are refused
+    RESET = "reset"  # the connection is reset, and the call isn't done
+    TIMEOUT = "timeout"  # the call is done, and the answer comes after the client's time-out
+    LOST = "lost"  # the call is done, and the connection closes before the answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultRule:
-    """When a fault strikes. Without `calls` and `seconds`: until the conditions change."""
+    """The rule by which a fault is injected. Without `calls` and `seconds` it lasts until the conditions change."""
 
     fault: Fault
     probability: float = 1.0
     calls: int | None = None
     seconds: float | None = None
     operations: tuple[str, ...] = ()
-    hold_seconds: float = 10.0  # how late the answer of a TIMEOUT is
+    hold_seconds: float = 10.0  # the delay of a TIMEOUT's answer
 
     def __post_init__(self) -> None:
         longest = MAX_REFUSED_SECONDS if self.refuses_all else MAX_SECONDS
@@ -63,7 +64,7 @@ class FaultRule:
 
     @property
     def refuses_all(self) -> bool:
-        """Whether nobody listens from the start to the end of the rule, whoever calls."""
+        """Say whether every connection is refused from the start to the end of the rule."""
         always = self.probability == 1 and self.calls is None and not self.operations
         return self.fault == Fault.REFUSED and self.seconds is not None and always
 
@@ -76,13 +77,13 @@ class FaultRule:
 def mixed_rules(
     share: float, faults: Iterable[Fault] = Fault, **rule: Any
 ) -> tuple[FaultRule, ...]:
-    """Rules by which `share` of the calls is struck, by each of the faults as often."""
+    """Make rules that together inject faults into `share` of the calls, each fault as often."""
     kinds = tuple(faults)
     return tuple(FaultRule(fault=kind, probability=share / len(kinds), **rule) for kind in kinds)
 
 
 class FaultInjector:
-    """Draws what strikes a call. The same seed strikes the same calls; callers keep threads apart."""
+    """Draws the fault of each call. The same seed gives the same draws; callers keep threads apart."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class FaultInjector:
         ]
 
     def draw_rule(self, operation: str) -> FaultRule | None:
-        """One draw for all rules, so that their probabilities add up."""
+        """Draw once for all rules, so that their probabilities add up; return the rule that applies, if any."""
         chance = self._random.random()
         for live in self._applicable_rules(operation):
             if chance < live.rule.probability:
@@ -152,10 +153,8 @@ _ANSWERS = {
 }
 
 
-def answer_for(
-    fault: Fault, operation: str, body: bytes
-) -> tuple[HTTPStatus, dict[str, Any]] | None:
-    """Return what AWS answers to a call that the fault struck; None where it doesn't answer."""
+def answer_for(fault: Fault, operation: str, body: bytes) -> tuple[HTTPStatus, AwsAnswer] | None:
+    """Return AWS's answer to a call with this fault; None where AWS doesn't answer."""
     if fault == Fault.KMS:
         return _kms_answer(operation, body)
     if fault not in _ANSWERS:
@@ -164,11 +163,11 @@ def answer_for(
     return status, {"__type": code, "message": message}
 
 
-def _kms_answer(operation: str, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
+def _kms_answer(operation: str, body: bytes) -> tuple[HTTPStatus, AwsAnswer]:
     code = "EncryptionFailure" if operation in _ENCRYPTS else "DecryptionFailure"
     message = "The KMS key of the secret can't be used."
     if operation == "BatchGetSecretValue":
-        # A batch succeeds as a whole, and tells of each secret what was wrong with it.
+        # A batch succeeds as a whole, and has an error for each secret in it.
         ids = json.loads(body or b"{}").get("SecretIdList") or []
         errors = [{"SecretId": name, "ErrorCode": code, "Message": message} for name in ids]
         return HTTPStatus.OK, {"SecretValues": [], "Errors": errors}

@@ -27,22 +27,22 @@ logger = logging.getLogger(__name__)
 
 
 class KeepAliveServer(socketserver.ThreadingTCPServer):
-    """Context manager: answers in threads from enter to exit; at exit every connection closes."""
+    """A context manager that answers in threads from enter to exit; at exit every connection closes."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
     def __init__(self, app: WSGIApplication) -> None:
-        # Never listens: it holds the port while nobody does.
+        # This socket never listens: it keeps the port for us while connections are refused.
         self._port_holder = _bind_socket(0)
         self.port: int = self._port_holder.getsockname()[1]
         super().__init__((LOOPBACK, self.port), _RequestHandler, bind_and_activate=False)
         self.socket.close()
         self.app = app
         self.base_environ = {"SERVER_NAME": LOOPBACK, "SERVER_PORT": str(self.port)}
-        self._connections: set[Any] = set()
-        self._to_reset: set[Any] = set()
+        self._connections: set[socket.socket] = set()
+        self._to_reset: set[socket.socket] = set()
         self._listen_lock = threading.RLock()
         self._listen_thread: threading.Thread | None = None
         self._refusing_until = math.inf  # before it is entered, and after its exit
@@ -66,13 +66,13 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
             _close_connection(connection)
 
     def accept_connections(self) -> None:
-        """Listen, where a refusal has stopped it."""
+        """Listen again, where refuse_connections has stopped it."""
         with self._listen_lock:
             if self._refusing_until < math.inf:
                 self._start_listening()
 
     def refuse_connections(self, seconds: float) -> None:
-        """Refuse connections for so long; those that are open stay."""
+        """Refuse new connections for this long; open ones stay."""
         with self._listen_lock:
             self._refusing_until = max(self._refusing_until, time.monotonic() + seconds)
             self._stop_listening()
@@ -102,7 +102,7 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
             self._listen_thread = None
             self.server_close()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: object) -> None:
         self._connections.add(request)
         super().process_request(request, client_address)
 
@@ -110,18 +110,18 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         self._connections.discard(request)
         if request in self._to_reset:
             self._to_reset.discard(request)
-            # Closed without a good-bye, and without waiting: that sends a reset.
+            # With a linger time of 0, closing sends a reset.
             request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_request(request)
         else:
             super().shutdown_request(request)
 
-    def reset_connection(self, request: Any) -> None:
-        """Have the connection reset, once its handler is done."""
-        self._to_reset.add(request)
+    def reset_connection(self, connection: socket.socket) -> None:
+        """Reset the connection once its handler is done."""
+        self._to_reset.add(connection)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # The standard one prints the exception, whose text may hold a value.
+    def handle_error(self, request: object, client_address: object) -> None:
+        # The standard library's method prints the exception, whose text may hold a value.
         error = sys.exception()
         if not isinstance(error, ConnectionError):
             logger.error("A connection ended with %s", type(error).__name__)
@@ -134,7 +134,7 @@ class _RequestHandler(WSGIRequestHandler):
     server: KeepAliveServer
 
     def handle(self) -> None:
-        # WSGIRequestHandler's own handles one request and hangs up.
+        # WSGIRequestHandler's own method handles one request and closes the connection.
         self.close_connection = False
         while not self.close_connection:
             self.handle_one_request()
@@ -142,7 +142,7 @@ class _RequestHandler(WSGIRequestHandler):
     def do_POST(self) -> None:  # noqa: N802 (the library finds it by this name)
         # Read whole, so that the next request starts where this one ends.
         body = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        # Tracebacks go to the third, which nobody reads: their text may hold a value.
+        # Tracebacks go to the third argument, which nobody reads, as their text may hold a value.
         answer = _ResponseWriter(
             body, cast("IO[bytes]", self.wfile), io.StringIO(), self.get_environ()
         )
@@ -153,14 +153,14 @@ class _RequestHandler(WSGIRequestHandler):
     def _run_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             return self.server.app(environ, start_response)
-        except ConnectionError as error:  # made on purpose by a middleware
+        except ConnectionError as error:  # raised on purpose by a middleware
             self.close_connection = True
             if isinstance(error, ConnectionResetError):
                 self.server.reset_connection(self.connection)
             raise
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing: a log of requests helps nobody here."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Log nothing."""
 
 
 class _ResponseWriter(SimpleHandler):
@@ -168,12 +168,12 @@ class _ResponseWriter(SimpleHandler):
 
 
 def _close_connection(connection: socket.socket) -> None:
-    with suppress(OSError):  # its client may have been faster
+    with suppress(OSError):  # its client may have closed it already
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def _bind_socket(port: int) -> socket.socket:
-    """A socket on the port, or on a free one; the holder and the listener share theirs."""
+    """Bind a socket to the port, or to a free one where it is 0; the port's holder and the listener share a port."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
         bound.setsockopt(socket.SOL_SOCKET, option, 1)

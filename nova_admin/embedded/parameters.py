@@ -1,7 +1,7 @@
 """Checks one call's parameters as AWS does, before any secret is looked at. Knows no state.
 
-Where AWS documents no error code, ValidationException stands for a value that is wrong by itself
-and InvalidParameterException for values that are wrong together. No message repeats a value.
+Where AWS documents no error code, ValidationException means that a value is wrong by itself, InvalidParameterException
+that values are wrong together. No message repeats a value.
 """
 
 import re
@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moto.secretsmanager.exceptions import InvalidParameterException, ValidationException
+
+Parameters = dict[str, Any]
 
 MAX_NAME = 512
 MAX_VALUE_BYTES = 65_536
@@ -23,7 +25,7 @@ _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}")
 _TAG_PUNCTUATION = frozenset("_.:/=+-@")
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> None:
+def check_parameters(parameters: Parameters) -> None:
     """Raise the AWS error for the first parameter that AWS would refuse."""
     if "Name" in parameters and not _NAME.fullmatch(parameters["Name"]):
         raise ValidationException(

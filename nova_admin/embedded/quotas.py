@@ -15,16 +15,16 @@ PER_SECOND: dict[tuple[str, ...], int] = {
     ("PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"): 50,
     ("TagResource", "UntagResource"): 50,
 }
-# AWS doesn't tell its burst. A whole second's worth would let twice the quota through in the first
-# second, and a run look faster than the quota; much less would punish a caller that keeps to it
-# for being late. So a bucket holds half a second's worth.
+# AWS doesn't document its burst. A bucket of a whole second would let twice the quota through in the first second, and
+# a run look faster than the quota; a much smaller one would throttle a caller that keeps to the quota and is late once.
+# So a bucket holds half a second's calls.
 BURST_SECONDS = 0.5
 
 Clock = Callable[[], float]
 
 
 class Quotas:
-    """A bucket for each group of operations, all of them full at first; `scale` is 1 for AWS's."""
+    """A token bucket for each group of operations, full at first; a `scale` of 1 means AWS's quotas."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Quotas:
             self._buckets |= dict.fromkeys(operations, bucket)
 
     def take_token(self, operation: str) -> bool:
-        """Take a token, where there is one; a call that is refused costs nothing, as in AWS."""
+        """Take a token and say whether there was one; a refused call costs none, as in AWS."""
         bucket = self._buckets.get(operation)
         return bucket is None or bucket.take_token()
 

@@ -19,7 +19,7 @@ def main() -> None:
     asked: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda number, _: asked.append(number))
-    # Its own process group: what it started goes with it.
+    # In a process group of its own, so that the processes it started can be ended with it.
     process = subprocess.Popen(command, process_group=0)  # noqa: S603  # the caller's own
     while not (asked or os.getppid() != parent or _has_ended(process, POLL_SECONDS)):
         pass
@@ -28,7 +28,7 @@ def main() -> None:
     with suppress(ProcessLookupError, PermissionError):  # all of the group has ended
         os.killpg(process.pid, signal.SIGKILL)
     code = process.wait()
-    sys.exit(code if code >= 0 else 128 - code)  # as a shell tells of a signal
+    sys.exit(code if code >= 0 else 128 - code)  # a shell's exit code for a signal
 
 
 def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -15,14 +15,14 @@ State = dict[str, Any]
 
 
 class SecretFiles:
-    """The folder of secrets; states are JSON objects with account_id, region and name."""
+    """The folder of secrets; a state is a JSON object with account_id, region and name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def load_states(self) -> Iterator[State]:
-        """Every state, in no order. ValueError names a file that can't be read, not its content."""
+        """Read every state, in no order; raises ValueError that names a damaged file, not its content."""
         for path in self._folder.iterdir():
             if path.suffix == ".new":
                 path.unlink()

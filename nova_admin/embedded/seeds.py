@@ -1,4 +1,4 @@
-"""The demo's clients: the shapes that NOVA's tables really hold, and some made wrong on purpose."""
+"""Holds the demo's clients: every shape that NOVA's tables can have, and some that are wrong on purpose."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from nova_credentials.document import MAX_BYTES, Layout
 if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
 
-GMAIL: dict[str, Any] = {"email_provider": "gmail"}
-OUTLOOK: dict[str, Any] = {
+Mail = dict[str, Any]
+GMAIL: Mail = {"email_provider": "gmail"}
+OUTLOOK: Mail = {
     "email_provider": "outlook",
     "imap_host": "outlook.office365.com",
     "smtp_host": "smtp.office365.com",
 }
-CUSTOM: dict[str, Any] = {
+CUSTOM: Mail = {
     "email_provider": "custom",
     "imap_host": "imap.mail.example",
     "smtp_host": "smtp.mail.example",
     "smtp_port": 465,
 }
 
-# Sound clients: name, slug, database labels (None: the primary one), mail provider, an AWS login or not.
-CLIENTS: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = [
+# Name, slug, database labels (None: the primary one), mail provider, and whether there is an AWS login.
+CLIENTS: list[tuple[str, str, list[str | None], Mail | None, bool]] = [
     ("IDOM", "idom", [None], GMAIL, True),
     ("Aldana Logistics", "aldana_logistics", [None], OUTLOOK, False),
     ("Bahia Foods", "bahia_foods", [None, "reporting"], GMAIL, True),
@@ -46,11 +47,11 @@ CLIENTS: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = 
     ("Olivar Oils", "olivar_oils", [None], CUSTOM, False),
     ("Pirineos Outdoor", "pirineos_outdoor", [None, "shop"], GMAIL, False),
     ("Quinta Wines", "quinta_wines", [None], GMAIL, True),
-    # Each of these meets something in AWS: see `meet_aws` and `change_behind_our_back`.
+    # AWS already holds something for these: see `prepare_aws` and `change_secret_in_aws`.
     ("Foreign Secret", "foreign_secret", [None], GMAIL, False),
     ("Scheduled For Deletion", "scheduled_for_deletion", [None], GMAIL, False),
     ("Changed In AWS", "changed_in_aws", [None], GMAIL, False),
-    # Wrong, or nearly, in the tables.
+    # These are wrong in the tables, or nearly so.
     ("Hyphen And Six", "acme-madrid", [None], GMAIL, False),
     ("Illegal Characters", "café norte", [None], GMAIL, False),
     ("A Slash In The Slug", "sur/este", [None], GMAIL, False),
@@ -60,7 +61,7 @@ CLIENTS: list[tuple[str, str, list[str | None], dict[str, Any] | None, bool]] = 
     ("No Credentials", "no_credentials", [], None, False),
 ]
 
-# Those that a demo is to show failing, or differing.
+# The clients that fail or differ on purpose.
 BROKEN = {
     "foreign_secret",
     "changed_in_aws",
@@ -72,7 +73,7 @@ BROKEN = {
 
 
 def seed_clients(sm: SecretsManager) -> int:
-    """Makes the clients that are not there yet, with what they meet in AWS; answers with their number."""
+    """Make the clients that are missing and the secrets that some find in AWS; return their number."""
     present = set(Client.objects.values_list("slug", flat=True))
     new = [row for row in CLIENTS if row[1] not in present]
     for name, slug, databases, mail, aws in new:
@@ -82,22 +83,11 @@ def seed_clients(sm: SecretsManager) -> int:
 
 
 def _make_client(
-    name: str, slug: str, databases: list[str | None], mail: dict[str, Any] | None, *, aws: bool
+    name: str, slug: str, databases: list[str | None], mail: Mail | None, *, aws: bool
 ) -> None:
     client = Client.objects.create(name=name, slug=slug, is_active=slug != "inactive")
     for label in databases:
-        DatabaseCredential.objects.create(
-            client=client,
-            db_host=f"{label or 'db'}.{client.pk}.database.example",
-            db_port=49_000 + client.pk,
-            db_name="railway",
-            db_user="postgres",
-            # Blanks at the ends, quotes and backslashes: all of it must arrive.
-            db_password=f" demo \"password\" \\ of '{slug}' "
-            + "x" * (MAX_BYTES if slug == "too_large" else 0),
-            label=label,
-            is_primary=label is None,
-        )
+        _make_database(client, label)
     if mail is not None:
         EmailCredential.objects.create(
             client=client,
@@ -117,8 +107,23 @@ def _make_client(
         )
 
 
+def _make_database(client: Client, label: str | None) -> None:
+    DatabaseCredential.objects.create(
+        client=client,
+        db_host=f"{label or 'db'}.{client.pk}.database.example",
+        db_port=49_000 + client.pk,
+        db_name="railway",
+        db_user="postgres",
+        # The blanks at the ends, the quotes and the backslash must all arrive.
+        db_password=f" demo \"password\" \\ of '{client.slug}' "
+        + "x" * (MAX_BYTES if client.slug == "too_large" else 0),
+        label=label,
+        is_primary=label is None,
+    )
+
+
 def prepare_aws(sm: SecretsManager, slug: str) -> None:
-    """Puts into AWS what some clients find there."""
+    """Put into AWS the secrets that some clients find there."""
     name = f"{settings.NOVA_SECRET_PREFIX}/{slug}"
     if slug == "foreign_secret":
         sm.sm.create_secret(Name=name, SecretString='{"owner": "another team"}')
@@ -128,7 +133,7 @@ def prepare_aws(sm: SecretsManager, slug: str) -> None:
 
 
 def change_secret_in_aws() -> None:
-    """Somebody changes a password in AWS's console, and the blanks of another with it."""
+    """Change two passwords in AWS, one by its blanks alone, as somebody could in AWS's console."""
     sm = ClientSecretsManager(
         settings.AWS_REGION,
         prefix=settings.NOVA_SECRET_PREFIX,

@@ -16,7 +16,7 @@ from moto.secretsmanager.exceptions import SecretsManagerClientError
 from moto.secretsmanager.responses import SecretsManagerResponse
 
 from nova_admin.embedded.backend import StrictBackend
-from nova_admin.embedded.parameters import check_parameters
+from nova_admin.embedded.parameters import Parameters, check_parameters
 from nova_admin.embedded.secret_files import SecretFiles, State
 from nova_admin.embedded.strict_secret import StrictSecret
 
@@ -50,13 +50,12 @@ logger = logging.getLogger(__name__)
 
 
 class _Call(SecretsManagerResponse):
-    """moto's way from parameters to backend and back, for one call.
+    """One call in moto: it takes the parameters to the backend and makes the answer.
 
-    moto's own parameters come from the body read as a form first, so that a value which holds
-    "&SecretId=" would be taken apart.
+    moto itself first reads the body as a form, which would split a value that holds "&SecretId=".
     """
 
-    def __init__(self, backend: StrictBackend, parameters: dict[str, Any]) -> None:
+    def __init__(self, backend: StrictBackend, parameters: Parameters) -> None:
         super().__init__()
         self._backend = backend
         self._parameters = parameters
@@ -65,7 +64,7 @@ class _Call(SecretsManagerResponse):
     def backend(self) -> StrictBackend:
         return self._backend
 
-    def _get_param(self, param_name: str, if_none: Any = None) -> Any:
+    def _get_param(self, param_name: str, if_none: object = None) -> Any:
         return self._parameters.get(param_name, if_none)
 
     def list_secret_version_ids(self) -> str:
@@ -80,8 +79,8 @@ class Service:
 
     def __init__(self, files: SecretFiles | None = None) -> None:
         self._files = files
-        # Each call holds it whole: the backend is no place for two threads, and a change has to
-        # be on the disk before another call sees it.
+        # A call holds it from start to end: the backend isn't thread-safe, and a change has to be on the disk before
+        # another call sees it.
         self._lock = threading.Lock()
         self._backends: dict[str, StrictBackend] = {}
         self._load_secrets()
@@ -118,16 +117,16 @@ class Service:
                     self._backend_for(region), operation, parameters
                 )
         except JsonRESTError as error:
-            # AWS answers 400 where moto has 404.
+            # AWS answers 400 where moto answers 404.
             return HTTPStatus.BAD_REQUEST, error.get_body()
         except Exception as error:  # noqa: BLE001 (any failure has to become an answer)
-            # Its text and trace may hold a value: only its kind is told.
+            # Only its class is logged, as its text and traceback may hold a value.
             logger.error("%s failed: %s", operation, type(error).__name__)  # noqa: TRY400
             failure = SecretsManagerClientError("InternalServiceError", "An error on our side.")
             return HTTPStatus.INTERNAL_SERVER_ERROR, failure.get_body()
 
     def _perform_operation(
-        self, backend: StrictBackend, operation: str, parameters: dict[str, Any]
+        self, backend: StrictBackend, operation: str, parameters: Parameters
     ) -> str:
         if operation not in _READS | _CHANGES:
             raise SecretsManagerClientError(
@@ -178,7 +177,7 @@ def _read_region(environ: WSGIEnvironment) -> str:
     return match[1]
 
 
-def _read_parameters(environ: WSGIEnvironment) -> dict[str, Any]:
+def _read_parameters(environ: WSGIEnvironment) -> Parameters:
     length = int(environ.get("CONTENT_LENGTH") or 0)
     try:
         parameters = json.loads(environ["wsgi.input"].read(length))

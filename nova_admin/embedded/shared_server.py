@@ -1,8 +1,7 @@
-"""Keeps one helper process per folder alive while any process uses it. Knows no PostgreSQL, no AWS.
+"""Keeps one server process per folder alive while any process uses it. Knows no PostgreSQL, no AWS.
 
-Who lives is told by POSIX record locks. The kernel drops them with their process, after a kill -9
-too; a later process with the same pid doesn't have them, a changed clock doesn't touch them, and a
-fork doesn't inherit them.
+POSIX record locks show which processes live. The kernel drops them with their process, after a kill -9 too; a later
+process with the same pid doesn't have them, a changed clock doesn't affect them, and a fork doesn't inherit them.
 """
 
 import fcntl
@@ -14,26 +13,34 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-ServerInfo = dict[str, Any]
+
+class ServerInfo(TypedDict, total=False):
+    """The announcement of a server: its process, and how it is reached."""
+
+    pid: int
+    port: int
+    uri: str
+    identity: str
+
 
 POLL_SECONDS = 1.0
 HANDOVER_SECONDS = 10.0
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
-# Record locks belong to the process, so they don't keep its threads apart.
-_threads = threading.Lock()
+# Record locks belong to a process, so its threads need a lock of their own.
+_thread_lock = threading.Lock()
 # The locked file by which this process counts as a user: run folder -> (pid, descriptor).
 _memberships: dict[Path, tuple[int, int]] = {}
 
 
 class SharedServerError(RuntimeError):
-    """The helper process of a folder did not start, or does not answer."""
+    """The server process of a folder did not start, or does not answer."""
 
 
 class SharedServer:
-    """The helper process of one folder: `join` in its users, the other methods in the helper."""
+    """The server process of one folder; its users call `join_or_start`, the process itself the other methods."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log"
@@ -46,14 +53,14 @@ class SharedServer:
     def join_or_start(
         self, command: Sequence[str], *, ready: Callable[[ServerInfo], bool], timeout: float
     ) -> ServerInfo:
-        """Count as a user until this process ends; start the helper if none lives.
+        """Count as a user until this process ends, start the server if none lives, and return its announcement.
 
-        `command` are the Python arguments of the helper, `ready` tells whether the helper that
-        announced this information answers. Raises LifetimeError after `timeout` seconds.
+        `command` are the Python arguments of the server; `ready` says whether the server that made this announcement
+        answers. Raises SharedServerError after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         self._make_folders()
-        with _threads:
+        with _thread_lock:
             start_lock = self._wait_for_lock(self._start_lock, deadline)
             try:
                 self._register_user(deadline)
@@ -62,22 +69,25 @@ class SharedServer:
                 os.close(start_lock)
 
     def become_server(self) -> None:
-        """Become the folder's one helper, until this process ends."""
+        """Become the folder's one server until this process ends.
+
+        Raises SharedServerError where another one still lives after HANDOVER_SECONDS.
+        """
         self._make_folders()
         self._life = self._wait_for_lock(self._life_lock, time.monotonic() + HANDOVER_SECONDS)
         self._info.unlink(missing_ok=True)
 
     def announce_info(self, info: ServerInfo) -> None:
-        """Tell the users where the helper is found."""
+        """Announce to the users how the server is reached."""
         fresh = self._info.with_suffix(".new")
         fresh.write_text(json.dumps(info))
         fresh.replace(self._info)
 
     def wait_until_unused(self, *, healthy: Callable[[], bool] = lambda: True) -> None:
-        """Return once no user lives, the folder is gone, or `healthy` says no.
+        """Return once no user lives, the folder is gone, or `healthy` returns False.
 
-        Where no user lives the start lock stays taken until this process ends, so that a new user
-        waits for the end of this helper instead of finding it half shut down.
+        Where no user lives the start lock stays taken until this process ends, so that a new user waits for the end of
+        this server instead of finding it half shut down.
         """
         while healthy() and os.fstat(self._life).st_nlink:
             try:
@@ -131,9 +141,9 @@ class SharedServer:
                 self._info.unlink(missing_ok=True)
                 child = self._spawn_server(command)
             elif _has_ended(child):
-                raise SharedServerError(f"the helper ended while it started; see {self.log}")
+                raise SharedServerError(f"the server ended while it started; see {self.log}")
             time.sleep(0.02)
-        raise SharedServerError(f"the helper doesn't answer; see {self.log}")
+        raise SharedServerError(f"the server doesn't answer; see {self.log}")
 
     def _server_lives(self) -> bool:
         descriptor = _try_lock(self._life_lock)
@@ -153,7 +163,7 @@ class SharedServer:
         paths = [str(_CHECKOUT), os.environ.get("PYTHONPATH", "")]
         return os.posix_spawn(
             sys.executable,
-            # A caller's PYTHONWARNINGS=error is about the caller's code.
+            # A caller's PYTHONWARNINGS=error is meant for the caller's own code.
             [sys.executable, "-W", "ignore", *command],
             {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             file_actions=[
@@ -166,7 +176,7 @@ class SharedServer:
 
 
 def _try_lock(path: Path) -> int | None:
-    """The locked descriptor, or None where another process has the lock."""
+    """Lock the file and return its descriptor, or None where another process has the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,5 +189,5 @@ def _try_lock(path: Path) -> int | None:
 def _has_ended(child: int) -> bool:
     try:
         return os.waitpid(child, os.WNOHANG)[0] != 0
-    except ChildProcessError:  # someone else in this process has reaped it
+    except ChildProcessError:  # other code in this process has reaped it
         return True

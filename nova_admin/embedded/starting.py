@@ -15,14 +15,14 @@ STARTS: dict[str, Callable[[], str]] = {
 def start_stores() -> None:
     """Start each store that the environment doesn't name, and name it there for this process and its children.
 
-    Raises LifetimeError where one doesn't come up.
+    Raises SharedServerError where one doesn't come up.
     """
     for name, start in STARTS.items():
         if not os.environ.get(name, "").strip():
             os.environ[name] = os.environ[EMBEDDED_VARIABLES[name]] = start()
     endpoint = os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"]
     if endpoint == os.environ.get("NOVA_EMBEDDED_AWS"):
-        # It knows no profile, and boto3 would refuse one that is not there: also one that a child read from `.env`.
+        # The embedded AWS needs no profile, and boto3 would refuse one that is missing, also one from a child's `.env`.
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
             os.environ.pop(name, None)
         os.environ.setdefault("AWS_ACCESS_KEY_ID", "embedded")

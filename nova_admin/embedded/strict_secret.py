@@ -1,9 +1,9 @@
-"""One embedded secret with its versions and labels, and the index of all. Knows no operation."""
+"""Owns an embedded secret with its versions and labels, and the index of all secrets. Knows no operation."""
 
 import re
 import time
 from collections.abc import Iterable
-from typing import Any, Self, cast
+from typing import Self, cast
 
 from moto.core.exceptions import JsonRESTError
 from moto.secretsmanager.models import FakeSecret, ReplicaSecret, SecretsStore
@@ -25,9 +25,9 @@ class LimitExceededError(JsonRESTError):
 
 
 class StrictSecret(FakeSecret):
-    """A secret whose staging labels move as in AWS: each is on one version at most."""
+    """A secret whose staging labels move as in AWS: a label is on one version at most."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
+    def __new__(cls, *_: object, **__: object) -> Self:
         return object.__new__(cls)  # moto would keep every copy alive in a list of instances
 
     @classmethod
@@ -61,7 +61,7 @@ class StrictSecret(FakeSecret):
         return None
 
     def attach_label(self, label: str, version_id: str) -> None:
-        """Move the label to this version; AWSCURRENT leaves AWSPREVIOUS where it was."""
+        """Move the label to this version; the version that loses AWSCURRENT gets AWSPREVIOUS."""
         before = self.version_with(label)
         if before == version_id:
             return
@@ -98,7 +98,7 @@ class StrictSecret(FakeSecret):
 
 
 class SecretIndex(SecretsStore):
-    """Secrets by name, full ARN or partial ARN, each found without a scan."""
+    """The index of secrets by name, full ARN or partial ARN."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,4 +130,4 @@ class SecretIndex(SecretsStore):
             return self._names_by_arn[key]
         if key.startswith("arn:") and not _ARN_SUFFIX.search(key):
             return key.rpartition(":secret:")[2]
-        return key  # AWS takes an ARN that ends like a full one for a full one
+        return key  # AWS treats an ARN that ends like a full one as a full one

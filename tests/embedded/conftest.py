@@ -64,7 +64,7 @@ def use() -> Iterator[Callable[..., User]]:
     def start_user(module: str, folder: Path, **kwargs) -> User:
         code = (
             f"import pathlib, sys; from nova_admin.embedded import {module}\n"
-            f"print({module}.start(pathlib.Path({str(folder)!r}), **{kwargs!r}), flush=True)\n"
+            f"print({module}.start_server(pathlib.Path({str(folder)!r}), **{kwargs!r}), flush=True)\n"
             "sys.stdin.read()"
         )
         process = subprocess.Popen(

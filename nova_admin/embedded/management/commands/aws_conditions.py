@@ -1,4 +1,4 @@
-"""`aws_conditions`: shows or switches the conditions of the embedded AWS, while it runs."""
+"""`aws_conditions`: shows or sets the conditions of the embedded AWS while it runs."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class Command(OneLineCommand):
             "--mixed",
             type=float,
             metavar="SHARE",
-            help="so many calls are struck, by each fault as often",
+            help="the share of calls with a fault, each fault as often",
         )
-        parser.add_argument("--seconds", type=float, help="so long the faults last")
-        parser.add_argument("--calls", type=int, help="so many calls each fault strikes")
+        parser.add_argument("--seconds", type=float, help="the faults end after this time")
+        parser.add_argument("--calls", type=int, help="each fault ends after this number of calls")
         parser.add_argument(
-            "--operations", nargs="+", default=[], metavar="OPERATION", help="no other is struck"
+            "--operations", nargs="+", default=[], metavar="OPERATION", help="only these get faults"
         )
         parser.add_argument("--clear", action="store_true", help="no delay, no quota, no fault")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         named = ("round_trip", "quotas", "fault", "mixed")
         changes = any(options[name] not in (None, []) for name in named)
         if options["clear"] and changes:
@@ -77,7 +77,7 @@ class Command(OneLineCommand):
 
 
 def make_conditions(options: dict[str, Any]) -> Conditions:
-    """What the options name. ValueError says what is out of bounds."""
+    """Make the conditions that the options describe; raises ValueError with what is out of bounds."""
     return Conditions(
         round_trip_seconds=options["round_trip"] or 0,
         quota_scale=options["quotas"],
@@ -95,7 +95,7 @@ def make_fault_rules(options: dict[str, Any]) -> Iterator[FaultRule]:
 
 
 def parse_fault(text: str) -> tuple[Fault, float]:
-    """The type of an argument: a fault and, behind `=`, its probability."""
+    """Parse an argument: a fault and, after `=`, its probability."""
     name, _, probability = text.partition("=")
     try:
         return Fault(name), float(probability or 1)

@@ -1,4 +1,4 @@
-"""`demo`: both embedded stores, seeded clients, the bulk migration by a real qcluster, and the site."""
+"""`demo`: shows both embedded stores, seeded clients, the bulk migration by a real qcluster, and the site."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Command(OneLineCommand):
             help="the site's port; a free one where it is taken",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("the demo is for development: set DEBUG=1", returncode=2)
         if not settings.EMBEDDED_STORES:
@@ -61,11 +61,11 @@ class Command(OneLineCommand):
                 f" {' and '.join(settings.NAMED_STORES)} (in the environment and in .env)",
                 returncode=2,
             )
-        # Its "enqueued" lines say nothing to who watches the demo.
         self.surprises: list[str] = []
+        # Its "enqueued" lines would disturb the demo.
         logging.getLogger("django-q").setLevel(logging.WARNING)
-        # A terminal that closes, or a kill, ends what was started as Ctrl-C does; that itself is ignored at first
-        # where a script started this with `&`.
+        # A closed terminal or a kill ends the child processes as Ctrl-C does. SIGINT is set too, as a process that a
+        # script starts with `&` ignores it.
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, _raise_interrupt)
         try:
@@ -119,7 +119,7 @@ class Command(OneLineCommand):
         return run
 
     def _print_summary(self, migrate: Run, compare: Run) -> None:
-        """A line a client: where it stands, what became of it, and why."""
+        """Print one line a client: its phase, its outcome, and why."""
         compared = {item.slug: item for item in compare.items.all()}
         phases = {status["slug"]: status for status in client_statuses(clients())}
         self.stdout.write(
@@ -145,7 +145,7 @@ class Command(OneLineCommand):
 
 
 def whole_number_to(most: int) -> Callable[[str], int]:
-    """The type of an argument: a whole number from 0 to `most`."""
+    """Return a parser of whole numbers from 0 to `most`."""
 
     def parse_number(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and int(text) <= most):
@@ -156,7 +156,7 @@ def whole_number_to(most: int) -> Callable[[str], int]:
 
 
 def find_surprises(migrate: Run, compare: Run) -> list[str]:
-    """The slugs of those that failed, differ or could not be checked, and are not seeded to."""
+    """Return the slugs of the clients that failed, differ or could not be checked, unless they do so on purpose."""
     failed = {
         item.slug for run in (migrate, compare) for item in run.items.filter(outcome=Outcome.FAILED)
     }
@@ -166,12 +166,12 @@ def find_surprises(migrate: Run, compare: Run) -> list[str]:
     return sorted((failed | doubted) - seeds.BROKEN)
 
 
-def _raise_interrupt(*_: Any) -> None:
+def _raise_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 def _set_password() -> str:
-    """The user `admin` with a new password, which is told once."""
+    """Give the user `admin` a new password and return it."""
     user, _ = get_user_model().objects.get_or_create(
         username="admin", defaults={"is_staff": True, "is_superuser": True}
     )
@@ -182,7 +182,7 @@ def _set_password() -> str:
 
 
 def add_clients(number: int) -> int:
-    """Makes sound clients with one database login each, until there are so many of them."""
+    """Make clients with one database login each until there are `number` of them; return how many were made."""
     present = Client.objects.filter(slug__startswith="demo_").count()
     new = [Client(name=f"Demo {n:05}", slug=f"demo_{n:05}") for n in range(present + 1, number + 1)]
     Client.objects.bulk_create(new, batch_size=1000)
@@ -204,10 +204,10 @@ def add_clients(number: int) -> int:
 
 @contextmanager
 def start_command(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A management command in a process of its own, ended with the block or, should this be killed, with this."""
+    """Run a management command in a process of its own, which ends with the block, or with this process if killed."""
     log = settings.LOCAL / f"{arguments[0]}.log"
     with log.open("ab") as output:
-        # Its own session: Ctrl-C reaches this process alone, which then ends its children one by one.
+        # In a session of its own: Ctrl-C reaches this process alone, which then ends its children one by one.
         process = subprocess.Popen(  # noqa: S603  # our own command, by its full path
             [
                 *(sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid())),
@@ -227,7 +227,7 @@ def start_command(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def find_free_port(wanted: int) -> int:
-    """The wanted port of the loopback interface, or, where it is taken, any free one."""
+    """Return the wanted port of the loopback interface or, where it is taken, any free one."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -240,7 +240,7 @@ def find_free_port(wanted: int) -> int:
 
 
 def wait_until_served(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until the site answers."""
+    """Wait until the site answers; raises CommandError where it doesn't within START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
