@@ -4,7 +4,7 @@
 import os
 import sys
 
-INTERRUPTED = 130  # as a shell counts Ctrl-C
+INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Addresses: the admin site is the whole site, but for the choice of its language."""
+"""The site's addresses: the admin, and the choice of its language."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -26,7 +26,7 @@ from nova_credentials.messages import Message, MessageError, Sentence
 Document = dict[str, Any]
 
 MAX_BYTES = 65_536
-# AWS takes 512 and advises 256, which leaves room for the suffix of an ARN.
+# In characters. AWS allows 512 and advises 256, which leaves room for the suffix of an ARN.
 MAX_NAME = 256
 ILLEGAL_IN_NAME = re.compile(r"[^A-Za-z0-9/_+=.@-]")
 

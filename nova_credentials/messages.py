@@ -32,7 +32,7 @@ _UNITS = (
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence with named places, in English.
+    """An English sentence with named places for values.
 
     Its key is stored: the words may change, while another meaning or other names of values need another key.
     """

@@ -44,7 +44,7 @@ def start_server(folder: Path) -> str:
 
 
 class AwsServer:
-    """A context manager that serves from threads of this process.
+    """The embedded AWS, served by threads of this process; a context manager.
 
     Without a folder it keeps nothing. `conditions` sets delays, quotas and faults. `wrap` puts a WSGI middleware
     behind them, where ConnectionAbortedError drops the connection and ConnectionResetError resets it.

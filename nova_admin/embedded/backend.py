@@ -204,8 +204,8 @@ class StrictBackend(SecretsManagerBackend):
             try:
                 values.append(self.get_secret_value(identifier, "", ""))
             except SecretsManagerClientError as error:
-                told = {"ErrorCode": error.error_type, "Message": error.message}
-                errors.append({"SecretId": identifier, **told})
+                details = {"ErrorCode": error.error_type, "Message": error.message}
+                errors.append({"SecretId": identifier, **details})
         return values, errors, str(end) if end < len(identifiers) else None
 
     def list_secrets(

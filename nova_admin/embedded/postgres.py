@@ -107,7 +107,7 @@ class Cluster:
             if spawns > MAX_SPAWNS or time.monotonic() > deadline:
                 raise TimeoutError("the server accepts no connection")
             if not self.is_running():
-                # The other processes of a killed server may still be on their way out.
+                # The other processes of a killed server may still be ending.
                 time.sleep(0.5)
                 self.process = self._spawn_server()
                 spawns += 1
@@ -117,7 +117,7 @@ class Cluster:
         if self.process is None:
             return False
         try:
-            # Where nobody waits for orphans, an ended server stays as a zombie.
+            # Where no process reaps orphans, an ended server stays as a zombie.
             ended = self.process.status() == psutil.STATUS_ZOMBIE
             return bool(self.process.is_running() and not ended)
         except psutil.NoSuchProcess:
@@ -142,10 +142,10 @@ class Cluster:
             if process.name().startswith("postgres") and Path(process.cwd()) == self._data:
                 return process
         except (psutil.AccessDenied, psutil.ZombieProcess):
-            pass  # another user's process, or what is left of ours
+            pass  # another user's process, or a zombie of ours
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        # PostgreSQL would take whatever process has this pid now for its own server.
+        # PostgreSQL would believe that the process which has this pid now is its own server.
         pid_file.unlink()
         return None
 

@@ -121,7 +121,7 @@ class SecretsManagerError(MessageError):
     def from_code(cls, code: str, operation: str, name: str, *, status: int = 400) -> Self:
         """Make the error of a code; the HTTP status decides where the code is not known."""
         known = (kind for kind, pattern in _CLASSES.items() if re.search(pattern, code))
-        # Where an answer has no code, botocore takes the status for one: AWS did not write it.
+        # Where an answer has no code, botocore uses the HTTP status as the code, and AWS did not write the answer.
         unwritten = code.isdigit() or status >= 500
         other = ErrorClass.UNAVAILABLE if unwritten else ErrorClass.DATA
         return cls(next(known, _BY_STATUS.get(status, other)), code, operation, name)

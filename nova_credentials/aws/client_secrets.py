@@ -51,7 +51,7 @@ def legal_secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, s
 
 def read_client(sm: SecretsManager, names: Mapping[str, str], *, layout: Layout) -> ClientSecrets:
     """Read a client's secrets, given as part -> name. Raises as join_answers does."""
-    # One secret is read by GetSecretValue: the plan's policy has no right to the batch.
+    # A single secret is read by GetSecretValue, as the plan's policy doesn't allow the batch call.
     read = sm.batch_get if len(names) > 1 else sm.get_each
     return join_answers(names, read(names.values()), layout=layout)
 
@@ -128,7 +128,9 @@ class ClientSecretsManager(SecretsManager):
 
     def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
         """Replace the secret value of a primary credential; ValueError where there is none."""
-        if service not in tuple(CredentialType):  # not named: it may be the password
+        if service not in tuple(
+            CredentialType
+        ):  # the text doesn't repeat it: it may be the password
             raise ValueError(f"Unknown service; choose one of {', '.join(CredentialType)}")
         credential_type = CredentialType(service)
         name, document, credential = self._read_primary(client_slug, credential_type)

@@ -114,7 +114,7 @@ class SecretsManager:
         answers: Answers = {name: _make_error("InvalidName", _BATCH_GET, name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
         calls = [legal[start : start + _BATCH_SIZE] for start in range(0, len(legal), _BATCH_SIZE)]
-        # Several at once, and when AWS is down each call of a round waits for it but no further round.
+        # The calls of a round run at once. If AWS is down, all of them time out, and no other round begins.
         for start in range(0, len(calls), _BATCHES_AT_ONCE):
             batches = self._get_batches(calls[start : start + _BATCHES_AT_ONCE])
             for batch in batches:
@@ -135,7 +135,7 @@ class SecretsManager:
         try:
             answer = _call_aws(names[0], self.sm.batch_get_secret_value, SecretIdList=names)
         except SecretsManagerError as error:
-            # One bad id can fail the whole call: it must not speak for the others.
+            # One bad name can fail the whole call, so each name is read by itself.
             if error.error_class in (ErrorClass.DATA, ErrorClass.CONFLICT):
                 return self.get_each(names)
             kind, code = error.error_class, error.code
@@ -169,7 +169,7 @@ class SecretsManager:
     def _mark_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
         try:
             scheduled = self.describe_secret(error.name).deleted_at is not None
-        except SecretsManagerError:  # the first error says more
+        except SecretsManagerError:  # the error of the read says more
             scheduled = False
         return (
             _make_error(SCHEDULED_FOR_DELETION, error.operation, error.name) if scheduled else error
@@ -210,7 +210,7 @@ class SecretsManager:
             SecretString=_require_sendable(text, "PutSecretValue", name),
             ClientRequestToken=token or str(uuid4()),
         )
-        # AWS takes an old token again without making its version current.
+        # AWS accepts an old token again without making its version current.
         if "AWSCURRENT" not in answer.get("VersionStages", []):
             raise _make_error("NotCurrent", "PutSecretValue", name)
         return answer["VersionId"]

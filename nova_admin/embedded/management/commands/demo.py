@@ -43,7 +43,7 @@ class Command(OneLineCommand):
             "--clients",
             type=whole_number_to(1_000_000),
             default=0,
-            help="so many sound clients more",
+            help="make this many more clients",
         )
         parser.add_argument(
             "--port",
