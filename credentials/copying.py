@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from credentials.models import Client, Credential
-    from credentials.models.credentials import Login
-    from nova_credentials.credential_types import CredentialType
+    from nova_credentials.credential_types import CredentialRow, CredentialType
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
 
@@ -86,7 +85,7 @@ def build_document_with_secrets(
     return client.build_document()
 
 
-def _add_row(client: Client, credential_type: CredentialType, login: Login) -> None:
+def _add_row(client: Client, credential_type: CredentialType, login: CredentialRow) -> None:
     row = CREDENTIAL_MODELS[credential_type]()
     row.client_id = client.pk
     for name in keys_of(type(login)):

@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from credentials.forms import ClientForm, CredentialForm
-from credentials.inlines import AwsInline, CredentialInline, DatabaseInline, EmailInline
-from credentials.models import Client
+from credentials.inlines import CredentialInline
+from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from credentials.prices import SECRET_A_MONTH
 from credentials.secret_names import find_name_problem, find_name_warning, secret_layout
 from nova_credentials import document as documents
@@ -107,17 +107,18 @@ class NewEmailForm(NewLoginForm):
                 self.add_error(name, self.fields[name].error_messages["required"])
 
 
-class NewDatabaseInline(DatabaseInline):
+class NewDatabaseInline(CredentialInline):
     """The database login of the onboarding page."""
 
+    model = DatabaseCredential
     form = NewLoginForm
-    # A model form names them as it likes; the base class has a tuple of another length.
-    fields = ("db_host", "db_port", "db_name", "db_user", "db_password")  # type: ignore[assignment]
+    fields = ("db_host", "db_port", "db_name", "db_user", "db_password")
 
 
-class NewEmailInline(EmailInline):
+class NewEmailInline(CredentialInline):
     """The mail login of the onboarding page."""
 
+    model = EmailCredential
     form = NewEmailForm
     fields = (
         "email_provider",
@@ -125,7 +126,7 @@ class NewEmailInline(EmailInline):
         "email_user",
         "email_password",
         "sender_whitelist",
-    )  # type: ignore[assignment]
+    )
 
     def formfield_for_dbfield(
         self, db_field: AnyField, request: HttpRequest, **kwargs: object
@@ -136,11 +137,12 @@ class NewEmailInline(EmailInline):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-class NewAwsInline(AwsInline):
+class NewAwsInline(CredentialInline):
     """The AWS login of the onboarding page."""
 
+    model = AwsCredential
     form = NewLoginForm
-    fields = ("access_key_id", "secret_access_key", "region")  # type: ignore[assignment]
+    fields = ("access_key_id", "secret_access_key", "region")
 
 
 SECTIONS: dict[CredentialType, type[CredentialInline]] = {

@@ -10,22 +10,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from credentials.models import Credential
-    from credentials.models.credentials import Login
+    from nova_credentials.credential_types import CredentialRow
 
     # A row and a login belong together where both have the same key; None matches nothing.
-    Key = Callable[[Credential | Login], Hashable]
+    Key = Callable[[Credential | CredentialRow], Hashable]
 
 
 class RowMatch(NamedTuple):
     """Rows with their logins, logins that have no row, and rows that have no login."""
 
-    pairs: list[tuple[Credential, Login]]
-    new_logins: list[Login]
+    pairs: list[tuple[Credential, CredentialRow]]
+    new_logins: list[CredentialRow]
     unmatched_rows: list[Credential]
 
 
 def match_rows(
-    rows: Sequence[Credential], logins: Sequence[Login], *, by_destination: bool = False
+    rows: Sequence[Credential], logins: Sequence[CredentialRow], *, by_destination: bool = False
 ) -> RowMatch:
     """Pair the rows of one type with a document's logins of that type.
 
@@ -46,21 +46,23 @@ def match_rows(
     return match
 
 
-def _key_of_primary(entry: Credential | Login) -> bool | None:
+def _key_of_primary(entry: Credential | CredentialRow) -> bool | None:
     return entry.is_primary or None
 
 
-def _key_of_label(entry: Credential | Login) -> str | None:
+def _key_of_label(entry: Credential | CredentialRow) -> str | None:
     return None if entry.is_primary else entry.label
 
 
-def _same_key(entry: Credential | Login) -> bool:
+def _same_key(entry: Credential | CredentialRow) -> bool:
     """Return one key for all, which pairs what is left in its order."""
     return True
 
 
 def _unique_key(
-    key: Key, rows: Iterable[Credential | Login], logins: Iterable[Credential | Login]
+    key: Key,
+    rows: Iterable[Credential | CredentialRow],
+    logins: Iterable[Credential | CredentialRow],
 ) -> Key:
     """Return `key`, but None for every entry whose key another row or another login has too."""
     counts = [Counter(map(key, entries)) for entries in (rows, logins)]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from django_stubs_ext.db.models.manager import RelatedManager
 
-    from credentials.models.credentials import Credential, Login
+    from credentials.models.credentials import Credential
+    from nova_credentials.credential_types import CredentialRow
 
 ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
@@ -201,7 +202,7 @@ class Client(models.Model):
 
         It keeps what these rows hold, and is never pushed.
         """
-        logins: dict[CredentialType, list[Login]] = {}
+        logins: dict[CredentialType, list[CredentialRow]] = {}
         for credential_type, of_type in self.credentials_by_type().items():
             first = next((row for row in of_type if row.is_primary), None)
             logins[credential_type] = [
@@ -210,6 +211,6 @@ class Client(models.Model):
             ]
         return self._document_of(logins)
 
-    def _document_of(self, logins: dict[CredentialType, list[Login]]) -> Document:
+    def _document_of(self, logins: dict[CredentialType, list[CredentialRow]]) -> Document:
         by_name: dict[str, list[Any]] = {t.plural: of_type for t, of_type in logins.items()}
         return documents.build_document(self.name, **by_name)

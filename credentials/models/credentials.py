@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from credentials.models.clients import Client
+    from nova_credentials.credential_types import CredentialRow
     from nova_credentials.messages import Message
-
-    Login = DatabaseCredentials | EmailCredentials | AwsCredentials
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
@@ -82,7 +81,7 @@ class Credential(models.Model):
         """Name this row by its type and id, for a sentence in any language."""
         return sentences.ROWS[self.TYPE](id=str(self.pk))
 
-    def to_login(self, slug: str) -> Login:
+    def to_login(self, slug: str) -> CredentialRow:
         """Return this row as NOVA's readers return it; `slug` is its client's."""
         raise NotImplementedError
 
