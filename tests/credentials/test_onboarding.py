@@ -227,7 +227,7 @@ def test_what_the_secrets_will_be_called_and_cost_is_told(
 
     assert re.findall(r"nova/clients/\S+?(?=[ ,])", told) == names
     assert dollars in told
-    assert "$0.05 for every 10,000 calls" in told
+    assert "$0.05 per 10,000 calls" in told
 
 
 @pytest.mark.parametrize(
