@@ -103,8 +103,8 @@ class ClientsCommand(OneLineCommand):
                 seen, seen_at = done, time.monotonic()
             if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
                 raise CommandError(
-                    f"{run} has stood still for {NO_PROGRESS_SECONDS} s; it stays queued."
-                    " Is a worker there? Start one with: manage.py qcluster"
+                    f"{run} has made no progress for {NO_PROGRESS_SECONDS} s; it stays queued."
+                    " Is a worker running? Start one with: manage.py qcluster"
                 )
             time.sleep(POLL_SECONDS)
             run.refresh_from_db()

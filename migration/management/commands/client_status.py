@@ -14,7 +14,10 @@ class Command(ClientsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "slugs", nargs="*", metavar="SLUG", help="the clients, by slug; all where none is named"
+            "slugs",
+            nargs="*",
+            metavar="SLUG",
+            help="the clients, by slug; without any, all clients",
         )
         self.add_format(parser)
 

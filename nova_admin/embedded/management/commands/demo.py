@@ -43,13 +43,13 @@ class Command(OneLineCommand):
             "--clients",
             type=whole_number_to(1_000_000),
             default=0,
-            help="make this many more clients",
+            help="how many more valid clients to add",
         )
         parser.add_argument(
             "--port",
             type=whole_number_to(65_535),
             default=8000,
-            help="the site's port; a free one where it is taken",
+            help="the site's port; another one if it is taken",
         )
 
     def handle(self, *args: object, **options: Any) -> None:
@@ -74,7 +74,7 @@ class Command(OneLineCommand):
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
         if self.surprises:
-            raise CommandError(f"not broken on purpose, but wrong: {', '.join(self.surprises)}")
+            raise CommandError(f"failed, but not broken on purpose: {', '.join(self.surprises)}")
 
     def _run_demo(self, stack: ExitStack, options: dict[str, Any]) -> None:
         self._print_step("Schema migrations")
