@@ -227,7 +227,7 @@ UNFOLD = {
     "SCRIPTS": [lambda request: static("migration/accessible.js")],
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
-    "DASHBOARD_CALLBACK": "migration.admin.dashboard_context",
+    "DASHBOARD_CALLBACK": "migration.admin.get_dashboard_context",
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

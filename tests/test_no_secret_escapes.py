@@ -23,7 +23,7 @@ from django_q.tasks import async_task
 
 from credentials.models import Client
 from migration import tasks
-from migration.admin.runs import TABS
+from migration.admin.run_items import TABS
 from migration.models import Comparison, Run, RunItem, clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push

@@ -7,11 +7,17 @@ from migration.admin import users  # noqa: F401  # registers users and groups
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
-from migration.admin.dashboard import dashboard_context
+from migration.admin.dashboard import get_dashboard_context
 from migration.admin.runs import RunAdmin
 from migration.models import Comparison, MoveRequest, Run
 
-__all__ = ["ClientAdmin", "ComparisonAdmin", "MoveRequestAdmin", "RunAdmin", "dashboard_context"]
+__all__ = [
+    "ClientAdmin",
+    "ComparisonAdmin",
+    "MoveRequestAdmin",
+    "RunAdmin",
+    "get_dashboard_context",
+]
 
 admin.site.register(Client, ClientAdmin)
 admin.site.register(Run, RunAdmin)

@@ -1,31 +1,143 @@
-"""What the pages share: read-only models, and starting a run."""
+"""The base classes of the site's own pages: permission, methods, the object a page is about, and read-only models."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
-from django.contrib import messages
-from django.http import HttpResponseRedirect
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
 from unfold.admin import ModelAdmin
+from unfold.views import UnfoldModelAdminViewMixin
 
-from migration import tasks
-from migration.models import MANY_TRIES, Run
+from credentials.models import Client
 
 if TYPE_CHECKING:
-    from django.db.models import Model
-    from django.http import HttpRequest
+    from datetime import datetime
 
-    from migration.models import ClientsByPhase
+    from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+    from django.urls import URLPattern
 
 RUN_PERMISSION = "migration.add_run"
+RESOLVE_PERMISSION = "migration.resolve_mismatch"
+
+AnyModel = TypeVar("AnyModel", bound="Model")
 
 
-class ReadOnlyAdmin(ModelAdmin):
-    """History: nobody adds, changes or deletes it, superusers neither."""
+class ClientWithPhase(Protocol):
+    """A client as `ClientsByPhase.with_phase` gives it."""
+
+    pk: int
+    name: str
+    slug: str
+    is_active: bool | None
+    phase: str
+
+
+class ClientRow(ClientWithPhase, Protocol):
+    """A client as `ClientAdmin.get_queryset` gives it."""
+
+    revision: int
+    pushed_revision: int | None
+    newest_status: str | None
+    newest_compared_at: datetime | None
+
+
+class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, View):
+    """A page or a button of a model's admin: 403 without the permission, 405 for a method it has no handler for.
+
+    A view without `permission_required` is for everybody who may view the model.
+    """
+
+    http_method_names = ["get", "head", "post"]  # noqa: RUF012  # Django's own declaration
+    model_admin: ModelAdmin
+    permission_required: str | None = None
+
+    @property
+    def title(self) -> str:
+        return ""
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        """Refuse a wrong method before the permission is checked, so that it is 405 for everybody."""
+        method = (request.method or "").lower()
+        if method not in self.http_method_names or not hasattr(self, method):
+            return self.http_method_not_allowed(request, *args, **kwargs)
+        return super().dispatch(request, *args, **kwargs)
+
+    def has_permission(self) -> bool:
+        """Say whether the user has `permission_required`, or may view the model if there is none."""
+        if self.permission_required is None:
+            return self.model_admin.has_view_permission(self.request)
+        return super().has_permission()
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        return super().get_context_data(opts=self.model_admin.opts, **kwargs)
+
+
+class ClientView(AdminView):
+    """A page or a button of one client, whose id is in the address; 404 if there is no such client."""
+
+    @property
+    def client_id(self) -> int:
+        return int(self.kwargs["client_id"])
+
+    @cached_property
+    def client(self) -> Client:
+        return get_object_or_404(Client, pk=self.client_id)
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        return super().get_context_data(original=self.client, **kwargs)
+
+
+class ObjectView(AdminView, Generic[AnyModel]):
+    """The page of one object of a read-only model, in place of Django's form."""
+
+    original: AnyModel
+
+    @property
+    def title(self) -> str:
+        return str(self.original)
+
+    def get(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        found = self.find_object(unquote(object_id))
+        if found is None:
+            return self.model_admin.redirect_from_missing(request, object_id)
+        self.original = found
+        return self.render_to_response(self.get_context_data(original=found))
+
+    def find_object(self, key: str) -> AnyModel | None:
+        """Return the object with this key as the address has it, or None."""
+        return self.model_admin.get_object(self.request, key)
+
+
+class OwnViews(ModelAdmin):
+    """An admin with views of its own, each given as route, name and class. Only staff reach them."""
+
+    own_views: ClassVar[list[tuple[str, str, type[AdminView]]]] = []
+
+    def get_urls(self) -> list[URLPattern]:
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [
+            path(
+                route,
+                self.admin_site.admin_view(view.as_view(model_admin=self)),
+                name=f"{prefix}_{name}",
+            )
+            for route, name, view in self.own_views
+        ]
+        return [*own, *super().get_urls()]
+
+
+class ReadOnlyAdmin(OwnViews):
+    """History: nobody adds, changes or deletes it, not even a superuser. `object_view` shows one object."""
+
+    object_view: ClassVar[type[ObjectView[Model]]]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -36,39 +148,27 @@ class ReadOnlyAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def page_context(self, request: HttpRequest, title: str, **context: Any) -> dict[str, Any]:
-        """What the templates of a page of one's own need."""
-        request.current_app = self.admin_site.name  # as Django's own views do
-        return {**self.admin_site.each_context(request), "title": title, **context}
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponseBase:
+        return self.object_view.as_view(model_admin=self)(request, object_id=object_id)
+
+    def redirect_from_missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead to the dashboard and say there that the object does not exist, as Django does."""
+        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
 
 
-def reason_of(request: HttpRequest) -> str:
-    """The reason that was typed, less the blanks around it. The operation that keeps it judges it."""
+def get_signed_in_user(request: HttpRequest) -> User:
+    """Return the user. Raise PermissionDenied for nobody, who gets no further than the login anyway."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def get_typed_reason(request: HttpRequest) -> str:
+    """Return the reason that was typed, without blanks around it. The operation that stores it checks it."""
     return request.POST.get("reason", "").strip()
-
-
-def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> HttpResponseRedirect:
-    """Start a run in the user's name, enqueue it, and lead to its page."""
-    user: Any = request.user  # has a permission, so is logged in
-    run = Run.start(kind=kind, chosen=chosen, by=user, tries=MANY_TRIES)
-    number = run.items.count()
-    text = ngettext("started over %(n)d client.", "started over %(n)d clients.", number)
-    link = format_html('<a class="underline" href="{}">{}</a>', run_url(run), run)
-    messages.success(request, format_html("{} {}", link, text % {"n": number}))
-    enqueue_run(request, run)
-    return HttpResponseRedirect(run_url(run))
-
-
-def enqueue_run(request: HttpRequest, run: Run) -> None:
-    """Enqueue the run; where the queue can't be reached, say when it goes on."""
-    if not tasks.enqueue(run):
-        text = _(
-            "The task queue cannot be reached. %(run)s is stored and starts within two minutes"
-            " after the queue is back."
-        )
-        messages.warning(request, text % {"run": run})
-
-
-def run_url(run: Run) -> str:
-    """Return the address of the run's page."""
-    return reverse("admin:migration_run_change", args=[run.pk])

@@ -1,26 +1,24 @@
-"""The bulk actions that move clients. A cutover of several is thought over on a page, with the checklist of each."""
+"""The bulk actions that move clients. A cutover of several is confirmed on a page with the checks of each."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from django.contrib import messages
 from django.contrib.admin import helpers
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_POST
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration.admin import moves
-from migration.admin.base import reason_of
-from migration.admin.move_confirmation import checklist
+from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
+from migration.admin.checklists import list_all_checks
+from migration.admin.move_options import get_confirm_url
+from migration.admin.moves import MOVE_PERMISSION, REFUSALS, describe_refusal, make_move
 from migration.models import (
     MOVE_PERMISSIONS,
     PhaseChoices,
@@ -34,59 +32,159 @@ from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from django.contrib.admin import ModelAdmin
     from django.http import HttpRequest, HttpResponse
-    from django.urls import URLPattern
+    from django.http.response import HttpResponseBase
+    from django_stubs_ext import StrOrPromise
 
+    from credentials.models import Client
+    from migration.admin.base import ClientWithPhase
     from migration.models import ClientsByPhase
+    from migration.operations.snapshots import ClientSnapshot
 
-# Each reads AWS while the person waits; more of them are for `move_clients`.
-AT_ONCE = 50
-# Before the server in front of a worker gives up on the page.
+    BulkAction = Callable[
+        [ModelAdmin[Client], HttpRequest, ClientsByPhase], HttpResponseBase | None
+    ]
+
+# Each move reads AWS while the person waits. The command `move_clients` takes more.
+MOST_CLIENTS = 50
+# Less than the server in front of a worker waits for the page.
 GIVE_UP_AFTER_SECONDS = 20.0
 CHECKBOX = helpers.ACTION_CHECKBOX_NAME
 
 
-def urls(model_admin: Any) -> list[URLPattern]:
-    @require_POST
-    def cut_over(request: HttpRequest) -> HttpResponse:
-        ids = [int(pk) for pk in request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        chosen = clients().filter(pk__in=ids)
-        return _cut_over(model_admin, request, chosen) or _to_the_list()
+class BulkCutoverView(AdminView):
+    """The page with the checks of the clients that were selected in the list, and the button that cuts them over."""
 
-    view = model_admin.admin_site.admin_view
-    return [path("cutover/", view(cut_over), name="credentials_client_cutover")]
+    template_name = "admin/migration/bulk_cutover.html"
+    permission_required = MOVE_PERMISSION
+    selected: ClientsByPhase | None = None
+    list_url = ""
+
+    @property
+    def title(self) -> str:
+        return _("Cut over several clients")
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        found = list_few_clients(request, self.get_selected())
+        if found is None:
+            return self.redirect_to_list()
+        if "number" not in request.POST:
+            return self.show_page(found)
+        if problem := self.find_problem(len(found)):
+            messages.error(request, problem)
+            return self.show_page(found)
+        for client in iterate_in_time(request, found):
+            make_move(request, client.pk, Phase.AWS, Phase.DUAL_READ)
+        return self.redirect_to_list()
+
+    def get_selected(self) -> ClientsByPhase:
+        """Return the clients that the list's action was given, or those that the page itself names."""
+        if self.selected is not None:
+            return self.selected
+        ids = [int(pk) for pk in self.request.POST.getlist(CHECKBOX) if pk.isdecimal()]
+        return clients().filter(pk__in=ids)
+
+    def find_problem(self, number: int) -> str:
+        """Return what is wrong with the confirmation of so many clients, or ""."""
+        reason = get_typed_reason(self.request)
+        if not reason:
+            return _("Nothing was done: give a reason or a ticket.")
+        if self.request.POST["number"].strip() != str(number):
+            text = _("Nothing was done: type the number of clients, %(n)d, to confirm.")
+            return text % {"n": number}
+        try:
+            check_reason(reason)
+        except ReasonError as refusal:
+            return localize(refusal.message)
+        return ""
+
+    def redirect_to_list(self) -> HttpResponseRedirect:
+        url = self.list_url or reverse("admin:credentials_client_changelist")
+        return HttpResponseRedirect(url)
+
+    def show_page(self, found: list[ClientWithPhase]) -> HttpResponse:
+        """Show the checks of each client as of now. Reads both stores."""
+        snapshots = read_snapshots([client.pk for client in found])
+        shown = [
+            self.describe_client(client, snapshots[client.pk])
+            for client in found
+            if client.pk in snapshots
+        ]
+        return self.render_to_response(
+            self.get_context_data(
+                clients=shown,
+                open=[client for client in shown if client["open"]],
+                needs_approval=needs_approval(Move.CUTOVER),
+                checkbox=CHECKBOX,
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+            )
+        )
+
+    def describe_client(
+        self, client: ClientWithPhase, snapshot: ClientSnapshot
+    ) -> dict[str, object]:
+        """Return what the page shows of one client, and whether its cutover is `open`."""
+        url = reverse("admin:credentials_client_change", args=[client.pk])
+        shown = {"id": client.pk, "name": client.name, "slug": client.slug, "url": url}
+        if snapshot.phase != Phase.DUAL_READ:
+            refusal = localize(IllegalMove(snapshot.slug, snapshot.phase, Phase.AWS).message)
+            if snapshot.phase == Phase.PURGED:
+                refusal = _("It is purged: NOVA reads it from AWS already.")
+            return shown | {"open": False, "refusal": refusal}
+        back = get_confirm_url(client.pk, Phase.AWS)
+        lines = list_all_checks(self.request, snapshot, Phase.AWS, back=back)
+        return shown | {"open": all(line["passed"] for line in lines), "lines": lines}
 
 
-def actions(request: HttpRequest) -> dict[str, Any]:
-    """As far as the user may; a purge asks for each slug, so it is none of them."""
-    found: dict[str, Any] = {}
-    if request.user.has_perm(moves.MOVE_PERMISSION):
+def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
+    """Return the actions that the user may use, as Django has them. Purging is none: it needs each slug typed."""
+    found: dict[str, tuple[BulkAction, str]] = {}
+    if request.user.has_perm(MOVE_PERMISSION):
         for phase in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ):
             text = _("Move eligible clients to %(phase)s") % {"phase": PhaseChoices(phase).label}
-            found[f"move_to_{phase}"] = (partial(_move_all, phase=phase), text)
-        found["cut_over"] = (_cut_over, _("Cut over to AWS (opens a page with the checks)"))
+            found[f"move_to_{phase}"] = (partial(move_clients, phase=phase), text)
+        found["cut_over"] = (open_bulk_cutover, _("Cut over to AWS (opens a page with the checks)"))
     if request.user.has_perm(MOVE_PERMISSIONS[Move.RESTORE]):
-        found["restore"] = (_restore_all, _("Restore purged clients"))
-    return {name: (do, name, text) for name, (do, text) in found.items()}
+        found["restore"] = (restore_clients, _("Restore purged clients"))
+    return {name: (action, name, text) for name, (action, text) in found.items()}
 
 
-def _restore_all(model_admin: Any, request: HttpRequest, chosen: ClientsByPhase) -> None:
-    _move_all(model_admin, request, chosen.in_phases(Phase.PURGED), phase=Phase.AWS)
+def open_bulk_cutover(
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientsByPhase
+) -> HttpResponseBase:
+    """Show the page that confirms the cutover of the clients."""
+    view = BulkCutoverView.as_view(
+        model_admin=model_admin, selected=chosen, list_url=request.get_full_path()
+    )
+    return view(request)
 
 
-def _move_all(
-    _model_admin: Any, request: HttpRequest, chosen: ClientsByPhase, *, phase: Phase
+def restore_clients(
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientsByPhase
 ) -> None:
-    user: Any = request.user
-    found = _few(request, chosen)
+    """Restore those of the clients that are purged."""
+    move_clients(model_admin, request, chosen.in_phases(Phase.PURGED), phase=Phase.AWS)
+
+
+def move_clients(
+    _model_admin: ModelAdmin[Client],
+    request: HttpRequest,
+    chosen: ClientsByPhase,
+    *,
+    phase: Phase,
+) -> None:
+    """Move each of the clients to the phase, from the one it is in, and report it."""
+    user = get_signed_in_user(request)
+    found = list_few_clients(request, chosen)
     done = 0
-    for client in _in_time(request, found or []):
+    for client in iterate_in_time(request, found or []):
         try:
             move(client_id=client.pk, new=phase, seen=Phase(client.phase), by=user)
-        except moves.REFUSALS as refusal:
-            messages.error(request, moves.refusal_text(refusal))
+        except REFUSALS as refusal:
+            messages.error(request, describe_refusal(refusal))
         else:
             done += 1
     if found == []:
@@ -98,40 +196,21 @@ def _move_all(
         messages.success(request, text % {"n": done, "phase": PhaseChoices(phase).label})
 
 
-def _few(request: HttpRequest, chosen: ClientsByPhase) -> list[Any] | None:
-    """The clients chosen, in the order of their slugs; None where they are too many to wait for."""
-    found = list(chosen.with_phase().order_by("slug")[: AT_ONCE + 1])
-    if len(found) <= AT_ONCE:
+def list_few_clients(request: HttpRequest, chosen: ClientsByPhase) -> list[ClientWithPhase] | None:
+    """Return the clients ordered by slug; return None, and say so, if they are more than MOST_CLIENTS."""
+    rows = chosen.with_phase().order_by("slug")[: MOST_CLIENTS + 1]
+    found = cast("list[ClientWithPhase]", list(rows))
+    if len(found) <= MOST_CLIENTS:
         return found
     text = _("Nothing was moved: select up to %(n)d clients, or use the command move_clients.")
-    messages.error(request, text % {"n": AT_ONCE})
+    messages.error(request, text % {"n": MOST_CLIENTS})
     return None
 
 
-def _cut_over(
-    model_admin: Any, request: HttpRequest, chosen: ClientsByPhase
-) -> HttpResponse | None:
-    """The page; sent from there, with a reason and their number typed, the cutover of those whose gate is open."""
-    if not request.user.has_perm(moves.MOVE_PERMISSION):
-        raise PermissionDenied
-    found = _few(request, chosen)
-    if found is None:
-        return None
-    if "number" in request.POST:
-        if not (problem := _problem(request, len(found))):
-            _cut_over_now(request, found)
-            return _to_the_list()
-        messages.error(request, problem)
-    return _page(model_admin, request, found)
-
-
-def _cut_over_now(request: HttpRequest, found: list[Any]) -> None:
-    for client in _in_time(request, found):
-        moves.carry_out(request, client.pk, Phase.AWS, Phase.DUAL_READ, reason_of(request))
-
-
-def _in_time(request: HttpRequest, found: list[Any]) -> Iterator[Any]:
-    """One after the other, as long as somebody can be made to wait; then it says how many are left."""
+def iterate_in_time(
+    request: HttpRequest, found: list[ClientWithPhase]
+) -> Iterator[ClientWithPhase]:
+    """Yield the clients until GIVE_UP_AFTER_SECONDS are over; then say how many were not tried."""
     give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
     for number, client in enumerate(found):
         if time.monotonic() > give_up_at:
@@ -141,47 +220,3 @@ def _in_time(request: HttpRequest, found: list[Any]) -> Iterator[Any]:
             messages.error(request, text % {"n": len(found) - number})
             return
         yield client
-
-
-def _problem(request: HttpRequest, number: int) -> str:
-    if not reason_of(request):
-        return _("Nothing was done: give a reason or a ticket.")
-    if request.POST["number"].strip() != str(number):
-        return _("Nothing was done: type the number of clients, %(n)d, to confirm.") % {"n": number}
-    try:
-        check_reason(reason_of(request))
-    except ReasonError as refusal:
-        return localize(refusal.message)
-    return ""
-
-
-def _to_the_list() -> HttpResponseRedirect:
-    return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
-
-
-def _page(model_admin: Any, request: HttpRequest, found: list[Any]) -> HttpResponse:
-    rows = read_snapshots([client.pk for client in found])
-    shown = [_shown(request, client, rows[client.pk]) for client in found if client.pk in rows]
-    context = {
-        **model_admin.admin_site.each_context(request),
-        "title": _("Cut over several clients"),
-        "opts": model_admin.opts,
-        "clients": shown,
-        "open": [client for client in shown if client["open"]],
-        "asks": needs_approval(Move.CUTOVER),
-        "checkbox": CHECKBOX,
-        "input_classes": " ".join(BASE_INPUT_CLASSES),
-    }
-    return TemplateResponse(request, "admin/migration/bulk_cutover.html", context)
-
-
-def _shown(request: HttpRequest, client: Any, rows: Any) -> dict[str, Any]:
-    url = reverse("admin:credentials_client_change", args=[client.pk])
-    shown = {"id": client.pk, "name": client.name, "slug": client.slug, "url": url}
-    if rows.phase != Phase.DUAL_READ:
-        refusal = localize(IllegalMove(rows.slug, rows.phase, Phase.AWS).message)
-        if rows.phase == Phase.PURGED:
-            refusal = _("It is purged: NOVA reads it from AWS already.")
-        return shown | {"open": False, "refusal": refusal}
-    lines = checklist(request, rows, Phase.AWS, back=moves.dialog_url(client.pk, Phase.AWS))
-    return shown | {"open": all(line["passed"] for line in lines), "lines": lines}

@@ -1,17 +1,17 @@
-"""Where one client stands, what its next step is and wants, and what happened to it: for its page."""
+"""What the page of one client shows above and below its form: its phase, the next step with its checks, its history."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
-from migration.admin.move_confirmation import with_remedies
-from migration.admin.secret_versions import console_url
+from migration.admin.checklists import list_check_lines
+from migration.admin.secret_versions import get_console_url
 from migration.models import Comparison, PhaseChoices, ReadCount, clients
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
@@ -29,101 +29,104 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from credentials.models import Client
+    from migration.admin.base import ClientRow
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
 
-# One step on.
-ONWARD = {
+# The phase after each phase.
+NEXT_PHASE = {
     old: new
     for (old, new), kind in MOVES.items()
     if kind in (Move.FORWARD, Move.CUTOVER, Move.PURGE)
 }
 
 
-def context(request: HttpRequest, client: Any) -> dict[str, Any]:
-    may = request.user.has_perm
-    phase, page = Phase(client.phase), request.GET.get("history", "")
-    document, problem = _document(client.pk)
-    standing = _standing(client)
-    return {
-        "standing": standing,
-        "steps": list(_steps(phase)),
-        "next_step": _next_step(request, client, document, problem),
-        "same_fields": _same_fields(standing["comparison"], document),
-        "may_view_comparisons": may("migration.view_comparison"),
-        "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
-    }
-
-
-def _standing(client: Any) -> dict[str, Any]:
-    problem = find_name_problem(client.slug)
-    names = [] if problem else secret_names(client.slug).values()
-    return {
-        "phase": client.phase,
-        # The console shows what is in AWS itself.
-        "elsewhere": bool(settings.AWS_ENDPOINT_URL),
-        "secrets": [(name, console_url(name)) for name in names],
-        "push_pending": push_pending(client),
-        "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
-        "problem": problem,
-        "warning": find_name_warning(client.slug),
-        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
-    }
-
-
-def _steps(phase: Phase) -> Iterator[dict[str, Any]]:
-    """The five phases: those behind it, the one it stands in, those ahead."""
-    line = list(Phase)
-    for number, step in enumerate(line):
-        behind = number < line.index(phase)
-        yield {
-            "number": number + 1,
-            "label": PhaseChoices(step).label,
-            "effect": effect(step),
-            "state": "here" if step == phase else "done" if behind else "ahead",
-        }
-
-
 @dataclass(frozen=True)
-class _Stands:
-    """What the gate's conditions ask of a client."""
+class ClientState:
+    """What `database_checks` asks of a client."""
 
     client_id: int
     push_pending: bool
 
 
-def _next_step(
-    request: HttpRequest, client: Any, document: Document | None, problem: Message | None
-) -> dict[str, Any]:
-    """The step onward and its conditions, as far as the database tells them."""
+def get_client_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the context of the client's page, except for its moves and secret fields."""
+    may = request.user.has_perm
+    page = request.GET.get("history", "")
+    document, problem = _build_document(client.pk)
+    newest = Comparison.objects.newest().filter(client_id=client.pk).first()
+    return {
+        "overview": _make_overview(client, newest),
+        "steps": list(_list_steps(Phase(client.phase))),
+        "next_step": _describe_next_step(request, client, document, problem),
+        "same_fields": _list_same_fields(newest, document),
+        "may_view_comparisons": may("migration.view_comparison"),
+        "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
+    }
+
+
+def _make_overview(client: ClientRow, newest: Comparison | None) -> dict[str, object]:
+    problem = find_name_problem(client.slug)
+    names = [] if problem else secret_names(client.slug).values()
+    return {
+        "phase": client.phase,
+        # The AWS console shows nothing of another endpoint.
+        "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
+        "secrets": [(name, get_console_url(name)) for name in names],
+        "push_pending": push_pending(client),
+        "comparison": newest,
+        "name_problem": problem,
+        "name_warning": find_name_warning(client.slug),
+        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
+    }
+
+
+def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:
+    """Yield the five phases, each with its place before or after the client's own."""
+    line = list(Phase)
+    for number, step in enumerate(line):
+        is_done = number < line.index(phase)
+        yield {
+            "number": number + 1,
+            "label": PhaseChoices(step).label,
+            "description": effect(step),
+            "state": "here" if step == phase else "done" if is_done else "ahead",
+        }
+
+
+def _describe_next_step(
+    request: HttpRequest, client: ClientRow, document: Document | None, problem: Message | None
+) -> dict[str, object]:
+    """Return the move to the next phase and those of its checks that need the database alone."""
     phase = Phase(client.phase)
-    new = ONWARD.get(phase)
+    new = NEXT_PHASE.get(phase)
     if new is None:
         return {"title": _("Last phase reached")}
-    checks = list(database_checks(_Stands(client.pk, push_pending(client)), new))
+    checks = list(database_checks(ClientState(client.pk, push_pending(client)), new))
     if phase == Phase.POSTGRES:
-        checks = [*_ready(client, document, problem), *checks]
+        checks = [*_check_document(client.slug, document, problem), *checks]
     return {
         "title": _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label},
-        "checks": with_remedies(request, client.pk, checks, back=request.get_full_path()),
+        "checks": list_check_lines(request, client.pk, checks, back=request.get_full_path()),
         "left": sum(not check.passed for check in checks),
         "asks_aws": phase != Phase.POSTGRES,
     }
 
 
-def _document(client_id: int) -> tuple[Document | None, Message | None]:
-    """The document of its rows, or why there is none: four queries."""
+def _build_document(client_id: int) -> tuple[Document | None, Message | None]:
+    """Return the document of the client's rows, or why there can be none. Takes four queries."""
     try:
         return clients().with_credentials().get(pk=client_id).build_document(), None
     except DocumentError as error:
         return None, error.message
 
 
-def _ready(client: Client, document: Document | None, problem: Message | None) -> Iterator[Check]:
-    """What a first push wants."""
+def _check_document(
+    slug: str, document: Document | None, problem: Message | None
+) -> Iterator[Check]:
+    """Yield the checks of a first push: name, logins and size of the secret."""
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
-    illegal = documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
     yield Check(Condition.NAME_NOT_ALLOWED, not illegal, name)
     if document is None or problem:
@@ -133,14 +136,14 @@ def _ready(client: Client, document: Document | None, problem: Message | None) -
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
     found = sentences.HAS_LOGINS(n=logins) if logins else sentences.NO_LOGIN()
     yield Check(Condition.NO_LOGIN, logins > 0, found)
-    too_large = documents.size_problem(document, client.slug, prefix=prefix, layout=layout)
+    too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
     yield Check(Condition.TOO_LARGE, not too_large, too_large or sentences.NOT_TOO_LARGE())
 
 
-def _same_fields(newest: Comparison | None, document: Document | None) -> list[str]:
-    """The fields in which the newest comparison found no difference; none where it could not look at them."""
-    looked = (Comparison.Status.MATCH, Comparison.Status.MISMATCH)
-    if document is None or newest is None or newest.status not in looked:
+def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:
+    """Return the fields that the newest comparison found equal; none if it could not compare any."""
+    compared = (Comparison.Status.MATCH, Comparison.Status.MISMATCH)
+    if document is None or newest is None or newest.status not in compared:
         return []
     differ = tuple(mismatch.path for mismatch in newest.fields_that_differ())
     within = tuple(f"{path}{mark}" for path in differ for mark in ".[")

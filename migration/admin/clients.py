@@ -1,120 +1,83 @@
-"""Clients: their list with phase and newest comparison, the actions that start runs, and where one client stands."""
+"""Clients: their list with phase and newest comparison, its actions, and the page of one client."""
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import F, Q
+from django.db.models import F
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
-from migration.admin import (
-    bulk_moves,
-    client_page,
-    move_confirmation,
-    moves,
-    reveals,
-    secret_versions,
+from migration.admin.base import RUN_PERMISSION, OwnViews
+from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
+from migration.admin.client_filters import (
+    ActiveFilter,
+    ComparisonFilter,
+    PhaseFilter,
+    PushFilter,
 )
-from migration.admin.base import RUN_PERMISSION, start_run
+from migration.admin.client_page import get_client_context
+from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
+from migration.admin.move_options import get_moves_context
+from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.onboarding import OnboardAndMigrateView
-from migration.models import Comparison, PhaseChoices, Run, clients
+from migration.admin.resolutions import ResolveMismatchView
+from migration.admin.reveals import RevealView, get_reveal_context
+from migration.admin.run_starts import start_run
+from migration.admin.secret_versions import SecretVersionsView
+from migration.models import Run, clients
 from migration.operations.saves import AdminSave, SaveRefusedError
-from migration.reports.client_counts import late_before
 from migration.reports.client_status import push_pending
-from migration.templatetags.migration_pages import badge, label, moment
+from migration.templatetags.migration_pages import badge, make_label, moment
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.http import HttpRequest, HttpResponse
-    from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+    from credentials.forms import ClientForm, CredentialFormSet
+    from migration.admin.base import ClientRow
     from migration.models import ClientsByPhase
 
 
-class PhaseFilter(admin.SimpleListFilter):
-    title = _("phase")
-    parameter_name = "phase"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(PhaseChoices.choices)
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
-        return (
-            queryset.in_phases(Phase(value)) if (value := self.value()) in set(Phase) else queryset
-        )
-
-
-class ComparisonFilter(admin.SimpleListFilter):
-    title = _("newest comparison")
-    parameter_name = "comparison"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*Comparison.Status.choices, ("none", _("Not compared yet"))]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
-        value = self.value()
-        if value == "none":
-            return queryset.filter(client_migration__comparison=None)
-        return queryset.filter(client_migration__comparison_status=value) if value else queryset
-
-
-class PushFilter(admin.SimpleListFilter):
-    title = _("push")
-    parameter_name = "push"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("pending", _("Pending")),
-            ("late", _("Pending for more than two minutes")),
-            ("refused", _("Refused")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
-        match self.value():
-            case "pending":
-                return queryset.to_push()
-            case "late":
-                return queryset.push_late(late_before())
-            case "refused":
-                return queryset.push_refused()
-        return queryset
-
-
-class ActiveFilter(admin.SimpleListFilter):
-    """NOVA serves those whose `is_active` is true; where it is NULL it doesn't."""
-
-    title = _("active")
-    parameter_name = "active"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", _("Yes")), ("no", _("No, or not set"))]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> ClientsByPhase:
-        match self.value():
-            case "yes":
-                return queryset.filter(is_active=True)
-            case "no":
-                return queryset.filter(Q(is_active=False) | Q(is_active=None))
-        return queryset
-
-
-class ClientAdmin(CredentialsAdmin):
-    list_display = ("name", "slug", "where", "push", "newest", "compared", "active")
+class ClientAdmin(OwnViews, CredentialsAdmin):
+    list_display = (
+        "name",
+        "slug",
+        "phase_badge",
+        "push_label",
+        "comparison_badge",
+        "compared_when",
+        "active_icon",
+    )
     list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ActiveFilter)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    change_form_outer_before_template = "admin/migration/client_standing.html"
+    change_form_outer_before_template = "admin/migration/client_overview.html"
     change_form_outer_after_template = "admin/migration/client_history.html"
     actions: ClassVar = ["push_selected", "compare_selected"]
+    own_views: ClassVar = [
+        ("cutover/", "cutover", BulkCutoverView),
+        ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
+        ("<int:client_id>/watch/", "watch", WatchNumbersView),
+        ("<int:client_id>/move/", "move", MoveClientView),
+        ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
+        ("<int:client_id>/push/", "push", PushClientView),
+        (
+            "<int:client_id>/reveal/<str:kind>/<int:credential_id>/<str:name>/",
+            "reveal",
+            RevealView,
+        ),
+        ("<int:client_id>/versions/", "versions", SecretVersionsView),
+    ]
 
     def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
         found = clients().with_phase().with_revision().order_by("name", "pk")
@@ -127,23 +90,23 @@ class ClientAdmin(CredentialsAdmin):
         return request.user.has_perm(RUN_PERMISSION)
 
     @display(description=_("phase"), ordering="phase")
-    def where(self, client: Any) -> str:
+    def phase_badge(self, client: ClientRow) -> str:
         return badge(client.phase)
 
     @display(description=_("push"))
-    def push(self, client: Any) -> str:
-        return label(str(_("Pending")), "warning", "schedule") if push_pending(client) else ""
+    def push_label(self, client: ClientRow) -> str:
+        return make_label(str(_("Pending")), "warning", "schedule") if push_pending(client) else ""
 
     @display(description=_("newest comparison"), ordering="newest_status")
-    def newest(self, client: Any) -> str:
+    def comparison_badge(self, client: ClientRow) -> str:
         return badge(client.newest_status) if client.newest_status else ""
 
     @display(description=_("compared"), ordering="newest_compared_at")
-    def compared(self, client: Any) -> SafeString | str:
+    def compared_when(self, client: ClientRow) -> SafeString | str:
         return moment(client.newest_compared_at)
 
     @display(description=_("active"), ordering="is_active", boolean=True)
-    def active(self, client: Any) -> bool | None:
+    def active_icon(self, client: ClientRow) -> bool | None:
         return client.is_active
 
     @action(
@@ -151,7 +114,7 @@ class ClientAdmin(CredentialsAdmin):
         permissions=["run"],
     )
     def push_selected(self, request: HttpRequest, chosen: ClientsByPhase) -> HttpResponseRedirect:
-        """Pushes and verifies; takes those that stand in `postgres` on to `dual_write`."""
+        """Push and verify the clients; move those in `postgres` to `dual_write`."""
         return start_run(request, Run.Kind.MIGRATE, chosen)
 
     @action(description=_("Compare both stores"), permissions=["run"])
@@ -161,17 +124,21 @@ class ClientAdmin(CredentialsAdmin):
         return start_run(request, Run.Kind.COMPARE, chosen)
 
     def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         may_run = {"may_run": self.has_run_permission(request)}
         return super().changelist_view(request, (extra_context or {}) | may_run)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        # Its secret has the slug in its name.
+    def get_readonly_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:
+        # The name of the client's secret contains the slug.
         return ["slug"] if obj and obj.phase != Phase.POSTGRES else []
 
     def save_related(
-        self, request: HttpRequest, form: Any, formsets: list[Any], change: bool
+        self,
+        request: HttpRequest,
+        form: ClientForm,
+        formsets: Sequence[CredentialFormSet],
+        change: bool,
     ) -> None:
         save = AdminSave(form.instance.pk)
         for formset in formsets:
@@ -182,29 +149,23 @@ class ClientAdmin(CredentialsAdmin):
         super().save_related(request, form, formsets, change)
         save.finish(warn=lambda message: messages.warning(request, localize(message)))
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def changeform_view(
+        self, request: HttpRequest, *args: object, **kwargs: object
+    ) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
         except SaveRefusedError as refusal:
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.get_full_path())
 
-    def get_urls(self) -> list[URLPattern]:
-        own = [
-            module.urls(self)
-            for module in (bulk_moves, move_confirmation, moves, reveals, secret_versions)
-        ]
-        return [*chain.from_iterable(own), *super().get_urls()]
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_actions(request)
-        return found | bulk_moves.actions(request)
+    def get_actions(self, request: HttpRequest) -> dict[str, object]:
+        return {**super().get_actions(request), **list_bulk_moves(request)}
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+        self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object
     ) -> HttpResponse:
         if client := context.get("original"):
             context["may_run"] = self.has_run_permission(request)
-            context |= moves.context(request, client) | client_page.context(request, client)
-            context |= reveals.context(request, client.pk)
+            context |= get_moves_context(request, client) | get_client_context(request, client)
+            context |= get_reveal_context(request, client.pk)
         return super().render_change_form(request, context, *args, **kwargs)

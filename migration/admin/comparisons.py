@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Max
-from django.template.response import TemplateResponse
-from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_safe
 from unfold.decorators import display
 
 from credentials.localization import localize_html
 from credentials.models import Client
-from migration.admin import mismatches
-from migration.admin.base import ReadOnlyAdmin
-from migration.admin.moves import RESOLVE_PERMISSION
+from migration.admin.base import RESOLVE_PERMISSION, ObjectView, ReadOnlyAdmin
+from migration.admin.mismatches import (
+    AssignMismatchesView,
+    CheckMismatchesView,
+    MismatchReportView,
+)
 from migration.models import Comparison, OpenMismatch, Secret
 from migration.templatetags.migration_pages import badge, moment
 
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
-    from django.urls import URLPattern
+
+class ComparisonView(ObjectView[Comparison]):
+    """The page of one comparison."""
+
+    template_name = "admin/migration/comparison.html"
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        may = self.request.user.has_perm
+        return super().get_context_data(
+            comparison=self.original,
+            may_view_clients=may("credentials.view_client"),
+            may_resolve=may(RESOLVE_PERMISSION),
+            **get_stores_context(self.original),
+            **kwargs,
+        )
 
 
 class ComparisonAdmin(ReadOnlyAdmin):
-    list_display = ("slug", "result", "number_of_fields", "text", "compared")
+    list_display = ("slug", "result_badge", "number_of_fields", "short_message", "compared_when")
     list_filter = ("status",)
-    # By its beginning: the index answers that, and no search in the middle.
+    # Only the beginning of the slug is searched, which the index answers.
     search_fields = ("slug__startswith",)
     search_help_text = gettext_lazy("The slug begins with")
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
+    object_view = ComparisonView
+    own_views: ClassVar = [
+        ("report/", "report", MismatchReportView),
+        ("report/check/", "check", CheckMismatchesView),
+        ("report/assign/", "assign", AssignMismatchesView),
+    ]
 
     @display(description=gettext_lazy("result"), ordering="status")
-    def result(self, comparison: Comparison) -> str:
+    def result_badge(self, comparison: Comparison) -> str:
         return badge(comparison.status)
 
     @display(description=gettext_lazy("fields that differ"))
@@ -49,47 +65,18 @@ class ComparisonAdmin(ReadOnlyAdmin):
         return len(comparison.mismatches)
 
     @display(description=gettext_lazy("message"))
-    def text(self, comparison: Comparison) -> SafeString:
+    def short_message(self, comparison: Comparison) -> SafeString:
         whole = localize_html(comparison.message)
         return mark_safe(Truncator(whole).chars(100, html=True))  # noqa: S308  # a part of what is safe
 
     @display(description=gettext_lazy("compared"), ordering="compared_at")
-    def compared(self, comparison: Comparison) -> SafeString | str:
+    def compared_when(self, comparison: Comparison) -> SafeString | str:
         return moment(comparison.compared_at)
 
-    def get_urls(self) -> list[URLPattern]:
-        return [*mismatches.urls(self), *super().get_urls()]
 
-    @method_decorator(require_safe)
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        comparison = self.get_object(request, unquote(object_id))
-        if comparison is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-        context = self.page_context(
-            request,
-            str(comparison),
-            opts=self.opts,
-            original=comparison,
-            comparison=comparison,
-            may_view_clients=request.user.has_perm("credentials.view_client"),
-            may_resolve=request.user.has_perm(RESOLVE_PERMISSION),
-            **both_sides(comparison),
-        )
-        return TemplateResponse(request, "admin/migration/comparison.html", context)
-
-
-def both_sides(comparison: Comparison) -> dict[str, Any]:
-    """What is known of the versions of both stores and of who wrote last: four queries."""
+def get_stores_context(comparison: Comparison) -> dict[str, object]:
+    """Return the versions in both stores and who wrote last. Takes four queries."""
     pk = comparison.client_id
-    client = Client.objects.with_revision().filter(pk=pk).first()
     written = Client.objects.filter(pk=pk).aggregate(
         **{
             f"in_{rows or 'clients'}": Max(f"{rows}updated_at")
@@ -99,12 +86,11 @@ def both_sides(comparison: Comparison) -> dict[str, Any]:
     saved = LogEntry.objects.filter(
         content_type__app_label="credentials", content_type__model="client", object_id=str(pk)
     )
+    mismatches = OpenMismatch.objects.filter(comparison=comparison)
     return {
-        "client": client,
+        "client": Client.objects.with_revision().filter(pk=pk).first(),
         "rows_written_at": max(filter(None, written.values()), default=None),
         "saved_here": saved.select_related("user").order_by("-pk").first(),
         "secrets": Secret.objects.filter(client_id=pk).order_by("name"),
-        "standing_since": OpenMismatch.objects.filter(comparison=comparison).select_related(
-            "owner"
-        ),
+        "open_mismatches": mismatches.select_related("owner"),
     }

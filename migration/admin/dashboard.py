@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.runs import run_badge
+from migration.admin.run_views import make_run_badge
 from migration.reports.dashboard import summary
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Unfold's dashboard callback, named in the settings."""
+def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
+    """Return the context of the first page. Unfold calls it, as DASHBOARD_CALLBACK in the settings says."""
     may = request.user.has_perm
     found = summary()
-    sees_clients, sees_comparisons = (
-        may("credentials.view_client"),
-        may("migration.view_comparison"),
-    )
+    sees_clients = may("credentials.view_client")
+    sees_comparisons = may("migration.view_comparison")
     return context | {
         "title": _("Dashboard"),
         "clients": found.clients if sees_clients else None,
@@ -30,7 +28,7 @@ def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str
         "comparisons": found.comparisons if sees_comparisons else None,
         "history": found.history if sees_comparisons else None,
         "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
-        "run_badge": run_badge(found.run.run) if found.run else "",
+        "run_badge": make_run_badge(found.run.run) if found.run else "",
         "attention": [
             replace(item, remedies=tuple(each for each in item.remedies if may(each.permission)))
             for item in found.attention

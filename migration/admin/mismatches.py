@@ -1,236 +1,122 @@
-"""The page of the mismatch report, and what can be done with its rows: check again, assign."""
+"""The page of the mismatch report, and its buttons: check rows again, assign them to somebody."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
-from django.db.models import Count, Exists, Max, OuterRef, Q, Sum
+from django.db.models import Exists, OuterRef, Q
 from django.http import Http404, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils.html import format_html
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_POST, require_safe
-from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
-from migration.admin.base import RUN_PERMISSION, start_run
-from migration.admin.moves import RESOLVE_PERMISSION
-from migration.models import Comparison, OpenMismatch, ReadCount, Run, clients
-from migration.reports.mismatches import (
-    BY_CLIENT,
-    FILTERS,
-    WHOLE,
-    compared_clients,
-    fields,
-    numbers,
-    rows_of,
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    AdminView,
+    get_signed_in_user,
 )
-from migration.templatetags.migration_pages import kind_label
-from nova_credentials.comparison import MismatchKind
+from migration.admin.mismatch_report import (
+    get_report_context,
+    list_assignable_users,
+    read_filters,
+)
+from migration.admin.run_starts import start_run
+from migration.models import OpenMismatch, Run, clients
+from migration.reports.mismatches import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest, HttpResponse, QueryDict
-    from django.urls import URLPattern
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest, HttpResponse
 
     from migration.models import ClientsByPhase
 
-ROWS_A_PAGE = 50
-FIELDS_SHOWN = 20
-UNCHECKED_SHOWN = 10
+
+class MismatchReportView(AdminView):
+    """The report, for everybody who may view comparisons."""
+
+    template_name = "admin/migration/mismatch_report.html"
+
+    @property
+    def title(self) -> str:
+        return _("Mismatches")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        may = request.user.has_perm
+        context = self.get_context_data(
+            may_run=may(RUN_PERMISSION),
+            may_resolve=may(RESOLVE_PERMISSION),
+            may_view_clients=may("credentials.view_client"),
+            **get_report_context(request.GET, user=get_signed_in_user(request)),
+        )
+        return self.render_to_response(context)
 
 
-def urls(model_admin: Any) -> list[URLPattern]:
-    view: Callable[..., Any] = model_admin.admin_site.admin_view
-    return [
-        path(
-            "report/",
-            view(require_safe(partial(_report, model_admin))),
-            name="migration_comparison_report",
-        ),
-        path("report/check/", view(require_POST(_check)), name="migration_comparison_check"),
-        path("report/assign/", view(require_POST(_assign)), name="migration_comparison_assign"),
-    ]
+class CheckMismatchesView(AdminView):
+    """Starts a comparison run over the clients of the chosen rows, or of all rows that the filters show."""
+
+    permission_required = RUN_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        chosen = self.find_clients()
+        if not chosen.exists():
+            messages.warning(request, _("Nothing was checked: select a row first."))
+            return redirect_to_report(request)
+        return start_run(request, Run.Kind.COMPARE, chosen)
+
+    def find_clients(self) -> ClientsByPhase:
+        """Return the clients to compare, as the form names them."""
+        if "all" in self.request.POST:
+            user = get_signed_in_user(self.request)
+            rows = rows_of(read_filters(self.request.GET), user=user)
+            return clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
+        row_ids, client_ids = read_ids(self.request, "row"), read_ids(self.request, "client")
+        of_rows = OpenMismatch.objects.filter(pk__in=row_ids).values("client_id")
+        return clients().filter(Q(pk__in=of_rows) | Q(pk__in=client_ids))
 
 
-def _report(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    if not model_admin.has_view_permission(request):
-        raise PermissionDenied
-    may = request.user.has_perm
-    context = model_admin.page_context(
-        request,
-        _("Mismatches"),
-        model_admin=model_admin,
-        may_run=may(RUN_PERMISSION),
-        may_resolve=may(RESOLVE_PERMISSION),
-        may_view_clients=may("credentials.view_client"),
-        **report_context(request.GET, user=request.user),
-    )
-    return TemplateResponse(request, "admin/migration/mismatch_report.html", context)
+class AssignMismatchesView(AdminView):
+    """Assigns the chosen rows to a user, or to nobody."""
+
+    permission_required = RESOLVE_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        owner = self.find_owner()
+        rows = OpenMismatch.objects.filter(pk__in=read_ids(request, "row"))
+        number = rows.update(owner=owner)
+        if not number:
+            messages.warning(request, _("Nothing was assigned: select a row first."))
+        elif owner:
+            text = ngettext(
+                "Assigned %(n)d row to %(who)s.", "Assigned %(n)d rows to %(who)s.", number
+            )
+            messages.success(request, text % {"n": number, "who": owner})
+        else:
+            text = ngettext("%(n)d row has no owner now.", "%(n)d rows have no owner now.", number)
+            messages.success(request, text % {"n": number})
+        return redirect_to_report(request)
+
+    def find_owner(self) -> User | None:
+        """Return the user who was chosen, None for nobody; raise Http404 for one who can own no mismatch."""
+        name = self.request.POST.get("owner", "")
+        if not name:
+            return None
+        owner = list_assignable_users().filter(username=name).first()
+        if owner is None:
+            raise Http404
+        return owner
 
 
-def report_context(asked: QueryDict, *, user: Any) -> dict[str, Any]:
-    """The report's numbers and one page of its rows: eight queries, whatever the number of clients."""
-    filters = {key: value for key in FILTERS if (value := asked.get(key))}
-    by_client = filters.get("status") in BY_CLIENT
-    rows: Any = rows_of(filters, user=user)
-    found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
-    shown = ("client", "comparison") if by_client else ("owner",)
-    paginator = Paginator(rows.select_related(*shown), ROWS_A_PAGE)
-    paginator.count = found["rows"]
-    differing = fields()
-    owners = list(assignable())
-    return {
-        **numbers(),
-        **_counted(differing),
-        "filters": filters,
-        "by_client": by_client,
-        "page": paginator.get_page(asked.get("page")),
-        "found": found,
-        "query": urlencode(filters) + "&" if filters else "",
-        "choices": _choices(differing, owners, filters),
-        "owners": owners,
-        "unchecked": compared_clients({"status": Comparison.Status.UNCHECKED}).select_related(
-            "comparison"
-        )[:UNCHECKED_SHOWN],
-        "input_classes": " ".join(BASE_INPUT_CLASSES),
-        "select_classes": " ".join(SELECT_CLASSES),
-        "checkbox_classes": " ".join(CHECKBOX_CLASSES),
-        "assign_attrs": format_html(
-            'formaction="{}?{}"', reverse("admin:migration_comparison_assign"), urlencode(filters)
-        ),
-        "headings": _headings(by_client=by_client),
-        "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
-    }
-
-
-def _headings(*, by_client: bool) -> list[str]:
-    if by_client:
-        return [_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")]
-    return [
-        *(_("Client"), _("Credential"), _("Field"), _("Difference"), _("First seen")),
-        *(_("Last seen"), _("Times"), _("Status"), _("Owner")),
-    ]
-
-
-def _counted(differing: list[tuple[str, str, int]]) -> dict[str, Any]:
-    """By class and by field, the most frequent first."""
-    kinds, paths = dict[str, int](), dict[str, int]()
-    for kind, where, number in differing:
-        kinds[kind] = kinds.get(kind, 0) + number
-        paths[where] = paths.get(where, 0) + number
-
-    def most(counts: dict[str, int]) -> list[tuple[str, int]]:
-        return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-
-    return {
-        "by_kind": [(kind, kind_label(kind), number) for kind, number in most(kinds)],
-        "by_field": [
-            (where or WHOLE, where or _("the whole secret"), number)
-            for where, number in most(paths)[:FIELDS_SHOWN]
-        ],
-    }
-
-
-def _choices(
-    differing: list[tuple[str, str, int]], owners: list[User], filters: dict[str, str]
-) -> list[tuple[str, str, list[tuple[str, str, bool]]]]:
-    """The filters that are chosen from a list: name, label, and each value with its label and whether it is chosen."""
-    paths = sorted({where for _kind, where, _number in differing})
-    offered: list[tuple[str, str, list[tuple[str, str]]]] = [
-        ("kind", _("Difference"), [(kind, kind_label(kind)) for kind in MismatchKind]),
-        (
-            "field",
-            _("Field"),
-            [(where or WHOLE, where or _("the whole secret")) for where in paths],
-        ),
-        (
-            "age",
-            _("First seen"),
-            [
-                ("hour", _("more than an hour ago")),
-                ("day", _("more than a day ago")),
-                ("week", _("more than a week ago")),
-                ("month", _("more than a month ago")),
-            ],
-        ),
-        (
-            "owner",
-            _("Owner"),
-            [
-                ("me", _("me")),
-                ("none", _("nobody")),
-                *((str(owner.pk), owner.get_username()) for owner in owners),
-            ],
-        ),
-        ("state", _("State"), [("open", _("open")), ("acknowledged", _("acknowledged"))]),
-    ]
-    return [
-        (name, label, [(value, text, filters.get(name) == value) for value, text in values])
-        for name, label, values in offered
-    ]
-
-
-def assignable() -> Any:
-    """Who can own a mismatch."""
-    return User.objects.filter(is_active=True, is_staff=True).order_by("username")
-
-
-def _check(request: HttpRequest) -> HttpResponseRedirect:
-    """A comparison run over the clients of the chosen rows, or of all that the address lets through."""
-    if not request.user.has_perm(RUN_PERMISSION):
-        raise PermissionDenied
-    chosen = _chosen(request)
-    if not chosen.exists():
-        messages.warning(request, _("Nothing was checked: select a row first."))
-        return _back(request)
-    return start_run(request, Run.Kind.COMPARE, chosen)
-
-
-def _chosen(request: HttpRequest) -> ClientsByPhase:
-    if "all" not in request.POST:
-        of_rows = OpenMismatch.objects.filter(pk__in=_ids(request, "row")).values("client_id")
-        return clients().filter(Q(pk__in=of_rows) | Q(pk__in=_ids(request, "client")))
-    filters = {key: value for key in FILTERS if (value := request.GET.get(key))}
-    rows = rows_of(filters, user=request.user)
-    return clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
-
-
-def _assign(request: HttpRequest) -> HttpResponseRedirect:
-    """Gives the chosen rows to somebody, or to nobody."""
-    if not request.user.has_perm(RESOLVE_PERMISSION):
-        raise PermissionDenied
-    name = request.POST.get("owner", "")
-    owner = assignable().filter(username=name).first() if name else None
-    if name and owner is None:
-        raise Http404
-    number = OpenMismatch.objects.filter(pk__in=_ids(request, "row")).update(owner=owner)
-    if not number:
-        messages.warning(request, _("Nothing was assigned: select a row first."))
-    elif owner:
-        text = ngettext("Assigned %(n)d row to %(who)s.", "Assigned %(n)d rows to %(who)s.", number)
-        messages.success(request, text % {"n": number, "who": owner})
-    else:
-        text = ngettext("%(n)d row has no owner now.", "%(n)d rows have no owner now.", number)
-        messages.success(request, text % {"n": number})
-    return _back(request)
-
-
-def _ids(request: HttpRequest, name: str) -> list[int]:
+def read_ids(request: HttpRequest, name: str) -> list[int]:
+    """Return the ids in a field of the form, without what can be no id."""
     return [
         int(value) for value in request.POST.getlist(name) if value.isdecimal() and len(value) < 19
     ]
 
 
-def _back(request: HttpRequest) -> HttpResponseRedirect:
+def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:
+    """Lead to the report with the filters of this address."""
     query = request.GET.urlencode()
     url = reverse("admin:migration_comparison_report")
     return HttpResponseRedirect(f"{url}?{query}" if query else url)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.onboarding_views import OnboardClientView
-from migration.admin.base import RUN_PERMISSION, start_run
+from migration.admin.base import RUN_PERMISSION
+from migration.admin.run_starts import start_run
 from migration.models import Run, clients
 
 if TYPE_CHECKING:

@@ -1,37 +1,41 @@
-"""Reveal: one secret value, to one person, on a page that nothing keeps. Asks for the password, and for a reason."""
+"""Shows one secret value to one person, on a page that nothing keeps. Asks for the password, and for a reason."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from django.contrib.auth.signals import user_logged_in
-from django.core.exceptions import PermissionDenied
 from django.dispatch import receiver
 from django.http import Http404
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.forms import MASK
 from credentials.localization import localize
 from credentials.models import Client
-from migration.admin.base import reason_of
-from migration.admin.moves import RESOLVE_PERMISSION
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    ClientView,
+    get_signed_in_user,
+    get_typed_reason,
+)
 from migration.models import Comparison, ReasonError
 from migration.operations.reveals import NotRevealed, credential_of, reveal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpRequest, HttpResponse
-    from django.urls import URLPattern
 
     from credentials.models import Credential
+    from migration.operations.reveals import Revealed
 
 REVEAL_PERMISSION = "migration.reveal_credential"
-# Whoever gave the password longer ago gives it again.
+# A password that was given longer ago is asked for again.
 FRESH_SECONDS = 5 * 60
 HIDDEN_AFTER_SECONDS = 30
 AUTHENTICATED_AT = "authenticated_at"
@@ -39,131 +43,145 @@ AUTHENTICATED_AT = "authenticated_at"
 
 @receiver(user_logged_in, dispatch_uid="migration.remember_authentication")
 def remember_authentication(request: HttpRequest, **_: object) -> None:
+    """Keep in the session when the password was given."""
     request.session[AUTHENTICATED_AT] = time.time()
 
 
-def is_fresh(request: HttpRequest) -> bool:
-    """Whether this session's password was given in the last minutes."""
+def is_freshly_authenticated(request: HttpRequest) -> bool:
+    """Say whether the session's password was given in the last FRESH_SECONDS."""
     return 0 <= time.time() - request.session.get(AUTHENTICATED_AT, 0) < FRESH_SECONDS
 
 
-def urls(model_admin: Any) -> list[URLPattern]:
-    @require_http_methods(["GET", "HEAD", "POST"])
-    def page(
-        request: HttpRequest, client_id: int, kind: str, credential_id: int, name: str
-    ) -> HttpResponse:
-        if not (
-            request.user.has_perm(REVEAL_PERMISSION) and model_admin.has_view_permission(request)
-        ):
-            raise PermissionDenied
-        try:
-            client, row = credential_of(client_id, kind, credential_id)
-        except LookupError:
-            raise Http404 from None
-        if name not in row.SECRET_FIELDS:
-            raise Http404
-        return _page(model_admin, request, Chosen(client, row, kind, name))
-
-    return [
-        path(
-            "<int:client_id>/reveal/<str:kind>/<int:credential_id>/<str:name>/",
-            model_admin.admin_site.admin_view(page),
-            name="credentials_client_reveal",
-        )
-    ]
-
-
-def context(request: HttpRequest, client_id: int) -> dict[str, Any]:
-    """For the client's page: its secret fields where the user may reveal them."""
-    if not request.user.has_perm(REVEAL_PERMISSION):
-        return {}
-    client = Client.objects.with_credentials().get(pk=client_id)
-    return {"mask": MASK, "secret_fields": list(_secret_fields(client))}
-
-
-def _secret_fields(client: Client) -> Any:
-    for kind, rows in client.credentials_by_type().items():
-        for row in rows:
-            for name in row.SECRET_FIELDS:
-                url = reverse(
-                    "admin:credentials_client_reveal", args=[client.pk, kind, row.pk, name]
-                )
-                yield {"credential": str(row), "field": _label(row, name), "url": url}
-
-
-def _label(row: Credential, name: str) -> str:
-    return str(getattr(row._meta.get_field(name), "verbose_name", name))
-
-
 @dataclass(frozen=True)
-class Chosen:
-    """The field that is asked for."""
+class FieldOfCredential:
+    """A secret field of one credential of a client."""
 
     client: Client
-    row: Credential
-    kind: str
+    credential: Credential
+    credential_type: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.client.name} › {self.row} › {_label(self.row, self.name)}"
+        return f"{self.client.name} › {self.credential} › {self.label}"
+
+    @property
+    def label(self) -> str:
+        return str(getattr(self.credential._meta.get_field(self.name), "verbose_name", self.name))
+
+    @property
+    def reveal_url(self) -> str:
+        return reverse(
+            "admin:credentials_client_reveal",
+            args=[self.client.pk, self.credential_type, self.credential.pk, self.name],
+        )
 
 
-def _page(model_admin: Any, request: HttpRequest, chosen: Chosen) -> HttpResponse:
-    """The form; sent with a reason, and the password where it was given long ago, the value."""
-    client = chosen.client
-    context: dict[str, Any] = {
-        **model_admin.admin_site.each_context(request),
-        "title": _("Reveal %(field)s") % {"field": chosen},
-        "opts": model_admin.opts,
-        "original": client,
-        "here": request.get_full_path(),
-        "hidden_after": HIDDEN_AFTER_SECONDS,
-        "input_classes": " ".join(BASE_INPUT_CLASSES),
-    }
-    problems = _problems(request) if request.method == "POST" else []
-    if request.method == "POST" and not problems:
+class RevealView(ClientView):
+    """The page that asks for a reason, and for the password if it was given long ago, and then shows the value."""
+
+    template_name = "admin/migration/reveal.html"
+    permission_required = REVEAL_PERMISSION
+
+    @cached_property
+    def field(self) -> FieldOfCredential:
+        """Return the field that the address names; raise Http404 if there is none."""
+        credential_type, name = self.kwargs["kind"], self.kwargs["name"]
         try:
-            context["revealed"] = reveal(
-                client_id=client.pk,
-                kind=chosen.kind,
-                credential_id=chosen.row.pk,
-                name=chosen.name,
-                by=request.user,  # type: ignore[arg-type]  # has a permission
-                reason=reason_of(request),
-                address=address_of(request),
+            client, credential = credential_of(
+                self.client_id, credential_type, self.kwargs["credential_id"]
+            )
+        except LookupError:
+            raise Http404 from None
+        if name not in credential.SECRET_FIELDS:
+            raise Http404
+        return FieldOfCredential(client, credential, credential_type, name)
+
+    @cached_property
+    def client(self) -> Client:
+        return self.field.client
+
+    @property
+    def title(self) -> str:
+        return _("Reveal %(field)s") % {"field": self.field}
+
+    def has_permission(self) -> bool:
+        may_view = self.model_admin.has_view_permission(self.request)
+        return bool(super().has_permission() and may_view)
+
+    def get(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        return self.show_page()
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        field = self.field
+        if problems := self.find_problems():
+            return self.show_page(problems)
+        try:
+            revealed = reveal(
+                client_id=field.client.pk,
+                kind=field.credential_type,
+                credential_id=field.credential.pk,
+                name=field.name,
+                by=get_signed_in_user(request),
+                reason=get_typed_reason(request),
+                address=get_request_address(request),
             )
         except LookupError:
             raise Http404 from None
         except (NotRevealed, ReasonError) as refusal:
-            problems = [localize(refusal.message)]
-    context |= {
-        "problems": problems,
-        "wants_password": not is_fresh(request),
-        "reason": request.POST.get("reason", ""),
-        "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
-        "may_compare": request.user.has_perm(RESOLVE_PERMISSION),
-    }
-    request.current_app = model_admin.admin_site.name  # as Django's own views do
-    response = TemplateResponse(request, "admin/migration/reveal.html", context)
-    response["Cache-Control"] = "no-store, private"
-    return response
+            return self.show_page([localize(refusal.message)])
+        return self.show_page(revealed=revealed)
+
+    def find_problems(self) -> list[str]:
+        """Return what is missing in the form. A right password counts for the session from now on."""
+        request, problems = self.request, []
+        if not is_freshly_authenticated(request):
+            if request.user.check_password(request.POST.get("password", "")):
+                request.session[AUTHENTICATED_AT] = time.time()
+            else:
+                problems.append(_("That is not your password."))
+        if not get_typed_reason(request):
+            problems.append(_("Give a reason or a ticket: it is kept with your name."))
+        return problems
+
+    def show_page(
+        self, problems: list[str] | None = None, *, revealed: Revealed | None = None
+    ) -> HttpResponse:
+        """Show the value, or the form with its problems. No browser and no proxy keeps the page."""
+        request = self.request
+        context = self.get_context_data(
+            here=request.get_full_path(),
+            hidden_after=HIDDEN_AFTER_SECONDS,
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            revealed=revealed,
+            problems=problems or [],
+            wants_password=not is_freshly_authenticated(request),
+            reason=request.POST.get("reason", ""),
+            comparison=Comparison.objects.newest().filter(client_id=self.client.pk).first(),
+            may_compare=request.user.has_perm(RESOLVE_PERMISSION),
+        )
+        response = self.render_to_response(context)
+        response["Cache-Control"] = "no-store, private"
+        return response
 
 
-def _problems(request: HttpRequest) -> list[str]:
-    """What is missing; a right password counts for the session from now on."""
-    problems = []
-    if not is_fresh(request):
-        if request.user.check_password(request.POST.get("password", "")):
-            request.session[AUTHENTICATED_AT] = time.time()
-        else:
-            problems.append(_("That is not your password."))
-    if not reason_of(request):
-        problems.append(_("Give a reason or a ticket: it is kept with your name."))
-    return problems
+def get_reveal_context(request: HttpRequest, client_id: int) -> dict[str, object]:
+    """Return the client's secret fields for its page, if the user may reveal them."""
+    if not request.user.has_perm(REVEAL_PERMISSION):
+        return {}
+    client = Client.objects.with_credentials().get(pk=client_id)
+    return {"mask": MASK, "secret_fields": list(list_secret_fields(client))}
 
 
-def address_of(request: HttpRequest) -> str:
-    """Where the request came from; behind a proxy, which names its client last, with the proxy's own."""
+def list_secret_fields(client: Client) -> Iterator[FieldOfCredential]:
+    """Yield every secret field of the client's credentials."""
+    for credential_type, rows in client.credentials_by_type().items():
+        for row in rows:
+            for name in row.SECRET_FIELDS:
+                yield FieldOfCredential(client, row, credential_type, name)
+
+
+def get_request_address(request: HttpRequest) -> str:
+    """Return the address that the request came from; behind a proxy, the client that it names last, and its own."""
     direct = request.META.get("REMOTE_ADDR", "")
     *_others, named = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     named = named.strip()[:60]

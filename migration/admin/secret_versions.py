@@ -1,21 +1,16 @@
-"""The client's secrets as AWS has them: read after its page is there, so that the page never waits for AWS."""
+"""The client's secrets as AWS has them. They are read after the client's page is shown, which never waits for AWS."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
-from django.http import Http404
-from django.shortcuts import render
-from django.urls import path
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
 
 from credentials.localization import localize
-from credentials.models import Client
 from credentials.secret_names import find_name_problem
+from migration.admin.base import ClientView
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.keys import VersionKeys, version_keys
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -24,39 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.http import HttpRequest, HttpResponse
-    from django.urls import URLPattern
 
     from nova_credentials.aws.secrets_manager import SecretDescription
 
 CURRENT = "AWSCURRENT"
 
 
-def urls(model_admin: Any) -> list[URLPattern]:
-    @require_safe
-    def versions(request: HttpRequest, client_id: int) -> HttpResponse:
-        if not model_admin.has_view_permission(request):
-            raise PermissionDenied
-        client = Client.objects.filter(pk=client_id).first()
-        if client is None:
-            raise Http404
-        context = {"client": client, "secrets": list(_secrets(client.slug))}
+class SecretVersionsView(ClientView):
+    """The versions of the client's secrets: a part of its page for htmx, a page of their own for a link."""
+
+    template_name = "admin/migration/client_versions_page.html"
+
+    @property
+    def title(self) -> str:
+        return _("Secrets of %(name)s") % {"name": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        context = {"client": self.client, "secrets": list(describe_secrets(self.client.slug))}
         if request.headers.get("HX-Request"):
-            return render(request, "admin/migration/client_versions.html", context)
-        context |= model_admin.admin_site.each_context(request)
-        context |= {
-            "named": True,
-            "title": _("Secrets of %(name)s") % {"name": client.name},
-            "model_admin": model_admin,
-        }
-        return render(request, "admin/migration/client_versions_page.html", context)
-
-    view = model_admin.admin_site.admin_view
-    name = "credentials_client_versions"
-    return [path("<int:client_id>/versions/", view(versions), name=name)]
+            self.template_name = "admin/migration/client_versions.html"
+            return self.render_to_response(context)
+        return self.render_to_response(self.get_context_data(**context, shows_names=True))
 
 
-def console_url(name: str) -> str:
-    """Where the secret is in the AWS console, of the region and the partition that the settings name."""
+def get_console_url(name: str) -> str:
+    """Return the secret's address in the AWS console of the configured region and partition."""
     region = settings.AWS_REGION
     host = f"{region}.console.aws.amazon.com"
     if region.startswith("cn-"):
@@ -67,13 +54,14 @@ def console_url(name: str) -> str:
     return f"https://{host}/secretsmanager/secret?{query}"
 
 
-def _secrets(slug: str) -> Iterator[dict[str, Any]]:
+def describe_secrets(slug: str) -> Iterator[dict[str, object]]:
+    """Yield each secret of the client with its versions, or why they can't be read. Reads AWS."""
     if find_name_problem(slug):
         return
     names = list(secret_names(slug).values())
     known, keys = find_known_secrets(names), version_keys()
     for name in names:
-        found: dict[str, Any] = {"name": name}
+        found: dict[str, object] = {"name": name}
         try:
             description = secrets_manager(interactive=True).describe_secret(name)
         except SecretsManagerError as error:
@@ -82,15 +70,15 @@ def _secrets(slug: str) -> Iterator[dict[str, Any]]:
             pushed = known[name].version_id if name in known else ""
             found |= {
                 "description": description,
-                "versions": list(_versions(description, pushed, keys)),
+                "versions": list(_describe_versions(description, pushed, keys)),
             }
         yield found
 
 
-def _versions(
+def _describe_versions(
     description: SecretDescription, pushed: str, keys: VersionKeys
-) -> Iterator[dict[str, Any]]:
-    """The current one first; those without a stage are on their way out, and left out."""
+) -> Iterator[dict[str, object]]:
+    """Yield the versions, the current one first. AWS will delete those without a stage: they are left out."""
     staged = [(pk, stages) for pk, stages in description.versions.items() if stages]
     for pk, stages in sorted(staged, key=lambda version: CURRENT not in version[1]):
         yield {

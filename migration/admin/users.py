@@ -11,7 +11,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 admin.site.unregister([User, Group])
-# They would let people run any function with any arguments, and show tracebacks; a run's page tells what became of it.
+# These pages would let people run any function with any arguments, and show tracebacks. A run has its own page.
 queue = apps.get_app_config("django_q").get_models()
 admin.site.unregister([model for model in queue if admin.site.is_registered(model)])
 

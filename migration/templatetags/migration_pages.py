@@ -1,4 +1,4 @@
-"""How the pages show moments, phases, outcomes and results: the same in lists and in templates."""
+"""The template filters that show moments, phases, outcomes and differences. The admin's lists call them too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LABELS = {
     **dict(Outcome.choices),
     **dict(MoveRequest.State.choices),
 }
-# A colour and an icon each, so that nothing is told by the colour alone.
+# Each has a colour and an icon, since not everybody can tell the colours apart.
 LOOKS: dict[str, tuple[str, str]] = {
     PhaseChoices.POSTGRES: ("default", "database"),
     PhaseChoices.DUAL_WRITE: ("info", "call_split"),
@@ -61,34 +61,35 @@ LOOKS: dict[str, tuple[str, str]] = {
 
 @register.filter
 def badge(value: str) -> str:
-    """A phase, an outcome, the status of a comparison or the state of a request."""
+    """Return the label of a phase, an outcome, the status of a comparison or the state of a request."""
     variant, icon = LOOKS[value]
-    return label(str(LABELS[value]), variant, icon)
+    return make_label(str(LABELS[value]), variant, icon)
 
 
 @register.filter
 def attention(text: str) -> str:
-    return label(text, "warning", "warning")
+    return make_label(text, "warning", "warning")
 
 
 @register.filter
 def passed(text: str) -> str:
-    return label(text, "success", "check")
+    return make_label(text, "success", "check")
 
 
 @register.filter
 def failed(text: str) -> str:
-    return label(text, "danger", "close")
+    return make_label(text, "danger", "close")
 
 
-def label(text: str, variant: str, icon: str = "") -> str:
+def make_label(text: str, variant: str, icon: str = "") -> str:
+    """Return Unfold's label in the colour `variant`, with an icon of Material Symbols."""
     context = {"text": text, "variant": variant, "icon": icon}
     return render_to_string("admin/migration/label.html", context)
 
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """How long ago, with the exact time on hover."""
+    """Return how long ago the moment was, with the exact time on hover."""
     if value is None:
         return ""
     local = timezone.localtime(value)
@@ -100,7 +101,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def duration(seconds: float) -> str:
-    """Seconds below two minutes, minutes below two hours, then hours."""
+    """Return the seconds in words: as seconds below two minutes, as minutes below two hours, then as hours."""
     whole = round(seconds)
     if whole < 120:
         return ngettext("%(n)d second", "%(n)d seconds", whole) % {"n": whole}
@@ -110,8 +111,8 @@ def duration(seconds: float) -> str:
 
 
 @register.filter
-def kind_label(kind: str) -> str:
-    """How a field differs."""
+def difference_label(kind: str) -> str:
+    """Return how a field differs, in words."""
     return {
         MismatchKind.DIFFERENT: _("different value"),
         MismatchKind.MISSING: _("missing in AWS"),
@@ -123,7 +124,7 @@ def kind_label(kind: str) -> str:
 
 @register.filter
 def hint_label(hint: str) -> str:
-    """What alone differs."""
+    """Return what alone differs in a value, in words."""
     labels = {
         "empty": _("empty on one side"),
         "type": _("type"),
@@ -137,7 +138,7 @@ def hint_label(hint: str) -> str:
 
 @register.filter
 def error_class_label(value: str) -> str:
-    """Where to look for what is wrong."""
+    """Return the class of an error, in words."""
     labels: dict[str, str] = {
         ErrorClass.DATA: _("Data"),
         ErrorClass.PERMISSION: _("Permission in AWS"),
@@ -149,14 +150,14 @@ def error_class_label(value: str) -> str:
 
 
 @register.filter
-def exact(revealed: Revealed) -> SafeString:
-    """The value as it is, for one page: a browser would make another line end of a bare carriage return."""
+def show_exactly(revealed: Revealed) -> SafeString:
+    """Return the value as HTML, with carriage returns escaped: a browser would turn them into line feeds."""
     return mark_safe(escape(revealed.value).replace("\r", "&#13;"))  # noqa: S308  # escaped
 
 
 @register.filter
-def remarks(revealed: Revealed) -> list[str]:
-    """What the eye misses in a value."""
+def describe_value(revealed: Revealed) -> list[str]:
+    """Return what the eye misses in a value: its length, blanks at its ends, line breaks."""
     value = revealed.value
     number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}
     rest = (

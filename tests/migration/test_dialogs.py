@@ -233,14 +233,15 @@ def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in)
 
 
 def test_every_move_has_its_words():
-    from migration.admin import move_confirmation, moves
+    from migration.admin import move_confirmation, move_options
 
     for (_old, new), kind in MOVES.items():
-        assert moves.button(kind, new)
-        assert moves.effect(kind, new)
-        assert "IDOM" in move_confirmation.title(kind, "IDOM")
+        assert move_options.label_button(kind, new)
+        assert move_options.describe_move(kind, new)
+        assert "IDOM" in move_confirmation.make_confirmation_title(kind, "IDOM")
     assert all(
-        "IDOM" in move_confirmation.consequence(kind, "IDOM") for kind in (Move.CUTOVER, Move.PURGE)
+        "IDOM" in move_confirmation.make_confirmation_text(kind, "IDOM")
+        for kind in (Move.CUTOVER, Move.PURGE)
     )
 
 

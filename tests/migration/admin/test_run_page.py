@@ -99,7 +99,7 @@ def test_a_tab_that_there_is_not_shows_all(viewer):
     run = make_run(2)
 
     for tab in ("nonsense", "", "%25", "__class__"):
-        assert viewer.get(f"{run_page(run)}?items={tab}").context["chosen"] == "all"
+        assert viewer.get(f"{run_page(run)}?items={tab}").context["chosen_tab"] == "all"
 
 
 def test_a_long_run_is_shown_in_pages(viewer):

@@ -1,0 +1,95 @@
+"""The filters of the client list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from migration.models import Comparison, PhaseChoices
+from migration.reports.client_counts import late_before
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django_stubs_ext import StrOrPromise
+
+    from credentials.models import Client
+    from migration.models import ClientsByPhase
+
+    Options = list[tuple[str, StrOrPromise]]
+
+
+class ClientFilter(admin.SimpleListFilter):
+    """A filter with a list of values. A subclass says in `filter_clients` which clients each value is for."""
+
+    options: ClassVar[Options]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        return self.options
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> ClientsByPhase:
+        return self.filter_clients(cast("ClientsByPhase", queryset), self.value())
+
+    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+        raise NotImplementedError
+
+
+class PhaseFilter(ClientFilter):
+    title = _("phase")
+    parameter_name = "phase"
+    options: ClassVar[Options] = [*PhaseChoices.choices]
+
+    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+        return found.in_phases(Phase(value)) if value in set(Phase) else found
+
+
+class ComparisonFilter(ClientFilter):
+    title = _("newest comparison")
+    parameter_name = "comparison"
+    options: ClassVar[Options] = [*Comparison.Status.choices, ("none", _("Not compared yet"))]
+
+    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+        if value == "none":
+            return found.filter(client_migration__comparison=None)
+        return found.filter(client_migration__comparison_status=value) if value else found
+
+
+class PushFilter(ClientFilter):
+    title = _("push")
+    parameter_name = "push"
+    options: ClassVar[Options] = [
+        ("pending", _("Pending")),
+        ("late", _("Pending for more than two minutes")),
+        ("refused", _("Refused")),
+    ]
+
+    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+        match value:
+            case "pending":
+                return found.to_push()
+            case "late":
+                return found.push_late(late_before())
+            case "refused":
+                return found.push_refused()
+        return found
+
+
+class ActiveFilter(ClientFilter):
+    """NOVA serves a client only if its `is_active` is true, and not if it is NULL."""
+
+    title = _("active")
+    parameter_name = "active"
+    options: ClassVar[Options] = [("yes", _("Yes")), ("no", _("No, or not set"))]
+
+    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+        match value:
+            case "yes":
+                return found.filter(is_active=True)
+            case "no":
+                return found.filter(Q(is_active=False) | Q(is_active=None))
+        return found

@@ -1,0 +1,146 @@
+"""What the page of the mismatch report shows: its numbers, its filters and one page of its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.core.paginator import Paginator
+from django.db.models import Count, Max, Sum
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
+
+from migration.models import Comparison, ReadCount
+from migration.reports.mismatches import (
+    BY_CLIENT,
+    FILTERS,
+    WHOLE,
+    compared_clients,
+    fields,
+    numbers,
+    rows_of,
+)
+from migration.templatetags.migration_pages import difference_label
+from nova_credentials.comparison import MismatchKind
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import QueryDict
+
+    # How many clients' field differs in which way: kind, path, number.
+    FieldCount = tuple[str, str, int]
+    # The values of a filter, each with its label.
+    Choices = list[tuple[str, str]]
+
+ROWS_A_PAGE = 50
+FIELDS_SHOWN = 20
+UNCHECKED_SHOWN = 10
+
+
+def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
+    """Return the report's numbers and one page of its rows: eight queries, whatever the number of clients."""
+    filters = read_filters(query)
+    by_client = filters.get("status") in BY_CLIENT
+    rows = rows_of(filters, user=user)
+    found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
+    related = ("client", "comparison") if by_client else ("owner",)
+    paginator = Paginator(rows.select_related(*related), ROWS_A_PAGE)
+    paginator.count = found["rows"]
+    differing = fields()
+    owners = list(list_assignable_users())
+    unchecked = compared_clients({"status": Comparison.Status.UNCHECKED})
+    return {
+        **numbers(),
+        **_count_differences(differing),
+        "filters": filters,
+        "by_client": by_client,
+        "page": paginator.get_page(query.get("page")),
+        "found": found,
+        "query": urlencode(filters) + "&" if filters else "",
+        "choices": _list_filters(differing, owners, filters),
+        "owners": owners,
+        "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
+        "input_classes": " ".join(BASE_INPUT_CLASSES),
+        "select_classes": " ".join(SELECT_CLASSES),
+        "checkbox_classes": " ".join(CHECKBOX_CLASSES),
+        "assign_attrs": format_html(
+            'formaction="{}?{}"', reverse("admin:migration_comparison_assign"), urlencode(filters)
+        ),
+        "headings": _list_headings(by_client=by_client),
+        "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
+    }
+
+
+def read_filters(query: QueryDict) -> dict[str, str]:
+    """Return the report's filters that the address sets."""
+    return {key: value for key in FILTERS if (value := query.get(key))}
+
+
+def list_assignable_users() -> QuerySet[User]:
+    """Return the users who can own a mismatch, ordered by name."""
+    return User.objects.filter(is_active=True, is_staff=True).order_by("username")
+
+
+def _list_headings(*, by_client: bool) -> list[str]:
+    if by_client:
+        return [_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")]
+    return [
+        *(_("Client"), _("Credential"), _("Field"), _("Difference"), _("First seen")),
+        *(_("Last seen"), _("Times"), _("Status"), _("Owner")),
+    ]
+
+
+def _count_differences(differing: list[FieldCount]) -> dict[str, object]:
+    """Return how often each kind of difference and each field was found, the most frequent first."""
+    kinds, paths = dict[str, int](), dict[str, int]()
+    for kind, where, number in differing:
+        kinds[kind] = kinds.get(kind, 0) + number
+        paths[where] = paths.get(where, 0) + number
+    return {
+        "by_kind": [
+            (kind, difference_label(kind), number) for kind, number in _sort_by_number(kinds)
+        ],
+        "by_field": [
+            (*_label_path(where), number) for where, number in _sort_by_number(paths)[:FIELDS_SHOWN]
+        ],
+    }
+
+
+def _sort_by_number(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _label_path(path: str) -> tuple[str, str]:
+    """Return how the address names the field, and its label."""
+    return path or WHOLE, path or _("the whole secret")
+
+
+def _list_filters(
+    differing: list[FieldCount], owners: list[User], filters: dict[str, str]
+) -> list[tuple[str, str, list[tuple[str, str, bool]]]]:
+    """Return the filters with a list of values: name, label, and for each value its label and whether it is chosen."""
+    paths = sorted({where for _kind, where, _number in differing})
+    usernames = [(str(owner.pk), owner.get_username()) for owner in owners]
+    offered: list[tuple[str, str, Choices]] = [
+        ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in MismatchKind]),
+        ("field", _("Field"), [_label_path(path) for path in paths]),
+        ("age", _("First seen"), _list_ages()),
+        ("owner", _("Owner"), [("me", _("me")), ("none", _("nobody")), *usernames]),
+        ("state", _("State"), [("open", _("open")), ("acknowledged", _("acknowledged"))]),
+    ]
+    return [
+        (name, label, [(value, text, filters.get(name) == value) for value, text in values])
+        for name, label, values in offered
+    ]
+
+
+def _list_ages() -> Choices:
+    return [
+        ("hour", _("more than an hour ago")),
+        ("day", _("more than a day ago")),
+        ("week", _("more than a week ago")),
+        ("month", _("more than a month ago")),
+    ]

@@ -1,0 +1,94 @@
+"""The items of a run: the tabs that its page sorts them into, and their download as CSV."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from migration.models import Comparison, Outcome, RunItem
+from migration.operations import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django_stubs_ext import StrPromise
+
+    from migration.reports.run_progress import Progress
+
+ITEMS_A_PAGE = 50
+
+DIFFERS = Q(comparison_status__in=Comparison.DIFFERS)
+# The tabs over a run's items, each with its title and the items in it.
+TABS: dict[str, tuple[StrPromise, Q]] = {
+    "all": (gettext_lazy("All"), Q(run__isnull=False)),
+    "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
+    "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
+    "differs": (gettext_lazy("Differs"), DIFFERS),
+    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED)),
+    "done": (
+        gettext_lazy("Done"),
+        ~Q(outcome__in=["", Outcome.FAILED, Outcome.SKIPPED]) & ~DIFFERS,
+    ),
+}
+
+
+def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
+    """Return the tabs and, of the one that the address names, a page of items."""
+    run, counts = progress.run, _count_by_tab(progress)
+    chosen = request.GET.get("items", "all")
+    if chosen not in TABS:
+        chosen = "all"
+    items = RunItem.objects.filter(TABS[chosen][1], run=run).order_by("pk")
+    return {
+        "tabs": [
+            {"key": key, "label": title, "count": counts[key], "chosen": key == chosen}
+            for key, (title, _condition) in TABS.items()
+            if counts[key] or key in (chosen, "all", "failed")
+        ],
+        "chosen_tab": chosen,
+        "held_batches": runs.held_batches(run.pk) if not run.finished_at else set(),
+        "headings": [_("Client"), _("Outcome"), _("Comparison"), _("Message"), _("Finished")],
+        "page": Paginator(items, ITEMS_A_PAGE).get_page(request.GET.get("page")),
+        "may_view_clients": request.user.has_perm("credentials.view_client"),
+    }
+
+
+def _count_by_tab(progress: Progress) -> dict[str, int]:
+    return {
+        "all": progress.total,
+        "waiting": progress.waiting,
+        "failed": progress.failed,
+        "differs": progress.mismatched,
+        "skipped": progress.count([Outcome.SKIPPED]),
+        "done": progress.well,
+    }
+
+
+class LineBuffer:
+    """Stands in for a file: the csv module's `writerow` returns what `write` returns, the line itself."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
+    """Yield a line of headings and a line for each item."""
+    names = ("slug", "outcome", "error_class", "message", "comparison_status", "attempts")
+    write_line = csv.writer(LineBuffer()).writerow
+    yield write_line([*names, "finished_at"])
+    for item in items.iterator(chunk_size=1000):
+        finished = item.finished_at.isoformat() if item.finished_at else ""
+        yield write_line([*(defuse_formula(getattr(item, name)) for name in names), finished])
+
+
+def defuse_formula(value: object) -> str:
+    """Return the value as text that no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,0 +1,206 @@
+"""The page of one run, the part of it that refreshes itself, its buttons, and those that start a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import HttpResponseRedirect, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from migration.admin.base import RUN_PERMISSION, AdminView, ObjectView, get_signed_in_user
+from migration.admin.run_items import get_items_context, iterate_csv_lines
+from migration.admin.run_starts import enqueue_run, get_run_url, start_run
+from migration.models import Rate, Run, StaleRunError, clients
+from migration.operations import runs
+from migration.reports.run_progress import Progress, measure_progress, runs_for_progress
+from migration.templatetags.migration_pages import make_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest, HttpResponse
+
+STATE_LOOKS = {
+    Run.State.RUNNING: ("info", "progress_activity"),
+    Run.State.PAUSED: ("warning", "pause"),
+    Run.State.STOPPED: ("warning", "stop"),
+    Run.State.FINISHED: ("default", "check"),
+}
+
+
+class RunView(ObjectView[Run]):
+    """The page of one run."""
+
+    template_name = "admin/migration/run.html"
+
+    def find_object(self, key: str) -> Run | None:
+        return runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        progress = measure_progress(self.original)
+        context = super().get_context_data(**kwargs)
+        context |= get_progress_context(self.request, progress)
+        context |= get_items_context(self.request, progress)
+        if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
+            context["rate_form"] = RateForm.from_rates(Rate.objects.all())
+        return context
+
+
+class LiveRunView(AdminView):
+    """The part of a run's page, and of the dashboard, that changes while the run goes on."""
+
+    template_name = "admin/migration/run_live.html"
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run = get_object_or_404(runs_for_progress(), pk=pk)
+        response = self.render_to_response(get_progress_context(request, measure_progress(run)))
+        if run.finished_at:
+            # Other parts of the page change with the end of the run too.
+            response["HX-Refresh"] = "true"
+        return response
+
+
+class DownloadItemsView(AdminView):
+    """The items of one run as a CSV file."""
+
+    def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        run = get_object_or_404(Run, pk=pk)
+        return StreamingHttpResponse(
+            iterate_csv_lines(run.items.order_by("pk")),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="run-{run.pk}.csv"'},
+        )
+
+
+class StartRunView(AdminView):
+    """Starts a run over all clients; each subclass names its kind."""
+
+    permission_required = RUN_PERMISSION
+    run_kind: ClassVar[Run.Kind]
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        return start_run(request, self.run_kind, clients())
+
+
+class MigrateAllView(StartRunView):
+    run_kind = Run.Kind.MIGRATE
+
+
+class CompareAllView(StartRunView):
+    run_kind = Run.Kind.COMPARE
+
+
+class RunButtonView(AdminView):
+    """A button on the page of one run; 404 if there is no such run."""
+
+    permission_required = RUN_PERMISSION
+
+    @cached_property
+    def run(self) -> Run:
+        return get_object_or_404(Run, pk=self.kwargs["pk"])
+
+
+class SteerRunView(RunButtonView):
+    """Pauses, resumes, stops or retries the run, as the name of the button in `order` says; 400 for another."""
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        run, user = self.run, get_signed_in_user(request)
+        order, item = request.POST.get("order", ""), request.POST.get("item", "")
+        if order not in ORDERS:
+            raise BadRequest
+        try:
+            if order == "retry" and item.isdecimal():
+                run.retry_failed(by=user, item_id=int(item))
+            else:
+                ORDERS[order](run, by=user)
+        except StaleRunError:
+            text = _("Nothing was changed: %(run)s is %(state)s already.")
+            state = run.get_state_display().lower()
+            messages.warning(request, text % {"run": run, "state": state})
+        else:
+            if run.state == Run.State.RUNNING:
+                enqueue_run(request, run)
+        return HttpResponseRedirect(get_run_url(run))
+
+
+class SetRateView(RunButtonView):
+    """Changes the rates of all workers together."""
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        run, form = self.run, RateForm(request.POST)
+        if form.is_valid():
+            form.save_rates()
+            messages.success(request, _("The new rate applies to all workers and runs."))
+        else:
+            for errors in form.errors.values():
+                messages.error(request, " ".join(map(str, errors)))
+        return HttpResponseRedirect(get_run_url(run))
+
+
+class RateForm(forms.Form):
+    """Calls a second of all workers together; an empty field means the rate of the settings."""
+
+    writes = forms.FloatField(
+        label=gettext_lazy("Creates per second; updates have the same rate"),
+        min_value=1,
+        max_value=1000,
+        required=False,
+    )
+    reads = forms.FloatField(
+        label=gettext_lazy("Batch reads per second"), min_value=1, max_value=1000, required=False
+    )
+
+    @classmethod
+    def from_rates(cls, rates: Iterable[Rate]) -> RateForm:
+        """Return the form with the rates as they are now."""
+        now = {rate.kind: rate.per_second for rate in rates}
+        form = cls(initial={"writes": now.get(Rate.Kind.WRITE), "reads": now.get(Rate.Kind.READ)})
+        for name, kind in (("writes", Rate.Kind.WRITE), ("reads", Rate.Kind.READ)):
+            form.fields[name].widget.attrs |= {
+                "placeholder": f"{kind.default:g}",
+                "class": "border border-base-200 bg-white rounded-default px-3 py-2 w-24"
+                " dark:bg-base-900 dark:border-base-700",
+            }
+        return form
+
+    def save_rates(self) -> None:
+        writes, reads = self.cleaned_data["writes"], self.cleaned_data["reads"]
+        Rate.objects.set_rates(
+            {Rate.Kind.CREATE: writes, Rate.Kind.WRITE: writes, Rate.Kind.READ: reads}
+        )
+
+
+def stop_run(run: Run, *, by: User) -> None:
+    """Stop the run and skip the items that no worker has begun."""
+    run.stop(by=by)
+    runs.skip_open_items(run)
+
+
+ORDERS: dict[str, Callable[..., None]] = {
+    "pause": Run.pause,
+    "resume": Run.resume,
+    "stop": stop_run,
+    "retry": Run.retry_failed,
+}
+
+
+def make_run_badge(run: Run) -> str:
+    """Return the run's state as a label with a colour and an icon."""
+    variant, icon = STATE_LOOKS[Run.State(run.state)]
+    return make_label(run.get_state_display(), variant, icon)
+
+
+def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
+    """Return what changes on the page while the run goes on."""
+    return {
+        "progress": progress,
+        "run_badge": make_run_badge(progress.run),
+        "may_steer": request.user.has_perm(RUN_PERMISSION),
+    }
