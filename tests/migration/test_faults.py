@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models import Run, clients
+from migration.models import Run, select_clients
 from migration.models import runs as run_models
 from migration.operations import aws_store, runs
 from nova_admin.embedded.conditions import Conditions
@@ -43,20 +43,20 @@ def forget_clients() -> None:
 def start(number: int = NUMBER) -> Run:
     for n in range(number):
         make_database(make_client(f"client_{n}"))
-    return start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    return start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
 
 
 def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     aws.conditions.clear()
     run.refresh_from_db()
-    counts = run.counts()
+    counts = run.count_items()
     assert run.state == Run.State.FINISHED
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
-    check = Run.start(kind=Run.Kind.COMPARE, chosen=clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=select_clients())
     runs.finish_inline(check)
-    assert check.counts()["matched"] == NUMBER
-    assert clients().in_phases("dual_write").count() == NUMBER
+    assert check.count_items()["matched"] == NUMBER
+    assert select_clients().in_phases("dual_write").count() == NUMBER
     pages = aws_store.secrets_manager().sm.get_paginator("list_secrets").paginate()
     secrets = [secret for page in pages for secret in page["SecretList"]]
     assert len(secrets) == NUMBER

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models import MANY_TRIES, Run, clients
+from migration.models import MANY_TRIES, Run, select_clients
 from migration.models import runs as run_models
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
@@ -21,7 +21,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
 
     runs.work_on_run(run_id=run.pk)
 
-    assert run.counts()["created"] == 6
+    assert run.count_items()["created"] == 6
     assert run.items.filter(attempts__gt=0).exists()
 
 
@@ -45,14 +45,14 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
     runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == MANY_TRIES - 1
-    assert run.counts()["failed"] == 1
+    assert run.count_items()["failed"] == 1
 
 
 def test_bad_data_is_not_tried_again():
     make_full_client("b d")
-    run = start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
 
     runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == 0
-    assert run.counts()["failed"] == 1
+    assert run.count_items()["failed"] == 1
