@@ -26,7 +26,7 @@ from migration.models import (
     PhaseChoices,
     ReasonError,
     check_reason,
-    clients,
+    select_clients,
 )
 from migration.operations.gates import needs_approval
 from migration.operations.moves import move
@@ -52,7 +52,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
     @require_POST
     def cut_over(request: HttpRequest) -> HttpResponse:
         ids = [int(pk) for pk in request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        chosen = clients().filter(pk__in=ids)
+        chosen = select_clients().filter(pk__in=ids)
         return _cut_over(model_admin, request, chosen) or _to_the_list()
 
     view = model_admin.admin_site.admin_view

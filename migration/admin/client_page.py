@@ -12,7 +12,7 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.move_confirmation import with_remedies
 from migration.admin.secret_versions import console_url
-from migration.models import Comparison, PhaseChoices, ReadCount, clients
+from migration.models import Comparison, PhaseChoices, ReadCount, select_clients
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import effect
@@ -115,7 +115,7 @@ def _next_step(
 def _document(client_id: int) -> tuple[Document | None, Message | None]:
     """The document of its rows, or why there is none: four queries."""
     try:
-        return clients().with_credentials().get(pk=client_id).build_document(), None
+        return select_clients().with_credentials().get(pk=client_id).build_document(), None
     except DocumentError as error:
         return None, error.message
 

@@ -12,7 +12,7 @@ from psycopg.errors import LockNotAvailable
 
 from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import PUSHED, clients
+from migration.models import PUSHED, select_clients
 from migration.operations import comparisons, moves, pushes, resolutions
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
@@ -210,7 +210,7 @@ def push(world: World, _: Change) -> None:
 
 
 def _this(world: World) -> ClientsByPhase:
-    return clients().filter(pk=world.pk)
+    return select_clients().filter(pk=world.pk)
 
 
 def compare(world: World, _: Change) -> None:
