@@ -447,5 +447,5 @@ def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, lo
 
     said = " ".join(str(message) for message in get_messages(response.wsgi_request))
     assert [phase_of(pk) for pk in chosen] == [Phase.DUAL_WRITE, Phase.POSTGRES]
-    assert "1 of them were not tried" in said
+    assert "Clients not tried: 1" in said
     assert "1 client is in Dual write now." in said
