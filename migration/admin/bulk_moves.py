@@ -136,7 +136,7 @@ def _in_time(request: HttpRequest, found: list[Any]) -> Iterator[Any]:
     for number, client in enumerate(found):
         if time.monotonic() > give_up_at:
             text = _(
-                "This took too long, and %(n)d clients were not tried. Check that AWS answers, then try again."
+                "This took too long. Clients not tried: %(n)d. Check that AWS answers, then try again."
             )
             messages.error(request, text % {"n": len(found) - number})
             return

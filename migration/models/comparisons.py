@@ -32,7 +32,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:
-        """Store the comparisons, make each its client's newest unless a newer one exists, and update what depends on it.
+        """Store the comparisons, make each its client's newest unless a newer one exists, and update open mismatches.
 
         A match lengthens the client's clean streak, except where a push just `read_back` its own write.
         """

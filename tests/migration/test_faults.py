@@ -9,8 +9,7 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models import Run, select_clients
-from migration.models import runs as run_models
+from migration.models import Run, run_items, select_clients
 from migration.operations import aws_store, runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
@@ -24,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("quickly")
 @pytest.fixture
 def quickly(stores, monkeypatch):
     """Time alone is made shorter: how long a call may take, and how long a next try waits."""
-    monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
-    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=200))
+    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(run_items, "LONGEST_WAIT", timedelta(milliseconds=200))
     monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.02)
     monkeypatch.setattr(
         "migration.operations.aws_store.SecretsManager",

@@ -103,7 +103,7 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._lock(run.pk, 0):
+        with runs._try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()

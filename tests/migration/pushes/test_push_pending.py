@@ -45,7 +45,7 @@ def test_the_rows_of_a_push_are_of_one_moment_with_its_revision(monkeypatch):
         update("client_database_credentials", row, db_port=6000)
         return rows
 
-    monkeypatch.setattr(pushes, "read_rows", write_after_reading)
+    monkeypatch.setattr(pushes, "read_snapshots", write_after_reading)
     push_one(pk)
 
     now, pushed = revision(pk)

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models import MANY_TRIES, Run, select_clients
-from migration.models import runs as run_models
+from migration.models import MANY_TRIES, Run, run_items, select_clients
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -37,7 +36,7 @@ def test_what_never_passes_fails_in_the_end(stores):
 
 
 def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypatch):
-    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(run_items, "LONGEST_WAIT", timedelta(milliseconds=20))
     run = start(1)
     run.items.update(attempts=MANY_TRIES - 2)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))

@@ -54,7 +54,7 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._lock(run.pk, 1):
+        with runs._try_lock_batch(run.pk, 1):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -113,7 +113,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._lock(run.pk, 0):
+        with runs._try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
