@@ -217,7 +217,7 @@ def install_triggers(*, verbosity: int = 1, plan: MigrationPlan = (), **_: objec
         sequences = ", ".join(f"{table}_id_seq" for table in made)
         _print_to_stderr(
             f"Made, because they were missing: {', '.join(made)}.",
-            "Where NOVA connects as another role, give it:"
+            "If NOVA connects as another role, run:"
             f" GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(made)} TO …;"
             f" GRANT USAGE ON SEQUENCE {sequences} TO …;",
         )
@@ -249,7 +249,7 @@ def _print_refusals(refused: list[Refusal]) -> None:
     _print_to_stderr(
         f"Writes to NOVA's tables are not counted everywhere: {'; '.join(refusal.why for refusal in refused)}.",
         *([f"To count them: {' '.join(grants)} then run migrate again."] if grants else []),
-        "Until then NOVA's own writes are found by the scheduled comparison alone.",
+        "Until then only the scheduled comparison finds NOVA's own writes.",
     )
 
 
@@ -259,13 +259,13 @@ def _drop_old_function() -> None:
         return
     if not all(counted_tables().values()):
         raise CommandError(
-            f"The first release's {OLD_FUNCTION} still stands: triggers that could not be replaced call it."
-            " Do what is said above, then run migrate again.",
+            f"The first release's {OLD_FUNCTION} still exists: triggers that could not be replaced call it."
+            " Do what is printed above, then run migrate again.",
             returncode=1,
         )
     if refused := _run_step(f"DROP FUNCTION {OLD_FUNCTION}", f"The first release's {OLD_FUNCTION}"):
         raise CommandError(
-            f"{refused[0].why}. It lets whoever may create in the schema public run code with the rights of its owner."
+            f"{refused[0].why}. It lets any role that may create in the schema public run code with its owner's rights."
             f" Run, as its owner or as a superuser: DROP FUNCTION {OLD_FUNCTION} CASCADE; then run migrate again.",
             returncode=1,
         )

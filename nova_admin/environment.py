@@ -95,7 +95,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         key = self("SECRET_KEY") or (DEVELOPMENT_KEY if embedded else "")
         if self("DEBUG") and not key:
             raise ImproperlyConfigured(
-                "SECRET_KEY is not set, and a store that is named wants one of its own in development too."
+                "SECRET_KEY is not set. A store that is named needs a key of its own, in development too."
                 f" Make one: {MAKE_A_KEY}"
             )
         if not (embedded and key == DEVELOPMENT_KEY):
@@ -124,7 +124,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             raise ImproperlyConfigured(f"{name} is an embedded store: production needs a real one.")
         if self("DEBUG") and not self(name):
             raise ImproperlyConfigured(
-                f"{name} is not set, and no embedded store was started in its place: start this with manage.py, or"
+                f"{name} is not set, and no embedded store was started for it: run this through manage.py, or"
                 " call nova_admin.embedded.starting.start_stores first."
             )
         return str(self(name))
@@ -136,7 +136,7 @@ def require_strong_key(name: str, key: str) -> None:
     if public or len(key) < KEY_LENGTH or len(set(key)) < KEY_CHARACTERS:
         raise ImproperlyConfigured(
             f"{name} is publicly known, shorter than {KEY_LENGTH} characters or made of fewer than {KEY_CHARACTERS}"
-            f" different ones, so that it can be guessed. Make one: {MAKE_A_KEY}"
+            f" different ones, so it can be guessed. Make one: {MAKE_A_KEY}"
         )
 
 
@@ -165,7 +165,7 @@ def parse_names(value: str) -> list[str]:
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse_choice(value: str) -> str:
         if value not in choices:
-            raise ValueError(f"none of {', '.join(choices)}")
+            raise ValueError(f"not one of {', '.join(choices)}")
         return value
 
     return parse_choice
@@ -173,7 +173,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def parse_log_level(value: str) -> str:
     if value.upper() not in logging.getLevelNamesMapping():
-        raise ValueError("no level of logging: DEBUG, INFO, WARNING, ERROR")
+        raise ValueError("not a log level (DEBUG, INFO, WARNING, ERROR)")
     return value.upper()
 
 
@@ -204,7 +204,9 @@ def make_database_settings(uri: str) -> dict[str, object]:
             "DATABASE_URL is not a PostgreSQL URI (postgresql://…)."
         ) from None
     if not {"dbname", "service"} & parts.keys():
-        raise ImproperlyConfigured("DATABASE_URL names no database (postgresql://host/database).")
+        raise ImproperlyConfigured(
+            "DATABASE_URL does not name a database (postgresql://host/database)."
+        )
     return {
         "ENGINE": "nova_admin.database",
         "NAME": parts.pop("dbname", ""),

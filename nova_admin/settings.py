@@ -68,7 +68,9 @@ NOVA_SECRET_PREFIX = os.environ.get("NOVA_SECRET_PREFIX", "nova/clients").strip(
 if not NOVA_SECRET_PREFIX:
     raise ImproperlyConfigured("NOVA_SECRET_PREFIX is empty. Unset it for nova/clients.")
 if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SECRET_LAYOUT)):
-    raise ImproperlyConfigured(f"NOVA_SECRET_PREFIX is no prefix of a secret: {problem}.")
+    raise ImproperlyConfigured(
+        f"NOVA_SECRET_PREFIX can't be the prefix of a secret's name: {problem}."
+    )
 
 # The number of comparisons in a row that have to match before a client may be cut over.
 NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")

@@ -201,7 +201,7 @@ def test_a_failure_that_is_not_on_purpose_is_named_and_exits_with_1(checkout):
 
     said = process.communicate(timeout=180)[1]
     assert process.returncode == 1
-    assert "not broken on purpose, but wrong: changed_in_aws, too_large\n" in said
+    assert "failed, but not broken on purpose: changed_in_aws, too_large\n" in said
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> H
     user: Any = request.user  # has a permission, so is logged in
     run = Run.start(kind=kind, chosen=chosen, by=user, tries=MANY_TRIES)
     number = run.items.count()
-    text = ngettext("started over %(n)d client.", "started over %(n)d clients.", number)
+    text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
     link = format_html('<a class="underline" href="{}">{}</a>', run_url(run), run)
     messages.success(request, format_html("{} {}", link, text % {"n": number}))
     enqueue_run(request, run)
@@ -63,8 +63,8 @@ def enqueue_run(request: HttpRequest, run: Run) -> None:
     """Enqueue the run; where the queue can't be reached, say when it goes on."""
     if not tasks.enqueue(run):
         text = _(
-            "The task queue cannot be reached. %(run)s is stored and starts within two minutes"
-            " after the queue is back."
+            "The task queue can't be reached. %(run)s is stored, and starts within two minutes"
+            " once the queue answers again."
         )
         messages.warning(request, text % {"run": run})
 

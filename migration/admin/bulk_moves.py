@@ -26,7 +26,7 @@ from migration.models import (
     PhaseChoices,
     ReasonError,
     check_reason,
-    clients,
+    select_clients,
 )
 from migration.operations.gates import needs_approval
 from migration.operations.moves import move
@@ -52,7 +52,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
     @require_POST
     def cut_over(request: HttpRequest) -> HttpResponse:
         ids = [int(pk) for pk in request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        chosen = clients().filter(pk__in=ids)
+        chosen = select_clients().filter(pk__in=ids)
         return _cut_over(model_admin, request, chosen) or _to_the_list()
 
     view = model_admin.admin_site.admin_view
@@ -136,7 +136,7 @@ def _in_time(request: HttpRequest, found: list[Any]) -> Iterator[Any]:
     for number, client in enumerate(found):
         if time.monotonic() > give_up_at:
             text = _(
-                "This took too long, and %(n)d clients were not tried. Check that AWS answers, then try again."
+                "This took too long. Clients not tried: %(n)d. Check that AWS answers, then try again."
             )
             messages.error(request, text % {"n": len(found) - number})
             return

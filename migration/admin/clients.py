@@ -23,7 +23,7 @@ from migration.admin import (
 )
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.onboarding import OnboardAndMigrateView
-from migration.models import Comparison, PhaseChoices, Run, clients
+from migration.models import Comparison, PhaseChoices, Run, select_clients
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.reports.client_counts import late_before
 from migration.reports.client_status import push_pending
@@ -117,7 +117,7 @@ class ClientAdmin(CredentialsAdmin):
     actions: ClassVar = ["push_selected", "compare_selected"]
 
     def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
-        found = clients().with_phase().with_revision().order_by("name", "pk")
+        found = select_clients().with_phase().with_revision().order_by("name", "pk")
         return found.annotate(
             newest_status=F("client_migration__comparison_status"),
             newest_compared_at=F("client_migration__compared_at"),

@@ -22,7 +22,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
 from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.moves import RESOLVE_PERMISSION
-from migration.models import Comparison, OpenMismatch, ReadCount, Run, clients
+from migration.models import Comparison, OpenMismatch, ReadCount, Run, select_clients
 from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,
@@ -198,10 +198,10 @@ def _check(request: HttpRequest) -> HttpResponseRedirect:
 def _chosen(request: HttpRequest) -> ClientsByPhase:
     if "all" not in request.POST:
         of_rows = OpenMismatch.objects.filter(pk__in=_ids(request, "row")).values("client_id")
-        return clients().filter(Q(pk__in=of_rows) | Q(pk__in=_ids(request, "client")))
+        return select_clients().filter(Q(pk__in=of_rows) | Q(pk__in=_ids(request, "client")))
     filters = {key: value for key in FILTERS if (value := request.GET.get(key))}
     rows = rows_of(filters, user=request.user)
-    return clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
+    return select_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
 
 
 def _assign(request: HttpRequest) -> HttpResponseRedirect:

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from unfold.decorators import display
 
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin, enqueue_run, run_url, start_run
-from migration.models import Comparison, Outcome, Rate, Run, RunItem, StaleRunError, clients
+from migration.models import Comparison, Outcome, Rate, Run, RunItem, StaleRunError, select_clients
 from migration.operations import runs
 from migration.reports.run_progress import Progress, measure_progress, runs_for_progress
 from migration.templatetags.migration_pages import label, moment
@@ -128,7 +128,7 @@ class RunAdmin(ReadOnlyAdmin):
     def _start(self, request: HttpRequest, kind: Run.Kind) -> HttpResponseRedirect:
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
-        return start_run(request, kind, clients())
+        return start_run(request, kind, select_clients())
 
     @method_decorator(require_safe)
     def change_view(
@@ -251,7 +251,7 @@ class RateForm(forms.Form):
         form = cls(initial={"writes": now.get(Rate.Kind.WRITE), "reads": now.get(Rate.Kind.READ)})
         for name, kind in (("writes", Rate.Kind.WRITE), ("reads", Rate.Kind.READ)):
             form.fields[name].widget.attrs |= {
-                "placeholder": f"{kind.default:g}",
+                "placeholder": f"{kind.default_rate:g}",
                 "class": "border border-base-200 bg-white rounded-default px-3 py-2 w-24"
                 " dark:bg-base-900 dark:border-base-700",
             }

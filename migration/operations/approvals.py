@@ -95,7 +95,7 @@ def approve(*, request_id: int, by: User) -> MoveResult:
 def cancel(*, request_id: int, by: User) -> MoveRequest:
     """Takes it back, or turns it down."""
     asked = MoveRequest.objects.get(pk=request_id)
-    if not _select(asked).settle(State.CANCELLED, by=by):
+    if not _select(asked).close_open(State.CANCELLED, by=by):
         asked.refresh_from_db()
         _require_open(asked)
     return asked
@@ -113,7 +113,7 @@ def _require_open(asked: MoveRequest) -> None:
 
 def _failed(asked: MoveRequest, by: User, reason: Message) -> NotApproved:
     """The client stands elsewhere: by another's approval of this, or since it was asked for."""
-    if not _select(asked).settle(State.FAILED, by=by, reasons=[reason]):
+    if not _select(asked).close_open(State.FAILED, by=by, reasons=[reason]):
         asked.refresh_from_db()
         try:
             _require_open(asked)

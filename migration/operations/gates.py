@@ -154,7 +154,7 @@ def _check_compared(snapshot: ClientSnapshot, *, streak: int) -> Iterator[Check]
     yield Check(
         Condition.NEWEST_COMPARISON,
         matches,
-        sentences.NEWEST_COMPARISON(result=newest.result, ago=newest.compared_at),
+        sentences.NEWEST_COMPARISON(result=newest.status_message, ago=newest.compared_at),
         CheckFix.COMPARISON,
         newest.pk,
     )
@@ -175,7 +175,7 @@ def _check_no_run(snapshot: ClientSnapshot) -> Check:
     )
     item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
     if item:
-        text = sentences.IN_A_RUN(run=item.run.named)
+        text = sentences.IN_A_RUN(run=item.run.name_message)
         return Check(Condition.IN_A_RUN, False, text, CheckFix.RUN, item.run_id)
     return Check(Condition.IN_A_RUN, True, sentences.IN_NO_RUN())
 

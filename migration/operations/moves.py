@@ -86,7 +86,7 @@ class MoveAttempt:
     def commit(self, note: Message | None = None) -> None:
         """Changes the phase, unless somebody else did; within the transaction that made it right."""
         snapshot = self.snapshot
-        moved = ClientMigration.objects.move(
+        moved = ClientMigration.objects.change_phase(
             [snapshot.client_id],
             snapshot.phase,
             self.new,
@@ -104,10 +104,10 @@ class MoveAttempt:
         asked = MoveRequest.objects.filter(client_id=self.snapshot.client_id)
         if self.approves:
             this = asked.filter(pk=self.approves.pk)
-            if not this.settle(MoveRequest.State.DONE, by=self.by):
+            if not this.close_open(MoveRequest.State.DONE, by=self.by):
                 raise self.shut_gate(sentences.NOTHING_ASKED_FOR())
         elsewhere = sentences.MOVED_MEANWHILE(phase=self.new.label)
-        asked.settle(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
+        asked.close_open(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
 
 
 def move(
@@ -202,7 +202,7 @@ def _require_match(attempt: MoveAttempt) -> None:
     comparison = make_comparison(snapshot, found, run=None)
     Comparison.objects.record([comparison])
     if comparison.status != Comparison.Status.MATCH:
-        result = comparison.message or comparison.result
+        result = comparison.message or comparison.status_message
         raise attempt.shut_gate(sentences.COMPARED_JUST_NOW(result=result))
 
 

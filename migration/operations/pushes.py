@@ -13,7 +13,7 @@ from django.db import transaction
 
 from credentials.models import ClientRevision
 from migration import sentences
-from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, clients
+from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, select_clients
 from migration.operations.aws_store import find_known_secrets, secret_layout, secrets_manager
 from migration.operations.comparisons import make_comparison
 from migration.operations.keys import VersionKeys, version_keys
@@ -160,7 +160,7 @@ def push(
                 (result.client_id, read[result.client_id].revision if result.refused else None)
                 for result in results
             )
-    busy = clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
+    busy = select_clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
     late = sentences.PUSH_TAKES_TOO_LONG()
     return results + [
         PushResult(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, late, busy=True)

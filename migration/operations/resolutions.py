@@ -41,7 +41,7 @@ class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compares both stores now."""
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
-    message = compared.result if compared else sentences.NO_COMPARISON()
+    message = compared.status_message if compared else sentences.NO_COMPARISON()
     return _record_resolution(client_id, Kind.CHECK, by, "", message)
 
 
@@ -96,9 +96,9 @@ def acknowledge(
     newest = client_migration.comparison if client_migration else None
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(sentences.NO_MISMATCH())
-    taken_note_of = newest.as_acknowledged()
+    taken_note_of = newest.list_findings()
     seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
-    if seen is None or seen.as_acknowledged() != taken_note_of:
+    if seen is None or seen.list_findings() != taken_note_of:
         raise NotResolved(sentences.COMPARED_SINCE())
     return _record_resolution(
         client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=taken_note_of, until=until

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from credentials.pointers import find_pointer_problem
-from migration.models import clients
+from migration.models import select_clients
 from migration.operations.aws_store import secret_layout, secret_names
 from nova_credentials import document as documents
 from nova_credentials.document import Document, DocumentError
@@ -80,7 +80,9 @@ def read_locked_client(client_id: int) -> Client:
 
 
 def _select_clients(client_ids: Collection[int]) -> ClientsByPhase:
-    return clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
+    return (
+        select_clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
+    )
 
 
 def _take_snapshot(client: Client) -> ClientSnapshot:

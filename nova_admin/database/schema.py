@@ -124,7 +124,7 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
     cursor.execute(ROLE_OF_DATABASE)
     if database := _fetch_value(cursor):
         raise CommandError(
-            f"A setting of the database has every session begin as another role. Run: ALTER DATABASE {database}"
+            f"A setting of the database makes every session start as another role. Run: ALTER DATABASE {database}"
             " RESET role; then run migrate again.",
             returncode=2,
         )
@@ -143,8 +143,8 @@ def _require_ownership(
     role = _fetch_value(cursor)
     if not is_ours:
         raise CommandError(
-            f"The schema {SCHEMA} belongs to the role {owner}: connect as that role. Where it was made for this site"
-            f" and holds nothing yet, have it handed over: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
+            f"The schema {SCHEMA} belongs to the role {owner}: connect as that role. If it was made for this site"
+            f" and is still empty, run as its owner: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
             returncode=2,
         )
     if creators:
@@ -156,8 +156,9 @@ def _require_ownership(
     cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
     if foreign := _fetch_value(cursor):
         raise CommandError(
-            f"In the schema {SCHEMA} other roles made: {foreign}. Drop what isn't the site's; give it what is,"
-            f" such as tables of its former role, by REASSIGN OWNED BY … TO {role}; then run migrate again.",
+            f"Other roles own objects in the schema {SCHEMA}: {foreign}. Drop those that aren't the site's."
+            " Hand over those that are, such as tables of its former role, by"
+            f" REASSIGN OWNED BY … TO {role}; then run migrate again.",
             returncode=2,
         )
 
@@ -182,7 +183,7 @@ def _carry_over(cursor: CursorWrapper) -> None:
     names = [name for name, *_rest in tables]
     if twice := [name for name, is_there_too, _owned in tables if is_there_too]:
         raise CommandError(
-            f"These tables stand in both {SCHEMA} and public, and only one can be right:"
+            f"These tables are in both {SCHEMA} and public, and only one of each can be right:"
             f" {', '.join(twice)}. Nothing was changed.",
             returncode=2,
         )
@@ -198,8 +199,8 @@ def _carry_over(cursor: CursorWrapper) -> None:
     ):
         objects = ", ".join(f"{each.kind} {each.name} on {each.table}" for each in found)
         raise CommandError(
-            f"On the first release's tables is what it never made, and would run with this role's rights: {objects}."
-            " Nothing was changed. Drop these, then run migrate again."
+            f"The first release's tables carry objects that it never made and that would run with this role's rights:"
+            f" {objects}. Nothing was changed. Drop them, then run migrate again."
         )
     _move_tables(names, cursor, has_function=function is not None)
 
@@ -209,10 +210,10 @@ def _describe_owners(foreign: list[str], cursor: CursorWrapper) -> str:
     role = _fetch_value(cursor)
     return "\n".join(
         (
-            "The first release's tables belong to another role, so that they can't be carried over.",
+            "The first release's tables belong to another role, so they can't be moved.",
             "Nothing was changed. Run as a superuser, then run migrate again:",
             *(f"ALTER {what} OWNER TO {role};" for what in foreign),
-            "Where the first release never ran, don't: somebody made them to be taken for the site's. Drop them.",
+            "If the first release never ran here, don't: somebody made them to look like the site's. Drop them.",
         )
     )
 

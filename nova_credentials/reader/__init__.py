@@ -92,7 +92,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
     environment = {name: value for name, value in environment.items() if value.strip()}
     layout = environment.get("NOVA_SECRET_LAYOUT", "client")
     if layout not in tuple(Layout):
-        raise RuntimeError("NOVA_SECRET_LAYOUT is neither 'client' nor 'service'.")
+        raise RuntimeError("NOVA_SECRET_LAYOUT must be 'client' or 'service'.")
     return Reader(
         environment.get("DATABASE_URL", ""),
         region=environment.get("AWS_REGION", "us-east-1"),

@@ -86,7 +86,7 @@ def test_what_novas_role_left_in_the_schema_is_refused_once_the_schema_is_the_si
     hostile.run("CREATE SCHEMA nova_admin", TRAPS_IN_THE_SCHEMA[trap], role=hostile.nova)
     hostile.run(f"ALTER SCHEMA nova_admin OWNER TO {hostile.site}")
 
-    refused(hostile, "In the schema nova_admin other roles made", f"({hostile.nova})")
+    refused(hostile, "Other roles own objects in the schema nova_admin", f"({hostile.nova})")
 
     hostile.run(
         f"DROP OWNED BY {hostile.nova} CASCADE"

@@ -207,14 +207,14 @@ def test_a_slug_that_ends_like_an_arn_is_warned_of_and_saved(send, check, slug):
 @pytest.mark.parametrize(
     ("layout", "section", "names", "dollars"),
     [
-        ("client", DATABASE, ["nova/clients/new"], "$0.40 a month"),
-        ("client", DATABASE | EMAIL | AWS, ["nova/clients/new"], "$0.40 a month"),
-        ("service", DATABASE, ["nova/clients/new/database"], "$0.40 a month"),
+        ("client", DATABASE, ["nova/clients/new"], "$0.40 per month"),
+        ("client", DATABASE | EMAIL | AWS, ["nova/clients/new"], "$0.40 per month"),
+        ("service", DATABASE, ["nova/clients/new/database"], "$0.40 per month"),
         (
             "service",
             DATABASE | EMAIL | AWS,
             ["nova/clients/new/database", "nova/clients/new/email", "nova/clients/new/aws"],
-            "$1.20 a month",
+            "$1.20 per month",
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_what_the_secrets_will_be_called_and_cost_is_told(
 
     assert re.findall(r"nova/clients/\S+?(?=[ ,])", told) == names
     assert dollars in told
-    assert "$0.05 for every 10,000 calls" in told
+    assert "$0.05 per 10,000 calls" in told
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_a_time_in_a_reason_that_was_stored_ages(world, client):
     assert stored.text == "Newest comparison: Mismatch, 0 minutes ago."
 
     later = newest.compared_at - timedelta(hours=3)
-    asked.reasons = [sentences.NEWEST_COMPARISON(result=newest.result, ago=later)]
+    asked.reasons = [sentences.NEWEST_COMPARISON(result=newest.status_message, ago=later)]
     asked.save()
 
     page = client.get(reverse("admin:migration_moverequest_changelist"), **SPANISH)

@@ -18,7 +18,7 @@ from credentials.models import (
     save_columns,
 )
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import PUSHED, clients
+from migration.models import PUSHED, select_clients
 from migration.operations import comparisons, moves, pushes, resolutions
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
@@ -203,7 +203,7 @@ def push(world: World, _: Change) -> None:
 
 
 def _this(world: World) -> ClientsByPhase:
-    return clients().filter(pk=world.pk)
+    return select_clients().filter(pk=world.pk)
 
 
 def compare(world: World, _: Change) -> None:

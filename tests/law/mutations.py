@@ -83,7 +83,7 @@ def a_push_reads_its_rows_before_it_has_the_lock(patch):
             yield held
 
     patch.setattr(pushes, "locked", locked)
-    patch.setattr(pushes, "read_rows", lambda held: {pk: early.rows[pk] for pk in held})
+    patch.setattr(pushes, "read_snapshots", lambda held: {pk: early.rows[pk] for pk in held})
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
@@ -103,11 +103,11 @@ def a_save_after_the_cutover_takes_no_lock(patch):
 
 @fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
 def a_push_reads_the_revision_after_the_rows(patch):
-    def read_rows(client_ids):
+    def read_snapshots(client_ids):
         read, later = snapshots.read_snapshots(client_ids), snapshots.read_snapshots(client_ids)
         return {pk: replace(rows, revision=later[pk].revision) for pk, rows in read.items()}
 
-    patch.setattr(pushes, "read_rows", read_rows)
+    patch.setattr(pushes, "read_snapshots", read_snapshots)
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)

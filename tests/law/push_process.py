@@ -38,7 +38,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     def unlocked(client_ids: list[int], **_: Any) -> Any:
         yield set(client_ids)
 
-    pushes.read_rows = pausing("reads", pushes.read_rows)
+    pushes.read_snapshots = pausing("reads", pushes.read_snapshots)
     SecretsManager.put_value = pausing("writes", SecretsManager.put_value)
     # Where the lock is another's it polls.
     clock = locks.time

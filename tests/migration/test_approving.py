@@ -104,8 +104,8 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     assert phase_of(pk) == new
     assert state_of(asked) == (State.DONE, [])
     assert (asked.requested_by, asked.decided_by) == (maria, ana)
-    assert asked.sentence.startswith("maria requested a move of idom")
-    assert asked.outcome == "Done by ana"
+    assert asked.request_text.startswith("maria requested a move of idom")
+    assert asked.outcome_text == "Done by ana"
     change = PhaseChange.objects.first()
     assert (change.by, change.reason) == (ana, "INC-42")
     assert change.note == sentences.ASKED_FOR_BY(who="maria")
@@ -127,7 +127,7 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
 
     assert asked.state == State.WAITING
     assert sentences.PUSH_PENDING() in asked.reasons
-    assert asked.outcome == "Waiting"
+    assert asked.outcome_text == "Waiting"
     assert list(MoveRequest.objects.waiting()) == [asked]
 
 

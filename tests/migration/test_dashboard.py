@@ -155,7 +155,7 @@ def test_a_client_that_was_written_since_its_push_waits_and_one_that_writes_no_s
 
     response = root.get(HOME)
     assert response.context["clients"].push_pending == 1
-    assert b"1 waits to be pushed to AWS" in response.content
+    assert b"1 waiting for a push to AWS" in response.content
 
 
 def test_an_empty_database_says_what_to_do_first(root):
@@ -163,7 +163,7 @@ def test_an_empty_database_says_what_to_do_first(root):
 
     assert response.context["attention"] == []
     assert response.context["clients"].total == 0
-    assert b"There is no client yet." in response.content
+    assert b"There are no clients yet." in response.content
     assert b"No run yet." in response.content
     assert b"Nothing compared yet." in response.content
 

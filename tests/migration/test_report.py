@@ -114,8 +114,8 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
     words = text(browser.get(REPORT)).replace("\xa0", " ")
 
     for told in (
-        "new database password different value: blank 5 minutes ago 3 minutes ago 2 open –",
-        "old database password different value: blank 1 day, 1 hour ago 5 minutes ago 1 open maria",
+        "new database password different value: only spaces at the ends 5 minutes ago 3 minutes ago 2 open –",
+        "old database password different value: only spaces at the ends 1 day, 1 hour ago 5 minutes ago 1 open maria",
         "noted database host only in AWS 5 minutes ago 5 minutes ago 1 acknowledged –",
         "doubt database host only in AWS 5 minutes ago 5 minutes ago 1 open, could not be checked since –",
     ):
@@ -186,7 +186,7 @@ def test_the_chosen_rows_are_given_to_somebody_and_back_to_nobody(browser, rows,
 
     response = browser.post(f"{ASSIGN}?kind=extra", {"row": both, "owner": "maria"}, follow=True)
 
-    assert "2 rows are maria's now." in text(response)
+    assert "Assigned 2 rows to maria." in text(response)
     assert set(OpenMismatch.objects.filter(owner=maria).values_list("slug", flat=True)) == {
         "old", "new", "noted",
     }  # fmt: skip

@@ -16,7 +16,7 @@ class Command(ClientsCommand):
         self.add_choice(parser)
         self.add_format(parser)
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would happen; write nothing"
+            "--dry-run", action="store_true", help="print what would happen, write nothing"
         )
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
@@ -24,9 +24,11 @@ class Command(ClientsCommand):
         parser.add_argument(
             "--adopt",
             action="store_true",
-            help="take over secrets of these names that are not ours",
+            help="take over secrets of the same name that are not ours",
         )
-        parser.add_argument("--include-inactive", action="store_true", help="inactive clients too")
+        parser.add_argument(
+            "--include-inactive", action="store_true", help="include inactive clients"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = self.chosen(options)

@@ -38,13 +38,13 @@ class Command(ClientsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("phase", choices=[phase.value for phase in Phase], metavar="PHASE")
         parser.add_argument("slugs", nargs="+", metavar="SLUG", help="the clients, by slug")
-        parser.add_argument("--reason", type=reason, default="", help="is kept with the move")
+        parser.add_argument("--reason", type=reason, default="", help="stored with the move")
         parser.add_argument(
             "--schedule-deletion",
             action="store_true",
             help="with the phase postgres: the clients' secrets are deleted after 30 days",
         )
-        parser.add_argument("--by", metavar="USER", help="in whose name, a user of the site")
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -125,7 +125,7 @@ def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_cop
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "unchecked: idom: database.host must be text" in str(moved.message)
+    assert "idom: database.host must be text" in str(moved.message)
     assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")
     assert PhaseChange.objects.first().note == moved.message
 

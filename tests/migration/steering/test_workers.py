@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Run, Worker, clients
+from migration.models import Run, Worker, select_clients
 from migration.operations import aws_store, runs
 from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import left, start
@@ -54,7 +54,7 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._lock(run.pk, 1):
+        with runs._try_lock_batch(run.pk, 1):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -82,7 +82,7 @@ def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(som
 
     run.refresh_from_db()
     assert run.finished_at is not None
-    assert run.counts()["skipped"] == 6
+    assert run.count_items()["skipped"] == 6
 
 
 def test_paused_runs_are_not_taken_up(somebody):
@@ -113,7 +113,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._lock(run.pk, 0):
+        with runs._try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -141,11 +141,11 @@ def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypa
     monkeypatch.undo()
     runs.work_on_run(run_id=run.pk)
 
-    assert run.counts()["created"] == 4
+    assert run.count_items()["created"] == 4
 
 
 def test_two_runs_over_the_same_clients_write_each_once(stores):
-    first, second = start(6), start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    first, second = start(6), start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
     threads = [
         threading.Thread(
             target=lambda run=run: (runs.work_on_run(run_id=run.pk), connection.close())
@@ -157,7 +157,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
     for thread in threads:
         thread.join(60)
 
-    counts = [run.counts() for run in (first, second)]
+    counts = [run.count_items() for run in (first, second)]
     assert [c["failed"] + c["skipped"] for c in counts] == [0, 0]
     assert [c["matched"] for c in counts] == [6, 6]
     assert sum(c["created"] for c in counts) == 6
@@ -168,7 +168,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
 
 def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.push_pending()
@@ -178,10 +178,10 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
 
 def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
     make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
-    start_run(kind=Run.Kind.PUSH, chosen=clients())  # tries again for an hour
+    start_run(kind=Run.Kind.PUSH, chosen=select_clients())  # tries again for an hour
 
     for _minute in range(3):
         tasks.push_pending()
@@ -202,8 +202,8 @@ def test_threads_that_begin_together_share_one_client_of_aws():
 
 
 def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
-    Worker.objects.seen("host:1")
-    Worker.objects.seen("host:1")
+    Worker.objects.record_heartbeat("host:1")
+    Worker.objects.record_heartbeat("host:1")
     assert Worker.objects.count() == 1
     assert timezone.now() - Worker.objects.last_seen_at() < timedelta(seconds=30)
     Worker.objects.update(seen_at=timezone.now() - timedelta(days=2))

@@ -43,18 +43,18 @@ class Command(OneLineCommand):
             action="append",
             default=[],
             metavar="NAME[=PROBABILITY]",
-            help=f"one of {FAULTS}; may be given again",
+            help=f"one of {FAULTS}; can be repeated",
         )
         parser.add_argument(
             "--mixed",
             type=float,
             metavar="SHARE",
-            help="the share of calls with a fault, each fault as often",
+            help="the share of calls that fail, spread over all faults",
         )
-        parser.add_argument("--seconds", type=float, help="the faults end after this time")
-        parser.add_argument("--calls", type=int, help="each fault ends after this number of calls")
+        parser.add_argument("--seconds", type=float, help="how long the faults last")
+        parser.add_argument("--calls", type=int, help="how many calls each fault hits")
         parser.add_argument(
-            "--operations", nargs="+", default=[], metavar="OPERATION", help="only these get faults"
+            "--operations", nargs="+", default=[], metavar="OPERATION", help="only these operations"
         )
         parser.add_argument("--clear", action="store_true", help="no delay, no quota, no fault")
 
@@ -62,7 +62,7 @@ class Command(OneLineCommand):
         named = ("round_trip", "quotas", "fault", "mixed")
         changes = any(options[name] not in (None, []) for name in named)
         if options["clear"] and changes:
-            raise CommandError("--clear goes alone", returncode=2)
+            raise CommandError("--clear can't be combined with conditions", returncode=2)
         faults = options["fault"] or options["mixed"] is not None
         if not faults and any(options[name] not in (None, []) for name in LIMITS):
             raise CommandError("--seconds, --calls and --operations need a fault", returncode=2)
