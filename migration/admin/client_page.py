@@ -12,7 +12,7 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.move_confirmation import with_remedies
 from migration.admin.secret_versions import console_url
-from migration.models import Comparison, PhaseChoices, ReadCount, select_clients
+from migration.models import Comparison, PhaseChoices, ReadCount
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import effect
@@ -44,7 +44,7 @@ ONWARD = {
 def context(request: HttpRequest, client: Any) -> dict[str, Any]:
     may = request.user.has_perm
     phase, page = Phase(client.phase), request.GET.get("history", "")
-    document, problem = _document(client.pk)
+    document, problem = _document(client)
     standing = _standing(client)
     return {
         "standing": standing,
@@ -112,10 +112,10 @@ def _next_step(
     }
 
 
-def _document(client_id: int) -> tuple[Document | None, Message | None]:
-    """The document of its rows, or why there is none: four queries."""
+def _document(client: Client) -> tuple[Document | None, Message | None]:
+    """Return the document of its rows, or why there is none."""
     try:
-        return select_clients().with_credentials().get(pk=client_id).build_document(), None
+        return client.build_document(), None
     except DocumentError as error:
         return None, error.message
 

@@ -42,8 +42,7 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
     Raises `RowsBusyError` where NOVA holds them too long, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
     with database_refusals(), transaction.atomic(durable=True):
-        if Client.objects.lock_and_read_revision(client_id) is None:
-            raise Client.DoesNotExist
+        Client.objects.lock_rows(client_id)
         yield read_locked_snapshot(client_id)
 
 

@@ -378,6 +378,17 @@ def test_who_may_add_no_client_is_refused_everywhere(client, db):
     assert not Client.objects.exists()
 
 
+def test_anonymous_visitors_are_sent_to_the_login(client, db):
+    for answer in (
+        client.get(PAGE),
+        client.post(PAGE, CLIENT | DATABASE),
+        client.post(CHECK, CLIENT),
+        client.get(MAIL),
+    ):
+        assert answer.url.startswith("/admin/login/?next=")
+    assert not Client.objects.exists()
+
+
 def test_a_login_of_a_kind_that_the_user_may_not_add_is_neither_shown_nor_stored(client, db):
     of_databases = [name for name in (*CHANGE, *ADD) if "email" not in name and "aws" not in name]
     client.force_login(make_user("narrow", *VIEW, *of_databases))

@@ -339,3 +339,8 @@ def the_fence_trusts_revisions_alone(patch):
         "is_unchanged_since",
         lambda now, before: now.revision == before.revision,
     )
+
+
+@fault(Phase.DUAL_READ, [save], [What.TRIGGERS_GO], within=8)
+def a_form_trusts_the_revision_alone(patch):
+    patch.setattr(Client, "make_stamp", lambda client: str(client.revision))
