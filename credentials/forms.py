@@ -14,7 +14,13 @@ from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from credentials.localization import localize
-from credentials.models import Client, Credential, RowsBusyError, save_columns
+from credentials.models import (
+    Client,
+    Credential,
+    RowsBusyError,
+    RowsChangedError,
+    save_columns,
+)
 from credentials.pointers import POINTER
 from credentials.secret_names import find_name_problem
 
@@ -86,16 +92,26 @@ class StoredRowForm(RowForm):
         return super()._get_validation_exclusions() | self.unchanged_fields()  # type: ignore[misc]
 
 
+class StampField(forms.CharField):
+    """The stamp of the client when its form was opened. Nothing of it is stored, so it never counts as changed."""
+
+    widget = forms.HiddenInput
+
+    def has_changed(self, initial: object, data: object) -> bool:
+        return False
+
+
 class ClientForm(StoredRowForm):
     """Refuses to save over what NOVA or a colleague wrote after the form was opened."""
 
     instance: Client
-    revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    revision = StampField(required=False)
 
-    def get_initial_for_field(self, field: forms.Field, field_name: str) -> object:
-        if field_name == "revision" and self.instance.pk:
-            return self.instance.revision
-        return super().get_initial_for_field(field, field_name)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "revision" in self.fields and self.instance.pk and not self.is_bound:
+            # Before the inlines read their rows: a write in between makes the form stale.
+            self.initial["revision"] = self.instance.make_stamp()
 
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"]
@@ -106,17 +122,20 @@ class ClientForm(StoredRowForm):
         return slug
 
     def clean(self) -> None:
-        opened_at = self.cleaned_data.get("revision")
+        stamp = self.cleaned_data.get("revision", "")
         super().clean()
+        if self.instance.pk:
+            self._lock_rows(self.instance.pk, stamp)
+
+    def _lock_rows(self, client_id: int, stamp: str) -> None:
         try:
-            pk = self.instance.pk
-            now = Client.objects.lock_and_read_revision(pk) if pk else None
+            Client.objects.lock_unchanged_rows(client_id, stamp=stamp)
         except RowsBusyError as error:
             text = _("Nothing was saved: %(problem)s")
             raise ValidationError(
                 text, params={"problem": localize(error.message)}, code="busy"
             ) from None
-        if self.instance.pk and opened_at != now:
+        except RowsChangedError:
             raise ValidationError(
                 _(
                     "Nothing was saved: %(name)s was changed since you opened this page, by NOVA or a"
@@ -124,7 +143,7 @@ class ClientForm(StoredRowForm):
                 ),
                 params={"name": self.initial["name"]},
                 code="stale",
-            )
+            ) from None
 
 
 class CredentialForm(StoredRowForm):

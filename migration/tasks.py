@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import WRITES_BOTH, Comparison, Run, Worker, clients
+from migration.models import WRITES_BOTH, Comparison, Run, Worker, select_clients
 from migration.operations import runs
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def resume_stalled_runs() -> None:
         if run.state == Run.State.STOPPED:
             runs.skip_open_items(run)
         elif not busy:
-            Run.objects.touch(run.pk)
+            Run.objects.record_work(run.pk)
             enqueue(run)
 
 
 def push_pending() -> None:
     """Scheduled every minute: push every client whose newest rows are not in AWS."""
     ClientRevision.objects.fold_writes()
-    _start_unless_running(Run.Kind.PUSH, clients().to_push())
+    _start_unless_running(Run.Kind.PUSH, select_clients().to_push())
 
 
 def keep_counting() -> None:
@@ -104,7 +104,7 @@ def sweep() -> None:
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
-    in_both = clients().in_phases(*WRITES_BOTH)
+    in_both = select_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows unseen: a push finds out.
         _start_unless_running(Run.Kind.PUSH, in_both)
@@ -155,7 +155,7 @@ def _beat_for_ever() -> None:
     never = threading.Event()
     while True:
         try:
-            Worker.objects.seen(name)
+            Worker.objects.record_heartbeat(name)
         except Error:
             # PostgreSQL may be restarting; the next beat connects again.
             connection.close()

@@ -124,10 +124,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def run(kind: str, **chosen: object) -> Run:
-    from migration.models import Run, clients
+    from migration.models import Run, select_clients
     from migration.operations import runs
 
-    done = Run.start(kind=kind, chosen=clients().filter(**chosen))
+    done = Run.start(kind=kind, chosen=select_clients().filter(**chosen))
     runs.finish_inline(done)
     return done
 
@@ -253,7 +253,7 @@ def measure() -> list[Row]:
 
 def by_workers(number: int) -> tuple[float, int]:
     """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
-    from migration.models import Run, clients
+    from migration.models import Run, select_clients
 
     prefix = f"workers{number}"
     add(WORKER_CLIENTS, prefix)
@@ -265,7 +265,7 @@ def by_workers(number: int) -> tuple[float, int]:
         )  # fmt: skip
     try:
         done = factories.start_run(
-            kind=Run.Kind.MIGRATE, chosen=clients().filter(slug__startswith=f"{prefix}_")
+            kind=Run.Kind.MIGRATE, chosen=select_clients().filter(slug__startswith=f"{prefix}_")
         )
         started = at_creates(before, WORKER_CLIENTS // 10)
         ended = at_creates(before, WORKER_CLIENTS * 9 // 10)
@@ -303,7 +303,7 @@ def peak_of(number: int) -> int:
 def peak(number: int) -> int:
     """The most memory that this process ever had, once it has pushed so many clients."""
     add(number)
-    assert run("migrate").counts()["created"] == number
+    assert run("migrate").count_items()["created"] == number
     return most_memory()
 
 

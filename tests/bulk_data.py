@@ -74,6 +74,6 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
             cursor.execute(statement, asked if "%" in statement else None)
         cursor.execute("DELETE FROM nova_admin.credentials_clientwrite")
         ids = list(Comparison.objects.values_list("pk", flat=True))
-        OpenMismatch.objects.keep_up(ids)
+        OpenMismatch.objects.update_from(ids)
         DailyComparisons.objects.count_up(ids)
         cursor.execute("ANALYZE")

@@ -128,10 +128,10 @@ class Scenario:
 
 
 def migrate(stage: Stage) -> Run:
-    from migration.models import Run, clients
+    from migration.models import Run, select_clients
     from tests import factories
 
-    return factories.start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    return factories.start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
 
 
 def under(*faults: FaultRule) -> Callable[[Stage], list[Run]]:
@@ -183,9 +183,9 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
             [],
         )
     stage.await_end(run)
-    from migration.models import clients
+    from migration.models import select_clients
 
-    stage.until(lambda: not clients().to_push().exists())
+    stage.until(lambda: not select_clients().to_push().exists())
     return [run]
 
 
@@ -276,23 +276,23 @@ SCENARIOS = [
 
 def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
-    from migration.models import Run, Worker, clients
+    from migration.models import Run, Worker, select_clients
     from migration.operations import runs
     from migration.operations.aws_store import secrets_manager
 
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
     stage.aws.conditions.clear()
     for run in runs:
-        counts = run.counts()
+        counts = run.count_items()
         if sum(counts[o] for o in ("created", "updated", "unchanged", "restored")) != stage.number:
             wrong.append(f"{run}: {counts}")
         if run.items.filter(outcome="").exists():
             wrong.append(f"{run} has open items")
-    check = Run.start(kind=Run.Kind.COMPARE, chosen=clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=select_clients())
     runs.finish_inline(check)
-    if (matched := check.counts()["matched"]) != stage.number:
+    if (matched := check.count_items()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
-    if (there := clients().in_phases("dual_write").count()) != stage.number:
+    if (there := select_clients().in_phases("dual_write").count()) != stage.number:
         wrong.append(f"{there} of {stage.number} are in dual_write")
     sm = secrets_manager().sm
     pages = sm.get_paginator("list_secrets").paginate()

@@ -4,7 +4,7 @@ NOVA's tables are not managed: no schema migration may alter them. `migrations/0
 Their names carry their schema, quoted so that Django leaves them alone; every other table is in the site's own.
 """
 
-from credentials.models.clients import Client, ClientQuerySet, RowsBusyError
+from credentials.models.clients import Client, ClientQuerySet, RowsBusyError, RowsChangedError
 from credentials.models.counting import (
     CountingGap,
     CountingProof,
@@ -38,6 +38,7 @@ __all__ = [
     "EmailCredential",
     "ProofOutcome",
     "RowsBusyError",
+    "RowsChangedError",
     "save_changed_columns",
     "save_columns",
 ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import OperationalError, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
@@ -27,14 +27,22 @@ if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
     from credentials.models.credentials import Credential
-    from nova_credentials.credential_types import CredentialRow
 
 ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
 
 
+# Columns of `clients` that its form writes.
+FORM_COLUMNS = ("name", "slug", "description", "is_active")
+DIGEST_LENGTH = 16
+
+
 class RowsBusyError(MessageError):
     """NOVA has written the client's rows and not committed yet."""
+
+
+class RowsChangedError(Exception):
+    """The client or its rows were written since they were read, or the client is gone."""
 
 
 # The name of the reverse relation from a client to its rows of each type.
@@ -50,15 +58,17 @@ def _prefetched_list(relation: str) -> str:
     return f"{relation}_read"
 
 
+def _credential_prefetches() -> list[models.Prefetch[str]]:
+    # Into plain lists: a manager for each client and table would take longer than reading its rows.
+    return [models.Prefetch(name, to_attr=_prefetched_list(name)) for name in RELATIONS.values()]
+
+
 class ClientQuerySet(models.QuerySet["Client"]):
     """Clients, with their rows, revisions and pending pushes."""
 
     def with_credentials(self) -> Self:
         """Read every credential row too: three queries, whatever the number of clients."""
-        # Into plain lists: a manager for each client and table would take longer than reading its rows.
-        return self.prefetch_related(
-            *(models.Prefetch(name, to_attr=_prefetched_list(name)) for name in RELATIONS.values())
-        )
+        return self.prefetch_related(*_credential_prefetches())
 
     def with_revision(self) -> Self:
         """Annotate `revision` and `pushed_revision` (None: never pushed)."""
@@ -105,23 +115,28 @@ class ClientQuerySet(models.QuerySet["Client"]):
             )
         )
 
-    def lock_and_read_revision(self, client_id: int) -> int | None:
-        """Lock the client and its rows until the transaction ends; return its revision, or None if it is gone.
+    def lock_rows(self, client_id: int) -> None:
+        """Lock the client and its rows until the transaction ends.
 
         Nobody can add a credential row either, whose foreign key needs the client's row. Raises `RowsBusyError` where
         NOVA keeps one of the rows locked for ROWS_WAIT_SECONDS.
         """
-        # Lock before reading the revision, so that it counts every write that was committed meanwhile.
         deadline = time.monotonic() + ROWS_WAIT_SECONDS
-        while not _lock_rows(client_id):
+        while not _try_to_lock_rows(client_id):
             if time.monotonic() > deadline:
                 raise RowsBusyError(sentences.NOVA_IS_WRITING())
             time.sleep(ROWS_POLL_SECONDS)
+
+    def lock_unchanged_rows(self, client_id: int, *, stamp: str) -> None:
+        """Lock the client and its rows as `lock_rows` does; raises `RowsChangedError` where they have another stamp."""
+        # Lock before reading, so that the stamp shows every write that was committed meanwhile.
+        self.lock_rows(client_id)
         client = self.with_revision().filter(pk=client_id).first()
-        return client.revision if client else None
+        if client is None or client.make_stamp() != stamp:
+            raise RowsChangedError
 
 
-def _lock_rows(client_id: int) -> bool:
+def _try_to_lock_rows(client_id: int) -> bool:
     """Lock all of a client's rows and return True, or lock none of them.
 
     Waiting for one row while holding others could end in a deadlock with NOVA.
@@ -178,6 +193,19 @@ class Client(models.Model):
         prefetched: list[Credential] | None = getattr(self, _prefetched_list(relation), None)
         return list(getattr(self, relation).order_by("pk")) if prefetched is None else prefetched
 
+    def make_stamp(self) -> str:
+        """Return the revision and a keyed digest of what the client's form writes: another one after any write.
+
+        Writes that no trigger counted show in the digest alone. Needs `with_revision`, and reads the credential rows
+        into this client.
+        """
+        models.prefetch_related_objects([self], *_credential_prefetches())
+        state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
+        for rows in self.credentials_by_type().values():
+            state += [row.read_columns() for row in rows]
+        digest = salted_hmac("credentials.Client.make_stamp", repr(state), algorithm="sha256")
+        return f"{self.revision}-{digest.hexdigest()[:DIGEST_LENGTH]}"
+
     def build_document(self) -> Document:
         """Return the document of this client's rows.
 
@@ -193,24 +221,12 @@ class Client(models.Model):
                         slug=self.slug, n=len(primary), kind=credential_type, ids=ids
                     )
                 )
-        return self._document_of(
-            {t: [row.to_login(self.slug) for row in of_type] for t, of_type in rows.items()}
-        )
+        return documents.build_document(self.name, rows, slug=self.slug)
 
     def build_document_to_keep(self) -> Document:
         """Return the document also where several rows of a type are primary: only the first of them stays primary.
 
         It keeps what these rows hold, and is never pushed.
         """
-        logins: dict[CredentialType, list[CredentialRow]] = {}
-        for credential_type, of_type in self.credentials_by_type().items():
-            first = next((row for row in of_type if row.is_primary), None)
-            logins[credential_type] = [
-                replace(row.to_login(self.slug), is_primary=row.is_primary and row is first)
-                for row in of_type
-            ]
-        return self._document_of(logins)
-
-    def _document_of(self, logins: dict[CredentialType, list[CredentialRow]]) -> Document:
-        by_name: dict[str, list[Any]] = {t.plural: of_type for t, of_type in logins.items()}
-        return documents.build_document(self.name, **by_name)
+        rows = self.credentials_by_type()
+        return documents.build_document(self.name, rows, slug=self.slug, several_primary=True)

@@ -19,7 +19,7 @@ from migration.admin.checklists import CheckLine, list_all_checks
 from migration.admin.move_confirmation import make_confirmation_text
 from migration.admin.moves import report_move
 from migration.models import MoveRequest
-from migration.operations.approvals import NotApproved, approve, cancel
+from migration.operations.approvals import NotApproved, approve_request, cancel_request
 from migration.operations.gates import ShutGate
 from migration.operations.snapshots import read_snapshots
 from migration.templatetags.migration_pages import badge, moment
@@ -78,7 +78,7 @@ class ApproveMoveView(AdminView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
-            moved = approve(request_id=pk, by=get_signed_in_user(request))
+            moved = approve_request(request_id=pk, by=get_signed_in_user(request))
         except MoveRequest.DoesNotExist:
             raise Http404 from None
         except (ShutGate, NotApproved) as refusal:
@@ -97,7 +97,7 @@ class CancelMoveView(AdminView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
-            cancel(request_id=pk, by=get_signed_in_user(request))
+            cancel_request(request_id=pk, by=get_signed_in_user(request))
         except NotApproved as refusal:
             messages.error(request, localize(refusal.message))
         else:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
     from django.urls import URLPattern
 
+    from nova_credentials.document import Document
+
 RUN_PERMISSION = "migration.add_run"
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 
@@ -47,6 +49,8 @@ class ClientRow(ClientWithPhase, Protocol):
     pushed_revision: int | None
     newest_status: str | None
     newest_compared_at: datetime | None
+
+    def build_document(self) -> Document: ...
 
 
 class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, View):

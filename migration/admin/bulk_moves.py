@@ -24,7 +24,7 @@ from migration.models import (
     PhaseChoices,
     ReasonError,
     check_reason,
-    clients,
+    select_clients,
 )
 from migration.operations.gates import needs_approval
 from migration.operations.moves import move
@@ -85,7 +85,7 @@ class BulkCutoverView(AdminView):
         if self.selected is not None:
             return self.selected
         ids = [int(pk) for pk in self.request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        return clients().filter(pk__in=ids)
+        return select_clients().filter(pk__in=ids)
 
     def find_problem(self, number: int) -> str:
         """Return what is wrong with the confirmation of so many clients, or ""."""
@@ -215,7 +215,7 @@ def iterate_in_time(
     for number, client in enumerate(found):
         if time.monotonic() > give_up_at:
             text = _(
-                "This took too long, and %(n)d clients were not tried. Check that AWS answers, then try again."
+                "This took too long. Clients not tried: %(n)d. Check that AWS answers, then try again."
             )
             messages.error(request, text % {"n": len(found) - number})
             return

@@ -89,9 +89,9 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
             lambda: _make_link(_("See NOVA's reads"), "credentials_client_change", client_id),
         ),
     }
-    if check.remedy == CheckFix.NONE:
+    if check.fix == CheckFix.NONE:
         return {"label": _("Reload the checks"), "url": back}
-    permission, make_fix = fixes[check.remedy]
+    permission, make_fix = fixes[check.fix]
     return make_fix() if request.user.has_perm(permission) else None
 
 

@@ -12,7 +12,7 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.checklists import list_check_lines
 from migration.admin.secret_versions import get_console_url
-from migration.models import Comparison, PhaseChoices, ReadCount, clients
+from migration.models import Comparison, PhaseChoices, ReadCount
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import effect
@@ -53,7 +53,7 @@ def get_client_context(request: HttpRequest, client: ClientRow) -> dict[str, obj
     """Return the context of the client's page, except for its moves and secret fields."""
     may = request.user.has_perm
     page = request.GET.get("history", "")
-    document, problem = _build_document(client.pk)
+    document, problem = _build_document(client)
     newest = Comparison.objects.newest().filter(client_id=client.pk).first()
     return {
         "overview": _make_overview(client, newest),
@@ -113,10 +113,10 @@ def _describe_next_step(
     }
 
 
-def _build_document(client_id: int) -> tuple[Document | None, Message | None]:
-    """Return the document of the client's rows, or why there can be none. Takes four queries."""
+def _build_document(client: ClientRow) -> tuple[Document | None, Message | None]:
+    """Return the document of the client's rows, or why there can be none."""
     try:
-        return clients().with_credentials().get(pk=client_id).build_document(), None
+        return client.build_document(), None
     except DocumentError as error:
         return None, error.message
 

@@ -29,7 +29,7 @@ from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, get_reveal_context
 from migration.admin.run_starts import start_run
 from migration.admin.secret_versions import SecretVersionsView
-from migration.models import Run, clients
+from migration.models import Run, select_clients
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.reports.client_status import push_pending
 from migration.templatetags.migration_pages import badge, make_label, moment
@@ -80,7 +80,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
-        found = clients().with_phase().with_revision().order_by("name", "pk")
+        found = select_clients().with_phase().with_revision().order_by("name", "pk")
         return found.annotate(
             newest_status=F("client_migration__comparison_status"),
             newest_compared_at=F("client_migration__compared_at"),
@@ -145,7 +145,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
             for row in formset.forms:
                 if row.has_changed():
                     credential_type = formset.model.TYPE
-                    save.hold_back(credential_type, row.instance, row.typed_secrets())
+                    save.keep_secrets_out(credential_type, row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
         save.finish(warn=lambda message: messages.warning(request, localize(message)))
 

@@ -23,7 +23,7 @@ from migration.admin.mismatch_report import (
     read_filters,
 )
 from migration.admin.run_starts import start_run
-from migration.models import OpenMismatch, Run, clients
+from migration.models import OpenMismatch, Run, select_clients
 from migration.reports.mismatches import rows_of
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ class CheckMismatchesView(AdminView):
         if "all" in self.request.POST:
             user = get_signed_in_user(self.request)
             rows = rows_of(read_filters(self.request.GET), user=user)
-            return clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
+            return select_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
         row_ids, client_ids = read_ids(self.request, "row"), read_ids(self.request, "client")
         of_rows = OpenMismatch.objects.filter(pk__in=row_ids).values("client_id")
-        return clients().filter(Q(pk__in=of_rows) | Q(pk__in=client_ids))
+        return select_clients().filter(Q(pk__in=of_rows) | Q(pk__in=client_ids))
 
 
 class AssignMismatchesView(AdminView):

@@ -22,7 +22,7 @@ from migration.admin.base import (
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
 from migration.models import MOVE_PERMISSIONS, PUSHED, PhaseChoices, ReasonError
-from migration.operations.approvals import NotApproved, ask
+from migration.operations.approvals import NotApproved, request_move
 from migration.operations.gates import ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -93,7 +93,7 @@ def make_move(request: HttpRequest, client_id: int, new: Phase, seen: Phase) -> 
     kind = MOVES.get((seen, new))
     try:
         if kind and needs_approval(kind):
-            made = ask(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
+            made = request_move(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
             text = _("Requested (%(what)s): somebody else has to approve it.") % {"what": made}
             messages.success(request, " ".join([text, *map(localize, made.reasons)]))
         else:

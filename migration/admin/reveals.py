@@ -24,7 +24,7 @@ from migration.admin.base import (
     get_typed_reason,
 )
 from migration.models import Comparison, ReasonError
-from migration.operations.reveals import NotRevealed, credential_of, reveal
+from migration.operations.reveals import NotRevealed, find_credential, reveal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from credentials.models import Credential
-    from migration.operations.reveals import Revealed
+    from migration.operations.reveals import RevealedValue
 
 REVEAL_PERMISSION = "migration.reveal_credential"
 # A password that was given longer ago is asked for again.
@@ -87,7 +87,7 @@ class RevealView(ClientView):
         """Return the field that the address names; raise Http404 if there is none."""
         credential_type, name = self.kwargs["kind"], self.kwargs["name"]
         try:
-            client, credential = credential_of(
+            client, credential = find_credential(
                 self.client_id, credential_type, self.kwargs["credential_id"]
             )
         except LookupError:
@@ -144,7 +144,7 @@ class RevealView(ClientView):
         return problems
 
     def show_page(
-        self, problems: list[str] | None = None, *, revealed: Revealed | None = None
+        self, problems: list[str] | None = None, *, revealed: RevealedValue | None = None
     ) -> HttpResponse:
         """Show the value, or the form with its problems. No browser and no proxy keeps the page."""
         request = self.request

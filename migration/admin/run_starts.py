@@ -25,7 +25,7 @@ def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> H
     """Start a run in the user's name, enqueue it, and lead to its page."""
     run = Run.start(kind=kind, chosen=chosen, by=get_signed_in_user(request), tries=MANY_TRIES)
     number = run.items.count()
-    text = ngettext("started over %(n)d client.", "started over %(n)d clients.", number)
+    text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
     link = format_html('<a class="underline" href="{}">{}</a>', get_run_url(run), run)
     messages.success(request, format_html("{} {}", link, text % {"n": number}))
     enqueue_run(request, run)
@@ -36,8 +36,8 @@ def enqueue_run(request: HttpRequest, run: Run) -> None:
     """Enqueue the run; if the queue can't be reached, say when the run goes on."""
     if not tasks.enqueue(run):
         text = _(
-            "The task queue cannot be reached. %(run)s is stored and starts within two minutes"
-            " after the queue is back."
+            "The task queue can't be reached. %(run)s is stored, and starts within two minutes"
+            " once the queue answers again."
         )
         messages.warning(request, text % {"run": run})
 

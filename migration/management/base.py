@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migration import tasks
-from migration.models import MANY_TRIES, Run, clients
+from migration.models import MANY_TRIES, Run, select_clients
 from migration.operations import runs
 from migration.reports.run_progress import measure_progress, runs_for_progress
 
@@ -69,10 +69,10 @@ class ClientsCommand(OneLineCommand):
         slugs, everyone = options["slugs"], options["all"]
         if bool(slugs) == everyone:
             raise CommandError("name clients by slug, or pass --all", returncode=2)
-        return clients() if everyone else self.named(slugs)
+        return select_clients() if everyone else self.named(slugs)
 
     def named(self, slugs: list[str]) -> ClientsByPhase:
-        found = clients().filter(slug__in=slugs)
+        found = select_clients().filter(slug__in=slugs)
         unknown = sorted(set(slugs) - set(found.values_list("slug", flat=True)))
         if unknown:
             raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)
@@ -111,7 +111,7 @@ class ClientsCommand(OneLineCommand):
 
     def report(self, run: Run, options: dict[str, Any], items: list[dict[str, Any]]) -> None:
         """Prints a run's counts and items, and exits with 1 where anything failed or differs."""
-        self.report_counts({"run": run.pk, **run.counts()}, items, options)
+        self.report_counts({"run": run.pk, **run.count_items()}, items, options)
 
     def report_counts(
         self, counts: dict[str, Any], items: list[dict[str, Any]], options: dict[str, Any]

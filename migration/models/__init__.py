@@ -1,34 +1,29 @@
-"""Where each client stands, what was compared, and the runs over many clients. Rules about these rows; no network.
+"""Owns clients' phases, comparisons, mismatches, approvals and runs. Rules about these rows; no network.
 
-No column here has a constraint on NOVA's tables: NOVA deletes clients, and our history must neither stop that nor go.
+No column here has a constraint on NOVA's tables: NOVA deletes clients, which our history must neither prevent nor lose.
 """
 
-from migration.models.approvals import MoveRequest, RoleGrant
+from migration.models.approvals import MoveRequest
 from migration.models.clients import (
-    MOVE_PERMISSIONS,
-    WRITES_BOTH,
     ClientMigration,
     ClientMigrationQuerySet,
     ClientsByPhase,
-    PhaseChange,
-    PhaseChoices,
-    ReadCount,
-    Secret,
-    clients,
+    select_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
-from migration.models.mismatches import (
-    DailyComparisons,
-    OpenMismatch,
-    OpenMismatchQuerySet,
-    Resolution,
-    newest_is,
-)
+from migration.models.daily_comparisons import DailyComparisons
+from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
+from migration.models.moves import PhaseChange
+from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.rates import Rate
+from migration.models.reads import ReadCount
 from migration.models.reasons import ReasonError, check_reason
+from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
+from migration.models.role_grants import RoleGrant
 from migration.models.run_items import PUSHED, Outcome, RunItem
 from migration.models.runs import MANY_TRIES, Run, StaleRunError
+from migration.models.secrets import Secret
 from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 
@@ -62,6 +57,6 @@ __all__ = [
     "VersionKey",
     "Worker",
     "check_reason",
-    "clients",
-    "newest_is",
+    "newest_status_is",
+    "select_clients",
 ]

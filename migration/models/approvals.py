@@ -1,11 +1,10 @@
-"""Moves that one person asks for and another approves, and what the roles were given. Rules about these rows alone."""
+"""Owns requests for approval: moves that one user asks for and another approves. Rules about these rows alone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
-from django.contrib.auth.models import Group, Permission
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -13,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import sentences
-from migration.models.clients import PhaseChoices
 from migration.models.fields import MessageListField
-from migration.models.reasons import reason_is_short
+from migration.models.phases import PhaseChoices
+from migration.models.reasons import limit_reason
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -28,29 +27,31 @@ if TYPE_CHECKING:
 
 class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
     def open(self) -> Self:
-        """Those that somebody may still approve or cancel."""
+        """Select the requests that can still be approved or cancelled."""
         return self.filter(state__in=MoveRequest.OPEN)
 
     def waiting(self) -> Self:
-        """Those whose gate was shut when it was last looked at: what somebody asked for and can't have yet."""
+        """Select the requests that failed a check when their gate was last tried."""
         return self.filter(state=MoveRequest.State.WAITING)
 
-    def settle(
+    def close_open(
         self, state: MoveRequest.State, *, by: User | None = None, reasons: Iterable[Message] = ()
     ) -> bool:
-        """Ends those that are still open; False: there was none, somebody was first."""
-        ended = {"decided_by": by, "decided_at": timezone.now(), "reasons": list(reasons)}
-        return self.open().update(state=state, **ended) > 0
+        """Give the open requests their final state; return False where none was open any more."""
+        closed = self.open().update(
+            state=state, decided_by=by, decided_at=timezone.now(), reasons=list(reasons)
+        )
+        return closed > 0
 
     def record_reasons(self, reasons: Iterable[Message]) -> None:
-        """What the gate of those that are still open said just now."""
-        why = list(reasons)
-        state = MoveRequest.State.WAITING if why else MoveRequest.State.REQUESTED
-        self.open().update(state=state, reasons=why)
+        """Store which checks the open requests fail now."""
+        failing = list(reasons)
+        state = MoveRequest.State.WAITING if failing else MoveRequest.State.REQUESTED
+        self.open().update(state=state, reasons=failing)
 
 
 class MoveRequest(models.Model):
-    """A cutover or a purge of one client that somebody asked for and somebody else has to approve."""
+    """A cutover or a purge of one client that one user requested and another has to approve."""
 
     class State(models.TextChoices):
         REQUESTED = "requested", _("Requested")
@@ -68,9 +69,9 @@ class MoveRequest(models.Model):
     old = models.CharField(_("from"), max_length=16, choices=PhaseChoices)
     new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.REQUESTED)
-    # Why it waits or has failed.
+    # The checks that it waits for, or why it failed.
     reasons = MessageListField(_("checks that fail"), default=list)
-    # As it was typed.
+    # As the user typed it.
     reason = models.TextField(_("reason"))
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -104,7 +105,7 @@ class MoveRequest(models.Model):
                 condition=~models.Q(state="done", decided_by=models.F("requested_by")),
                 name="approved_by_another",
             ),
-            reason_is_short("moverequest"),
+            limit_reason("moverequest"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="request_of_client"),
@@ -114,30 +115,30 @@ class MoveRequest(models.Model):
         verbose_name_plural = _("requests")
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.slug}"
+        return f"{self.move_name}: {self.slug}"
 
     @property
-    def what(self) -> str:
-        """What it is that was asked for."""
+    def move_name(self) -> str:
+        """Return the name of the requested move, in the page's language."""
         names = {Move.CUTOVER: _("Cutover"), Move.PURGE: _("Purge")}
         return str(names[MOVES[Phase(self.old), Phase(self.new)]])
 
     @property
-    def sentence(self) -> str:
-        """For histories; what became of it is told by `outcome`."""
+    def request_text(self) -> str:
+        """Say who requested the move and why, in the page's language."""
         who = self.requested_by or gettext("a user deleted since")
         text = gettext("%(who)s requested a move of %(client)s (%(what)s), reason %(reason)s")
-        values = {"who": who, "client": self.slug, "what": self.what, "reason": self.reason}
+        values = {"who": who, "client": self.slug, "what": self.move_name, "reason": self.reason}
         return text % values
 
     @property
     def state_message(self) -> Message:
-        """The state as part of a sentence."""
+        """Return the state as part of a sentence."""
         return sentences.REQUEST_STATES[self.state]()
 
     @property
-    def outcome(self) -> str:
-        """The state in words, with who decided; `reasons` say what is in the way."""
+    def outcome_text(self) -> str:
+        """Return the state, with the user who decided, in the page's language."""
         if not self.decided_by:
             return self.get_state_display()
         values = {"state": self.get_state_display(), "who": self.decided_by}
@@ -146,18 +147,3 @@ class MoveRequest(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in self.OPEN
-
-
-class RoleGrant(models.Model):
-    """A permission that a role was given once: taken from it by an administrator, it stays taken."""
-
-    group = models.ForeignKey(Group, models.CASCADE, related_name="+")
-    permission = models.ForeignKey(Permission, models.CASCADE, related_name="+")
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["group", "permission"], name="granted_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.permission_id} to {self.group_id}"

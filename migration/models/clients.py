@@ -1,19 +1,19 @@
-"""Where each client stands, every move of it, its secrets, and what NOVA's reader saw of it."""
+"""Owns each client's phase and newest comparison, and the queries over clients by phase."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
-from migration.models.fields import MessageField
-from migration.models.reasons import reason_is_short
-from nova_credentials.phases import Move, Phase, check_move
+from migration.models.moves import PhaseChange
+from migration.models.phases import WRITES_BOTH, PhaseChoices
+from migration.models.reads import ReadCount
+from nova_credentials.phases import Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -25,72 +25,51 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-class PhaseChoices(models.TextChoices):
-    """`Phase` with labels for people."""
-
-    POSTGRES = Phase.POSTGRES.value, _("PostgreSQL")
-    DUAL_WRITE = Phase.DUAL_WRITE.value, _("Dual write")
-    DUAL_READ = Phase.DUAL_READ.value, _("Dual read")
-    AWS = Phase.AWS.value, _("AWS (cut over)")
-    PURGED = Phase.PURGED.value, _("Purged")
-
-
-# The phases in which what is written to the tables is to be pushed.
-WRITES_BOTH = tuple(phase for phase in Phase if phase.writes_both)
-
-
-# What somebody needs to make a move, or to ask for it.
-MOVE_PERMISSIONS = {
-    move: "migration.purge_client"
-    if move in (Move.PURGE, Move.RESTORE)
-    else "migration.move_client"
-    for move in Move
-}
-
-
 class ClientsByPhase(ClientQuerySet):
-    """Clients and where they stand; one without a `ClientMigration` was never touched and stands in `postgres`."""
+    """Clients and their phases; a client without a `ClientMigration` was never moved and is in `postgres`."""
 
     def with_phase(self) -> Self:
-        """Adds `phase`."""
+        """Annotate `phase`."""
         return self.annotate(
             phase=Coalesce("client_migration__phase", models.Value(Phase.POSTGRES.value))
         )
 
     def in_phases(self, *phases: Phase) -> Self:
+        """Select the clients in one of these phases."""
         wanted = models.Q(client_migration__phase__in=phases)
         if Phase.POSTGRES in phases:
             wanted |= models.Q(client_migration=None)
         return self.filter(wanted)
 
     def push_pending(self) -> Self:
-        """Those that write both stores and whose newest rows are not in AWS yet."""
+        """Select the clients that write both stores and whose newest rows are not in AWS yet."""
         return self.in_phases(*WRITES_BOTH).with_push_pending()
 
     def to_push(self) -> Self:
-        """Those of them that are worth a try: where these rows were refused, another try would be too."""
+        """Select the pending clients to push now: rows that were refused would be refused again."""
         refused = models.Q(client_migration__refused_revision=models.F("revision"))
         return self.push_pending().exclude(refused)
 
     def push_late(self, since: datetime) -> Self:
-        """Those of them that wait for a write from before that moment."""
+        """Select the clients to push that have waited since before that moment."""
         return self.to_push().with_push_pending_since(since)
 
     def push_refused(self) -> Self:
+        """Select the pending clients whose present rows were refused."""
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
 
-def clients() -> ClientsByPhase:
-    """Every client, with the questions about phases on its QuerySet."""
+def select_clients() -> ClientsByPhase:
+    """Select every client, on a QuerySet that knows phases."""
     return ClientsByPhase(model=Client)
 
 
 class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
     def of_present_clients(self) -> Self:
-        """NOVA deletes clients; where they stood is history."""
+        """Leave out the clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("pk"))))
 
-    def move(
+    def change_phase(
         self,
         client_ids: Collection[int],
         old: Phase,
@@ -101,25 +80,17 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         note: Message | None = None,
         run: Run | None = None,
     ) -> set[int]:
-        """Moves those that still stand in `old`, each with its `PhaseChange`; answers with their ids.
+        """Move the clients that are still in `old`, each with its `PhaseChange`; return their ids.
 
-        `reason` is what somebody typed, `note` what is ours to say of it.
+        `reason` is the text that a user typed, `note` this site's own message about the move.
         """
         check_move(f"{len(client_ids)} clients", old, new)
         with transaction.atomic():
-            self.bulk_create(
-                [ClientMigration(client_id=pk) for pk in client_ids], ignore_conflicts=True
-            )
-            standing = list(
-                self.filter(client_id__in=client_ids, phase=old)
-                .select_for_update(of=("self",))
-                .order_by("client_id")
-                .select_related("client")
-            )
+            moving = self._lock_in_phase(client_ids, old)
             now = timezone.now()
-            # What NOVA's reader has seen so far: a cutover is watched from here.
-            seen = ReadCount.objects.in_bulk(client_ids) if new == Phase.AWS else {}
-            self.filter(pk__in=[row.pk for row in standing]).update(phase=new, phase_changed_at=now)
+            self.filter(pk__in=[row.pk for row in moving]).update(phase=new, phase_changed_at=now)
+            # The page of a client that was just cut over counts the reads from here.
+            reads = ReadCount.objects.in_bulk(client_ids) if new == Phase.AWS else {}
             PhaseChange.objects.bulk_create(
                 PhaseChange(
                     client_id=row.pk,
@@ -131,15 +102,27 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                     note=note,
                     run=run,
                     comparison_id=row.comparison_id,
-                    reads_before=seen[row.pk].numbers() if row.pk in seen else {},
+                    reads_before=reads[row.pk].get_counts() if row.pk in reads else {},
                     changed_at=now,
                 )
-                for row in standing
+                for row in moving
             )
-        return {row.pk for row in standing}
+        return {row.pk for row in moving}
+
+    def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
+        """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
+        self.bulk_create(
+            [ClientMigration(client_id=pk) for pk in client_ids], ignore_conflicts=True
+        )
+        return list(
+            self.filter(client_id__in=client_ids, phase=phase)
+            .select_for_update(of=("self",))
+            .order_by("client_id")
+            .select_related("client")
+        )
 
     def record_refused(self, revisions: Iterable[tuple[int, int | None]]) -> None:
-        """Stores, for each (client id, revision), that these rows were refused; None: they were not."""
+        """Store which revision of each client's rows was refused, as (client id, revision); None: it was not."""
         pairs = sorted(revisions, key=lambda pair: pair[0])
         with connection.cursor() as cursor:
             cursor.execute(
@@ -154,7 +137,7 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
 
 
 class ClientMigration(models.Model):
-    """Where one client stands, and its newest comparison."""
+    """One client's phase and newest comparison."""
 
     client = models.OneToOneField(
         Client,
@@ -178,10 +161,10 @@ class ClientMigration(models.Model):
         related_name="newest_of",
         verbose_name=_("newest comparison"),
     )
-    # The newest comparison's own, kept here too: counting them reads no row of the many comparisons.
+    # Copied from the newest comparison, so that counting clients reads no comparisons.
     comparison_status = models.CharField(max_length=20, null=True, db_index=True)
     compared_at = models.DateTimeField(null=True)
-    # The revision of the rows that a push could not send, until somebody changes something.
+    # The revision that the last push refused; a newer one is tried again.
     refused_revision = models.BigIntegerField(null=True)
     clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)
 
@@ -196,84 +179,3 @@ class ClientMigration(models.Model):
 
     def __str__(self) -> str:
         return f"client {self.client_id} in phase {self.phase}"
-
-
-class PhaseChange(models.Model):
-    """One move of one client."""
-
-    client = models.ForeignKey(
-        Client, models.DO_NOTHING, db_constraint=False, related_name="phase_changes"
-    )
-    slug = models.CharField(max_length=100)
-    old = models.CharField(_("from"), max_length=16, choices=PhaseChoices)
-    new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    # As it was typed, and what is ours to say of the move.
-    reason = models.TextField(_("reason"), blank=True)
-    note = MessageField(_("note"), null=True)
-    run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
-    comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
-    # The reader's counts at a move to AWS (`ReadCount.numbers`).
-    reads_before = models.JSONField(default=dict, db_default={})
-    changed_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering: ClassVar = ["-id"]
-        indexes: ClassVar = [
-            # The dashboard's newest moves: those of a run are told by the run.
-            models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
-        ]
-        constraints: ClassVar = [reason_is_short("phasechange")]
-
-    def __str__(self) -> str:
-        return f"{self.slug}: {self.old} → {self.new}"
-
-
-class SecretQuerySet(models.QuerySet["Secret"]):
-    def record(self, secrets: Iterable[Secret]) -> None:
-        """Stores each secret under its name, in place of what was known of it."""
-        self.bulk_create(
-            secrets,
-            update_conflicts=True,
-            unique_fields=["name"],
-            update_fields=["client_id", "arn", "version_id", "seen_at"],
-        )
-
-
-class Secret(models.Model):
-    """A secret that is ours: its name, and the version that a push last wrote or found equal."""
-
-    client = models.ForeignKey(
-        Client, models.DO_NOTHING, db_constraint=False, related_name="secrets"
-    )
-    name = models.CharField(max_length=512, primary_key=True)
-    arn = models.CharField(max_length=2048)
-    version_id = models.CharField(max_length=64)
-    seen_at = models.DateTimeField(default=timezone.now)
-
-    objects = SecretQuerySet.as_manager()
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class ReadCount(models.Model):
-    """What NOVA's reader saw of one client; written by `nova_credentials.reader`, in plain SQL."""
-
-    client = models.OneToOneField(
-        Client, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="read_count"
-    )
-    reads = models.BigIntegerField(_("reads"), default=0, db_default=0)
-    matches = models.BigIntegerField(_("matches"), default=0, db_default=0)
-    mismatches = models.BigIntegerField(_("mismatches"), default=0, db_default=0)
-    aws_failures = models.BigIntegerField(_("AWS failures"), default=0, db_default=0)
-    last_read_at = models.DateTimeField(_("last read"), null=True)
-    last_mismatch_at = models.DateTimeField(_("last mismatch"), null=True)
-    # By the database: the reader's statement names no such column.
-    counted_since = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return f"reads of client {self.client_id}"
-
-    def numbers(self) -> dict[str, int]:
-        return {"reads": self.reads, "aws_failures": self.aws_failures}

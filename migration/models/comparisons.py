@@ -1,4 +1,4 @@
-"""Comparisons of both stores: fingerprints only, never a value."""
+"""Owns comparisons of both stores: fingerprints only, never a value."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import sentences
-from migration.models.clients import PhaseChange
+from migration.models.daily_comparisons import DailyComparisons
 from migration.models.fields import MessageField
-from migration.models.mismatches import DailyComparisons, OpenMismatch
+from migration.models.mismatches import OpenMismatch
+from migration.models.moves import PhaseChange
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
@@ -31,12 +32,19 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:
-        """Stores them and makes each its client's newest, unless a newer one is there; what is open and the day follow.
+        """Store the comparisons, make each its client's newest unless a newer one exists, and update open mismatches.
 
-        A match makes the client's clean streak longer, but not where it only is a push that was `read_back`.
+        A match lengthens the client's clean streak, except where a push just `read_back` its own write.
         """
         rows = list(comparisons)
         ids = self._insert_rows(rows)
+        self._set_as_newest(ids, read_back=read_back)
+        OpenMismatch.objects.update_from(ids)
+        # Last: concurrent batches wait for each other on the row of the day.
+        DailyComparisons.objects.count_up(ids)
+        return rows
+
+    def _set_as_newest(self, ids: list[int], *, read_back: bool) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -54,14 +62,10 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
                 """,
                 [0 if read_back else 1, ids],
             )
-        OpenMismatch.objects.keep_up(ids)
-        # Last: every batch of the day waits for this row.
-        DailyComparisons.objects.count_up(ids)
-        return rows
 
     def _insert_rows(self, rows: list[Comparison]) -> list[int]:
         """Store the rows in one statement, give each its id, and return the ids."""
-        # bulk_create would prepare each value by itself, which takes longer than PostgreSQL.
+        # bulk_create prepares each value by itself, which takes longer than the statement.
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -91,31 +95,34 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
                     [row.compared_at for row in rows],
                 ],
             )
-            # The ids follow the order of the rows; what RETURNING gives need not.
+            # The ids are given in the order of the rows, but RETURNING may list them in another.
             ids = sorted(pk for (pk,) in cursor.fetchall())
         for row, pk in zip(rows, ids, strict=True):
             row.pk, row._state.adding = pk, False  # noqa: SLF001  # as bulk_create leaves them
         return ids
 
     def newest(self) -> Self:
-        """Each client's newest one, of the clients that are still there."""
+        """Select the newest comparison of each client that NOVA has not deleted."""
         return self.filter(
             models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))),
             newest_of__isnull=False,
         )
 
     def in_doubt(self) -> Self:
-        """Everything that is not a match; "could not check" is none."""
+        """Select the comparisons that are no match; "could not check" is no match."""
         return self.exclude(status=Comparison.Status.MATCH)
 
     def forget_old(self) -> None:
-        """Deletes what is older than a month and nobody's newest, and that neither a move nor a mismatch stands on."""
+        """Delete comparisons older than COMPARISONS_ARE_KEPT that no client, move or open mismatch refers to."""
         OpenMismatch.objects.forget_gone()
         before = timezone.now() - COMPARISONS_ARE_KEPT
-        stood_on = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
-        shows = OpenMismatch.objects.filter(comparison_id=models.OuterRef("pk"))
+        used_by_move = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
+        used_by_mismatch = OpenMismatch.objects.filter(comparison_id=models.OuterRef("pk"))
         old = self.filter(
-            ~models.Exists(stood_on), ~models.Exists(shows), newest_of=None, compared_at__lt=before
+            ~models.Exists(used_by_move),
+            ~models.Exists(used_by_mismatch),
+            newest_of=None,
+            compared_at__lt=before,
         )
         old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
 
@@ -162,13 +169,14 @@ class Comparison(models.Model):
         return f"{self.slug}: {self.get_status_display()}"
 
     @property
-    def result(self) -> Message:
-        """The status as part of a sentence."""
+    def status_message(self) -> Message:
+        """Return the status as part of a sentence."""
         return sentences.STATUSES[self.status]()
 
-    def as_acknowledged(self) -> list[dict[str, str]]:
-        """What somebody takes note of: with the status, as a missing secret has no field that differs."""
+    def list_findings(self) -> list[dict[str, str]]:
+        """Return what can be acknowledged: the mismatches and the status, as a missing secret has no mismatches."""
         return [{"status": self.status}, *self.mismatches]
 
     def fields_that_differ(self) -> list[Mismatch]:
+        """Return the stored mismatches."""
         return [Mismatch.from_json(row) for row in self.mismatches]

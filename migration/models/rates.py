@@ -1,4 +1,4 @@
-"""How fast all workers together may call AWS: one row a kind of call, on which they reserve their turns."""
+"""Owns the rates at which all workers together call AWS: one row for each kind of call, where workers reserve calls."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Turns are reserved for so long a time at once: few statements, and little is lost with a killed process.
+# A reservation covers this time: long enough for few statements, short enough that a killed process wastes little.
 BLOCK_SECONDS = 0.2
-# What was not used in so long a time may be made up for, as AWS's own buckets allow.
+# Capacity that was not used in this time may be used later, as AWS allows too.
 BURST_SECONDS = 0.3
-# Turns are farther ahead only where PostgreSQL's clock was set back: nobody is to wait until it is there again.
+# A reservation is farther ahead only if PostgreSQL's clock was set back. Then workers do not wait for it to catch up.
 AHEAD_SECONDS = 60.0
-# When AWS throttles all the same, the rate falls to this share, at most once a second…
+# When AWS throttles, the rate falls to this share, at most once a second…
 FALLS_TO = 0.8
 LEAST_SHARE = 0.05
 # … and this share of the full rate comes back every second.
@@ -37,7 +37,7 @@ TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
 
 @dataclass(frozen=True)
 class Reservation:
-    """So many calls, from `starts_in` seconds from now on, at `per_second`."""
+    """A number of calls that may be made from `starts_in` seconds from now on, at `per_second`."""
 
     number: int
     starts_in: float
@@ -45,15 +45,15 @@ class Reservation:
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
-    """The statements take the connection: a limiter's own, for a reservation must not wait for a save's commit."""
+    """Statements on a connection of the limiter's own, as a reservation must not wait until a save commits."""
 
     def reserve(
         self, connection: BaseDatabaseWrapper, kind: Rate.Kind, *, seconds: float
     ) -> Reservation:
-        """Takes the next turns, as many as fit into so many seconds, at least one; waits for nobody."""
+        """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once."""
         values: dict[str, str | float] = {
             "kind": kind,
-            "default": kind.default,
+            "default": kind.default_rate,
             "seconds": seconds,
             "burst": BURST_SECONDS,
             "ahead": AHEAD_SECONDS,
@@ -79,7 +79,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
         return Reservation(number, ends_in - number / per_second, per_second)
 
     def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:
-        """Calls a second by kind, None for what the settings say; the workers' next turns follow it."""
+        """Set the calls per second of each kind, None for the settings' rate. It holds from the next reservation."""
         self.bulk_create(
             (Rate(kind=kind, per_second=rate) for kind, rate in rates.items()),
             update_conflicts=True,
@@ -88,7 +88,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
         )
 
     def record_throttled(self, connection: BaseDatabaseWrapper, kind: Rate.Kind) -> None:
-        """AWS refused a call for its rate: all workers go more slowly for a while."""
+        """Note that AWS throttled a call, which slows all workers down for a while."""
         with connection.cursor() as cursor:
             cursor.execute(
                 f"""
@@ -103,18 +103,18 @@ class RateQuerySet(models.QuerySet["Rate"]):
 
 
 class Rate(models.Model):
-    """How many calls of one kind all workers together may make in a second."""
+    """The rate of one kind of call, for all workers together."""
 
     class Kind(models.TextChoices):
-        """AWS has a quota of its own for each."""
+        """The kinds of calls, each with its own quota at AWS."""
 
         CREATE = "create", _("Creates")
         WRITE = "write", _("Updates")
         READ = "read", _("Batch reads")
 
         @property
-        def default(self) -> float:
-            """Calls a second, where nobody set another rate on the page of a run."""
+        def default_rate(self) -> float:
+            """Return the calls per second of the settings, used until a user sets another rate on a run's page."""
             reads = self == Rate.Kind.READ
             rate = (
                 settings.NOVA_AWS_READS_PER_SECOND if reads else settings.NOVA_AWS_WRITES_PER_SECOND
@@ -124,7 +124,7 @@ class Rate(models.Model):
     kind = models.CharField(max_length=8, primary_key=True, choices=Kind)
     per_second = models.FloatField(_("calls per second"), null=True)
     next_at = models.DateTimeField(db_default=Now())
-    # What throttling had left of the rate at that time.
+    # The share of the full rate that was left after AWS throttled at `throttled_at`.
     share = models.FloatField(default=1, db_default=1)
     throttled_at = models.DateTimeField(default=LONG_AGO, db_default=LONG_AGO)
     throttled = models.BigIntegerField(_("throttled calls"), default=0, db_default=0)

@@ -1,4 +1,4 @@
-"""Owns what a typed reason may be: short, and storable. It is kept as it was typed, never cut and never translated."""
+"""Owns the limits of a typed reason: short and storable. It is stored as typed, never cut or translated."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class ReasonError(MessageError, ValueError):
-    """The reason that was typed can't be kept; nothing was done."""
+    """The typed reason can't be stored; nothing was done."""
 
 
 def check_reason(text: str) -> None:
-    """Raises `ReasonError` where the reason is too long, or holds what PostgreSQL can't store."""
+    """Raise `ReasonError` if the reason is too long or has a character that PostgreSQL can't store."""
     if len(text) > MOST_CHARACTERS:
         raise ReasonError(sentences.REASON_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
     if _NOT_STORABLE.search(text):
         raise ReasonError(sentences.REASON_NOT_STORABLE())
 
 
-def reason_is_short(table: str) -> models.CheckConstraint:
-    """The same bound in the database."""
+def limit_reason(table: str) -> models.CheckConstraint:
+    """Return the constraint that limits the reason in the database."""
     return models.CheckConstraint(
         condition=LessThanOrEqual(Length("reason"), MOST_CHARACTERS),
         name=f"{table}_reason_is_short",

@@ -1,4 +1,4 @@
-"""Who saw which secret value, when and why. Never the value."""
+"""Owns the record of reveals: who saw which secret value, when and why. Never the value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, Client
-from migration.models.reasons import reason_is_short
+from migration.models.reasons import limit_reason
 from nova_credentials.credential_types import CredentialType
 
 
@@ -26,9 +26,9 @@ class Reveal(models.Model):
     credential_id = models.IntegerField(_("credential"))
     field = models.CharField(_("field"), max_length=64)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    # Stays when the user is deleted.
+    # Kept when the user is deleted.
     username = models.CharField(_("user"), max_length=150)
-    # As it was typed.
+    # As the user typed it.
     reason = models.TextField(_("reason"))
     address = models.CharField(_("address"), max_length=200, blank=True)
     revealed_at = models.DateTimeField(_("revealed"), default=timezone.now)
@@ -36,19 +36,19 @@ class Reveal(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [models.Index(fields=["client", "-id"], name="reveal_of_client")]
-        constraints: ClassVar = [reason_is_short("reveal")]
+        constraints: ClassVar = [limit_reason("reveal")]
         permissions: ClassVar = [("reveal_credential", _("Can reveal secret values"))]
         verbose_name = _("reveal")
         verbose_name_plural = _("reveals")
 
     def __str__(self) -> str:
-        return self.sentence
+        return self.reveal_text
 
     @property
-    def sentence(self) -> str:
-        """For the client's history."""
+    def reveal_text(self) -> str:
+        """Say who saw which field, why and from where, in the page's language."""
         model = CREDENTIAL_MODELS[CredentialType(self.kind)]
-        where = {
+        values = {
             "who": self.username,
             "client": self.slug,
             "credential": f"{model._meta.verbose_name} {self.credential_id}",
@@ -60,5 +60,5 @@ class Reveal(models.Model):
             gettext(
                 "%(who)s revealed %(client)s › %(credential)s › %(field)s, reason %(reason)s, from %(address)s"
             )
-            % where
+            % values
         )

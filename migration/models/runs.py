@@ -38,7 +38,7 @@ class StaleRunError(MessageError):
 
     def __init__(self, run: Run, wanted: Run.State) -> None:
         super().__init__(
-            sentences.RUN_IN_OTHER_STATE(run=run.named, state=run.state, wanted=wanted)
+            sentences.RUN_IN_OTHER_STATE(run=run.name_message, state=run.state, wanted=wanted)
         )
         self.run = run
 
@@ -53,8 +53,8 @@ class RunQuerySet(models.QuerySet["Run"]):
             worked_at__lt=before,
         )
 
-    def touch(self, run_id: int) -> None:
-        """Note that a worker works on it."""
+    def record_work(self, run_id: int) -> None:
+        """Note that a worker works on the run."""
         self.filter(pk=run_id).update(worked_at=timezone.now())
 
     def forget_sweeps(self) -> None:
@@ -139,7 +139,7 @@ class Run(models.Model):
         return f"{self.get_kind_display()} {self.pk}"
 
     @property
-    def named(self) -> Message:
+    def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
         return sentences.RUNS[self.kind](id=str(self.pk))
 
@@ -179,15 +179,15 @@ class Run(models.Model):
 
     def pause(self, *, by: User | None) -> None:
         """Pause it: workers finish the batches that they hold and claim no others."""
-        self._steer(by, Run.State.PAUSED, Run.State.RUNNING)
+        self._change_state(by, Run.State.PAUSED, Run.State.RUNNING)
 
     def resume(self, *, by: User | None) -> None:
         """Let a paused run go on; the caller enqueues it again."""
-        self._steer(by, Run.State.RUNNING, Run.State.PAUSED)
+        self._change_state(by, Run.State.RUNNING, Run.State.PAUSED)
 
     def stop(self, *, by: User | None) -> None:
         """Stop it for good; its open items are skipped by `operations.runs.skip_open_items`."""
-        self._steer(by, Run.State.STOPPED, Run.State.RUNNING, Run.State.PAUSED)
+        self._change_state(by, Run.State.STOPPED, Run.State.RUNNING, Run.State.PAUSED)
 
     def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
         """Open its failed items again, or one of them; the caller enqueues it again."""
@@ -195,8 +195,10 @@ class Run(models.Model):
         if item_id is not None:
             failed = failed.filter(pk=item_id)
         if not failed.exists():
-            self._refuse(Run.State.RUNNING)
-        self._steer(by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None)
+            self._raise_stale(Run.State.RUNNING)
+        self._change_state(
+            by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None
+        )
         failed.update(
             outcome="",
             error_class="",
@@ -207,7 +209,7 @@ class Run(models.Model):
             finished_at=None,
         )
 
-    def _steer(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
+    def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
         """Set the state if it is one of `old`; raises StaleRunError where somebody was faster."""
         now = timezone.now()
         # A run that is stopped and not yet over is not taken up again: workers may still end their batches.
@@ -215,11 +217,11 @@ class Run(models.Model):
         fields |= {"state": new, "steered_by": by, "steered_at": now, "worked_at": now}
         found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)
         if found.update(**fields) != 1:
-            self._refuse(new)
+            self._raise_stale(new)
         for name, value in fields.items():
             setattr(self, name, value)
 
-    def _refuse(self, wanted: State) -> NoReturn:
+    def _raise_stale(self, wanted: State) -> NoReturn:
         self.refresh_from_db(fields=["state"])
         raise StaleRunError(self, wanted)
 
@@ -236,7 +238,7 @@ class Run(models.Model):
             == 1
         )
 
-    def counts(self) -> dict[str, int]:
+    def count_items(self) -> dict[str, int]:
         """Count the items by outcome, and the comparisons that matched and that did not; zeros included."""
         rows = (
             self.items.order_by()

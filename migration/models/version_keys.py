@@ -1,4 +1,4 @@
-"""The keys by which the versions that this site wrote to AWS prove to be its own."""
+"""Owns the keys that mark the secret versions which this site wrote to AWS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.utils import timezone
 
 
 class VersionKey(models.Model):
-    """A key made at the first `migrate`: the newest signs, each proves. Whoever reads it can forge the proof.
+    """A key made by `migrate`. The newest signs new versions, every key verifies; with a key, signatures can be forged.
 
-    It is no page's and no role's, and the reader's role gets no grant on it.
+    No page shows it, no permission exists for it, and the reader's database role has no grant on it.
     """
 
     key = models.BinaryField()

@@ -1,4 +1,4 @@
-"""The worker processes that were seen, on whichever host."""
+"""Owns the heartbeats of the worker processes of all hosts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
-    def seen(self, name: str) -> None:
-        """Says that this worker lives."""
+    def record_heartbeat(self, name: str) -> None:
+        """Note that this worker is alive."""
         self.update_or_create(name=name, defaults={"seen_at": timezone.now()})
 
     def last_seen_at(self) -> datetime | None:
-        """When any worker was seen last; None where there never was one."""
+        """Return when any worker was last alive; None where there never was one."""
         last: datetime | None = self.aggregate(last=models.Max("seen_at"))["last"]
         return last
 
     def forget_old(self) -> None:
+        """Delete the workers that were last alive before FORGOTTEN_AFTER."""
         self.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
 
 
 class Worker(models.Model):
     """One worker process, by host and process id."""
 
-    # A page calls a worker gone after this.
+    # Pages call a worker gone when it was last alive before this.
     GONE_AFTER = timedelta(seconds=30)
 
     name = models.CharField(max_length=300, primary_key=True)

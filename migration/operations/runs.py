@@ -123,7 +123,7 @@ class RunWorker:
                 if not self._process_free_batch(run):
                     if run.items.next_try_at() is None:
                         break
-                    Run.objects.touch(run.pk)
+                    Run.objects.record_work(run.pk)
                     time.sleep(RETRY_POLL_SECONDS)
         run = Run.objects.get(pk=self.run_id)
         if run.state == Run.State.STOPPED:
@@ -150,10 +150,10 @@ def process_batch(run: Run, batch: int) -> None:
     items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
     if run.state != Run.State.RUNNING or not items:
         return
-    Run.objects.touch(run.pk)
+    Run.objects.record_work(run.pk)
     _process_items(run, items)
     RunItem.objects.record(items.values())
-    Run.objects.touch(run.pk)
+    Run.objects.record_work(run.pk)
 
 
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:
@@ -236,12 +236,12 @@ def _push_items(run: Run, items: dict[int, RunItem]) -> None:
         )
     if migrates:
         pushed = [result.client_id for result in results if result.outcome in PUSHED]
-        ClientMigration.objects.move(
+        ClientMigration.objects.change_phase(
             pushed,
             Phase.POSTGRES,
             Phase.DUAL_WRITE,
             by=run.by,
-            note=sentences.MOVED_BY_RUN(run=run.named),
+            note=sentences.MOVED_BY_RUN(run=run.name_message),
             run=run,
         )
 

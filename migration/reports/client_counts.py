@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models import Comparison, PhaseChoices, Resolution, clients
+from migration.models import Comparison, PhaseChoices, Resolution, select_clients
 from nova_credentials.phases import Phase
 
 # The workers push every minute: what waits for longer is stuck.
@@ -80,9 +80,9 @@ def standing() -> tuple[Clients, Comparisons]:
 
 def _counted() -> Any:
     """The numbers of each phase and status."""
-    acknowledged = Q(pk__in=Resolution.objects.of_newest().values("client_id"))
+    acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
     return (
-        clients()
+        select_clients()
         .with_phase()
         .annotate(status=F("client_migration__comparison_status"))
         .order_by()
@@ -99,8 +99,8 @@ def _counted() -> Any:
 def _pushes() -> dict[str, int]:
     """How many wait to be pushed, how many of them were refused, and how many have waited for long."""
     refused = Q(client_migration__refused_revision=F("revision"))
-    pending = clients().push_pending()
-    late = Q(pk__in=clients().push_late(late_before()).order_by().values("pk"))
+    pending = select_clients().push_pending()
+    late = Q(pk__in=select_clients().push_late(late_before()).order_by().values("pk"))
     return pending.aggregate(
         push_pending=Count("pk", filter=~refused),
         push_refused=Count("pk", filter=refused),

@@ -163,14 +163,14 @@ def _requests(client_id: int, number: int, may: May) -> Iterator[Event]:
     asked = MoveRequest.objects.filter(client_id=client_id)
     for row in asked.select_related("requested_by", "decided_by")[:number]:
         url = reverse("admin:migration_moverequest_change", args=[row.pk])
-        text = _sentence(row.sentence, more=f"{row.outcome}.")
+        text = _sentence(row.request_text, more=f"{row.outcome_text}.")
         at = row.decided_at or row.requested_at
         yield Event(at, "approval", text, tuple(row.reasons), url)
 
 
 def _reveals(client_id: int, number: int, _may: May) -> Iterator[Event]:
     for row in Reveal.objects.filter(client_id=client_id)[:number]:
-        yield Event(row.revealed_at, "visibility", _sentence(row.sentence))
+        yield Event(row.revealed_at, "visibility", _sentence(row.reveal_text))
 
 
 SOURCES: tuple[Source, ...] = (

@@ -108,7 +108,8 @@ def watch_of(client_id: int, phase: Phase) -> Watch | None:
         client_id=client_id, compared_at__gt=cutover.changed_at
     ).aggregate(all=Count("pk"), differ=Count("pk", filter=Q(status__in=Comparison.DIFFERS)))
     since = {
-        name: number - cutover.reads_before.get(name, 0) for name, number in seen.numbers().items()
+        name: number - cutover.reads_before.get(name, 0)
+        for name, number in seen.get_counts().items()
     }
     return Watch(
         client_id=client_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
-from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_is
+from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_status_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def _state(value: str, _user: Any) -> Q | None:
 
 
 def _status(value: str, _user: Any) -> Q | None:
-    return newest_is(value) if value in Status else None
+    return newest_status_is(value) if value in Status else None
 
 
 CONDITIONS: dict[str, Callable[[str, Any], Q | None]] = {
@@ -107,7 +107,7 @@ def compared_clients(filters: dict[str, str]) -> ClientMigrationQuerySet:
     if "q" in filters:
         found = found.filter(client__slug__startswith=filters["q"])
     if filters.get("state") == "open":
-        found = found.exclude(pk__in=Resolution.objects.of_newest().values("client_id"))
+        found = found.exclude(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
     return found.annotate(
         slug=F("client__slug"),
         reads_matched=F("client__read_count__matches"),

@@ -22,7 +22,7 @@ from nova_credentials.comparison import MismatchKind
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
-    from migration.operations.reveals import Revealed
+    from migration.operations.reveals import RevealedValue
 
 register = template.Library()
 register.filter("localize_message", localize_html)
@@ -150,13 +150,13 @@ def error_class_label(value: str) -> str:
 
 
 @register.filter
-def show_exactly(revealed: Revealed) -> SafeString:
+def show_exactly(revealed: RevealedValue) -> SafeString:
     """Return the value as HTML, with carriage returns escaped: a browser would turn them into line feeds."""
     return mark_safe(escape(revealed.value).replace("\r", "&#13;"))  # noqa: S308  # escaped
 
 
 @register.filter
-def describe_value(revealed: Revealed) -> list[str]:
+def describe_value(revealed: RevealedValue) -> list[str]:
     """Return what the eye misses in a value: its length, blanks at its ends, line breaks."""
     value = revealed.value
     number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}

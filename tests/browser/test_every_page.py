@@ -3,9 +3,9 @@
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 
-from migration.models import Comparison, Run, clients
+from migration.models import Comparison, Run, select_clients
 from migration.operations import aws_store, runs
-from migration.operations.approvals import ask
+from migration.operations.approvals import request_move
 from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -128,7 +128,7 @@ def test_onboarding_blank_and_with_errors(look_at, visit):
 def test_requests(look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
-    asked = ask(client_id=pk, new=Phase.AWS, by=make_user("maria"), reason="INC-42")
+    asked = request_move(client_id=pk, new=Phase.AWS, by=make_user("maria"), reason="INC-42")
 
     found = look_at(
         REQUESTS,
@@ -156,7 +156,7 @@ def test_runs_in_each_state(look_at):
     for slug in ("idom", "b d", "acme"):
         make_full_client(slug)
     waiting, paused, finished = (
-        start_run(kind=Run.Kind.MIGRATE, chosen=clients()) for _ in range(3)
+        start_run(kind=Run.Kind.MIGRATE, chosen=select_clients()) for _ in range(3)
     )
     paused.pause(by=None)
     runs.finish_inline(finished)
@@ -169,7 +169,7 @@ def test_runs_in_each_state(look_at):
         f"{RUNS}{finished.pk}/change/?items=skipped",
     )
 
-    assert finished.counts()["failed"] == 1
+    assert finished.count_items()["failed"] == 1
     assert found == {}
 
 

@@ -84,7 +84,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
 
 
 def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worker):
-    start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
+    start_run(kind=Run.Kind.MIGRATE, chosen=tasks.select_clients())
     viewer = somebody("/admin/")
     viewer.reads("0 of 3")
 
@@ -113,14 +113,14 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     operator.follows("Skipped")
 
     assert Run.objects.get().state == Run.State.STOPPED
-    assert Run.objects.get().counts()["skipped"] == 3
+    assert Run.objects.get().count_items()["skipped"] == 3
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scripts):
     from credentials.models import Client
 
-    run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.select_clients())
     runs.finish_inline(run)
     operator = somebody(f"/admin/migration/run/{run.pk}/change/", java_script_enabled=scripts)
     operator.follows("Failed")
@@ -133,4 +133,4 @@ def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scrip
     operator.page.reload()
 
     operator.reads("Finished")
-    assert run.counts()["failed"] == 0
+    assert run.count_items()["failed"] == 0

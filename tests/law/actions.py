@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
-from credentials.models import Client, ClientRevision, RowsBusyError, save_columns
+from credentials.models import (
+    Client,
+    ClientRevision,
+    RowsBusyError,
+    RowsChangedError,
+    save_columns,
+)
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import PUSHED, clients
+from migration.models import PUSHED, select_clients
 from migration.operations import comparisons, moves, pushes, resolutions
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
 from migration.operations.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.phases import Phase, StalePhase
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
 
 if TYPE_CHECKING:
@@ -36,26 +42,22 @@ class Change:
     again: bool = False
 
 
-class StaleFormError(Exception):
-    """Somebody wrote since the form was opened."""
-
-
 def save(world: World, change: Change) -> None:
     """A save in the admin, as its form and `ClientAdmin` make it."""
     texts = world.new_texts(change.fields, again=change.again)
-    opened = _revision(world)
+    stamp = Client.objects.with_revision().get(pk=world.pk).make_stamp()
     numbers = world.ledger.begin(texts)
     waited = list(world.ledger.waiting)
     try:
         with transaction.atomic():
-            _require_unchanged(world, opened)
+            Client.objects.lock_unchanged_rows(world.pk, stamp=stamp)
             saving = AdminSave(world.pk)
             for kind, row, columns in _typed(world, texts):
                 secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
-                saving.hold_back(kind, row, secrets)
+                saving.keep_secrets_out(kind, row, secrets)
                 save_columns(row, columns)
             saving.finish(warn=lambda _: None)
-    except (SaveRefusedError, StaleFormError, RowsBusyError):
+    except (SaveRefusedError, RowsChangedError, RowsBusyError):
         # Where AWS's answer was lost, it is said that AWS may have taken it.
         if not world.stage.answer_was_lost:
             world.ledger.refuse(numbers)
@@ -67,11 +69,6 @@ def save(world: World, change: Change) -> None:
     world.ledger.confirm(numbers, at=world.now)
     if saving.phase.aws_is_authority:
         world.landed(waited)
-
-
-def _require_unchanged(world: World, opened: int) -> None:
-    if Client.objects.lock_and_read_revision(world.pk) != opened:
-        raise StaleFormError
 
 
 def _typed(world: World, texts: dict[str, str]):
@@ -86,10 +83,6 @@ def _typed(world: World, texts: dict[str, str]):
             setattr(row, name, row._meta.get_field(name).to_python(text))
         if columns:
             yield kind, row, columns
-
-
-def _revision(world: World) -> int:
-    return Client.objects.with_revision().get(pk=world.pk).revision
 
 
 def _require_lock_timeout(error: OperationalError) -> None:
@@ -210,7 +203,7 @@ def push(world: World, _: Change) -> None:
 
 
 def _this(world: World) -> ClientsByPhase:
-    return clients().filter(pk=world.pk)
+    return select_clients().filter(pk=world.pk)
 
 
 def compare(world: World, _: Change) -> None:
@@ -234,13 +227,18 @@ def compare_and_forward(world: World, change: Change) -> None:
 
 
 def _move(world: World, steps: int) -> None:
-    index = LINE.index(world.phase) + steps
+    old = world.phase
+    index = LINE.index(old) + steps
     if not 0 <= index < len(LINE):
         return
     try:
         moves.move(client_id=world.pk, new=LINE[index])
     except (ShutGate, StalePhase):
         pass
+    except IllegalMove:
+        # A colleague's move came before this one's first statement, so that it is no single step any more.
+        if world.phase == old:
+            raise
     except OperationalError as error:
         _require_lock_timeout(error)
 

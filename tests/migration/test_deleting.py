@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import ClientMigration, Outcome, PhaseChange, Run, clients
+from migration.models import ClientMigration, Outcome, PhaseChange, Run, select_clients
 from migration.operations import aws_store, runs
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
@@ -109,7 +109,7 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
     if changed:
         write_password(idom, "example-since")
 
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
     runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.RESTORED
@@ -123,7 +123,7 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
 def test_who_moves_it_on_without_a_push_finds_one_pending(idom, sm):
     """As a run does whose push came before the step back."""
     step_back(idom)
-    ClientMigration.objects.move([idom], Phase.POSTGRES, Phase.DUAL_WRITE)
+    ClientMigration.objects.change_phase([idom], Phase.POSTGRES, Phase.DUAL_WRITE)
 
     assert is_pending(idom)
     (pushed,) = push(client_ids=[idom])
@@ -248,7 +248,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 @pytest.mark.parametrize(
     ("step", "scheduled"),
     [
-        (f"moves.schedule_deletion_of = {DIE}", False),
+        (f"moves.schedule_secret_deletion = {DIE}", False),
         (f"deletions.PhaseChange.save = {DIE}", True),
         (f"moves.MoveAttempt.commit = {DIE}", False),
     ],

@@ -9,8 +9,7 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models import Run, clients
-from migration.models import runs as run_models
+from migration.models import Run, run_items, select_clients
 from migration.operations import aws_store, runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
@@ -24,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("quickly")
 @pytest.fixture
 def quickly(stores, monkeypatch):
     """Time alone is made shorter: how long a call may take, and how long a next try waits."""
-    monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
-    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=200))
+    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(run_items, "LONGEST_WAIT", timedelta(milliseconds=200))
     monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.02)
     monkeypatch.setattr(
         "migration.operations.aws_store.SecretsManager",
@@ -43,20 +42,20 @@ def forget_clients() -> None:
 def start(number: int = NUMBER) -> Run:
     for n in range(number):
         make_database(make_client(f"client_{n}"))
-    return start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    return start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
 
 
 def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     aws.conditions.clear()
     run.refresh_from_db()
-    counts = run.counts()
+    counts = run.count_items()
     assert run.state == Run.State.FINISHED
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
-    check = Run.start(kind=Run.Kind.COMPARE, chosen=clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=select_clients())
     runs.finish_inline(check)
-    assert check.counts()["matched"] == NUMBER
-    assert clients().in_phases("dual_write").count() == NUMBER
+    assert check.count_items()["matched"] == NUMBER
+    assert select_clients().in_phases("dual_write").count() == NUMBER
     pages = aws_store.secrets_manager().sm.get_paginator("list_secrets").paginate()
     secrets = [secret for page in pages for secret in page["SecretList"]]
     assert len(secrets) == NUMBER

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def rate_limiter():
+def limiter():
     made = RateLimiter()
     yield made
     made.close()

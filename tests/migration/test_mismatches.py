@@ -87,7 +87,7 @@ def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():
     ]
     found(pk, PASSWORD)
 
-    OpenMismatch.objects.keep_up([older.pk])
+    OpenMismatch.objects.update_from([older.pk])
 
     assert paths(pk) == ["database.password"]
 
@@ -116,7 +116,12 @@ def test_a_client_that_is_missing_whole_has_one_row_without_a_field(status, kind
 
     row = OpenMismatch.objects.get()
 
-    assert (row.path, row.kind, row.credential, row.field) == ("", kind, "", "the whole secret")
+    assert (row.path, row.kind, row.credential_path, row.field_name) == (
+        "",
+        kind,
+        "",
+        "the whole secret",
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +138,7 @@ def test_a_client_that_is_missing_whole_has_one_row_without_a_field(status, kind
 def test_a_path_is_told_as_credential_and_field(path, credential, field):
     row = OpenMismatch(path=path)
 
-    assert (row.credential, row.field) == (credential, field)
+    assert (row.credential_path, row.field_name) == (credential, field)
 
 
 def test_an_owner_stays_as_long_as_the_field_differs_and_no_longer():

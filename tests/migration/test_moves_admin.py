@@ -116,7 +116,7 @@ def test_a_shut_gate_is_told_in_full(idom, log_in, press):
     said = move(press, idom, Phase.AWS, slug="idom", reason="INC-42")
 
     assert "A push is pending" in said
-    assert "of 3 wanted" in said
+    assert "3 are needed" in said
     assert phase_of(idom) == Phase.DUAL_READ
 
 
@@ -253,7 +253,7 @@ def test_a_bulk_cutover_shows_the_checklist_of_each_and_moves_nobody_yet(client,
 
     page = response.content.decode()
     assert [shown["id"] for shown in response.context["open"]] == [idom]
-    assert "of 3 wanted" in page
+    assert "3 are needed" in page
     assert "untouched is in postgres" in page
     assert [phase_of(pk) for pk in three] == [Phase.DUAL_READ, Phase.DUAL_READ, Phase.POSTGRES]
 
@@ -425,14 +425,14 @@ def test_who_takes_note_that_it_could_not_be_checked_hears_that_the_secret_is_go
     reachable, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     compare(client_ids=[idom])
     press(idom, "resolve", kind="acknowledge", reason="x", until="2999-01-01")
-    assert Resolution.objects.of_newest().exists()
+    assert Resolution.objects.of_newest_comparison().exists()
 
     settings.AWS_ENDPOINT_URL = reachable
     sm.schedule_deletion("nova/clients/idom")
     compare(client_ids=[idom])
 
     assert Comparison.objects.newest().get().status == "missing_in_aws"
-    assert not Resolution.objects.of_newest().exists()
+    assert not Resolution.objects.of_newest_comparison().exists()
 
 
 def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, log_in, monkeypatch):
@@ -447,5 +447,5 @@ def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, lo
 
     said = " ".join(str(message) for message in get_messages(response.wsgi_request))
     assert [phase_of(pk) for pk in chosen] == [Phase.DUAL_WRITE, Phase.POSTGRES]
-    assert "1 of them were not tried" in said
+    assert "Clients not tried: 1" in said
     assert "1 client is in Dual write now." in said

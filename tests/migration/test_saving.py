@@ -263,7 +263,7 @@ def test_a_save_does_not_wait_for_ever_for_novas_transaction(idom, client, monke
 
         page = client.post(url, data | {"description": "mine"}).content.decode()
 
-    assert "Nothing was saved: NOVA is writing this client's rows right now; try again." in page
+    assert "NOVA is writing this client&#x27;s rows right now; try again." in page
     assert Client.objects.get(pk=idom).description is None
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand, in_words
-from migration.models import clients
+from migration.models import select_clients
 from migration.reports.client_status import client_statuses
 
 
@@ -22,7 +22,9 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        statuses = client_statuses(self.named(options["slugs"]) if options["slugs"] else clients())
+        statuses = client_statuses(
+            self.named(options["slugs"]) if options["slugs"] else select_clients()
+        )
         if options["format"] == "json":
             self.print_json(statuses)
             return

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from credentials.models import ClientRevision
 from migration.management.base import ClientsCommand, items_of
-from migration.models import Run, clients
+from migration.models import Run, select_clients
 
 
 class Command(ClientsCommand):
@@ -21,6 +21,6 @@ class Command(ClientsCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ClientRevision.objects.fold_writes()
         run = self.carry_out(
-            inline=options["inline"], kind=Run.Kind.PUSH, chosen=clients().push_pending()
+            inline=options["inline"], kind=Run.Kind.PUSH, chosen=select_clients().push_pending()
         )
         self.report(run, options, items_of(run))

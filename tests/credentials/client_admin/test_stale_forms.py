@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 
+from credentials.models import Client
 from tests.credentials.client_admin.forms import TABLES, change, errors, make_odd, stored
 from tests.factories import make_database, make_full_client, sent_form
 
@@ -63,3 +64,53 @@ def test_a_save_of_another_client_does_not_make_a_form_stale(operator, edit, ido
     edit(make_full_client("other"), name="Other")
 
     assert operator.post(change(idom), data | {"name": "x"}).status_code == 302
+
+
+WRITES = {
+    "a client's name": "UPDATE public.clients SET name = 'by NOVA'",
+    "a client's slug": "UPDATE public.clients SET slug = 'by-nova'",
+    "a client's description": "UPDATE public.clients SET description = 'by NOVA'",
+    "a client that is switched off": "UPDATE public.clients SET is_active = NULL",
+    "a password": "UPDATE public.client_database_credentials SET db_password_encrypted = 'by NOVA'",
+    "a mailbox's password": "UPDATE public.client_email_credentials SET email_password_encrypted = 'by NOVA'",
+    "a key": "UPDATE client_aws_credentials SET secret_access_key = 'by NOVA'",
+    "a whitelist": "UPDATE public.client_email_credentials SET sender_whitelist = NULL",
+    "a port": "UPDATE public.client_database_credentials SET db_port = db_port + 1",
+    "a row less": "DELETE FROM public.client_email_credentials",
+    "a row more": "INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted)"
+    " SELECT id, 'x', 'by NOVA' FROM public.clients",
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
+def test_a_form_opened_before_a_write_that_was_not_counted_is_refused(operator, idom, write):
+    """The revision stays as it was: only the rows say it."""
+    data = sent_form(operator.get(change(idom)).content.decode())
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(write)
+        cursor.execute("SET session_replication_role = origin")
+    before = stored()
+
+    response = operator.post(change(idom), data | {"emails-0-email_password": "typed"})
+
+    assert "changed since you opened" in errors(response)
+    assert stored() == before
+
+
+def test_a_form_carries_no_value_and_no_digest_that_could_be_guessed_without_the_key(
+    operator, idom, settings
+):
+    def carried() -> str:
+        revision, _, digest = (
+            Client.objects.with_revision().get(pk=idom).make_stamp().partition("-")
+        )
+        assert len(digest) == 16
+        assert int(revision)
+        return digest
+
+    first = carried()
+    assert carried() == first
+    settings.SECRET_KEY = "another"
+
+    assert carried() != first

@@ -67,7 +67,7 @@ def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):
 def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
     pk = make_full_client("idom")
     make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
-    ClientMigration.objects.move(
+    ClientMigration.objects.change_phase(
         [pk], Phase.POSTGRES, Phase.DUAL_WRITE, by=User.objects.get(), reason="Trial"
     )
 

@@ -33,7 +33,7 @@ def fill(number: int) -> None:
     """So many clients, runs, comparisons that differ, and items of one run."""
     make_many(number, status="mismatch")
     Comparison.objects.update(mismatches=[DIFFERENT, EXTRA])
-    OpenMismatch.objects.keep_up(Comparison.objects.values_list("pk", flat=True))
+    OpenMismatch.objects.update_from(Comparison.objects.values_list("pk", flat=True))
     user = User.objects.first()
     Run.objects.bulk_create(Run(kind=Run.Kind.PUSH, by=user) for _ in range(number))
     run = Run.objects.create(kind=Run.Kind.MIGRATE, by=user)

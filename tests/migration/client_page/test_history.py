@@ -47,7 +47,7 @@ def test_each_thing_that_happened_is_a_sentence(idom):
     RunItem.objects.create(
         **item, outcome=Outcome.FAILED, message=Message.of_text("AWS limits the rate.")
     )
-    ClientMigration.objects.move(
+    ClientMigration.objects.change_phase(
         [idom], Phase.POSTGRES, Phase.DUAL_WRITE, by=maria, reason="INC-42"
     )
     make_comparison(idom, "mismatch", mismatches=[DIFFERENT, EXTRA])
@@ -153,7 +153,7 @@ def test_the_sweeps_own_runs_are_not_told_and_a_persons_are(idom):
 
 def test_what_happened_to_another_client_is_not_told(idom):
     other = make_full_client("other")
-    ClientMigration.objects.move([other], Phase.POSTGRES, Phase.DUAL_WRITE)
+    ClientMigration.objects.change_phase([other], Phase.POSTGRES, Phase.DUAL_WRITE)
     make_comparison(other, "mismatch", mismatches=[DIFFERENT])
 
     assert told(idom) == []

@@ -10,7 +10,7 @@ from credentials.proof import prove_counting
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import PhaseChange
-from migration.operations import moves, resolutions
+from migration.operations import moves, resolutions, rows_from_aws
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -39,7 +39,7 @@ def write_uncounted(pk: int, value: str, **columns: object) -> None:
 
 
 def kept_in_aws(sm) -> str:
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=rows_from_aws.REPLACED_STAGE)
     return json.loads(kept["SecretString"])["database"]["password"]
 
 
@@ -64,7 +64,7 @@ def test_a_rollback_after_a_gap_since_the_cutover_keeps_what_it_replaces(idom, s
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "not counted" in str(moved.message)
+    assert sentences.KEPT_AS_UNCOUNTED.key in moved.message.codes
     assert (kept_in_aws(sm), password(idom)) == ("example-unseen", "example-theirs")
 
 
@@ -93,7 +93,7 @@ def test_a_gap_before_the_cutover_is_no_matter_of_a_rollback(idom, sm, counting_
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert "not counted" not in str(moved.message)
+    assert sentences.KEPT_AS_UNCOUNTED.key not in moved.message.codes
     assert password(idom) == "example-theirs"
 
 
@@ -115,7 +115,7 @@ def test_a_rollback_without_aws_keeps_what_nova_wrote_uncounted(idom, settings, 
     write_uncounted(idom, "example-unseen")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    assert "unchecked" in str(move(client_id=idom, new=Phase.DUAL_READ).message)
+    assert move(client_id=idom, new=Phase.DUAL_READ).message.codes == [sentences.AWS_UNREAD.key]
     assert password(idom) == "example-unseen"
 
 

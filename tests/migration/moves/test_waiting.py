@@ -43,7 +43,7 @@ def test_of_two_who_move_at_once_one_wins(idom):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
 
-    assert sorted(type(result).__name__ for result in results) == ["Moved", "StalePhase"]
+    assert sorted(type(result).__name__ for result in results) == ["MoveResult", "StalePhase"]
     assert PhaseChange.objects.filter(new=Phase.DUAL_WRITE, old=Phase.DUAL_READ).count() == 1
 
 

@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 
-from migration.models import Run
-from migration.models import runs as run_models
+from migration.models import Run, run_items
 from migration.operations import runs
 from tests.factories import make_user
 
@@ -16,7 +15,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(Run, "BATCH", 2)
     monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
     monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(run_models, "FIRST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=20))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Outcome, Run, StaleRunError, clients
+from migration.models import Outcome, Run, StaleRunError, select_clients
 from migration.operations import runs
 from migration.reports.run_progress import measure_progress, runs_for_progress
 from nova_admin.embedded.conditions import Conditions
@@ -46,7 +46,7 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     runs.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
-    assert run.counts()["created"] == 6
+    assert run.count_items()["created"] == 6
 
 
 def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypatch, somebody):
@@ -64,10 +64,10 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
 
     run.refresh_from_db()
     assert done == [2]
-    assert (run.counts()["created"], run.counts()["skipped"]) == (2, 4)
+    assert (run.count_items()["created"], run.count_items()["skipped"]) == (2, 4)
     assert run.state == Run.State.STOPPED
     assert run.finished_at is not None
-    assert clients().in_phases("postgres").count() == 4
+    assert select_clients().in_phases("postgres").count() == 4
 
 
 def test_only_one_of_two_who_steer_at_once_does(somebody):
@@ -96,7 +96,7 @@ def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     item = run.items.get()
     assert [item.outcome, item.error_class, item.comparison_status] == [""] * 3
     assert item.message is None
-    assert run.counts()["mismatched"] == 0
+    assert run.count_items()["mismatched"] == 0
 
 
 def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
@@ -143,7 +143,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     )
     runs.work_on_run(run_id=run.pk)
     stores.conditions.clear()
-    assert run.counts()["failed"] == 2
+    assert run.count_items()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
 
     run.retry_failed(by=somebody, item_id=one.pk)
@@ -152,10 +152,10 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     assert measure_progress(runs_for_progress().get(pk=run.pk)).reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
     runs.work_on_run(run_id=run.pk)
-    assert run.counts()["failed"] == 1
+    assert run.count_items()["failed"] == 1
     run.refresh_from_db()
     run.retry_failed(by=somebody)
     runs.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
-    assert (run.counts()["created"], run.state) == (6, Run.State.FINISHED)
+    assert (run.count_items()["created"], run.state) == (6, Run.State.FINISHED)

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models import MANY_TRIES, Run, clients
-from migration.models import runs as run_models
+from migration.models import MANY_TRIES, Run, run_items, select_clients
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -21,7 +20,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
 
     runs.work_on_run(run_id=run.pk)
 
-    assert run.counts()["created"] == 6
+    assert run.count_items()["created"] == 6
     assert run.items.filter(attempts__gt=0).exists()
 
 
@@ -37,7 +36,7 @@ def test_what_never_passes_fails_in_the_end(stores):
 
 
 def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypatch):
-    monkeypatch.setattr(run_models, "LONGEST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(run_items, "LONGEST_WAIT", timedelta(milliseconds=20))
     run = start(1)
     run.items.update(attempts=MANY_TRIES - 2)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
@@ -45,14 +44,14 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
     runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == MANY_TRIES - 1
-    assert run.counts()["failed"] == 1
+    assert run.count_items()["failed"] == 1
 
 
 def test_bad_data_is_not_tried_again():
     make_full_client("b d")
-    run = start_run(kind=Run.Kind.MIGRATE, chosen=clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
 
     runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == 0
-    assert run.counts()["failed"] == 1
+    assert run.count_items()["failed"] == 1

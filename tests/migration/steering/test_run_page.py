@@ -53,7 +53,7 @@ def test_an_order_that_comes_too_late_says_so(client, operator):
 
 
 def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores):
-    Worker.objects.seen("host:1")
+    Worker.objects.record_heartbeat("host:1")
     run = start(2, tries=1)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
     runs.work_on_run(run_id=run.pk)

@@ -21,7 +21,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
-from migration.models import MANY_TRIES, Comparison, Outcome, Run, clients
+from migration.models import MANY_TRIES, Comparison, Outcome, Run, select_clients
 from migration.operations.aws_store import secrets_manager
 from migration.reports.client_status import client_statuses
 from migration.tasks import enqueue
@@ -108,7 +108,7 @@ class Command(OneLineCommand):
 
     def _finish_run(self, title: str, kind: Run.Kind) -> Run:
         self._print_step(f"{title}, by the workers")
-        run = Run.start(kind=kind, chosen=clients(), tries=MANY_TRIES)
+        run = Run.start(kind=kind, chosen=select_clients(), tries=MANY_TRIES)
         enqueue(run)
         deadline = time.monotonic() + RUN_SECONDS
         while run.finished_at is None:
@@ -121,7 +121,7 @@ class Command(OneLineCommand):
     def _print_summary(self, migrate: Run, compare: Run) -> None:
         """Print one line a client: its phase, its outcome, and why."""
         compared = {item.slug: item for item in compare.items.all()}
-        phases = {status["slug"]: status for status in client_statuses(clients())}
+        phases = {status["slug"]: status for status in client_statuses(select_clients())}
         self.stdout.write(
             f"\n  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
         )
@@ -138,7 +138,7 @@ class Command(OneLineCommand):
             self.stdout.write(
                 f"  {item.slug:24} {status['phase']:11} {item.outcome:10} {state:15} {remarks}"
             )
-        counts = {name: number for name, number in migrate.counts().items() if number}
+        counts = {name: number for name, number in migrate.count_items().items() if number}
         self.stdout.write(
             "\n  Migration: " + ", ".join(f"{number} {name}" for name, number in counts.items())
         )

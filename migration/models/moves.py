@@ -1,0 +1,46 @@
+"""Owns the history of moves: one row for each phase that a client left."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from migration.models.fields import MessageField
+from migration.models.phases import PhaseChoices
+from migration.models.reasons import limit_reason
+
+
+class PhaseChange(models.Model):
+    """One move of one client."""
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="phase_changes"
+    )
+    slug = models.CharField(max_length=100)
+    old = models.CharField(_("from"), max_length=16, choices=PhaseChoices)
+    new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    # The text as the user typed it; `note` is this site's own message about the move.
+    reason = models.TextField(_("reason"), blank=True)
+    note = MessageField(_("note"), null=True)
+    run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
+    comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
+    # The reader's counts at a move to AWS (`ReadCount.get_counts`).
+    reads_before = models.JSONField(default=dict, db_default={})
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            # For the dashboard's newest moves, where a run stands for the moves that it made.
+            models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
+        ]
+        constraints: ClassVar = [limit_reason("phasechange")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.old} → {self.new}"

@@ -1,0 +1,78 @@
+"""Owns the record of what people did about mismatches. Never a value."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from migration.models.fields import MessageField
+from migration.models.reasons import limit_reason
+
+
+class ResolutionQuerySet(models.QuerySet["Resolution"]):
+    def in_force(self) -> Self:
+        """Select the acknowledgements whose last day is not over."""
+        return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
+
+    def of_newest_comparison(self) -> Self:
+        """Select those in force that acknowledge exactly what their client's newest comparison found."""
+        newest = _make_findings("client__client_migration__comparison")
+        return self.in_force().filter(mismatches=newest)
+
+    def of_open_mismatches(self) -> Self:
+        """Select those in force that acknowledge exactly their client's open mismatches, checked or not since."""
+        found = _make_findings("client__open_mismatches__comparison")
+        return self.in_force().filter(mismatches=found)
+
+
+def _make_findings(comparison: str) -> models.Func:
+    """Build `Comparison.list_findings` in SQL, for the comparison on this path."""
+    status = models.Func(
+        models.Value("status"), models.F(f"{comparison}__status"), function="jsonb_build_object"
+    )
+    return models.Func(
+        models.Func(status, function="jsonb_build_array"),
+        models.F(f"{comparison}__mismatches"),
+        template="(%(expressions)s)",
+        arg_joiner=" || ",
+        output_field=models.JSONField(),
+    )
+
+
+class Resolution(models.Model):
+    """An action that a user took about a client's mismatches."""
+
+    class Kind(models.TextChoices):
+        CHECK = "check", _("Checked again")
+        TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
+        TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
+        ACKNOWLEDGE = "acknowledge", _("Acknowledged")
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
+    )
+    slug = models.CharField(max_length=100)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    # As the user typed it.
+    reason = models.TextField(_("reason"), blank=True)
+    message = MessageField(_("result"), null=True)
+    # The findings that were acknowledged, and the last day on which that counts. Other mismatches are not covered.
+    mismatches = models.JSONField(default=list)
+    until = models.DateField(_("until"), null=True)
+    resolved_at = models.DateTimeField(default=timezone.now)
+
+    objects = ResolutionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
+        constraints: ClassVar = [limit_reason("resolution")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.get_kind_display()}"
