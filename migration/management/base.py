@@ -1,11 +1,11 @@
-"""What the commands over clients share: the choice of clients, waiting for a run, refusals, output, exit codes."""
+"""The base of the commands over clients: which clients, starting a run and waiting for it, output, exit codes."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -16,17 +16,24 @@ from migration.operations import runs
 from migration.reports.run_progress import measure_progress, runs_for_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from migration.models import ClientsByPhase
     from nova_credentials.messages import Message
 
+    # The command's options as Django hands them over, by name.
+    Options = Mapping[str, Any]
+    # What a command prints of one client.
+    Item = Mapping[str, object]
+
 POLL_SECONDS = 0.5
-# The batch of a worker that was killed is delivered again after `retry`, and may take up to `timeout`.
-QUEUE: dict[str, Any] = settings.Q_CLUSTER
+# The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
+QUEUE: dict[str, int] = settings.Q_CLUSTER
 NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
 
 
 class OneLineParser(CommandParser):
-    """Says what is wrong in one line on standard error, and exits with 2."""
+    """A parser that says in one line on standard error what is wrong, and exits with 2."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         for text in sys.argv[1:] if args is None else args:
@@ -64,22 +71,23 @@ class ClientsCommand(OneLineCommand):
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
         parser.add_argument("--all", action="store_true", help="every client")
 
-    def chosen(self, options: dict[str, Any]) -> ClientsByPhase:
-        """The clients asked for; exits with 2 where a slug is unknown or nothing is asked for."""
+    def find_clients(self, options: Options) -> ClientsByPhase:
+        """Return the clients that are named, or all with `--all`; exit with 2 without either."""
         slugs, everyone = options["slugs"], options["all"]
         if bool(slugs) == everyone:
             raise CommandError("name clients by slug, or pass --all", returncode=2)
-        return select_clients() if everyone else self.named(slugs)
+        return select_clients() if everyone else self.find_named_clients(slugs)
 
-    def named(self, slugs: list[str]) -> ClientsByPhase:
+    def find_named_clients(self, slugs: list[str]) -> ClientsByPhase:
+        """Return the clients with these slugs; exit with 2 if one is unknown."""
         found = select_clients().filter(slug__in=slugs)
         unknown = sorted(set(slugs) - set(found.values_list("slug", flat=True)))
         if unknown:
             raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)
         return found
 
-    def carry_out(self, *, inline: bool, **run_options: Any) -> Run:
-        """Starts a run and takes it through, in this process or by the workers."""
+    def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
+        """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
         if inline:
             run = Run.start(**run_options)
             runs.finish_inline(run)
@@ -87,16 +95,16 @@ class ClientsCommand(OneLineCommand):
         run = Run.start(**run_options, tries=MANY_TRIES)
         if not tasks.enqueue(run):
             self.stderr.write("The task queue cannot be reached: the run starts once it is back.")
-        self._await(run)
+        self._wait_for_end(run)
         return run
 
-    def _await(self, run: Run) -> None:
+    def _wait_for_end(self, run: Run) -> None:
         seen, seen_at = -1, time.monotonic()
         codes: list[str] = []
         while run.finished_at is None:
             now = measure_progress(runs_for_progress().get(pk=run.pk))
             done, reason = now.done, now.reason
-            # Its numbers change all the time: printed again once it is another reason.
+            # The numbers in the reason change all the time, so only another reason is printed.
             if codes != (codes := reason.codes if reason else []):
                 self.stderr.write(str(reason or ""))
             if done != seen:
@@ -109,56 +117,59 @@ class ClientsCommand(OneLineCommand):
             time.sleep(POLL_SECONDS)
             run.refresh_from_db()
 
-    def report(self, run: Run, options: dict[str, Any], items: list[dict[str, Any]]) -> None:
-        """Prints a run's counts and items, and exits with 1 where anything failed or differs."""
+    def report_run(self, run: Run, options: Options, items: Sequence[Item]) -> None:
+        """Print the run's counts and items; exit with 1 if a client failed or differs."""
         self.report_counts({"run": run.pk, **run.count_items()}, items, options)
 
     def report_counts(
-        self, counts: dict[str, Any], items: list[dict[str, Any]], options: dict[str, Any]
+        self, counts: Mapping[str, int | None], items: Sequence[Item], options: Options
     ) -> None:
         if options["format"] == "json":
             self.print_json({**counts, "items": items})
         else:
             for item in items:
-                self.print_lines(item)
+                self.print_item(item)
             self.stdout.write(
                 ", ".join(f"{number} {name}" for name, number in counts.items() if number)
             )
         if counts["failed"] or counts["mismatched"]:
             sys.exit(1)
 
-    def print_lines(self, item: dict[str, Any]) -> None:
-        """The item in one line, and a line for every field that differs."""
+    def print_item(self, item: Item) -> None:
+        """Print the item in one line, and a line for every field that differs."""
         left_out = ("code", "mismatches")
-        words = [value for name, value in item.items() if value and name not in left_out]
+        words = [str(value) for name, value in item.items() if value and name not in left_out]
         self.stdout.write("  ".join(words))
-        for mismatch in item.get("mismatches", []):
-            self.stdout.write(f"    {in_words(mismatch)}")
+        self.print_mismatches(cast("list[dict[str, str]]", item.get("mismatches", [])))
 
-    def print_json(self, value: Any) -> None:
+    def print_mismatches(self, mismatches: list[dict[str, str]]) -> None:
+        for mismatch in mismatches:
+            self.stdout.write(f"    {describe_mismatch(mismatch)}")
+
+    def print_json(self, value: object) -> None:
         self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def items_of(run: Run) -> list[dict[str, Any]]:
-    """The run's items as commands print them."""
+def list_items(run: Run) -> list[Item]:
+    """Return the run's items as commands print them."""
     return [
         {
             "slug": item.slug,
             "outcome": item.outcome,
             "error_class": item.error_class,
-            **printed(item.message),
+            **describe_message(item.message),
         }
         for item in run.items.all()
     ]
 
 
-def printed(message: Message | None) -> dict[str, str]:
-    """A message as commands print it: its English, and its key for programs."""
+def describe_message(message: Message | None) -> dict[str, str]:
+    """Return the message in English, and its key for programs."""
     return {"message": str(message or ""), "code": message.key if message else ""}
 
 
-def in_words(mismatch: dict[str, str]) -> str:
-    """One field that differs: kind and hint and, where they are known, the short codes of PostgreSQL and AWS."""
+def describe_mismatch(mismatch: dict[str, str]) -> str:
+    """Return how a field differs: kind, hint and, if they are known, the short codes of PostgreSQL and AWS."""
     hint = f" ({mismatch['hint']})" if mismatch["hint"] else ""
     codes = [
         f"{store} {mismatch[side]} ({mismatch[f'{side}_length']})"

@@ -1,10 +1,10 @@
-"""`client_status`: where clients stand."""
+"""`client_status`: prints phase, secrets, push and newest comparison of clients."""
 
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand, in_words
+from migration.management.base import ClientsCommand
 from migration.models import select_clients
 from migration.reports.client_status import client_statuses
 
@@ -21,17 +21,17 @@ class Command(ClientsCommand):
         )
         self.add_format(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         statuses = client_statuses(
-            self.named(options["slugs"]) if options["slugs"] else select_clients()
+            self.find_named_clients(options["slugs"]) if options["slugs"] else select_clients()
         )
         if options["format"] == "json":
             self.print_json(statuses)
             return
         for status in statuses:
-            self._print(status)
+            self._print_status(status)
 
-    def _print(self, status: dict[str, Any]) -> None:
+    def _print_status(self, status: dict[str, Any]) -> None:
         comparison = status["comparison"]
         self.stdout.write(
             f"{status['slug']}: {status['phase']}, {comparison['status'] if comparison else 'not compared'}"
@@ -40,5 +40,4 @@ class Command(ClientsCommand):
         if run := status["run"]:
             reason = f": {run['reason']}" if run["reason"] else ""
             self.stdout.write(f"    in run {run['run']}, {run['state']}{reason}")
-        for mismatch in comparison["mismatches"] if comparison else []:
-            self.stdout.write(f"    {in_words(mismatch)}")
+        self.print_mismatches(comparison["mismatches"] if comparison else [])

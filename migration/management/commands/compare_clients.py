@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand, printed
+from migration.management.base import ClientsCommand, describe_message
 from migration.models import Run
 
 
@@ -18,9 +18,9 @@ class Command(ClientsCommand):
             "--inline", action="store_true", help="in this process, without workers"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        run = self.carry_out(
-            inline=options["inline"], kind=Run.Kind.COMPARE, chosen=self.chosen(options)
+    def handle(self, *args: object, **options: Any) -> None:
+        run = self.finish_run(
+            inline=options["inline"], kind=Run.Kind.COMPARE, chosen=self.find_clients(options)
         )
         mismatches = dict(run.comparisons.values_list("client_id", "mismatches"))
         items = [
@@ -28,9 +28,9 @@ class Command(ClientsCommand):
                 "slug": item.slug,
                 "status": item.comparison_status or item.outcome,
                 "error_class": item.error_class,
-                **printed(item.message),
+                **describe_message(item.message),
                 "mismatches": mismatches.get(item.client_id, []),
             }
             for item in run.items.all()
         ]
-        self.report(run, options, items)
+        self.report_run(run, options, items)

@@ -1,12 +1,17 @@
 """`migrate_clients`: pushes, verifies, and moves clients from `postgres` to `dual_write`."""
 
-from typing import Any
+from __future__ import annotations
 
-from django.core.management.base import CommandParser
+from typing import TYPE_CHECKING, Any
 
-from migration.management.base import ClientsCommand, items_of, printed
+from migration.management.base import ClientsCommand, describe_message, list_items
 from migration.models import Outcome, Run
 from migration.operations.pushes import push
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from migration.management.base import Options
 
 
 class Command(ClientsCommand):
@@ -30,22 +35,22 @@ class Command(ClientsCommand):
             "--include-inactive", action="store_true", help="include inactive clients"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        chosen = self.chosen(options)
+    def handle(self, *args: object, **options: Any) -> None:
+        chosen = self.find_clients(options)
         if options["dry_run"]:
-            self._rehearse(list(chosen.order_by("pk").values_list("pk", flat=True)), options)
+            self._print_dry_run(list(chosen.order_by("pk").values_list("pk", flat=True)), options)
             return
-        run = self.carry_out(
+        run = self.finish_run(
             inline=options["inline"],
             kind=Run.Kind.MIGRATE,
             chosen=chosen,
             adopt=options["adopt"],
             include_inactive=options["include_inactive"],
         )
-        self.report(run, options, items_of(run))
+        self.report_run(run, options, list_items(run))
 
-    def _rehearse(self, client_ids: list[int], options: dict[str, Any]) -> None:
-        """The same object as a run's, with no run."""
+    def _print_dry_run(self, client_ids: list[int], options: Options) -> None:
+        """Print what a run would do, in the same form as a run."""
         results = []
         for start in range(0, len(client_ids), Run.BATCH):
             results += push(
@@ -63,7 +68,7 @@ class Command(ClientsCommand):
                 "slug": r.slug,
                 "outcome": str(r.outcome),
                 "error_class": str(r.error_class),
-                **printed(r.message),
+                **describe_message(r.message),
             }
             for r in results
         ]

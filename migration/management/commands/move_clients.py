@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
@@ -23,13 +23,23 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-def reason(text: str) -> str:
-    """Reads `--reason`."""
+def read_reason(text: str) -> str:
+    """Return the text of `--reason`; raise ArgumentTypeError if it can't be stored."""
     try:
         check_reason(text)
     except ReasonError as error:
         raise ArgumentTypeError(str(error)) from None
     return text
+
+
+class MoveReport(TypedDict):
+    """What is printed of one client: its phase now, and the reasons of a refusal or what the move has to say."""
+
+    slug: str
+    moved: bool
+    phase: str
+    reasons: list[str]
+    codes: list[str]
 
 
 class Command(ClientsCommand):
@@ -38,7 +48,7 @@ class Command(ClientsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("phase", choices=[phase.value for phase in Phase], metavar="PHASE")
         parser.add_argument("slugs", nargs="+", metavar="SLUG", help="the clients, by slug")
-        parser.add_argument("--reason", type=reason, default="", help="stored with the move")
+        parser.add_argument("--reason", type=read_reason, default="", help="stored with the move")
         parser.add_argument(
             "--schedule-deletion",
             action="store_true",
@@ -47,14 +57,14 @@ class Command(ClientsCommand):
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
-        self.by, self.reason = self._user(options["by"]), options["reason"]
-        chosen = self.named(options["slugs"]).with_phase().order_by("slug")
+        self.by, self.reason = self._find_user(options["by"]), options["reason"]
+        chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
-            self._move(pk, slug, new, MOVES.get((Phase(phase), new)))
+            self._move_client(pk, slug, new, MOVES.get((Phase(phase), new)))
             for pk, slug, phase in chosen.values_list("pk", "slug", "phase")
         ]
         if options["format"] == "json":
@@ -68,8 +78,8 @@ class Command(ClientsCommand):
         if not all(result["moved"] for result in results):
             sys.exit(1)
 
-    def _user(self, name: str | None) -> User | None:
-        """Whoever was named with `--by`."""
+    def _find_user(self, name: str | None) -> User | None:
+        """Return the user that `--by` names; exit with 2 if there is none."""
         if name is None:
             return None
         user = User.objects.filter(username=name, is_active=True).first()
@@ -77,12 +87,12 @@ class Command(ClientsCommand):
             raise CommandError(f"unknown user: {name}", returncode=2)
         return user
 
-    def _move(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> dict[str, Any]:
-        """What became of one client: `reasons` are those of a refusal, or what is to be said of the move."""
+    def _move_client(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> MoveReport:
+        """Move one client, or request the move if it needs an approval."""
         moved = False
         try:
             if kind and needs_approval(kind):
-                reasons = self._ask(client_id, new, kind)
+                reasons = self._request_approval(client_id, new, kind)
             else:
                 done = move(
                     client_id=client_id,
@@ -96,7 +106,7 @@ class Command(ClientsCommand):
             reasons = refusal.reasons
         except (IllegalMove, StalePhase, NotApproved) as refusal:
             reasons = [refusal.message]
-        (phase,) = self.named([slug]).with_phase().values_list("phase", flat=True)
+        (phase,) = self.find_named_clients([slug]).with_phase().values_list("phase", flat=True)
         return {
             "slug": slug,
             "moved": moved,
@@ -105,8 +115,8 @@ class Command(ClientsCommand):
             "codes": [reason.key for reason in reasons],
         }
 
-    def _ask(self, client_id: int, new: Phase, kind: Move) -> list[Message]:
-        """A command knows no person: without `--by` nobody could tell the approver from who asked."""
+    def _request_approval(self, client_id: int, new: Phase, kind: Move) -> list[Message]:
+        """Request the move. Needs `--by`: somebody else than the user named there has to approve it."""
         if self.by is None or not self.reason:
             return [sentences.ASK_BY_COMMAND()]
         if not self.by.has_perm(MOVE_PERMISSIONS[kind]):

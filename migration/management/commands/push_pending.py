@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from credentials.models import ClientRevision
-from migration.management.base import ClientsCommand, items_of
+from migration.management.base import ClientsCommand, list_items
 from migration.models import Run, select_clients
 
 
@@ -18,9 +18,9 @@ class Command(ClientsCommand):
             "--inline", action="store_true", help="in this process, without workers"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         ClientRevision.objects.fold_writes()
-        run = self.carry_out(
+        run = self.finish_run(
             inline=options["inline"], kind=Run.Kind.PUSH, chosen=select_clients().push_pending()
         )
-        self.report(run, options, items_of(run))
+        self.report_run(run, options, list_items(run))
