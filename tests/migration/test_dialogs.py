@@ -212,7 +212,7 @@ def test_a_purge_is_thought_over_in_a_dialog(idom, client, log_in):
 
     said = text(client.get(dialog(idom, "purged")))
 
-    assert "The secret values of IDOM in PostgreSQL are replaced by pointers" in said
+    assert "The secret values of IDOM in PostgreSQL are replaced with pointers" in said
     assert "Type the slug, idom , to confirm" in said
 
 
