@@ -347,6 +347,21 @@ def test_a_client_is_migrated_at_once_where_that_is_asked_for(send):
     assert answer.url == f"/admin/credentials/client/{client.pk}/change/"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_run_is_committed_before_the_queue_hears_of_it(send, monkeypatch):
+    open_transactions = []
+
+    def enqueue(run: Run) -> bool:
+        open_transactions.append(connection.in_atomic_block)
+        return True
+
+    monkeypatch.setattr("migration.tasks.enqueue", enqueue)
+
+    send(**CLIENT, **DATABASE, migrate_now="yes")
+
+    assert open_transactions == [False]
+
+
 def test_no_run_is_started_where_it_is_not_asked_for(send):
     send(**CLIENT, **DATABASE)
 

@@ -82,7 +82,7 @@ def a_push_reads_its_rows_before_it_has_the_lock(patch):
         with locks.hold_client_locks(client_ids, **how) as held:
             yield held
 
-    patch.setattr(pushes, "locked", locked)
+    patch.setattr(pushes, "hold_client_locks", locked)
     patch.setattr(pushes, "read_snapshots", lambda held: {pk: early.rows[pk] for pk in held})
 
 
@@ -93,7 +93,7 @@ def nothing_is_locked(patch):
         yield set(client_ids)
 
     for module in (pushes, moves, resolutions):
-        patch.setattr(module, "locked", locked)
+        patch.setattr(module, "hold_client_locks", locked)
 
 
 @fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
@@ -175,7 +175,7 @@ def a_cutover_has_no_fence(patch):
     @contextmanager
     def unfenced(request):
         with transaction.atomic():
-            yield snapshots.read_locked_snapshot(request.rows.client_id)
+            yield snapshots.read_locked_snapshot(request.snapshot.client_id)
 
     patch.setattr(moves, "_hold_unchanged_rows", unfenced)
 
@@ -188,7 +188,7 @@ def a_rollback_copies_nothing_back(patch):
 
 
 def _put_pointers(request):
-    rows = request.rows
+    rows = request.snapshot
     put_pointers(snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows))
     revision = snapshots.read_locked_snapshot(rows.client_id).revision
     ClientRevision.objects.record_pushed([(rows.client_id, revision)])
@@ -197,7 +197,7 @@ def _put_pointers(request):
 @fault(Phase.AWS, [compare_and_forward, back, push], NOVA, within=24)
 def a_purge_trusts_a_stored_comparison(patch):
     def purge(request):
-        require_open(request.rows, request.new)
+        require_open(request.snapshot, request.new)
         with transaction.atomic():
             _put_pointers(request)
             request.commit()
@@ -208,9 +208,9 @@ def a_purge_trusts_a_stored_comparison(patch):
 @fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
 def a_purge_takes_two_transactions(patch):
     def purge(request):
-        require_open(request.rows, request.new)
+        require_open(request.snapshot, request.new)
         with transaction.atomic():
-            rows = request.rows
+            rows = request.snapshot
             put_pointers(
                 snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
             )
@@ -223,7 +223,7 @@ def a_purge_takes_two_transactions(patch):
 @fault(Phase.PURGED, [nova_writes, back, push])
 def a_restore_overwrites_what_nova_wrote_since(patch):
     def restore(request):
-        found = aws_store.read_aws(request.rows, sm=aws_store.secrets_manager())
+        found = aws_store.read_aws(request.snapshot, sm=aws_store.secrets_manager())
         with moves._hold_unchanged_rows(request) as rows:
             copy_document(snapshots.read_locked_client(rows.client_id), found.document)
             moves.record_as_pushed(rows.client_id, found)

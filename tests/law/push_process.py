@@ -46,12 +46,12 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
         monotonic=clock.monotonic,
         sleep=lambda seconds: (orders.send("waits"), clock.sleep(seconds)),
     )
-    locked = pushes.locked
+    locked = pushes.hold_client_locks
     while order := orders.recv():
         if order == GO_ON:  # let on in advance, for a step that was not needed
             continue
         client_id, with_lock = order
-        pushes.locked = locked if with_lock else unlocked
+        pushes.hold_client_locks = locked if with_lock else unlocked
         (result,) = pushes.push(client_ids=[client_id])
         connection.close()
         orders.send(("done", str(result.outcome)))
