@@ -25,8 +25,6 @@ VIEW_RUNS = "migration.view_run"
 VIEW_REQUESTS = "migration.view_moverequest"
 START_RUNS = "migration.add_run"
 
-Status = Comparison.Status
-
 
 @dataclass(frozen=True)
 class Action:
@@ -80,7 +78,7 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
 
 def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
     report = reverse("admin:migration_comparison_report")
-    for status in (*Comparison.DIFFERS, Status.UNCHECKED):
+    for status in (*Comparison.DIFFERS, Comparison.Status.UNCHECKED):
         acknowledged = data.comparisons.acknowledged[status]
         if number := data.comparisons.by_status[status] - acknowledged:
             query = f"?status={status}&state=open"
@@ -97,29 +95,29 @@ def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
             )
 
 
-def _list_fixes(status: Status) -> Iterator[Action]:
+def _list_fixes(status: Comparison.Status) -> Iterator[Action]:
     """Return the one action that resolves this status, if there is one."""
-    if status == Status.MISSING_IN_AWS:
+    if status == Comparison.Status.MISSING_IN_AWS:
         yield Action(_("See the clients"), f"{_clients_url()}?comparison={status}", VIEW_CLIENTS)
 
 
 def _describe_status(status: str, number: int) -> str:
     return {
-        Status.MISMATCH: ngettext(
+        Comparison.Status.MISMATCH: ngettext(
             "client differs between PostgreSQL and AWS",
             "clients differ between PostgreSQL and AWS",
             number,
         ),
-        Status.MISSING_IN_AWS: ngettext(
+        Comparison.Status.MISSING_IN_AWS: ngettext(
             "client is missing in AWS", "clients are missing in AWS", number
         ),
-        Status.MISSING_IN_POSTGRES: ngettext(
+        Comparison.Status.MISSING_IN_POSTGRES: ngettext(
             "client is missing in PostgreSQL", "clients are missing in PostgreSQL", number
         ),
-        Status.UNCHECKED: ngettext(
+        Comparison.Status.UNCHECKED: ngettext(
             "client could not be checked", "clients could not be checked", number
         ),
-    }[Status(status)]
+    }[Comparison.Status(status)]
 
 
 def _alert_failures(_data: AlertData) -> Iterator[Alert]:

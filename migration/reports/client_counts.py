@@ -16,7 +16,6 @@ from nova_credentials.phases import Phase
 # The workers push every minute, so a client that waits for longer is stuck.
 PUSH_IS_LATE_AFTER = timedelta(minutes=2)
 
-Status = Comparison.Status
 # The numbers of one phase and status.
 _Row = dict[str, Any]
 
@@ -66,7 +65,7 @@ class ComparisonCounts:
 
     @property
     def matched(self) -> int:
-        return self.by_status[Status.MATCH]
+        return self.by_status[Comparison.Status.MATCH]
 
     @property
     def differing(self) -> int:
@@ -74,7 +73,7 @@ class ComparisonCounts:
 
     @property
     def unchecked(self) -> int:
-        return self.by_status[Status.UNCHECKED]
+        return self.by_status[Comparison.Status.UNCHECKED]
 
 
 def count_clients() -> tuple[ClientCounts, ComparisonCounts]:
@@ -162,7 +161,7 @@ def _make_comparison_counts(rows: list[_Row]) -> ComparisonCounts:
         return sum(row[column] for row in rows if row["status"] == status)
 
     return ComparisonCounts(
-        by_status={status: add_up(status, "n") for status in Status},
-        acknowledged={status: add_up(status, "acknowledged") for status in Status},
+        by_status={status: add_up(status, "n") for status in Comparison.Status},
+        acknowledged={status: add_up(status, "acknowledged") for status in Comparison.Status},
         last=max((row["last"] for row in rows if row["last"]), default=None),
     )

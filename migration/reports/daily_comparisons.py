@@ -12,12 +12,11 @@ from migration.models import Comparison, DailyComparisons
 
 DAYS = 30
 
-Status = Comparison.Status
 # The statuses that one row of bars counts together, by its key.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "match": (Status.MATCH,),
+    "match": (Comparison.Status.MATCH,),
     "mismatch": Comparison.DIFFERS,
-    "unchecked": (Status.UNCHECKED,),
+    "unchecked": (Comparison.Status.UNCHECKED,),
 }
 
 

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     _Viewer = User | AnonymousUser
     Condition = Callable[[str, _Viewer], Q | None]
 
-Status = Comparison.Status
 # These statuses are listed by client, as no field differs.
-BY_CLIENT = (Status.MATCH, Status.UNCHECKED)
+BY_CLIENT = (Comparison.Status.MATCH, Comparison.Status.UNCHECKED)
 AGES = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
@@ -41,13 +40,13 @@ def count_by_status() -> dict[str, Any]:
     compared = ClientMigration.objects.of_present_clients().exclude(comparison=None)
     counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
     rows = {row["comparison_status"]: row for row in counted}
-    counts = {status: rows[status]["n"] if status in rows else 0 for status in Status}
+    counts = {status: rows[status]["n"] if status in rows else 0 for status in Comparison.Status}
     return {
-        "numbers": [(status, str(status.label), counts[status]) for status in Status],
+        "numbers": [(status, str(status.label), counts[status]) for status in Comparison.Status],
         "compared": sum(counts.values()),
-        "matched": counts[Status.MATCH],
+        "matched": counts[Comparison.Status.MATCH],
         "differing": sum(counts[status] for status in Comparison.DIFFERS),
-        "unchecked_count": counts[Status.UNCHECKED],
+        "unchecked_count": counts[Comparison.Status.UNCHECKED],
         "last_compared_at": max((row["last"] for row in rows.values()), default=None),
     }
 
@@ -84,7 +83,7 @@ def _is_in_state(value: str, _user: _Viewer) -> Q | None:
 
 
 def _has_status(value: str, _user: _Viewer) -> Q | None:
-    return newest_status_is(value) if value in Status else None
+    return newest_status_is(value) if value in Comparison.Status else None
 
 
 CONDITIONS: dict[str, Condition] = {

@@ -28,7 +28,6 @@ LATELY = timedelta(seconds=30)
 # Below this the rate is too uncertain to estimate the rest.
 ESTIMATE_FROM_PERCENT = 1
 
-State = Run.State
 # The number of a run's items with one outcome, comparison status and error class, and when they end or are retried.
 ItemGroup = dict[str, Any]
 
@@ -166,13 +165,13 @@ class Progress:
 
     @property
     def delay_reason(self) -> Message | None:
-        """Say why the run stands still or is slow; None where it is neither, or finished."""
+        """Say why the run waits or is slow; None where it does neither."""
         if self.finished:
             return None
-        if self.run.state == State.PAUSED:
+        if self.run.state == Run.State.PAUSED:
             return sentences.RUN_PAUSED()
         idle = self._explain_idle_run()
-        if self.run.state == State.STOPPED:
+        if self.run.state == Run.State.STOPPED:
             return in_a_row(sentences.RUN_STOPPING(), idle)
         return idle or self._explain_retries() or self._explain_throttling()
 
