@@ -15,9 +15,9 @@ from migration.admin.secret_versions import console_url
 from migration.models import Comparison, PhaseChoices, ReadCount
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
-from migration.reports.client_counts import effect
-from migration.reports.client_history import timeline
-from migration.reports.client_status import push_pending
+from migration.reports.client_counts import describe_phase
+from migration.reports.client_history import load_history
+from migration.reports.client_status import has_push_pending
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
@@ -52,7 +52,9 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
         "next_step": _next_step(request, client, document, problem),
         "same_fields": _same_fields(standing["comparison"], document),
         "may_view_comparisons": may("migration.view_comparison"),
-        "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
+        "timeline": load_history(
+            client.pk, has_permission=may, page=int(page) if page.isdecimal() else 1
+        ),
     }
 
 
@@ -64,7 +66,7 @@ def _standing(client: Any) -> dict[str, Any]:
         # The console shows what is in AWS itself.
         "elsewhere": bool(settings.AWS_ENDPOINT_URL),
         "secrets": [(name, console_url(name)) for name in names],
-        "push_pending": push_pending(client),
+        "push_pending": has_push_pending(client),
         "comparison": Comparison.objects.newest().filter(client_id=client.pk).first(),
         "problem": problem,
         "warning": find_name_warning(client.slug),
@@ -80,7 +82,7 @@ def _steps(phase: Phase) -> Iterator[dict[str, Any]]:
         yield {
             "number": number + 1,
             "label": PhaseChoices(step).label,
-            "effect": effect(step),
+            "effect": describe_phase(step),
             "state": "here" if step == phase else "done" if behind else "ahead",
         }
 
@@ -101,7 +103,7 @@ def _next_step(
     new = ONWARD.get(phase)
     if new is None:
         return {"title": _("Last phase reached")}
-    checks = list(database_checks(_Stands(client.pk, push_pending(client)), new))
+    checks = list(database_checks(_Stands(client.pk, has_push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [*_ready(client, document, problem), *checks]
     return {

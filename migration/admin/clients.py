@@ -25,8 +25,8 @@ from migration.admin.base import RUN_PERMISSION, start_run
 from migration.admin.onboarding import OnboardAndMigrateView
 from migration.models import Comparison, PhaseChoices, Run, select_clients
 from migration.operations.saves import AdminSave, SaveRefusedError
-from migration.reports.client_counts import late_before
-from migration.reports.client_status import push_pending
+from migration.reports.client_counts import late_push_threshold
+from migration.reports.client_status import has_push_pending
 from migration.templatetags.migration_pages import badge, label, moment
 from nova_credentials.phases import Phase
 
@@ -81,7 +81,7 @@ class PushFilter(admin.SimpleListFilter):
             case "pending":
                 return queryset.to_push()
             case "late":
-                return queryset.push_late(late_before())
+                return queryset.push_late(late_push_threshold())
             case "refused":
                 return queryset.push_refused()
         return queryset
@@ -132,7 +132,7 @@ class ClientAdmin(CredentialsAdmin):
 
     @display(description=_("push"))
     def push(self, client: Any) -> str:
-        return label(str(_("Pending")), "warning", "schedule") if push_pending(client) else ""
+        return label(str(_("Pending")), "warning", "schedule") if has_push_pending(client) else ""
 
     @display(description=_("newest comparison"), ordering="newest_status")
     def newest(self, client: Any) -> str:

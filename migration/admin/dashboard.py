@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.runs import run_badge
-from migration.reports.dashboard import summary
+from migration.reports.dashboard import load_dashboard
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's dashboard callback, named in the settings."""
     may = request.user.has_perm
-    found = summary()
+    found = load_dashboard()
     sees_clients, sees_comparisons = (
         may("credentials.view_client"),
         may("migration.view_comparison"),
@@ -26,14 +26,14 @@ def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str
     return context | {
         "title": _("Dashboard"),
         "clients": found.clients if sees_clients else None,
-        "plan": found.plan if sees_clients else None,
+        "plan": found.costs if sees_clients else None,
         "comparisons": found.comparisons if sees_comparisons else None,
-        "history": found.history if sees_comparisons else None,
+        "history": found.chart if sees_comparisons else None,
         "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
         "run_badge": run_badge(found.run.run) if found.run else "",
         "attention": [
-            replace(item, remedies=tuple(each for each in item.remedies if may(each.permission)))
-            for item in found.attention
+            replace(item, actions=tuple(each for each in item.actions if may(each.permission)))
+            for item in found.alerts
             if may(item.permission)
         ],
         "activity": [item for item in found.activity if may(item.permission)],

@@ -27,10 +27,10 @@ from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,
     WHOLE,
-    compared_clients,
-    fields,
-    numbers,
-    rows_of,
+    count_by_status,
+    count_fields,
+    select_clients_with_status,
+    select_report_rows,
 )
 from migration.templatetags.migration_pages import kind_label
 from nova_credentials.comparison import MismatchKind
@@ -81,15 +81,15 @@ def report_context(asked: QueryDict, *, user: Any) -> dict[str, Any]:
     """The report's numbers and one page of its rows: eight queries, whatever the number of clients."""
     filters = {key: value for key in FILTERS if (value := asked.get(key))}
     by_client = filters.get("status") in BY_CLIENT
-    rows: Any = rows_of(filters, user=user)
+    rows: Any = select_report_rows(filters, user=user)
     found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
     shown = ("client", "comparison") if by_client else ("owner",)
     paginator = Paginator(rows.select_related(*shown), ROWS_A_PAGE)
     paginator.count = found["rows"]
-    differing = fields()
+    differing = count_fields()
     owners = list(assignable())
     return {
-        **numbers(),
+        **count_by_status(),
         **_counted(differing),
         "filters": filters,
         "by_client": by_client,
@@ -98,9 +98,9 @@ def report_context(asked: QueryDict, *, user: Any) -> dict[str, Any]:
         "query": urlencode(filters) + "&" if filters else "",
         "choices": _choices(differing, owners, filters),
         "owners": owners,
-        "unchecked": compared_clients({"status": Comparison.Status.UNCHECKED}).select_related(
-            "comparison"
-        )[:UNCHECKED_SHOWN],
+        "unchecked": select_clients_with_status(
+            {"status": Comparison.Status.UNCHECKED}
+        ).select_related("comparison")[:UNCHECKED_SHOWN],
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "select_classes": " ".join(SELECT_CLASSES),
         "checkbox_classes": " ".join(CHECKBOX_CLASSES),
@@ -200,7 +200,7 @@ def _chosen(request: HttpRequest) -> ClientsByPhase:
         of_rows = OpenMismatch.objects.filter(pk__in=_ids(request, "row")).values("client_id")
         return select_clients().filter(Q(pk__in=of_rows) | Q(pk__in=_ids(request, "client")))
     filters = {key: value for key in FILTERS if (value := request.GET.get(key))}
-    rows = rows_of(filters, user=request.user)
+    rows = select_report_rows(filters, user=request.user)
     return select_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
 
 

@@ -20,7 +20,7 @@ from migration.admin.base import RUN_PERMISSION
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.gates import CheckFix, all_checks, needs_approval
 from migration.operations.snapshots import read_snapshots
-from migration.reports.client_status import watch_of
+from migration.reports.client_status import watch_cutover
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
@@ -185,6 +185,6 @@ def _link(label: str, page: str, pk: int | None) -> dict[str, Any]:
 def _watch(request: HttpRequest, client_id: int) -> HttpResponse:
     """The numbers alone, for a page that is open."""
     stands = ClientMigration.objects.filter(pk=client_id).first()
-    watch = watch_of(client_id, Phase(stands.phase)) if stands else None
+    watch = watch_cutover(client_id, Phase(stands.phase)) if stands else None
     context = {"watch": watch, "client_id": client_id}
     return TemplateResponse(request, "admin/migration/client_watch_numbers.html", context)

@@ -34,7 +34,7 @@ from migration.operations.gates import NEED_APPROVAL, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import NotResolved
-from migration.reports.client_status import watch_of
+from migration.reports.client_status import watch_cutover
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
@@ -78,7 +78,7 @@ def context(request: HttpRequest, client: Any) -> dict[str, Any]:
             if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
         ],
         "move_request": asked.open().select_related("requested_by").first(),
-        "watch": watch_of(client.pk, phase),
+        "watch": watch_cutover(client.pk, phase),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,

@@ -24,7 +24,7 @@ from unfold.decorators import display
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin, enqueue_run, run_url, start_run
 from migration.models import Comparison, Outcome, Rate, Run, RunItem, StaleRunError, select_clients
 from migration.operations import runs
-from migration.reports.run_progress import Progress, measure_progress, runs_for_progress
+from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import label, moment
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class RunAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         key = unquote(object_id)
-        run = runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
+        run = select_runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
         if run is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         context = self.page_context(request, str(run), opts=self.opts, original=run)
@@ -156,7 +156,7 @@ class RunAdmin(ReadOnlyAdmin):
         """The part of a run's page that changes while it runs, and of the dashboard."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        run = get_object_or_404(runs_for_progress(), pk=pk)
+        run = get_object_or_404(select_runs_for_progress(), pk=pk)
         response = TemplateResponse(
             request, "admin/migration/run_live.html", live_context(request, run)
         )
@@ -270,7 +270,7 @@ def run_badge(run: Run) -> str:
 
 
 def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
-    """What of a run changes while it runs; `run` is one of `runs_for_progress()`."""
+    """What of a run changes while it runs; `run` is one of `select_runs_for_progress()`."""
     now = measure_progress(run)
     return {
         "progress": now,
@@ -287,8 +287,8 @@ def items_context(request: HttpRequest, now: Progress) -> dict[str, Any]:
         "waiting": now.waiting,
         "failed": now.failed,
         "differs": now.mismatched,
-        "skipped": now.count([Outcome.SKIPPED]),
-        "done": now.well,
+        "skipped": now.count_items([Outcome.SKIPPED]),
+        "done": now.succeeded,
     }
     chosen = request.GET.get("items", "all")
     if chosen not in TABS:

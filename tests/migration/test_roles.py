@@ -14,7 +14,7 @@ from django.urls import URLResolver, get_resolver, resolve, reverse
 from credentials.models import Client, DatabaseCredential
 from migration.models import Comparison, MoveRequest, Run
 from migration.operations.comparisons import compare
-from migration.roles import ROLES, ensure_roles, permissions_of
+from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
 from tests.factories import all_tables, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT
@@ -371,7 +371,7 @@ def test_a_role_that_was_deleted_is_made_again_with_its_permissions(transactiona
 
 
 def test_a_permission_that_appears_later_is_given(db):
-    wanted = permissions_of(ROLES[OPERATOR]).get(codename="move_client")
+    wanted = select_permissions(ROLES[OPERATOR]).get(codename="move_client")
     Permission.objects.filter(pk=wanted.pk).delete()
     ensure_roles(sender=apps.get_app_config("migration"), using="default")
     operator = Group.objects.get(name=OPERATOR)
