@@ -11,6 +11,7 @@ import pickle
 import uuid
 from typing import Any
 
+import redis
 from django.conf import settings
 from django.utils import timezone
 from django_q import core_signing
@@ -30,13 +31,26 @@ PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "time
 # Kept of a package that is refused; among the rest are a hook, a chain and the wish to be run at once.
 KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
+# Seconds to connect to Redis and to wait for its answer, so that a page doesn't hang; workers ask for a task for 1 s.
+REDIS_TIMEOUTS = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 
 class TaskQueue(Broker):
     """django-q's queue, in which a package that names another function is one that fails."""
 
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> Any:
+        if settings.NOVA_REDIS_URL:
+            return connect_to_redis(settings.NOVA_REDIS_URL)
+        return Broker.get_connection(list_key)
+
     def dequeue(self) -> list[tuple[Any, Any]]:
         return [(key, _held(payload)) for key, payload in super().dequeue() or ()]
+
+
+def connect_to_redis(url: str) -> redis.Redis:
+    """Make a client that gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise."""
+    return redis.from_url(url, **REDIS_TIMEOUTS)
 
 
 def hold_to_tasks(task: dict[str, Any], **_: object) -> None:

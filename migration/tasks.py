@@ -42,17 +42,17 @@ def enqueue(run: Run) -> bool:
 
     Called once the run is committed: a worker looks for it at once.
     """
+    return all(_enqueue(run.pk) for _number in range(min(run.count_open_batches(), WORKERS_A_RUN)))
+
+
+def _enqueue(run_id: int) -> bool:
     try:
-        for _number in range(min(run.count_open_batches(), WORKERS_A_RUN)):
-            _enqueue(run.pk)
-    except RedisError:
-        logger.warning("%s waits: the task queue can't be reached", run)
+        async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
+    except RedisError as error:
+        reason = type(error).__name__
+        logger.warning("Run %s waits: the task queue can't be reached (%s)", run_id, reason)
         return False
     return True
-
-
-def _enqueue(run_id: int) -> None:
-    async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
 
 
 def work_on(run_id: int) -> None:
