@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from django import forms
 from django.conf import settings
@@ -255,10 +255,8 @@ class OnboardingForms:
 
     def _is_too_large(self) -> bool:
         slug = self.client.instance.slug
-        logins: dict[str, list[Any]] = {t.plural: [] for t in CredentialType}
-        for credential_type, form in self.filled_logins.items():
-            logins[credential_type.plural] = [form.instance.to_login(slug)]
-        document = documents.build_document(self.client.instance.name, **logins)
+        rows = {t: [form.instance] for t, form in self.filled_logins.items()}
+        document = documents.build_document(self.client.instance.name, rows, slug=slug)
         prefix = settings.NOVA_SECRET_PREFIX
         return bool(documents.size_problem(document, slug, prefix=prefix, layout=secret_layout()))
 

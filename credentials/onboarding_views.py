@@ -90,7 +90,7 @@ class OnboardClientView(OnboardingView):
         return client
 
     def client_added(self, client: Client) -> None:
-        """Do what a subclass does with a new client, within the transaction that stores it."""
+        """Do what a subclass does with a new client, once it is committed."""
 
     def _log_addition(self, client: Client, rows: list[Credential]) -> None:
         with override(None):  # the log is translated when it is read

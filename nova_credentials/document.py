@@ -8,17 +8,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Protocol, get_args, get_type_hints
 
 from nova_credentials import sentences
 from nova_credentials.credential_types import (
     ROW_CLASSES,
-    AwsCredentials,
     ClientCredentials,
     CredentialRow,
     CredentialType,
-    DatabaseCredentials,
-    EmailCredentials,
     keys_of,
 )
 from nova_credentials.messages import Message, MessageError, Sentence
@@ -57,41 +54,49 @@ def _own_keys(credential_type: CredentialType) -> tuple[str, str, str]:
     return ("client_name", credential_type, credential_type.others_key)
 
 
+class _Row(Protocol):
+    """A credential row of any make: the site's or NOVA's. It has the attributes of its type's row class."""
+
+    @property
+    def is_primary(self) -> bool | None: ...
+
+
 def build_document(
     client_name: str,
+    rows: Mapping[CredentialType, Sequence[_Row]],
     *,
-    databases: Sequence[DatabaseCredentials],
-    emails: Sequence[EmailCredentials],
-    aws: Sequence[AwsCredentials],
+    slug: str = "",
+    several_primary: bool = False,
 ) -> Document:
-    """Make a client's document from its rows, given in the order of their ids; raises DocumentError."""
-    of_type: dict[CredentialType, Sequence[CredentialRow]] = {
-        CredentialType.DATABASE: databases,
-        CredentialType.EMAIL: emails,
-        CredentialType.AWS: aws,
-    }
+    """Make a client's document from its rows by type, each in the order of their ids.
+
+    Raises DocumentError where several rows of a type are primary; with `several_primary` only the first stays primary.
+    """
     document: Document = {"client_name": client_name}
     others: Document = {}
-    for credential_type, rows in of_type.items():
-        primary = [row for row in rows if row.is_primary]
-        if len(primary) > 1:
+    for credential_type in CredentialType:
+        of_type = rows.get(credential_type, ())
+        primary = [row for row in of_type if row.is_primary]
+        if len(primary) > 1 and not several_primary:
             raise DocumentError(
                 sentences.SEVERAL_PRIMARY(
-                    slug=primary[0].client_slug, n=len(primary), kind=credential_type
+                    slug=slug or client_name, n=len(primary), kind=credential_type
                 )
             )
-        for row in primary:
-            entry = _make_entry(row)
-            del entry["is_primary"]
-            document[credential_type.value] = entry
-        others[credential_type.others_key] = [
-            _make_entry(row) for row in rows if not row.is_primary
-        ]
+        entries = [_make_entry(row, credential_type) for row in of_type]
+        if primary:
+            first = entries.pop(of_type.index(primary[0]))
+            del first["is_primary"]
+            document[credential_type.value] = first
+        for entry in entries:
+            entry["is_primary"] = None if entry["is_primary"] is None else False
+        others[credential_type.others_key] = entries
     return document | others
 
 
-def _make_entry(row: CredentialRow) -> Document:
-    return {key: getattr(row, attribute) for attribute, key in keys_of(type(row)).items()}
+def _make_entry(row: _Row, credential_type: CredentialType) -> Document:
+    keys = keys_of(ROW_CLASSES[credential_type])
+    return {key: getattr(row, attribute) for attribute, key in keys.items()}
 
 
 def parse_document(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import OperationalError, models, transaction
 from django.db.models.functions import Coalesce
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
     from credentials.models.credentials import Credential
-    from nova_credentials.credential_types import CredentialRow
 
 ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
@@ -223,24 +221,12 @@ class Client(models.Model):
                         slug=self.slug, n=len(primary), kind=credential_type, ids=ids
                     )
                 )
-        return self._document_of(
-            {t: [row.to_login(self.slug) for row in of_type] for t, of_type in rows.items()}
-        )
+        return documents.build_document(self.name, rows, slug=self.slug)
 
     def build_document_to_keep(self) -> Document:
         """Return the document also where several rows of a type are primary: only the first of them stays primary.
 
         It keeps what these rows hold, and is never pushed.
         """
-        logins: dict[CredentialType, list[CredentialRow]] = {}
-        for credential_type, of_type in self.credentials_by_type().items():
-            first = next((row for row in of_type if row.is_primary), None)
-            logins[credential_type] = [
-                replace(row.to_login(self.slug), is_primary=row.is_primary and row is first)
-                for row in of_type
-            ]
-        return self._document_of(logins)
-
-    def _document_of(self, logins: dict[CredentialType, list[CredentialRow]]) -> Document:
-        by_name: dict[str, list[Any]] = {t.plural: of_type for t, of_type in logins.items()}
-        return documents.build_document(self.name, **by_name)
+        rows = self.credentials_by_type()
+        return documents.build_document(self.name, rows, slug=self.slug, several_primary=True)

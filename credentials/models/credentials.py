@@ -12,17 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials.credential_types import (
-    AwsCredentials,
     CredentialType,
-    DatabaseCredentials,
-    EmailCredentials,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from credentials.models.clients import Client
-    from nova_credentials.credential_types import CredentialRow
     from nova_credentials.messages import Message
 
 
@@ -86,10 +82,6 @@ class Credential(models.Model):
         """Name this row by its type and id, for a sentence in any language."""
         return sentences.ROWS[self.TYPE](id=str(self.pk))
 
-    def to_login(self, slug: str) -> CredentialRow:
-        """Return this row as NOVA's readers return it; `slug` is its client's."""
-        raise NotImplementedError
-
 
 class DatabaseCredential(Credential):
     """One database login of a client, in NOVA's table."""
@@ -114,19 +106,6 @@ class DatabaseCredential(Credential):
 
     def __str__(self) -> str:
         return self.label or gettext("database login %(id)s") % {"id": self.pk}
-
-    def to_login(self, slug: str) -> DatabaseCredentials:
-        return DatabaseCredentials(
-            client_id=self.client_id,
-            client_slug=slug,
-            db_host=self.db_host,
-            db_port=self.db_port,
-            db_name=self.db_name,
-            db_user=self.db_user,
-            db_password=self.db_password,
-            label=self.label,
-            is_primary=self.is_primary,
-        )
 
 
 class EmailCredential(Credential):
@@ -166,22 +145,6 @@ class EmailCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("mail login %(id)s") % {"id": self.pk}
 
-    def to_login(self, slug: str) -> EmailCredentials:
-        return EmailCredentials(
-            client_id=self.client_id,
-            client_slug=slug,
-            email_provider=self.email_provider,
-            imap_host=self.imap_host,
-            imap_port=self.imap_port,
-            smtp_host=self.smtp_host,
-            smtp_port=self.smtp_port,
-            email_user=self.email_user,
-            email_password=self.email_password,
-            sender_whitelist=self.sender_whitelist,
-            label=self.label,
-            is_primary=self.is_primary,
-        )
-
 
 class AwsCredential(Credential):
     """One AWS access key of a client, in this app's own table, which is shaped like NOVA's two."""
@@ -205,17 +168,6 @@ class AwsCredential(Credential):
 
     def __str__(self) -> str:
         return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
-
-    def to_login(self, slug: str) -> AwsCredentials:
-        return AwsCredentials(
-            client_id=self.client_id,
-            client_slug=slug,
-            access_key_id=self.access_key_id,
-            secret_access_key=self.secret_access_key,
-            region=self.region,
-            label=self.label,
-            is_primary=self.is_primary,
-        )
 
 
 CREDENTIAL_MODELS: dict[CredentialType, type[Credential]] = {

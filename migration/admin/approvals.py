@@ -23,7 +23,7 @@ from migration.admin.base import ReadOnlyAdmin
 from migration.admin.move_confirmation import checklist, consequence
 from migration.admin.moves import tell
 from migration.models import MoveRequest
-from migration.operations.approvals import NotApproved, approve, cancel
+from migration.operations.approvals import NotApproved, approve_request, cancel_request
 from migration.operations.gates import ShutGate
 from migration.operations.snapshots import read_snapshots
 from migration.templatetags.migration_pages import badge, moment
@@ -97,7 +97,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         if not request.user.has_perm(APPROVE_PERMISSION):
             raise PermissionDenied
         try:
-            moved = approve(request_id=pk, by=request.user)  # type: ignore[arg-type]  # has a permission
+            moved = approve_request(request_id=pk, by=request.user)  # type: ignore[arg-type]  # has a permission
         except MoveRequest.DoesNotExist:
             raise Http404 from None
         except (ShutGate, NotApproved) as refusal:
@@ -112,7 +112,7 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         if asked is None or not may_cancel(request, asked):
             raise PermissionDenied
         try:
-            cancel(request_id=pk, by=request.user)  # type: ignore[arg-type]  # asked for it, or has a permission
+            cancel_request(request_id=pk, by=request.user)  # type: ignore[arg-type]  # asked for it, or has a permission
         except NotApproved as refusal:
             messages.error(request, localize(refusal.message))
         else:

@@ -178,7 +178,7 @@ class ClientAdmin(CredentialsAdmin):
             for row in formset.forms:
                 if row.has_changed():
                     credential_type = formset.model.TYPE
-                    save.hold_back(credential_type, row.instance, row.typed_secrets())
+                    save.keep_secrets_out(credential_type, row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
         save.finish(warn=lambda message: messages.warning(request, localize(message)))
 

@@ -169,7 +169,7 @@ def _remedy(request: HttpRequest, client_id: int, check: Check, back: str) -> di
         ),
         CheckFix.NONE: ("", lambda: look_again),
     }
-    permission, way = ways[check.remedy]
+    permission, way = ways[check.fix]
     return way() if not permission or may(permission) else None
 
 

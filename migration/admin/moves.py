@@ -29,7 +29,7 @@ from migration.models import (
     ReasonError,
 )
 from migration.operations import resolutions
-from migration.operations.approvals import NotApproved, ask
+from migration.operations.approvals import NotApproved, request_move
 from migration.operations.gates import NEED_APPROVAL, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -175,7 +175,7 @@ def carry_out(request: HttpRequest, client_id: int, new: Phase, seen: Phase, rea
     kind = MOVES.get((seen, new))
     try:
         if kind and needs_approval(kind):
-            asked = ask(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
+            asked = request_move(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
             text = _("Requested (%(what)s): somebody else has to approve it.") % {"what": asked}
             messages.success(request, " ".join([text, *map(localize, asked.reasons)]))
         else:

@@ -22,7 +22,7 @@ from credentials.models import Client
 from migration.admin.base import reason_of
 from migration.admin.moves import RESOLVE_PERMISSION
 from migration.models import Comparison, ReasonError
-from migration.operations.reveals import NotRevealed, credential_of, reveal
+from migration.operations.reveals import NotRevealed, find_credential, reveal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -57,7 +57,7 @@ def urls(model_admin: Any) -> list[URLPattern]:
         ):
             raise PermissionDenied
         try:
-            client, row = credential_of(client_id, kind, credential_id)
+            client, row = find_credential(client_id, kind, credential_id)
         except LookupError:
             raise Http404 from None
         if name not in row.SECRET_FIELDS:

@@ -1,4 +1,4 @@
-"""The work on both stores, each a plain function over one client or one batch, and safe to do twice.
+"""The work on both stores: plain functions over one client or one batch, each safe to repeat.
 
-`stores` reads both; `pushing` and `comparing` work on a batch of clients; `running` takes a run through its batches.
+`snapshots` reads PostgreSQL, `aws_store` reads AWS; `pushes` and `comparisons` work on a batch, `runs` on a whole run.
 """

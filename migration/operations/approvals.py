@@ -1,4 +1,4 @@
-"""Cutovers and purges that one person asks for and another approves. The gate counts when it is approved."""
+"""Requests, approves and cancels moves that need two users. The checks of the gate count at the approval."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ State = MoveRequest.State
 
 
 class NotApproved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
-    """It can't be asked for, approved or cancelled; the message says why."""
+    """The move can't be requested, approved or cancelled; the message says why."""
 
 
-def ask(
+def request_move(
     *, client_id: int, new: Phase, by: User, reason: str, seen: Phase | None = None
 ) -> MoveRequest:
-    """Asks for a cutover or a purge; a gate that is shut makes it wait, and somebody may open it meanwhile.
+    """Request a cutover or a purge. If a check fails, the request waits until it passes.
 
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
     """
@@ -44,7 +44,7 @@ def ask(
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise NotApproved(sentences.AT_ONCE())
     reasons = [check.text for check in all_checks(snapshot, new) if not check.passed]
-    asked = MoveRequest(
+    request = MoveRequest(
         client_id=client_id,
         slug=snapshot.slug,
         old=snapshot.phase,
@@ -56,67 +56,67 @@ def ask(
     )
     try:
         with transaction.atomic():
-            asked.save()
+            request.save()
     except IntegrityError:
         raise NotApproved(sentences.ASKED_ALREADY(slug=snapshot.slug)) from None
-    return asked
+    return request
 
 
-def approve(*, request_id: int, by: User) -> MoveResult:
-    """Makes the move that was asked for, in the name of whoever approves it.
+def approve_request(*, request_id: int, by: User) -> MoveResult:
+    """Make the requested move in the name of the user who approves it.
 
-    Raises `ShutGate` where it still has to wait, `NotApproved` where `by` may not or it is over, and
+    Raises `ShutGate` where a check fails, `NotApproved` where `by` may not approve it or it is closed, and
     `MoveRequest.DoesNotExist`.
     """
-    asked = MoveRequest.objects.get(pk=request_id)
-    if asked.requested_by_id in (None, by.pk):
+    request = MoveRequest.objects.get(pk=request_id)
+    if request.requested_by_id in (None, by.pk):
         raise NotApproved(sentences.OWN_REQUEST())
-    _require_open(asked)
+    _require_open_request(request)
     try:
         moved = move(
-            client_id=asked.client_id,
-            new=Phase(asked.new),
-            seen=Phase(asked.old),
+            client_id=request.client_id,
+            new=Phase(request.new),
+            seen=Phase(request.old),
             by=by,
-            reason=asked.reason,
-            note=sentences.ASKED_FOR_BY(who=str(asked.requested_by)),
-            approves=asked,
+            reason=request.reason,
+            note=sentences.ASKED_FOR_BY(who=str(request.requested_by)),
+            approves=request,
         )
     except ShutGate as refusal:
-        _select(asked).record_reasons(refusal.reasons)
+        _select_request(request).record_reasons(refusal.reasons)
         raise
     except (StalePhase, IllegalMove) as refusal:
-        raise _failed(asked, by, refusal.message) from None
+        raise _fail_request(request, by, refusal.message) from None
     except Client.DoesNotExist:
-        raise _failed(asked, by, sentences.CLIENT_GONE()) from None
+        raise _fail_request(request, by, sentences.CLIENT_GONE()) from None
     return moved
 
 
-def cancel(*, request_id: int, by: User) -> MoveRequest:
-    """Takes it back, or turns it down."""
-    asked = MoveRequest.objects.get(pk=request_id)
-    if not _select(asked).close_open(State.CANCELLED, by=by):
-        asked.refresh_from_db()
-        _require_open(asked)
-    return asked
+def cancel_request(*, request_id: int, by: User) -> MoveRequest:
+    """Cancel the request: its requester takes it back, or an approver refuses it."""
+    request = MoveRequest.objects.get(pk=request_id)
+    if not _select_request(request).close_open(State.CANCELLED, by=by):
+        request.refresh_from_db()
+        _require_open_request(request)
+    return request
 
 
-def _select(asked: MoveRequest) -> MoveRequestQuerySet:
-    return MoveRequest.objects.filter(pk=asked.pk)
+def _select_request(request: MoveRequest) -> MoveRequestQuerySet:
+    return MoveRequest.objects.filter(pk=request.pk)
 
 
-def _require_open(asked: MoveRequest) -> None:
-    if not asked.is_open:
-        who = str(asked.decided_by) if asked.decided_by else sentences.SOMEBODY()
-        raise NotApproved(sentences.REQUEST_OVER(state=asked.state_message, who=who))
+def _require_open_request(request: MoveRequest) -> None:
+    if not request.is_open:
+        who = str(request.decided_by) if request.decided_by else sentences.SOMEBODY()
+        raise NotApproved(sentences.REQUEST_OVER(state=request.state_message, who=who))
 
 
-def _failed(asked: MoveRequest, by: User, reason: Message) -> NotApproved:
-    """The client stands elsewhere: by another's approval of this, or since it was asked for."""
-    if not _select(asked).close_open(State.FAILED, by=by, reasons=[reason]):
-        asked.refresh_from_db()
+def _fail_request(request: MoveRequest, by: User, reason: Message) -> NotApproved:
+    """Close the request as failed, as the client is in another phase now; return the error to raise."""
+    if not _select_request(request).close_open(State.FAILED, by=by, reasons=[reason]):
+        request.refresh_from_db()
         try:
-            _require_open(asked)
-        except NotApproved as over:
-            return over
+            _require_open_request(request)
+        except NotApproved as error:
+            return error
     return NotApproved(reason)

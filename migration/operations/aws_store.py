@@ -1,4 +1,4 @@
-"""Gives this process its client of Secrets Manager, and reads one client's secrets with it. Writes nothing."""
+"""Makes this process' client of Secrets Manager, and reads one client's secrets with it. Writes nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from django.conf import settings
 
@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretValue
 
-# A page is waiting: the schedule can come back to it, the person can try again.
-GIVE_UP_EARLY: dict[str, Any] = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
-# Threads that begin together would each make one, and a connection to PostgreSQL for its turns.
+
+class _Limits(TypedDict, total=False):
+    """Time-outs in seconds, and attempts of one call."""
+
+    connect_timeout: float
+    read_timeout: float
+    max_attempts: int
+
+
+# A user waits for the page and can try again; the schedule comes back to it too.
+GIVE_UP_EARLY: _Limits = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# Without it, threads that start together would each make one, with its own connection to PostgreSQL.
 _making = threading.Lock()
 
 
@@ -47,7 +56,7 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
         region,
         endpoint_url=endpoint or None,
         pacer=NonBlockingLimiter(rate_limiter()) if interactive else rate_limiter(),
-        **(GIVE_UP_EARLY if interactive else {}),
+        **(GIVE_UP_EARLY if interactive else _Limits()),
     )
 
 
@@ -69,12 +78,12 @@ class AwsCopy:
     found: tuple[SecretValue, ...] = field(repr=False)
 
     @property
-    def versions(self) -> dict[str, str]:
+    def version_ids(self) -> dict[str, str]:
         """Return secret name -> id of its current version."""
         return {value.name: value.version_id for value in self.found}
 
-    def secrets(self, client_id: int) -> list[Secret]:
-        """Return the rows that remember these versions as pushed."""
+    def make_secrets(self, client_id: int) -> list[Secret]:
+        """Return the rows that store these versions as pushed."""
         return [
             Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
             for value in self.found

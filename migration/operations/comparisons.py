@@ -1,4 +1,4 @@
-"""Compare: reads both stores of a batch of clients and stores what differs, as fingerprints."""
+"""Compares both stores for a batch of clients and stores what differs, as fingerprints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
-# A write that is on its way from one store to the other is no mismatch: what differs is looked at once more.
+# A write on its way from one store to the other is no mismatch: clients that differ are compared again after this.
 RECHECK_AFTER_SECONDS = 0.5
 
 Status = Comparison.Status
@@ -34,7 +34,7 @@ Status = Comparison.Status
 def compare(
     *, client_ids: Collection[int], run: Run | None = None, interactive: bool = False
 ) -> dict[int, Comparison]:
-    """Compares both stores and stores the result of each client; one that has nothing in either store is left out."""
+    """Compare both stores and store each client's result; a client with nothing in either store is left out."""
     sm = secrets_manager(interactive=interactive)
     results = _compare_once(client_ids, run, sm)
     in_doubt = [pk for pk, result in results.items() if result.status in Comparison.DIFFERS]
@@ -72,7 +72,7 @@ def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set
     missing = {
         snapshot.names[part]: snapshot
         for snapshot in batch
-        for part in _parts_wanted(snapshot)
+        for part in _list_needed_parts(snapshot)
         if not isinstance(found.get(snapshot.names[part]), SecretValue)
     }
     in_postgres = {name for name, snapshot in missing.items() if snapshot.phase == Phase.POSTGRES}
@@ -81,14 +81,14 @@ def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set
 
 
 def _is_worth_comparing(snapshot: ClientSnapshot, found: Answers) -> bool:
-    """Not yet migrated, and with nothing to migrate: no comparison at all rather than an empty match."""
+    """Say whether either store has something of the client; otherwise the comparison would be an empty match."""
     if snapshot.phase != Phase.POSTGRES or (snapshot.active and snapshot.has_credentials):
         return True
     return any(isinstance(found.get(name), SecretValue) for name in snapshot.names.values())
 
 
 def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None) -> Comparison:
-    """The comparison, not yet stored, of one client's rows with what was found under its secret names."""
+    """Compare one client's rows with what AWS holds; return the comparison unsaved."""
     status, error_class, message, mismatches = _judge_client(snapshot, found)
     return Comparison(
         client_id=snapshot.client_id,
@@ -106,7 +106,7 @@ Judgement = tuple[Status, str, "Message | None", list[Mismatch]]
 
 
 def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
-    """Status, error class, message and mismatches."""
+    """Return the status, error class, message and mismatches."""
     if snapshot.document is None:
         return Status.UNCHECKED, ErrorClass.DATA, snapshot.problem, []
     try:
@@ -120,20 +120,20 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
 
 
 def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str]:
-    """The client's secret names by part, less those scheduled for deletion that its rows don't need."""
-    wanted = _parts_wanted(snapshot)
+    """Return the secret names by part, without those that are scheduled for deletion and not needed by the rows."""
+    needed = _list_needed_parts(snapshot)
 
     def is_left_out(part: str, answer: SecretValue | SecretsManagerError) -> bool:
         gone = isinstance(answer, SecretsManagerError) and answer.scheduled_for_deletion
-        return gone and part not in wanted
+        return gone and part not in needed
 
     return {
         part: name for part, name in snapshot.names.items() if not is_left_out(part, found[name])
     }
 
 
-def _parts_wanted(snapshot: ClientSnapshot) -> Collection[str]:
-    """The parts that the client's rows need in AWS."""
+def _list_needed_parts(snapshot: ClientSnapshot) -> Collection[str]:
+    """Return the parts that the client's rows need in AWS."""
     if snapshot.document is None:
         return ()
     return documents.parts_to_store(snapshot.document, layout=secret_layout())

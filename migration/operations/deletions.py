@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 RECOVERY_DAYS = 30
 
 
-def schedule_deletion_of(snapshot: ClientSnapshot) -> Message:
-    """Says what became of each secret; kept with the move, which stands whatever that is.
+def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
+    """Schedule the deletion of the client's secrets, store the result with its move, and return it.
 
-    The caller holds the client's lock and has committed the move.
+    The caller holds the client's lock and has committed the move, which stays whatever happens here.
     """
     sm = secrets_manager(interactive=True)
-    done = in_a_row(*(_schedule(snapshot, sm, name) for name in snapshot.names.values()))
+    done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.names.values()))
     done = done or sentences.NO_SECRET()
     change = PhaseChange.objects.filter(client_id=snapshot.client_id, new=Phase.POSTGRES).first()
     if change:
@@ -34,7 +34,7 @@ def schedule_deletion_of(snapshot: ClientSnapshot) -> Message:
     return done
 
 
-def _schedule(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
+def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
     try:
         there = sm.describe_secret(name)
         if there.deleted_at:
@@ -50,7 +50,9 @@ def _schedule(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Messag
         # By its ARN: another secret may get this name in the meantime.
         at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
     except SecretsManagerError as error:
-        if error.not_found:  # with a secret a service, one that has no row has no secret
+        if (
+            error.not_found
+        ):  # in the layout of one secret per service, a service without rows has none
             return None
         return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
     return sentences.DELETED_ON(name=name, day=at.date())

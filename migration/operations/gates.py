@@ -1,6 +1,6 @@
-"""The gate before a move forward: every reason why a client may not make it yet.
+"""The gate before a move forward: the checks that a client has to pass.
 
-Reads both stores. To test the right to write it sends AWS the version that is there already, which makes no new one.
+Reads both stores. To test the permission to write, it sends AWS the current version again, which makes no new one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from django.conf import settings
 from django.utils import timezone
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from migration.operations.snapshots import ClientSnapshot
 
-# Twice the time between two sweeps: one of them may be late.
+# Twice the time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
-# A run that has been open for longer was left behind: nobody works on it.
+# No worker works on a run that has been open for longer.
 RUN_IS_OPEN_FOR = timedelta(hours=1)
 
 
@@ -37,23 +37,23 @@ NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
 
 
 def needs_approval(kind: Move) -> bool:
-    """Whether a second person has to approve it: never to go back."""
+    """Say whether a second user has to approve the move; a move back never needs it."""
     return bool(settings.NOVA_REQUIRE_APPROVAL) and kind in NEED_APPROVAL
 
 
 class CheckFix(StrEnum):
-    """What opens a gate again."""
+    """The action that can make a failed check pass."""
 
     PUSH = "push"
     COMPARE = "compare"
-    COMPARISON = "comparison"  # look at it; `Check.about` is its id
-    RUN = "run"  # look at it; `Check.about` is its id
+    COMPARISON = "comparison"  # look at the comparison `Check.about`
+    RUN = "run"  # look at the run `Check.about`
     READS = "reads"
-    NONE = "none"  # outside this site; the text says what
+    NONE = "none"  # the text says what to do outside this site
 
 
 class Condition(StrEnum):
-    """What a check is about, named after what is wrong where it isn't passed."""
+    """The code of a check, named after what is wrong where it fails."""
 
     PUSH_PENDING = "push_pending"
     NEVER_COMPARED = "never_compared"
@@ -74,17 +74,17 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of a gate, in words that hold for how it stands, and what would help."""
+    """One condition of a gate: whether it is met now, in words, and what would help."""
 
     code: str  # a `Condition`, or the key of another refusal
     passed: bool
     text: Message
-    remedy: CheckFix = CheckFix.NONE
+    fix: CheckFix = CheckFix.NONE
     about: int | None = None
 
 
 class ShutGate(MessageError):  # noqa: N818  # the word of the design
-    """The client may not move there yet; `shut` has everything that is in the way."""
+    """The client may not move there yet; `shut` holds the failed checks."""
 
     def __init__(self, slug: str, new: Phase, shut: list[Check]) -> None:
         Exception.__init__(self, slug, new, shut)
@@ -104,25 +104,31 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
 
 
 def require_open(snapshot: ClientSnapshot, new: Phase) -> None:
-    """Raises `ShutGate` with every reason, where there is one."""
+    """Raise `ShutGate` with every failed check, if any failed."""
     if shut := [check for check in all_checks(snapshot, new) if not check.passed]:
         raise ShutGate(snapshot.slug, new, shut)
 
 
 def all_checks(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
-    """Every condition of the move to `new`, as it stands now; none where the move itself does what is needed."""
-    return list(_checks(snapshot, new))
-
-
-def _checks(snapshot: ClientSnapshot, new: Phase) -> Iterator[Check]:
+    """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares."""
     if new == Phase.DUAL_WRITE:
-        return
-    yield from database_checks(snapshot, new)
-    yield _check_account(snapshot, writes=new == Phase.AWS)
+        return []
+    account = _check_account(snapshot, writes=new == Phase.AWS)
+    return [*database_checks(snapshot, new), account]
 
 
-def database_checks(snapshot: Any, new: Phase) -> Iterator[Check]:
-    """Those conditions that the database alone tells, of whatever has a `client_id` and a `push_pending`."""
+class Checkable(Protocol):
+    """A client as the database checks need it: a `ClientSnapshot`, or a row of a page."""
+
+    @property
+    def client_id(self) -> int: ...
+
+    @property
+    def push_pending(self) -> bool: ...
+
+
+def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
+    """Make the checks that need the database alone."""
     if new == Phase.DUAL_WRITE:
         yield _check_no_run(snapshot)
         return
@@ -136,13 +142,13 @@ def database_checks(snapshot: Any, new: Phase) -> Iterator[Check]:
         yield _check_readers(snapshot)
 
 
-def _check_pushed(snapshot: ClientSnapshot) -> Check:
+def _check_pushed(snapshot: Checkable) -> Check:
     if snapshot.push_pending:
         return Check(Condition.PUSH_PENDING, False, sentences.PUSH_PENDING(), CheckFix.PUSH)
     return Check(Condition.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
 
 
-def _check_compared(snapshot: ClientSnapshot, *, streak: int) -> Iterator[Check]:
+def _check_compared(snapshot: Checkable, *, streak: int) -> Iterator[Check]:
     client_migration = (
         ClientMigration.objects.select_related("comparison").filter(pk=snapshot.client_id).first()
     )
@@ -167,7 +173,7 @@ def _check_compared(snapshot: ClientSnapshot, *, streak: int) -> Iterator[Check]
         yield Check(Condition.CLEAN_STREAK, n >= streak, text, CheckFix.COMPARE)
 
 
-def _check_no_run(snapshot: ClientSnapshot) -> Check:
+def _check_no_run(snapshot: Checkable) -> Check:
     items = RunItem.objects.open().filter(
         client_id=snapshot.client_id,
         run__finished_at=None,
@@ -191,7 +197,7 @@ def _check_counted() -> Check:
     return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
 
 
-def _check_readers(snapshot: ClientSnapshot) -> Check:
+def _check_readers(snapshot: Checkable) -> Check:
     since = timezone.now() - FRESH
     seen = ReadCount.objects.filter(
         client_id=snapshot.client_id, last_mismatch_at__gt=since
@@ -203,7 +209,7 @@ def _check_readers(snapshot: ClientSnapshot) -> Check:
 
 
 def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
-    """Whether the AWS account may do what the next phase needs, tried on the secret as it is."""
+    """Check on the client's own secrets that the AWS account has the permissions of the next phase."""
     try:
         for name in snapshot.names.values():
             _try_access(secrets_manager(interactive=True), name, writes=writes)
@@ -217,9 +223,11 @@ def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> None:
     try:
         value = sm.get_value(name)
     except SecretsManagerError as error:
-        if error.not_found:  # with a secret a service, one that has no row has no secret
+        if (
+            error.not_found
+        ):  # in the layout of one secret per service, a service without rows has none
             return
         raise
     if writes and value.text is not None:
-        # The version that is there, again: AWS checks the right to write and makes no new one.
+        # The current version again: AWS checks the permission to write and makes no new version.
         sm.put_value(name, value.text, token=value.version_id)

@@ -1,4 +1,4 @@
-"""The keys of this site's digests, and what is made with them. Knows no store.
+"""The keys of this site's digests, and what is made with them. Reads no credential.
 
 Each digest has a key of its own, so that rotating one key costs no more than docs/keys.md says.
 """
@@ -24,13 +24,13 @@ HALF = 32
 
 
 def fingerprint_key(client_id: int) -> bytes:
-    """The key of the short codes in a client's comparisons: equal values of two clients have different codes."""
+    """Return the key of the short codes in a client's comparisons. Equal values of two clients have different codes."""
     root = settings.NOVA_FINGERPRINT_KEY or _derived_fingerprint_key()
     return hmac.digest(root.encode(), f"client {client_id}".encode(), "sha256")
 
 
 def _derived_fingerprint_key() -> str:
-    """The site's key as the first release derived it from SECRET_KEY."""
+    """Derive the site's key from SECRET_KEY, as the first release did."""
     return salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest()
 
 
@@ -41,13 +41,13 @@ class VersionKeys:
     keys: tuple[bytes, ...] = field(repr=False)
 
     def new_id(self, name: str, *, replaced: str, text: str) -> str:
-        """The id of the version that a write is to make: the same again for a retry, another after another version."""
+        """Return the id of the version to write. A retry of the same write gets the same id."""
         newest = self.keys[0]
         half = _digest(newest, "token", name, replaced, text)
         return half + _digest(newest, name, half)
 
     def is_ours(self, name: str, version_id: str) -> bool:
-        """Whether this site wrote that version, also where it never learnt that it did."""
+        """Say whether this site wrote the version, even if AWS's answer to the write was lost."""
         half, proof = version_id[:HALF], version_id[HALF:].encode()
         proofs = [_digest(key, name, half).encode() for key in self.keys]
         return any([hmac.compare_digest(proof, each) for each in proofs])  # noqa: C419  # none ends it early
@@ -62,9 +62,9 @@ def version_keys() -> VersionKeys:
 
 
 def make_version_keys(*, using: str, **_options: object) -> None:
-    """After every `migrate`: makes a key where there is none, below it the one that a first release derived."""
+    """Make a key after `migrate` if there is none, preceded by the key that a first release derived."""
     if VersionKey._meta.db_table not in connections[using].introspection.table_names():
-        return  # the schema was taken back
+        return  # `migrate` was run backwards
     made = VersionKey.objects.using(using)
     if made.exists():
         return
@@ -74,12 +74,12 @@ def make_version_keys(*, using: str, **_options: object) -> None:
 
 
 def first_release_key(secret_key: str) -> bytes:
-    """The key by which the first release's version ids prove to be ours, as `salted_hmac` derives it."""
+    """Return the key that signed the first release's version ids, as `salted_hmac` derives it."""
     return sha256(b"nova_admin.ours" + secret_key.encode()).digest()
 
 
 def _digest(key: bytes, *parts: str) -> str:
-    """32 hexadecimal digits that only those can compute who have the key."""
+    """Return 32 hexadecimal digits that can be computed only with the key."""
     # The lengths keep ("ab", "c") apart from ("a", "bc").
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return hmac.digest(key, text.encode(), "sha256").hex()[:HALF]

@@ -1,6 +1,6 @@
-"""Moves: one client, one step, under its lock. Forward through a gate; back without one, and never to older values.
+"""Moves one client by one step, under its lock. Forward through a gate; back without one, and never to older values.
 
-A move takes place in one transaction: whatever ends it before leaves the client where it was.
+The phase changes in one transaction. If a move fails before it, the client stays where it was.
 """
 
 from __future__ import annotations
@@ -11,27 +11,33 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.copying import copy_document
-from credentials.models import Client, ClientRevision, CountingGap, RowsBusyError
-from credentials.pointers import is_purged, put_pointers
-from credentials.refusals import RefusedByDatabaseError, database_refusals
-from credentials.triggers import writes_are_counted
+from credentials.models import Client, ClientRevision
+from credentials.pointers import put_pointers
+from credentials.refusals import RefusedByDatabaseError
 from migration import sentences
 from migration.models import (
     PUSHED,
     ClientMigration,
     Comparison,
     MoveRequest,
-    Secret,
     check_reason,
 )
 from migration.operations.aws_store import AwsCopy, read_aws, secret_names_by_type, secrets_manager
 from migration.operations.comparisons import make_comparison, read_secrets
-from migration.operations.deletions import schedule_deletion_of
+from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import Check, ShutGate, needs_approval, require_open
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks
-from migration.operations.pushes import keep_replaced_document, push
+from migration.operations.pushes import push
+from migration.operations.rows_from_aws import (
+    STORE_ERRORS,
+    copy_aws_to_rows,
+    has_uncounted_writes,
+    hold_rows,
+    keep_rows_in_aws,
+    record_as_pushed,
+    restore_purged_rows,
+)
 from migration.operations.snapshots import (
     ClientSnapshot,
     read_locked_client,
@@ -50,15 +56,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 LOCK_WAIT_SECONDS = 5.0
-# What keeps a store from being read or written, in words without a value.
-REFUSALS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError)
-# A document that a rollback replaces is kept in AWS under this stage.
-REPLACED_STAGE = "NOVA_REPLACED"
 
 
 @dataclass(frozen=True)
 class MoveResult:
-    """A move that took place, and what is to be said of it."""
+    """A move that was made, and the message about it."""
 
     slug: str
     old: Phase
@@ -68,7 +70,7 @@ class MoveResult:
 
 @dataclass(frozen=True)
 class MoveAttempt:
-    """Who wants a client moved, where, and why."""
+    """One try to move a client: to which phase, by whom and why."""
 
     snapshot: ClientSnapshot
     new: Phase
@@ -79,12 +81,13 @@ class MoveAttempt:
     approves: MoveRequest | None
 
     def shut_gate(self, *reasons: Message) -> ShutGate:
+        """Return the error that refuses the move for these reasons."""
         return ShutGate(
             self.snapshot.slug, self.new, [Check(why.key, False, why) for why in reasons]
         )
 
     def commit(self, note: Message | None = None) -> None:
-        """Changes the phase, unless somebody else did; within the transaction that made it right."""
+        """Change the phase, within the caller's transaction; raises `StalePhase` where it was changed meanwhile."""
         snapshot = self.snapshot
         moved = ClientMigration.objects.change_phase(
             [snapshot.client_id],
@@ -97,14 +100,14 @@ class MoveAttempt:
         if not moved:
             client_migration = ClientMigration.objects.get(pk=snapshot.client_id)
             raise StalePhase(snapshot.slug, snapshot.phase, Phase(client_migration.phase))
-        self._settle()
+        self._close_requests()
 
-    def _settle(self) -> None:
-        """What was asked for is done with the move, or fails by it; cancelled meanwhile, there is no move."""
+    def _close_requests(self) -> None:
+        """Close the approved request as done, others of the client as failed; raises if it was cancelled meanwhile."""
         asked = MoveRequest.objects.filter(client_id=self.snapshot.client_id)
         if self.approves:
-            this = asked.filter(pk=self.approves.pk)
-            if not this.close_open(MoveRequest.State.DONE, by=self.by):
+            approved = asked.filter(pk=self.approves.pk)
+            if not approved.close_open(MoveRequest.State.DONE, by=self.by):
                 raise self.shut_gate(sentences.NOTHING_ASKED_FOR())
         elsewhere = sentences.MOVED_MEANWHILE(phase=self.new.label)
         asked.close_open(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
@@ -121,13 +124,13 @@ def move(
     schedule_deletion: bool = False,
     approves: MoveRequest | None = None,
 ) -> MoveResult:
-    """Moves one client one step; `seen` is the phase in which whoever asks believes it to be.
+    """Move one client by one step. `seen` is the phase that the user saw: in another one nothing is moved.
 
     `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
-    `reason` is what somebody typed, `note` what is ours to say of the move.
+    `reason` is the text that the user typed, `note` this site's own message about the move.
     `approves` is the request that `by` approves with it.
 
-    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ReasonError`, or `ShutGate` with all that is in the way.
+    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
     """
     check_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
@@ -145,27 +148,16 @@ def move(
             raise attempt.shut_gate(sentences.MOVE_UNDER_WAY())
         try:
             message = MOVE_HANDLERS[snapshot.phase, new](attempt)
-        except REFUSALS as error:
+        except STORE_ERRORS as error:
             raise attempt.shut_gate(error.message) from None
         if attempt.schedule_deletion:
-            message = schedule_deletion_of(snapshot)
+            message = schedule_secret_deletion(snapshot)
     return MoveResult(snapshot.slug, snapshot.phase, new, message)
 
 
 @contextmanager
-def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
-    """A transaction in which nobody else can write the client's rows: what they hold now.
-
-    Raises `RowsBusyError` where NOVA doesn't let go of them, `RefusedByDatabaseError` and `Client.DoesNotExist`.
-    """
-    with database_refusals(), transaction.atomic(durable=True):
-        Client.objects.lock_rows(client_id)
-        yield read_locked_snapshot(client_id)
-
-
-@contextmanager
 def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
-    """Hold the rows as they were when the move began to look at them; raises `ShutGate` where NOVA wrote since."""
+    """Lock the rows; raises `ShutGate` where NOVA wrote them since the move began."""
     with hold_rows(attempt.snapshot.client_id) as now:
         if not now.is_unchanged_since(attempt.snapshot):
             raise attempt.shut_gate(sentences.NOVA_WROTE())
@@ -176,7 +168,7 @@ def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     snapshot = attempt.snapshot
     (pushed,) = push(client_ids=[snapshot.client_id], interactive=True)
     if pushed.outcome not in PUSHED:
-        raise attempt.shut_gate(pushed.summary)
+        raise attempt.shut_gate(pushed.summary_message)
     with transaction.atomic():
         attempt.commit()
     return pushed.message
@@ -188,7 +180,7 @@ def _cut_over(attempt: MoveAttempt) -> Message:
 
 
 def _move_when_equal(attempt: MoveAttempt) -> None:
-    """Moves where the gate is open and both stores hold the same at the moment of the move."""
+    """Move if every check passes and both stores are equal at the moment of the move."""
     snapshot = attempt.snapshot
     require_open(snapshot, attempt.new)
     _require_match(attempt)
@@ -207,10 +199,10 @@ def _require_match(attempt: MoveAttempt) -> None:
 
 
 def _step_back(attempt: MoveAttempt) -> None:
-    """PostgreSQL has every confirmed write: it has been the authority all along."""
+    """Move back; nothing is copied, as PostgreSQL has been the authority and has every confirmed write."""
     with transaction.atomic():
         if attempt.schedule_deletion:
-            # Whoever takes it to dual write again finds a push pending, which takes the secrets back.
+            # If it is moved to dual write again, the pending push takes the secrets back from their deletion.
             ClientRevision.objects.filter(pk=attempt.snapshot.client_id).update(
                 pushed_revision=None
             )
@@ -218,7 +210,7 @@ def _step_back(attempt: MoveAttempt) -> None:
 
 
 def _roll_back(attempt: MoveAttempt) -> Message | None:
-    """To dual read, with what AWS holds in PostgreSQL; where AWS can't be read, with PostgreSQL's warm copy."""
+    """Move back to dual read and copy AWS's document to PostgreSQL; if AWS can't be read, PostgreSQL's copy stays."""
     snapshot = attempt.snapshot
     try:
         found = read_aws(snapshot, sm=secrets_manager(interactive=True))
@@ -227,7 +219,7 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
     if are_equal(snapshot.document, found.document):
         return _back_to_dual_read(attempt)
     keys = version_keys()
-    ours = all(keys.is_ours(*version) for version in found.versions.items())
+    ours = all(keys.is_ours(*version) for version in found.version_ids.items())
     if snapshot.push_pending and ours:
         return _back_to_dual_read(attempt, sentences.NEWER_IN_POSTGRES())
     try:
@@ -250,39 +242,11 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
         raise attempt.shut_gate(sentences.REPLACED_NOT_KEPT(error=error.message)) from None
     with _hold_unchanged_rows(attempt) as now:
         lacking = copy_aws_to_rows(now, found)
-        alone = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
+        extra = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
         kept = sentences.KEPT_AS_UNCOUNTED() if uncounted else None
-        note = in_a_row(sentences.COPIED_TO_POSTGRES(), alone, kept)
+        note = in_a_row(sentences.COPIED_TO_POSTGRES(), extra, kept)
         attempt.commit(note)
     return note
-
-
-def has_uncounted_writes(client_id: int) -> bool:
-    """Say whether NOVA may have written its rows, since it came to its phase, in a way that nobody counted."""
-    client_migration = ClientMigration.objects.filter(pk=client_id).first()
-    since = client_migration.phase_changed_at if client_migration else None
-    return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
-
-
-def keep_rows_in_aws(snapshot: ClientSnapshot, *, uncounted: bool) -> None:
-    """Keep rows that AWS may never have had there, before they are replaced, under a stage that nobody else reads."""
-    if snapshot.push_pending or uncounted:
-        keep_replaced_document(snapshot, stage=REPLACED_STAGE)
-
-
-def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
-    """Make the rows hold AWS's document, within a transaction that holds them; return what AWS lacks."""
-    lacking = copy_document(read_locked_client(snapshot.client_id), found.document)
-    _record_as_pushed(snapshot.client_id, found)
-    return lacking
-
-
-def _record_as_pushed(client_id: int, found: AwsCopy) -> None:
-    """Note that nothing is to be pushed, where the rows now hold what AWS holds."""
-    now = read_locked_snapshot(client_id)
-    if are_equal(now.document, found.document):
-        Secret.objects.record(found.secrets(client_id))
-        ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
 
 def _purge(attempt: MoveAttempt) -> Message:
@@ -304,27 +268,14 @@ def _restore(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
     found = read_aws(snapshot, sm=secrets_manager(interactive=True))
     with _hold_unchanged_rows(attempt):
-        # What NOVA wrote since the purge, whole rows or a host alone, is what AWS lacks: it stays, and is pushed.
-        client = read_locked_client(snapshot.client_id)
-        kept = [
-            row
-            for of_kind in client.credentials_by_type().values()
-            for row in of_kind
-            if not is_purged(row)
-        ]
         pending = snapshot.push_pending or has_uncounted_writes(snapshot.client_id)
-        copy_document(client, found.document, wanted=is_purged, secrets_alone=pending)
-        left = [
-            row.as_message()
-            for of_kind in read_locked_client(snapshot.client_id).credentials_by_type().values()
-            for row in of_kind
-            if is_purged(row)
-        ]
-        if left:
-            raise attempt.shut_gate(sentences.NO_VALUE_IN_AWS(rows=tuple(left)))
-        _record_as_pushed(snapshot.client_id, found)
+        restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
+        if restored.rows_without_value:
+            rows = tuple(row.as_message() for row in restored.rows_without_value)
+            raise attempt.shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
+        record_as_pushed(snapshot.client_id, found)
         attempt.commit()
-    if kept or pending:
+    if restored.kept_rows or pending:
         return sentences.RESTORED_ALL_BUT_NEWER()
     return sentences.RESTORED()
 

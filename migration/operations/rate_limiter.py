@@ -1,4 +1,4 @@
-"""Keeps this process to the rates that all workers share. Knows the rows they reserve turns on, and no AWS client."""
+"""Keeps this process to the rates that all workers share. Knows the rows of the rates, and no AWS client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from migration.models.rates import Reservation
 
-# Calls that are not here have a quota which nobody reaches (GetSecretValue and DescribeSecret: 10,000/s).
+# Other calls have quotas that this site never reaches (GetSecretValue and DescribeSecret: 10,000/s).
 KINDS = {
     "CreateSecret": Rate.Kind.CREATE,
     "PutSecretValue": Rate.Kind.WRITE,
@@ -30,7 +30,7 @@ KINDS = {
     "TagResource": Rate.Kind.WRITE,
     "BatchGetSecretValue": Rate.Kind.READ,
 }
-# A turn that nobody took for so long is lost: taken later, it would come on top of others.
+# A turn not taken for this long expires: used later, it would exceed the rate.
 STALE_AFTER_SECONDS = 1.0
 
 _T = TypeVar("_T")
@@ -41,34 +41,35 @@ class RateLimiter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Whoever has one waits for the next turn of its kind; the others wait for the lock, and reserve nothing yet:
-        # dozens of threads would take turns minutes ahead, and a rate that was changed would come after all of them.
+        # One thread of each kind reserves and waits for the next turn; the others wait for its lock. Otherwise dozens
+        # of threads would reserve turns minutes ahead, and a changed rate would hold only after all of them.
         self._queues = {kind: threading.Lock() for kind in Rate.Kind}
         self._turns: dict[Rate.Kind, deque[float]] = {kind: deque() for kind in Rate.Kind}
         self._connection: BaseDatabaseWrapper | None = None
 
     def wait(self, operation: str) -> None:
-        """Returns when it is this call's turn; raises DatabaseError where none can be reserved."""
+        """Wait for this call's turn; raises DatabaseError where none can be reserved."""
         if kind := KINDS.get(operation):
             with self._queues[kind]:
                 with self._lock:
                     due = self._next_turn(kind)
                 time.sleep(max(0.0, due - time.monotonic()))
 
-    def count(self, operation: str) -> None:
-        """Takes a turn without waiting for it: somebody waits for the page, and others go a little later."""
+    def take_turn(self, operation: str) -> None:
+        """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later."""
         if kind := KINDS.get(operation):
             with self._lock:
-                self._reserve(kind, seconds=0)
+                self._reserve_turns(kind, seconds=0)
 
     def throttled(self, operation: str) -> None:
-        """AWS refused a call for its rate."""
+        """Slow all workers down, as AWS throttled a call; reserved turns are given up."""
         if kind := KINDS.get(operation):
             with self._lock:
                 self._turns[kind].clear()
                 self._run_statement(lambda own: Rate.objects.record_throttled(own, kind))
 
     def close(self) -> None:
+        """Close the connection; the next statement opens another."""
         with self._lock:
             if self._connection:
                 self._connection.close()
@@ -79,16 +80,16 @@ class RateLimiter:
         while turns and turns[0] < time.monotonic() - STALE_AFTER_SECONDS:
             turns.popleft()
         if not turns:
-            reserved = self._reserve(kind, seconds=BLOCK_SECONDS)
+            reserved = self._reserve_turns(kind, seconds=BLOCK_SECONDS)
             first = time.monotonic() + reserved.starts_in
             turns.extend(first + n / reserved.per_second for n in range(reserved.number))
         return turns.popleft()
 
-    def _reserve(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
+    def _reserve_turns(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
         return self._run_statement(lambda own: Rate.objects.reserve(own, kind, seconds=seconds))
 
     def _run_statement(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:
-        """Once more on a new connection, where PostgreSQL was restarted since the last statement."""
+        """Run the statement, a second time on a new connection if PostgreSQL was restarted since the last one."""
         try:
             return statement(self._own_connection())
         except DatabaseError:
@@ -104,15 +105,15 @@ class RateLimiter:
 
 
 class NonBlockingLimiter:
-    """For a page: it takes its turns and doesn't wait for them."""
+    """A limiter for pages: it takes turns and does not wait for them."""
 
     def __init__(self, limiter: RateLimiter) -> None:
-        self.wait = limiter.count
+        self.wait = limiter.take_turn
         self.throttled = limiter.throttled
 
 
 def rate_limiter() -> RateLimiter:
-    """This process' one."""
+    """Return this process' limiter."""
     return _rate_limiter(os.getpid())  # a forked child may not share its parent's connection
 
 

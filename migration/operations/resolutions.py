@@ -1,4 +1,4 @@
-"""What somebody can do about a mismatch. Each is recorded, with who did it and why."""
+"""Resolves mismatches: checks again, copies one store to the other, or acknowledges. Each is recorded with its user."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from migration.models import PUSHED, ClientMigration, Comparison, Resolution, ch
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.locks import hold_client_locks
-from migration.operations.moves import (
-    REFUSALS,
+from migration.operations.pushes import push
+from migration.operations.rows_from_aws import (
+    STORE_ERRORS,
     copy_aws_to_rows,
     has_uncounted_writes,
     hold_rows,
     keep_rows_in_aws,
 )
-from migration.operations.pushes import push
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
@@ -35,30 +35,30 @@ Kind = Resolution.Kind
 
 
 class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
-    """It can't be done to this client now; the message says why."""
+    """The client can't be resolved this way now; the message says why."""
 
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
-    """Compares both stores now."""
+    """Compare both stores now."""
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     message = compared.status_message if compared else sentences.NO_COMPARISON()
     return _record_resolution(client_id, Kind.CHECK, by, "", message)
 
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
-    """Makes AWS hold what PostgreSQL holds, also where AWS is the authority and somebody else wrote there."""
+    """Push the rows to AWS, also where AWS is the authority and somebody else wrote there."""
     check_reason(reason)
     _require_unpurged(client_id)
     (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        raise NotResolved(result.summary)
+        raise NotResolved(result.summary_message)
     return _record_resolution(
         client_id, Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
     )
 
 
 def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
-    """Makes PostgreSQL hold what AWS holds; what it replaces is kept in AWS where AWS never had it."""
+    """Copy AWS's document to PostgreSQL; rows that AWS may never have had are kept there first."""
     check_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         snapshot = _require_unpurged(client_id)
@@ -74,7 +74,7 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
                 if not now.is_unchanged_since(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
                 lacking = copy_aws_to_rows(now, found)
-        except REFUSALS as error:
+        except STORE_ERRORS as error:
             raise NotResolved(error.message) from None
     left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
     resolution = _record_resolution(client_id, Kind.TO_POSTGRES, by, reason, left)
@@ -85,9 +85,9 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
 def acknowledge(
     *, client_id: int, until: date, reason: str, by: User | None = None, shown: int | None = None
 ) -> Resolution:
-    """Takes note of the mismatches as they are, until a day; gates stay shut, and another mismatch is news again.
+    """Acknowledge the present mismatches until a day. Gates stay shut, and other mismatches are not covered.
 
-    `shown`: the comparison that whoever asks has seen. Where the newest one differs otherwise, it is refused.
+    `shown` is the comparison that the user saw; raises `NotResolved` where the newest one found something else.
     """
     check_reason(reason)
     client_migration = (
@@ -96,12 +96,12 @@ def acknowledge(
     newest = client_migration.comparison if client_migration else None
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(sentences.NO_MISMATCH())
-    taken_note_of = newest.list_findings()
+    findings = newest.list_findings()
     seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
-    if seen is None or seen.list_findings() != taken_note_of:
+    if seen is None or seen.list_findings() != findings:
         raise NotResolved(sentences.COMPARED_SINCE())
     return _record_resolution(
-        client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=taken_note_of, until=until
+        client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=findings, until=until
     )
 
 

@@ -1,4 +1,4 @@
-"""Shows one secret value to one person. Each is recorded before it is shown; the value itself is kept nowhere."""
+"""Reveals one secret value to one user. The reveal is recorded first; the value itself is stored nowhere."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class NotRevealed(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
-    """The value can't be had; the message says why."""
+    """The value can't be read; the message says why."""
 
 
 @dataclass(frozen=True)
-class Revealed:
-    """A value on its way to one page: no representation of it shows the value."""
+class RevealedValue:
+    """A secret value for one page; its representation does not show the value."""
 
     value: str = field(repr=False)
     from_aws: bool
     record: Reveal
 
 
-def credential_of(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
-    """The client and its credential; raises `LookupError` where there is none."""
+def find_credential(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
+    """Return the client and its credential; raises `LookupError` where there is none."""
     with repeatable_read():
         client = select_clients().filter(pk=client_id).with_phase().with_credentials().first()
     of_types = client.credentials_by_type().items() if client else ()
@@ -50,17 +50,17 @@ def credential_of(client_id: int, kind: str, credential_id: int) -> tuple[Client
 
 def reveal(
     *, client_id: int, kind: str, credential_id: int, name: str, by: User, reason: str, address: str
-) -> Revealed:
-    """The value of the field `name`, once it is recorded who sees it and why.
+) -> RevealedValue:
+    """Record who sees the field `name` and why, and return its value.
 
     Raises `LookupError` where there is no such field, `NotRevealed` and `ReasonError`.
     """
     check_reason(reason)
-    client, row = credential_of(client_id, kind, credential_id)
+    client, row = find_credential(client_id, kind, credential_id)
     if name not in row.SECRET_FIELDS:
         raise LookupError(name)
     purged = Phase(client.phase) == Phase.PURGED and is_purged(row)  # type: ignore[attr-defined]
-    value = _from_aws(client, row, name) if purged else str(getattr(row, name))
+    value = _read_from_aws(client, row, name) if purged else str(getattr(row, name))
     record = Reveal.objects.create(
         client_id=client_id,
         slug=client.slug,
@@ -72,10 +72,10 @@ def reveal(
         reason=reason,
         address=address,
     )
-    return Revealed(value, purged, record)
+    return RevealedValue(value, purged, record)
 
 
-def _from_aws(client: Client, row: Credential, name: str) -> str:
+def _read_from_aws(client: Client, row: Credential, name: str) -> str:
     snapshot = read_snapshots([client.pk]).get(client.pk)
     if snapshot is None:
         raise LookupError(client.pk)

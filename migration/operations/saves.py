@@ -1,4 +1,4 @@
-"""What a save in the admin does to AWS: right after it while PostgreSQL is the authority, within it once AWS is."""
+"""Takes a save in the admin to AWS: right after it while PostgreSQL is the authority, within it once AWS is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from migration import sentences
 from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.locks import CLIENT_LOCK
-from migration.operations.pushes import RefusedError, push, write_document
+from migration.operations.pushes import push, write_document
+from migration.operations.secret_writer import RefusedError
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -32,29 +33,29 @@ if TYPE_CHECKING:
 
 
 class SaveRefusedError(MessageError):
-    """AWS is the authority and did not take the save: it is saved nowhere."""
+    """AWS is the authority and did not accept the save; nothing is saved in PostgreSQL."""
 
 
 class AdminSave:
-    """One save of a client, begun once its rows are locked: no move of it can come between.
+    """One save of a client, begun once its rows are locked, so that the client is not moved meanwhile.
 
-    Raises `SaveRefusedError`, on which the transaction has to be rolled back.
+    Raises `SaveRefusedError`; the caller then rolls the transaction back.
     """
 
     def __init__(self, client_id: int) -> None:
         self.client_id = client_id
         client_migration = ClientMigration.objects.filter(pk=client_id).first()
         self.phase = Phase(client_migration.phase) if client_migration else Phase.POSTGRES
-        # What is in AWS alone, and what is to go there alone.
+        # Of a purged client: the values in AWS, and the typed values that go to AWS alone.
         self.secrets: dict[Credential, dict[str, str]] = {}
         self.typed: list[tuple[Credential, dict[str, str]]] = []
         if self.phase.aws_is_authority:
-            self._lock()
+            self._lock_client()
         if self.phase == Phase.PURGED:
             self._read_aws()
 
-    def _lock(self) -> None:
-        """A push or a move would wait for the rows that this save holds, so this does not wait for them."""
+    def _lock_client(self) -> None:
+        """Take the client's lock or refuse the save: a push or move that has it may wait for the rows of this save."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_try_advisory_xact_lock(%s, %s)", [CLIENT_LOCK, self.client_id]
@@ -64,7 +65,7 @@ class AdminSave:
             raise SaveRefusedError(sentences.SAVE_UNDER_WAY())
 
     def _read_aws(self) -> None:
-        """Which value in AWS belongs to which row, before the save changes what tells them apart."""
+        """Read the rows' values from AWS now: the save may change the fields by which they are matched."""
         snapshot = read_locked_snapshot(self.client_id)
         self.names = secret_names_by_type(snapshot)
         try:
@@ -73,22 +74,22 @@ class AdminSave:
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise SaveRefusedError(_say_not_saved(error)) from None
 
-    def hold_back(
+    def keep_secrets_out(
         self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
     ) -> None:
-        """Before a row is saved: keeps the secret values of a purged client out of the tables."""
+        """Replace the typed secrets of a purged client's row by pointers, before the row is saved."""
         if self.phase == Phase.PURGED and typed:
             self.typed.append((row, typed))
             for name in typed:
                 setattr(row, name, make_pointer(self.names[credential_type]))
 
     def finish(self, *, warn: Callable[[Message], None]) -> None:
-        """Once the rows are saved; `warn` tells of a push that is pending."""
+        """Write or push the saved rows to AWS; `warn` is called with a message if the push fails."""
         if self.phase.aws_is_authority:
             self._write_aws()
         elif self.phase.writes_both:
-            # Robust: the save stands, whatever becomes of the push.
-            # Django logs what a robust one raises under its name, which a `partial` has not.
+            # Robust, as an error of the push must not undo the save.
+            # A lambda, as Django logs a robust callback's error by its name, which a `partial` has not.
             transaction.on_commit(lambda: _push_saved(self.client_id, warn), robust=True)
 
     def _write_aws(self) -> None:
@@ -117,4 +118,4 @@ def _say_not_saved(error: MessageError) -> Message:
 def _push_saved(client_id: int, warn: Callable[[Message], None]) -> None:
     (result,) = push(client_ids=[client_id], include_postgres=False, interactive=True)
     if result.outcome not in (*PUSHED, Outcome.SKIPPED):
-        warn(sentences.SAVED_NOT_PUSHED(reason=result.summary))
+        warn(sentences.SAVED_NOT_PUSHED(reason=result.summary_message))

@@ -1,4 +1,4 @@
-"""Reads clients with their rows, phase and revision, each as of one moment of the database. Writes nothing."""
+"""Reads clients with their rows, phase and revision, each at one moment of the database. Writes nothing."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class ClientSnapshot:
     pushed_revision: int | None
     names: dict[str, str]
     has_credentials: bool
-    document: Document | None = field(repr=False)  # None: `problem` says why
+    document: Document | None = field(repr=False)  # None where `problem` says why there is none
     problem: Message | None
-    # Of rows that make no document: what is kept before they are replaced.
+    # For rows that make no document: the document to keep before they are replaced.
     kept: Document | None = field(repr=False, default=None)
 
     @property
@@ -56,8 +56,14 @@ class ClientSnapshot:
         """Say whether AWS lacks the newest write to the rows."""
         return is_push_pending(revision=self.revision, pushed_revision=self.pushed_revision)
 
+    def require_document(self) -> Document:
+        """Return the document; raises `ValueError` with the problem where the rows make none."""
+        if self.document is None:
+            raise ValueError(str(self.problem))
+        return self.document
+
     def is_unchanged_since(self, before: ClientSnapshot) -> bool:
-        """Say whether nobody wrote the rows since `before`; a write that wasn't counted shows in the rows alone."""
+        """Say whether nobody wrote the rows since `before`. An uncounted write changes only the document."""
         written = (self.revision, self.document, self.kept)
         return written == (before.revision, before.document, before.kept)
 

@@ -22,7 +22,7 @@ from nova_credentials.comparison import MismatchKind
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
-    from migration.operations.reveals import Revealed
+    from migration.operations.reveals import RevealedValue
 
 register = template.Library()
 register.filter("localize_message", localize_html)
@@ -149,13 +149,13 @@ def error_class_label(value: str) -> str:
 
 
 @register.filter
-def exact(revealed: Revealed) -> SafeString:
+def exact(revealed: RevealedValue) -> SafeString:
     """The value as it is, for one page: a browser would make another line end of a bare carriage return."""
     return mark_safe(escape(revealed.value).replace("\r", "&#13;"))  # noqa: S308  # escaped
 
 
 @register.filter
-def remarks(revealed: Revealed) -> list[str]:
+def remarks(revealed: RevealedValue) -> list[str]:
     """What the eye misses in a value."""
     value = revealed.value
     number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}

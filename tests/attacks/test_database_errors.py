@@ -315,7 +315,7 @@ def connect() -> None:
 
 def by_the_limiter() -> None:
     try:
-        rate_limiter()._on_connection(lambda own: own.cursor().execute(BAD))
+        rate_limiter()._run_statement(lambda own: own.cursor().execute(BAD))
     finally:
         rate_limiter().close()
 

@@ -5,7 +5,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 
 from migration.models import Comparison, Run, select_clients
 from migration.operations import aws_store, runs
-from migration.operations.approvals import ask
+from migration.operations.approvals import request_move
 from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -128,7 +128,7 @@ def test_onboarding_blank_and_with_errors(look_at, visit):
 def test_requests(look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
-    asked = ask(client_id=pk, new=Phase.AWS, by=make_user("maria"), reason="INC-42")
+    asked = request_move(client_id=pk, new=Phase.AWS, by=make_user("maria"), reason="INC-42")
 
     found = look_at(
         REQUESTS,

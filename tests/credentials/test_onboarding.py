@@ -347,6 +347,21 @@ def test_a_client_is_migrated_at_once_where_that_is_asked_for(send):
     assert answer.url == f"/admin/credentials/client/{client.pk}/change/"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_run_is_committed_before_the_queue_hears_of_it(send, monkeypatch):
+    open_transactions = []
+
+    def enqueue(run: Run) -> bool:
+        open_transactions.append(connection.in_atomic_block)
+        return True
+
+    monkeypatch.setattr("migration.tasks.enqueue", enqueue)
+
+    send(**CLIENT, **DATABASE, migrate_now="yes")
+
+    assert open_transactions == [False]
+
+
 def test_no_run_is_started_where_it_is_not_asked_for(send):
     send(**CLIENT, **DATABASE)
 
@@ -375,6 +390,17 @@ def test_who_may_add_no_client_is_refused_everywhere(client, db):
         client.get(MAIL),
     ):
         assert answer.status_code == 403
+    assert not Client.objects.exists()
+
+
+def test_anonymous_visitors_are_sent_to_the_login(client, db):
+    for answer in (
+        client.get(PAGE),
+        client.post(PAGE, CLIENT | DATABASE),
+        client.post(CHECK, CLIENT),
+        client.get(MAIL),
+    ):
+        assert answer.url.startswith("/admin/login/?next=")
     assert not Client.objects.exists()
 
 

@@ -24,7 +24,7 @@ from migration.models import (
     Resolution,
     Run,
 )
-from migration.operations.approvals import ask
+from migration.operations.approvals import request_move
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -113,7 +113,7 @@ def world(stores, client, settings) -> dict[str, int]:
     ids = make_world()
     asker = User.objects.create_superuser("asker")
     with override("es"):  # as within a request
-        asked = ask(client_id=ids["dual_read"], new=Phase.AWS, by=asker, reason="CHG-4")
+        asked = request_move(client_id=ids["dual_read"], new=Phase.AWS, by=asker, reason="CHG-4")
     return ids | {"request": asked.pk, "comparison": Comparison.objects.order_by("pk").last().pk}
 
 

@@ -54,7 +54,7 @@ def save(world: World, change: Change) -> None:
             saving = AdminSave(world.pk)
             for kind, row, columns in _typed(world, texts):
                 secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
-                saving.hold_back(kind, row, secrets)
+                saving.keep_secrets_out(kind, row, secrets)
                 save_columns(row, columns)
             saving.finish(warn=lambda _: None)
     except (SaveRefusedError, RowsChangedError, RowsBusyError):

@@ -98,7 +98,7 @@ def nothing_is_locked(patch):
 
 @fault(Phase.AWS, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
 def a_save_after_the_cutover_takes_no_lock(patch):
-    patch.setattr(AdminSave, "_lock", lambda _: None)
+    patch.setattr(AdminSave, "_lock_client", lambda _: None)
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], NOVA, within=12)
@@ -226,7 +226,7 @@ def a_restore_overwrites_what_nova_wrote_since(patch):
         found = aws_store.read_aws(request.snapshot, sm=aws_store.secrets_manager())
         with moves._hold_unchanged_rows(request) as rows:
             copy_document(snapshots.read_locked_client(rows.client_id), found.document)
-            moves._record_as_pushed(rows.client_id, found)
+            moves.record_as_pushed(rows.client_id, found)
             request.commit()
 
     patch.setitem(moves.MOVE_HANDLERS, (Phase.PURGED, Phase.AWS), restore)

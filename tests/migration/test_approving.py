@@ -15,7 +15,12 @@ from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange
 from migration.operations import approvals
-from migration.operations.approvals import NotApproved, approve, ask, cancel
+from migration.operations.approvals import (
+    NotApproved,
+    approve_request,
+    cancel_request,
+    request_move,
+)
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moves import move
@@ -78,18 +83,18 @@ def test_nobody_cuts_over_or_purges_alone(maria, new):
 
     assert codes(pk, new) == [sentences.NEEDS_APPROVAL.key]
 
-    asked = ask(client_id=pk, new=new, by=maria, reason="INC-42")
+    asked = request_move(client_id=pk, new=new, by=maria, reason="INC-42")
     with pytest.raises(NotApproved, match="somebody else"):
-        approve(request_id=asked.pk, by=maria)
+        approve_request(request_id=asked.pk, by=maria)
     assert (phase_of(pk), state_of(asked)) == (before, (State.REQUESTED, []))
 
 
 def test_a_superuser_approves_no_request_of_his_own(idom):
     root = User.objects.create_superuser("root")
-    asked = ask(client_id=idom, new=Phase.AWS, by=root, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=root, reason="INC-42")
 
     with pytest.raises(NotApproved):
-        approve(request_id=asked.pk, by=root)
+        approve_request(request_id=asked.pk, by=root)
 
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -97,9 +102,9 @@ def test_a_superuser_approves_no_request_of_his_own(idom):
 @pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
 def test_another_approves_and_both_are_recorded(maria, ana, new):
     pk = ready_for(new)
-    asked = ask(client_id=pk, new=new, by=maria, reason="INC-42")
+    asked = request_move(client_id=pk, new=new, by=maria, reason="INC-42")
 
-    approve(request_id=asked.pk, by=ana)
+    approve_request(request_id=asked.pk, by=ana)
 
     assert phase_of(pk) == new
     assert state_of(asked) == (State.DONE, [])
@@ -112,7 +117,7 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
 
 
 def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, maria):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     with pytest.raises(IntegrityError) as refused:
         MoveRequest.objects.filter(pk=asked.pk).update(state=State.DONE, decided_by=maria)
@@ -123,7 +128,7 @@ def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, 
 def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
     write_password(idom, "example-new")
 
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     assert asked.state == State.WAITING
     assert sentences.PUSH_PENDING() in asked.reasons
@@ -132,23 +137,23 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
 
 
 def test_the_gate_counts_when_it_is_approved(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     write_password(idom, "example-new")
 
     with pytest.raises(ShutGate, match="A push is pending"):
-        approve(request_id=asked.pk, by=ana)
+        approve_request(request_id=asked.pk, by=ana)
 
     assert phase_of(idom) == Phase.DUAL_READ
     assert state_of(asked)[0] == State.WAITING
     push(client_ids=[idom])
     compare(client_ids=[idom])
-    approve(request_id=asked.pk, by=ana)
+    approve_request(request_id=asked.pk, by=ana)
     assert (phase_of(idom), state_of(asked)) == (Phase.AWS, (State.DONE, []))
     assert not MoveRequest.objects.waiting().exists()
 
 
 def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     move(client_id=idom, new=Phase.DUAL_WRITE)
 
     assert state_of(asked) == (
@@ -157,59 +162,59 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
     )
     move(client_id=idom, new=Phase.DUAL_READ)
     with pytest.raises(NotApproved, match="This request is closed already: Failed"):
-        approve(request_id=asked.pk, by=ana)
+        approve_request(request_id=asked.pk, by=ana)
     assert phase_of(idom) == Phase.DUAL_READ
 
 
 def test_a_client_that_moved_behind_our_back_fails_its_request(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
 
     with pytest.raises(NotApproved, match="no longer in dual_read"):
-        approve(request_id=asked.pk, by=ana)
+        approve_request(request_id=asked.pk, by=ana)
 
     assert state_of(asked)[0] == State.FAILED
 
 
 def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE public.clients CASCADE")
 
-    with pytest.raises(NotApproved, match="gone"):
-        approve(request_id=asked.pk, by=ana)
+    with pytest.raises(NotApproved, match="no longer exists"):
+        approve_request(request_id=asked.pk, by=ana)
 
     assert state_of(asked) == (State.FAILED, [sentences.CLIENT_GONE()])
 
 
 def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
-    cancel(request_id=asked.pk, by=maria)
+    cancel_request(request_id=asked.pk, by=maria)
 
     with pytest.raises(NotApproved, match="This request is closed already: Cancelled, by maria"):
-        approve(request_id=asked.pk, by=ana)
+        approve_request(request_id=asked.pk, by=ana)
     with pytest.raises(NotApproved, match="This request is closed already"):
-        cancel(request_id=asked.pk, by=ana)
+        cancel_request(request_id=asked.pk, by=ana)
     assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
 
 
 def test_a_cancel_while_it_is_being_approved_stops_it(idom, maria, ana, monkeypatch):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     def cancelled_first(**arguments):
-        cancel(request_id=asked.pk, by=maria)
+        cancel_request(request_id=asked.pk, by=maria)
         return move(**arguments)
 
     monkeypatch.setattr(approvals, "move", cancelled_first)
     with pytest.raises(ShutGate, match="no longer open"):
-        approve(request_id=asked.pk, by=ana)
+        approve_request(request_id=asked.pk, by=ana)
 
     assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
 
 
 def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     other = make_user("eva", APPROVE)
     told: list[object] = []
     at_once = threading.Barrier(2)
@@ -217,7 +222,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
     def press(user: User) -> None:
         try:
             at_once.wait(10)
-            told.append(approve(request_id=asked.pk, by=user))
+            told.append(approve_request(request_id=asked.pk, by=user))
         except (NotApproved, ShutGate) as refusal:
             told.append(refusal.codes if isinstance(refusal, ShutGate) else [refusal.message.key])
         finally:
@@ -237,30 +242,30 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
 
 
 def test_of_two_who_ask_the_second_is_told(idom, maria, ana):
-    ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     with pytest.raises(NotApproved, match="idom has an open request already"):
-        ask(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
+        request_move(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
 
 
 def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody(idom, maria):
     with pytest.raises(IllegalMove):
-        ask(client_id=idom, new=Phase.PURGED, by=maria, reason="x")
-    with pytest.raises(NotApproved, match="at once"):
-        ask(client_id=idom, new=Phase.DUAL_WRITE, by=maria, reason="x")
+        request_move(client_id=idom, new=Phase.PURGED, by=maria, reason="x")
+    with pytest.raises(NotApproved, match="needs no approval"):
+        request_move(client_id=idom, new=Phase.DUAL_WRITE, by=maria, reason="x")
     with pytest.raises(StalePhase):
-        ask(client_id=idom, new=Phase.AWS, by=maria, reason="x", seen=Phase.DUAL_WRITE)
+        request_move(client_id=idom, new=Phase.AWS, by=maria, reason="x", seen=Phase.DUAL_WRITE)
     with pytest.raises(Client.DoesNotExist):
-        ask(client_id=999_999, new=Phase.AWS, by=maria, reason="x")
+        request_move(client_id=999_999, new=Phase.AWS, by=maria, reason="x")
     assert not MoveRequest.objects.exists()
 
 
 def test_a_request_of_a_user_who_is_gone_is_approved_by_nobody(idom, maria, ana):
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     maria.delete()
 
     with pytest.raises(NotApproved):
-        approve(request_id=asked.pk, by=ana)
+        approve_request(request_id=asked.pk, by=ana)
 
 
 def test_the_way_back_waits_for_no_approval(settings):
@@ -357,11 +362,11 @@ def test_a_request_that_waits_is_told_on_the_page_of_requests(idom, maria, ana, 
 
 def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, press):
     other = make_user("eva", *VIEW, SEE, MOVE)
-    asked = ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     assert press(other, request_page(asked, "cancel"))[0] == 403
-    assert "Cancelled." in press(ana, request_page(asked, "cancel"))[1]
-    again = ask(client_id=idom, new=Phase.AWS, by=other, reason="INC-43")
+    assert "The request is cancelled." in press(ana, request_page(asked, "cancel"))[1]
+    again = request_move(client_id=idom, new=Phase.AWS, by=other, reason="INC-43")
     press(other, request_page(again, "cancel"))
     assert state_of(again)[0] == State.CANCELLED
     assert (
@@ -398,7 +403,7 @@ def test_the_list_of_requests_takes_as_many_queries_for_fifty_as_for_one(idom, m
         return len(captured)
 
     client.force_login(maria)
-    ask(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     with_one = queries()
     MoveRequest.objects.bulk_create(
         MoveRequest(

@@ -248,7 +248,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 @pytest.mark.parametrize(
     ("step", "scheduled"),
     [
-        (f"moves.schedule_deletion_of = {DIE}", False),
+        (f"moves.schedule_secret_deletion = {DIE}", False),
         (f"deletions.PhaseChange.save = {DIE}", True),
         (f"moves.MoveAttempt.commit = {DIE}", False),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova_credentials import comparison
+from nova_credentials import comparison, credential_types
 from nova_credentials import document as documents
 from nova_credentials.comparison import (
     KNOWN_KEYS,
@@ -128,20 +128,22 @@ def test_an_unknown_key_is_reported_by_a_code():
 
 def test_every_key_of_the_document_is_known_by_name():
     databases = [
-        documents.DatabaseCredentials(1, "idom", "h", 1, "n", "u", "p", None, primary)
+        credential_types.DatabaseCredentials(1, "idom", "h", 1, "n", "u", "p", None, primary)
         for primary in (True, None)
     ]
     emails = [
-        documents.EmailCredentials(
+        credential_types.EmailCredentials(
             1, "idom", None, None, None, None, None, "u", "p", None, None, primary
         )
         for primary in (True, None)
     ]
     aws = [
-        documents.AwsCredentials(1, "idom", "k", "s", "r", None, primary)
+        credential_types.AwsCredentials(1, "idom", "k", "s", "r", None, primary)
         for primary in (True, None)
     ]
-    document = documents.build_document("IDOM", databases=databases, emails=emails, aws=aws)
+    document = documents.build_document(
+        "IDOM", {"database": databases, "email": emails, "aws": aws}
+    )
     assert set(re.findall(r'"(\w+)":', documents.encode_document(document))) == set(KNOWN_KEYS)
 
 

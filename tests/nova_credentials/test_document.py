@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 
 from nova_credentials import document as documents
 from nova_credentials.comparison import are_equal
-from nova_credentials.credential_types import CredentialType, secret_key
+from nova_credentials.credential_types import (
+    AwsCredentials,
+    CredentialType,
+    DatabaseCredentials,
+    EmailCredentials,
+    secret_key,
+)
 from nova_credentials.document import (
     MAX_BYTES,
-    AwsCredentials,
     ClientCredentials,
-    DatabaseCredentials,
     DocumentError,
-    EmailCredentials,
     Layout,
     build_document,
     decode_document,
@@ -48,8 +51,17 @@ EMAIL = EmailCredentials(
 AWS = AwsCredentials(*CLIENT, "AKIAEXAMPLE", "example-secret-key", "us-east-1", None, True)
 
 
+def build_from(name, *, databases, emails, aws, **options):
+    rows = {
+        CredentialType.DATABASE: databases,
+        CredentialType.EMAIL: emails,
+        CredentialType.AWS: aws,
+    }
+    return build_document(name, rows, slug="idom", **options)
+
+
 def document(**changes):
-    return build_document("IDOM", databases=[DATABASE], emails=[EMAIL], aws=[AWS]) | changes
+    return build_from("IDOM", databases=[DATABASE], emails=[EMAIL], aws=[AWS]) | changes
 
 
 def read(document):
@@ -104,7 +116,7 @@ clients = st.fixed_dictionaries(
 @given(text, clients, st.sampled_from(Layout))
 @example("IDOM", {"databases": [DATABASE], "emails": [EMAIL], "aws": [AWS]}, Layout.SERVICE)
 def test_every_row_comes_back_equal_with_the_primary_first(name, client, layout):
-    parts = split_document(build_document(name, **client), layout=layout, keep=["database"])
+    parts = split_document(build_from(name, **client), layout=layout, keep=["database"])
     texts = {part: encode_document(of_part) for part, of_part in parts.items()}
     back = read(
         join_parts({part: decode_document(text) for part, text in texts.items()}, layout=layout)
@@ -114,8 +126,8 @@ def test_every_row_comes_back_equal_with_the_primary_first(name, client, layout)
         for kind, rows in client.items()
     }
     assert back == ClientCredentials(name, **first)
-    assert size_in_bytes(build_document(name, **client)) == len(
-        encode_document(build_document(name, **client)).encode()
+    assert size_in_bytes(build_from(name, **client)) == len(
+        encode_document(build_from(name, **client)).encode()
     )
 
 
@@ -129,14 +141,14 @@ pairs = st.tuples(clients, clients) | st.tuples(clients, clients).flatmap(
 
 @given(pairs)
 def test_the_reader_finds_a_difference_where_a_comparison_of_the_documents_does(pair):
-    documents_of = [build_document("IDOM", **rows) for rows in pair]
+    documents_of = [build_from("IDOM", **rows) for rows in pair]
     found = list(_differing_paths(*map(read, documents_of)))
     assert are_equal(*documents_of) == (found == [])
 
 
 def test_the_document_has_the_plans_keys_and_all_of_them():
     other = replace(DATABASE, label="backup", is_primary=None)
-    assert build_document("IDOM", databases=[other, DATABASE], emails=[EMAIL], aws=[AWS]) == {
+    assert build_from("IDOM", databases=[other, DATABASE], emails=[EMAIL], aws=[AWS]) == {
         "client_name": "IDOM",
         "database": {
             "host": "db.example.com",
@@ -184,7 +196,7 @@ def test_two_primary_rows_of_a_kind_are_refused(kind):
     of_kind = {"databases": DATABASE, "emails": EMAIL, "aws": AWS}
     rows = {name: [row] * (2 if name == kind else 1) for name, row in of_kind.items()}
     with pytest.raises(DocumentError, match=r"idom: 2 .* primary"):
-        build_document("IDOM", **rows)
+        build_from("IDOM", **rows)
 
 
 @pytest.mark.parametrize("credential_type", CredentialType)
@@ -198,7 +210,7 @@ def test_the_order_of_a_rows_fields_is_no_part_of_the_document(monkeypatch, cred
     rows = {"databases": [DATABASE], "emails": [EMAIL], "aws": [AWS]}
     rows[credential_type.plural] = [reordered(**asdict(row))]
 
-    assert build_document("IDOM", **rows) == document()
+    assert build_from("IDOM", **rows) == document()
 
     monkeypatch.setitem(documents.ROW_CLASSES, credential_type, reordered)
     documents._fields_to_read.cache_clear()
@@ -334,7 +346,7 @@ def test_the_size_is_counted_in_bytes():
 
 
 def test_a_service_without_a_row_has_no_part_unless_it_is_kept():
-    alone = build_document("IDOM", databases=[DATABASE], emails=[], aws=[])
+    alone = build_from("IDOM", databases=[DATABASE], emails=[], aws=[])
     assert list(split_document(alone, layout=Layout.SERVICE)) == ["database"]
     parts = split_document(alone, layout=Layout.SERVICE, keep=["email"])
     assert parts["email"] == {"client_name": "IDOM", "other_emails": []}
@@ -343,7 +355,7 @@ def test_a_service_without_a_row_has_no_part_unless_it_is_kept():
 
 def test_a_part_with_other_rows_alone_is_kept():
     other = replace(DATABASE, is_primary=False)
-    alone = build_document("IDOM", databases=[other], emails=[], aws=[])
+    alone = build_from("IDOM", databases=[other], emails=[], aws=[])
     parts = split_document(alone, layout=Layout.SERVICE)
     assert list(parts) == ["database"]
     assert join_parts(parts, layout=Layout.SERVICE) == alone
@@ -449,7 +461,7 @@ def test_a_secret_holds_what_fits_into_it_to_the_byte(layout):
 
 
 def test_a_client_without_any_credential_has_one_secret_in_each_layout():
-    empty = build_document("IDOM", databases=[], emails=[], aws=[])
+    empty = build_from("IDOM", databases=[], emails=[], aws=[])
     for layout in Layout:
         (part,) = documents.parts_to_store(empty, layout=layout).items()
         assert join_parts(dict([part]), layout=layout) == empty

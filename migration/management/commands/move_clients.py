@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from migration import sentences
 from migration.management.base import ClientsCommand
 from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
-from migration.operations.approvals import NotApproved, ask
+from migration.operations.approvals import NotApproved, request_move
 from migration.operations.gates import ShutGate, needs_approval
 from migration.operations.moves import move
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
@@ -111,5 +111,5 @@ class Command(ClientsCommand):
             return [sentences.ASK_BY_COMMAND()]
         if not self.by.has_perm(MOVE_PERMISSIONS[kind]):
             return [sentences.MAY_NOT_ASK(who=str(self.by))]
-        asked = ask(client_id=client_id, new=new, by=self.by, reason=self.reason)
+        asked = request_move(client_id=client_id, new=new, by=self.by, reason=self.reason)
         return [sentences.ASKED_FOR(id=str(asked.pk)), *asked.reasons]

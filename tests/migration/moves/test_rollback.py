@@ -7,7 +7,7 @@ import pytest
 from credentials import sentences as rows
 from migration import sentences
 from migration.models import Comparison, PhaseChange
-from migration.operations import moves
+from migration.operations import rows_from_aws
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
@@ -71,7 +71,7 @@ def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
     move(client_id=idom, new=Phase.DUAL_READ)
 
     assert password(idom) == "example-theirs"
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=rows_from_aws.REPLACED_STAGE)
     assert json.loads(kept["SecretString"])["database"]["password"] == "example-novas"
     assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
 
@@ -84,7 +84,7 @@ def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
 
     move(client_id=idom, new=Phase.DUAL_READ)
 
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=rows_from_aws.REPLACED_STAGE)
     document = json.loads(kept["SecretString"])
     assert document["database"]["password"] == "example-novas"
     assert [other["password"] for other in document["other_databases"]] == ["example-second"]

@@ -10,7 +10,7 @@ from credentials.proof import prove_counting
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import PhaseChange
-from migration.operations import moves, resolutions
+from migration.operations import moves, resolutions, rows_from_aws
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -39,7 +39,7 @@ def write_uncounted(pk: int, value: str, **columns: object) -> None:
 
 
 def kept_in_aws(sm) -> str:
-    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=moves.REPLACED_STAGE)
+    kept = sm.sm.get_secret_value(SecretId=NAME, VersionStage=rows_from_aws.REPLACED_STAGE)
     return json.loads(kept["SecretString"])["database"]["password"]
 
 

@@ -1,0 +1,106 @@
+"""Copies a client's document from AWS into its rows, and keeps in AWS what that replaces."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from credentials.copying import copy_document
+from credentials.models import Client, ClientRevision, CountingGap, RowsBusyError
+from credentials.pointers import is_purged
+from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.triggers import writes_are_counted
+from migration.models import ClientMigration, Secret
+from migration.operations.aws_store import secret_layout, secrets_manager
+from migration.operations.snapshots import read_locked_client, read_locked_snapshot
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.comparison import are_equal
+from nova_credentials.document import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from credentials.models import Credential
+    from migration.operations.aws_store import AwsCopy
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.messages import Message
+
+# The errors of a store that can't be read or written; their texts hold no value.
+STORE_ERRORS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError)
+# The stage under which AWS keeps a document that was replaced.
+REPLACED_STAGE = "NOVA_REPLACED"
+
+
+@contextmanager
+def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
+    """Lock the client's rows against every other writer, in a transaction, and give what they hold now.
+
+    Raises `RowsBusyError` where NOVA holds them too long, `RefusedByDatabaseError` and `Client.DoesNotExist`.
+    """
+    with database_refusals(), transaction.atomic(durable=True):
+        Client.objects.lock_rows(client_id)
+        yield read_locked_snapshot(client_id)
+
+
+def has_uncounted_writes(client_id: int) -> bool:
+    """Say whether NOVA may have written the rows uncounted since the client entered its phase."""
+    client_migration = ClientMigration.objects.filter(pk=client_id).first()
+    since = client_migration.phase_changed_at if client_migration else None
+    return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
+
+
+def keep_rows_in_aws(snapshot: ClientSnapshot, *, uncounted: bool) -> None:
+    """Keep the rows' document in AWS, under a stage that nobody reads by mistake, unless AWS surely had it."""
+    if not snapshot.push_pending and not uncounted:
+        return
+    sm = secrets_manager(interactive=True)
+    whole = snapshot.kept or snapshot.require_document()
+    for part, document in documents.split_document(whole, layout=secret_layout()).items():
+        sm.put_aside(
+            snapshot.names[part], documents.encode_document(document), stage=REPLACED_STAGE
+        )
+
+
+def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
+    """Copy AWS's document into the rows, within a transaction that holds them; return the rows that AWS lacks."""
+    lacking = copy_document(read_locked_client(snapshot.client_id), found.document)
+    record_as_pushed(snapshot.client_id, found)
+    return lacking
+
+
+def record_as_pushed(client_id: int, found: AwsCopy) -> None:
+    """Store AWS's versions as pushed, if the rows now hold the same document."""
+    now = read_locked_snapshot(client_id)
+    if are_equal(now.document, found.document):
+        Secret.objects.record(found.make_secrets(client_id))
+        ClientRevision.objects.record_pushed([(client_id, now.revision)])
+
+
+@dataclass(frozen=True)
+class RestoredRows:
+    """The rows of a purged client after AWS's values were copied back."""
+
+    # Written since the purge, so that PostgreSQL has their newest values.
+    kept_rows: list[Credential]
+    # Still purged, as AWS holds no value for them.
+    rows_without_value: list[Credential]
+
+
+def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) -> RestoredRows:
+    """Copy AWS's values into the purged rows, within a transaction that holds them.
+
+    `secrets_alone`: only the secret values, as NOVA may have changed the other fields of these rows since the purge.
+    """
+    client = read_locked_client(client_id)
+    kept = [row for row in _list_rows(client) if not is_purged(row)]
+    copy_document(client, found.document, wanted=is_purged, secrets_alone=secrets_alone)
+    restored = read_locked_client(client_id)
+    return RestoredRows(kept, [row for row in _list_rows(restored) if is_purged(row)])
+
+
+def _list_rows(client: Client) -> list[Credential]:
+    return [row for rows in client.credentials_by_type().values() for row in rows]

@@ -1,0 +1,215 @@
+"""Writes clients' documents to their secrets: creates, updates, and takes secrets back from their deletion."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from migration import sentences
+from migration.models import Outcome, Secret
+from migration.operations.aws_store import find_known_secrets, secret_layout
+from migration.operations.keys import VersionKeys, version_keys
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManagerError,
+    SecretValue,
+    SecretVersion,
+)
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.answers import Answers, SecretDescription
+    from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.document import Document
+
+# AWS's code where a secret to be created exists already.
+EXISTS_ALREADY = "ResourceExistsException"
+# A client with several secrets has the first of these outcomes that one of its secrets has.
+OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
+
+
+class RefusedError(MessageError):
+    """A write that AWS would accept and that this site may not make."""
+
+    error_class = ErrorClass.CONFLICT
+
+
+class ForeignVersionError(RefusedError):
+    """AWS is the authority and holds a version that this site did not write: a mismatch for a user to resolve."""
+
+
+class PostponedError(RefusedError):
+    """The time of the batch was over before this client's turn."""
+
+    error_class = ErrorClass.UNAVAILABLE
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """The rules of a push: which clients it covers and what it may write."""
+
+    adopt: bool = False
+    include_inactive: bool = True
+    include_postgres: bool = True
+    dry_run: bool = False
+    overwrite: bool = False
+    until: float = math.inf  # on the monotonic clock; no client is begun after it
+
+
+@dataclass
+class PendingWrite:
+    """One client's document on its way to AWS, and what became of it so far."""
+
+    snapshot: ClientSnapshot
+    documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by secret name
+    secrets: list[Secret] = field(default_factory=list)
+    error: SecretsManagerError | RefusedError | None = None
+
+    def add_secret(self, version: SecretVersion) -> None:
+        """Keep the version that AWS holds now, to be stored as pushed."""
+        self.secrets.append(
+            Secret(
+                name=version.name,
+                arn=version.arn,
+                version_id=version.version_id,
+                client_id=self.snapshot.client_id,
+            )
+        )
+
+    @property
+    def written_names(self) -> list[str]:
+        """Return the names of the secrets that were written."""
+        return [name for name, outcome in self.outcomes.items() if outcome != Outcome.UNCHANGED]
+
+    @property
+    def client_outcome(self) -> Outcome:
+        """Return the outcome of the client: the weightiest of its secrets."""
+        outcomes = self.outcomes.values()
+        return next((o for o in OUTCOMES_BY_WEIGHT if o in outcomes), Outcome.UNCHANGED)
+
+
+def make_writer(
+    writes: list[PendingWrite], sm: SecretsManager, options: PushOptions
+) -> SecretWriter:
+    """Read what AWS holds of these clients, with the secrets scheduled for deletion, and return their writer."""
+    names = [name for pending in writes for name in pending.snapshot.names.values()]
+    known = find_known_secrets(names)
+    before = sm.mark_deletions(sm.batch_get(names), lacking=known)
+    return SecretWriter(sm, before, known, version_keys(), options)
+
+
+@dataclass(frozen=True)
+class SecretWriter:
+    """Writes clients' secrets where they differ. Its methods may run in threads and touch no database."""
+
+    sm: SecretsManager
+    before: Answers
+    known: Mapping[str, Secret]
+    keys: VersionKeys
+    options: PushOptions
+
+    def write_client(self, pending: PendingWrite) -> None:
+        """Write the client's secrets that differ, up to the first error, which is stored in `pending`."""
+        if time.monotonic() > self.options.until:
+            pending.error = PostponedError(sentences.POSTPONED())
+            return
+        names, before = pending.snapshot.names, self.before
+        # A secret whose credentials were all deleted is written too, without them.
+        there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
+        parts = documents.parts_to_store(
+            pending.snapshot.require_document(), layout=secret_layout(), keep=there
+        )
+        pending.documents = {names[part]: document for part, document in parts.items()}
+        for name in pending.documents:
+            try:
+                self._write_secret(pending, name)
+            except (SecretsManagerError, RefusedError) as error:
+                pending.error = error
+                return
+
+    def _write_secret(self, pending: PendingWrite, name: str) -> None:
+        found = self.before[name]
+        if isinstance(found, SecretsManagerError):
+            there = self._create_or_restore(pending, name, found)
+            if there is None:
+                return
+            found = there
+        known = self.known.get(name)
+        ours = known is not None and known.arn == found.arn
+        self._require_ours(pending, name, ours=ours or self.sm.describe_secret(name).is_ours)
+        if found.holds_document(pending.documents[name]):
+            pending.outcomes.setdefault(name, Outcome.UNCHANGED)
+            pending.add_secret(found)
+            return
+        if self._is_foreign(pending, found, known):
+            raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
+        pending.outcomes.setdefault(name, Outcome.UPDATED)
+        if not self.options.dry_run:
+            text = documents.encode_document(pending.documents[name])
+            token = self.keys.new_id(name, replaced=found.version_id, text=text)
+            version_id = self.sm.put_value(name, text, token=token)
+            pending.add_secret(SecretVersion(name, found.arn, version_id))
+
+    def _is_foreign(self, pending: PendingWrite, found: SecretValue, known: Secret | None) -> bool:
+        """Say whether somebody else wrote the version, after the cutover: it must not be overwritten unseen."""
+        return (
+            pending.snapshot.phase.aws_is_authority
+            and not self.options.overwrite
+            and found.version_id != (known and known.version_id)
+            and not self.keys.is_ours(found.name, found.version_id)
+        )
+
+    def _create_or_restore(
+        self, pending: PendingWrite, name: str, error: SecretsManagerError
+    ) -> SecretValue | None:
+        """Create a secret that AWS doesn't have; return the value of one that is taken back from its deletion."""
+        if error.scheduled_for_deletion:
+            return self._restore_secret(pending, self.sm.describe_secret(name))
+        if not error.not_found:
+            raise error
+        pending.outcomes[name] = Outcome.CREATED
+        if self.options.dry_run:
+            return None
+        text = documents.encode_document(pending.documents[name])
+        token = self.keys.new_id(name, replaced="", text=text)
+        try:
+            made = self.sm.create_secret(name, text, token=token, slug=pending.snapshot.slug)
+        except SecretsManagerError as refusal:
+            if refusal.code != EXISTS_ALREADY:
+                raise
+            there = self.sm.describe_secret(name)
+            if there.deleted_at:
+                return self._restore_secret(pending, there)
+            # It has no value yet, as the console and Terraform leave it, so that no read found it.
+            self._require_ours(pending, name, ours=there.is_ours)
+            pending.outcomes[name] = Outcome.UPDATED
+            made = SecretVersion(name, there.arn, self.sm.put_value(name, text, token=token))
+        pending.add_secret(made)
+        return None
+
+    def _restore_secret(
+        self, pending: PendingWrite, there: SecretDescription
+    ) -> SecretValue | None:
+        """Take the secret back from its scheduled deletion and return its value; None in a rehearsal."""
+        if not there.is_ours and not self.options.adopt:
+            raise RefusedError(sentences.NOT_OURS(name=there.name))
+        pending.outcomes[there.name] = Outcome.RESTORED
+        if self.options.dry_run:
+            return None
+        self.sm.restore_secret(there.name)
+        return self.sm.get_value(there.name)
+
+    def _require_ours(self, pending: PendingWrite, name: str, *, ours: bool) -> None:
+        if ours:
+            return
+        if not self.options.adopt:
+            raise RefusedError(sentences.NOT_OURS(name=name))
+        if not self.options.dry_run:
+            self.sm.tag_secret(name, slug=pending.snapshot.slug)
