@@ -10,6 +10,7 @@ import io
 import pickle
 import uuid
 
+import redis
 from django.conf import settings
 from django.utils import timezone
 from django_q import core_signing
@@ -29,15 +30,28 @@ PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "time
 # The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
 KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
+# Seconds to connect to Redis and to wait for its answer, so that a page doesn't hang; workers ask for a task for 1 s.
+REDIS_TIMEOUTS = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 
 class TaskQueue(Broker):
     """django-q's queue, which replaces packages that name other functions by failing ones."""
 
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> object:
+        if settings.NOVA_REDIS_URL:
+            return connect_to_redis(settings.NOVA_REDIS_URL)
+        return Broker.get_connection(list_key)
+
     def dequeue(self) -> list[tuple[object, object]]:
         return [
             (key, _replace_foreign_package(payload)) for key, payload in super().dequeue() or ()
         ]
+
+
+def connect_to_redis(url: str) -> redis.Redis:
+    """Make a client that gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise."""
+    return redis.from_url(url, **REDIS_TIMEOUTS)
 
 
 def replace_foreign_task(task: dict[str, object], **_: object) -> None:

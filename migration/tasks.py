@@ -45,17 +45,20 @@ def enqueue(run: Run) -> bool:
 
     Call it once the run is committed, as a worker reads it at once.
     """
+    return all(
+        _enqueue_work(run.pk) for _number in range(min(run.count_open_batches(), WORKERS_A_RUN))
+    )
+
+
+def _enqueue_work(run_id: int) -> bool:
+    """Queue one task for the run; False where the queue can't be reached."""
     try:
-        for _number in range(min(run.count_open_batches(), WORKERS_A_RUN)):
-            _enqueue_work(run.pk)
-    except RedisError:
-        logger.warning("%s waits: the task queue can't be reached", run)
+        async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
+    except RedisError as error:
+        reason = type(error).__name__
+        logger.warning("Run %s waits: the task queue can't be reached (%s)", run_id, reason)
         return False
     return True
-
-
-def _enqueue_work(run_id: int) -> None:
-    async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
 
 
 def work_on(run_id: int) -> None:

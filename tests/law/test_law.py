@@ -51,7 +51,7 @@ LIVES = {
 
 
 @pytest.mark.parametrize(("start", "life"), LIVES.values(), ids=list(LIVES))
-def test_the_law_holds_in_lives_that_found_a_defect(world, start, life):
+def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     world.start, world.life = start, life
 
     relive(machine(world))
