@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
