@@ -9,9 +9,9 @@ READY := .venv/ready
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
 
-# Some tests wait for servers and workers: three at a time keep two cores busy.
+# Some tests wait for servers and workers: four at a time keep two cores busy.
 test: $(READY)  ## everything, against the embedded PostgreSQL
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
 	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/law/test_law.py -k the_law_holds $(ARGS)

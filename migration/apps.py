@@ -1,4 +1,4 @@
-"""Moving clients from one store to the other."""
+"""Connects the app that moves clients from PostgreSQL to AWS."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate, post_save
@@ -6,6 +6,8 @@ from django.utils.translation import gettext_lazy as _
 
 
 class MigrationConfig(AppConfig):
+    """The app `migration`: clients, comparisons, runs and the admin's pages."""
+
     name = "migration"
     verbose_name = _("Migration")
 
@@ -13,21 +15,21 @@ class MigrationConfig(AppConfig):
         from django_q.models import Task
         from django_q.signals import call_hook, post_spawn, pre_enqueue
 
-        from migration import checks  # noqa: F401  # registers them
+        from migration import checks  # noqa: F401  # importing registers them
         from migration.operations.keys import make_version_keys
         from migration.roles import ensure_roles
-        from migration.task_queue import hold_to_tasks
+        from migration.task_queue import replace_foreign_task
         from migration.tasks import ensure_schedules, start_heartbeat
 
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )
         post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")
-        pre_enqueue.connect(hold_to_tasks, dispatch_uid="migration.hold_to_tasks")
-        # It calls whatever a finished task names as its hook; no task of ours has one.
+        pre_enqueue.connect(replace_foreign_task, dispatch_uid="migration.replace_foreign_task")
+        # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.
         post_save.disconnect(call_hook, sender=Task)
         post_migrate.connect(
             make_version_keys, sender=self, dispatch_uid="migration.make_version_keys"
         )
-        # After Django's own receiver, which makes the permissions.
+        # Connected after Django's own receiver, which makes the permissions.
         post_migrate.connect(ensure_roles, sender=self, dispatch_uid="migration.ensure_roles")

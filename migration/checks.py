@@ -1,14 +1,12 @@
 """System checks of the settings, for `manage.py check --deploy`."""
 
-from typing import Any
-
 from django.conf import settings
-from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name for it
+from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
 
 
 @register(Tags.security, deploy=True)
-def check_fingerprint_key(**_: Any) -> list[Warning]:
-    """Warn where the short codes' key hangs on SECRET_KEY, so that rotating one means rotating both."""
+def check_fingerprint_key(**_: object) -> list[Warning]:
+    """Warn if the key of the short codes is derived from SECRET_KEY, as the two then can't be rotated separately."""
     if settings.NOVA_FINGERPRINT_KEY:
         return []
     return [

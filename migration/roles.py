@@ -1,4 +1,4 @@
-"""The roles: groups with their permissions, there after every `migrate`. Gives; never takes away, nor gives twice."""
+"""Owns the roles: groups with permissions, made by `migrate`. A permission is given once and never taken away here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredential")
 
 OPERATES = {
-    *(f"credentials.{may}_{model}" for may in ("add", "change") for model in _CREDENTIALS),
+    *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
     "migration.add_run",
     "migration.change_run",
     "migration.move_client",
@@ -26,12 +26,12 @@ ADMINISTERS = {
     "migration.purge_client",
     "migration.reveal_credential",
     *(
-        f"auth.{may}_{model}"
-        for may in ("view", "add", "change", "delete")
+        f"auth.{action}_{model}"
+        for action in ("view", "add", "change", "delete")
         for model in ("user", "group")
     ),
 }
-# Besides what everybody in a role may: see all of it, without a value.
+# In addition, every role may view everything of these apps, without secret values.
 ROLES: dict[str, set[str]] = {
     "Viewer": set(),
     "Operator": OPERATES,
@@ -41,22 +41,22 @@ ROLES: dict[str, set[str]] = {
 
 
 def ensure_roles(*, using: str, **_: object) -> None:
-    """After every `migrate`, by when Django has made the permissions, which a schema migration would not find yet."""
+    """Give the roles their permissions, after `migrate`: a schema migration would run before Django makes them."""
     connection = connections[using]
     if RoleGrant._meta.db_table not in connection.introspection.table_names():
-        return  # the schema was taken back
+        return  # `migrate` was run backwards
     for name, names in ROLES.items():
         group, _created = Group.objects.using(using).get_or_create(name=name)
         given = RoleGrant.objects.using(using).filter(group=group).values("permission")
-        new = list(permissions_of(names, using=using).exclude(pk__in=given))
+        new = list(select_permissions(names, using=using).exclude(pk__in=given))
         group.permissions.add(*new)
         RoleGrant.objects.using(using).bulk_create(
             RoleGrant(group=group, permission=permission) for permission in new
         )
 
 
-def permissions_of(names: set[str], *, using: str = "default") -> QuerySet[Permission]:
-    """Those named (`app.codename`), and to see everything of this app's."""
+def select_permissions(names: set[str], *, using: str = "default") -> QuerySet[Permission]:
+    """Select the named permissions (`app.codename`) and those to view everything of these apps."""
     found = Permission.objects.using(using).filter(
         content_type__app_label__in=("credentials", "migration"), codename__startswith="view_"
     )

@@ -1,6 +1,6 @@
-"""Holds the workers to the functions of `migration.tasks`: whatever else is queued or scheduled fails and never runs.
+"""Limits the workers to the functions of `migration.tasks`: any other task fails and never runs.
 
-django-q imports and calls what a package or a schedule names, `os.system` too, and lets it name a hook to call after.
+django-q imports and calls any function that a package or a schedule names, even `os.system`, and a hook after it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import inspect
 import io
 import pickle
 import uuid
-from typing import Any
 
+import redis
 from django.conf import settings
 from django.utils import timezone
 from django_q import core_signing
@@ -25,22 +25,37 @@ else:
     from django_q.brokers.orm import ORM as Broker  # noqa: N811  # a class
 
 REFUSE = f"{tasks.__name__}.{tasks.refuse.__name__}"
-# What a package of ours holds beside numbers and texts: when it was queued.
+# The classes in our packages besides numbers and texts: they say when it was queued.
 PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "timezone")}
-# Kept of a package that is refused; among the rest are a hook, a chain and the wish to be run at once.
+# The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
 KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
+# Seconds to connect to Redis and to wait for its answer, so that a page doesn't hang; workers ask for a task for 1 s.
+REDIS_TIMEOUTS = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 
 class TaskQueue(Broker):
-    """django-q's queue, in which a package that names another function is one that fails."""
+    """django-q's queue, which replaces packages that name other functions by failing ones."""
 
-    def dequeue(self) -> list[tuple[Any, Any]]:
-        return [(key, _held(payload)) for key, payload in super().dequeue() or ()]
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> object:
+        if settings.NOVA_REDIS_URL:
+            return connect_to_redis(settings.NOVA_REDIS_URL)
+        return Broker.get_connection(list_key)
+
+    def dequeue(self) -> list[tuple[object, object]]:
+        return [
+            (key, _replace_foreign_package(payload)) for key, payload in super().dequeue() or ()
+        ]
 
 
-def hold_to_tasks(task: dict[str, Any], **_: object) -> None:
-    """Before a package is queued, by a schedule for one: makes it one that fails where its function is none of ours."""
+def connect_to_redis(url: str) -> redis.Redis:
+    """Make a client that gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise."""
+    return redis.from_url(url, **REDIS_TIMEOUTS)
+
+
+def replace_foreign_task(task: dict[str, object], **_: object) -> None:
+    """Turn a task into a failing one if its function is none of `migration.tasks`; called before it is queued."""
     if is_task(task.get("func")):
         return
     kept = {name: task[name] for name in KEPT if name in task}
@@ -50,7 +65,7 @@ def hold_to_tasks(task: dict[str, Any], **_: object) -> None:
 
 
 def is_task(function: object) -> bool:
-    """Whether that is the name of a public function which `migration.tasks` itself defines. Imports nothing."""
+    """Say whether this is the name of a public function that `migration.tasks` itself defines. Imports nothing."""
     module, _, name = function.rpartition(".") if isinstance(function, str) else ("", "", "")
     found = vars(tasks).get(name) if module == tasks.__name__ else None
     return (
@@ -60,44 +75,46 @@ def is_task(function: object) -> bool:
     )
 
 
-def _held(payload: Any) -> Any:
-    """The package as it came, or one that fails in its place."""
+def _replace_foreign_package(payload: object) -> object:
+    """Return the package, or a failing one in its place where it names another function."""
     try:
         task = core_signing.loads(
             payload, key=Conf.SECRET_KEY, salt=Conf.PREFIX, serializer=_PlainSerializer
         )
     except BadSignature:
-        return payload  # django-q looks at the signature before anything else, and drops it
+        return payload  # django-q drops it too, as it checks the signature first
     if is_task(task.get("func")):
         return payload
-    hold_to_tasks(task)
+    replace_foreign_task(task)
     return SignedPackage.dumps(task)
 
 
 class _PlainSerializer:
-    """Reads a package and imports or calls nothing that it names; where it names something, that is its `func`."""
+    """Reads a package without importing or calling anything that it names; the first such name becomes its `func`."""
 
     @staticmethod
-    def loads(data: bytes) -> dict[str, Any]:
+    def loads(data: bytes) -> dict[str, object]:
         unpickler = _PlainUnpickler(io.BytesIO(data))
         try:
             task = {"func": "", **unpickler.load()}
-        except Exception:  # noqa: BLE001  # it calls what is not there: whatever that raises
+        except Exception:  # noqa: BLE001  # a crafted package can raise anything
             task = {
                 "id": uuid.uuid4().hex,
                 "name": "unreadable package",
                 "started": timezone.now(),
             }
-        return task | {"func": unpickler.named} if unpickler.named else task
+        return task | {"func": unpickler.first_name} if unpickler.first_name else task
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    named = ""
+    """Unpickles plain values and keeps the name of the first other class or function in `first_name`."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    first_name = ""
+
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) in PLAIN:
             return super().find_class(module, name)
-        # With a colon, so that it is never a task: ours are queued by a text, and what else the package names would
-        # be imported and called when django-q reads it.
-        self.named = self.named or f"{module}:{name}"
-        return self.named
+        # The colon keeps it from being the name of a task. Our packages name their function in a text; a class or
+        # function in the pickle itself would be imported when django-q reads it.
+        self.first_name = self.first_name or f"{module}:{name}"
+        return self.first_name

@@ -1,4 +1,7 @@
-"""The background tasks; the only module that knows django-q. Tasks carry ids and can run twice."""
+"""Owns the background tasks and their schedules; with `task_queue` the only module that knows django-q.
+
+Tasks take ids and can run twice.
+"""
 
 from __future__ import annotations
 
@@ -38,27 +41,30 @@ logger = logging.getLogger(__name__)
 
 
 def enqueue(run: Run) -> bool:
-    """Tell the workers of a stored run; False where the queue can't be reached: `resume_stalled_runs` does it later.
+    """Queue a stored run for the workers; False where the queue can't be reached: `resume_stalled_runs` does it later.
 
-    Called once the run is committed: a worker looks for it at once.
+    Call it once the run is committed, as a worker reads it at once.
     """
+    return all(
+        _enqueue_work(run.pk) for _number in range(min(run.count_open_batches(), WORKERS_A_RUN))
+    )
+
+
+def _enqueue_work(run_id: int) -> bool:
+    """Queue one task for the run; False where the queue can't be reached."""
     try:
-        for _number in range(min(run.count_open_batches(), WORKERS_A_RUN)):
-            _enqueue(run.pk)
-    except RedisError:
-        logger.warning("%s waits: the task queue can't be reached", run)
+        async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
+    except RedisError as error:
+        reason = type(error).__name__
+        logger.warning("Run %s waits: the task queue can't be reached (%s)", run_id, reason)
         return False
     return True
 
 
-def _enqueue(run_id: int) -> None:
-    async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
-
-
 def work_on(run_id: int) -> None:
-    """Work on a run for WORK_SECONDS, and come back to it as long as there is something to do."""
+    """Work on a run for WORK_SECONDS, then queue it again if there is more to do."""
     if runs.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
-        _enqueue(run_id)
+        _enqueue_work(run_id)
 
 
 def refuse(function: str) -> None:
@@ -67,8 +73,8 @@ def refuse(function: str) -> None:
 
 
 def resume_stalled_runs() -> None:
-    """Scheduled every minute: enqueue runs again whose workers were killed, or that never reached the queue."""
-    # With so many tasks queued, those of these runs may be among them: more would pile up every minute.
+    """Enqueue runs again whose workers were killed, or that never reached the queue. Scheduled every minute."""
+    # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
         if runs.held_batches(run.pk):
@@ -81,32 +87,32 @@ def resume_stalled_runs() -> None:
 
 
 def push_pending() -> None:
-    """Scheduled every minute: push every client whose newest rows are not in AWS."""
+    """Push every client whose newest rows are not in AWS. Scheduled every minute."""
     ClientRevision.objects.fold_writes()
     _start_unless_running(Run.Kind.PUSH, select_clients().to_push())
 
 
 def keep_counting() -> None:
-    """Scheduled every minute: install the triggers again where writes to NOVA's tables aren't counted."""
+    """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
     for refusal in count_every_write():
         logger.warning("Writes to NOVA's tables are not counted: %s", refusal.why)
 
 
 def prove_counting() -> None:
-    """Scheduled every hour: prove on each of NOVA's tables that an update is counted, and roll it back."""
+    """Prove on each of NOVA's tables that an update is counted, and roll it back. Scheduled every hour."""
     for table, outcome in proof.prove_counting().items():
         if outcome == ProofOutcome.FAILED:
             logger.warning("An update of %s, tried and undone, was not counted", table)
 
 
 def sweep() -> None:
-    """Scheduled every `NOVA_SWEEP_MINUTES`: compare every client that writes both stores."""
+    """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
     in_both = select_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
-        # NOVA may have written rows unseen: a push finds out.
+        # NOVA may have written rows uncounted; a push finds out.
         _start_unless_running(Run.Kind.PUSH, in_both)
     _start_unless_running(Run.Kind.COMPARE, in_both)
 

@@ -25,6 +25,26 @@ LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtr
 botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have every process of the run begin with its share of the `long` tests, the longest first.
+
+    xdist's `worksteal` deals the list in pieces of one size, a piece to each process.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    long.sort(key=lambda item: item.get_closest_marker("long").args, reverse=True)
+    others = [item for item in items if not item.get_closest_marker("long")]
+    dealt: list[pytest.Item] = []
+    for number in range(processes):
+        share = long[number::processes]
+        size = (len(items) - len(dealt)) // (processes - number)
+        more = max(size - len(share), 0)
+        dealt += share + others[:more]
+        del others[:more]
+    items[:] = dealt + others
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     """The worker's database, from which this process' limiter has gone before it is dropped."""

@@ -98,14 +98,16 @@ class Stage:
     def until(self, true: Callable[[], bool], of: int | None = None) -> None:
         from django.db import DatabaseError, connection
 
-        from migration.reports.run_progress import measure_progress, runs_for_progress
+        from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
         deadline = time.monotonic() + max(PATIENCE_SECONDS, self.number / 10)
         while time.monotonic() < deadline:
             try:
                 if true():
                     return
-                if of and (reason := measure_progress(runs_for_progress().get(pk=of)).reason):
+                if of and (
+                    reason := measure_progress(select_runs_for_progress().get(pk=of)).delay_reason
+                ):
                     self.reasons.append(reason)
             except DatabaseError:  # of the PostgreSQL that restarts
                 connection.close()

@@ -143,6 +143,7 @@ def test_every_broken_client_is_explained(first_demo):
     }
 
 
+@pytest.mark.long(25)
 def test_a_second_demo_finds_the_first(first_demo, seeded):
     process = start(seeded, "--once")
 
@@ -160,6 +161,7 @@ def address_of(process: subprocess.Popen[str]) -> str:
     return next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)", line)))
 
 
+@pytest.mark.long(15)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_the_site_is_served_on_a_free_port_until_it_is_stopped(seeded, name):
     with socket.socket() as taken:
@@ -181,6 +183,7 @@ def test_the_site_is_served_on_a_free_port_until_it_is_stopped(seeded, name):
     assert all_end(seeded)
 
 
+@pytest.mark.long(20)
 def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_well(seeded):
     process = start(seeded, "--port", "0")
     address_of(process)
@@ -193,6 +196,7 @@ def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_we
     assert again.returncode == 0
 
 
+@pytest.mark.long(20)
 def test_a_failure_that_is_not_on_purpose_is_named_and_exits_with_1(checkout):
     seeds = checkout / "nova_admin" / "embedded" / "seeds.py"
     seeds.write_text(seeds.read_text() + "\nBROKEN -= {'too_large', 'changed_in_aws'}\n")
@@ -224,6 +228,7 @@ def test_stores_that_are_not_the_embedded_ones_are_left_alone(checkout, name, va
     assert value not in said
 
 
+@pytest.mark.long(15)
 def test_a_profile_and_settings_left_empty_do_not_matter_to_a_demo(seeded):
     example = (ROOT / ".env.example").read_text()
     (seeded / ".env").write_text(f"{example}\nAWS_PROFILE=not-there\n")

@@ -401,6 +401,7 @@ def haystack(browser, settings) -> Haystack:
     return found
 
 
+@pytest.mark.long(40)
 def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(haystack):
     assert haystack.found() == []
     # It did look: the places that matter were there, and the pages were real ones.

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from migration.models import Comparison, PhaseChoices
-from migration.reports.client_counts import late_before
+from migration.reports.client_counts import late_push_threshold
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class PushFilter(ClientFilter):
             case "pending":
                 return found.to_push()
             case "late":
-                return found.push_late(late_before())
+                return found.push_late(late_push_threshold())
             case "refused":
                 return found.push_refused()
         return found

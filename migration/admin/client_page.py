@@ -15,9 +15,9 @@ from migration.admin.secret_versions import get_console_url
 from migration.models import Comparison, PhaseChoices, ReadCount
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
-from migration.reports.client_counts import effect
-from migration.reports.client_history import timeline
-from migration.reports.client_status import push_pending
+from migration.reports.client_counts import describe_phase
+from migration.reports.client_history import load_history
+from migration.reports.client_status import has_push_pending
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
@@ -61,7 +61,9 @@ def get_client_context(request: HttpRequest, client: ClientRow) -> dict[str, obj
         "next_step": _describe_next_step(request, client, document, problem),
         "same_fields": _list_same_fields(newest, document),
         "may_view_comparisons": may("migration.view_comparison"),
-        "timeline": timeline(client.pk, may=may, page=int(page) if page.isdecimal() else 1),
+        "history": load_history(
+            client.pk, has_permission=may, page=int(page) if page.isdecimal() else 1
+        ),
     }
 
 
@@ -73,7 +75,7 @@ def _make_overview(client: ClientRow, newest: Comparison | None) -> dict[str, ob
         # The AWS console shows nothing of another endpoint.
         "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
         "secrets": [(name, get_console_url(name)) for name in names],
-        "push_pending": push_pending(client),
+        "push_pending": has_push_pending(client),
         "comparison": newest,
         "name_problem": problem,
         "name_warning": find_name_warning(client.slug),
@@ -89,7 +91,7 @@ def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:
         yield {
             "number": number + 1,
             "label": PhaseChoices(step).label,
-            "description": effect(step),
+            "description": describe_phase(step),
             "state": "here" if step == phase else "done" if is_done else "ahead",
         }
 
@@ -102,7 +104,7 @@ def _describe_next_step(
     new = NEXT_PHASE.get(phase)
     if new is None:
         return {"title": _("Last phase reached")}
-    checks = list(database_checks(ClientState(client.pk, push_pending(client)), new))
+    checks = list(database_checks(ClientState(client.pk, has_push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [*_check_document(client.slug, document, problem), *checks]
     return {

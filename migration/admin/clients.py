@@ -31,7 +31,7 @@ from migration.admin.run_starts import start_run
 from migration.admin.secret_versions import SecretVersionsView
 from migration.models import Run, select_clients
 from migration.operations.saves import AdminSave, SaveRefusedError
-from migration.reports.client_status import push_pending
+from migration.reports.client_status import has_push_pending
 from migration.templatetags.migration_pages import badge, make_label, moment
 from nova_credentials.phases import Phase
 
@@ -95,7 +95,9 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
 
     @display(description=_("push"))
     def push_label(self, client: ClientRow) -> str:
-        return make_label(str(_("Pending")), "warning", "schedule") if push_pending(client) else ""
+        return (
+            make_label(str(_("Pending")), "warning", "schedule") if has_push_pending(client) else ""
+        )
 
     @display(description=_("newest comparison"), ordering="newest_status")
     def comparison_badge(self, client: ClientRow) -> str:

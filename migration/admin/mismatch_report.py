@@ -18,10 +18,10 @@ from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,
     WHOLE,
-    compared_clients,
-    fields,
-    numbers,
-    rows_of,
+    count_by_status,
+    count_fields,
+    select_clients_with_status,
+    select_report_rows,
 )
 from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import MismatchKind
@@ -44,16 +44,16 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     """Return the report's numbers and one page of its rows: eight queries, whatever the number of clients."""
     filters = read_filters(query)
     by_client = filters.get("status") in BY_CLIENT
-    rows = rows_of(filters, user=user)
+    rows = select_report_rows(filters, user=user)
     found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
     related = ("client", "comparison") if by_client else ("owner",)
     paginator = Paginator(rows.select_related(*related), ROWS_A_PAGE)
     paginator.count = found["rows"]
-    differing = fields()
+    differing = count_fields()
     owners = list(list_assignable_users())
-    unchecked = compared_clients({"status": Comparison.Status.UNCHECKED})
+    unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     return {
-        **numbers(),
+        **count_by_status(),
         **_count_differences(differing),
         "filters": filters,
         "by_client": by_client,

@@ -24,7 +24,7 @@ from migration.admin.mismatch_report import (
 )
 from migration.admin.run_starts import start_run
 from migration.models import OpenMismatch, Run, select_clients
-from migration.reports.mismatches import rows_of
+from migration.reports.mismatches import select_report_rows
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -69,7 +69,7 @@ class CheckMismatchesView(AdminView):
         """Return the clients to compare, as the form names them."""
         if "all" in self.request.POST:
             user = get_signed_in_user(self.request)
-            rows = rows_of(read_filters(self.request.GET), user=user)
+            rows = select_report_rows(read_filters(self.request.GET), user=user)
             return select_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
         row_ids, client_ids = read_ids(self.request, "row"), read_ids(self.request, "client")
         of_rows = OpenMismatch.objects.filter(pk__in=row_ids).values("client_id")

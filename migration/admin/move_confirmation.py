@@ -18,7 +18,7 @@ from migration.admin.move_options import MoveOption, describe_move
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.gates import needs_approval
 from migration.operations.snapshots import read_snapshots
-from migration.reports.client_status import watch_of
+from migration.reports.client_status import watch_cutover
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ class WatchNumbersView(ClientView):
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         client_migration = ClientMigration.objects.filter(pk=client_id).first()
-        watch = watch_of(client_id, Phase(client_migration.phase)) if client_migration else None
+        watch = (
+            watch_cutover(client_id, Phase(client_migration.phase)) if client_migration else None
+        )
         return self.render_to_response({"watch": watch, "client_id": client_id})
 
 

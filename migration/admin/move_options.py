@@ -13,7 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from migration.admin.base import RESOLVE_PERMISSION
 from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, PhaseChoices
 from migration.operations.gates import NEED_APPROVAL, needs_approval
-from migration.reports.client_status import watch_of
+from migration.reports.client_status import watch_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
             if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
         ],
         "move_request": requests.open().select_related("requested_by").first(),
-        "watch": watch_of(client.pk, phase),
+        "watch": watch_cutover(client.pk, phase),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,

@@ -66,8 +66,8 @@ def _count_by_tab(progress: Progress) -> dict[str, int]:
         "waiting": progress.waiting,
         "failed": progress.failed,
         "differs": progress.mismatched,
-        "skipped": progress.count([Outcome.SKIPPED]),
-        "done": progress.well,
+        "skipped": progress.count_items([Outcome.SKIPPED]),
+        "done": progress.succeeded,
     }
 
 

@@ -18,7 +18,7 @@ from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import Rate, Run, StaleRunError, select_clients
 from migration.operations import runs
-from migration.reports.run_progress import Progress, measure_progress, runs_for_progress
+from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class RunView(ObjectView[Run]):
     template_name = "admin/migration/run.html"
 
     def find_object(self, key: str) -> Run | None:
-        return runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
+        return select_runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         progress = measure_progress(self.original)
@@ -59,7 +59,7 @@ class LiveRunView(AdminView):
     template_name = "admin/migration/run_live.html"
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run = get_object_or_404(runs_for_progress(), pk=pk)
+        run = get_object_or_404(select_runs_for_progress(), pk=pk)
         response = self.render_to_response(get_progress_context(request, measure_progress(run)))
         if run.finished_at:
             # Other parts of the page change with the end of the run too.

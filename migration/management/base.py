@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from migration import tasks
 from migration.models import MANY_TRIES, Run, select_clients
 from migration.operations import runs
-from migration.reports.run_progress import measure_progress, runs_for_progress
+from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,8 +102,8 @@ class ClientsCommand(OneLineCommand):
         seen, seen_at = -1, time.monotonic()
         codes: list[str] = []
         while run.finished_at is None:
-            now = measure_progress(runs_for_progress().get(pk=run.pk))
-            done, reason = now.done, now.reason
+            now = measure_progress(select_runs_for_progress().get(pk=run.pk))
+            done, reason = now.done, now.delay_reason
             # The numbers in the reason change all the time, so only another reason is printed.
             if codes != (codes := reason.codes if reason else []):
                 self.stderr.write(str(reason or ""))

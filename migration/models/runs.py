@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from migration.models.clients import ClientsByPhase
 
 SWEEPS_ARE_KEPT = timedelta(days=2)
-# Workers begin or end a batch more often than that.
+# Working workers begin or end a batch more often than this.
 STALLED_AFTER = timedelta(seconds=60)
-# About an hour of them.
+# Enough for about an hour.
 MANY_TRIES = 60
-# Memory doesn't grow with the number of clients.
+# Items are made in portions, so that memory doesn't grow with the number of clients.
 ITEMS_AT_ONCE = 1000
 
 
@@ -90,7 +90,7 @@ class Run(models.Model):
         PUSH = "push", _("Push")
         COMPARE = "compare", _("Comparison")
 
-    # So many that a batch takes few statements, and so few that a batch done twice is cheap.
+    # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100
 
     kind = models.CharField(_("kind"), max_length=16, choices=Kind)
@@ -103,7 +103,7 @@ class Run(models.Model):
     )
     adopt = models.BooleanField(_("adopt secrets that are not ours"), default=False)
     include_inactive = models.BooleanField(_("include inactive clients"), default=False)
-    # So often a client is tried before it fails for a reason that passes by itself.
+    # The number of times that a client is tried if its error may pass by itself.
     tries = models.PositiveSmallIntegerField(default=1, db_default=1)
     state = models.CharField(
         _("state"),
@@ -113,7 +113,7 @@ class Run(models.Model):
         db_default=State.RUNNING,
         db_index=True,
     )
-    # Who paused, resumed, stopped or retried it last, and when.
+    # The last user who paused, resumed, stopped or retried it, and when.
     steered_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
@@ -210,9 +210,9 @@ class Run(models.Model):
         )
 
     def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
-        """Set the state if it is one of `old`; raises StaleRunError where somebody was faster."""
+        """Set the state if it is one of `old`; raises StaleRunError where it is not."""
         now = timezone.now()
-        # A run that is stopped and not yet over is not taken up again: workers may still end their batches.
+        # A stopped run that is not finished yet cannot be retried: workers may still finish their batches.
         is_over = "finished_at" in fields
         fields |= {"state": new, "steered_by": by, "steered_at": now, "worked_at": now}
         found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)

@@ -11,7 +11,7 @@ from migration import sentences
 from migration.models import MoveRequest, check_reason
 from migration.operations.gates import NEED_APPROVAL, ShutGate, all_checks
 from migration.operations.moves import move
-from migration.operations.snapshots import read_snapshots
+from migration.operations.snapshots import read_snapshot
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from migration.models.approvals import MoveRequestQuerySet
     from migration.operations.moves import MoveResult
-
-State = MoveRequest.State
 
 
 class NotApproved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -36,11 +34,7 @@ def request_move(
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
     """
     check_reason(reason)
-    snapshot = read_snapshots([client_id]).get(client_id)
-    if snapshot is None:
-        raise Client.DoesNotExist
-    if seen is not None and seen != snapshot.phase:
-        raise StalePhase(snapshot.slug, seen, snapshot.phase)
+    snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise NotApproved(sentences.AT_ONCE())
     reasons = [check.text for check in all_checks(snapshot, new) if not check.passed]
@@ -49,7 +43,7 @@ def request_move(
         slug=snapshot.slug,
         old=snapshot.phase,
         new=new,
-        state=State.WAITING if reasons else State.REQUESTED,
+        state=MoveRequest.State.WAITING if reasons else MoveRequest.State.REQUESTED,
         reasons=reasons,
         reason=reason,
         requested_by=by,
@@ -95,7 +89,7 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
 def cancel_request(*, request_id: int, by: User) -> MoveRequest:
     """Cancel the request: its requester takes it back, or an approver refuses it."""
     request = MoveRequest.objects.get(pk=request_id)
-    if not _select_request(request).close_open(State.CANCELLED, by=by):
+    if not _select_request(request).close_open(MoveRequest.State.CANCELLED, by=by):
         request.refresh_from_db()
         _require_open_request(request)
     return request
@@ -113,7 +107,7 @@ def _require_open_request(request: MoveRequest) -> None:
 
 def _fail_request(request: MoveRequest, by: User, reason: Message) -> NotApproved:
     """Close the request as failed, as the client is in another phase now; return the error to raise."""
-    if not _select_request(request).close_open(State.FAILED, by=by, reasons=[reason]):
+    if not _select_request(request).close_open(MoveRequest.State.FAILED, by=by, reasons=[reason]):
         request.refresh_from_db()
         try:
             _require_open_request(request)

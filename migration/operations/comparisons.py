@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 # A write on its way from one store to the other is no mismatch: clients that differ are compared again after this.
 RECHECK_AFTER_SECONDS = 0.5
 
-Status = Comparison.Status
-
 
 def compare(
     *, client_ids: Collection[int], run: Run | None = None, interactive: bool = False
@@ -102,13 +100,13 @@ def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None
     )
 
 
-Judgement = tuple[Status, str, "Message | None", list[Mismatch]]
+Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
 
 
 def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     """Return the status, error class, message and mismatches."""
     if snapshot.document is None:
-        return Status.UNCHECKED, ErrorClass.DATA, snapshot.problem, []
+        return Comparison.Status.UNCHECKED, ErrorClass.DATA, snapshot.problem, []
     try:
         secrets = join_answers(_names_to_compare(snapshot, found), found, layout=secret_layout())
         actual = secrets.to_document()
@@ -145,22 +143,22 @@ def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judge
     elif error.not_found:
         message = sentences.MISSING_IN_AWS(names=tuple(snapshot.names.values()))
     else:
-        return Status.UNCHECKED, error.error_class, error.message, []
-    return Status.MISSING_IN_AWS, "", message, []
+        return Comparison.Status.UNCHECKED, error.error_class, error.message, []
+    return Comparison.Status.MISSING_IN_AWS, "", message, []
 
 
 def _judge_unreadable(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Judgement:
     """Name the secret that holds no document."""
     value = next(value for value in secrets.values.values() if not value.is_document)
     mismatch = unreadable_mismatch(value.text or "", key=fingerprint_key(snapshot.client_id))
-    return Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
+    return Comparison.Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
 
 
 def _judge_document(snapshot: ClientSnapshot, expected: Document, actual: Document) -> Judgement:
     mismatches = compare_documents(expected, actual, key=fingerprint_key(snapshot.client_id))
     if not mismatches:
-        return Status.MATCH, "", None, []
+        return Comparison.Status.MATCH, "", None, []
     if not snapshot.has_credentials:
         missing = sentences.MISSING_IN_POSTGRES()
-        return Status.MISSING_IN_POSTGRES, "", missing, mismatches
-    return Status.MISMATCH, "", None, mismatches
+        return Comparison.Status.MISSING_IN_POSTGRES, "", missing, mismatches
+    return Comparison.Status.MISMATCH, "", None, mismatches

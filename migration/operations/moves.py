@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.models import Client, ClientRevision
+from credentials.models import ClientRevision
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import sentences
@@ -42,7 +42,7 @@ from migration.operations.snapshots import (
     ClientSnapshot,
     read_locked_client,
     read_locked_snapshot,
-    read_snapshots,
+    read_snapshot,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
@@ -134,11 +134,7 @@ def move(
     """
     check_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-        snapshot = read_snapshots([client_id]).get(client_id)
-        if snapshot is None:
-            raise Client.DoesNotExist
-        if seen is not None and seen != snapshot.phase:
-            raise StalePhase(snapshot.slug, seen, snapshot.phase)
+        snapshot = read_snapshot(client_id, seen=seen)
         kind = check_move(snapshot.slug, snapshot.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
         attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves)

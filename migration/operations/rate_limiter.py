@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migration.models.rates import Reservation
 
 # Other calls have quotas that this site never reaches (GetSecretValue and DescribeSecret: 10,000/s).
-KINDS = {
+KIND_BY_OPERATION = {
     "CreateSecret": Rate.Kind.CREATE,
     "PutSecretValue": Rate.Kind.WRITE,
     "UpdateSecretVersionStage": Rate.Kind.WRITE,
@@ -49,7 +49,7 @@ class RateLimiter:
 
     def wait(self, operation: str) -> None:
         """Wait for this call's turn; raises DatabaseError where none can be reserved."""
-        if kind := KINDS.get(operation):
+        if kind := KIND_BY_OPERATION.get(operation):
             with self._queues[kind]:
                 with self._lock:
                     due = self._next_turn(kind)
@@ -57,13 +57,13 @@ class RateLimiter:
 
     def take_turn(self, operation: str) -> None:
         """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later."""
-        if kind := KINDS.get(operation):
+        if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
                 self._reserve_turns(kind, seconds=0)
 
     def throttled(self, operation: str) -> None:
         """Slow all workers down, as AWS throttled a call; reserved turns are given up."""
-        if kind := KINDS.get(operation):
+        if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
                 self._turns[kind].clear()
                 self._run_statement(lambda own: Rate.objects.record_throttled(own, kind))

@@ -19,7 +19,7 @@ from migration.operations.rows_from_aws import (
     hold_rows,
     keep_rows_in_aws,
 )
-from migration.operations.snapshots import read_snapshots
+from migration.operations.snapshots import read_snapshot
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from migration.operations.snapshots import ClientSnapshot
 
 LOCK_WAIT_SECONDS = 5.0
-Kind = Resolution.Kind
 
 
 class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -42,7 +41,7 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compare both stores now."""
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     message = compared.status_message if compared else sentences.NO_COMPARISON()
-    return _record_resolution(client_id, Kind.CHECK, by, "", message)
+    return _record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
@@ -53,7 +52,7 @@ def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> 
     if result.outcome not in PUSHED:
         raise NotResolved(result.summary_message)
     return _record_resolution(
-        client_id, Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
+        client_id, Resolution.Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
     )
 
 
@@ -77,7 +76,7 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
         except STORE_ERRORS as error:
             raise NotResolved(error.message) from None
     left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
-    resolution = _record_resolution(client_id, Kind.TO_POSTGRES, by, reason, left)
+    resolution = _record_resolution(client_id, Resolution.Kind.TO_POSTGRES, by, reason, left)
     compare(client_ids=[client_id], interactive=True)
     return resolution
 
@@ -101,7 +100,7 @@ def acknowledge(
     if seen is None or seen.list_findings() != findings:
         raise NotResolved(sentences.COMPARED_SINCE())
     return _record_resolution(
-        client_id, Kind.ACKNOWLEDGE, by, reason, None, mismatches=findings, until=until
+        client_id, Resolution.Kind.ACKNOWLEDGE, by, reason, None, mismatches=findings, until=until
     )
 
 
@@ -113,9 +112,7 @@ def _require_nothing_newer(snapshot: ClientSnapshot) -> None:
 
 
 def _require_unpurged(client_id: int) -> ClientSnapshot:
-    snapshot = read_snapshots([client_id]).get(client_id)
-    if snapshot is None:
-        raise Client.DoesNotExist
+    snapshot = read_snapshot(client_id)
     if snapshot.phase == Phase.PURGED:
         raise NotResolved(sentences.RESTORE_FIRST())
     return snapshot
@@ -123,7 +120,7 @@ def _require_unpurged(client_id: int) -> ClientSnapshot:
 
 def _record_resolution(
     client_id: int,
-    kind: Kind,
+    kind: Resolution.Kind,
     by: User | None,
     reason: str,
     message: Message | None,

@@ -162,7 +162,7 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
         (_compare_items if run.kind == Run.Kind.COMPARE else _push_items)(run, items)
     except (OperationalError, InterfaceError):
         raise
-    except Exception as error:  # noqa: BLE001 (nobody foresaw it)
+    except Exception as error:  # noqa: BLE001 (any defect of ours)
         # One client must not hold up the others, nor the run for ever.
         if len(items) > 1:
             for pk, item in items.items():
@@ -178,7 +178,7 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
 
 def skip_open_items(run: Run) -> None:
     """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest."""
-    # Asked in the same statement: somebody may have retried it meanwhile.
+    # The state is checked in the same statement, as the run may be retried at any time.
     stopped = run.items.open().filter(run__state=Run.State.STOPPED)
     stopped.exclude(batch__in=held_batches(run.pk)).update(
         outcome=Outcome.SKIPPED, message=sentences.RUN_STOPPED(), finished_at=timezone.now()

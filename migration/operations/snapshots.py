@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import connection, transaction
 
+from credentials.models import Client
 from credentials.pointers import find_pointer_problem
 from migration.models import select_clients
 from migration.operations.aws_store import secret_layout, secret_names
 from nova_credentials import document as documents
 from nova_credentials.document import Document, DocumentError
-from nova_credentials.phases import Phase
+from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from credentials.models import Client
     from migration.models import ClientsByPhase
     from nova_credentials.messages import Message
 
@@ -73,6 +73,16 @@ def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     with repeatable_read():
         found = list(_select_clients(client_ids))
     return {client.pk: _take_snapshot(client) for client in found}
+
+
+def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapshot:
+    """Read one client; raises `Client.DoesNotExist`, or `StalePhase` where it is not in the phase `seen`."""
+    snapshot = read_snapshots([client_id]).get(client_id)
+    if snapshot is None:
+        raise Client.DoesNotExist
+    if seen is not None and seen != snapshot.phase:
+        raise StalePhase(snapshot.slug, seen, snapshot.phase)
+    return snapshot
 
 
 def read_locked_snapshot(client_id: int) -> ClientSnapshot:

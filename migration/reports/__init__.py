@@ -1,1 +1,1 @@
-"""What the dashboard tells, one part a module: each takes a fixed number of queries, whatever the number of clients."""
+"""Reads numbers and sentences for pages and commands: one report a module, each in a fixed number of queries."""

@@ -1,4 +1,4 @@
-"""What people did lately, in sentences: moves, runs and what became of mismatches."""
+"""Lists what users did lately, as sentences: moves, runs and resolved mismatches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import CharField, F, Q, TextField, Value
+from django.db.models import CharField, F, Model, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -20,34 +20,41 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 
+# A row of the union: its columns are the same for every table.
+_Row = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Activity:
+    """One thing that a user did; `permission` is needed to see it."""
+
     at: datetime
     sentence: str
     url: str
     permission: str
-    # What is ours to say of it.
+    # This site's own message about it.
     note: Message | None = None
 
 
-def activity() -> list[Activity]:
-    """The newest: one query."""
-    # The moves that a run made are told by the run, and what the schedule starts is nobody's doing.
+def list_activity() -> list[Activity]:
+    """List the newest activity, in one query."""
+    # A run stands for its moves, and the runs of the schedule are no user's activity.
     moves = PhaseChange.objects.filter(run=None)
     runs = Run.objects.filter(~Q(by=None) | Q(kind=Run.Kind.MIGRATE))
     resolutions = Resolution.objects.all()
     parts = (
-        _part(moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note"),
-        _part(runs, "run", "created_at", "pk", "", "kind", "", "", ""),
-        _part(resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message"),
+        _select_newest(moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note"),
+        _select_newest(runs, "run", "created_at", "pk", "", "kind", "", "", ""),
+        _select_newest(resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message"),
     )  # fmt: skip
     newest = parts[0].union(*parts[1:], all=True).order_by("-at")[:SHOWN]
-    return [_activity(row) for row in newest]
+    return [_make_activity(row) for row in newest]
 
 
-def _part(rows: Any, what: str, at: str, target: str, *texts: str) -> Any:
-    """The newest of one table, in columns that all of them share."""
+def _select_newest(
+    rows: QuerySet[Model], what: str, at: str, target: str, *texts: str
+) -> QuerySet[Model, _Row]:
+    """Select the newest rows of one table, with the columns that the tables share."""
     names = ("slug", "first", "second", "why", "note")
     columns = {
         f"of_{name}": Cast(F(text) if text else Value(""), TextField())
@@ -56,46 +63,49 @@ def _part(rows: Any, what: str, at: str, target: str, *texts: str) -> Any:
     chosen = rows.order_by("-pk").annotate(
         what=Value(what, CharField()), at=F(at), target=F(target), who=F("by__username"), **columns
     )
-    return chosen.values("what", "at", "target", "who", *columns)[:SHOWN]
+    newest: QuerySet[Model, _Row] = chosen.values("what", "at", "target", "who", *columns)[:SHOWN]
+    return newest
 
 
-def _activity(row: dict[str, Any]) -> Activity:
+def _make_activity(row: _Row) -> Activity:
     what, target = row["what"], row["target"]
     if what == "run":
         url = reverse("admin:migration_run_change", args=[target])
-        return Activity(row["at"], _run(row), url, VIEW_RUNS)
+        return Activity(row["at"], _describe_run(row), url, VIEW_RUNS)
     url = reverse("admin:credentials_client_change", args=[target])
     sentence, permission = (
-        (_move(row), VIEW_CLIENTS) if what == "move" else (_resolution(row), VIEW_COMPARISONS)
+        (_describe_move(row), VIEW_CLIENTS)
+        if what == "move"
+        else (_describe_resolution(row), VIEW_COMPARISONS)
     )
     note = Message.from_json(json.loads(row["of_note"])) if row["of_note"] else None
     return Activity(row["at"], _with_reason(sentence, row["of_why"]), url, permission, note)
 
 
-def _who(row: dict[str, Any]) -> str:
+def _actor_name(row: _Row) -> str:
     return row["who"] or _("A command")
 
 
-def _run(row: dict[str, Any]) -> str:
-    said = {"who": _who(row), "kind": Run.Kind(row["of_first"]).label, "n": row["target"]}
-    return _("%(who)s started %(kind)s %(n)s") % said
+def _describe_run(row: _Row) -> str:
+    values = {"who": _actor_name(row), "kind": Run.Kind(row["of_first"]).label, "n": row["target"]}
+    return _("%(who)s started %(kind)s %(n)s") % values
 
 
-def _move(row: dict[str, Any]) -> str:
+def _describe_move(row: _Row) -> str:
     old, new = (PhaseChoices(row[key]).label for key in ("of_first", "of_second"))
-    said = {"who": _who(row), "slug": row["of_slug"], "old": old, "new": new}
-    return _("%(who)s moved %(slug)s from %(old)s to %(new)s") % said
+    values = {"who": _actor_name(row), "slug": row["of_slug"], "old": old, "new": new}
+    return _("%(who)s moved %(slug)s from %(old)s to %(new)s") % values
 
 
-def _resolution(row: dict[str, Any]) -> str:
+def _describe_resolution(row: _Row) -> str:
     kind = Resolution.Kind
-    said = {"who": _who(row), "slug": row["of_slug"]}
+    values = {"who": _actor_name(row), "slug": row["of_slug"]}
     return {
         kind.CHECK: _("%(who)s checked %(slug)s again"),
         kind.TO_AWS: _("%(who)s copied %(slug)s from PostgreSQL to AWS"),
         kind.TO_POSTGRES: _("%(who)s copied %(slug)s from AWS to PostgreSQL"),
         kind.ACKNOWLEDGE: _("%(who)s acknowledged the mismatch of %(slug)s"),
-    }[kind(row["of_first"])] % said
+    }[kind(row["of_first"])] % values
 
 
 def _with_reason(sentence: str, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""What needs a person's attention: how many, the list of them, and what to do about it beside it."""
+"""Lists what needs a user's attention, each with its number, the address of the list and actions that help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from migration.reports.client_counts import Clients, Comparisons
+    from migration.reports.client_counts import ClientCounts, ComparisonCounts
 
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_COMPARISONS = "migration.view_comparison"
@@ -25,12 +25,10 @@ VIEW_RUNS = "migration.view_run"
 VIEW_REQUESTS = "migration.view_moverequest"
 START_RUNS = "migration.add_run"
 
-Status = Comparison.Status
-
 
 @dataclass(frozen=True)
-class Remedy:
-    """What to do: a link, or a button that posts."""
+class Action:
+    """A link, or a button that posts, which helps with an alert."""
 
     label: str
     url: str
@@ -39,8 +37,8 @@ class Remedy:
 
 
 @dataclass(frozen=True)
-class Attention:
-    """Something for a person to do: how many, what, and the list of them."""
+class Alert:
+    """Something that a user has to look at: how many, a sentence, and the address of their list."""
 
     sentence: str
     url: str
@@ -48,28 +46,28 @@ class Attention:
     count: int | None = None
     since: datetime | None = None
     command: str = ""
-    remedies: tuple[Remedy, ...] = ()
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What was read already."""
+class AlertData:
+    """Numbers that the dashboard has read already."""
 
-    clients: Clients
-    comparisons: Comparisons
-    # When any worker was seen last; None: never.
+    clients: ClientCounts
+    comparisons: ComparisonCounts
+    # When any worker was last alive; None where there never was one.
     worker_seen_at: datetime | None
 
 
-def attention(facts: Facts) -> list[Attention]:
-    """What there is any of, the most pressing first: two queries."""
-    return [item for source in SOURCES for item in source(facts)]
+def list_alerts(data: AlertData) -> list[Alert]:
+    """List the alerts, the most pressing first, in two queries."""
+    return [alert for source in SOURCES for alert in source(data)]
 
 
-def _worker(facts: Facts) -> Iterator[Attention]:
-    seen = facts.worker_seen_at
+def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
+    seen = data.worker_seen_at
     if seen is None or timezone.now() - seen > Worker.GONE_AFTER:
-        yield Attention(
+        yield Alert(
             _("No worker is running: nothing is pushed or compared. Start one:"),
             reverse("admin:migration_run_changelist") + "?state=running",
             VIEW_RUNS,
@@ -78,51 +76,51 @@ def _worker(facts: Facts) -> Iterator[Attention]:
         )
 
 
-def _in_doubt(facts: Facts) -> Iterator[Attention]:
+def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
     report = reverse("admin:migration_comparison_report")
-    for status in (*Comparison.DIFFERS, Status.UNCHECKED):
-        taken_note_of = facts.comparisons.acknowledged[status]
-        if number := facts.comparisons.by_status[status] - taken_note_of:
+    for status in (*Comparison.DIFFERS, Comparison.Status.UNCHECKED):
+        acknowledged = data.comparisons.acknowledged[status]
+        if number := data.comparisons.by_status[status] - acknowledged:
             query = f"?status={status}&state=open"
             check = reverse("admin:migration_comparison_check") + query
-            yield Attention(
-                _doubt(status, number),
+            yield Alert(
+                _describe_status(status, number),
                 report + query,
                 VIEW_COMPARISONS,
                 count=number,
-                remedies=(
-                    *_towards(status),
-                    Remedy(_("Check again"), check, START_RUNS, posts=True),
+                actions=(
+                    *_list_fixes(status),
+                    Action(_("Check again"), check, START_RUNS, posts=True),
                 ),
             )
 
 
-def _towards(status: Status) -> Iterator[Remedy]:
-    """What ends it, where that is one thing."""
-    if status == Status.MISSING_IN_AWS:
-        yield Remedy(_("See the clients"), f"{_clients()}?comparison={status}", VIEW_CLIENTS)
+def _list_fixes(status: Comparison.Status) -> Iterator[Action]:
+    """Return the one action that resolves this status, if there is one."""
+    if status == Comparison.Status.MISSING_IN_AWS:
+        yield Action(_("See the clients"), f"{_clients_url()}?comparison={status}", VIEW_CLIENTS)
 
 
-def _doubt(status: str, number: int) -> str:
+def _describe_status(status: str, number: int) -> str:
     return {
-        Status.MISMATCH: ngettext(
+        Comparison.Status.MISMATCH: ngettext(
             "client differs between PostgreSQL and AWS",
             "clients differ between PostgreSQL and AWS",
             number,
         ),
-        Status.MISSING_IN_AWS: ngettext(
+        Comparison.Status.MISSING_IN_AWS: ngettext(
             "client is missing in AWS", "clients are missing in AWS", number
         ),
-        Status.MISSING_IN_POSTGRES: ngettext(
+        Comparison.Status.MISSING_IN_POSTGRES: ngettext(
             "client is missing in PostgreSQL", "clients are missing in PostgreSQL", number
         ),
-        Status.UNCHECKED: ngettext(
+        Comparison.Status.UNCHECKED: ngettext(
             "client could not be checked", "clients could not be checked", number
         ),
-    }[Status(status)]
+    }[Comparison.Status(status)]
 
 
-def _failed(_facts: Facts) -> Iterator[Attention]:
+def _alert_failures(_data: AlertData) -> Iterator[Alert]:
     migration = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
     failed = RunItem.objects.filter(run__in=migration, outcome=Outcome.FAILED)
     for run_id, number in failed.order_by().values_list("run").annotate(n=Count("pk")):
@@ -132,41 +130,41 @@ def _failed(_facts: Facts) -> Iterator[Attention]:
             "clients failed in the latest migration",
             number,
         )
-        remedy = Remedy(_("See the failures"), url, VIEW_RUNS)
-        yield Attention(sentence, url, VIEW_RUNS, count=number, remedies=(remedy,))
+        action = Action(_("See the failures"), url, VIEW_RUNS)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
 
 
-def _pushes(facts: Facts) -> Iterator[Attention]:
-    if number := facts.clients.push_refused:
+def _alert_pushes(data: AlertData) -> Iterator[Alert]:
+    if number := data.clients.push_refused:
         sentence = ngettext(
             "client can't be pushed: correct its data or its secret",
             "clients can't be pushed: correct their data or their secrets",
             number,
         )
-        yield _push("refused", number, sentence, _("See the clients"))
-    if number := facts.clients.push_late:
+        yield _make_push_alert("refused", number, sentence, _("See the clients"))
+    if number := data.clients.push_late:
         sentence = ngettext(
             "client has been waiting for a push for more than two minutes",
             "clients have been waiting for a push for more than two minutes",
             number,
         )
-        yield _push("late", number, sentence, _("Push this client now"))
+        yield _make_push_alert("late", number, sentence, _("Push this client now"))
 
 
-def _push(which: str, number: int, sentence: str, label: str) -> Attention:
-    url = f"{_clients()}?push={which}"
-    remedies = (Remedy(label, url, VIEW_CLIENTS),)
-    return Attention(sentence, url, VIEW_CLIENTS, count=number, remedies=remedies)
+def _make_push_alert(which: str, number: int, sentence: str, label: str) -> Alert:
+    url = f"{_clients_url()}?push={which}"
+    actions = (Action(label, url, VIEW_CLIENTS),)
+    return Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
 
 
-def _clients() -> str:
+def _clients_url() -> str:
     return reverse("admin:credentials_client_changelist")
 
 
-def _requests(_facts: Facts) -> Iterator[Attention]:
-    """Shut gates that somebody asked for, and what a second person has to decide."""
-    counted = MoveRequest.objects.open().order_by().values_list("state")
-    for state, number in counted.annotate(n=Count("pk")):
+def _alert_requests(_data: AlertData) -> Iterator[Alert]:
+    """Yield requested moves that fail a check, and those that a second user has to decide."""
+    requests = MoveRequest.objects.open().order_by().values_list("state")
+    for state, number in requests.annotate(n=Count("pk")):
         waits = state == MoveRequest.State.WAITING
         sentence = (
             ngettext(
@@ -183,11 +181,11 @@ def _requests(_facts: Facts) -> Iterator[Attention]:
         )
         url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
         label = _("See the checks that fail") if waits else _("Approve or refuse")
-        remedy = Remedy(label, url, VIEW_REQUESTS)
-        yield Attention(sentence, url, VIEW_REQUESTS, count=number, remedies=(remedy,))
+        action = Action(label, url, VIEW_REQUESTS)
+        yield Alert(sentence, url, VIEW_REQUESTS, count=number, actions=(action,))
 
 
-# The most pressing first. What else can need attention is one more function here.
-SOURCES: tuple[Callable[[Facts], Iterator[Attention]], ...] = (
-    _worker, _in_doubt, _failed, _pushes, _requests
+# The most pressing first. A new alert is one more function here.
+SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
+    _alert_missing_worker, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where the clients stand, how their newest comparisons came out, and which pushes wait."""
+"""Counts clients by phase, by the result of their newest comparison, and by pending push."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from django.utils.translation import gettext as _
 from migration.models import Comparison, PhaseChoices, Resolution, select_clients
 from nova_credentials.phases import Phase
 
-# The workers push every minute: what waits for longer is stuck.
+# The workers push every minute, so a client that waits for longer is stuck.
 PUSH_IS_LATE_AFTER = timedelta(minutes=2)
 
-Status = Comparison.Status
+# The numbers of one phase and status.
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PhaseCount:
+    """The number of clients in one phase."""
+
     phase: str
     label: str
-    effect: str
+    description: str
     clients: int
     percent: float
-    # The funnel: those that are here or further on.
+    # Clients in this phase or a later one.
     reached: int
     percent_reached: float
 
     @property
-    def query(self) -> str:
+    def list_query(self) -> str:
+        """Return the query of the client list that shows them."""
         return f"phase={self.phase}"
 
 
 @dataclass(frozen=True)
-class Clients:
-    """How many there are, and where they stand."""
+class ClientCounts:
+    """The number of clients, by phase and by pending push."""
 
     phases: list[PhaseCount]
     total: int
@@ -48,8 +52,8 @@ class Clients:
 
 
 @dataclass(frozen=True)
-class Comparisons:
-    """Each client's newest comparison."""
+class ComparisonCounts:
+    """The number of clients by the result of their newest comparison."""
 
     by_status: dict[str, int]
     acknowledged: dict[str, int]
@@ -61,7 +65,7 @@ class Comparisons:
 
     @property
     def matched(self) -> int:
-        return self.by_status[Status.MATCH]
+        return self.by_status[Comparison.Status.MATCH]
 
     @property
     def differing(self) -> int:
@@ -69,19 +73,19 @@ class Comparisons:
 
     @property
     def unchecked(self) -> int:
-        return self.by_status[Status.UNCHECKED]
+        return self.by_status[Comparison.Status.UNCHECKED]
 
 
-def standing() -> tuple[Clients, Comparisons]:
-    """Both of them: two queries."""
-    rows = list(_counted())
-    return _clients(rows, _pushes()), _comparisons(rows)
+def count_clients() -> tuple[ClientCounts, ComparisonCounts]:
+    """Count clients and their newest comparisons, in two queries."""
+    rows = _count_by_phase_and_status()
+    return _make_client_counts(rows, _count_pushes()), _make_comparison_counts(rows)
 
 
-def _counted() -> Any:
-    """The numbers of each phase and status."""
+def _count_by_phase_and_status() -> list[_Row]:
+    """Count the clients of each phase and status."""
     acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
-    return (
+    counted = (
         select_clients()
         .with_phase()
         .annotate(status=F("client_migration__comparison_status"))
@@ -94,13 +98,14 @@ def _counted() -> Any:
             last=Max("client_migration__compared_at"),
         )
     )
+    return list(counted)
 
 
-def _pushes() -> dict[str, int]:
-    """How many wait to be pushed, how many of them were refused, and how many have waited for long."""
+def _count_pushes() -> dict[str, int]:
+    """Count the clients whose push is pending, refused or late."""
     refused = Q(client_migration__refused_revision=F("revision"))
     pending = select_clients().push_pending()
-    late = Q(pk__in=select_clients().push_late(late_before()).order_by().values("pk"))
+    late = Q(pk__in=select_clients().push_late(late_push_threshold()).order_by().values("pk"))
     return pending.aggregate(
         push_pending=Count("pk", filter=~refused),
         push_refused=Count("pk", filter=refused),
@@ -108,11 +113,12 @@ def _pushes() -> dict[str, int]:
     )
 
 
-def late_before() -> datetime:
+def late_push_threshold() -> datetime:
+    """Return the time before which a pending write is late."""
     return timezone.now() - PUSH_IS_LATE_AFTER
 
 
-def _clients(rows: list[dict[str, Any]], pushes: dict[str, int]) -> Clients:
+def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCounts:
     numbers = {phase: sum(row["n"] for row in rows if row["phase"] == phase) for phase in Phase}
     total = sum(numbers.values())
     order = list(Phase)
@@ -120,12 +126,12 @@ def _clients(rows: list[dict[str, Any]], pushes: dict[str, int]) -> Clients:
         phase: sum(numbers[later] for later in order[position:])
         for position, phase in enumerate(order)
     }
-    return Clients(
+    return ClientCounts(
         phases=[
             PhaseCount(
                 phase=phase,
                 label=str(PhaseChoices(phase).label),
-                effect=effect(phase),
+                description=describe_phase(phase),
                 clients=numbers[phase],
                 percent=100 * numbers[phase] / total if total else 0,
                 reached=reached[phase],
@@ -139,7 +145,8 @@ def _clients(rows: list[dict[str, Any]], pushes: dict[str, int]) -> Clients:
     )
 
 
-def effect(phase: Phase) -> str:
+def describe_phase(phase: Phase) -> str:
+    """Say which stores NOVA reads and writes in this phase, in the page's language."""
     return {
         Phase.POSTGRES: _("NOVA reads and writes PostgreSQL."),
         Phase.DUAL_WRITE: _("NOVA reads PostgreSQL; writes go to both."),
@@ -149,12 +156,12 @@ def effect(phase: Phase) -> str:
     }[phase]
 
 
-def _comparisons(rows: list[dict[str, Any]]) -> Comparisons:
-    def total(status: str, what: str) -> int:
-        return sum(row[what] for row in rows if row["status"] == status)
+def _make_comparison_counts(rows: list[_Row]) -> ComparisonCounts:
+    def add_up(status: str, column: str) -> int:
+        return sum(row[column] for row in rows if row["status"] == status)
 
-    return Comparisons(
-        by_status={status: total(status, "n") for status in Status},
-        acknowledged={status: total(status, "acknowledged") for status in Status},
+    return ComparisonCounts(
+        by_status={status: add_up(status, "n") for status in Comparison.Status},
+        acknowledged={status: add_up(status, "acknowledged") for status in Comparison.Status},
         last=max((row["last"] for row in rows if row["last"]), default=None),
     )

@@ -1,4 +1,4 @@
-"""Everything that happened to one client, as sentences, newest first. Reads the database alone."""
+"""Lists what happened to one client, as sentences, newest first. Reads the database alone."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
     from nova_credentials.messages import Message
 
-    May = Callable[[str], bool]
-    Source = Callable[[int, int, May], Iterator["Event"]]
+    HasPermission = Callable[[str], bool]
+    Source = Callable[[int, int, HasPermission], Iterator["Event"]]
 
 SHOWN = 20
-# Each page reads all that is before it.
+# A page reads the events of all pages before it, so their number is limited.
 PAGES = 50
 FIELDS_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened; `messages` say what came of it, `url` leads to more of it."""
+    """One thing that happened, with its messages; `url` leads to its page, where the user may see it."""
 
     at: datetime
     icon: str
@@ -45,48 +45,48 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """One page of what happened."""
+class HistoryPage:
+    """One page of a client's history."""
 
     events: list[Event]
     page: int
-    more: bool
+    has_more: bool
 
     @property
-    def older(self) -> int | None:
-        return self.page + 1 if self.more and self.page < PAGES else None
+    def older_page(self) -> int | None:
+        return self.page + 1 if self.has_more and self.page < PAGES else None
 
     @property
-    def newer(self) -> int | None:
+    def newer_page(self) -> int | None:
         return self.page - 1 if self.page > 1 else None
 
 
-def timeline(client_id: int, *, may: May, page: int = 1) -> Timeline:
-    """As many queries as there are sources, however much happened; `may` asks for a permission."""
+def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1) -> HistoryPage:
+    """Load one page of the client's history, in one query a source; `has_permission` says what the user may see."""
     page = min(max(page, 1), PAGES)
     end = page * SHOWN
-    found = chain.from_iterable(source(client_id, end + 1, may) for source in SOURCES)
+    found = chain.from_iterable(source(client_id, end + 1, has_permission) for source in SOURCES)
     events = sorted(found, key=lambda event: event.at, reverse=True)
-    return Timeline(events[end - SHOWN : end], page, len(events) > end)
+    return HistoryPage(events[end - SHOWN : end], page, len(events) > end)
 
 
-def _sentence(what: str, who: object = None, reason: str = "", more: str = "") -> str:
-    """What was done, by whom, why, and what came of it; the reason as it was typed."""
+def _make_sentence(what: str, who: object = None, reason: str = "", more: str = "") -> str:
+    """Join what was done, by whom, why (as the user typed it) and what followed."""
     text = _("%(what)s by %(who)s") % {"what": what, "who": who} if who else what
     text = f"{text}: {reason}" if reason else text
     return f"{text.removesuffix('.')}. {more}".strip()
 
 
-def _moves(client_id: int, number: int, _may: May) -> Iterator[Event]:
+def _list_moves(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     for change in PhaseChange.objects.filter(client_id=client_id).select_related("by")[:number]:
         phases = {"old": change.get_old_display(), "new": change.get_new_display()}
         what = _("Moved from %(old)s to %(new)s") % phases
-        text = _sentence(what, change.by, change.reason)
+        text = _make_sentence(what, change.by, change.reason)
         yield Event(change.changed_at, "trending_flat", text, (change.note,))
 
 
-def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
-    """The sweep compares by itself, day and night: what it found is told where it is news."""
+def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:
+    """Yield the client's runs, without the sweeps: a sweep is listed as a comparison where its result changed."""
     items = RunItem.objects.filter(client_id=client_id).exclude(
         run__kind=Run.Kind.COMPARE, run__by=None
     )
@@ -96,15 +96,17 @@ def _runs(client_id: int, number: int, may: May) -> Iterator[Event]:
         yield Event(
             item.finished_at or item.run.created_at,
             "play_circle",
-            _sentence(str(item.run), item.run.by, outcome),
+            _make_sentence(str(item.run), item.run.by, outcome),
             (item.message,),
-            url if may("migration.view_run") else "",
+            url if has_permission("migration.view_run") else "",
         )
 
 
-def _comparisons(client_id: int, number: int, may: May) -> Iterator[Event]:
-    """Those that found something else than the one before."""
-    if not may("migration.view_comparison"):
+def _list_comparisons(
+    client_id: int, number: int, has_permission: HasPermission
+) -> Iterator[Event]:
+    """Yield the comparisons whose result differs from the one before."""
+    if not has_permission("migration.view_comparison"):
         return
     news = (
         Comparison.objects.filter(client_id=client_id)
@@ -120,65 +122,67 @@ def _comparisons(client_id: int, number: int, may: May) -> Iterator[Event]:
     )
     for comparison in news.order_by("-id")[:number]:
         url = reverse("admin:migration_comparison_change", args=[comparison.pk])
-        text, message = _found(comparison), comparison.message
+        text, message = _describe_comparison(comparison), comparison.message
         yield Event(comparison.compared_at, "compare_arrows", text, (message,), url)
 
 
-def _found(comparison: Comparison) -> str:
+def _describe_comparison(comparison: Comparison) -> str:
     if comparison.status == Comparison.Status.MATCH:
         return _("Both stores hold the same values.")
     fields = comparison.fields_that_differ()
     if not fields:
-        return _sentence(str(comparison.get_status_display()))
+        return _make_sentence(str(comparison.get_status_display()))
     text = ngettext("%(n)d field differs", "%(n)d fields differ", len(fields)) % {"n": len(fields)}
     named = ", ".join(field.path for field in fields[:FIELDS_NAMED])
-    return _sentence(text, reason=f"{named}, …" if len(fields) > FIELDS_NAMED else named)
+    return _make_sentence(text, reason=f"{named}, …" if len(fields) > FIELDS_NAMED else named)
 
 
-def _resolutions(client_id: int, number: int, _may: May) -> Iterator[Event]:
+def _list_resolutions(
+    client_id: int, number: int, _has_permission: HasPermission
+) -> Iterator[Event]:
     rows = Resolution.objects.filter(client_id=client_id).select_related("by")
     for row in rows[:number]:
         what = str(row.get_kind_display())
         if row.until:
             until = formats.date_format(row.until)
             what = _("%(what)s until %(until)s") % {"what": what, "until": until}
-        text = _sentence(what, row.by, row.reason)
+        text = _make_sentence(what, row.by, row.reason)
         yield Event(row.resolved_at, "build", text, (row.message,))
 
 
-def _edits(client_id: int, number: int, _may: May) -> Iterator[Event]:
-    """From the admin's log, which names fields and holds no value."""
+def _list_edits(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
+    """Yield the changes in the admin's log, which names fields and holds no value."""
     entries = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(Client), object_id=str(client_id)
     )
     for entry in entries.select_related("user").order_by("-action_time", "-pk")[:number]:
-        who = {"who": entry.user, "what": entry.get_change_message()}
-        yield Event(entry.action_time, "edit", _("%(who)s on this site: %(what)s") % who)
+        values = {"who": entry.user, "what": entry.get_change_message()}
+        yield Event(entry.action_time, "edit", _("%(who)s on this site: %(what)s") % values)
 
 
-def _requests(client_id: int, number: int, may: May) -> Iterator[Event]:
-    """Each when it was asked for, with what has become of it."""
-    if not may("migration.view_moverequest"):
+def _list_requests(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:
+    """Yield the requests for approval with their outcome."""
+    if not has_permission("migration.view_moverequest"):
         return
     asked = MoveRequest.objects.filter(client_id=client_id)
     for row in asked.select_related("requested_by", "decided_by")[:number]:
         url = reverse("admin:migration_moverequest_change", args=[row.pk])
-        text = _sentence(row.request_text, more=f"{row.outcome_text}.")
+        text = _make_sentence(row.request_text, more=f"{row.outcome_text}.")
         at = row.decided_at or row.requested_at
         yield Event(at, "approval", text, tuple(row.reasons), url)
 
 
-def _reveals(client_id: int, number: int, _may: May) -> Iterator[Event]:
+def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     for row in Reveal.objects.filter(client_id=client_id)[:number]:
-        yield Event(row.revealed_at, "visibility", _sentence(row.reveal_text))
+        yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
 
 
 SOURCES: tuple[Source, ...] = (
-    _moves,
-    _runs,
-    _comparisons,
-    _resolutions,
-    _edits,
-    _requests,
-    _reveals,
+    _list_moves,
+    _list_runs,
+    _list_comparisons,
+    _list_resolutions,
+    _list_edits,
+    _list_requests,
+    _list_reveals,
 )

@@ -1,4 +1,4 @@
-"""What is known of a client, in words and numbers: for the commands and the pages. Reads the database alone."""
+"""Describes clients in words and numbers, for commands and pages. Reads the database alone."""
 
 from __future__ import annotations
 
@@ -11,57 +11,60 @@ from django.utils import timezone
 
 from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount, RunItem
 from migration.operations.aws_store import secret_names
-from migration.reports.run_progress import measure_progress, runs_for_progress
+from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
     from migration.models import ClientsByPhase
 
-# So long is a cutover watched on the client's page.
+JsonObject = dict[str, Any]
+# A client's page watches its cutover for this time.
 WATCHED_FOR = timedelta(minutes=10)
 
 
-def client_statuses(chosen: ClientsByPhase) -> list[dict[str, Any]]:
-    """One JSON-ready object a client, in the order of the slugs; a few queries, whatever their number."""
+def list_client_statuses(chosen: ClientsByPhase) -> list[JsonObject]:
+    """Describe each client as a JSON object, sorted by slug, in a fixed number of queries."""
     found = list(chosen.with_phase().with_revision().order_by("slug"))
     ids = [client.pk for client in found]
-    in_run = _runs_of(ids)
+    in_run = _find_open_runs(ids)
     newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
-    return [_status(client, newest.get(client.pk), in_run.get(client.pk)) for client in found]
+    return [
+        _describe_client(client, newest.get(client.pk), in_run.get(client.pk)) for client in found
+    ]
 
 
-def _runs_of(client_ids: list[int]) -> dict[int, dict[str, Any]]:
-    """The newest run that is not over of each client, and what it waits for."""
+def _find_open_runs(client_ids: list[int]) -> dict[int, JsonObject]:
+    """Return each client's newest unfinished run and the reason why it waits."""
     items = RunItem.objects.open().filter(client_id__in=client_ids, run__finished_at=None)
     run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
     states = {
         run.pk: {
             "run": run.pk,
             "state": run.state,
-            "reason": str(measure_progress(run).reason or ""),
+            "reason": str(measure_progress(run).delay_reason or ""),
         }
-        for run in runs_for_progress().filter(pk__in=set(run_of.values()))
+        for run in select_runs_for_progress().filter(pk__in=set(run_of.values()))
     }
     return {pk: states[run_id] for pk, run_id in run_of.items()}
 
 
-def push_pending(client: Any) -> bool:
-    """Whether it writes both stores and its newest rows are not in AWS yet; annotated rows only."""
+def has_push_pending(client: Any) -> bool:
+    """Say whether the client, annotated with phase and revisions, writes both stores and AWS lacks its newest rows."""
     pushed = client.pushed_revision
     behind = is_push_pending(revision=client.revision, pushed_revision=pushed)
     return Phase(client.phase) in WRITES_BOTH and behind
 
 
-def _status(
-    client: Any, comparison: Comparison | None, run: dict[str, Any] | None
-) -> dict[str, Any]:
+def _describe_client(
+    client: Any, comparison: Comparison | None, run: JsonObject | None
+) -> JsonObject:
     return {
         "slug": client.slug,
         "name": client.name,
         "phase": client.phase,
         "secrets": list(secret_names(client.slug).values()),
-        "push_pending": push_pending(client),
+        "push_pending": has_push_pending(client),
         "revision": client.revision,
         "pushed_revision": client.pushed_revision,
         "comparison": comparison
@@ -78,8 +81,8 @@ def _status(
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What happened to a client in the minutes since its cutover."""
+class CutoverWatch:
+    """A client's reads and comparisons since its cutover a few minutes ago."""
 
     client_id: int
     since: datetime
@@ -95,8 +98,8 @@ class Watch:
         return (self.until - timezone.now()).total_seconds()
 
 
-def watch_of(client_id: int, phase: Phase) -> Watch | None:
-    """None where it was not cut over within the last minutes."""
+def watch_cutover(client_id: int, phase: Phase) -> CutoverWatch | None:
+    """Return the client's watch; None where it was not cut over within WATCHED_FOR."""
     if phase != Phase.AWS:
         return None
     cutover = PhaseChange.objects.filter(client_id=client_id).order_by("-pk").first()
@@ -111,7 +114,7 @@ def watch_of(client_id: int, phase: Phase) -> Watch | None:
         name: number - cutover.reads_before.get(name, 0)
         for name, number in seen.get_counts().items()
     }
-    return Watch(
+    return CutoverWatch(
         client_id=client_id,
         since=cutover.changed_at,
         until=cutover.changed_at + WATCHED_FOR,

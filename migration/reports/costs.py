@@ -1,4 +1,4 @@
-"""Where the plan would have so many clients stand, and what their secrets cost a month in both layouts."""
+"""Estimates the monthly cost of the clients' secrets in both layouts, and recommends a phase for their number."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ DAY_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of the plan's timeline."""
+class RolloutStep:
+    """One step of the recommended rollout."""
 
     number: int
     clients: str
     title: str
-    suggested: bool
+    recommended: bool
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one layout costs a month, in dollars, and the calls that the estimate rests on."""
+class LayoutCost:
+    """The cost of one layout in a month, and the secrets and calls that it is made of."""
 
     layout: str
     title: str
@@ -46,45 +46,50 @@ class Cost:
     in_use: bool
 
     @property
-    def calls(self) -> int:
+    def total_calls(self) -> int:
+        """Return the calls in a month."""
         return self.sweep_calls + self.read_calls
 
     @property
-    def dollars(self) -> Decimal:
-        total = SECRET_A_MONTH * self.secrets + TEN_THOUSAND_CALLS * self.calls / 10_000
+    def total_dollars(self) -> Decimal:
+        """Return the dollars in a month."""
+        total = SECRET_A_MONTH * self.secrets + TEN_THOUSAND_CALLS * self.total_calls / 10_000
         return total.quantize(Decimal("0.01"))
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostEstimate:
+    """The recommended step and the costs of both layouts, for the present clients."""
+
     clients: int
     with_credentials: int
-    steps: list[Step]
-    costs: list[Cost]
+    steps: list[RolloutStep]
+    costs: list[LayoutCost]
     sweeps: int
     reads_a_month: int
 
     @property
-    def suggested(self) -> Step:
-        return next(step for step in self.steps if step.suggested)
+    def recommended_step(self) -> RolloutStep:
+        """Return the step recommended for this number of clients."""
+        return next(step for step in self.steps if step.recommended)
 
 
-def plan() -> Plan:
-    """Of the active clients, as if all were in AWS: one query."""
-    number, holders, services, counted, since = _counted()
+def estimate_costs() -> CostEstimate:
+    """Estimate the costs as if all active clients were in AWS, in one query."""
+    number, holders, services, read, since = _count_usage()
     sweeps = round(MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES)
-    reads = _a_month(counted, since)
+    reads = _project_reads(read, since)
     layouts = (
         (Layout.CLIENT, _("One secret per client"), holders, holders),
-        # A comparison asks for each of the three names, as it can't know which are there.
+        # A comparison asks for all three names, as it can't know which exist.
         (Layout.SERVICE, _("One secret per service"), services, holders * len(CredentialType)),
     )
-    return Plan(
+    return CostEstimate(
         clients=number,
         with_credentials=holders,
-        steps=steps(number),
+        steps=list_steps(number),
         costs=[
-            Cost(
+            LayoutCost(
                 layout=layout,
                 title=title,
                 secrets=secrets,
@@ -99,8 +104,8 @@ def plan() -> Plan:
     )
 
 
-def steps(number: int) -> list[Step]:
-    """The plan's timeline: under 5 clients, 5 to 10, 10 to 20, over 20; a bound belongs to the earlier step."""
+def list_steps(number: int) -> list[RolloutStep]:
+    """List the steps: under 5 clients, 5 to 10, 10 to 20, over 20. A number at a bound belongs to the earlier step."""
     titles = (
         (_("under 5"), _("PostgreSQL only")),
         (_("5 to 10"), _("Dual write: PostgreSQL and AWS")),
@@ -109,13 +114,13 @@ def steps(number: int) -> list[Step]:
     )
     step = sum(number > bound for bound in (4, 10, 20))
     return [
-        Step(position + 1, bounds, title, suggested=position == step)
+        RolloutStep(position + 1, bounds, title, recommended=position == step)
         for position, (bounds, title) in enumerate(titles)
     ]
 
 
-def _counted() -> tuple[int, int, int, int, datetime | None]:
-    """Active clients, those with a credential, services with one, and NOVA's counted reads, since when."""
+def _count_usage() -> tuple[int, int, int, int, datetime | None]:
+    """Count active clients, those with a credential, services with one, and NOVA's reads, with the time since when."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -135,8 +140,8 @@ def _counted() -> tuple[int, int, int, int, datetime | None]:
     return clients, holders, services, reads, since
 
 
-def _a_month(reads: int, since: datetime | None) -> int:
-    """What was counted so far, as reads a month; of less than a day nothing is made bigger than a day's."""
+def _project_reads(reads: int, since: datetime | None) -> int:
+    """Return the reads a month at the rate counted so far; less than a day is taken as a day."""
     if not since:
         return 0
     days = max((timezone.now() - since).total_seconds() / DAY_SECONDS, 1)

@@ -1,4 +1,4 @@
-"""How comparisons came out, day by day for a month, ready to be drawn."""
+"""Counts comparisons by day and result for a month, as a chart and a table."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from migration.models import Comparison, DailyComparisons
 
 DAYS = 30
 
-Status = Comparison.Status
-# The statuses that one row of bars counts together.
+# The statuses that one row of bars counts together, by its key.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "match": (Status.MATCH,),
+    "match": (Comparison.Status.MATCH,),
     "mismatch": Comparison.DIFFERS,
-    "unchecked": (Status.UNCHECKED,),
+    "unchecked": (Comparison.Status.UNCHECKED,),
 }
 
 
 @dataclass(frozen=True)
 class Bar:
+    """One day of a row of bars."""
+
     day: date
     number: int
     height: float  # percent of the highest of its row
@@ -31,36 +32,43 @@ class Bar:
 
 @dataclass(frozen=True)
 class Series:
+    """One row of bars: the comparisons with one result."""
+
     key: str
     title: str
     bars: list[Bar]
 
     @property
-    def total(self) -> int:
+    def total_number(self) -> int:
+        """Return the number of all days."""
         return sum(bar.number for bar in self.bars)
 
     @property
-    def most(self) -> int:
+    def highest_number(self) -> int:
+        """Return the number of the highest bar."""
         return max(bar.number for bar in self.bars)
 
 
 @dataclass(frozen=True)
-class History:
+class ComparisonChart:
+    """The rows of bars, and the same numbers as a table."""
+
     series: list[Series]
 
     @property
-    def total(self) -> int:
-        return sum(series.total for series in self.series)
+    def total_number(self) -> int:
+        """Return the number of all days and results."""
+        return sum(series.total_number for series in self.series)
 
     @property
-    def days(self) -> list[tuple[date, list[int]]]:
-        """The same as a table, the newest day first."""
+    def table_rows(self) -> list[tuple[date, list[int]]]:
+        """Return each day with its number of each result, the newest day first."""
         bars = zip(*(series.bars for series in self.series), strict=True)
         return [(row[0].day, [bar.number for bar in row]) for row in bars][::-1]
 
 
-def history() -> History:
-    """One query over at most five rows a day."""
+def load_comparison_chart() -> ComparisonChart:
+    """Load the chart, in one query over at most five rows a day."""
     today = timezone.localdate()
     days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
     stored = DailyComparisons.objects.filter(day__gte=days[0])
@@ -73,9 +81,9 @@ def history() -> History:
         "mismatch": _("Mismatches"),
         "unchecked": _("Could not check"),
     }
-    return History(
+    return ComparisonChart(
         [
-            _series(
+            _make_series(
                 key,
                 titles[key],
                 {day: sum(counted.get((day, status), 0) for status in statuses) for day in days},
@@ -85,13 +93,13 @@ def history() -> History:
     )
 
 
-def _series(key: str, title: str, numbers: dict[date, int]) -> Series:
+def _make_series(key: str, title: str, numbers: dict[date, int]) -> Series:
     most = max(numbers.values())
     return Series(
         key,
         title,
         [
-            # A day with any shows something, be it one of thousands.
+            # A bar of a small number stays visible beside one of thousands.
             Bar(day, number, max(100 * number / most, 4) if number else 0, position * 10)
             for position, (day, number) in enumerate(numbers.items())
         ],

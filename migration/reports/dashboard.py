@@ -1,4 +1,4 @@
-"""The numbers of the first page and of runs, in a fixed number of queries, whatever the number of clients."""
+"""Loads everything that the dashboard shows, in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -8,50 +8,52 @@ from typing import TYPE_CHECKING
 from django.db.models import Case, When
 
 from migration.models import Run, Worker
-from migration.reports.activity import activity
-from migration.reports.alerts import Facts, attention
-from migration.reports.client_counts import standing
-from migration.reports.costs import plan
-from migration.reports.daily_comparisons import history
-from migration.reports.run_progress import measure_progress, runs_for_progress
+from migration.reports.activity import list_activity
+from migration.reports.alerts import AlertData, list_alerts
+from migration.reports.client_counts import count_clients
+from migration.reports.costs import estimate_costs
+from migration.reports.daily_comparisons import load_comparison_chart
+from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from migration.reports.activity import Activity
-    from migration.reports.alerts import Attention
-    from migration.reports.client_counts import Clients, Comparisons
-    from migration.reports.costs import Plan
-    from migration.reports.daily_comparisons import History
+    from migration.reports.alerts import Alert
+    from migration.reports.client_counts import ClientCounts, ComparisonCounts
+    from migration.reports.costs import CostEstimate
+    from migration.reports.daily_comparisons import ComparisonChart
     from migration.reports.run_progress import Progress
 
 
 @dataclass(frozen=True)
-class Summary:
-    clients: Clients
-    comparisons: Comparisons
+class Dashboard:
+    """Everything that the dashboard shows to a user with all permissions."""
+
+    clients: ClientCounts
+    comparisons: ComparisonCounts
     run: Progress | None
-    attention: list[Attention]
-    history: History
+    alerts: list[Alert]
+    chart: ComparisonChart
     activity: list[Activity]
-    plan: Plan
+    costs: CostEstimate
 
 
-def summary() -> Summary:
-    """All of it: ten queries."""
-    of_clients, of_comparisons = standing()
-    run = _running_or_latest()
-    facts = Facts(of_clients, of_comparisons, Worker.objects.last_seen_at())
-    return Summary(
-        clients=of_clients,
-        comparisons=of_comparisons,
+def load_dashboard() -> Dashboard:
+    """Load the dashboard, in ten queries."""
+    clients, comparisons = count_clients()
+    run = _find_run_to_show()
+    data = AlertData(clients, comparisons, Worker.objects.last_seen_at())
+    return Dashboard(
+        clients=clients,
+        comparisons=comparisons,
         run=measure_progress(run) if run else None,
-        attention=attention(facts),
-        history=history(),
-        activity=activity(),
-        plan=plan(),
+        alerts=list_alerts(data),
+        chart=load_comparison_chart(),
+        activity=list_activity(),
+        costs=estimate_costs(),
     )
 
 
-def _running_or_latest() -> Run | None:
+def _find_run_to_show() -> Run | None:
     running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
-    run: Run | None = runs_for_progress().order_by(running_first, "-pk").first()
+    run: Run | None = select_runs_for_progress().order_by(running_first, "-pk").first()
     return run

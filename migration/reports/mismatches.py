@@ -1,4 +1,4 @@
-"""The mismatch report's numbers and its rows, narrowed by what stands in the address."""
+"""Counts and filters the rows of the mismatch report."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from migration.models import ClientMigration, Comparison, OpenMismatch, Resoluti
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.contrib.auth.models import AnonymousUser, User
+
     from migration.models import ClientMigrationQuerySet, OpenMismatchQuerySet
 
-Status = Comparison.Status
-# What is listed by client, since no field differs.
-BY_CLIENT = (Status.MATCH, Status.UNCHECKED)
+    _Viewer = User | AnonymousUser
+    Condition = Callable[[str, _Viewer], Q | None]
+
+# These statuses are listed by client, as no field differs.
+BY_CLIENT = (Comparison.Status.MATCH, Comparison.Status.UNCHECKED)
 AGES = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
@@ -27,34 +31,34 @@ AGES = {
 FILTERS = ("status", "kind", "field", "age", "owner", "state", "q")
 
 
-# How the address names the mismatch of a whole secret, whose path is empty.
+# The value of `field` in the address for a mismatch of the whole secret, whose path is empty.
 WHOLE = "*"
 
 
-def numbers() -> dict[str, Any]:
-    """Each client's newest comparison, by its result."""
+def count_by_status() -> dict[str, Any]:
+    """Count the clients by the result of their newest comparison."""
     compared = ClientMigration.objects.of_present_clients().exclude(comparison=None)
     counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
     rows = {row["comparison_status"]: row for row in counted}
-    counts = {status: rows[status]["n"] if status in rows else 0 for status in Status}
+    counts = {status: rows[status]["n"] if status in rows else 0 for status in Comparison.Status}
     return {
-        "numbers": [(status, str(status.label), counts[status]) for status in Status],
+        "numbers": [(status, str(status.label), counts[status]) for status in Comparison.Status],
         "compared": sum(counts.values()),
-        "matched": counts[Status.MATCH],
+        "matched": counts[Comparison.Status.MATCH],
         "differing": sum(counts[status] for status in Comparison.DIFFERS),
-        "unchecked_count": counts[Status.UNCHECKED],
+        "unchecked_count": counts[Comparison.Status.UNCHECKED],
         "last_compared_at": max((row["last"] for row in rows.values()), default=None),
     }
 
 
-def fields() -> list[tuple[str, str, int]]:
-    """How many clients' field differs in which way."""
+def count_fields() -> list[tuple[str, str, int]]:
+    """Count the clients by kind of difference and path: (kind, path, number)."""
     found = OpenMismatch.objects.of_present_clients().order_by().values_list("kind", "path")
     return list(found.annotate(n=Count("pk")))
 
 
-def narrowed(filters: dict[str, str], *, user: Any) -> OpenMismatchQuerySet:
-    """The fields that differ and that these filters let through; one that means nothing lets nothing through."""
+def filter_mismatches(filters: dict[str, str], *, user: _Viewer) -> OpenMismatchQuerySet:
+    """Select the open mismatches that match every filter; a filter without a meaning matches none."""
     found = OpenMismatch.objects.of_present_clients().with_state()
     for name, value in filters.items():
         condition = CONDITIONS[name](value, user)
@@ -64,45 +68,47 @@ def narrowed(filters: dict[str, str], *, user: Any) -> OpenMismatchQuerySet:
     return found
 
 
-def _age(value: str, _user: Any) -> Q | None:
+def _is_older_than(value: str, _user: _Viewer) -> Q | None:
     return Q(first_seen_at__lt=timezone.now() - AGES[value]) if value in AGES else None
 
 
-def _owner(value: str, user: Any) -> Q | None:
+def _is_owned_by(value: str, user: _Viewer) -> Q | None:
     if value in ("me", "none"):
         return Q(owner=user if value == "me" else None)
     return Q(owner=int(value)) if value.isdecimal() and len(value) < 10 else None
 
 
-def _state(value: str, _user: Any) -> Q | None:
+def _is_in_state(value: str, _user: _Viewer) -> Q | None:
     return {"open": Q(acknowledged=False), "acknowledged": Q(acknowledged=True)}.get(value)
 
 
-def _status(value: str, _user: Any) -> Q | None:
-    return newest_status_is(value) if value in Status else None
+def _has_status(value: str, _user: _Viewer) -> Q | None:
+    return newest_status_is(value) if value in Comparison.Status else None
 
 
-CONDITIONS: dict[str, Callable[[str, Any], Q | None]] = {
-    "status": _status,
+CONDITIONS: dict[str, Condition] = {
+    "status": _has_status,
     "kind": lambda value, _user: Q(kind=value),
     "field": lambda value, _user: Q(path="" if value == WHOLE else value),
-    "age": _age,
-    "owner": _owner,
-    "state": _state,
+    "age": _is_older_than,
+    "owner": _is_owned_by,
+    "state": _is_in_state,
     "q": lambda value, _user: Q(slug__startswith=value),
 }
 
 
-def rows_of(
-    filters: dict[str, str], *, user: Any
+def select_report_rows(
+    filters: dict[str, str], *, user: _Viewer
 ) -> OpenMismatchQuerySet | ClientMigrationQuerySet:
-    """A row a field that differs, or a row a client where none does."""
+    """Select the open mismatches, or the clients where the filters ask for a status without differences."""
     by_client = filters.get("status") in BY_CLIENT
-    return compared_clients(filters) if by_client else narrowed(filters, user=user)
+    return (
+        select_clients_with_status(filters) if by_client else filter_mismatches(filters, user=user)
+    )
 
 
-def compared_clients(filters: dict[str, str]) -> ClientMigrationQuerySet:
-    """The clients whose newest comparison has the one result that is asked for, with what NOVA's reader counted."""
+def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQuerySet:
+    """Select the clients whose newest comparison has the filtered status, with the counts of NOVA's reader."""
     found = ClientMigration.objects.of_present_clients().filter(comparison_status=filters["status"])
     if "q" in filters:
         found = found.filter(client__slug__startswith=filters["q"])

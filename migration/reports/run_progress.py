@@ -1,4 +1,4 @@
-"""How far a run is and what it waits for, in numbers and words: for pages and commands. Two queries a run, or three."""
+"""Measures the progress of a run, and says what it waits for. Two or three queries a run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-# Long enough to hold some batches, short enough to tell the rate of now.
+# Long enough for some batches to end in it, short enough to give the present rate.
 LATELY = timedelta(seconds=30)
-# Below this a rate says nothing about how long the rest takes.
+# Below this the rate is too uncertain to estimate the rest.
 ESTIMATE_FROM_PERCENT = 1
 
-State = Run.State
+# The number of a run's items with one outcome, comparison status and error class, and when they end or are retried.
+ItemGroup = dict[str, Any]
 
 
-def runs_for_progress() -> QuerySet[Run]:
-    """Runs with what `measure_progress` tells of them beside their items."""
+def select_runs_for_progress() -> QuerySet[Run]:
+    """Select runs with the annotations that `measure_progress` needs."""
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
     return Run.objects.select_related("by", "steered_by").annotate(
@@ -41,12 +42,12 @@ def runs_for_progress() -> QuerySet[Run]:
 
 
 def measure_progress(run: Run) -> Progress:
-    """How far a run of `runs_for_progress()` is: one query."""
+    """Measure the progress of a run of `select_runs_for_progress()`, in one query."""
     groups = (
         run.items.order_by()
         .values("outcome", "comparison_status", "error_class")
         .annotate(
-            # One of those that are to be tried again, as text: there is no smallest jsonb.
+            # One message of the items to be retried, as text, as PostgreSQL has no min() of jsonb.
             why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
@@ -59,12 +60,14 @@ def measure_progress(run: Run) -> Progress:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; its items counted by outcome, comparison and error class."""
+    """The progress of a run: its items counted by outcome, comparison and error class."""
 
     run: Run
-    groups: list[dict[str, Any]]
+    groups: list[ItemGroup]
 
-    def count(self, outcomes: Collection[str], statuses: Collection[str] | None = None) -> int:
+    def count_items(
+        self, outcomes: Collection[str], statuses: Collection[str] | None = None
+    ) -> int:
         return sum(
             group["number"]
             for group in self.groups
@@ -78,7 +81,7 @@ class Progress:
 
     @cached_property
     def waiting(self) -> int:
-        return self.count([""])
+        return self.count_items([""])
 
     @property
     def done(self) -> int:
@@ -86,22 +89,22 @@ class Progress:
 
     @cached_property
     def failed(self) -> int:
-        return self.count([Outcome.FAILED])
+        return self.count_items([Outcome.FAILED])
 
     @cached_property
     def mismatched(self) -> int:
-        return self.count(["", *Outcome], Comparison.DIFFERS)
+        return self.count_items(["", *Outcome], Comparison.DIFFERS)
 
     @property
-    def well(self) -> int:
-        """Those that came through and don't differ."""
-        came_through = [o for o in Outcome if o not in (Outcome.FAILED, Outcome.SKIPPED)]
-        agreeing = [s for s in ("", *Comparison.Status) if s not in Comparison.DIFFERS]
-        return self.count(came_through, agreeing)
+    def succeeded(self) -> int:
+        """Return the number of items that were processed without a failure or a mismatch."""
+        processed = [o for o in Outcome if o not in (Outcome.FAILED, Outcome.SKIPPED)]
+        matching = [s for s in ("", *Comparison.Status) if s not in Comparison.DIFFERS]
+        return self.count_items(processed, matching)
 
     @cached_property
     def failed_by_class(self) -> dict[str, int]:
-        """How many failed for each class of error, the most first."""
+        """Return the number of failed items by error class, the largest first."""
         counts: dict[str, int] = {}
         for group in self.groups:
             if group["outcome"] == Outcome.FAILED:
@@ -118,26 +121,28 @@ class Progress:
         return self.run.finished_at is not None
 
     @property
-    def seconds(self) -> float:
-        """From its start to its end, or to now."""
+    def elapsed_seconds(self) -> float:
+        """Return the seconds from its start to its end, or until now."""
         return ((self.run.finished_at or timezone.now()) - self.run.created_at).total_seconds()
 
     @property
     def per_second(self) -> float | None:
-        """Over the whole run once it is finished, before that over the last half minute."""
+        """Return the items per second: of the whole run once it is finished, before that of the last LATELY."""
         if self.finished:
-            return self.done / self.seconds if self.done and self.seconds > 0 else None
+            return (
+                self.done / self.elapsed_seconds if self.done and self.elapsed_seconds > 0 else None
+            )
         lately = sum(group["lately"] for group in self.groups)
-        return lately / min(self.seconds, LATELY.total_seconds()) if lately else None
+        return lately / min(self.elapsed_seconds, LATELY.total_seconds()) if lately else None
 
     @property
     def seconds_left(self) -> float | None:
-        """None where it is finished or too early to say."""
+        """Return the seconds that it still needs; None where it is finished or too early to estimate."""
         if self.finished or not self.per_second or self.percent < ESTIMATE_FROM_PERCENT:
             return None
         return self.waiting / self.per_second
 
-    # annotated by `runs_for_progress()`
+    # Annotated by `select_runs_for_progress()`.
     @property
     def worker_seen_at(self) -> datetime | None:
         return self.run.worker_seen_at  # type: ignore[attr-defined,no-any-return]
@@ -153,26 +158,26 @@ class Progress:
         return at is not None and timezone.now() - at < LATELY
 
     @property
-    def tried_again(self) -> list[dict[str, Any]]:
-        """The open items that were tried and are to be tried again, the next first."""
+    def retry_groups(self) -> list[ItemGroup]:
+        """Return the groups of open items that wait for a retry, the next one first."""
         again = [g for g in self.groups if not g["outcome"] and g["next_try_at"]]
         return sorted(again, key=lambda group: group["next_try_at"])
 
     @property
-    def reason(self) -> Message | None:
-        """Why it isn't going on, or not fully; None where it is or is over."""
+    def delay_reason(self) -> Message | None:
+        """Say why the run waits or is slow; None where it does neither."""
         if self.finished:
             return None
-        if self.run.state == State.PAUSED:
+        if self.run.state == Run.State.PAUSED:
             return sentences.RUN_PAUSED()
-        nobody = self._nobody_works()
-        if self.run.state == State.STOPPED:
-            return in_a_row(sentences.RUN_STOPPING(), nobody)
-        return nobody or self._is_tried_again() or self._is_throttled()
+        idle = self._explain_idle_run()
+        if self.run.state == Run.State.STOPPED:
+            return in_a_row(sentences.RUN_STOPPING(), idle)
+        return idle or self._explain_retries() or self._explain_throttling()
 
-    def _nobody_works(self) -> Message | None:
-        gone = self.worker_is_gone and self._idle_for(Worker.GONE_AFTER)
-        if not gone and not self._idle_for(STALLED_AFTER):
+    def _explain_idle_run(self) -> Message | None:
+        gone = self.worker_is_gone and self._is_idle_for(Worker.GONE_AFTER)
+        if not gone and not self._is_idle_for(STALLED_AFTER):
             return None
         if held_batches(self.run.pk):
             return sentences.BATCHES_TAKE_LONG()
@@ -180,8 +185,8 @@ class Progress:
             return sentences.NO_WORKER()
         return sentences.WORKER_GONE()
 
-    def _is_tried_again(self) -> Message | None:
-        again = self.tried_again
+    def _explain_retries(self) -> Message | None:
+        again = self.retry_groups
         if not again:
             return None
         number = sum(group["number"] for group in again)
@@ -191,8 +196,8 @@ class Progress:
             n=number, wait=round(wait), why=Message.from_json(json.loads(why)) if why else ""
         )
 
-    def _is_throttled(self) -> Message | None:
+    def _explain_throttling(self) -> Message | None:
         return sentences.THROTTLED() if self.throttled_lately else None
 
-    def _idle_for(self, time: timedelta) -> bool:
+    def _is_idle_for(self, time: timedelta) -> bool:
         return timezone.now() - self.run.worked_at > time

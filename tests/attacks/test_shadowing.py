@@ -166,6 +166,7 @@ def read_in_every_phase(hostile: Hostile) -> None:
     assert reads >= 2
 
 
+@pytest.mark.long(60)
 def test_nothing_that_novas_role_makes_runs_as_another_role(
     hostile, stores, client, settings, monkeypatch
 ):

@@ -16,7 +16,7 @@ from nova_admin.embedded import run_while_parent_lives
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, nova_uri, start_run
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long(10)]
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / ".local"

@@ -20,7 +20,7 @@ from migration.models import (
 )
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
-from migration.reports.client_status import WATCHED_FOR, watch_of
+from migration.reports.client_status import WATCHED_FOR, watch_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import (
@@ -255,13 +255,16 @@ def cut_over(pk: int) -> None:
 
 def test_the_watch_counts_from_the_cutover_on(idom):
     cut_over(idom)
-    assert (watch_of(idom, Phase.AWS).reads, watch_of(idom, Phase.AWS).aws_failures) == (0, 0)
+    assert (watch_cutover(idom, Phase.AWS).reads, watch_cutover(idom, Phase.AWS).aws_failures) == (
+        0,
+        0,
+    )
 
     ReadCount.objects.update(reads=1007, aws_failures=5)
     change_in_aws(aws_store.secrets_manager(), password="example-theirs")
     compare(client_ids=[idom])
 
-    watch = watch_of(idom, Phase.AWS)
+    watch = watch_cutover(idom, Phase.AWS)
     assert (watch.reads, watch.aws_failures) == (7, 2)
     assert (watch.comparisons, watch.mismatches) == (1, 1)
 
@@ -270,7 +273,7 @@ def test_the_watch_of_a_client_that_was_never_read_before_counts_from_nothing(id
     advance(idom, Phase.AWS)
     ReadCount.objects.create(client_id=idom, reads=2)
 
-    assert watch_of(idom, Phase.AWS).reads == 2
+    assert watch_cutover(idom, Phase.AWS).reads == 2
 
 
 def test_the_watch_ends_after_ten_minutes_and_with_the_rollback(idom, client, log_in):
@@ -297,7 +300,7 @@ def test_a_restore_is_no_cutover_to_watch(idom):
 
     move(client_id=idom, new=Phase.AWS)
 
-    assert watch_of(idom, Phase.AWS) is None
+    assert watch_cutover(idom, Phase.AWS) is None
 
 
 def forms(html: str) -> list[str]:

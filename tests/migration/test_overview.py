@@ -23,10 +23,10 @@ from migration.models import (
     RunItem,
     Worker,
 )
-from migration.reports.activity import activity
-from migration.reports.client_counts import standing
-from migration.reports.costs import plan, steps
-from migration.reports.daily_comparisons import history
+from migration.reports.activity import list_activity
+from migration.reports.client_counts import count_clients
+from migration.reports.costs import estimate_costs, list_steps
+from migration.reports.daily_comparisons import load_comparison_chart
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
 from tests.factories import (
@@ -76,7 +76,7 @@ def write(row: int, **span) -> None:
 
 def late() -> tuple[int, int]:
     """How many pushes wait, and how many of them are late."""
-    clients, _ = standing()
+    clients, _ = count_clients()
     return clients.push_pending, clients.push_late
 
 
@@ -125,7 +125,7 @@ def test_a_push_that_was_refused_is_not_late_too():
     revision = Client.objects.with_revision().get(pk=pk).revision
     ClientMigration.objects.record_refused([(pk, revision)])
 
-    clients, _ = standing()
+    clients, _ = count_clients()
 
     assert (clients.push_pending, clients.push_refused, clients.push_late) == (0, 1, 0)
 
@@ -152,7 +152,7 @@ def test_a_late_push_leads_to_the_list_of_just_those(client):
     [(0, 1), (4, 1), (5, 2), (10, 2), (11, 3), (20, 3), (21, 4), (10_000, 4)],
 )
 def test_the_plans_step_follows_the_number_of_clients(number, step):
-    assert [found.number for found in steps(number) if found.suggested] == [step]
+    assert [found.number for found in list_steps(number) if found.recommended] == [step]
 
 
 def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):
@@ -164,22 +164,22 @@ def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):
     ReadCount.objects.create(client_id=both, reads=1000)
     ReadCount.objects.update(counted_since=ago(days=10))
 
-    found = plan()
+    found = estimate_costs()
 
     assert (found.clients, found.with_credentials, found.sweeps) == (3, 2, 2880)
     assert found.reads_a_month == 3000
     client, service = found.costs
-    assert (client.layout, client.secrets, client.calls) == ("client", 2, 2880 + 3000)
-    assert client.dollars == Decimal("0.83")  # 2 × 0.40 + 5,880 × 0.05 / 10,000
-    assert (service.layout, service.secrets, service.calls) == ("service", 4, 2880 + 3000)
-    assert service.dollars == Decimal("1.63")
+    assert (client.layout, client.secrets, client.total_calls) == ("client", 2, 2880 + 3000)
+    assert client.total_dollars == Decimal("0.83")  # 2 × 0.40 + 5,880 × 0.05 / 10,000
+    assert (service.layout, service.secrets, service.total_calls) == ("service", 4, 2880 + 3000)
+    assert service.total_dollars == Decimal("1.63")
     assert [cost.in_use for cost in found.costs] == [True, False]
 
 
 def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
     make_crowd(50, comparisons_each=1)
 
-    client, service = plan().costs
+    client, service = estimate_costs().costs
 
     assert client.sweep_calls == 2880 * 3  # 50 names
     assert service.sweep_calls == 2880 * 8  # 150 names
@@ -188,14 +188,14 @@ def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
 def test_reads_of_less_than_a_day_are_not_made_bigger():
     ReadCount.objects.create(client_id=make_client("a"), reads=10)
 
-    assert plan().reads_a_month == 300
+    assert estimate_costs().reads_a_month == 300
 
 
 def test_an_empty_database_costs_nothing():
-    found = plan()
+    found = estimate_costs()
 
-    assert (found.clients, found.suggested.number, found.reads_a_month) == (0, 1, 0)
-    assert [cost.dollars for cost in found.costs] == [0, 0]
+    assert (found.clients, found.recommended.number, found.reads_a_month) == (0, 1, 0)
+    assert [cost.total_dollars for cost in found.costs] == [0, 0]
 
 
 # --- The chart
@@ -210,22 +210,22 @@ def test_the_chart_has_a_bar_a_day_and_a_row_a_result():
     count(0, "match", 400), count(0, "mismatch", 1), count(0, "missing_in_aws", 2)
     count(29, "match", 100), count(29, "unchecked", 5), count(30, "match", 1000)
 
-    found = history()
+    found = load_comparison_chart()
 
-    assert {series.key: series.total for series in found.series} == {
+    assert {series.key: series.total_number for series in found.series} == {
         "match": 500, "mismatch": 3, "unchecked": 5,
     }  # fmt: skip
     match, mismatch, _ = found.series
     assert len(match.bars) == 30
     assert [(bar.number, bar.height) for bar in match.bars if bar.number] == [(100, 25), (400, 100)]
     assert mismatch.bars[-1].height == 100
-    assert found.days[0] == (timezone.localdate(), [400, 3, 0])
+    assert found.table_rows[0] == (timezone.localdate(), [400, 3, 0])
 
 
 def test_a_day_with_one_among_thousands_is_seen():
     count(0, "mismatch", 5000), count(1, "mismatch", 1)
 
-    assert history().series[1].bars[-2].height == 4
+    assert load_comparison_chart().series[1].bars[-2].height == 4
 
 
 def test_the_chart_is_on_the_page_as_numbers_too(client):
@@ -257,7 +257,7 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
         client_id=pk, slug="idom", kind="acknowledge", reason="known", resolved_at=ago(hours=3)
     )
 
-    found = activity()
+    found = list_activity()
 
     assert [item.sentence for item in found] == [
         "maria checked idom again",
@@ -275,7 +275,7 @@ def test_what_the_schedule_starts_and_what_a_run_moves_is_no_news_of_its_own():
     run = Run.objects.create(kind=Run.Kind.MIGRATE)
     PhaseChange.objects.create(client_id=1, slug="x", old="postgres", new="dual_write", run=run)
 
-    assert [item.sentence for item in activity()] == [f"A command started Migration {run.pk}"]
+    assert [item.sentence for item in list_activity()] == [f"A command started Migration {run.pk}"]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told)
 
 
 def remedies(browser) -> list[str]:
-    return [each.label for item in browser.get(HOME).context["attention"] for each in item.remedies]
+    return [each.label for item in browser.get(HOME).context["attention"] for each in item.actions]
 
 
 def test_who_may_not_start_a_run_is_offered_links_alone(client):
@@ -318,7 +318,7 @@ def test_check_again_compares_just_the_clients_that_are_counted(client):
     pk = make_client("idom")
     make_comparison(pk, "unchecked"), make_comparison(make_client("other"), "match")
     (item,) = client.get(HOME).context["attention"]
-    (check,) = item.remedies
+    (check,) = item.actions
 
     client.post(check.url, {"all": "1"})
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from migration import sentences
 from migration.models import Outcome, Rate, Run, RunItem, Worker
 from migration.operations import runs
-from migration.reports.run_progress import measure_progress, runs_for_progress
+from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message
 
@@ -33,12 +33,12 @@ def close(run: Run, number: int, **fields) -> None:
 
 def codes(run: Run) -> list[str]:
     """What it waits for."""
-    reason = now_of(run).reason
+    reason = now_of(run).delay_reason
     return reason.codes if reason else []
 
 
 def now_of(run: Run):
-    return measure_progress(runs_for_progress().get(pk=run.pk))
+    return measure_progress(select_runs_for_progress().get(pk=run.pk))
 
 
 def ago(**time) -> object:
@@ -89,7 +89,7 @@ def test_a_run_at_work_waits_for_nothing(worker):
 
 def test_without_a_worker_it_says_how_to_start_one():
     run = make_run(1, worked_at=ago(seconds=40))
-    assert "manage.py qcluster" in str(now_of(run).reason)
+    assert "manage.py qcluster" in str(now_of(run).delay_reason)
 
     Worker.objects.create(name="host:1", seen_at=ago(seconds=31))
 
@@ -126,7 +126,7 @@ def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
         attempts=3, next_try_at=soon,
     )  # fmt: skip
 
-    reason = now_of(run).reason
+    reason = now_of(run).delay_reason
 
     assert str(reason).startswith("2 clients are tried again in ")
     assert "ExpiredTokenException" in str(reason)
@@ -142,7 +142,7 @@ def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
         run.items.filter(error_class=word).update(outcome="-")
     run.items.update(outcome="")
 
-    assert str(now_of(run).reason).endswith("Why permission.")
+    assert str(now_of(run).delay_reason).endswith("Why permission.")
 
 
 def test_a_throttled_run_names_the_throttling_for_a_while(worker):

@@ -11,10 +11,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
-from credentials.models import Client, DatabaseCredential
+from credentials.models import DatabaseCredential
 from migration.models import Comparison, MoveRequest, Run
 from migration.operations.comparisons import compare
-from migration.roles import ROLES, ensure_roles, permissions_of
+from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
 from tests.factories import all_tables, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT
@@ -323,13 +323,16 @@ EXPECTED_BUTTONS = {
 
 @pytest.mark.parametrize("new", Phase)
 @pytest.mark.parametrize("old", Phase)
-def test_an_operator_purges_and_restores_nobody(site, client, old, new):
-    client.force_login(site.users[OPERATOR])
-    pk = site.clients[old]
+def test_an_operator_purges_and_restores_nobody(stores, client, old, new):
+    operator = make_user("operator")
+    operator.groups.add(Group.objects.get(name=OPERATOR))
+    client.force_login(operator)
+    pk = make_full_client("idom")
+    advance(pk, old)
 
     response = client.post(
         reverse("admin:credentials_client_move", args=[pk]),
-        {"new": new, "seen": old, "slug": Client.objects.get(pk=pk).slug, "reason": "INC-42"},
+        {"new": new, "seen": old, "slug": "idom", "reason": "INC-42"},
     )
 
     purges = Phase.PURGED in (old, new) and {old, new} == {Phase.AWS, Phase.PURGED}
@@ -371,7 +374,7 @@ def test_a_role_that_was_deleted_is_made_again_with_its_permissions(transactiona
 
 
 def test_a_permission_that_appears_later_is_given(db):
-    wanted = permissions_of(ROLES[OPERATOR]).get(codename="move_client")
+    wanted = select_permissions(ROLES[OPERATOR]).get(codename="move_client")
     Permission.objects.filter(pk=wanted.pk).delete()
     ensure_roles(sender=apps.get_app_config("migration"), using="default")
     operator = Group.objects.get(name=OPERATOR)

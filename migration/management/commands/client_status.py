@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
 from migration.models import select_clients
-from migration.reports.client_status import client_statuses
+from migration.reports.client_status import list_client_statuses
 
 
 class Command(ClientsCommand):
@@ -22,7 +22,7 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        statuses = client_statuses(
+        statuses = list_client_statuses(
             self.find_named_clients(options["slugs"]) if options["slugs"] else select_clients()
         )
         if options["format"] == "json":

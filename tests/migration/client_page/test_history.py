@@ -21,7 +21,7 @@ from migration.models import (
     Run,
     RunItem,
 )
-from migration.reports.client_history import PAGES, SHOWN, timeline
+from migration.reports.client_history import PAGES, SHOWN, load_history
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_full_client, make_user, sent_form
@@ -36,7 +36,7 @@ def everything(_permission: str) -> bool:
 def told(pk: int, **kwargs) -> list[str]:
     return [
         " ".join([event.text, *(localize(message) for message in event.messages if message)])
-        for event in timeline(pk, may=everything, **kwargs).events
+        for event in load_history(pk, has_permission=everything, **kwargs).events
     ]
 
 
@@ -193,7 +193,7 @@ def test_the_history_ends_somewhere(idom):
         for _ in range(SHOWN * PAGES + 1)
     )
 
-    assert timeline(idom, may=everything, page=PAGES).older is None
+    assert load_history(idom, has_permission=everything, page=PAGES).older_page is None
 
 
 def test_who_may_see_no_comparison_is_told_none_and_led_to_no_run(client, idom):

@@ -6,7 +6,7 @@ from django_q.models import OrmQ
 from migration import tasks
 from migration.models import Outcome, Run, StaleRunError, select_clients
 from migration.operations import runs
-from migration.reports.run_progress import measure_progress, runs_for_progress
+from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.messages import Message
@@ -149,7 +149,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     run.retry_failed(by=somebody, item_id=one.pk)
     assert left(run) == 1
     # It is as if it had never been tried: nothing waits for a moment to come.
-    assert measure_progress(runs_for_progress().get(pk=run.pk)).reason is None
+    assert measure_progress(select_runs_for_progress().get(pk=run.pk)).delay_reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
     runs.work_on_run(run_id=run.pk)
     assert run.count_items()["failed"] == 1

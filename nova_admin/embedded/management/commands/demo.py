@@ -23,7 +23,7 @@ from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
 from migration.models import MANY_TRIES, Comparison, Outcome, Run, select_clients
 from migration.operations.aws_store import secrets_manager
-from migration.reports.client_status import client_statuses
+from migration.reports.client_status import list_client_statuses
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds
 
@@ -121,7 +121,7 @@ class Command(OneLineCommand):
     def _print_summary(self, migrate: Run, compare: Run) -> None:
         """Print one line a client: its phase, its outcome, and why."""
         compared = {item.slug: item for item in compare.items.all()}
-        phases = {status["slug"]: status for status in client_statuses(select_clients())}
+        phases = {status["slug"]: status for status in list_client_statuses(select_clients())}
         self.stdout.write(
             f"\n  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
         )
