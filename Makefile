@@ -11,7 +11,7 @@ demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (
 
 # Some tests wait for servers and workers: four at a time keep two cores busy.
 test: $(READY)  ## everything, against the embedded PostgreSQL
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
 	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/law/test_law.py -k the_law_holds $(ARGS)
