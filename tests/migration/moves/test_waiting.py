@@ -105,7 +105,7 @@ def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
     assert all(asked)
 
 
-def test_how_long_a_push_a_page_and_a_move_wait_for_a_client(idom, monkeypatch):
+def test_a_push_a_page_and_a_move_wait_for_a_busy_client_only_so_long(idom, monkeypatch):
     waited = []
 
     @contextmanager
@@ -116,8 +116,9 @@ def test_how_long_a_push_a_page_and_a_move_wait_for_a_client(idom, monkeypatch):
     for module in (pushes, moves):
         monkeypatch.setattr(module, "hold_client_locks", hold_nothing)
 
-    pushes.push(client_ids=[idom])
+    (busy,) = pushes.push(client_ids=[idom])
     pushes.push(client_ids=[idom], interactive=True)
     refusal_of(idom, Phase.DUAL_WRITE)
 
+    assert (busy.busy, busy.refused, busy.postponed) == (True, False, False)
     assert waited == [30, 1, 5]
