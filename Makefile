@@ -4,14 +4,14 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check bench reliability soak screenshots messages format clean
+.PHONY: demo test check bench reliability soak mutation screenshots messages format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
 
 # Some tests wait for servers and workers: four at a time keep two cores busy.
 test: $(READY)  ## everything, against the embedded PostgreSQL
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
 	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/law/test_law.py -k the_law_holds $(ARGS)
@@ -33,6 +33,9 @@ bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench_reader
 	$(BIN)/python -m tests.bench_pages
+
+mutation: $(READY)  ## small defects in the modules that must not err, and which of them no test finds (ARGS="--seed 7")
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
 	$(BIN)/python -m tests.reliability $(ARGS)

@@ -270,6 +270,7 @@ def changed(path, value):
         ("database.port", 5432.0, "database.port must be a whole number"),
         ("database.port", None, "database.port must be a whole number"),
         ("database.port", 2**31, "database.port is a number that PostgreSQL cannot store"),
+        ("database.port", -(2**31) - 1, "database.port is a number that PostgreSQL cannot store"),
         ("database.label", 1, "database.label must be text or null"),
         ("database.password", f"{MARK}\0", "database.password holds a character that"),
         ("database.password", f"{MARK}\ud800", "database.password holds a character that"),
@@ -287,6 +288,19 @@ def test_a_malformed_document_is_refused_by_its_field_and_without_its_value(path
         read(changed(path, value))
     assert str(refusal.value).startswith(f"idom: {problem}")
     assert MARK not in everything(refusal.value)
+
+
+@pytest.mark.parametrize("number", [-(2**31), 2**31 - 1])
+def test_the_least_and_the_largest_number_of_postgresql_are_read(number):
+    read(changed("database.port", number))
+
+
+def test_a_document_is_read_to_its_sixteenth_level_and_no_further():
+    sixteen = "[" * 15 + "]" * 15
+    documents.decode_document(f'{{"more": {sixteen}}}')
+
+    with pytest.raises(DocumentError):
+        documents.decode_document(f'{{"more": [{sixteen}]}}')
 
 
 @pytest.mark.parametrize("key", ["host", "port", "name", "user", "password"])

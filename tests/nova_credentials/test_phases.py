@@ -71,5 +71,20 @@ def test_a_phase_tells_what_is_read_and_written(phase, reads_postgres, reads_aws
     )
 
 
-def test_every_phase_has_a_label_of_its_own():
-    assert len({str(phase.label) for phase in Phase}) == len(Phase)
+def test_a_refusal_names_every_phase_that_is_allowed():
+    with pytest.raises(IllegalMove) as refusal:
+        check_move("idom", Phase.DUAL_READ, Phase.PURGED)
+
+    assert str(refusal.value) == (
+        "idom is in dual_read: it can move to aws or dual_write, not to purged."
+    )
+
+
+def test_every_phase_has_the_label_of_its_store():
+    assert {phase.value: str(phase.label) for phase in Phase} == {
+        "postgres": "PostgreSQL",
+        "dual_write": "Dual write",
+        "dual_read": "Dual read",
+        "aws": "AWS (cut over)",
+        "purged": "Purged",
+    }

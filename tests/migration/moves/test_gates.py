@@ -1,14 +1,15 @@
 """The way there and back, and the gates that shut it."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
-from migration.operations import gates
 from migration.operations.comparisons import compare
 from migration.operations.gates import Condition
 from migration.operations.moves import move
@@ -90,13 +91,15 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
     assert "1 comparison in a row matched; 3 are needed." in str(refusal)
 
 
-def test_the_gate_wants_a_fresh_comparison(idom):
+def test_the_gate_wants_a_comparison_of_the_last_half_hour(idom):
     advance(idom, Phase.DUAL_WRITE)
-    newest = Comparison.objects.newest().get()
-    newest.compared_at -= gates.FRESH * 2
-    newest.save()
+    half_an_hour_ago = timezone.now() - timedelta(minutes=30)
+    Comparison.objects.newest().update(compared_at=half_an_hour_ago - timedelta(seconds=1))
 
     assert codes(idom, Phase.DUAL_READ) == [Condition.COMPARISON_TOO_OLD]
+
+    Comparison.objects.newest().update(compared_at=half_an_hour_ago + timedelta(seconds=30))
+    move(client_id=idom, new=Phase.DUAL_READ)
 
 
 def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):

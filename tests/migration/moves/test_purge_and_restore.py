@@ -74,13 +74,17 @@ def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch
 
 def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
     advance(idom, Phase.PURGED)
-    make_database(
-        idom, label="later", is_primary=False, db_password_encrypted=f"aws-secretsmanager:{NAME}"
+    later, last = (
+        make_database(
+            idom, label=label, is_primary=False, db_password_encrypted=f"aws-secretsmanager:{NAME}"
+        )
+        for label in ("later", "last")
     )
 
     refusal = refusal_of(idom, Phase.AWS)
     assert refusal.codes == [sentences.NO_VALUE_IN_AWS.key]
-    assert "AWS holds no value for database login" in str(refusal)
+    lacking = f"database login {later}, database login {last}"
+    assert f"AWS holds no value for {lacking}." in str(refusal)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
     assert codes(idom, Phase.AWS) == [shared.AWS_FAILED.key]
 
@@ -106,8 +110,9 @@ def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
     update("client_database_credentials", row.pk, db_host="new.example.test")
     update("clients", idom, name="New")
 
-    move(client_id=idom, new=Phase.AWS)
+    moved = move(client_id=idom, new=Phase.AWS)
 
+    assert moved.message == sentences.RESTORED_ALL_BUT_NEWER()
     row.refresh_from_db()
     assert (row.db_host, row.db_password) == ("new.example.test", "example-password-1")
     assert document(idom)["client_name"] == "New"

@@ -1,6 +1,7 @@
 """Moves at once, and who waits for whom."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 from django.db import connection, transaction
@@ -9,7 +10,7 @@ from credentials import sentences as rows
 from credentials.models import Client
 from migration import sentences
 from migration.models import PhaseChange
-from migration.operations import aws_store, resolutions
+from migration.operations import aws_store, moves, pushes, resolutions
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moves import move
@@ -20,7 +21,7 @@ from tests.factories import (
     while_someone_waits_for_rows,
     write_uncommitted,
 )
-from tests.migration.moves.clients import LINE, advance, codes, write_password
+from tests.migration.moves.clients import LINE, advance, codes, refusal_of, write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -102,3 +103,22 @@ def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
 
     assert asked
     assert all(asked)
+
+
+def test_a_push_a_page_and_a_move_wait_for_a_busy_client_only_so_long(idom, monkeypatch):
+    waited = []
+
+    @contextmanager
+    def hold_nothing(client_ids, *, wait_seconds):
+        waited.append(wait_seconds)
+        yield set()
+
+    for module in (pushes, moves):
+        monkeypatch.setattr(module, "hold_client_locks", hold_nothing)
+
+    (busy,) = pushes.push(client_ids=[idom])
+    pushes.push(client_ids=[idom], interactive=True)
+    refusal_of(idom, Phase.DUAL_WRITE)
+
+    assert (busy.busy, busy.refused, busy.postponed) == (True, False, False)
+    assert waited == [30, 1, 5]

@@ -112,9 +112,14 @@ def test_a_row_that_is_not_there_is_a_value_error_that_names_the_client(reader, 
     make_database(pk, is_primary=None, label="main")
     bring(pk, phase)
 
-    for question in (("database", None), ("database", "other"), ("email", None), ("aws", "main")):
-        with pytest.raises(ValueError, match="'idom'"):
-            reader.get_credential("idom", *question)
+    for wanted, label, named in (
+        ("database", None, "primary"),
+        ("database", "other", "label 'other'"),
+        ("email", None, "primary"),
+        ("aws", "main", "label 'main'"),
+    ):
+        with pytest.raises(ValueError, match=f"^Client 'idom' has no {wanted} .*\\({named}\\)$"):
+            reader.get_credential("idom", wanted, label)
 
 
 def test_a_client_without_a_database_has_no_connection(caching):
