@@ -88,9 +88,9 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         with transaction.atomic():
             moving = self._lock_in_phase(client_ids, old)
             now = timezone.now()
-            self.filter(pk__in=[row.pk for row in moving]).update(phase=new, phase_changed_at=now)
             # The page of a client that was just cut over counts the reads from here.
             reads = ReadCount.objects.in_bulk(client_ids) if new == Phase.AWS else {}
+            self.filter(pk__in=[row.pk for row in moving]).update(phase=new, phase_changed_at=now)
             PhaseChange.objects.bulk_create(
                 PhaseChange(
                     client_id=row.pk,

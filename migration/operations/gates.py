@@ -113,8 +113,10 @@ def all_checks(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
     """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares."""
     if new == Phase.DUAL_WRITE:
         return []
-    account = _check_account(snapshot, writes=new == Phase.AWS)
-    return [*database_checks(snapshot, new), account]
+    return [
+        *database_checks(snapshot, new),
+        _check_account(snapshot, writes=new == Phase.AWS),
+    ]
 
 
 class Checkable(Protocol):
