@@ -36,7 +36,7 @@ else:
 MASK = "•" * 12
 
 
-class StoredText(forms.CharField):
+class BrowserTextField(forms.CharField):
     """Text that counts as changed only where it differs from what the browser was shown."""
 
     def has_changed(self, initial: object, data: object) -> bool:

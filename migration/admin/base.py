@@ -33,7 +33,7 @@ AnyModel = TypeVar("AnyModel", bound="Model")
 
 
 class ClientWithPhase(Protocol):
-    """A client as `ClientsByPhase.with_phase` gives it."""
+    """A client as `ClientPhaseQuerySet.with_phase` gives it."""
 
     pk: int
     name: str

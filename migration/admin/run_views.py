@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from migration.admin.base import RUN_PERMISSION, AdminView, ObjectView, get_signed_in_user
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import Rate, Run, StaleRunError, select_clients
+from migration.models import Rate, Run, StaleRunError, all_clients
 from migration.operations import runs
 from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
@@ -86,7 +86,7 @@ class StartRunView(AdminView):
     run_kind: ClassVar[Run.Kind]
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        return start_run(request, self.run_kind, select_clients())
+        return start_run(request, self.run_kind, all_clients())
 
 
 class MigrateAllView(StartRunView):

@@ -105,11 +105,11 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
 
 def require_open(snapshot: ClientSnapshot, new: Phase) -> None:
     """Raise `ShutGate` with every failed check, if any failed."""
-    if shut := [check for check in all_checks(snapshot, new) if not check.passed]:
+    if shut := [check for check in evaluate_gate(snapshot, new) if not check.passed]:
         raise ShutGate(snapshot.slug, new, shut)
 
 
-def all_checks(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
+def evaluate_gate(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
     """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares."""
     if new == Phase.DUAL_WRITE:
         return []
