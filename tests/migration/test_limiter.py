@@ -140,10 +140,10 @@ def test_turns_of_one_kind_cost_the_others_nothing(settings, limiter):
 def test_a_process_takes_its_turns_in_blocks(settings, limiter, monkeypatch):
     settings.NOVA_AWS_WRITES_PER_SECOND = 1000
     seen = []
-    plain = RateLimiter._reserve
+    plain = RateLimiter._reserve_turns
     monkeypatch.setattr(
         RateLimiter,
-        "_reserve",
+        "_reserve_turns",
         lambda self, kind, **how: seen.append(kind) or plain(self, kind, **how),
     )
 
@@ -183,10 +183,10 @@ def test_threads_that_wait_reserve_one_turn_ahead_so_that_a_new_rate_counts_at_o
 ):
     set_row(per_second=0.5)
     reserved, release = [], threading.Event()
-    plain = RateLimiter._reserve
+    plain = RateLimiter._reserve_turns
     monkeypatch.setattr(
         RateLimiter,
-        "_reserve",
+        "_reserve_turns",
         lambda self, kind, **how: reserved.append(1) or plain(self, kind, **how),
     )
     monkeypatch.setattr("migration.operations.rate_limiter.time.sleep", lambda _: release.wait(30))

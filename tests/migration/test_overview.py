@@ -194,7 +194,7 @@ def test_reads_of_less_than_a_day_are_not_made_bigger():
 def test_an_empty_database_costs_nothing():
     found = estimate_costs()
 
-    assert (found.clients, found.recommended.number, found.reads_a_month) == (0, 1, 0)
+    assert (found.clients, found.recommended_step.number, found.reads_a_month) == (0, 1, 0)
     assert [cost.total_dollars for cost in found.costs] == [0, 0]
 
 

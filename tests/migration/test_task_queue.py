@@ -48,7 +48,7 @@ def test_public_functions_of_the_module_are_tasks(name):
     "function",
     [
         *("os.system", "builtins.eval", "migration.tasks", "work_on", "", None, os.system),
-        *("migration.tasks.os.system", "migration.tasks._enqueue", "migration.tasks.partial"),
+        *("migration.tasks.os.system", "migration.tasks._enqueue_work", "migration.tasks.partial"),
         *("migration.tasks.Run", "migration.tasks.runs.finish_inline", "migration.tasks.get_broker"),
         *("migration.tasks.work_on.__globals__", "migration..tasks.work_on", " migration.tasks.sweep"),
         tasks.sweep,
@@ -60,7 +60,7 @@ def test_nothing_else_is_a_task(function):
 
 def test_what_is_scheduled_and_queued_is_a_task(db):
     tasks.ensure_schedules()
-    tasks._enqueue(1)
+    tasks._enqueue_work(1)
 
     names = [
         *Schedule.objects.values_list("func", flat=True),
@@ -114,7 +114,7 @@ def test_a_package_comes_out_of_the_queue_as_one_that_fails(db, package):
 
 
 def test_a_package_of_ours_comes_out_as_it_went_in(db):
-    tasks._enqueue(7)
+    tasks._enqueue_work(7)
     (queued,) = OrmQ.objects.all()
 
     assert TaskQueue("nova_admin").dequeue() == [(queued.pk, queued.payload)]
