@@ -26,7 +26,7 @@ PORTS = {"min_value": 1, "max_value": 65535}
 
 
 class StoredRowFields(BaseModelAdminMixin):
-    """Gives an admin form fields that can tell a stored value from a changed one."""
+    """Makes an admin's forms use fields that notice whether the stored value was changed."""
 
     formfield_overrides: ClassVar[dict[type[AnyField], dict[str, object]]] = {
         models.CharField: {"form_class": BrowserTextField},

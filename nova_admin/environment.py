@@ -87,7 +87,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         return value
 
     def require_secret_key(self) -> str:
-        """Return SECRET_KEY; the development key is allowed, and the default, where both stores are embedded.
+        """Return SECRET_KEY. Where both stores are embedded it may be left out: then it is the development key.
 
         Raises ImproperlyConfigured where it is missing or can be guessed.
         """

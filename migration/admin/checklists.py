@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FixLink(TypedDict):
-    """A link to `url`, or a button that posts to it with where to return (`back`) and, if given, `kind`."""
+    """A link to `url`, or a button that posts the return address `back` and, if given, the resolution's `kind` to it."""
 
     label: str
     url: str

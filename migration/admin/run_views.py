@@ -145,7 +145,7 @@ class SetRateView(RunButtonView):
 
 
 class RateForm(forms.Form):
-    """Calls a second of all workers together; an empty field means the rate of the settings."""
+    """Sets how many AWS calls all workers together make per second; an empty field means the rate of the settings."""
 
     writes = forms.FloatField(
         label=gettext_lazy("Creates per second; updates have the same rate"),

@@ -46,7 +46,7 @@ class ClientPhaseQuerySet(ClientQuerySet):
         return self.in_phases(*WRITES_BOTH).with_push_pending()
 
     def to_push(self) -> Self:
-        """Select the pending clients to push now: rows that were refused would be refused again."""
+        """Select the pending clients to push now. A client whose push was refused waits until its rows change."""
         refused = models.Q(client_migration__refused_revision=models.F("revision"))
         return self.push_pending().exclude(refused)
 

@@ -118,7 +118,7 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
 
 
 def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str]:
-    """Return the secret names by part, without those that are scheduled for deletion and not needed by the rows."""
+    """Return part -> name of each secret to compare. A secret scheduled for deletion is left out if the rows need none."""
     needed = _list_needed_parts(snapshot)
 
     def is_left_out(part: str, answer: SecretValue | SecretsManagerError) -> bool:
@@ -131,7 +131,7 @@ def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str
 
 
 def _list_needed_parts(snapshot: ClientSnapshot) -> Collection[str]:
-    """Return the parts that the client's rows need in AWS."""
+    """Return the parts of the document, each a secret in AWS, that the client's rows fill."""
     if snapshot.document is None:
         return ()
     return documents.parts_to_store(snapshot.document, layout=secret_layout())

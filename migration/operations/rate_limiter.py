@@ -62,7 +62,7 @@ class RateLimiter:
                 self._reserve_turns(kind, seconds=0)
 
     def throttled(self, operation: str) -> None:
-        """Slow all workers down, as AWS throttled a call; reserved turns are given up."""
+        """Slow all workers down because AWS throttled a call, and give up the turns that this process reserved."""
         if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
                 self._turns[kind].clear()

@@ -77,7 +77,7 @@ def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) 
 
 
 class ClientSecretsManager(SecretsManager):
-    """The plan's class and its six methods, by the client's slug."""
+    """Reads and writes a client's secrets by its slug: the class of NOVA's migration plan, with the plan's six methods."""
 
     def __init__(
         self,
