@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FixLink(TypedDict):
-    """A link to `url`, or a button that posts the return address `back` and, if given, the resolution's `kind` to it."""
+    """A link to `url`, or a button that posts `back`, the address to return to, and the resolution's `kind` to it."""
 
     label: str
     url: str

@@ -118,7 +118,7 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
 
 
 def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str]:
-    """Return part -> name of each secret to compare. A secret scheduled for deletion is left out if the rows need none."""
+    """Return part -> secret to compare. Secrets scheduled for deletion are left out if the rows need none."""
     needed = _list_needed_parts(snapshot)
 
     def is_left_out(part: str, answer: SecretValue | SecretsManagerError) -> bool:

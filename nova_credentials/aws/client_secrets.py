@@ -77,7 +77,7 @@ def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) 
 
 
 class ClientSecretsManager(SecretsManager):
-    """Reads and writes a client's secrets by its slug: the class of NOVA's migration plan, with the plan's six methods."""
+    """Reads and writes a client's secrets by its slug: the class of the plan, with its six methods."""
 
     def __init__(
         self,
