@@ -48,7 +48,7 @@ class BrowserTextField(forms.CharField):
         return text.replace("\r\n", "\n") if text else text
 
     def _as_browsers_send(self, value: object) -> str:
-        """Return the text with its line ends as a browser sends them: one kind in a text area, none in a line."""
+        """Return the text as a browser sends it back: a text area has one kind of line end, a single line has none."""
         if isinstance(self.widget, forms.Textarea):
             # Browsers drop a line end right after the tag, where Unfold begins the text.
             return re.sub(r"\r\n?", "\n", str(value or "")).removeprefix("\n")

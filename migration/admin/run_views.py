@@ -131,7 +131,7 @@ class SteerRunView(RunButtonView):
 
 
 class SetRateView(RunButtonView):
-    """Changes the rates of all workers together."""
+    """Sets the rates that all workers share."""
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         run, form = self.run, RateForm(request.POST)

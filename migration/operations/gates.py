@@ -84,7 +84,7 @@ class Check:
 
 
 class ShutGate(MessageError):  # noqa: N818  # the word of the design
-    """The client may not move there yet; `shut` holds the failed checks."""
+    """The client may not make this move yet; `shut` holds the checks that failed."""
 
     def __init__(self, slug: str, new: Phase, shut: list[Check]) -> None:
         Exception.__init__(self, slug, new, shut)
@@ -209,7 +209,7 @@ def _check_readers(snapshot: Checkable) -> Check:
 
 
 def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
-    """Check on the client's own secrets that the AWS account has the permissions of the next phase."""
+    """Try out, on the client's own secrets, whether the AWS account has the permissions that the next phase needs."""
     try:
         for name in snapshot.names.values():
             _try_access(secrets_manager(interactive=True), name, writes=writes)

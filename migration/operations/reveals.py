@@ -53,7 +53,7 @@ def reveal(
 ) -> RevealedValue:
     """Record who sees the field `name` and why, and return its value.
 
-    Raises `LookupError` where there is no such field, `NotRevealed` and `ReasonError`.
+    Raises `LookupError` for an unknown field, `ReasonError` for a reason that can't be stored, and `NotRevealed`.
     """
     check_reason(reason)
     client, row = find_credential(client_id, kind, credential_id)

@@ -204,7 +204,7 @@ def add_clients(number: int) -> int:
 
 @contextmanager
 def start_command(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a management command in a process of its own, which ends with the block, or with this process if killed."""
+    """Run a management command in a child process, which ends with the block and also if this process is killed."""
     log = settings.LOCAL / f"{arguments[0]}.log"
     with log.open("ab") as output:
         # In a session of its own: Ctrl-C reaches this process alone, which then ends its children one by one.
