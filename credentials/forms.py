@@ -36,7 +36,7 @@ else:
 MASK = "•" * 12
 
 
-class StoredText(forms.CharField):
+class BrowserTextField(forms.CharField):
     """Text that counts as changed only where it differs from what the browser was shown."""
 
     def has_changed(self, initial: object, data: object) -> bool:
@@ -48,7 +48,7 @@ class StoredText(forms.CharField):
         return text.replace("\r\n", "\n") if text else text
 
     def _as_browsers_send(self, value: object) -> str:
-        """Return the text with its line ends as a browser sends them: one kind in a text area, none in a line."""
+        """Return the text as a browser sends it back: a text area has one kind of line end, a single line has none."""
         if isinstance(self.widget, forms.Textarea):
             # Browsers drop a line end right after the tag, where Unfold begins the text.
             return re.sub(r"\r\n?", "\n", str(value or "")).removeprefix("\n")

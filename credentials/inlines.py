@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 from unfold.mixins import BaseModelAdminMixin
 
-from credentials.forms import MASK, CredentialForm, CredentialFormSet, SecretField, StoredText
+from credentials.forms import MASK, BrowserTextField, CredentialForm, CredentialFormSet, SecretField
 from credentials.models import AwsCredential, Credential, DatabaseCredential, EmailCredential
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ PORTS = {"min_value": 1, "max_value": 65535}
 
 
 class StoredRowFields(BaseModelAdminMixin):
-    """Gives an admin form fields that can tell a stored value from a changed one."""
+    """Makes an admin's forms use fields that notice whether the stored value was changed."""
 
     formfield_overrides: ClassVar[dict[type[AnyField], dict[str, object]]] = {
-        models.CharField: {"form_class": StoredText},
-        models.TextField: {"form_class": StoredText},
+        models.CharField: {"form_class": BrowserTextField},
+        models.TextField: {"form_class": BrowserTextField},
     }
     model: type[models.Model]
 

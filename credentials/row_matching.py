@@ -55,7 +55,7 @@ def _key_of_label(entry: Credential | CredentialRow) -> str | None:
 
 
 def _same_key(entry: Credential | CredentialRow) -> bool:
-    """Return one key for all, which pairs what is left in its order."""
+    """Return the same key for every row: rows that nothing else paired are then paired in their order."""
     return True
 
 

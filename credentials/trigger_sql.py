@@ -67,7 +67,7 @@ COUNT_EACH_CLIENT = (
 )
 
 
-def make_count_write() -> str:
+def make_trigger_function_sql() -> str:
     """Return the statements that create or replace the triggers' function.
 
     SECURITY DEFINER, since NOVA's role may have no rights on the site's tables.
@@ -79,7 +79,7 @@ def make_count_write() -> str:
     """
 
 
-def make_ask_counted(body: str = ASK_COUNTED_BODY) -> str:
+def make_counting_check_sql(body: str = ASK_COUNTED_BODY) -> str:
     """Return the statement that creates or replaces the function which tells the reader whether writes are counted.
 
     SECURITY DEFINER, so that a reader's role needs no right on the tables that a later release's function reads.
@@ -91,7 +91,7 @@ def make_ask_counted(body: str = ASK_COUNTED_BODY) -> str:
     """
 
 
-def make_triggers(table: str) -> str:
+def make_triggers_sql(table: str) -> str:
     """Return the statements that put both triggers on the table, replacing any of the same names."""
     return f"""
         CREATE OR REPLACE TRIGGER {ROW_TRIGGER_NAME} AFTER INSERT OR UPDATE OR DELETE ON {table}

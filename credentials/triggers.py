@@ -24,9 +24,9 @@ from credentials.trigger_sql import (
     COUNT_EACH_CLIENT,
     COUNT_WRITE_BODY,
     OLD_FUNCTION,
-    make_ask_counted,
-    make_count_write,
-    make_triggers,
+    make_counting_check_sql,
+    make_trigger_function_sql,
+    make_triggers_sql,
 )
 from nova_credentials.tables import (
     AWS_TABLE,
@@ -131,12 +131,14 @@ def _install_missing() -> list[Refusal]:
     """
     refused = []
     if not _functions_are_current():
-        refused = _run_step(f"{make_count_write()}; {make_ask_counted()}", "the function")
+        refused = _run_step(
+            f"{make_trigger_function_sql()}; {make_counting_check_sql()}", "the function"
+        )
     counted = counted_tables()
     for table in COUNTED_TABLES:
         statement = WAIT_FOR_WRITERS.format(table)
         if not counted[table]:
-            statement = f"{statement}; {make_triggers(table)}"
+            statement = f"{statement}; {make_triggers_sql(table)}"
         refused += _run_step(statement, table, grant=f"TRIGGER ON {table}")
     return refused
 

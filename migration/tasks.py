@@ -23,11 +23,11 @@ from redis.exceptions import RedisError
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import WRITES_BOTH, Comparison, Run, Worker, select_clients
+from migration.models import WRITES_BOTH, Comparison, Run, Worker, all_clients
 from migration.operations import runs
 
 if TYPE_CHECKING:
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 # At most this many workers work on one run, so that others are left for other runs.
@@ -89,7 +89,7 @@ def resume_stalled_runs() -> None:
 def push_pending() -> None:
     """Push every client whose newest rows are not in AWS. Scheduled every minute."""
     ClientRevision.objects.fold_writes()
-    _start_unless_running(Run.Kind.PUSH, select_clients().to_push())
+    _start_unless_running(Run.Kind.PUSH, all_clients().to_push())
 
 
 def keep_counting() -> None:
@@ -110,14 +110,14 @@ def sweep() -> None:
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
-    in_both = select_clients().in_phases(*WRITES_BOTH)
+    in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
         _start_unless_running(Run.Kind.PUSH, in_both)
     _start_unless_running(Run.Kind.COMPARE, in_both)
 
 
-def _start_unless_running(kind: Run.Kind, chosen: ClientsByPhase) -> None:
+def _start_unless_running(kind: Run.Kind, chosen: ClientPhaseQuerySet) -> None:
     """Start a run of the schedule, unless its last one of this kind is still running."""
     # A run that is stuck is not waited for: doing it twice is harmless. Runs that people started don't count either
     # (they have more tries): they may cover other clients.

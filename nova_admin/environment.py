@@ -87,7 +87,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         return value
 
     def require_secret_key(self) -> str:
-        """Return SECRET_KEY; the development key is allowed, and the default, where both stores are embedded.
+        """Return SECRET_KEY. Where both stores are embedded it may be left out: then it is the development key.
 
         Raises ImproperlyConfigured where it is missing or can be guessed.
         """
@@ -109,18 +109,20 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             require_strong_key("NOVA_FINGERPRINT_KEY", key)
         return key
 
-    def is_embedded(self, store: str) -> bool:
+    def store_is_embedded(self, store: str) -> bool:
         return bool(self(store)) and self(store) == self(EMBEDDED_VARIABLES[store])
 
     def list_named_stores(self) -> list[str]:
         """Return the stores that are set and aren't embedded."""
         return [
-            store for store in EMBEDDED_VARIABLES if self(store) and not self.is_embedded(store)
+            store
+            for store in EMBEDDED_VARIABLES
+            if self(store) and not self.store_is_embedded(store)
         ]
 
     def require_store(self, name: str) -> str:
         """Return the store's address; raises ImproperlyConfigured for an embedded one in production, or not started."""
-        if self.is_embedded(name) and not self("DEBUG"):
+        if self.store_is_embedded(name) and not self("DEBUG"):
             raise ImproperlyConfigured(f"{name} is an embedded store: production needs a real one.")
         if self("DEBUG") and not self(name):
             raise ImproperlyConfigured(

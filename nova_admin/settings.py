@@ -59,7 +59,7 @@ DATABASE_URL = env.require_store("DATABASE_URL") or env.require_value("DATABASE_
 DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 AWS_REGION = env("AWS_REGION")
 AWS_ENDPOINT_URL = env.require_store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
-if not env.is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
+if not env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
     environment.require_aws_configuration(credentials=not DEBUG)
 
 NOVA_SECRET_LAYOUT = env("NOVA_SECRET_LAYOUT")

@@ -144,7 +144,7 @@ class _Comparison:
         return key if key in KNOWN_KEYS else f"?{self.make_code(f'{path}?', key)}"
 
     def make_code(self, path: str, value: object) -> str:
-        """Return eight hex digits for a value of a type at a path: JSON carries the type."""
+        """Return eight hex digits for a value at a path. Equal values of different JSON types have different codes."""
         if value is _ABSENT:
             return ""
         text = f"{path}\0{_canonical_json(value)}".encode("utf-8", "surrogatepass")

@@ -146,7 +146,7 @@ class _DocumentReader:
         return row_class(client_id=self.client_id, client_slug=self.client_slug, **values)
 
     def read_value(self, entry: Document, key: str, wanted: object, path: str) -> Any:
-        """Read one value and require its exact type: true is no whole number."""
+        """Read one value and require its exact type, so that `true` does not pass for a number."""
         value, path = entry.get(key), f"{path}{key}"
         allowed = get_args(wanted) or (wanted,)
         if type(value) not in allowed:
@@ -241,8 +241,8 @@ def parts_to_store(
 def join_parts(parts: Mapping[str, Document], *, layout: Layout) -> Document:
     """Join the parts that split_document made.
 
-    A key that doesn't belong to its part, or differs from the part before it, becomes "<part>/<key>": readers pass
-    over it, a comparison sees it, and split_document puts it back.
+    A key that doesn't belong to its part, or whose value contradicts an earlier part, becomes "<part>/<key>". Readers
+    ignore such a key, a comparison reports it, and split_document puts it back.
     """
     if layout == Layout.CLIENT:
         return parts["client"]

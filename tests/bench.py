@@ -124,10 +124,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def run(kind: str, **chosen: object) -> Run:
-    from migration.models import Run, select_clients
+    from migration.models import Run, all_clients
     from migration.operations import runs
 
-    done = Run.start(kind=kind, chosen=select_clients().filter(**chosen))
+    done = Run.start(kind=kind, chosen=all_clients().filter(**chosen))
     runs.finish_inline(done)
     return done
 
@@ -253,7 +253,7 @@ def measure() -> list[Row]:
 
 def by_workers(number: int) -> tuple[float, int]:
     """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
-    from migration.models import Run, select_clients
+    from migration.models import Run, all_clients
 
     prefix = f"workers{number}"
     add(WORKER_CLIENTS, prefix)
@@ -265,7 +265,7 @@ def by_workers(number: int) -> tuple[float, int]:
         )  # fmt: skip
     try:
         done = factories.start_run(
-            kind=Run.Kind.MIGRATE, chosen=select_clients().filter(slug__startswith=f"{prefix}_")
+            kind=Run.Kind.MIGRATE, chosen=all_clients().filter(slug__startswith=f"{prefix}_")
         )
         started = at_creates(before, WORKER_CLIENTS // 10)
         ended = at_creates(before, WORKER_CLIENTS * 9 // 10)

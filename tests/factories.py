@@ -202,11 +202,11 @@ def make_user(name: str, *permissions: str, **fields: Any) -> Any:
     from django.contrib.auth.models import Permission, User
 
     user = User.objects.create_user(name, **{"is_staff": True} | fields)
-    for permission in permissions:
-        app, codename = permission.split(".")
-        user.user_permissions.add(
-            Permission.objects.get(content_type__app_label=app, codename=codename)
-        )
+    if permissions:
+        names = [permission.partition(".")[2] for permission in permissions]
+        found = Permission.objects.select_related("content_type").filter(codename__in=names)
+        by_name = {f"{each.content_type.app_label}.{each.codename}": each for each in found}
+        user.user_permissions.add(*(by_name[permission] for permission in permissions))
     return user
 
 

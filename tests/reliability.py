@@ -130,10 +130,10 @@ class Scenario:
 
 
 def migrate(stage: Stage) -> Run:
-    from migration.models import Run, select_clients
+    from migration.models import Run, all_clients
     from tests import factories
 
-    return factories.start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    return factories.start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
 
 def under(*faults: FaultRule) -> Callable[[Stage], list[Run]]:
@@ -185,9 +185,9 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
             [],
         )
     stage.await_end(run)
-    from migration.models import select_clients
+    from migration.models import all_clients
 
-    stage.until(lambda: not select_clients().to_push().exists())
+    stage.until(lambda: not all_clients().to_push().exists())
     return [run]
 
 
@@ -278,7 +278,7 @@ SCENARIOS = [
 
 def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
-    from migration.models import Run, Worker, select_clients
+    from migration.models import Run, Worker, all_clients
     from migration.operations import runs
     from migration.operations.aws_store import secrets_manager
 
@@ -290,11 +290,11 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
             wrong.append(f"{run}: {counts}")
         if run.items.filter(outcome="").exists():
             wrong.append(f"{run} has open items")
-    check = Run.start(kind=Run.Kind.COMPARE, chosen=select_clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     runs.finish_inline(check)
     if (matched := check.count_items()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
-    if (there := select_clients().in_phases("dual_write").count()) != stage.number:
+    if (there := all_clients().in_phases("dual_write").count()) != stage.number:
         wrong.append(f"{there} of {stage.number} are in dual_write")
     sm = secrets_manager().sm
     pages = sm.get_paginator("list_secrets").paginate()

@@ -24,7 +24,7 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.run_items import TABS
-from migration.models import Comparison, Run, RunItem, select_clients
+from migration.models import Comparison, Run, RunItem, all_clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
@@ -362,7 +362,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     work_off_the_queue(haystack)
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
-    start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     for url in every_admin_page():
         page(haystack, browser, url)
     browser.force_login(make_user("viewer", *VIEW))

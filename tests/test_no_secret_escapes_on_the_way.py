@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import PhaseChange, Resolution, select_clients
+from migration.models import PhaseChange, Resolution, all_clients
 from migration.operations import aws_store, resolutions
 from migration.operations.moves import move
 from nova_credentials.aws import ClientSecretsManager
@@ -49,7 +49,7 @@ class Way:
 
     @property
     def phase(self) -> str:
-        return select_clients().with_phase().get(pk=self.pk).phase
+        return all_clients().with_phase().get(pk=self.pk).phase
 
     def press(self, what: str, **data: str) -> str:
         url = reverse(f"admin:credentials_client_{what}", args=[self.pk])

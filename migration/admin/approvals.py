@@ -15,7 +15,7 @@ from unfold.decorators import display
 from credentials.localization import localize, localize_html
 from credentials.models import Client
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
-from migration.admin.checklists import CheckLine, list_all_checks
+from migration.admin.checklists import CheckLine, make_checklist
 from migration.admin.move_confirmation import make_confirmation_text
 from migration.admin.moves import report_move
 from migration.models import MoveRequest
@@ -68,7 +68,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
         if snapshot is None or snapshot.phase != old:
             return []
         back = get_request_url(self.original.pk)
-        return list_all_checks(self.request, snapshot, Phase(self.original.new), back=back)
+        return make_checklist(self.request, snapshot, Phase(self.original.new), back=back)
 
 
 class ApproveMoveView(AdminView):

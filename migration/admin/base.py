@@ -33,7 +33,7 @@ AnyModel = TypeVar("AnyModel", bound="Model")
 
 
 class ClientWithPhase(Protocol):
-    """A client as `ClientsByPhase.with_phase` gives it."""
+    """A client as `ClientPhaseQuerySet.with_phase` gives it."""
 
     pk: int
     name: str
@@ -162,7 +162,7 @@ class ReadOnlyAdmin(OwnViews):
         return self.object_view.as_view(model_admin=self)(request, object_id=object_id)
 
     def redirect_from_missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Lead to the dashboard and say there that the object does not exist, as Django does."""
+        """Redirect to the dashboard with a message that the object does not exist, as Django's admin does."""
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
 
 

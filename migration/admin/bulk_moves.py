@@ -16,15 +16,15 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
-from migration.admin.checklists import list_all_checks
+from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import MOVE_PERMISSION, REFUSALS, describe_refusal, make_move
 from migration.models import (
     MOVE_PERMISSIONS,
     PhaseChoices,
     ReasonError,
+    all_clients,
     check_reason,
-    select_clients,
 )
 from migration.operations.gates import needs_approval
 from migration.operations.moves import move
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.base import ClientWithPhase
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
     from migration.operations.snapshots import ClientSnapshot
 
     BulkAction = Callable[
-        [ModelAdmin[Client], HttpRequest, ClientsByPhase], HttpResponseBase | None
+        [ModelAdmin[Client], HttpRequest, ClientPhaseQuerySet], HttpResponseBase | None
     ]
 
 # Each move reads AWS while the person waits. The command `move_clients` takes more.
@@ -60,7 +60,7 @@ class BulkCutoverView(AdminView):
 
     template_name = "admin/migration/bulk_cutover.html"
     permission_required = MOVE_PERMISSION
-    selected: ClientsByPhase | None = None
+    selected: ClientPhaseQuerySet | None = None
     list_url = ""
 
     @property
@@ -80,12 +80,12 @@ class BulkCutoverView(AdminView):
             make_move(request, client.pk, Phase.AWS, Phase.DUAL_READ)
         return self.redirect_to_list()
 
-    def get_selected(self) -> ClientsByPhase:
+    def get_selected(self) -> ClientPhaseQuerySet:
         """Return the clients that the list's action was given, or those that the page itself names."""
         if self.selected is not None:
             return self.selected
         ids = [int(pk) for pk in self.request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        return select_clients().filter(pk__in=ids)
+        return all_clients().filter(pk__in=ids)
 
     def find_problem(self, number: int) -> str:
         """Return what is wrong with the confirmation of so many clients, or ""."""
@@ -135,7 +135,7 @@ class BulkCutoverView(AdminView):
                 refusal = _("It is purged: NOVA reads it from AWS already.")
             return shown | {"open": False, "refusal": refusal}
         back = get_confirm_url(client.pk, Phase.AWS)
-        lines = list_all_checks(self.request, snapshot, Phase.AWS, back=back)
+        lines = make_checklist(self.request, snapshot, Phase.AWS, back=back)
         return shown | {"open": all(line["passed"] for line in lines), "lines": lines}
 
 
@@ -153,7 +153,7 @@ def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, St
 
 
 def open_bulk_cutover(
-    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientsByPhase
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> HttpResponseBase:
     """Show the page that confirms the cutover of the clients."""
     view = BulkCutoverView.as_view(
@@ -163,7 +163,7 @@ def open_bulk_cutover(
 
 
 def restore_clients(
-    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientsByPhase
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> None:
     """Restore those of the clients that are purged."""
     move_clients(model_admin, request, chosen.in_phases(Phase.PURGED), phase=Phase.AWS)
@@ -172,7 +172,7 @@ def restore_clients(
 def move_clients(
     _model_admin: ModelAdmin[Client],
     request: HttpRequest,
-    chosen: ClientsByPhase,
+    chosen: ClientPhaseQuerySet,
     *,
     phase: Phase,
 ) -> None:
@@ -196,7 +196,9 @@ def move_clients(
         messages.success(request, text % {"n": done, "phase": PhaseChoices(phase).label})
 
 
-def list_few_clients(request: HttpRequest, chosen: ClientsByPhase) -> list[ClientWithPhase] | None:
+def list_few_clients(
+    request: HttpRequest, chosen: ClientPhaseQuerySet
+) -> list[ClientWithPhase] | None:
     """Return the clients ordered by slug; return None, and say so, if they are more than MOST_CLIENTS."""
     rows = chosen.with_phase().order_by("slug")[: MOST_CLIENTS + 1]
     found = cast("list[ClientWithPhase]", list(rows))

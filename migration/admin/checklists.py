@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.admin.base import RESOLVE_PERMISSION, RUN_PERMISSION
-from migration.operations.gates import CheckFix, all_checks
+from migration.operations.gates import CheckFix, evaluate_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FixLink(TypedDict):
-    """A link to `url`, or a button that posts to it with where to return (`back`) and, if given, `kind`."""
+    """A link to `url`, or a button that posts `back`, the address to return to, and the resolution's `kind` to it."""
 
     label: str
     url: str
@@ -40,11 +40,11 @@ class CheckLine(TypedDict):
     remedy: FixLink | None
 
 
-def list_all_checks(
+def make_checklist(
     request: HttpRequest, snapshot: ClientSnapshot, new: Phase, *, back: str
 ) -> list[CheckLine]:
     """Return every check of the move as of now. Reads both stores."""
-    return list_check_lines(request, snapshot.client_id, all_checks(snapshot, new), back=back)
+    return list_check_lines(request, snapshot.client_id, evaluate_gate(snapshot, new), back=back)
 
 
 def list_check_lines(

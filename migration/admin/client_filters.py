@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
     Options = list[tuple[str, StrOrPromise]]
 
@@ -32,10 +32,10 @@ class ClientFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
         return self.options
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> ClientsByPhase:
-        return self.filter_clients(cast("ClientsByPhase", queryset), self.value())
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> ClientPhaseQuerySet:
+        return self.filter_clients(cast("ClientPhaseQuerySet", queryset), self.value())
 
-    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         raise NotImplementedError
 
 
@@ -44,7 +44,7 @@ class PhaseFilter(ClientFilter):
     parameter_name = "phase"
     options: ClassVar[Options] = [*PhaseChoices.choices]
 
-    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         return found.in_phases(Phase(value)) if value in set(Phase) else found
 
 
@@ -53,7 +53,7 @@ class ComparisonFilter(ClientFilter):
     parameter_name = "comparison"
     options: ClassVar[Options] = [*Comparison.Status.choices, ("none", _("Not compared yet"))]
 
-    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         if value == "none":
             return found.filter(client_migration__comparison=None)
         return found.filter(client_migration__comparison_status=value) if value else found
@@ -68,7 +68,7 @@ class PushFilter(ClientFilter):
         ("refused", _("Refused")),
     ]
 
-    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         match value:
             case "pending":
                 return found.to_push()
@@ -86,7 +86,7 @@ class ActiveFilter(ClientFilter):
     parameter_name = "active"
     options: ClassVar[Options] = [("yes", _("Yes")), ("no", _("No, or not set"))]
 
-    def filter_clients(self, found: ClientsByPhase, value: str | None) -> ClientsByPhase:
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         match value:
             case "yes":
                 return found.filter(is_active=True)

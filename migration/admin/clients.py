@@ -29,7 +29,7 @@ from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, get_reveal_context
 from migration.admin.run_starts import start_run
 from migration.admin.secret_versions import SecretVersionsView
-from migration.models import Run, select_clients
+from migration.models import Run, all_clients
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.reports.client_status import has_push_pending
 from migration.templatetags.migration_pages import badge, make_label, moment
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from credentials.forms import ClientForm, CredentialFormSet
     from migration.admin.base import ClientRow
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
 
 class ClientAdmin(OwnViews, CredentialsAdmin):
@@ -79,8 +79,8 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
     ]
 
-    def get_queryset(self, request: HttpRequest) -> ClientsByPhase:
-        found = select_clients().with_phase().with_revision().order_by("name", "pk")
+    def get_queryset(self, request: HttpRequest) -> ClientPhaseQuerySet:
+        found = all_clients().with_phase().with_revision().order_by("name", "pk")
         return found.annotate(
             newest_status=F("client_migration__comparison_status"),
             newest_compared_at=F("client_migration__compared_at"),
@@ -115,13 +115,15 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         description=_("Push to Secrets Manager (PostgreSQL → Dual write)"),
         permissions=["run"],
     )
-    def push_selected(self, request: HttpRequest, chosen: ClientsByPhase) -> HttpResponseRedirect:
+    def push_selected(
+        self, request: HttpRequest, chosen: ClientPhaseQuerySet
+    ) -> HttpResponseRedirect:
         """Push and verify the clients; move those in `postgres` to `dual_write`."""
         return start_run(request, Run.Kind.MIGRATE, chosen)
 
     @action(description=_("Compare both stores"), permissions=["run"])
     def compare_selected(
-        self, request: HttpRequest, chosen: ClientsByPhase
+        self, request: HttpRequest, chosen: ClientPhaseQuerySet
     ) -> HttpResponseRedirect:
         return start_run(request, Run.Kind.COMPARE, chosen)
 

@@ -23,14 +23,14 @@ from migration.admin.mismatch_report import (
     read_filters,
 )
 from migration.admin.run_starts import start_run
-from migration.models import OpenMismatch, Run, select_clients
+from migration.models import OpenMismatch, Run, all_clients
 from migration.reports.mismatches import select_report_rows
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpRequest, HttpResponse
 
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
 
 class MismatchReportView(AdminView):
@@ -65,15 +65,15 @@ class CheckMismatchesView(AdminView):
             return redirect_to_report(request)
         return start_run(request, Run.Kind.COMPARE, chosen)
 
-    def find_clients(self) -> ClientsByPhase:
+    def find_clients(self) -> ClientPhaseQuerySet:
         """Return the clients to compare, as the form names them."""
         if "all" in self.request.POST:
             user = get_signed_in_user(self.request)
             rows = select_report_rows(read_filters(self.request.GET), user=user)
-            return select_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
+            return all_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
         row_ids, client_ids = read_ids(self.request, "row"), read_ids(self.request, "client")
         of_rows = OpenMismatch.objects.filter(pk__in=row_ids).values("client_id")
-        return select_clients().filter(Q(pk__in=of_rows) | Q(pk__in=client_ids))
+        return all_clients().filter(Q(pk__in=of_rows) | Q(pk__in=client_ids))
 
 
 class AssignMismatchesView(AdminView):

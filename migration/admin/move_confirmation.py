@@ -13,7 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import ClientView
-from migration.admin.checklists import list_all_checks
+from migration.admin.checklists import make_checklist
 from migration.admin.move_options import MoveOption, describe_move
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.gates import needs_approval
@@ -70,9 +70,7 @@ class ConfirmMoveView(ClientView):
     def get_move_context(self, kind: Move) -> dict[str, object]:
         """Return the move, its checks as of now, and an open request for a move of this client."""
         lines = (
-            list_all_checks(
-                self.request, self.snapshot, self.new, back=self.request.get_full_path()
-            )
+            make_checklist(self.request, self.snapshot, self.new, back=self.request.get_full_path())
             if kind in HAVE_CHECKS
             else []
         )

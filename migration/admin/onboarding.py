@@ -9,7 +9,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.onboarding_views import OnboardClientView
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.run_starts import start_run
-from migration.models import Run, select_clients
+from migration.models import Run, all_clients
 
 if TYPE_CHECKING:
     from credentials.models import Client
@@ -29,4 +29,4 @@ class OnboardAndMigrateView(OnboardClientView):
 
     def client_added(self, client: Client) -> None:
         if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
-            start_run(self.request, Run.Kind.MIGRATE, select_clients().filter(pk=client.pk))
+            start_run(self.request, Run.Kind.MIGRATE, all_clients().filter(pk=client.pk))

@@ -43,7 +43,7 @@ AUTHENTICATED_AT = "authenticated_at"
 
 @receiver(user_logged_in, dispatch_uid="migration.remember_authentication")
 def remember_authentication(request: HttpRequest, **_: object) -> None:
-    """Keep in the session when the password was given."""
+    """Note in the session that the user gave the password just now."""
     request.session[AUTHENTICATED_AT] = time.time()
 
 

@@ -18,10 +18,12 @@ from migration.models import MANY_TRIES, Run
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
 
-def start_run(request: HttpRequest, kind: Run.Kind, chosen: ClientsByPhase) -> HttpResponseRedirect:
+def start_run(
+    request: HttpRequest, kind: Run.Kind, chosen: ClientPhaseQuerySet
+) -> HttpResponseRedirect:
     """Start a run in the user's name, enqueue it, and lead to its page."""
     run = Run.start(kind=kind, chosen=chosen, by=get_signed_in_user(request), tries=MANY_TRIES)
     number = run.items.count()

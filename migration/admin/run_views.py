@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from migration.admin.base import RUN_PERMISSION, AdminView, ObjectView, get_signed_in_user
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import Rate, Run, StaleRunError, select_clients
+from migration.models import Rate, Run, StaleRunError, all_clients
 from migration.operations import runs
 from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
@@ -86,7 +86,7 @@ class StartRunView(AdminView):
     run_kind: ClassVar[Run.Kind]
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        return start_run(request, self.run_kind, select_clients())
+        return start_run(request, self.run_kind, all_clients())
 
 
 class MigrateAllView(StartRunView):
@@ -131,7 +131,7 @@ class SteerRunView(RunButtonView):
 
 
 class SetRateView(RunButtonView):
-    """Changes the rates of all workers together."""
+    """Sets the rates that all workers share."""
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         run, form = self.run, RateForm(request.POST)
@@ -145,7 +145,7 @@ class SetRateView(RunButtonView):
 
 
 class RateForm(forms.Form):
-    """Calls a second of all workers together; an empty field means the rate of the settings."""
+    """Sets how many AWS calls all workers together make per second; an empty field means the rate of the settings."""
 
     writes = forms.FloatField(
         label=gettext_lazy("Creates per second; updates have the same rate"),

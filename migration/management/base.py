@@ -11,14 +11,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migration import tasks
-from migration.models import MANY_TRIES, Run, select_clients
+from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
     # The command's options as Django hands them over, by name.
@@ -71,16 +71,16 @@ class ClientsCommand(OneLineCommand):
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
         parser.add_argument("--all", action="store_true", help="every client")
 
-    def find_clients(self, options: Options) -> ClientsByPhase:
+    def find_clients(self, options: Options) -> ClientPhaseQuerySet:
         """Return the clients that are named, or all with `--all`; exit with 2 without either."""
         slugs, everyone = options["slugs"], options["all"]
         if bool(slugs) == everyone:
             raise CommandError("name clients by slug, or pass --all", returncode=2)
-        return select_clients() if everyone else self.find_named_clients(slugs)
+        return all_clients() if everyone else self.find_named_clients(slugs)
 
-    def find_named_clients(self, slugs: list[str]) -> ClientsByPhase:
+    def find_named_clients(self, slugs: list[str]) -> ClientPhaseQuerySet:
         """Return the clients with these slugs; exit with 2 if one is unknown."""
-        found = select_clients().filter(slug__in=slugs)
+        found = all_clients().filter(slug__in=slugs)
         unknown = sorted(set(slugs) - set(found.values_list("slug", flat=True)))
         if unknown:
             raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)

@@ -7,8 +7,8 @@ from migration.models.approvals import MoveRequest
 from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
-    ClientsByPhase,
-    select_clients,
+    ClientPhaseQuerySet,
+    all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
 from migration.models.daily_comparisons import DailyComparisons
@@ -34,7 +34,7 @@ __all__ = [
     "WRITES_BOTH",
     "ClientMigration",
     "ClientMigrationQuerySet",
-    "ClientsByPhase",
+    "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
     "DailyComparisons",
@@ -56,7 +56,7 @@ __all__ = [
     "StaleRunError",
     "VersionKey",
     "Worker",
+    "all_clients",
     "check_reason",
     "newest_status_is",
-    "select_clients",
 ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-class ClientsByPhase(ClientQuerySet):
+class ClientPhaseQuerySet(ClientQuerySet):
     """Clients and their phases; a client without a `ClientMigration` was never moved and is in `postgres`."""
 
     def with_phase(self) -> Self:
@@ -46,7 +46,7 @@ class ClientsByPhase(ClientQuerySet):
         return self.in_phases(*WRITES_BOTH).with_push_pending()
 
     def to_push(self) -> Self:
-        """Select the pending clients to push now: rows that were refused would be refused again."""
+        """Select the pending clients to push now. A client whose push was refused waits until its rows change."""
         refused = models.Q(client_migration__refused_revision=models.F("revision"))
         return self.push_pending().exclude(refused)
 
@@ -59,9 +59,9 @@ class ClientsByPhase(ClientQuerySet):
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
 
-def select_clients() -> ClientsByPhase:
-    """Select every client, on a QuerySet that knows phases."""
-    return ClientsByPhase(model=Client)
+def all_clients() -> ClientPhaseQuerySet:
+    """Return every client, on a QuerySet that can be narrowed by phase."""
+    return ClientPhaseQuerySet(model=Client)
 
 
 class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientsByPhase
+    from migration.models.clients import ClientPhaseQuerySet
 
 SWEEPS_ARE_KEPT = timedelta(days=2)
 # Working workers begin or end a batch more often than this.
@@ -148,7 +148,7 @@ class Run(models.Model):
         cls,
         *,
         kind: Kind,
-        chosen: ClientsByPhase,
+        chosen: ClientPhaseQuerySet,
         by: User | None = None,
         adopt: bool = False,
         include_inactive: bool = False,

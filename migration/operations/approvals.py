@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from credentials.models import Client
 from migration import sentences
 from migration.models import MoveRequest, check_reason
-from migration.operations.gates import NEED_APPROVAL, ShutGate, all_checks
+from migration.operations.gates import NEED_APPROVAL, ShutGate, evaluate_gate
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.messages import Message, MessageError
@@ -37,7 +37,7 @@ def request_move(
     snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise NotApproved(sentences.AT_ONCE())
-    reasons = [check.text for check in all_checks(snapshot, new) if not check.passed]
+    reasons = [check.text for check in evaluate_gate(snapshot, new) if not check.passed]
     request = MoveRequest(
         client_id=client_id,
         slug=snapshot.slug,

@@ -83,7 +83,7 @@ class AwsCopy:
         return {value.name: value.version_id for value in self.found}
 
     def make_secrets(self, client_id: int) -> list[Secret]:
-        """Return the rows that store these versions as pushed."""
+        """Make the rows, not yet stored, that remember these versions as pushed."""
         return [
             Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
             for value in self.found

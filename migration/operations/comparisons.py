@@ -70,7 +70,7 @@ def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set
     missing = {
         snapshot.names[part]: snapshot
         for snapshot in batch
-        for part in _list_needed_parts(snapshot)
+        for part in _list_parts_with_rows(snapshot)
         if not isinstance(found.get(snapshot.names[part]), SecretValue)
     }
     in_postgres = {name for name, snapshot in missing.items() if snapshot.phase == Phase.POSTGRES}
@@ -118,8 +118,8 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
 
 
 def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str]:
-    """Return the secret names by part, without those that are scheduled for deletion and not needed by the rows."""
-    needed = _list_needed_parts(snapshot)
+    """Return part -> secret to compare. Secrets scheduled for deletion are left out if the rows need none."""
+    needed = _list_parts_with_rows(snapshot)
 
     def is_left_out(part: str, answer: SecretValue | SecretsManagerError) -> bool:
         gone = isinstance(answer, SecretsManagerError) and answer.scheduled_for_deletion
@@ -130,8 +130,8 @@ def _names_to_compare(snapshot: ClientSnapshot, found: Answers) -> dict[str, str
     }
 
 
-def _list_needed_parts(snapshot: ClientSnapshot) -> Collection[str]:
-    """Return the parts that the client's rows need in AWS."""
+def _list_parts_with_rows(snapshot: ClientSnapshot) -> Collection[str]:
+    """Return the parts of the document, each a secret in AWS, that the client's rows fill."""
     if snapshot.document is None:
         return ()
     return documents.parts_to_store(snapshot.document, layout=secret_layout())

@@ -84,7 +84,7 @@ class Check:
 
 
 class ShutGate(MessageError):  # noqa: N818  # the word of the design
-    """The client may not move there yet; `shut` holds the failed checks."""
+    """The client may not make this move yet; `shut` holds the checks that failed."""
 
     def __init__(self, slug: str, new: Phase, shut: list[Check]) -> None:
         Exception.__init__(self, slug, new, shut)
@@ -105,11 +105,11 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
 
 def require_open(snapshot: ClientSnapshot, new: Phase) -> None:
     """Raise `ShutGate` with every failed check, if any failed."""
-    if shut := [check for check in all_checks(snapshot, new) if not check.passed]:
+    if shut := [check for check in evaluate_gate(snapshot, new) if not check.passed]:
         raise ShutGate(snapshot.slug, new, shut)
 
 
-def all_checks(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
+def evaluate_gate(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
     """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares."""
     if new == Phase.DUAL_WRITE:
         return []
@@ -211,7 +211,7 @@ def _check_readers(snapshot: Checkable) -> Check:
 
 
 def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
-    """Check on the client's own secrets that the AWS account has the permissions of the next phase."""
+    """Try out, on the client's own secrets, whether the AWS account has the permissions that the next phase needs."""
     try:
         for name in snapshot.names.values():
             _try_access(secrets_manager(interactive=True), name, writes=writes)

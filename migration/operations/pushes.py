@@ -13,7 +13,7 @@ from django.db import transaction
 
 from credentials.models import ClientRevision
 from migration import sentences
-from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, select_clients
+from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, all_clients
 from migration.operations.aws_store import secret_layout, secrets_manager
 from migration.operations.comparisons import make_comparison
 from migration.operations.locks import hold_client_locks
@@ -129,7 +129,7 @@ def _list_busy(client_ids: set[int]) -> list[PushResult]:
     message = sentences.PUSH_TAKES_TOO_LONG()
     return [
         PushResult(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, message, busy=True)
-        for pk, slug in select_clients().filter(pk__in=client_ids).values_list("pk", "slug")
+        for pk, slug in all_clients().filter(pk__in=client_ids).values_list("pk", "slug")
     ]
 
 

@@ -55,14 +55,14 @@ class RateLimiter:
                     due = self._next_turn(kind)
                 time.sleep(max(0.0, due - time.monotonic()))
 
-    def take_turn(self, operation: str) -> None:
+    def take_turn_at_once(self, operation: str) -> None:
         """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later."""
         if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
                 self._reserve_turns(kind, seconds=0)
 
     def throttled(self, operation: str) -> None:
-        """Slow all workers down, as AWS throttled a call; reserved turns are given up."""
+        """Slow all workers down because AWS throttled a call, and give up the turns that this process reserved."""
         if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
                 self._turns[kind].clear()
@@ -108,7 +108,7 @@ class NonBlockingLimiter:
     """A limiter for pages: it takes turns and does not wait for them."""
 
     def __init__(self, limiter: RateLimiter) -> None:
-        self.wait = limiter.take_turn
+        self.wait = limiter.take_turn_at_once
         self.throttled = limiter.throttled
 
 

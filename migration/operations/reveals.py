@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from credentials.copying import RowNotInAwsError, read_purged_secrets
 from credentials.pointers import is_purged
 from migration import sentences
-from migration.models import Reveal, check_reason, select_clients
+from migration.models import Reveal, all_clients, check_reason
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.snapshots import read_snapshots, repeatable_read
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -38,7 +38,7 @@ class RevealedValue:
 def find_credential(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
     """Return the client and its credential; raises `LookupError` where there is none."""
     with repeatable_read():
-        client = select_clients().filter(pk=client_id).with_phase().with_credentials().first()
+        client = all_clients().filter(pk=client_id).with_phase().with_credentials().first()
     of_types = client.credentials_by_type().items() if client else ()
     for row in (
         row for credential_type, rows in of_types for row in rows if credential_type == kind
@@ -53,7 +53,7 @@ def reveal(
 ) -> RevealedValue:
     """Record who sees the field `name` and why, and return its value.
 
-    Raises `LookupError` where there is no such field, `NotRevealed` and `ReasonError`.
+    Raises `LookupError` for an unknown field, `ReasonError` for a reason that can't be stored, and `NotRevealed`.
     """
     check_reason(reason)
     client, row = find_credential(client_id, kind, credential_id)

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from credentials.models import Client
 from credentials.pointers import find_pointer_problem
-from migration.models import select_clients
+from migration.models import all_clients
 from migration.operations.aws_store import secret_layout, secret_names
 from nova_credentials import document as documents
 from nova_credentials.document import Document, DocumentError
@@ -21,7 +21,7 @@ from nova_credentials.tables import is_push_pending
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
 
@@ -95,10 +95,8 @@ def read_locked_client(client_id: int) -> Client:
     return _select_clients([client_id]).get()
 
 
-def _select_clients(client_ids: Collection[int]) -> ClientsByPhase:
-    return (
-        select_clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
-    )
+def _select_clients(client_ids: Collection[int]) -> ClientPhaseQuerySet:
+    return all_clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
 
 
 def _take_snapshot(client: Client) -> ClientSnapshot:

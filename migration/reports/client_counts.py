@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models import Comparison, PhaseChoices, Resolution, select_clients
+from migration.models import Comparison, PhaseChoices, Resolution, all_clients
 from nova_credentials.phases import Phase
 
 # The workers push every minute, so a client that waits for longer is stuck.
@@ -86,7 +86,7 @@ def _count_by_phase_and_status() -> list[_Row]:
     """Count the clients of each phase and status."""
     acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
     counted = (
-        select_clients()
+        all_clients()
         .with_phase()
         .annotate(status=F("client_migration__comparison_status"))
         .order_by()
@@ -104,8 +104,8 @@ def _count_by_phase_and_status() -> list[_Row]:
 def _count_pushes() -> dict[str, int]:
     """Count the clients whose push is pending, refused or late."""
     refused = Q(client_migration__refused_revision=F("revision"))
-    pending = select_clients().push_pending()
-    late = Q(pk__in=select_clients().push_late(late_push_threshold()).order_by().values("pk"))
+    pending = all_clients().push_pending()
+    late = Q(pk__in=all_clients().push_late(late_push_threshold()).order_by().values("pk"))
     return pending.aggregate(
         push_pending=Count("pk", filter=~refused),
         push_refused=Count("pk", filter=refused),

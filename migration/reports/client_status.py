@@ -16,14 +16,14 @@ from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
 JsonObject = dict[str, Any]
 # A client's page watches its cutover for this time.
 WATCHED_FOR = timedelta(minutes=10)
 
 
-def list_client_statuses(chosen: ClientsByPhase) -> list[JsonObject]:
+def list_client_statuses(chosen: ClientPhaseQuerySet) -> list[JsonObject]:
     """Describe each client as a JSON object, sorted by slug, in a fixed number of queries."""
     found = list(chosen.with_phase().with_revision().order_by("slug"))
     ids = [client.pk for client in found]

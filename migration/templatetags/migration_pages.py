@@ -72,12 +72,12 @@ def attention(text: str) -> str:
 
 
 @register.filter
-def passed(text: str) -> str:
+def passed_label(text: str) -> str:
     return make_label(text, "success", "check")
 
 
 @register.filter
-def failed(text: str) -> str:
+def failed_label(text: str) -> str:
     return make_label(text, "danger", "close")
 
 

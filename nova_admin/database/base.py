@@ -59,7 +59,7 @@ class NoConnectionError(psycopg.OperationalError):
 
 
 def describe_refusal(conn_params: Mapping[str, object], *, refused: bool) -> str:
-    """Say where a connection was tried and, where the server asked for a password, that it refuses the login."""
+    """Return which server was tried, and that it refused the login if it had asked for a password."""
     place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
     user = conn_params.get("user") or "this system's user"
     why = "the login is refused" if refused else "no answer, or no such database"

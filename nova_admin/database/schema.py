@@ -10,7 +10,7 @@ from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable
 
 from credentials.nova_objects import list_objects_on
-from credentials.trigger_sql import OLD_FUNCTION, make_count_write
+from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool)
         )
         there = [name for (name,) in cursor.fetchall() if name]
         lock = f"LOCK TABLE {', '.join(there)} IN SHARE ROW EXCLUSIVE MODE;"
-        moves = [lock, MOVE_OLD_FUNCTION, make_count_write() + ";", *moves]
+        moves = [lock, MOVE_OLD_FUNCTION, make_trigger_function_sql() + ";", *moves]
     statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves))
     for _attempt in range(TRIES):
         try:

@@ -77,7 +77,7 @@ def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) 
 
 
 class ClientSecretsManager(SecretsManager):
-    """The plan's class and its six methods, by the client's slug."""
+    """Reads and writes a client's secrets by its slug: the class of the plan, with its six methods."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class ClientSecretsManager(SecretsManager):
         return self._read_primary(client_slug, CredentialType.EMAIL)[2]
 
     def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
-        """Create the client's secrets; CONFLICT at the first that is there already."""
+        """Create the client's secrets; raises SecretsManagerError of class CONFLICT where one exists already."""
         names = self.secret_names(client_slug)
         parts = split_document(credentials, layout=self.layout)
         if not parts:

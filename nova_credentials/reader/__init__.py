@@ -75,7 +75,7 @@ def get_all_credentials(slug: str, *, refresh: bool = False) -> AllCredentials:
 def get_database_connection(
     slug: str, label: str | None = None, *, refresh: bool = False
 ) -> psycopg.Connection[TupleRow]:
-    """Connect to the client's database; after a refused login once more, with what is read anew."""
+    """Connect to the client's database. If the login is refused, read the credentials anew and try once more."""
     return connect_to_database(_shared_reader(), slug, label, refresh=refresh)
 
 
@@ -106,7 +106,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
 def connect_to_database(
     reader: Reader, slug: str, label: str | None = None, *, refresh: bool = False
 ) -> psycopg.Connection[TupleRow]:
-    """Connect to the client's database; after a refused login once more, with what is read anew."""
+    """Connect to the client's database. If the login is refused, read the credentials anew and try once more."""
     import psycopg
 
     outcome = _log_in(reader.get_credential(slug, CredentialType.DATABASE, label, refresh=refresh))

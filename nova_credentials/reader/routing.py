@@ -167,7 +167,8 @@ class Reader:
     ) -> ClientCredentials:
         """Return the credentials from the store of the phase.
 
-        `asked` is a read of AWS that is under way; `until` (of the monotonic clock) ends the second look at both.
+        `asked` is a read of AWS that is already under way. Where both stores differ, both are read once more. `until`,
+        on the monotonic clock, is when waiting for AWS ends, both reads together.
         """
         if found.credentials is None:
             # AWS's answer may be older than the last save where it was asked before the phase was known.

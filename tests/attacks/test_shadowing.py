@@ -23,7 +23,7 @@ from django_q.models import OrmQ, Schedule
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import ClientMigration, Rate, Run, select_clients
+from migration.models import ClientMigration, Rate, Run, all_clients
 from migration.operations import aws_store, locks
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database import base
@@ -121,7 +121,7 @@ def work_as_a_cluster(hostile: Hostile, aws) -> None:
     """A real qcluster takes a run over every client, and the schedules, to their ends."""
     # django-q takes a minute after the other to come from there to now.
     Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
-    run = start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
@@ -197,9 +197,7 @@ def test_nothing_that_novas_role_makes_runs_as_another_role(
     for slug in ("acme", "idom", "b d"):
         make_full_client(slug)
     write_as_nova(hostile)
-    assert (
-        select_clients().with_revision().get(slug="acme").revision > 3
-    )  # NOVA's writes were counted
+    assert all_clients().with_revision().get(slug="acme").revision > 3  # NOVA's writes were counted
     Rate.objects.set_rates(dict.fromkeys(Rate.Kind, 1000.0))
     work_as_a_cluster(hostile, stores)
     read_in_every_phase(hostile)

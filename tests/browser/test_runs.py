@@ -84,7 +84,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
 
 
 def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worker):
-    start_run(kind=Run.Kind.MIGRATE, chosen=tasks.select_clients())
+    start_run(kind=Run.Kind.MIGRATE, chosen=tasks.all_clients())
     viewer = somebody("/admin/")
     viewer.reads("0 of 3")
 
@@ -120,7 +120,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
 def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scripts):
     from credentials.models import Client
 
-    run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.select_clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.all_clients())
     runs.finish_inline(run)
     operator = somebody(f"/admin/migration/run/{run.pk}/change/", java_script_enabled=scripts)
     operator.follows("Failed")

@@ -18,7 +18,7 @@ from credentials.models import (
     save_columns,
 )
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import PUSHED, select_clients
+from migration.models import PUSHED, all_clients
 from migration.operations import comparisons, moves, pushes, resolutions
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
@@ -28,7 +28,7 @@ from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
 
 if TYPE_CHECKING:
-    from migration.models import ClientsByPhase
+    from migration.models import ClientPhaseQuerySet
 
 
 LINE = tuple(Phase)
@@ -202,8 +202,8 @@ def push(world: World, _: Change) -> None:
         world.landed(waited)
 
 
-def _this(world: World) -> ClientsByPhase:
-    return select_clients().filter(pk=world.pk)
+def _this(world: World) -> ClientPhaseQuerySet:
+    return all_clients().filter(pk=world.pk)
 
 
 def compare(world: World, _: Change) -> None:

@@ -13,7 +13,7 @@ from credentials import triggers
 from credentials.copying import copy_document
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import put_pointers
-from credentials.trigger_sql import make_ask_counted
+from credentials.trigger_sql import make_counting_check_sql
 from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
@@ -287,19 +287,19 @@ WHERE tgname IN ('nova_admin_count_write', 'nova_admin_count_truncate') AND tgen
 @fault(Phase.DUAL_READ, [nova_rebuilds_a_table, nova_writes, push])
 def a_trigger_is_counted_by_its_name(patch):
     body = f"BEGIN RETURN {BY_NAME}; END"
-    make = make_ask_counted(body)
+    make = make_counting_check_sql(body)
     patch.setattr(triggers, "WRITES_ARE_COUNTED", BY_NAME)
     patch.setattr(triggers, "ASK_COUNTED_BODY", body)
-    patch.setattr(triggers, "make_ask_counted", lambda: make)
+    patch.setattr(triggers, "make_counting_check_sql", lambda: make)
 
 
 @fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, push])
 def a_trigger_that_was_off_for_a_time_leaves_no_trace(patch):
     forgotten = triggers.WRITES_ARE_COUNTED.replace(triggers.TRIGGER_IDENTITIES, "NULL")
     body = f"BEGIN RETURN {forgotten}; END"
-    make = make_ask_counted(body)
+    make = make_counting_check_sql(body)
     patch.setattr(triggers, "ASK_COUNTED_BODY", body)
-    patch.setattr(triggers, "make_ask_counted", lambda: make)
+    patch.setattr(triggers, "make_counting_check_sql", lambda: make)
     patch.setattr(triggers, "WRITES_ARE_COUNTED", forgotten)
 
 
@@ -320,9 +320,9 @@ def truncate_is_not_counted(patch):
     deaf = deaf.replace(
         "ELSIF TG_TABLE_NAME", "ELSIF TG_OP = 'TRUNCATE' THEN RETURN NULL; ELSIF TG_TABLE_NAME"
     )
-    make = triggers.make_count_write().replace(triggers.COUNT_WRITE_BODY, deaf)
+    make = triggers.make_trigger_function_sql().replace(triggers.COUNT_WRITE_BODY, deaf)
     patch.setattr(triggers, "COUNT_WRITE_BODY", deaf)
-    patch.setattr(triggers, "make_count_write", lambda: make)
+    patch.setattr(triggers, "make_trigger_function_sql", lambda: make)
 
 
 @fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, copy_to_postgres])

@@ -12,7 +12,7 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import DatabaseCredential
-from migration.models import select_clients
+from migration.models import all_clients
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
@@ -109,7 +109,7 @@ def test_whatever_the_order_of_two_pushes_aws_ends_with_the_newest_rows(stores, 
     in_aws, newest = interleave(pushers, order, with_lock=True)
 
     assert in_aws == newest
-    assert not select_clients().push_pending().exists()
+    assert not all_clients().push_pending().exists()
 
 
 def test_without_the_lock_an_older_value_can_land_last(stores, pushers):
@@ -197,7 +197,7 @@ def test_novas_statements_wait_for_nothing_in_the_middle_of_a_push(stores, phase
 
     assert result.outcome in ("created", "updated")
     assert len(calls) >= 3  # it looks, writes, and reads back
-    assert select_clients().with_push_pending().exists()
+    assert all_clients().with_push_pending().exists()
 
 
 @pytest.mark.parametrize(("old", "new"), [*pairwise(LINE), (Phase.AWS, Phase.DUAL_READ)])

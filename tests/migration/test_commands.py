@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration.models import select_clients
+from migration.models import all_clients
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests import nova_database
@@ -75,7 +75,7 @@ def test_a_dry_run_has_the_same_shape_and_moves_nobody(run):
     assert (code, result["run"], result["created"], result["items"][0]["outcome"]) == (
         0, None, 1, "created",
     )  # fmt: skip
-    assert not select_clients().in_phases(Phase.DUAL_WRITE).exists()
+    assert not all_clients().in_phases(Phase.DUAL_WRITE).exists()
 
 
 def test_compare_clients_reports_fingerprints_and_exits_with_1(run):

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import ClientMigration, Outcome, PhaseChange, Run, select_clients
+from migration.models import ClientMigration, Outcome, PhaseChange, Run, all_clients
 from migration.operations import aws_store, runs
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
@@ -109,7 +109,7 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
     if changed:
         write_password(idom, "example-since")
 
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
     runs.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.RESTORED

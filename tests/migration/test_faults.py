@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models import Run, run_items, select_clients
+from migration.models import Run, all_clients, run_items
 from migration.operations import aws_store, runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
@@ -42,7 +42,7 @@ def forget_clients() -> None:
 def start(number: int = NUMBER) -> Run:
     for n in range(number):
         make_database(make_client(f"client_{n}"))
-    return start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    return start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
 
 def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
@@ -52,10 +52,10 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     assert run.state == Run.State.FINISHED
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
-    check = Run.start(kind=Run.Kind.COMPARE, chosen=select_clients())
+    check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     runs.finish_inline(check)
     assert check.count_items()["matched"] == NUMBER
-    assert select_clients().in_phases("dual_write").count() == NUMBER
+    assert all_clients().in_phases("dual_write").count() == NUMBER
     pages = aws_store.secrets_manager().sm.get_paginator("list_secrets").paginate()
     secrets = [secret for page in pages for secret in page["SecretList"]]
     assert len(secrets) == NUMBER

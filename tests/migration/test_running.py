@@ -13,7 +13,7 @@ from migration.models import (
     PhaseChange,
     Run,
     RunItem,
-    select_clients,
+    all_clients,
 )
 from migration.operations import aws_store, runs
 from migration.operations.moves import move
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 
 def migrate(**options) -> Run:
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients(), **options)
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), **options)
     runs.finish_inline(run)
     return run
 
@@ -37,7 +37,7 @@ def test_a_migration_pushes_compares_and_moves_on_to_dual_write():
     item = run.items.get()
     assert (item.outcome, item.comparison_status) == (Outcome.CREATED, Comparison.Status.MATCH)
     assert run.finished_at is not None
-    assert select_clients().with_phase().get(pk=pk).phase == Phase.DUAL_WRITE
+    assert all_clients().with_phase().get(pk=pk).phase == Phase.DUAL_WRITE
     change = PhaseChange.objects.get()
     assert (change.slug, change.old, change.new) == ("idom", Phase.POSTGRES, Phase.DUAL_WRITE)
     assert change.comparison.status == Comparison.Status.MATCH
@@ -52,7 +52,7 @@ def test_a_failed_or_skipped_client_stays_in_its_phase():
         "clients": 3, "created": 0, "updated": 0, "unchanged": 0, "restored": 0, "compared": 0,
         "skipped": 2, "failed": 1, "matched": 0, "mismatched": 0,
     }  # fmt: skip
-    assert not select_clients().in_phases(Phase.DUAL_WRITE).exists()
+    assert not all_clients().in_phases(Phase.DUAL_WRITE).exists()
 
 
 def test_inactive_clients_come_along_when_asked_for():
@@ -80,7 +80,7 @@ def test_batches_have_at_most_their_size(monkeypatch):
     for n in range(5):
         make_client(f"client-{n}")
 
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     assert run.count_open_batches() == 3
     assert RunItem.objects.filter(batch=0).count() == 2
@@ -99,7 +99,7 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
 
 def test_a_batch_that_another_worker_has_is_left_to_it():
     make_full_client("idom")
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
@@ -123,7 +123,7 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
 
 def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     pk = make_full_client("idom")
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
 
@@ -147,13 +147,13 @@ def test_a_plain_sql_write_makes_a_dual_write_client_pending_until_it_is_pushed(
     pk = make_client("idom")
     row = make_database(pk)
     migrate()
-    assert not select_clients().to_push().exists()
+    assert not all_clients().to_push().exists()
 
     update("client_database_credentials", row, db_password_encrypted="example-password-9")
-    assert select_clients().to_push().get().pk == pk
-    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=select_clients().to_push()))
+    assert all_clients().to_push().get().pk == pk
+    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().to_push()))
 
-    assert not select_clients().to_push().exists()
+    assert not all_clients().to_push().exists()
     assert Run.objects.first().count_items()["updated"] == 1
 
 
@@ -165,10 +165,10 @@ def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
         cursor.execute("UPDATE public.clients SET is_active = NULL")
         cursor.execute("DELETE FROM public.client_database_credentials")
 
-    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=select_clients().to_push()))
+    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().to_push()))
 
     assert Run.objects.first().count_items()["updated"] == 1
-    assert not select_clients().to_push().exists()
+    assert not all_clients().to_push().exists()
 
 
 def test_a_purged_client_is_never_pushed_for_its_rows_hold_pointers(stores):
@@ -177,13 +177,13 @@ def test_a_purged_client_is_never_pushed_for_its_rows_hold_pointers(stores):
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.PURGED)
 
     assert migrate().items.get().outcome == Outcome.SKIPPED
-    assert not select_clients().to_push().exists()
+    assert not all_clients().to_push().exists()
 
 
 def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_num_queries):
     for n in range(60):
         make_full_client(f"client-{n}")
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with django_assert_max_num_queries(50):
         runs.finish_inline(run)
@@ -194,7 +194,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
 def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
     make_full_client("idom")
     monkeypatch.setattr(runs, "push", lambda **_: raise_(KeyboardInterrupt()))
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with pytest.raises(KeyboardInterrupt):
         runs.finish_inline(run)
@@ -210,7 +210,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
 ):
     make_full_client("idom"), make_full_client("other")
     password = "example-password-1"
-    bad = select_clients().get(slug="idom").pk
+    bad = all_clients().get(slug="idom").pk
     name = "compare" if kind == Run.Kind.COMPARE else "push"
     plain = getattr(runs, name)
 
@@ -220,7 +220,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
         return plain(client_ids=client_ids, **how)
 
     monkeypatch.setattr(runs, name, failing)
-    run = Run.start(kind=kind, chosen=select_clients())
+    run = Run.start(kind=kind, chosen=all_clients())
     runs.finish_inline(run)
 
     assert run.state == Run.State.FINISHED
@@ -235,7 +235,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
 def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):
     make_full_client("idom")
     monkeypatch.setattr(runs, "push", lambda **_: raise_(OperationalError()))
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with pytest.raises(OperationalError):
         runs.work_on_run(run_id=run.pk)
@@ -251,7 +251,7 @@ def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
     pk = make_full_client("idom")
     migrate()
     update("clients", pk, name="New")
-    run = Run.start(kind=Run.Kind.PUSH, chosen=select_clients())
+    run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
     move(client_id=pk, new=Phase.POSTGRES)
     before = aws_store.secrets_manager().get_value("nova/clients/idom")
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
-from migration.models import select_clients
+from migration.models import all_clients
 from migration.reports.client_status import list_client_statuses
 
 
@@ -23,7 +23,7 @@ class Command(ClientsCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         statuses = list_client_statuses(
-            self.find_named_clients(options["slugs"]) if options["slugs"] else select_clients()
+            self.find_named_clients(options["slugs"]) if options["slugs"] else all_clients()
         )
         if options["format"] == "json":
             self.print_json(statuses)

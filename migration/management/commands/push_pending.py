@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from credentials.models import ClientRevision
 from migration.management.base import ClientsCommand, list_items
-from migration.models import Run, select_clients
+from migration.models import Run, all_clients
 
 
 class Command(ClientsCommand):
@@ -21,6 +21,6 @@ class Command(ClientsCommand):
     def handle(self, *args: object, **options: Any) -> None:
         ClientRevision.objects.fold_writes()
         run = self.finish_run(
-            inline=options["inline"], kind=Run.Kind.PUSH, chosen=select_clients().push_pending()
+            inline=options["inline"], kind=Run.Kind.PUSH, chosen=all_clients().push_pending()
         )
         self.report_run(run, options, list_items(run))

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from credentials.models import ClientRevision, ClientWrite
-from migration.models import Outcome, Run, select_clients
+from migration.models import Outcome, Run, all_clients
 from migration.operations import aws_store, locks, pushes, runs, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import SecretsManager
@@ -112,36 +112,36 @@ def test_statements_per_client_stay_below_one_in_a_batch(django_assert_max_num_q
 def test_clients_that_nobody_migrated_have_no_push_pending():
     make_full_client("idom")
 
-    assert not select_clients().to_push().exists()
+    assert not all_clients().to_push().exists()
 
 
 def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
     pk = make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     second = make_database(pk)
 
     assert push_one(pk).outcome == Outcome.FAILED
-    assert not select_clients().to_push().exists()
-    assert (select_clients().push_pending().count(), select_clients().push_refused().count()) == (
+    assert not all_clients().to_push().exists()
+    assert (all_clients().push_pending().count(), all_clients().push_refused().count()) == (
         1,
         1,
     )
 
     update("client_database_credentials", second, is_primary=False)
-    assert select_clients().to_push().get().pk == pk
+    assert all_clients().to_push().get().pk == pk
     assert push_one(pk).outcome == Outcome.UPDATED
-    assert not select_clients().push_pending().exists()
+    assert not all_clients().push_pending().exists()
 
 
 def test_a_push_that_aws_fails_is_tried_again(settings):
     pk = make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     make_database(pk, is_primary=False)
     endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     assert push_one(pk).error_class == "unavailable"
 
     settings.AWS_ENDPOINT_URL = endpoint
-    assert select_clients().to_push().get().pk == pk
+    assert all_clients().to_push().get().pk == pk
 
 
 def test_what_fails_in_the_reading_is_not_asked_for_one_by_one(settings, monkeypatch):

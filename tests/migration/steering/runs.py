@@ -1,13 +1,13 @@
 """Runs over a few clients."""
 
-from migration.models import Run, select_clients
+from migration.models import Run, all_clients
 from tests.factories import make_full_client, start_run
 
 
 def start(number: int = 6, **options) -> Run:
     for n in range(number):
         make_full_client(f"client-{n}")
-    return start_run(kind=Run.Kind.MIGRATE, chosen=select_clients(), **options)
+    return start_run(kind=Run.Kind.MIGRATE, chosen=all_clients(), **options)
 
 
 def left(run: Run) -> int:

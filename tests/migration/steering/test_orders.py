@@ -4,7 +4,7 @@ import pytest
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Outcome, Run, StaleRunError, select_clients
+from migration.models import Outcome, Run, StaleRunError, all_clients
 from migration.operations import runs
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions
@@ -67,7 +67,7 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
     assert (run.count_items()["created"], run.count_items()["skipped"]) == (2, 4)
     assert run.state == Run.State.STOPPED
     assert run.finished_at is not None
-    assert select_clients().in_phases("postgres").count() == 4
+    assert all_clients().in_phases("postgres").count() == 4
 
 
 def test_only_one_of_two_who_steer_at_once_does(somebody):

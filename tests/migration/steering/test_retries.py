@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models import MANY_TRIES, Run, run_items, select_clients
+from migration.models import MANY_TRIES, Run, all_clients, run_items
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -49,7 +49,7 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
 
 def test_bad_data_is_not_tried_again():
     make_full_client("b d")
-    run = start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    run = start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     runs.work_on_run(run_id=run.pk)
 

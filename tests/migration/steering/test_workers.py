@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Run, Worker, select_clients
+from migration.models import Run, Worker, all_clients
 from migration.operations import aws_store, runs
 from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import left, start
@@ -146,7 +146,7 @@ def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypa
 
 
 def test_two_runs_over_the_same_clients_write_each_once(stores):
-    first, second = start(6), start_run(kind=Run.Kind.MIGRATE, chosen=select_clients())
+    first, second = start(6), start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     threads = [
         threading.Thread(
             target=lambda run=run: (runs.work_on_run(run_id=run.pk), connection.close())
@@ -169,7 +169,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
 
 def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.push_pending()
@@ -179,10 +179,10 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
 
 def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
     make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=select_clients()))
+    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
-    start_run(kind=Run.Kind.PUSH, chosen=select_clients())  # tries again for an hour
+    start_run(kind=Run.Kind.PUSH, chosen=all_clients())  # tries again for an hour
 
     for _minute in range(3):
         tasks.push_pending()

@@ -21,7 +21,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
-from migration.models import MANY_TRIES, Comparison, Outcome, Run, select_clients
+from migration.models import MANY_TRIES, Comparison, Outcome, Run, all_clients
 from migration.operations.aws_store import secrets_manager
 from migration.reports.client_status import list_client_statuses
 from migration.tasks import enqueue
@@ -108,7 +108,7 @@ class Command(OneLineCommand):
 
     def _finish_run(self, title: str, kind: Run.Kind) -> Run:
         self._print_step(f"{title}, by the workers")
-        run = Run.start(kind=kind, chosen=select_clients(), tries=MANY_TRIES)
+        run = Run.start(kind=kind, chosen=all_clients(), tries=MANY_TRIES)
         enqueue(run)
         deadline = time.monotonic() + RUN_SECONDS
         while run.finished_at is None:
@@ -121,7 +121,7 @@ class Command(OneLineCommand):
     def _print_summary(self, migrate: Run, compare: Run) -> None:
         """Print one line a client: its phase, its outcome, and why."""
         compared = {item.slug: item for item in compare.items.all()}
-        phases = {status["slug"]: status for status in list_client_statuses(select_clients())}
+        phases = {status["slug"]: status for status in list_client_statuses(all_clients())}
         self.stdout.write(
             f"\n  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
         )
@@ -204,7 +204,7 @@ def add_clients(number: int) -> int:
 
 @contextmanager
 def start_command(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a management command in a process of its own, which ends with the block, or with this process if killed."""
+    """Run a management command in a child process, which ends with the block and also if this process is killed."""
     log = settings.LOCAL / f"{arguments[0]}.log"
     with log.open("ab") as output:
         # In a session of its own: Ctrl-C reaches this process alone, which then ends its children one by one.
