@@ -279,8 +279,8 @@ SCENARIOS = [
 def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
     from migration.models import Run, Worker, all_clients
-    from migration.operations import runs
     from migration.operations.aws_store import secrets_manager
+    from migration.operations.runs import finish_inline
 
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
     stage.aws.conditions.clear()
@@ -291,7 +291,7 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
         if run.items.filter(outcome="").exists():
             wrong.append(f"{run} has open items")
     check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
-    runs.finish_inline(check)
+    finish_inline(check)
     if (matched := check.count_items()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
     if (there := all_clients().in_phases("dual_write").count()) != stage.number:
