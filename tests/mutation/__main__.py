@@ -30,12 +30,13 @@ COPIES = ROOT / ".local" / "mutation"
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "staticfiles")
 UNSEEN = Path(__file__).with_name("unseen.toml")
 SERVER_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-# A defect that makes the tests so slow is found too.
-PATIENCE_SECONDS = 300
+# A defect that makes the tests so much slower is found too.
+PATIENCE, PATIENCE_SECONDS = 4, 30
+LONGEST_SECONDS = 1200
 ENOUGH = 0.97
 TESTS_FAILED = (1, 2)  # pytest's exit codes; 2: a module could not be imported
 
-READER = ("tests/nova_credentials/reader", "tests/nova_credentials/test_tables.py")
+READER = "tests/nova_credentials/reader"
 MOVES = (
     *("tests/migration/test_move_guards.py", "tests/migration/moves"),
     "tests/migration/test_approving.py",
@@ -50,9 +51,17 @@ TESTS = {
     "nova_credentials/phases.py": ("tests/nova_credentials/test_phases.py",),
     "nova_credentials/document.py": ("tests/nova_credentials/test_document.py",),
     "nova_credentials/comparison.py": ("tests/nova_credentials/test_comparison.py",),
-    "nova_credentials/reader/routing.py": READER,
-    "nova_credentials/reader/from_postgres.py": READER,
-    "nova_credentials/reader/from_aws.py": READER,
+    "nova_credentials/reader/routing.py": (
+        f"{READER}/test_cache.py",
+        f"{READER}/test_stores.py",
+        READER,
+    ),
+    "nova_credentials/reader/from_postgres.py": (
+        f"{READER}/test_counts.py",
+        f"{READER}/test_postgres_fails.py",
+        READER,
+    ),
+    "nova_credentials/reader/from_aws.py": (f"{READER}/test_aws_fails.py", READER),
     "migration/operations/gates.py": MOVES,
     "migration/operations/moves.py": MOVES,
     "migration/operations/rows_from_aws.py": MOVES,
@@ -102,6 +111,7 @@ class Workplaces:
     def __init__(self, number: int) -> None:
         shutil.rmtree(COPIES, ignore_errors=True)
         self.free: Queue[Path] = Queue()
+        self.seconds: dict[str, float] = {}
         for n in range(number):
             copy = COPIES / str(n)
             shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
@@ -109,31 +119,41 @@ class Workplaces:
             postgres.start_server(copy / ".local" / "test" / "postgres", settings=SERVER_SETTINGS)
             self.free.put(copy)
 
+    def measure(self, module: str) -> None:
+        """Note how long the module's tests take without a defect; exits where they fail."""
+        copy, started = self.free.get(), time.monotonic()
+        done = run_tests(copy, module, LONGEST_SECONDS)
+        self.seconds[module] = time.monotonic() - started
+        self.free.put(copy)
+        if done is None or done.returncode:
+            sys.exit(f"The tests of {module} fail without a defect: {done and done.stdout}")
+
     def is_found(self, mutation: Mutation) -> bool:
+        patience = PATIENCE * self.seconds[mutation.module] + PATIENCE_SECONDS
         copy = self.free.get()
         file = copy / mutation.module
         source = file.read_bytes()
         try:
             file.write_bytes(mutation.apply_to(source))
-            return run_tests(copy, mutation.module) in TESTS_FAILED
+            done = run_tests(copy, mutation.module, patience)
         finally:
             file.write_bytes(source)
             self.free.put(copy)
+        if done and done.returncode not in (0, *TESTS_FAILED):
+            raise SystemExit(f"{mutation}: {done.stdout}{done.stderr}")
+        return done is None or done.returncode in TESTS_FAILED
 
 
-def run_tests(copy: Path, module: str) -> int:
-    """Return pytest's exit code; exits where it did not run."""
+def run_tests(copy: Path, module: str, seconds: float) -> subprocess.CompletedProcess[str] | None:
+    """Run the module's tests up to the first that fails; None where they are not done after so many seconds."""
     options = ("-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider")
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "pytest", *options, *TESTS[module]],
-            cwd=copy, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
+            cwd=copy, capture_output=True, text=True, check=False, timeout=seconds,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return TESTS_FAILED[0]
-    if done.returncode not in (0, *TESTS_FAILED):
-        raise SystemExit(done.stdout + done.stderr)
-    return done.returncode
+        return None
 
 
 def report(mutations: Iterator[tuple[Mutation, bool]]) -> float:
@@ -163,10 +183,8 @@ def main() -> None:
     mutations = draw_sample(modules, options.number, options.seed)
     print(f"{len(mutations)} defects, seed {options.seed}", flush=True)
     places = Workplaces(options.processes)
-    for module in dict.fromkeys(mutation.module for mutation in mutations):
-        if run_tests(places.free.queue[0], module):
-            sys.exit(f"The tests of {module} fail without a defect.")
     with ThreadPoolExecutor(options.processes) as pool:
+        list(pool.map(places.measure, dict.fromkeys(m.module for m in mutations)))
         share = report(zip(mutations, pool.map(places.is_found, mutations), strict=True))
     sys.exit(0 if share >= ENOUGH else 1)
 
