@@ -132,7 +132,7 @@ def test_tables_that_novas_role_made_to_be_carried_over_are_not(hostile):
         hostile,
         "belong to another role",
         f"ALTER TABLE public.auth_user OWNER TO {hostile.site};",
-        "Where the first release never ran",
+        "If the first release never ran here",
         code=1,
     )
 
@@ -172,7 +172,7 @@ def test_code_on_tables_that_were_given_to_the_site_is_found_before_they_are_car
         hostile.run(f"ALTER TABLE public.{table} OWNER TO {hostile.site}")
     hostile.run(f"ALTER TABLE public.migration_clientmigration OWNER TO {hostile.site}")
 
-    refused(hostile, "what it never made", f"{kind} ", "on public.auth_user", code=1)
+    refused(hostile, "objects that it never made", f"{kind} ", "on public.auth_user", code=1)
 
 
 def test_settings_of_the_database_change_nothing_for_the_site(hostile):
