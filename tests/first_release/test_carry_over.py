@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from migration.task_queue import is_task
 from nova_admin.database.schema import CARRIED_OVER
 from tests.first_release.database import NOVA_TABLES, OLD_FUNCTION, First
 
@@ -21,7 +22,7 @@ CHANGED = {
     "migration_resolution": {"message"},
     "migration_phasechange": {"reason", "note"},
     "migration_moverequest": {"reasons"},
-    "django_q_schedule": {"minutes"},
+    "django_q_schedule": {"minutes", "func"},
 }
 WHERE_ALL_STANDS = """
 SELECT n.nspname::text, c.relkind::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -89,6 +90,8 @@ def test_migrate_keeps_every_row_and_leaves_novas_tables_alone_in_public(first):
         added = len(after[table]) - len(before[table])
         made_by_migrate = table.startswith(("django_", "auth_")) or table in MAY_GROW
         assert added == 0 or (added > 0 and made_by_migrate), (table, added)
+    # A schedule of the first release calls this release's function for it.
+    assert all(is_task(row["func"]) for row in after["django_q_schedule"])
     assert first.tables("public") == NOVA_TABLES
     sequences = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' ORDER BY 1"
     assert [name for (name,) in first.ask(sequences)] == [
