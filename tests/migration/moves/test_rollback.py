@@ -6,7 +6,7 @@ import pytest
 
 from credentials import sentences as rows
 from migration import sentences
-from migration.models import Comparison, PhaseChange
+from migration.models import Comparison, PhaseChange, Secret
 from migration.operations import rows_from_aws
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -37,6 +37,7 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
     assert document(idom) == json.loads(sm.get_value(NAME).text)
     assert password(idom) == "example-theirs"
     assert not is_pending(idom)
+    assert Secret.objects.get(pk=NAME).version_id == sm.get_value(NAME).version_id
     assert PhaseChange.objects.first().note == moved.message
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import Comparison, Outcome, Secret
+from migration.models import ClientMigration, Comparison, Outcome, Secret
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager
@@ -26,6 +26,22 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
     tags = sm.describe_secret("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
+
+
+def test_the_read_back_of_a_push_makes_no_streak_longer():
+    pk = make_full_client("idom")
+
+    push_one(pk)
+    push_one(pk)
+
+    assert ClientMigration.objects.get(pk=pk).clean_streak == 0
+
+
+def test_a_refusal_of_this_sites_own_is_final_until_somebody_changes_something(sm):
+    pk = make_full_client("idom")
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="{}")  # without our tag
+
+    assert push_one(pk).refused
 
 
 def test_what_was_pushed_is_compared_and_its_revision_stored():

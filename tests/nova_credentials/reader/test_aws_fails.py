@@ -153,3 +153,17 @@ def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, setti
         with pytest.raises(SecretsManagerError, match="nova/clients/idom/email"):
             reader.get_credential("idom", "email")
     assert counts(pk) == (1, 0, 0, 1)
+
+
+def test_where_no_thread_can_start_the_answer_is_an_error_at_once(monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    aws = from_aws.AwsReader(
+        region="us-east-1", prefix="nova/clients", layout=Layout.CLIENT, timeout=1
+    )
+
+    for _ in range(from_aws.THREADS + 1):  # each gives its place back
+        answer = aws.start_reading("idom")
+        assert isinstance(answer.exception(timeout=0), RuntimeError)
