@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ObjectKind(StrEnum):
-    """What an object is, in PostgreSQL's own words."""
+    """A kind of object, by PostgreSQL's own name for it."""
 
     TRIGGER = "trigger"
     RULE = "rule"

@@ -34,7 +34,7 @@ TYPING_PAUSE = "input changed delay:300ms"
 
 
 class OnboardingView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, View):
-    """What the onboarding views have in common: the permission, and the forms for this user."""
+    """The base of the onboarding views: it checks the permission and makes the forms for this user."""
 
     model_admin: ModelAdmin[Client]
     permission_required = "credentials.add_client"

@@ -1,4 +1,4 @@
-"""What the page of one client shows above and below its form: its phase, the next step with its checks, its history."""
+"""Collects what a client's page shows around its form: the phase, the next step with its checks, the history."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NEXT_PHASE = {
 
 @dataclass(frozen=True)
 class ClientState:
-    """What `database_checks` asks of a client."""
+    """The attributes of a client that `database_checks` needs."""
 
     client_id: int
     push_pending: bool

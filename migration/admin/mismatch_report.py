@@ -1,4 +1,4 @@
-"""What the page of the mismatch report shows: its numbers, its filters and one page of its rows."""
+"""Collects the mismatch report's page: its numbers, its filters and one page of its rows."""
 
 from __future__ import annotations
 

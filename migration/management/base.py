@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     # The command's options as Django hands them over, by name.
     Options = Mapping[str, Any]
-    # What a command prints of one client.
+    # A command prints one client so.
     Item = Mapping[str, object]
 
 POLL_SECONDS = 0.5
