@@ -38,7 +38,7 @@ def hold_client_locks(client_ids: Collection[int], *, wait_seconds: float) -> It
             time.sleep(LOCK_POLL_SECONDS)
         yield held
     finally:
-        # Where the connection is gone, so are the locks.
+        # A closed connection has released the locks already.
         if held and connection.connection and not connection.connection.closed:
             with connection.cursor() as cursor:
                 cursor.execute(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
 LOCK_WAIT_SECONDS = 30.0
 LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
-# As many as botocore keeps connections open for.
+# botocore keeps this many connections open.
 WRITERS = 10
 
 

@@ -33,7 +33,7 @@ def read_reason(text: str) -> str:
 
 
 class MoveReport(TypedDict):
-    """What is printed of one client: its phase now, and the reasons of a refusal or what the move has to say."""
+    """One client as printed: its phase now, and the reasons of a refusal or the message of the move."""
 
     slug: str
     moved: bool
