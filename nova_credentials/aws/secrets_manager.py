@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
+    from boto3.session import Session
     from botocore.model import OperationModel
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import (
@@ -64,6 +68,18 @@ class Pacer(Protocol):
     def throttled(self, operation: str) -> None: ...
 
 
+# A session makes one client after the other: unlike its clients, it is not thread-safe.
+_session_lock = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _own_session(_pid: int) -> Session:
+    """Return this process' session, not boto3's default one. It reads AWS's descriptions of its calls just once."""
+    from boto3.session import Session
+
+    return Session()
+
+
 class SecretsManager:
     """Calls AWS; each failure is a SecretsManagerError. Thread-safe: a process needs one. Time-outs are in seconds."""
 
@@ -78,7 +94,6 @@ class SecretsManager:
         pool: int = 50,
         pacer: Pacer | None = None,
     ) -> None:
-        from boto3.session import Session
         from botocore.config import Config
 
         config = Config(
@@ -87,10 +102,10 @@ class SecretsManager:
             read_timeout=read_timeout,
             max_pool_connections=pool,
         )
-        # A session of its own: the default one is shared by the process, and not thread-safe.
-        self.sm: SecretsManagerClient = Session().client(
-            "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
-        )
+        with _session_lock:
+            self.sm: SecretsManagerClient = _own_session(os.getpid()).client(
+                "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
+            )
         if pacer:
             _register_pacer(self.sm, pacer)
 
