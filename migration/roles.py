@@ -25,6 +25,7 @@ APPROVES = {"migration.approve_move"}
 ADMINISTERS = {
     "migration.purge_client",
     "migration.reveal_credential",
+    "migration.override_gate",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

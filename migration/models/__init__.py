@@ -16,7 +16,7 @@ from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newe
 from migration.models.moves import PhaseChange
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.rates import Rate
-from migration.models.reads import ReadCount
+from migration.models.reads import ReadCount, ReadsSince
 from migration.models.reasons import ReasonError, check_reason
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
@@ -46,6 +46,7 @@ __all__ = [
     "PhaseChoices",
     "Rate",
     "ReadCount",
+    "ReadsSince",
     "ReasonError",
     "Resolution",
     "Reveal",
