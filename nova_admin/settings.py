@@ -82,8 +82,8 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
         f"NOVA_SECRET_PREFIX can't be the prefix of a secret's name: {problem}."
     )
 
-# The evidence that a cutover and a purge want, each switched off by 0: comparisons in a row that matched, the time in dual
-# read and after the cutover, and reads by NOVA.
+# The evidence that a cutover and a purge want, each switched off by 0: comparisons in a row that matched, the time in
+# dual read and after the cutover, and reads by NOVA.
 NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")
 NOVA_DUAL_READ_HOURS = env("NOVA_DUAL_READ_HOURS")
 NOVA_PURGE_AFTER_DAYS = env("NOVA_PURGE_AFTER_DAYS")

@@ -93,7 +93,10 @@ def seeded(checkout, first_demo) -> Path:
 def start(
     checkout: Path, *arguments: str, prefix: tuple[str, ...] = (), **more: str
 ) -> subprocess.Popen[str]:
-    unset = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE")
+    unset = (
+        *("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE"),
+        *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
+    )
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.Popen(
         [*prefix, sys.executable, "manage.py", "demo", *arguments],

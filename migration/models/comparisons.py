@@ -30,7 +30,8 @@ COMPARISONS_ARE_KEPT = timedelta(days=30)
 # A comparison that is no mismatch and comes too soon leaves the streak as it is: neither does one begun in an earlier
 # phase count, nor one soon after the last that counted, or pressing a button thrice would make a streak.
 _TOO_SOON = """
-(excluded.compared_at < kept.phase_changed_at OR excluded.compared_at < kept.streak_counted_at + %(apart)s)
+(excluded.compared_at < kept.phase_changed_at
+    OR excluded.compared_at < kept.streak_counted_at + %(apart)s * interval '1 second')
 """
 SET_AS_NEWEST = f"""
 INSERT INTO migration_clientmigration AS kept
@@ -79,7 +80,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
                 {
                     "counts": 0 if read_back else 1,
                     "ids": ids,
-                    "apart": timedelta(minutes=settings.NOVA_SWEEP_MINUTES) / 2,
+                    "apart": settings.NOVA_SWEEP_MINUTES * 60 / 2,
                 },
             )
 

@@ -138,13 +138,13 @@ def require_open(
     *,
     override: Override | None = None,
     answers: AccountAnswers | None = None,
-) -> list[Message]:
-    """Raise `ShutGate` with every failed check, if any failed; return the missing evidence that was overridden."""
+) -> list[Check]:
+    """Raise `ShutGate` with every failed check, if any failed; return those that were overridden."""
     shut = [check for check in evaluate_gate(snapshot, new, answers=answers) if not check.passed]
     left, overridden = split_by_override(shut, override)
     if left:
         raise ShutGate(snapshot.slug, new, left)
-    return [check.text for check in overridden]
+    return overridden
 
 
 def split_by_override(

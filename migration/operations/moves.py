@@ -74,12 +74,13 @@ class MoveResult:
     old: Phase
     new: Phase
     message: Message | None = None
-    overridden: tuple[Message, ...] = ()
+    overridden: tuple[Check, ...] = ()
 
     @property
     def full_message(self) -> Message | None:
         """Return the message, with the evidence that was overridden."""
-        told = sentences.OVERRIDDEN(lines=self.overridden) if self.overridden else None
+        lines = tuple(check.text for check in self.overridden)
+        told = sentences.OVERRIDDEN(lines=lines) if lines else None
         return in_a_row(self.message, told)
 
 
@@ -96,7 +97,7 @@ class MoveAttempt:
     approves: MoveRequest | None
     override: Override | None = None
     answers: AccountAnswers | None = None
-    overridden: list[Message] = field(default_factory=list)  # by `pass_gate`
+    overridden: list[Check] = field(default_factory=list)  # by `pass_gate`
 
     def pass_gate(self) -> None:
         """Raise `ShutGate` unless every check passes or is overridden."""
@@ -120,7 +121,7 @@ class MoveAttempt:
             by=self.by,
             reason=self.reason,
             note=in_a_row(self.note, note),
-            overridden=self.overridden,
+            overridden=[check.text for check in self.overridden],
             override_reason=self.override.reason if self.override and self.overridden else "",
         )
         if not moved:
