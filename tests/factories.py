@@ -5,12 +5,15 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db import connection
+from django.db.models import F
+from django.utils import timezone
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -154,6 +157,33 @@ def make_comparison(client_id: int, status: str, **fields: Any) -> Any:
         client_id=client_id, status=status, **{"slug": f"c{client_id}"} | fields
     )
     return Comparison.objects.record([comparison])[0]
+
+
+def give_evidence(pk: int, **counts: int) -> None:
+    """Gives a client the evidence that its next move wants, as a month of use would; `counts` are read besides."""
+    from django.conf import settings
+
+    from migration.models import ClientMigration
+    from nova_credentials.phases import Phase
+
+    month_ago = timezone.now() - timedelta(days=30)
+    stands = ClientMigration.objects.get(pk=pk)
+    ClientMigration.objects.filter(pk=pk).update(
+        phase_changed_at=month_ago,
+        clean_streak=settings.NOVA_CLEAN_STREAK,
+        streak_counted_at=timezone.now() - timedelta(hours=1),
+    )
+    compared = settings.NOVA_MIN_READS if stands.phase == Phase.DUAL_READ else 0
+    count_reads(pk, **{"reads": compared or 1, "matches": compared} | counts)
+
+
+def count_reads(pk: int, **counts: int) -> None:
+    """Counts reads of a client, as NOVA's reader does."""
+    from migration.models import ReadCount
+
+    ReadCount.objects.get_or_create(client_id=pk)
+    more = {name: F(name) + n for name, n in counts.items()}
+    ReadCount.objects.filter(pk=pk).update(last_read_at=timezone.now(), **more)
 
 
 def make_many(number: int, phase: str = "dual_write", status: str = "match") -> None:

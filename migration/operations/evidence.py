@@ -177,8 +177,8 @@ def _switched_off(kind: Evidence, setting: str) -> EvidenceLine:
 
 
 def describe_duration(length: timedelta) -> Message:
-    """Return the time in its largest unit of which it has two at least, as part of a sentence."""
-    seconds = round(length.total_seconds())
+    """Return the time in its largest unit of which it has two at least, never rounded up, as part of a sentence."""
+    seconds = int(length.total_seconds())
     units: tuple[tuple[Sentence, int], ...] = (
         (sentences.DAYS, 86_400),
         (sentences.HOURS, 3_600),
@@ -186,6 +186,6 @@ def describe_duration(length: timedelta) -> Message:
     )
     for unit, size in units:
         if seconds >= 2 * size:
-            n = round(seconds / size, 1)
+            n = seconds * 10 // size / 10
             return unit(n=int(n) if n == int(n) else n)
     return sentences.SECONDS(n=seconds)

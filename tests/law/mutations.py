@@ -14,7 +14,17 @@ from credentials.copying import copy_document
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import put_pointers
 from credentials.trigger_sql import make_counting_check_sql
-from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
+from migration.models import ClientMigrationQuerySet
+from migration.operations import (
+    aws_store,
+    evidence,
+    locks,
+    moves,
+    pushes,
+    resolutions,
+    saves,
+    snapshots,
+)
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
 from migration.operations.saves import AdminSave
@@ -23,10 +33,13 @@ from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
 from nova_credentials.reader.routing import Reader
 from tests.law.actions import (
+    an_hour_passes,
     back,
+    compare,
     compare_and_forward,
     console_writes,
     copy_to_postgres,
+    forward,
     keep_counting,
     nova_disables_the_triggers,
     nova_rebuilds_a_table,
@@ -34,6 +47,7 @@ from tests.law.actions import (
     nova_writes,
     push,
     read_cached,
+    readers_lose_their_rights,
     save,
     time_passes,
 )
@@ -276,6 +290,30 @@ def the_reader_remembers_the_phase_for_good(patch):
         return replace(found, phase=known.phase, credentials=None)
 
     patch.setattr(Reader, "_look_up", remembering)
+
+
+@fault(Phase.DUAL_WRITE, [readers_lose_their_rights, compare_and_forward, an_hour_passes])
+def a_gate_counts_failures_as_reads(patch):
+    def count(entry, new):
+        reads = replace(entry.reads, matches=entry.reads.reads)
+        return judge(replace(entry, reads=reads), new)
+
+    judge = evidence._judge_reads
+    patch.setattr(evidence, "_judge_reads", count)
+
+
+@fault(Phase.DUAL_WRITE, [compare, forward])
+def a_streak_from_before_the_phase_counts(patch):
+    enter = ClientMigrationQuerySet._enter_phase
+
+    def keeping(self, client_ids, new, now):
+        streaks = dict(self.filter(pk__in=client_ids).values_list("pk", "clean_streak"))
+        counts = enter(self, client_ids, new, now)
+        for pk, streak in streaks.items():
+            self.filter(pk=pk).update(clean_streak=streak)
+        return counts
+
+    patch.setattr(ClientMigrationQuerySet, "_enter_phase", keeping)
 
 
 BY_NAME = """

@@ -66,7 +66,6 @@ class Command(ClientsCommand):
         parser.add_argument(
             "--override",
             type=read_override,
-            default="",
             metavar="REASON",
             help="move although evidence is missing, for this reason",
         )
@@ -78,7 +77,7 @@ class Command(ClientsCommand):
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
         self.by, self.reason = self._find_user(options["by"]), options["reason"]
-        self.override, self.answers = options["override"], AccountAnswers()
+        self.override, self.answers = options["override"] or "", AccountAnswers()
         self.overridden: Counter[str] = Counter()
         chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
