@@ -68,7 +68,7 @@ READER_FAILED_AT_AWS = Sentence(
     "reader_failed_at_aws", "NOVA's reader could not read it from AWS %(ago)s ago."
 )
 READER_FAILED_NEVER = Sentence(
-    "reader_failed_never", "NOVA's reader got an answer of AWS whenever it asked recently."
+    "reader_failed_never", "NOVA's reader had no failure at AWS recently."
 )
 ACCOUNT_NOT_READY = Sentence("account_not_ready", "The AWS account is not ready: %(error)s")
 ACCOUNT_READY = Sentence("account_ready", "The AWS account has the permissions for this.")
