@@ -1,6 +1,8 @@
 """Readers with the role and the rights that docs/reader.md gives NOVA."""
 
 import os
+import re
+from collections.abc import Iterator
 from uuid import uuid4
 
 import psycopg
@@ -11,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from nova_admin.embedded import postgres
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.reader.routing import Reader
+from tests import nova_database
 from tests.factories import make_client, make_database
 from tests.nova_credentials.reader.questions import GRANTS, execute
 from tests.settings import LOCAL
@@ -26,6 +29,16 @@ def role(stores):
     yield name
     execute(f"DROP OWNED BY {name}")
     execute(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def schemas_table(role) -> Iterator[None]:
+    """NOVA's own table of schemas, which `migrate` doesn't make and this role may read."""
+    in_public = re.sub(r"(TABLE|REFERENCES) ", r"\1 public.", nova_database.SCHEMAS)
+    execute(in_public)
+    execute(f"GRANT SELECT ON public.client_database_schemas TO {role}")
+    yield
+    execute("DROP TABLE public.client_database_schemas")
 
 
 @pytest.fixture

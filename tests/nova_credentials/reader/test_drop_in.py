@@ -6,7 +6,7 @@ NOVA's file holds one line: `from nova_credentials.reader import *`.
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 
 import psycopg2
@@ -14,7 +14,6 @@ import pytest
 
 from nova_credentials import reader as drop_in
 from nova_credentials.phases import Phase
-from tests import nova_database
 from tests.factories import insert, make_client, make_database, make_email, make_full_client
 from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.nova_process import run
@@ -62,19 +61,6 @@ def helper(monkeypatch, make_reader, star) -> dict[str, Callable[..., object]]:
     reader = make_reader(timeout=30)
     monkeypatch.setattr(drop_in, "_shared_reader", lambda: reader)
     return star
-
-
-@pytest.fixture
-def schemas_table(role) -> Iterator[None]:
-    """NOVA's own table, which `migrate` doesn't make."""
-    execute(
-        nova_database.SCHEMAS.replace(" clients", " public.clients").replace(
-            " client_data", " public.client_data"
-        )
-    )
-    execute(f"GRANT SELECT ON public.client_database_schemas TO {role}")
-    yield
-    execute("DROP TABLE public.client_database_schemas")
 
 
 @pytest.fixture
