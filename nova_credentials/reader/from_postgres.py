@@ -7,7 +7,7 @@ import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg import IsolationLevel, sql
@@ -25,7 +25,7 @@ from nova_credentials.credential_types import (
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from nova_credentials.credential_types import CredentialRow
 
@@ -69,13 +69,6 @@ SELECT id, is_active, name, '{Phase.POSTGRES}', true FROM {tables.CLIENTS} WHERE
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
 
 
-SCHEMAS = f"""
-SELECT c.is_active, s.table_name, s.schema_definition
-FROM {tables.CLIENTS} c LEFT JOIN {tables.DATABASE_SCHEMAS} s ON s.client_id = c.id
-WHERE c.slug = %s ORDER BY s.table_name
-"""
-
-
 def _make_rows_query(credential_type: CredentialType) -> str:
     """Return the query for a client's rows of one type: columns named as the attributes, in the document's order."""
     attributes = keys_of(ROW_CLASSES[credential_type])
@@ -110,7 +103,6 @@ NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 logger = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[TupleRow]
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -151,23 +143,16 @@ class PostgresReader:
 
     def read_client(self, slug: str) -> ClientState | None:
         """Read a client's state and rows in one snapshot; return None where it is unknown or inactive."""
-        return self._ask(_read_client, slug)
-
-    def read_schemas(self, slug: str) -> dict[str, object] | None:
-        """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
-        return self._ask(_read_schemas, slug)
-
-    def _ask(self, question: Callable[[Connection, str], _Answer], slug: str) -> _Answer:
         if kept := self._take_idle():
             try:
                 with self._use_connection(kept):
-                    return question(kept, slug)
+                    return _read_client(kept, slug)
             except NO_ANSWER:
                 if not kept.closed:
                     raise
                 self.close()  # the server closed it, so it closed the others too: try a new one
         with self._use_connection(self._open_connection()) as connection:
-            return question(connection, slug)
+            return _read_client(connection, slug)
 
     def count_read(
         self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
@@ -186,6 +171,11 @@ class PostgresReader:
             if not isinstance(error, NO_ANSWER):  # no right or no table: don't try for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
+
+    def read_schemas(self, slug: str) -> dict[str, object] | None:
+        """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
+        with self._use_connection(self._open_connection()) as connection:
+            return _read_schemas(connection, slug)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -231,19 +221,6 @@ def _read_client(connection: Connection, slug: str) -> ClientState | None:
             return _select_client(connection, STATE_WITHOUT_APP, slug)
 
 
-def _read_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
-    if NOT_STORABLE.search(slug):
-        return None
-    try:
-        with _begin_snapshot(connection):
-            rows = connection.execute(SCHEMAS, [slug]).fetchall()
-    except psycopg.errors.UndefinedTable:  # NOVA's database has no such table
-        return {} if _read_client(connection, slug) else None
-    if not rows or not rows[0][0]:
-        return None
-    return {name: definition for _, name, definition in rows if name is not None}
-
-
 @contextmanager
 def _begin_snapshot(connection: Connection) -> Iterator[None]:
     with connection.transaction():
@@ -276,3 +253,23 @@ def _select_rows(
     for row in selected:
         values = dict(zip(names, row, strict=True))
         yield ROW_CLASSES[credential_type](client_id=client_id, client_slug=slug, **values)
+
+
+SCHEMAS = f"""
+SELECT c.is_active, s.table_name, s.schema_definition
+FROM {tables.CLIENTS} c LEFT JOIN {tables.DATABASE_SCHEMAS} s ON s.client_id = c.id
+WHERE c.slug = %s ORDER BY s.table_name
+"""
+
+
+def _read_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
+    if NOT_STORABLE.search(slug):
+        return None
+    try:
+        with _begin_snapshot(connection):
+            rows = connection.execute(SCHEMAS, [slug]).fetchall()
+    except psycopg.errors.UndefinedTable:  # NOVA's database has no such table
+        return {} if _read_client(connection, slug) else None
+    if not rows or not rows[0][0]:
+        return None
+    return {name: definition for _, name, definition in rows if name is not None}
