@@ -6,7 +6,6 @@ No error raised here holds a password: the driver's own error is left behind, as
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -158,6 +157,8 @@ def _is_server_there(login: DatabaseCredentials) -> bool:
     libpq tells a refused connection from a refused password in its text only. A host that has no address or no route
     may be an outdated one, so that counts as there.
     """
+    import socket  # 3 ms, for a login that failed
+
     try:
         if login.db_host.startswith("/"):
             with socket.socket(socket.AF_UNIX) as probe:
