@@ -103,9 +103,10 @@ def _choose_logins(
     yield first
     # Read before the current one: if the rotation ends in between, the current one is what was pending.
     pending = reader.get_pending_credential(slug, wanted, label)
+    unreadable: tuple[type[Exception], ...] = (SecretsManagerError, *_driver_errors())
     try:
         newest = reader.get_credential(slug, wanted, label, refresh=True)
-    except (SecretsManagerError, *_driver_errors()) as error:
+    except unreadable as error:
         # The caller gets the error of the login, which came first.
         logger.warning("%s can't be read anew after a failed login: %s", slug, type(error).__name__)
         return
