@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
@@ -23,14 +23,12 @@ from nova_credentials.credential_types import (
     keys_of,
 )
 from nova_credentials.phases import Phase
+from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nova_credentials.credential_types import CredentialRow
-
-# psycopg's errors where PostgreSQL does not answer, or gives up in the middle.
-NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError)
 
 # These detect a server or a network that is silent. PgBouncer lets all of them through.
 CONNECTING: dict[str, str | int] = {
@@ -47,11 +45,14 @@ COUNT_AGAIN_AFTER_SECONDS = 300.0
 
 # With this search_path no object of another role, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are
 # named with their schema.
-LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
+BEGIN_SNAPSHOT = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}
+"""
 
 # Where writes are not counted nobody knows whether a push is pending, so PostgreSQL's value is returned as if one were.
 STATE = f"""
-SELECT c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
+SELECT {tables.STATEMENT_MARK} c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
            OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted()
 FROM {tables.CLIENTS} c
@@ -73,9 +74,11 @@ def _make_rows_query(credential_type: CredentialType) -> str:
     """Return the query for a client's rows of one type: columns named as the attributes, in the document's order."""
     attributes = keys_of(ROW_CLASSES[credential_type])
     columns = ", ".join(f"{tables.COLUMNS.get(name, name)} AS {name}" for name in attributes)
+    # `AND true` tells it from the unmarked statement of an earlier release: pg_stat_statements counts statements of
+    # one shape together and keeps the text of the first.
     return f"""
-        SELECT {columns} FROM {tables.CREDENTIALS[credential_type]}
-        WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+        SELECT {tables.STATEMENT_MARK} {columns} FROM {tables.CREDENTIALS[credential_type]}
+        WHERE client_id = %s AND true ORDER BY is_primary IS TRUE DESC, id
     """
 
 
@@ -121,6 +124,10 @@ class ClientState:
         return self.phase.aws_is_authority
 
 
+if TYPE_CHECKING:
+    ChooseNotes = Callable[[ClientState | None], ProcessNotes | None]
+
+
 def parse_database_url(uri: str) -> str:
     """Return NOVA's DATABASE_URL as libpq takes it, with time limits; raises RuntimeError where it is no such URI."""
     uri = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", uri)  # as SQLAlchemy writes it
@@ -136,23 +143,39 @@ def parse_database_url(uri: str) -> str:
 class PostgresReader:
     """Reads clients over this process' connections to NOVA's database; any number of threads may read at once."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, notes: ProcessNotes | None = None) -> None:
         self._conninfo = conninfo
+        self._notes = notes or ProcessNotes()
         self._idle: list[Connection] = []
         self._count_from = 0.0
 
     def read_client(self, slug: str) -> ClientState | None:
-        """Read a client's state and rows in one snapshot; return None where it is unknown or inactive."""
+        """Read a client's state and rows in one snapshot; return None where it is unknown or inactive.
+
+        The message that ends the snapshot notes this process too, if that is due. In the phases that read AWS
+        `count_read` does it, when AWS's answer is known.
+        """
+        return self._read(slug, self._notes_unless_counted)
+
+    def look_up_client(self, slug: str) -> ClientState | None:
+        """Read the same where no `count_read` follows."""
+        return self._read(slug, lambda _found: self._notes)
+
+    def _read(self, slug: str, notes: ChooseNotes) -> ClientState | None:
         if kept := self._take_idle():
             try:
                 with self._use_connection(kept):
-                    return _read_client(kept, slug)
+                    return _read_client(kept, slug, notes)
             except NO_ANSWER:
                 if not kept.closed:
                     raise
                 self.close()  # the server closed it, so it closed the others too: try a new one
         with self._use_connection(self._open_connection()) as connection:
-            return _read_client(connection, slug)
+            return _read_client(connection, slug, notes)
+
+    def _notes_unless_counted(self, found: ClientState | None) -> ProcessNotes | None:
+        is_counted = found and found.phase.reads_aws and time.monotonic() >= self._count_from
+        return None if is_counted else self._notes
 
     def count_read(
         self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
@@ -166,7 +189,7 @@ class PostgresReader:
         statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
         try:
             with self._use_connection(self._take_idle() or self._open_connection()) as connection:
-                connection.execute(statement)
+                self._notes.execute_and_note(connection, statement, in_block=True)
         except psycopg.Error as error:
             if not isinstance(error, NO_ANSWER):  # no right or no table: don't try for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
@@ -179,10 +202,7 @@ class PostgresReader:
 
     def _open_connection(self) -> Connection:
         # No prepared statements: PgBouncer would run them on another connection.
-        connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-        connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        return connection
+        return psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
 
     def _take_idle(self) -> Connection | None:
         try:
@@ -202,25 +222,51 @@ class PostgresReader:
                 connection.close()
 
 
-def _read_client(connection: Connection, slug: str) -> ClientState | None:
+def _read_client(
+    connection: Connection, slug: str, choose_notes: ChooseNotes | None = None
+) -> ClientState | None:
     try:
-        with _begin_snapshot(connection):
-            return _select_client(connection, STATE, slug)
+        return _read_snapshot(connection, STATE, slug, choose_notes)
     except psycopg.errors.UndefinedFunction:
-        with _begin_snapshot(connection):
-            return _select_client(connection, STATE_UNCOUNTED, slug)
+        return _read_snapshot(connection, STATE_UNCOUNTED, slug, choose_notes)
     except psycopg.errors.UndefinedTable:
         with _begin_snapshot(connection):
             if connection.execute(APP_IS_SOMEWHERE).fetchone():
                 raise
-            return _select_client(connection, STATE_WITHOUT_APP, slug)
+        return _read_snapshot(connection, STATE_WITHOUT_APP, slug, None)
+
+
+def _read_snapshot(
+    connection: Connection, query: LiteralString, slug: str, choose_notes: ChooseNotes | None
+) -> ClientState | None:
+    with _begin_snapshot(connection) as ending:
+        found = _select_client(connection, query, slug)
+        ending.notes = choose_notes(found) if choose_notes else None
+    return found
+
+
+@dataclass
+class _Ending:
+    """How a snapshot ends: with a note of this process, if there are `notes`."""
+
+    notes: ProcessNotes | None = None
 
 
 @contextmanager
-def _begin_snapshot(connection: Connection) -> Iterator[None]:
-    with connection.transaction():
-        connection.execute(sql.SQL(LIMITS).format(STATEMENT_TIMEOUT))
-        yield
+def _begin_snapshot(connection: Connection) -> Iterator[_Ending]:
+    connection.execute(sql.SQL(BEGIN_SNAPSHOT).format(STATEMENT_TIMEOUT))
+    ending = _Ending()
+    try:
+        yield ending
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+    commit = sql.SQL("COMMIT")
+    if ending.notes:
+        ending.notes.execute_and_note(connection, commit)
+    else:
+        connection.execute(commit)
 
 
 def _select_client(connection: Connection, query: LiteralString, slug: str) -> ClientState | None:
