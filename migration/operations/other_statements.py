@@ -28,7 +28,7 @@ STATEMENT_TIMEOUT = "2s"
 
 # The view of the extension itself, wherever it stands: never one that somebody made under its name.
 FIND_VIEW = """
-SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), current_user::text
 FROM pg_catalog.pg_extension e
 JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = e.oid
     AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'e'
@@ -72,6 +72,7 @@ class StatementReport:
 
     statements: tuple[StatementCount, ...] = ()
     unseen: Unseen | None = None
+    own_role: str = ""
 
 
 def read_other_statements() -> StatementReport:
@@ -92,10 +93,12 @@ def read_statements(cursor: CursorWrapper) -> StatementReport:
         return StatementReport(unseen=Unseen.NOT_INSTALLED)
     cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
     pattern = rf"\m({_NAMES})\M"
-    cursor.execute(READ_VIEW.format(view=found[0]), [pattern, STATEMENT_MARK, MOST_STATEMENTS])
+    view, own_role = found
+    cursor.execute(READ_VIEW.format(view=view), [pattern, STATEMENT_MARK, MOST_STATEMENTS])
     rows = cursor.fetchall()
     hidden = any(statement_id is None for _role, statement_id, _text, _calls in rows)
-    return StatementReport(tuple(_count_statements(rows)), Unseen.NOT_ALLOWED if hidden else None)
+    unseen = Unseen.NOT_ALLOWED if hidden else None
+    return StatementReport(tuple(_count_statements(rows)), unseen, own_role)
 
 
 def _count_statements(

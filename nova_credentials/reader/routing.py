@@ -94,12 +94,9 @@ class Reader:
 
     def client_id(self, slug: str) -> int:
         """Return the client's id, from the cache or PostgreSQL."""
-        entry = self._fresh_entry(slug)
-        return (
-            entry.client_id
-            if entry
-            else self._look_up(slug, self._postgres.look_up_client).client_id
-        )
+        if entry := self._fresh_entry(slug):
+            return entry.client_id
+        return self._look_up(slug, self._postgres.look_up_client).client_id
 
     def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
