@@ -118,7 +118,8 @@ def test_a_reader_of_before_the_mark_does_not_hide_the_packages_statements_nor_b
     server.execute("SELECT extensions.pg_stat_statements_reset()")
     server.execute(
         "SELECT db_host, db_port, db_name, db_user, db_password_encrypted AS db_password, label, is_primary"
-        " FROM public.client_database_credentials WHERE client_id = 2 ORDER BY is_primary IS TRUE DESC, id",
+        " FROM public.client_database_credentials WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id",
+        2,
         role="nova",
     )
     read_through_the_package(server)
