@@ -22,31 +22,27 @@ if TYPE_CHECKING:
 # docs/reader.md has the same five headings, with all that each step needs.
 ADOPTION_STEPS: tuple[tuple[StrOrPromise, StrOrPromise], ...] = (
     (
+        gettext_lazy("Rotate first"),
+        gettext_lazy("Change every secret that ever stood in a repository, a chat or a log."),
+    ),
+    (
         gettext_lazy("Install the package"),
+        gettext_lazy("Add nova-credentials to NOVA's requirements.txt."),
+    ),
+    (
+        gettext_lazy("Replace the helper by one line"),
+        gettext_lazy("src/models/credentials.py becomes: from nova_credentials.reader import *"),
+    ),
+    (
+        gettext_lazy("Rights and environment"),
         gettext_lazy(
-            "Install nova-credentials where NOVA's API and workers are installed: pip install ./nova-admin"
+            "NOVA's role needs its grants in PostgreSQL, NOVA's AWS identity secretsmanager:GetSecretValue."
         ),
     ),
     (
-        gettext_lazy("Grant NOVA's role its rights"),
+        gettext_lazy("Deploy and look"),
         gettext_lazy(
-            "If another role ran migrate, run the GRANT lines of docs/reader.md for NOVA's role."
-        ),
-    ),
-    (
-        gettext_lazy("Let NOVA read from AWS"),
-        gettext_lazy(
-            "Give NOVA's AWS identity secretsmanager:GetSecretValue on the clients' secrets."
-        ),
-    ),
-    (
-        gettext_lazy("Change one line of NOVA's helper"),
-        gettext_lazy("Replace what its module defines by: from nova_credentials.reader import *"),
-    ),
-    (
-        gettext_lazy("Restart NOVA and look here"),
-        gettext_lazy(
-            "Restart the API and every worker. At its first read each process appears on the page Readers."
+            "Start all processes of NOVA anew. Each appears on the page Readers with its first read."
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -24,6 +24,7 @@ from nova_credentials.credential_types import (
 )
 from nova_credentials.phases import Phase
 from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
+from nova_credentials.reader.snapshot import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,13 +43,6 @@ CONNECTING: dict[str, str | int] = {
 STATEMENT_TIMEOUT = "5s"
 KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
-
-# With this search_path no object of another role, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are
-# named with their schema.
-BEGIN_SNAPSHOT = """
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}
-"""
 
 # Where writes are not counted nobody knows whether a push is pending, so PostgreSQL's value is returned as if one were.
 STATE = f"""
@@ -195,6 +189,11 @@ class PostgresReader:
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
 
+    def read_schemas(self, slug: str) -> dict[str, object] | None:
+        """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
+        with self._use_connection(self._open_connection()) as connection:
+            return _read_schemas(connection, slug)
+
     def close(self) -> None:
         """Close the connections that nobody uses."""
         while connection := self._take_idle():
@@ -226,47 +225,23 @@ def _read_client(
     connection: Connection, slug: str, choose_notes: ChooseNotes | None = None
 ) -> ClientState | None:
     try:
-        return _read_snapshot(connection, STATE, slug, choose_notes)
+        return _read_in_snapshot(connection, STATE, slug, choose_notes)
     except psycopg.errors.UndefinedFunction:
-        return _read_snapshot(connection, STATE_UNCOUNTED, slug, choose_notes)
+        return _read_in_snapshot(connection, STATE_UNCOUNTED, slug, choose_notes)
     except psycopg.errors.UndefinedTable:
-        with _begin_snapshot(connection):
+        with read_snapshot(connection, STATEMENT_TIMEOUT):
             if connection.execute(APP_IS_SOMEWHERE).fetchone():
                 raise
-        return _read_snapshot(connection, STATE_WITHOUT_APP, slug, None)
+        return _read_in_snapshot(connection, STATE_WITHOUT_APP, slug, None)
 
 
-def _read_snapshot(
+def _read_in_snapshot(
     connection: Connection, query: LiteralString, slug: str, choose_notes: ChooseNotes | None
 ) -> ClientState | None:
-    with _begin_snapshot(connection) as ending:
+    with read_snapshot(connection, STATEMENT_TIMEOUT) as ending:
         found = _select_client(connection, query, slug)
         ending.notes = choose_notes(found) if choose_notes else None
     return found
-
-
-@dataclass
-class _Ending:
-    """How a snapshot ends: with a note of this process, if there are `notes`."""
-
-    notes: ProcessNotes | None = None
-
-
-@contextmanager
-def _begin_snapshot(connection: Connection) -> Iterator[_Ending]:
-    connection.execute(sql.SQL(BEGIN_SNAPSHOT).format(STATEMENT_TIMEOUT))
-    ending = _Ending()
-    try:
-        yield ending
-    except BaseException:
-        with suppress(psycopg.Error):
-            connection.rollback()
-        raise
-    commit = sql.SQL("COMMIT")
-    if ending.notes:
-        ending.notes.execute_and_note(connection, commit)
-    else:
-        connection.execute(commit)
 
 
 def _select_client(connection: Connection, query: LiteralString, slug: str) -> ClientState | None:
@@ -294,3 +269,23 @@ def _select_rows(
     for row in selected:
         values = dict(zip(names, row, strict=True))
         yield ROW_CLASSES[credential_type](client_id=client_id, client_slug=slug, **values)
+
+
+SCHEMAS = f"""
+SELECT c.is_active, s.table_name, s.schema_definition
+FROM {tables.CLIENTS} c LEFT JOIN {tables.DATABASE_SCHEMAS} s ON s.client_id = c.id
+WHERE c.slug = %s ORDER BY s.table_name
+"""
+
+
+def _read_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
+    if NOT_STORABLE.search(slug):
+        return None
+    try:
+        with read_snapshot(connection, STATEMENT_TIMEOUT):
+            rows = connection.execute(SCHEMAS, [slug]).fetchall()
+    except psycopg.errors.UndefinedTable:  # NOVA's database has no such table
+        return {} if _read_client(connection, slug) else None
+    if not rows or not rows[0][0]:
+        return None
+    return {name: definition for _, name, definition in rows if name is not None}
