@@ -38,11 +38,13 @@ from tests.factories import (
     make_client,
     make_database,
     make_email,
+    make_reader_process,
     make_user,
     sent_form,
     start_run,
     update,
 )
+from tests.migration.readers import statistics
 
 MARKERS = {
     "db_password_encrypted": "MARKER-ONE-'\"\\ of the database",
@@ -212,6 +214,7 @@ def seed() -> int:
     make_database(pk, db_password_encrypted=MARKERS["db_password_encrypted"])
     make_email(pk, email_password_encrypted=MARKERS["email_password_encrypted"])
     make_aws(pk, secret_access_key=MARKERS["secret_access_key"])
+    make_reader_process()
     for slug in ("b d", "twice", "large"):
         other = make_client(slug)
         make_database(other, db_password_encrypted=MARKERS["db_password_encrypted"])
@@ -365,6 +368,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     work_off_the_queue(haystack)
     update("client_database_credentials", Client.objects.get(pk=pk).databases.get().pk, db_port=1)
     tasks.push_pending()
+    tasks.note_other_statements()
     work_off_the_queue(haystack)
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
@@ -422,6 +426,8 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, sett
     assert "database.password" in haystack.text(
         f"page {reverse('admin:migration_comparison_report')}"
     )
+    readers = haystack.text(f"page {reverse('admin:migration_readerprocess_changelist')}")
+    assert "<code>client_email_credentials</code>" in readers
     failed = [haystack.text(place) for place in places if place.endswith("?items=failed")]
     assert any("InvalidParameterException" in text for text in failed)
     assert [p for p in places if p.startswith("exception")] == ["exception of a write"]

@@ -29,9 +29,17 @@ def install() -> None:
     make_readable(folder)
     quoted = SCHEMA.replace('"', '""')
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL extension_control_path = '{folder.parent}'")
+        cursor.execute(f"SET extension_control_path = '{folder.parent}'")
         cursor.execute(f'CREATE SCHEMA "{quoted}"')
         cursor.execute(f'CREATE EXTENSION pg_stat_statements SCHEMA "{quoted}"')
+
+
+def remove() -> None:
+    """Take it away again, after a test that committed it."""
+    quoted = SCHEMA.replace('"', '""')
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP SCHEMA "{quoted}" CASCADE')
+        cursor.execute("RESET extension_control_path")
 
 
 def make_readable(folder: Path) -> None:
