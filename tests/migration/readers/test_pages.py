@@ -20,6 +20,7 @@ from tests.factories import VIEW, make_client, make_many, make_reader_process
 from tests.migration.admin.pages import DASHBOARD, login, page_of, text
 from tests.migration.readers import statistics
 from tests.migration.readers.test_other_statements import HELPER
+from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged, page
 
 READERS = reverse("admin:migration_readerprocess_changelist")
 NEVER = "No process of NOVA has read through the package yet."
@@ -94,8 +95,8 @@ def test_what_a_process_says_of_itself_is_escaped(viewer):
     row = make_reader_process(
         host="<script>alert(1)</script>", aws_error="<b>x", aws_error_at=ago(minutes=1)
     )
-    for page in (READERS, page_of("migration_readerprocess", row.pk)):
-        html = viewer.get(page).content.decode()
+    for address in (READERS, page_of("migration_readerprocess", row.pk)):
+        html = viewer.get(address).content.decode()
         assert "<script>alert(1)" not in html
         assert "<b>x" not in html
         assert "&lt;script&gt;alert(1)" in html
@@ -114,8 +115,8 @@ def test_without_the_permission_there_is_no_page_and_no_line(client, db):
     row = make_reader_process()
     login(client, "other", *VIEW)
 
-    for page in (READERS, page_of("migration_readerprocess", row.pk)):
-        assert client.get(page).status_code == 403
+    for address in (READERS, page_of("migration_readerprocess", row.pk)):
+        assert client.get(address).status_code == 403
     assert "read through the package" not in text(client.get(DASHBOARD))
 
 
@@ -173,6 +174,21 @@ def test_statements_of_others_are_shown_by_role_table_calls_and_time_and_never_t
     assert "is_primary" not in html
 
 
+def test_a_secret_in_a_statement_is_found_nowhere(client, db):
+    client.force_login(User.objects.create_superuser("root"))
+    statistics.install()
+    statistics.count("SELECT 'MARKER-FOUR' FROM client_email_credentials")
+    haystack = Haystack()
+
+    with everything_logged(haystack):
+        tasks.note_other_statements()
+        shown = page(haystack, client, READERS)
+        add_tables(haystack)
+
+    assert "<code>client_email_credentials</code>" in shown
+    assert haystack.found() == []
+
+
 def test_hidden_statements_are_told_with_the_grant_that_shows_them(viewer):
     statistics.install()
     statistics.count("<insufficient privilege>", queryid=None)
@@ -193,9 +209,9 @@ def test_the_dashboard_has_a_line_about_the_readers(viewer):
         viewer.get(DASHBOARD)
     )
     make_reader_process()
-    page = viewer.get(DASHBOARD)
-    assert "1 process of NOVA has read through the package in the last hour." in text(page)
-    assert f'href="{READERS}"' in page.content.decode()
+    shown = viewer.get(DASHBOARD)
+    assert "1 process of NOVA has read through the package in the last hour." in text(shown)
+    assert f'href="{READERS}"' in shown.content.decode()
 
 
 def alerts(browser) -> list[str]:
