@@ -23,8 +23,8 @@ from redis.exceptions import RedisError
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import WRITES_BOTH, Comparison, Run, Worker, all_clients
-from migration.operations import runs
+from migration.models import WRITES_BOTH, Comparison, ReaderProcess, Run, Worker, all_clients
+from migration.operations import other_statements, runs
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -105,11 +105,17 @@ def prove_counting() -> None:
             logger.warning("An update of %s, tried and undone, was not counted", table)
 
 
+def note_other_statements() -> None:
+    """Look for statements of NOVA's old helper in pg_stat_statements. Scheduled every five minutes."""
+    other_statements.note_other_statements()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
+    ReaderProcess.objects.forget_old()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
@@ -139,6 +145,7 @@ def ensure_schedules(**_: object) -> None:
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),
+        ("Look for reads of NOVA's old helper", note_other_statements, 5),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(

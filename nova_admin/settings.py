@@ -257,6 +257,12 @@ UNFOLD = {
                         "permission": require_permission("migration.view_comparison"),
                     },
                     {
+                        "title": _("Readers"),
+                        "icon": "visibility",
+                        "link": reverse_lazy("admin:migration_readerprocess_changelist"),
+                        "permission": require_permission("migration.view_readerprocess"),
+                    },
+                    {
                         "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),

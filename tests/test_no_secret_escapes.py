@@ -38,6 +38,7 @@ from tests.factories import (
     make_client,
     make_database,
     make_email,
+    make_reader_process,
     make_user,
     sent_form,
     start_run,
@@ -212,6 +213,7 @@ def seed() -> int:
     make_database(pk, db_password_encrypted=MARKERS["db_password_encrypted"])
     make_email(pk, email_password_encrypted=MARKERS["email_password_encrypted"])
     make_aws(pk, secret_access_key=MARKERS["secret_access_key"])
+    make_reader_process()
     for slug in ("b d", "twice", "large"):
         other = make_client(slug)
         make_database(other, db_password_encrypted=MARKERS["db_password_encrypted"])

@@ -8,13 +8,15 @@ from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.dashboard import get_dashboard_context
+from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
-from migration.models import Comparison, MoveRequest, Run
+from migration.models import Comparison, MoveRequest, ReaderProcess, Run
 
 __all__ = [
     "ClientAdmin",
     "ComparisonAdmin",
     "MoveRequestAdmin",
+    "ReaderProcessAdmin",
     "RunAdmin",
     "get_dashboard_context",
 ]
@@ -23,3 +25,4 @@ admin.site.register(Client, ClientAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)
+admin.site.register(ReaderProcess, ReaderProcessAdmin)

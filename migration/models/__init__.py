@@ -16,6 +16,14 @@ from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newe
 from migration.models.moves import PhaseChange
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.rates import Rate
+from migration.models.reader_processes import (
+    AwsFailure,
+    OtherStatement,
+    ReaderProcess,
+    ReaderProcessQuerySet,
+    ReaderSummary,
+    StatementCount,
+)
 from migration.models.reads import ReadCount
 from migration.models.reasons import ReasonError, check_reason
 from migration.models.resolutions import Resolution
@@ -32,6 +40,7 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
+    "AwsFailure",
     "ClientMigration",
     "ClientMigrationQuerySet",
     "ClientPhaseQuerySet",
@@ -41,11 +50,15 @@ __all__ = [
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
+    "OtherStatement",
     "Outcome",
     "PhaseChange",
     "PhaseChoices",
     "Rate",
     "ReadCount",
+    "ReaderProcess",
+    "ReaderProcessQuerySet",
+    "ReaderSummary",
     "ReasonError",
     "Resolution",
     "Reveal",
@@ -54,6 +67,7 @@ __all__ = [
     "RunItem",
     "Secret",
     "StaleRunError",
+    "StatementCount",
     "VersionKey",
     "Worker",
     "all_clients",

@@ -1,7 +1,10 @@
 """Every page, in light and dark: axe-core finds nothing, the console is quiet, nothing comes from elsewhere."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.utils import timezone
 
 from migration.models import Comparison, Run, all_clients
 from migration.operations import aws_store, runs
@@ -10,8 +13,17 @@ from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
-from tests.factories import make_client, make_comparison, make_full_client, make_user, start_run
+from tests.factories import (
+    make_client,
+    make_comparison,
+    make_full_client,
+    make_reader_process,
+    make_user,
+    start_run,
+)
 from tests.migration.moves.clients import LINE, advance, change_in_aws
+from tests.migration.readers import statistics
+from tests.migration.readers.test_other_statements import HELPER
 
 pytestmark = pytest.mark.browser
 
@@ -19,6 +31,7 @@ CLIENT = "/admin/credentials/client/"
 RUNS = "/admin/migration/run/"
 COMPARISONS = "/admin/migration/comparison/"
 REQUESTS = "/admin/migration/moverequest/"
+READERS = "/admin/migration/readerprocess/"
 
 
 @pytest.fixture
@@ -71,6 +84,21 @@ def test_the_login_with_an_error_and_after_the_logout(visit):
 
 def test_a_site_on_which_nothing_has_happened(look_at):
     assert look_at("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS) == {}
+
+
+def test_readers_and_who_else_reads(look_at, transactional_db):
+    nobody = look_at(READERS)
+    make_reader_process(host="gone", last_read_at=timezone.now() - timedelta(hours=2))
+    failing = make_reader_process(aws_error="permission", aws_error_at=timezone.now())
+    statistics.install()
+    statistics.count(HELPER, calls=1234)
+    statistics.count("<insufficient privilege>", queryid=None)
+    try:
+        found = look_at("/admin/", READERS, f"{READERS}{failing.pk}/change/")
+    finally:
+        statistics.remove()
+
+    assert (nobody, found) == ({}, {})
 
 
 def test_clients_in_each_phase(look_at, client_in):

@@ -12,11 +12,17 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Comparison, MoveRequest, Run
+from migration.models import Comparison, MoveRequest, ReaderProcess, Run
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
-from tests.factories import all_tables, make_comparison, make_full_client, make_user
+from tests.factories import (
+    all_tables,
+    make_comparison,
+    make_full_client,
+    make_reader_process,
+    make_user,
+)
 from tests.migration.admin.pages import DIFFERENT
 from tests.migration.moves.clients import LINE, advance, write_password
 
@@ -27,7 +33,12 @@ APPROVERS = {APPROVER, ADMINISTRATOR}
 ADMINISTRATORS = {ADMINISTRATOR}
 NOBODY: set[str] = set()
 
-READ_ONLY = ("migration_run", "migration_comparison", "migration_moverequest")
+READ_ONLY = (
+    "migration_run",
+    "migration_comparison",
+    "migration_moverequest",
+    "migration_readerprocess",
+)
 CLIENT, LOGIN = "credentials_client", "auth_user"
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
@@ -118,6 +129,7 @@ class Site:
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
+            "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
             "auth_user_": lambda: self.users["nobody"].pk,
             "auth_group_": lambda: Group.objects.get(name="Other").pk,
         }
@@ -145,6 +157,7 @@ def site(stores) -> Site:
     )
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
+    make_reader_process()
     for role in ROLES:
         site.users[role] = make_user(role.lower())
         site.users[role].groups.add(Group.objects.get(name=role))
