@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
+from migration.admin.check_nova import CheckNovaView
 from migration.admin.run_views import make_run_badge
 from migration.reports.dashboard import load_dashboard
 
@@ -36,4 +37,5 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         ],
         "activity": [item for item in found.activity if may(item.permission)],
         "may_run": may(RUN_PERMISSION),
+        "may_see_checks": may(CheckNovaView.permission_required),
     }

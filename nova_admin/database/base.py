@@ -44,7 +44,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def prepare_database(self) -> None:
-        """Make the schema before `migrate` looks for its tables, and carry a first release's tables into it."""
+        """Make the schema before `migrate` looks for its tables, and carry a first release's tables into it.
+
+        Raises CommandError behind a pooler on which the session's path and locks don't last.
+        """
+        from migration.operations.doctor.pooler import require_own_backends  # noqa: PLC0415  # imports this connection
+
+        require_own_backends(self.get_connection_params())
         super().prepare_database()
         with self.cursor() as cursor:
             prepare_schema(cursor)

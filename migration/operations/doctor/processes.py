@@ -1,0 +1,45 @@
+"""Examines the processes on both sides: NOVA's, which read through the package, and this site's workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import Max
+from django.utils import timezone
+
+from migration.models import ReadCount, Worker
+from migration.operations.doctor import sentences
+from migration.operations.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.operations.doctor.findings import Asked, Finding
+
+
+def examine_readers(_asked: Asked) -> Iterator[Finding]:
+    """Say when NOVA's reader last read a client; reads are counted from `dual_read` on, so none may mean too early."""
+    last = ReadCount.objects.aggregate(last=Max("last_read_at"))["last"]
+    if last:
+        yield report_ok(CheckName.READERS, sentences.READER_READ(ago=last))
+    else:
+        yield report_unlooked(
+            CheckName.READERS, sentences.READER_NEVER_READ(), sentences.LET_NOVA_READ()
+        )
+
+
+def examine_workers(_asked: Asked) -> Iterator[Finding]:
+    """Say how many worker processes are alive."""
+    alive = Worker.objects.filter(seen_at__gt=timezone.now() - Worker.GONE_AFTER)
+    names = tuple(alive.order_by("name").values_list("name", flat=True))
+    if names:
+        yield report_ok(CheckName.WORKERS, sentences.WORKERS_ARE_ALIVE(n=len(names), names=names))
+        return
+    last = Worker.objects.last_seen_at()
+    message = sentences.WORKERS_ARE_GONE(ago=last) if last else sentences.NO_WORKER_EVER()
+    yield report_failure(CheckName.WORKERS, message, sentences.START_A_WORKER())

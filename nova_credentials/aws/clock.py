@@ -1,0 +1,42 @@
+"""Asks AWS for its time, by the Date header of a call that reads no value. Knows no client and no phase."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from nova_credentials.aws.answers import SecretsManagerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from nova_credentials.aws.secrets_manager import SecretsManager
+
+
+def read_aws_clock(sm: SecretsManager, name: str) -> datetime:
+    """Return the time, in whole seconds, at which AWS answered a DescribeSecret of this secret, or refused it.
+
+    The secret needn't exist and the call needn't be allowed: AWS dates every answer. Raises SecretsManagerError where
+    no answer comes, or one without a date.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    code, answer = "NoAnswer", None
+    try:
+        answer = sm.sm.describe_secret(SecretId=name)["ResponseMetadata"]
+    except ClientError as error:
+        answer = error.response.get("ResponseMetadata")
+    except BotoCoreError as error:
+        code = type(error).__name__
+    date = _parse_date(answer.get("HTTPHeaders", {})) if answer else None
+    if date is None:  # raised out here: botocore's error is not in its chain
+        raise SecretsManagerError.from_code(code, "DescribeSecret", name, status=503)
+    return date
+
+
+def _parse_date(headers: Mapping[str, str]) -> datetime | None:
+    try:
+        return parsedate_to_datetime(headers["date"])
+    except (KeyError, ValueError):
+        return None
