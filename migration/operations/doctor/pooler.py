@@ -70,7 +70,7 @@ def examine_pooler(_asked: Asked) -> Iterator[Finding]:
 
 
 def find_pooling(connection_parameters: Mapping[str, Any]) -> Pooling:
-    """Open CONNECTIONS connections as Django would and try them; takes GIVE_UP_SECONDS at most."""
+    """Open CONNECTIONS connections as Django would and try them; takes twice GIVE_UP_SECONDS at most."""
     parameters = {
         name: value
         for name, value in connection_parameters.items()

@@ -3,7 +3,10 @@
 from nova_credentials.messages import Sentence
 
 # Whatever the check
-NOT_ASKED_YET = Sentence("not_asked_yet", "Not looked at yet: press “Check everything now”.")
+NOT_ASKED_YET = Sentence(
+    "not_asked_yet",
+    "Asked only by “Check everything now”, which operators can press, and by python manage.py check_nova.",
+)
 COULD_NOT_ASK = Sentence("could_not_ask", "PostgreSQL gave no answer to this check (%(code)s).")
 SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, then check again.")
 MIGRATE_FIRST = Sentence(
