@@ -38,13 +38,16 @@ class CheckNovaView(AdminView):
             raise PermissionDenied
         role = request.POST.get("role", "").strip()
         if role and not role_exists(role):
-            return self._show_findings(examine_nova(thorough=False), unknown_role=role)
+            return self._show_findings(examine_nova(thorough=False), role=role, unknown=True)
         return self._show_findings(examine_nova(role=role or None), role=role, thorough=True)
 
-    def _show_findings(self, findings: list[Finding], **context: object) -> HttpResponse:
+    def _show_findings(
+        self, findings: list[Finding], *, role: str = "", **context: object
+    ) -> HttpResponse:
         return self.render_to_response(
             self.get_context_data(
                 findings=findings,
+                role=role,
                 failed=count_findings(findings, FindingState.FAILED),
                 unlooked=count_findings(findings, FindingState.NOT_LOOKED_AT),
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
