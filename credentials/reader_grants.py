@@ -105,7 +105,7 @@ def list_foreign_owners(cursor: CursorWrapper) -> list[str]:
 
 def check_reader_rights(cursor: CursorWrapper, role: str) -> CheckedRights:
     """Return the reader's rights that the role lacks. The role has to exist."""
-    values: dict[str, object] = {
+    values: dict[str, str | list[str]] = {
         "role": role,
         "kinds": [right.kind.value for right in READER_RIGHTS],
         "objects": [right.name for right in READER_RIGHTS],

@@ -13,7 +13,8 @@ from django.db.backends.postgresql import base
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
-from nova_admin.database.schema import SCHEMA, prepare_schema
+from credentials.site_schema import SCHEMA
+from nova_admin.database.schema import prepare_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from nova_credentials.aws.answers import SecretsManagerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from nova_credentials.aws.secrets_manager import SecretsManager
+
+Headers = dict[str, str]
 
 
 def read_aws_clock(sm: SecretsManager, name: str) -> datetime:
@@ -22,20 +23,20 @@ def read_aws_clock(sm: SecretsManager, name: str) -> datetime:
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    code, answer = "NoAnswer", None
+    code, headers = "NoAnswer", Headers()
     try:
-        answer = sm.sm.describe_secret(SecretId=name)["ResponseMetadata"]
+        headers = sm.sm.describe_secret(SecretId=name)["ResponseMetadata"]["HTTPHeaders"]
     except ClientError as error:
-        answer = error.response.get("ResponseMetadata")
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     except BotoCoreError as error:
         code = type(error).__name__
-    date = _parse_date(answer.get("HTTPHeaders", {})) if answer else None
+    date = _parse_date(headers)
     if date is None:  # raised out here: botocore's error is not in its chain
         raise SecretsManagerError.from_code(code, "DescribeSecret", name, status=503)
     return date
 
 
-def _parse_date(headers: Mapping[str, str]) -> datetime | None:
+def _parse_date(headers: Headers) -> datetime | None:
     try:
         return parsedate_to_datetime(headers["date"])
     except (KeyError, ValueError):

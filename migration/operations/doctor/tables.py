@@ -15,6 +15,8 @@ from nova_credentials.tables import NOVA_TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from django.db.models import Model
+
     from migration.operations.doctor.findings import Asked, Finding
 
 OWNERS = """
@@ -85,13 +87,14 @@ def examine_columns(_asked: Asked) -> Iterator[Finding]:
 
 
 def _list_known_columns() -> set[tuple[str, str]]:
-    models = [Client, *CREDENTIAL_MODELS.values()]
+    models: list[type[Model]] = [Client, *CREDENTIAL_MODELS.values()]
     names = {model: model._meta.db_table.replace('"', "") for model in models}
     return {
         (names[model], field.column)
         for model in models
         if names[model] in NOVA_TABLES
         for field in model._meta.local_concrete_fields
+        if field.column
     }
 
 
