@@ -12,7 +12,7 @@ class CredentialsConfig(AppConfig):
     verbose_name = _("Credentials")
 
     def ready(self) -> None:
-        from credentials.reader_grants import print_missing_grants
+        from credentials.grants import print_missing_grants
         from credentials.triggers import check_rights, install_triggers
 
         # After every `migrate`, not once in a schema migration: a step that lacked a grant is tried again.

@@ -22,6 +22,11 @@ WORDS = {
 }
 
 
+def escape_controls(text: str) -> str:
+    """Return the text as one line that steers no terminal: names in the database are other people's choice."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class Command(ClientsCommand):
     help = "Checks NOVA's database, its roles and triggers, the workers and the clocks; changes nothing in NOVA."
 
@@ -47,11 +52,12 @@ class Command(ClientsCommand):
 
     def _print_findings(self, findings: list[Finding]) -> None:
         for finding in findings:
-            self.stdout.write(f"{WORDS[finding.state]}: {finding.check.value}: {finding.message}")
+            told = f"{WORDS[finding.state]}: {finding.check.value}: {finding.message}"
+            self.stdout.write(escape_controls(told))
             if finding.remedy:
-                self.stdout.write(f"    {finding.remedy}")
+                self.stdout.write(escape_controls(f"    {finding.remedy}"))
             for statement in finding.statements:
-                self.stdout.write(f"        {statement}")
+                self.stdout.write(escape_controls(f"        {statement}"))
         numbers = [
             f"{sum(finding.state == state for finding in findings)} {WORDS[state].lower()}"
             for state in FindingState

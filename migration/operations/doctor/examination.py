@@ -17,7 +17,7 @@ from migration.operations.doctor.counting import (
     examine_triggers,
 )
 from migration.operations.doctor.findings import Asked, CheckName, report_unlooked
-from migration.operations.doctor.grants import examine_reader_grants
+from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
 from migration.operations.doctor.pooler import examine_pooler
 from migration.operations.doctor.processes import examine_readers, examine_workers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
@@ -38,6 +38,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.CREATE_RIGHTS: examine_create_rights,
     CheckName.OWNERS: examine_owners,
     CheckName.BOUNDARY: examine_boundary,
+    CheckName.SITE_GRANTS: examine_site_grants,
     CheckName.READER_GRANTS: examine_reader_grants,
     CheckName.TRIGGERS: examine_triggers,
     CheckName.COUNTING_PROOF: examine_stored_proof,

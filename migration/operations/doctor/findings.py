@@ -29,6 +29,7 @@ class CheckName(TextChoices):
     CREATE_RIGHTS = "create_rights", _("Who may create objects")
     OWNERS = "owners", _("Owners of NOVA's tables")
     BOUNDARY = "boundary", _("NOVA's role and the site's")
+    SITE_GRANTS = "site_grants", _("Rights of the site")
     READER_GRANTS = "reader_grants", _("Rights of NOVA's reader")
     TRIGGERS = "triggers", _("Triggers that count writes")
     COUNTING_PROOF = "counting_proof", _("Proof that writes are counted")

@@ -1,4 +1,4 @@
-"""Examines the rights of the role by which NOVA's reader connects: those it lacks, and those it should not have."""
+"""Examines rights: the site's on NOVA's tables, and those of the role by which NOVA's reader connects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from credentials.reader_grants import (
-    check_reader_rights,
+from credentials.grants import (
+    check_rights,
     list_foreign_owners,
     list_other_rights,
+    list_site_rights,
     make_grants,
     quote_role,
 )
@@ -35,6 +36,23 @@ WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_wri
 """
 
 
+def examine_site_grants(_asked: Asked) -> Iterator[Finding]:
+    """Say which rights on NOVA's tables the site's role lacks; `examine_owners` tells of missing tables."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user::text, quote_ident(current_user)")
+        role, quoted = cursor.fetchone()
+        lacking = check_rights(cursor, role, list_site_rights(cursor)).lacking
+    if lacking:
+        yield report_failure(
+            CheckName.SITE_GRANTS,
+            sentences.SITE_LACKS_RIGHTS(role=role, n=len(lacking)),
+            sentences.GRANT_AS_OWNER(),
+            statements=make_grants(lacking, quoted),
+        )
+    else:
+        yield report_ok(CheckName.SITE_GRANTS, sentences.SITE_HAS_RIGHTS(role=role))
+
+
 def examine_reader_grants(asked: Asked) -> Iterator[Finding]:
     """Compare the rights of the named role, or of the owners of NOVA's tables, with those that the reader needs."""
     with connection.cursor() as cursor:
@@ -48,7 +66,7 @@ def examine_reader_grants(asked: Asked) -> Iterator[Finding]:
 
 
 def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
-    checked, quoted = check_reader_rights(cursor, role), quote_role(cursor, role)
+    checked, quoted = check_rights(cursor, role), quote_role(cursor, role)
     if checked.lacking:
         yield report_failure(
             CheckName.READER_GRANTS,

@@ -108,7 +108,19 @@ MAKE_A_ROLE = Sentence(
     " only, know that the site can't protect itself from NOVA there.",
 )
 
-# The rights of NOVA's reader
+# The rights of the site, and of NOVA's reader
+SITE_HAS_RIGHTS = Sentence(
+    "site_has_rights", "%(role)s has the rights on NOVA's tables that the site needs."
+)
+SITE_LACKS_RIGHTS = Sentence(
+    "site_lacks_rights",
+    "%(role)s lacks %(n)s rights on NOVA's tables that the site needs.",
+    one="%(role)s lacks %(n)s right on NOVA's tables that the site needs.",
+)
+GRANT_AS_OWNER = Sentence(
+    "grant_as_owner",
+    "Run, as the owner of NOVA's tables or as a superuser, and then python manage.py migrate:",
+)
 NO_OTHER_ROLE = Sentence(
     "no_other_role",
     "NOVA's tables belong to the site's own role, so the role by which NOVA connects is not known. The site's role"

@@ -18,7 +18,15 @@ UNDO = "DROP TABLE public.clients; ALTER TABLE public.clients_old RENAME TO clie
 def test_of_a_database_in_order_every_check_of_it_is_ok(check):
     found = check()
 
-    for name in ("schema", "schema_migrations", "create_rights", "owners", "boundary", "triggers"):
+    for name in (
+        "schema",
+        "schema_migrations",
+        "create_rights",
+        "owners",
+        "boundary",
+        "triggers",
+        "site_grants",
+    ):
         assert set(found.states(name)) == {"ok"}, name
     for name in ("counting_proof", "columns", "nova_objects", "pooler"):
         assert set(found.states(name)) == {"ok"}, name
@@ -257,6 +265,18 @@ def test_as_text_each_statement_is_a_line_of_its_own(migrated):
     assert grant in lines
     assert any(line.startswith("FAILED: reader_grants: ") for line in lines)
     assert "not looked at" in lines[-1]
+
+
+def test_a_name_that_would_steer_a_terminal_is_printed_as_text(migrated):
+    name = '"\x1b[2J\nok: boundary"'
+    migrated.run(f"CREATE RULE {name} AS ON DELETE TO public.clients DO ALSO NOTHING")
+    try:
+        done = manage("check_nova", DATABASE_URL=migrated.of(migrated.site))
+    finally:
+        migrated.run(f"DROP RULE {name} ON public.clients")
+
+    assert "\\x1b[2J\\nok: boundary" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_nothing_of_novas_runs_in_the_site_while_it_is_checked(migrated, check):

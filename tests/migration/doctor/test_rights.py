@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from credentials.grants import READER_RIGHTS, Right, RightKind
 from credentials.nova_objects import ObjectKind, list_foreign_objects
-from credentials.reader_grants import READER_RIGHTS, Right, RightKind
 from tests.checkout import ROOT, manage
 from tests.migration.doctor.conftest import check_nova
 
@@ -192,6 +192,24 @@ def test_rights_beyond_the_readers_are_told_with_what_takes_them_away(migrated):
         assert "rights_too_many" not in check_nova(migrated, "--role", role).codes("reader_grants")
     finally:
         migrated.run(f"DROP OWNED BY {role}")
+
+
+def test_rights_that_the_site_lacks_are_told_with_what_grants_them(hostile):
+    hostile.run(
+        f"REVOKE SELECT, TRIGGER ON public.clients FROM {hostile.site}",
+        f"REVOKE USAGE ON SEQUENCE public.clients_id_seq FROM {hostile.site}",
+        role=hostile.nova,
+    )
+
+    found = check_nova(hostile)
+
+    assert found.codes("site_grants") == ["site_lacks_rights"]
+    assert found.statements("site_grants") == [
+        f"GRANT SELECT, TRIGGER ON TABLE public.clients TO {hostile.site};",
+        f"GRANT USAGE ON SEQUENCE public.clients_id_seq TO {hostile.site};",
+    ]
+    hostile.run(*found.statements("site_grants"), role=hostile.nova)
+    assert check_nova(hostile).states("site_grants") == ["ok"]
 
 
 def test_where_the_tables_are_the_sites_own_it_asks_for_novas_role(hostile):

@@ -1,4 +1,7 @@
-"""Owns the list of rights that NOVA's reader needs, finds those that a role lacks and prints them after `migrate`."""
+"""Owns the rights that NOVA's reader and this site need, and finds those that a role lacks.
+
+`migrate` prints the reader's afterwards, `check_nova` both.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from nova_credentials.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.db.backends.utils import CursorWrapper
 
@@ -32,6 +35,7 @@ class RightKind(StrEnum):
     SCHEMA = "SCHEMA"
     TABLE = "TABLE"
     FUNCTION = "FUNCTION"
+    SEQUENCE = "SEQUENCE"
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Right:
 
 @dataclass(frozen=True)
 class CheckedRights:
-    """The rights of the reader that a role lacks, and those on objects that don't exist yet."""
+    """The rights that a role lacks, and those on objects that don't exist yet."""
 
     lacking: tuple[Right, ...]
     without_object: tuple[Right, ...]
@@ -67,11 +71,19 @@ READER_RIGHTS = (
     ),
 )
 
+# What the site does with NOVA's tables: forms and moves write them, TRIGGER is for counting, REFERENCES for its own
+# table of AWS logins.
+SITE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "REFERENCES", "TRIGGER")
+SEQUENCES = """
+SELECT pg_get_serial_sequence(name, 'id') FROM unnest(%s::text[]) WITH ORDINALITY AS tables (name, n)
+WHERE to_regclass(name) IS NOT NULL AND pg_get_serial_sequence(name, 'id') IS NOT NULL ORDER BY n
+"""
 # NULL where the object does not exist.
 HELD = """
 SELECT CASE kind
     WHEN 'SCHEMA' THEN has_schema_privilege(%(role)s::name, to_regnamespace(object)::oid, privilege)
     WHEN 'TABLE' THEN has_table_privilege(%(role)s::name, to_regclass(object)::oid, privilege)
+    WHEN 'SEQUENCE' THEN has_sequence_privilege(%(role)s::name, to_regclass(object)::oid, privilege)
     WHEN 'FUNCTION' THEN has_function_privilege(%(role)s::name, to_regprocedure(object)::oid, privilege)
 END
 FROM unnest(%(kinds)s::text[], %(objects)s::text[], %(privileges)s::text[])
@@ -103,20 +115,31 @@ def list_foreign_owners(cursor: CursorWrapper) -> list[str]:
     return [role for (role,) in cursor.fetchall()]
 
 
-def check_reader_rights(cursor: CursorWrapper, role: str) -> CheckedRights:
-    """Return the reader's rights that the role lacks. The role has to exist."""
+def list_site_rights(cursor: CursorWrapper) -> list[Right]:
+    """Return the rights that the site needs on NOVA's tables and on the sequences of their ids."""
+    cursor.execute(SEQUENCES, [list(NOVA_TABLES)])
+    return [
+        *(Right(p, RightKind.TABLE, table) for table in NOVA_TABLES for p in SITE_PRIVILEGES),
+        *(Right("USAGE", RightKind.SEQUENCE, name) for (name,) in cursor.fetchall()),
+    ]
+
+
+def check_rights(
+    cursor: CursorWrapper, role: str, rights: Sequence[Right] = READER_RIGHTS
+) -> CheckedRights:
+    """Return those of the rights, the reader's if none are given, that the role lacks. The role has to exist."""
     values: dict[str, str | list[str]] = {
         "role": role,
-        "kinds": [right.kind.value for right in READER_RIGHTS],
-        "objects": [right.name for right in READER_RIGHTS],
-        "privileges": [right.privilege for right in READER_RIGHTS],
+        "kinds": [right.kind.value for right in rights],
+        "objects": [right.name for right in rights],
+        "privileges": [right.privilege for right in rights],
     }
     cursor.execute(HELD, values)
     held = [answer for (answer,) in cursor.fetchall()]
-    rights = list(zip(READER_RIGHTS, held, strict=True))
+    answers = list(zip(rights, held, strict=True))
     return CheckedRights(
-        lacking=tuple(right for right, is_held in rights if is_held is False),
-        without_object=tuple(right for right, is_held in rights if is_held is None),
+        lacking=tuple(right for right, is_held in answers if is_held is False),
+        without_object=tuple(right for right, is_held in answers if is_held is None),
     )
 
 
@@ -166,7 +189,7 @@ def print_missing_grants(*, verbosity: int = 1, **_: object) -> None:
 
 def _describe_missing(cursor: CursorWrapper) -> Iterator[str]:
     for role in list_foreign_owners(cursor):
-        checked = check_reader_rights(cursor, role)
+        checked = check_rights(cursor, role)
         # While some tables aren't there, `migrate` was run backwards or is not complete.
         if checked.lacking and not checked.without_object:
             yield f"NOVA's reader, connected as {role}, lacks rights. To let it read through the site's tables, run:"
