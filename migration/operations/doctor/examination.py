@@ -10,6 +10,7 @@ from psycopg.errors import UndefinedFunction, UndefinedTable
 
 from migration.operations.doctor import sentences
 from migration.operations.doctor.clocks import examine_clocks
+from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.copies import examine_copies
 from migration.operations.doctor.counting import (
     examine_proof,
@@ -18,11 +19,13 @@ from migration.operations.doctor.counting import (
 )
 from migration.operations.doctor.findings import Asked, CheckName, report_unlooked
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
+from migration.operations.doctor.objects import examine_objects
+from migration.operations.doctor.owners import examine_owners
 from migration.operations.doctor.pooler import examine_pooler
-from migration.operations.doctor.processes import examine_readers, examine_workers
+from migration.operations.doctor.readers import examine_readers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
 from migration.operations.doctor.schema import examine_schema, examine_schema_migrations
-from migration.operations.doctor.tables import examine_columns, examine_objects, examine_owners
+from migration.operations.doctor.workers import examine_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -93,4 +93,5 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
             statements=make_grants(others, f"{quoted}, PUBLIC", revoke=True),
         )
     if not (checked.lacking or checked.without_object or others):
-        yield report_ok(CheckName.READER_GRANTS, sentences.RIGHTS_ARE_RIGHT(role=role))
+        right = sentences.RIGHTS_OF_EVERYTHING if has_all else sentences.RIGHTS_ARE_RIGHT
+        yield report_ok(CheckName.READER_GRANTS, right(role=role))

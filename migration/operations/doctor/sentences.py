@@ -134,6 +134,10 @@ RIGHTS_ARE_RIGHT = Sentence(
     "rights_are_right",
     "%(role)s has the rights that NOVA's reader needs, and no others on the site's tables.",
 )
+RIGHTS_OF_EVERYTHING = Sentence(
+    "rights_of_everything",
+    "%(role)s has the rights that NOVA's reader needs, and by its other rights all on the site's tables.",
+)
 RIGHTS_ARE_LACKING = Sentence(
     "rights_are_lacking",
     "%(role)s lacks %(n)s rights that NOVA's reader needs.",

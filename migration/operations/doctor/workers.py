@@ -1,36 +1,19 @@
-"""Examines the processes on both sides: NOVA's, which read through the package, and this site's workers."""
+"""Examines whether this site's worker processes are alive."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import Max
 from django.utils import timezone
 
-from migration.models import ReadCount, Worker
+from migration.models import Worker
 from migration.operations.doctor import sentences
-from migration.operations.doctor.findings import (
-    CheckName,
-    report_failure,
-    report_ok,
-    report_unlooked,
-)
+from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migration.operations.doctor.findings import Asked, Finding
-
-
-def examine_readers(_asked: Asked) -> Iterator[Finding]:
-    """Say when NOVA's reader last read a client; reads are counted from `dual_read` on, so none may mean too early."""
-    last = ReadCount.objects.aggregate(last=Max("last_read_at"))["last"]
-    if last:
-        yield report_ok(CheckName.READERS, sentences.READER_READ(ago=last))
-    else:
-        yield report_unlooked(
-            CheckName.READERS, sentences.READER_NEVER_READ(), sentences.LET_NOVA_READ()
-        )
 
 
 def examine_workers(_asked: Asked) -> Iterator[Finding]:
