@@ -225,6 +225,20 @@ def test_where_the_tables_are_the_sites_own_it_asks_for_novas_role(hostile):
     assert found.states("reader_grants") == ["not_looked_at"]
 
 
+def test_a_table_that_nova_may_lack_is_granted_on_where_it_is_there(migrated):
+    listed = check_nova(migrated, "--role", migrated.reader).statements("reader_grants")
+    assert "public.client_database_schemas" in listed[0]
+
+    migrated.run("ALTER TABLE public.client_database_schemas RENAME TO kept")
+    try:
+        found = check_nova(migrated, "--role", migrated.reader)
+    finally:
+        migrated.run("ALTER TABLE public.kept RENAME TO client_database_schemas")
+
+    assert found.states("reader_grants") == ["failed"]
+    assert "client_database_schemas" not in found.statements("reader_grants")[0]
+
+
 def test_before_migrate_there_is_nothing_to_grant_on(hostile):
     found = check_nova(hostile)
 
@@ -242,5 +256,7 @@ def test_the_documentation_lists_the_same_rights():
         for name in names.split(", "):
             listed |= {Right(each, RightKind(kind), name) for each in privileges.split(", ")}
 
-    # Everybody has the first one, unless somebody took it away.
-    assert listed == set(READER_RIGHTS) - {Right("USAGE", RightKind.SCHEMA, "public")}
+    # Everybody has the one, unless somebody took it away, and the other is told in a sentence.
+    usage = Right("USAGE", RightKind.SCHEMA, "public")
+    schemas = Right("SELECT", RightKind.TABLE, "public.client_database_schemas")
+    assert listed == set(READER_RIGHTS) - {usage, schemas}
