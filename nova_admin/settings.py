@@ -268,6 +268,12 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),
                         "permission": require_permission("migration.view_moverequest"),
                     },
+                    {
+                        "title": _("Check NOVA"),
+                        "icon": "monitor_heart",
+                        "link": reverse_lazy("admin:migration_run_check_nova"),
+                        "permission": require_permission("migration.view_worker"),
+                    },
                 ]
             },
             {

@@ -177,6 +177,7 @@ def every_admin_page() -> Iterator[str]:
                 yield reverse(f"{name}_{page_name}", args=[row.pk])
     for user in User.objects.all():
         yield reverse("admin:auth_user_password_change", args=[user.pk])
+    yield reverse("admin:migration_run_check_nova")
     for run in Run.objects.order_by("-pk")[:4]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
@@ -347,6 +348,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("client_status",),
         ("client_status", "--format", "json"),
+        ("check_nova",),
+        ("check_nova", "--format", "json"),
     ):
         command(haystack, *arguments)
     for name, of in (
@@ -356,6 +359,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         shown = page(haystack, browser, reverse(f"admin:{name}_change", args=[of]))
         assert "database.password" in shown
     page(haystack, browser, reverse("admin:migration_comparison_report"))
+    assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")
     with templates_logged():
@@ -416,6 +420,7 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, sett
         "table migration_reveal",
         *("table django_q_ormq", "table django_q_task", "table django_admin_log"),
         *("queue", "task results", "output of migrate_clients", "output of push_pending"),
+        "output of check_nova",
     }
     assert expected <= places
     assert any(place.startswith("log botocore") for place in places)

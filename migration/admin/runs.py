@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
+from migration.admin.check_nova import CheckNovaView
 from migration.admin.run_views import (
     CompareAllView,
     DownloadItemsView,
@@ -76,6 +77,7 @@ class RunAdmin(ReadOnlyAdmin):
     own_views: ClassVar = [
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
+        ("check-nova/", "check_nova", CheckNovaView),
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.browser
 CLIENT = "/admin/credentials/client/"
 RUNS = "/admin/migration/run/"
 COMPARISONS = "/admin/migration/comparison/"
+CHECK_NOVA = f"{RUNS}check-nova/"
 REQUESTS = "/admin/migration/moverequest/"
 READERS = "/admin/migration/readerprocess/"
 
@@ -83,7 +84,18 @@ def test_the_login_with_an_error_and_after_the_logout(visit):
 
 
 def test_a_site_on_which_nothing_has_happened(look_at):
-    assert look_at("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS) == {}
+    pages = ("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS, CHECK_NOVA)
+    assert look_at(*pages) == {}
+
+
+def test_the_checks_of_nova_before_and_after_everything_was_tried(visit):
+    page = visit(CHECK_NOVA)
+    found = violations(page)
+    page.get_by_label("Role by which NOVA connects").fill("pg_monitor")
+    page.get_by_role("button", name="Check everything now").click()
+    page.get_by_text("GRANT USAGE ON SCHEMA nova_admin").wait_for()
+
+    assert found + violations(page) == []
 
 
 def test_readers_and_who_else_reads(look_at, transactional_db):

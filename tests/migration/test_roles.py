@@ -48,6 +48,7 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
+    "migration_run_check_nova": EVERYBODY,
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
@@ -73,6 +74,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_changelist": ({}, EVERYBODY),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_check_nova": ({}, OPERATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
@@ -120,6 +122,7 @@ class Site:
             "_mail",
             "_check",
             "report",
+            "_nova",
             "_all",
             "_assign",
             "cutover",
@@ -322,7 +325,10 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
-    *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
+    *(
+        f"migration_run_{what}"
+        for what in ("start_all", "compare_all", "steer", "rate", "check_nova")
+    ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
 }
 EXPECTED_BUTTONS = {
