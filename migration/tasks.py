@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import WRITES_BOTH, Comparison, Run, Worker, all_clients
+from migration.models import WRITES_BOTH, Comparison, PlannedVersion, Run, Worker, all_clients
 from migration.operations import runs
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def sweep() -> None:
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
+    PlannedVersion.objects.forget_old()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
