@@ -272,6 +272,12 @@ UNFOLD = {
                 "separator": True,
                 "items": [
                     {
+                        "title": _("AWS writes"),
+                        "icon": "cloud_upload",
+                        "link": reverse_lazy("admin:migration_run_aws_writes"),
+                        "permission": require_permission("migration.view_run", "migration.add_run"),
+                    },
+                    {
                         "title": _("Users"),
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),

@@ -61,8 +61,8 @@ class WritesRefusedError(SecretsManagerError):
         return self.why or super().message
 
 
-class NotStopped(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
-    """The switch or the claim changes nothing; the message says why."""
+class NotChanged(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
+    """The claim would change nothing, or can't be made; the message says why."""
 
 
 class WriteGuard:
@@ -182,15 +182,15 @@ def start_aws_writes(*, by: User | None = None) -> int:
 def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> DatabaseClaim:
     """Say that this database is the one that writes to AWS.
 
-    Raises `ReasonError`, and `NotStopped` where it is no copy.
+    Raises `ReasonError`, and `NotChanged` where it is no copy.
     """
     require_reason(reason)
     connection.ensure_connection()
     reached, noted = read_identity(connection), DatabaseClaim.objects.newest()
     if reached is None:
-        raise NotStopped(sentences.DATABASE_UNKNOWN())
+        raise NotChanged(sentences.DATABASE_UNKNOWN())
     if noted and not is_copy(reached, noted.identity):
-        raise NotStopped(sentences.DATABASE_IS_THE_ONE(this=reached.place))
+        raise NotChanged(sentences.DATABASE_IS_THE_ONE(this=reached.place))
     claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
     write_guard().forget_state()
     return claim

@@ -31,7 +31,13 @@ from migration.operations.aws_store import (
 )
 from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
-from migration.operations.gates import Check, ShutGate, needs_approval, require_open
+from migration.operations.gates import (
+    Check,
+    ShutGate,
+    needs_approval,
+    require_aws_writes,
+    require_open,
+)
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks
 from migration.operations.pushes import push
@@ -168,6 +174,7 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
 
 def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     snapshot = attempt.snapshot
+    require_aws_writes(snapshot.slug, attempt.new)
     (pushed,) = push(client_ids=[snapshot.client_id], interactive=True)
     if pushed.outcome not in PUSHED:
         raise attempt.shut_gate(pushed.summary_message)

@@ -40,7 +40,7 @@ PAGES = {
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
-    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
@@ -62,6 +62,9 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_changelist": ({}, EVERYBODY),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_stop_writes": ({}, OPERATORS),
+    "migration_run_start_writes": ({}, OPERATORS),
+    "migration_run_claim": ({}, ADMINISTRATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
@@ -111,6 +114,8 @@ class Site:
             "report",
             "_all",
             "_assign",
+            "_writes",
+            "_claim",
             "cutover",
         )
         models = {
@@ -310,6 +315,7 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
     *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
+    "migration_run_stop_writes",
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
 }
 EXPECTED_BUTTONS = {
@@ -317,7 +323,8 @@ EXPECTED_BUTTONS = {
     OPERATOR: OPERATORS_BUTTONS,
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
     ADMINISTRATOR: {*POSTS}
-    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"},
+    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
+    - {"migration_run_start_writes", "migration_run_claim"},  # writes are not stopped, and it is no copy
 }
 
 
