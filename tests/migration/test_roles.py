@@ -324,7 +324,10 @@ EXPECTED_BUTTONS = {
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
     ADMINISTRATOR: {*POSTS}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
-    - {"migration_run_start_writes", "migration_run_claim"},  # writes are not stopped, and it is no copy
+    - {
+        "migration_run_start_writes",
+        "migration_run_claim",
+    },  # writes are not stopped, and it is no copy
 }
 
 

@@ -97,23 +97,30 @@ def test_nothing_else_of_the_site_makes_a_client_of_secrets_manager():
             names = {getattr(call.func, "id", getattr(call.func, "attr", "")) for call in calls}
             if names & {"SecretsManager", "ClientSecretsManager", "Session", "client"}:
                 makers.append(path.relative_to(ROOT).as_posix())
-    assert [name for name in makers if "embedded" not in name] == ["migration/operations/aws_store.py"]
+    assert [name for name in makers if "embedded" not in name] == [
+        "migration/operations/aws_store.py"
+    ]
 
 
 def test_a_save_after_the_cutover_is_refused(stores, idom, refuse):
     advance(idom, Phase.AWS)
     refuse()
-    row = DatabaseCredential.objects.get(client_id=idom)
 
-    with pytest.raises(SaveRefusedError) as refusal, transaction.atomic():
-        Client.objects.lock_rows(idom)
-        saving = AdminSave(idom)
-        row.db_password = "example-new"
-        row.save()
-        saving.finish(warn=lambda _: None)
+    with pytest.raises(SaveRefusedError) as refusal:
+        save_password(idom, "example-new")
 
     assert refusal.value.message.key == sentences.NOTHING_SAVED.key
     assert password(idom) != "example-new"
+
+
+@transaction.atomic
+def save_password(pk: int, value: str) -> None:
+    Client.objects.lock_rows(pk)
+    saving = AdminSave(pk)
+    row = DatabaseCredential.objects.get(client_id=pk)
+    row.db_password = value
+    row.save()
+    saving.finish(warn=lambda _: None)
 
 
 def test_the_gate_names_it_once_and_probes_nothing(stores, idom, refuse):
@@ -207,7 +214,9 @@ def test_every_page_says_it(client, idom, refuse):
     refuse()
 
     for name in ("index", "credentials_client_changelist", "migration_run_aws_writes"):
-        assert "nothing is written to AWS" in shown(client, name) or "stopped all" in shown(client, name)
+        assert "nothing is written to AWS" in shown(client, name) or "stopped all" in shown(
+            client, name
+        )
 
 
 def shown(client, name: str) -> str:
