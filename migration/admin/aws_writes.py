@@ -89,7 +89,7 @@ class ClaimDatabaseView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         user = get_signed_in_user(request)
         try:
-            claim_database(reason=get_typed_reason(request), by=user, aws=describe_aws())
+            claim_database(reason=get_typed_reason(request), by=user, aws=str(describe_aws()))
         except (ReasonError, NotChanged) as error:
             messages.error(request, localize(error.message))
         else:

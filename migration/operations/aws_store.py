@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from django.conf import settings
 
+from migration import sentences
 from migration.models import Secret
 from migration.operations.keys import version_keys
 from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretValue
+    from nova_credentials.messages import Message
 
 
 class _Limits(TypedDict, total=False):
@@ -116,10 +118,11 @@ def list_newer_versions(found: AwsCopy) -> set[str]:
     return find_newer_versions(found.found, known=known, keys=version_keys())
 
 
-def describe_aws() -> str:
+def describe_aws() -> Message:
     """Return the account of the newest secret and the end of the key that is used now, as far as they are known."""
     newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
-    parts = newest.split(":")
-    account = parts[4] if len(parts) > 4 and parts[4] else "unknown"  # arn:aws:…:region:account:…
+    account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
     key = secrets_manager(interactive=True).find_key_hint()
-    return f"account {account}, key {'…' + key if key else 'unknown'}"
+    return sentences.AWS_IDENTITY(
+        account=account or sentences.UNKNOWN(), key=f"…{key}" if key else sentences.UNKNOWN()
+    )

@@ -134,7 +134,8 @@ def explain_stop(state: WriteState) -> Message | None:
     stop = state.stop
     if stop is None:
         return None
-    return sentences.WRITES_STOPPED(who=stop.username or sentences.SOMEBODY(), ago=stop.stopped_at)
+    who = stop.username or sentences.SOMEBODY_UNNAMED()
+    return sentences.WRITES_STOPPED(who=who, ago=stop.stopped_at)
 
 
 def get_write_state() -> WriteState:

@@ -21,7 +21,7 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        before, aws = DatabaseClaim.objects.newest(), describe_aws()
+        before, aws = DatabaseClaim.objects.newest(), str(describe_aws())
         try:
             claim = claim_database(reason=options["reason"], by=find_user(options["by"]), aws=aws)
         except (ReasonError, NotChanged) as error:
