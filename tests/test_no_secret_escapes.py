@@ -167,6 +167,7 @@ def every_admin_page() -> Iterator[str]:
     """The lists, the forms for a new row, each row's pages of every model in the admin, and the pages of our own."""
     yield reverse("admin:index")
     yield reverse("admin:password_change")
+    yield reverse("admin:migration_run_aws_writes")
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
@@ -329,6 +330,21 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
     settings.AWS_ENDPOINT_URL = reachable
 
 
+def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
+    """Pushes and saves while AWS writes are stopped, and the commands and the page about them."""
+    row = Client.objects.get(pk=pk).databases.get().pk
+    command(haystack, "stop_aws_writes", "--reason", "INC-42", "--format", "json")
+    update("client_database_credentials", row, db_password_encrypted="MARKER-FOUR held back")
+    for result in push(client_ids=[pk]):
+        assert result.postponed
+        haystack.add("what became of a push", repr(result) + str(result))
+    command(haystack, "migrate_clients", "--all", "--inline")
+    page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    page(haystack, browser, reverse("admin:migration_run_aws_writes"))
+    command(haystack, "claim_database", "--reason", "INC-42")
+    command(haystack, "start_aws_writes")
+
+
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
     for arguments in (
@@ -374,6 +390,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     work_off_the_queue(haystack)
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
+    stop_the_writes(haystack, browser, pk)
     start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     for url in every_admin_page():
         page(haystack, browser, url)

@@ -9,6 +9,7 @@ from django.utils import timezone
 from migration.models import Comparison, Run, all_clients
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
+from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -163,6 +164,16 @@ def test_onboarding_blank_and_with_errors(look_at, visit):
 
     assert (blank, violations(page)) == ([], [])
     assert look_at(f"{CLIENT}add/") == {}
+
+
+def test_aws_writes_while_they_go_on_and_while_they_are_stopped(look_at, client_in):
+    pk = client_in(Phase.DUAL_WRITE)
+    found = [look_at(f"{RUNS}aws-writes/")]
+    stop_aws_writes(reason="INC-42")
+
+    found.append(look_at(f"{RUNS}aws-writes/", "/admin/", CLIENT, f"{CLIENT}{pk}/change/"))
+
+    assert found == [{}, {}]
 
 
 def test_requests(look_at, client_in, settings):

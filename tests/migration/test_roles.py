@@ -52,7 +52,7 @@ PAGES = {
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
-    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
@@ -75,6 +75,9 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
     "migration_run_check_nova": ({}, OPERATORS),
+    "migration_run_stop_writes": ({}, OPERATORS),
+    "migration_run_start_writes": ({}, OPERATORS),
+    "migration_run_claim": ({}, ADMINISTRATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
@@ -125,6 +128,8 @@ class Site:
             "_nova",
             "_all",
             "_assign",
+            "_writes",
+            "_claim",
             "cutover",
         )
         models = {
@@ -327,7 +332,7 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
     *(
         f"migration_run_{what}"
-        for what in ("start_all", "compare_all", "steer", "rate", "check_nova")
+        for what in ("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes")
     ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
 }
@@ -336,7 +341,11 @@ EXPECTED_BUTTONS = {
     OPERATOR: OPERATORS_BUTTONS,
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
     ADMINISTRATOR: {*POSTS}
-    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"},
+    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
+    - {
+        "migration_run_start_writes",
+        "migration_run_claim",
+    },  # writes are not stopped, and it is no copy
 }
 
 
