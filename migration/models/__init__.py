@@ -11,6 +11,14 @@ from migration.models.clients import (
     all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.copies import (
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    UnsearchedPlace,
+    UnsearchedReason,
+)
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
@@ -37,7 +45,9 @@ __all__ = [
     "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
+    "CopySearch",
     "DailyComparisons",
+    "FoundCopy",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
@@ -47,13 +57,17 @@ __all__ = [
     "Rate",
     "ReadCount",
     "ReasonError",
+    "Redaction",
     "Resolution",
     "Reveal",
     "RoleGrant",
     "Run",
     "RunItem",
+    "SearchedClient",
     "Secret",
     "StaleRunError",
+    "UnsearchedPlace",
+    "UnsearchedReason",
     "VersionKey",
     "Worker",
     "all_clients",
