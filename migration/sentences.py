@@ -279,9 +279,7 @@ REDACT_TYPE = Sentence(
     "redact_type",
     "%(column)s: only columns of type text, varchar, json and jsonb of ordinary tables are redacted.",
 )
-REDACT_KEY = Sentence(
-    "redact_key", "%(column)s: it is part of a key, so it is not redacted."
-)
+REDACT_KEY = Sentence("redact_key", "%(column)s: it is part of a key, so it is not redacted.")
 REDACT_NO_RIGHT = Sentence(
     "redact_no_right",
     "%(column)s: this site's role may not change it. Run: GRANT SELECT, UPDATE ON %(table)s TO %(role)s;",

@@ -70,7 +70,10 @@ def work_on(run_id: int) -> None:
 
 
 def enqueue_search(search: CopySearch) -> bool:
-    """Queue a stored search for copies; False where the queue can't be reached. Call it once the search is committed."""
+    """Queue a stored search for copies; False where the queue can't be reached.
+
+    Call it once the search is committed.
+    """
     try:
         # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
         async_task(

@@ -64,7 +64,7 @@ class CopySearchView(ObjectView[CopySearch]):
             search=search,
             search_badge=make_search_badge(search),
             clients=load_search(search),
-            unsearched=list(search.unsearched_places.filter(client_id=None)),
+            unsearched=list(search.unsearched_places.filter(client=None)),
             may_view_clients=self.request.user.has_perm("credentials.view_client"),
             **kwargs,
         )

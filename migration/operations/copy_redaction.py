@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import psycopg
-from ahocorasick_rs import BytesAhoCorasick
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from psycopg import sql
@@ -20,7 +19,7 @@ from credentials.pointers import make_pointer
 from migration import sentences
 from migration.models import Redaction
 from migration.operations.aws_store import secrets_manager
-from migration.operations.escaped_forms import list_forms
+from migration.operations.copy_scanner import make_value_needles
 from migration.operations.redactable_columns import (
     EXECUTION_COLUMNS,
     EXECUTIONS,
@@ -33,7 +32,7 @@ from migration.operations.redacted_text import RedactedText, redact_json, redact
 from migration.operations.secret_values import gather_values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from nova_credentials.messages import Message
 
@@ -114,7 +113,7 @@ def redact(plan: RedactionPlan) -> RedactionResult:
 def _work_through(plan: RedactionPlan, *, changes: bool) -> RedactionResult:
     result = RedactionResult()
     if plan.replacements:
-        finder = _ValueFinder(plan.replacements)
+        finder = _ValueFinder(plan)
         for column in plan.columns:
             _ColumnRedactor(plan, column, finder, result, changes=changes).work_through_column()
     return result
@@ -123,13 +122,12 @@ def _work_through(plan: RedactionPlan, *, changes: bool) -> RedactionResult:
 class _ValueFinder:
     """Says at once of most texts that they hold none of the values."""
 
-    def __init__(self, replacements: Mapping[str, str]) -> None:
-        forms = {form for value in replacements for form in list_forms(value)}
-        self._machine = BytesAhoCorasick(forms)
-        self.replacements = replacements
+    def __init__(self, plan: RedactionPlan) -> None:
+        self.replacements = plan.replacements
+        self._needles = make_value_needles(plan.owners)
 
     def redact_text(self, text: str, *, is_json: bool) -> RedactedText:
-        if not self._machine.find_matches_as_indexes(text.encode()):
+        if next(self._needles.find_forms(text.encode()), None) is None:
             return RedactedText(text, frozenset())
         return (redact_json if is_json else redact_plain)(text, self.replacements)
 

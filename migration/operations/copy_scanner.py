@@ -13,7 +13,7 @@ from ahocorasick_rs import BytesAhoCorasick
 from migration.operations.escaped_forms import list_forms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from migration.operations.secret_values import ClientValues
 
@@ -22,6 +22,17 @@ BLOCK_BYTES = 256 * 1024
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 HEADER_BYTES = len(SIGNATURE) + 8
 LAST_ROW = b"\xff\xff"
+# A longer form is found by its beginning and then compared: the machine takes minutes to build for a form that repeats
+# itself over 64 kB.
+BEGINNING_BYTES = 128
+
+
+@dataclass(frozen=True)
+class Form:
+    """A value as it may be written, and the clients that have it."""
+
+    text: bytes = field(repr=False)
+    owners: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -29,24 +40,45 @@ class Needles:
     """The values of all clients in all their forms, as one machine that finds any of them."""
 
     machine: BytesAhoCorasick | None = field(repr=False)
-    # By the number of the form: the clients that have the value.
-    owners: list[tuple[int, ...]] = field(repr=False)
-    longest: int
+    # By the machine's number: the forms that begin so.
+    forms: list[list[Form]] = field(repr=False)
+
+    def find_forms(self, block: bytes) -> Iterator[tuple[Form, int]]:
+        """Yield each form that is found, and its position; a form at the edge of two pieces twice."""
+        if self.machine is None:
+            return
+        # In pieces, as each match takes memory: one row of blanks can have as many as it has bytes.
+        for start in range(0, len(block), BLOCK_BYTES):
+            piece = block[start : start + BLOCK_BYTES + BEGINNING_BYTES]
+            for number, found, _end in self.machine.find_matches_as_indexes(
+                piece, overlapping=True
+            ):
+                for form in self.forms[number]:
+                    if block.startswith(form.text, start + found):
+                        yield form, start + found
 
 
 def make_needles(clients: Iterable[ClientValues]) -> Needles:
     """Build the machine; a value that several clients have counts for each of them."""
-    owners: dict[bytes, set[int]] = {}
-    forms_of: dict[str, set[bytes]] = {}
+    owners: dict[str, set[int]] = {}
     for client in clients:
         for value in client.values:
-            forms = forms_of.get(value) or forms_of.setdefault(value, list_forms(value))
-            for form in forms:
-                owners.setdefault(form, set()).add(client.client_id)
+            owners.setdefault(value, set()).add(client.client_id)
+    return make_value_needles(owners)
+
+
+def make_value_needles(owners: Mapping[str, Iterable[int]]) -> Needles:
+    """Build the machine from value -> ids of the clients that have it."""
+    of_forms: dict[bytes, set[int]] = {}
+    for value, ids in owners.items():
+        for text in list_forms(value):
+            of_forms.setdefault(text, set()).update(ids)
+    by_beginning: dict[bytes, list[Form]] = {}
+    for text, ids in of_forms.items():
+        by_beginning.setdefault(text[:BEGINNING_BYTES], []).append(Form(text, frozenset(ids)))
     return Needles(
-        machine=BytesAhoCorasick(owners) if owners else None,
-        owners=[tuple(ids) for ids in owners.values()],
-        longest=max(map(len, owners), default=0),
+        machine=BytesAhoCorasick(by_beginning) if by_beginning else None,
+        forms=list(by_beginning.values()),
     )
 
 
@@ -80,27 +112,15 @@ class CopyScanner:
         """Search the rows collected so far; to be called after the last one too."""
         hits: set[tuple[int, int, int]] = set()
         fields: dict[int, list[int]] = {}
-        for form, position in self._find_forms():
+        for form, position in self._needles.find_forms(bytes(self._block)):
             row = bisect_right(self._starts, position) - 1
             if row not in fields:
                 fields[row] = self._list_field_starts(self._starts[row])
             column = bisect_right(fields[row], position) - 1
-            hits.update((client, row, column) for client in self._needles.owners[form])
+            hits.update((client, row, column) for client in form.owners)
         self.rows_found.update((client, self._columns[column]) for client, _row, column in hits)
         self._block.clear()
         self._starts.clear()
-
-    def _find_forms(self) -> Iterable[tuple[int, int]]:
-        """Yield the number of each form that is found, and its position; a form at the edge of two pieces twice."""
-        machine, overlap = self._needles.machine, max(self._needles.longest - 1, 0)
-        if machine is None:
-            return
-        # In pieces, as each match takes memory: one row of blanks can have as many as it has bytes.
-        whole = bytes(self._block)
-        for start in range(0, len(whole), BLOCK_BYTES):
-            piece = whole[start : start + BLOCK_BYTES + overlap] if len(whole) > BLOCK_BYTES else whole
-            for form, position, _end in machine.find_matches_as_indexes(piece, overlapping=True):
-                yield form, start + position
 
     def _list_field_starts(self, position: int) -> list[int]:
         """Return where the text of each column begins: after the number of columns, each has its length before it."""

@@ -26,6 +26,7 @@ from migration.operations.secret_values import ClientValues, gather_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from datetime import datetime
 
     from django.contrib.auth.models import User
 
@@ -121,7 +122,7 @@ def work_on_search(*, search_id: int) -> None:
 def _do_search(
     search: CopySearch, client_ids: Collection[int], tell: Callable[[SearchProgress], None]
 ) -> CopySearch:
-    search.started_at = search.seen_at = timezone.now()
+    search.started_at = search.seen_at = began = timezone.now()
     search.clients = len(client_ids)
     search.save()
 
@@ -141,12 +142,14 @@ def _do_search(
     done.search_all(places)
     search.tables = search.tables_done = len(places.tables)
     search.bytes_read = done.bytes_read
-    _store_result(search, clients, done)
+    _store_result(search, began, clients, done)
     CopySearch.objects.forget_old()
     return search
 
 
-def _store_result(search: CopySearch, clients: list[ClientValues], done: _Search) -> None:
+def _store_result(
+    search: CopySearch, began: datetime, clients: list[ClientValues], done: _Search
+) -> None:
     """Store everything at once: a search that is killed before has found out nothing."""
     slugs = {client.client_id: client.slug for client in clients}
     rows_found = Counter[int]()
@@ -177,7 +180,7 @@ def _store_result(search: CopySearch, clients: list[ClientValues], done: _Search
                 search=search,
                 client_id=client.client_id,
                 slug=client.slug,
-                searched_at=search.started_at,
+                searched_at=began,
                 rows_found=rows_found[client.client_id],
                 not_looked_at=everywhere + len(own[client.client_id]),
             )
@@ -187,9 +190,7 @@ def _store_result(search: CopySearch, clients: list[ClientValues], done: _Search
 
 def _list_unknown_values(client: ClientValues) -> list[UnsearchedPlace]:
     """List the values of one client that were not looked for."""
-    unknown = [
-        (name, UnsearchedReason.SECRET_UNREAD, code) for name, code in client.unread.items()
-    ]
+    unknown = [(name, UnsearchedReason.SECRET_UNREAD, code) for name, code in client.unread.items()]
     unknown += [(source, UnsearchedReason.SHORT_VALUE, "") for source in sorted(client.short)]
     return [
         UnsearchedPlace(

@@ -43,7 +43,8 @@ SELECT c.oid::bigint, a.attname::text, format_type(a.atttypid, NULL), c.relkind 
     has_table_privilege(c.oid, 'SELECT') AND has_column_privilege(c.oid, a.attnum, 'UPDATE'),
     EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY(i.indkey)
         AND (i.indisunique OR i.indisexclusion))
-        OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f' AND a.attnum = ANY(k.conkey)),
+        OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
+            AND a.attnum = ANY(k.conkey)),
     current_user::text
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.oid = to_regclass(%s) AND a.attname = %s
@@ -150,7 +151,9 @@ def find_code_on(cursor: CursorWrapper, name: ColumnName) -> Message | None:
     """Say which objects on the table run their owners' code at an update, or None."""
     # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
     found = list_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)
-    objects = tuple(f"{each.kind} {each.name}".strip() for each in found if each.kind in RUN_BY_UPDATES)
+    objects = tuple(
+        f"{each.kind} {each.name}".strip() for each in found if each.kind in RUN_BY_UPDATES
+    )
     if not objects:
         return None
     return sentences.REDACT_FOREIGN_CODE(column=name.text, objects=objects)
@@ -161,7 +164,9 @@ def _refuse_by_name(name: ColumnName) -> None:
         raise _refuse(sentences.REDACT_CODE, name)
     if name.full_table in CREDENTIAL_TABLES:
         raise _refuse(sentences.REDACT_CREDENTIALS, name)
-    if name.schema in (*OWN_SCHEMAS, "pg_catalog", "information_schema") or name.schema.startswith("pg_"):
+    if name.schema in (*OWN_SCHEMAS, "pg_catalog", "information_schema") or name.schema.startswith(
+        "pg_"
+    ):
         raise _refuse(sentences.REDACT_OWN, name)
 
 

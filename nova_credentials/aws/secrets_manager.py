@@ -116,9 +116,7 @@ class SecretsManager:
     def get_stage(self, name: str, stage: str) -> SecretValue | None:
         """Read the version that has this stage; None where there is none, or no such secret."""
         try:
-            answer = _call_aws(
-                name, self.sm.get_secret_value, SecretId=name, VersionStage=stage
-            )
+            answer = _call_aws(name, self.sm.get_secret_value, SecretId=name, VersionStage=stage)
         except SecretsManagerError as error:
             if error.not_found:
                 return None

@@ -12,7 +12,7 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Comparison, MoveRequest, Run
+from migration.models import Comparison, CopySearch, MoveRequest, Run
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
@@ -27,7 +27,12 @@ APPROVERS = {APPROVER, ADMINISTRATOR}
 ADMINISTRATORS = {ADMINISTRATOR}
 NOBODY: set[str] = set()
 
-READ_ONLY = ("migration_run", "migration_comparison", "migration_moverequest")
+READ_ONLY = (
+    "migration_run",
+    "migration_comparison",
+    "migration_copysearch",
+    "migration_moverequest",
+)
 CLIENT, LOGIN = "credentials_client", "auth_user"
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
@@ -37,6 +42,7 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
+    "migration_copysearch_report": EVERYBODY,
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
@@ -65,6 +71,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
+    "migration_copysearch_start": ({}, OPERATORS),
     "migration_comparison_assign": ({}, OPERATORS),
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
@@ -109,6 +116,7 @@ class Site:
             "_mail",
             "_check",
             "report",
+            "_start",
             "_all",
             "_assign",
             "cutover",
@@ -117,6 +125,7 @@ class Site:
             "credentials_client_": lambda: client,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
+            "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
             "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
             "auth_user_": lambda: self.users["nobody"].pk,
             "auth_group_": lambda: Group.objects.get(name="Other").pk,
@@ -143,6 +152,7 @@ def site(stores) -> Site:
         "mismatch",
         mismatches=[DIFFERENT],
     )
+    CopySearch.objects.create()
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     for role in ROLES:
@@ -311,6 +321,7 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
     *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    "migration_copysearch_start",
 }
 EXPECTED_BUTTONS = {
     VIEWER: set(),

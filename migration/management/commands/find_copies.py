@@ -48,7 +48,7 @@ class Command(ClientsCommand):
             raise CommandError("--column goes with --redact", returncode=2)
         client_ids = list(self.find_clients(options).values_list("pk", flat=True))
         search = search_copies(client_ids=client_ids, tell=self._tell_progress)
-        columns = options["column"] or DEFAULT_COLUMNS
+        columns = list(options["column"] or DEFAULT_COLUMNS)
         if options["redact"] and self._redact(search, client_ids, columns):
             # What is left is looked for again: only that proves what became of the copies.
             search = search_copies(client_ids=client_ids, tell=self._tell_progress)
@@ -72,7 +72,9 @@ class Command(ClientsCommand):
         if not counted.rows:
             self.stderr.write("Nothing can be redacted.")
             return False
-        self.stderr.write("Replace these values by pointers to AWS? They can't be put back. [y/N] ", ending="")
+        self.stderr.write(
+            "Replace these values by pointers to AWS? They can't be put back. [y/N] ", ending=""
+        )
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() != "y":
             self.stderr.write("Nothing was redacted.")

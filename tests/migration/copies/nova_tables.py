@@ -38,7 +38,9 @@ def novas_tables() -> Iterator[psycopg.Connection]:
                 nova.execute(f"DROP TABLE IF EXISTS public.{name} CASCADE")
 
 
-def add_execution(nova: psycopg.Connection, result: str, *, hours_ago: float = 2, status: str = "completed") -> int:
+def add_execution(
+    nova: psycopg.Connection, result: str, *, hours_ago: float = 2, status: str = "completed"
+) -> int:
     """An execution that ended so many hours ago; `result` is the text of its JSON."""
     row = nova.execute(
         "INSERT INTO public.executions (status, completed_at, result)"

@@ -59,7 +59,9 @@ def test_copies_are_exit_1_and_a_list_of_places_without_a_value(find_copies, ido
     assert find_copies("idom")[:2] == (1, "idom: public.executions.result, 2 rows\n")
 
 
-def test_a_place_that_was_not_looked_at_is_exit_1_and_named_on_standard_error(find_copies, idom, nova):
+def test_a_place_that_was_not_looked_at_is_exit_1_and_named_on_standard_error(
+    find_copies, idom, nova
+):
     nova.execute("CREATE TABLE public.notes (pickled bytea)")
 
     code, out, err = find_copies("--all", "--format", "json")
@@ -96,7 +98,9 @@ def test_where_nothing_can_be_redacted_there_is_no_question(find_copies, idom, n
     nova.execute("INSERT INTO public.code_cache (code) VALUES (%s)", [PASSWORD])
     make_database(make_client("early"), db_password_encrypted="another-password")
 
-    code, _out, err = find_copies("--all", "--redact", "--column", "code_cache.code", "executions.error", answer="y")
+    code, _out, err = find_copies(
+        "--all", "--redact", "--column", "code_cache.code", "executions.error", answer="y"
+    )
 
     assert code == 1
     assert "[y/N]" not in err

@@ -18,7 +18,10 @@ from tests.factories import make_client, make_database, make_full_client, make_m
 from tests.migration.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
-REPORT, START = reverse("admin:migration_copysearch_report"), reverse("admin:migration_copysearch_start")
+REPORT, START = (
+    reverse("admin:migration_copysearch_report"),
+    reverse("admin:migration_copysearch_start"),
+)
 
 
 @pytest.fixture
@@ -40,7 +43,9 @@ def test_a_site_that_never_searched_says_so(browser):
     assert "never searched for" in shown
 
 
-def test_the_newest_result_of_each_client_is_shown_with_its_time_and_what_was_not_looked_at(nova, browser):
+def test_the_newest_result_of_each_client_is_shown_with_its_time_and_what_was_not_looked_at(
+    nova, browser
+):
     idom, other, short = make_full_client("idom"), make_client("other"), make_client("short")
     make_database(other, db_password_encrypted="another-password")
     make_database(short, db_password_encrypted="abcde")
@@ -62,7 +67,9 @@ def test_the_newest_result_of_each_client_is_shown_with_its_time_and_what_was_no
         "idom": True,
         "other": False,
     }
-    page = text_of(browser.get(reverse("admin:migration_copysearch_change", args=[row[other].search_id])))
+    page = text_of(
+        browser.get(reverse("admin:migration_copysearch_change", args=[row[other].search_id]))
+    )
     assert "public.notes.pickled" in page
     assert "its type is not searched (bytea)" in page
 
@@ -128,11 +135,17 @@ def fill(number: int) -> None:
         )
 
 
-@pytest.mark.parametrize("url", [REPORT, reverse("admin:migration_copysearch_changelist"), "search"])
+@pytest.mark.parametrize(
+    "url", [REPORT, reverse("admin:migration_copysearch_changelist"), "search"]
+)
 def test_no_page_asks_more_queries_for_more_clients(browser, url):
     def count() -> int:
         newest = CopySearch.objects.first()
-        address = reverse("admin:migration_copysearch_change", args=[newest.pk]) if url == "search" else url
+        address = (
+            reverse("admin:migration_copysearch_change", args=[newest.pk])
+            if url == "search"
+            else url
+        )
         browser.get(address)
         with CaptureQueriesContext(connection) as captured:
             assert browser.get(address).status_code == 200

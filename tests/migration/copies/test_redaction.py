@@ -39,13 +39,19 @@ def redact_copies():
 
 
 def text_of(nova, table: str, column: str, pk: int) -> str:
-    return nova.execute(f"SELECT {column}::text FROM public.{table} WHERE id = %s", [pk]).fetchone()[0]
+    return nova.execute(
+        f"SELECT {column}::text FROM public.{table} WHERE id = %s", [pk]
+    ).fetchone()[0]
 
 
-def test_whole_strings_in_json_are_replaced_and_the_rest_of_the_text_stays(nova, idom, redact_copies):
+def test_whole_strings_in_json_are_replaced_and_the_rest_of_the_text_stays(
+    nova, idom, redact_copies
+):
     before = '{"b":1.50,  "a" : "example-password-1", "k": ["example-password-1 ", "\\u0065xample-password-1"]}'
     execution = add_execution(nova, before)
-    step = add_step(nova, execution, input_context=json.dumps(PASSWORD), output_result=json.dumps({PASSWORD: 1}))
+    step = add_step(
+        nova, execution, input_context=json.dumps(PASSWORD), output_result=json.dumps({PASSWORD: 1})
+    )
 
     rows = redact_copies(idom)
 
@@ -69,7 +75,12 @@ def test_redactions_are_recorded_without_values(nova, idom, redact_copies):
 
 @pytest.mark.parametrize(
     "execution",
-    [{"hours_ago": 0.9}, {"status": "running"}, {"status": "pending"}, {"hours_ago": 2, "status": "paused"}],
+    [
+        {"hours_ago": 0.9},
+        {"status": "running"},
+        {"status": "pending"},
+        {"hours_ago": 2, "status": "paused"},
+    ],
 )
 def test_executions_that_have_not_ended_for_an_hour_are_left(nova, idom, redact_copies, execution):
     pk = add_execution(nova, json.dumps([PASSWORD]), **execution)
@@ -82,9 +93,13 @@ def test_executions_that_have_not_ended_for_an_hour_are_left(nova, idom, redact_
     assert PASSWORD in text_of(nova, "chain_of_work", "input_context", lonely)
 
 
-def test_a_named_column_of_plain_text_loses_values_of_12_characters_and_more(nova, idom, sm, redact_copies):
+def test_a_named_column_of_plain_text_loses_values_of_12_characters_and_more(
+    nova, idom, sm, redact_copies
+):
     execution = add_execution(nova, "{}", status="failed")
-    nova.execute("UPDATE public.executions SET error = %s", [f"no login as app/{PASSWORD}, {PASSWORD}."])
+    nova.execute(
+        "UPDATE public.executions SET error = %s", [f"no login as app/{PASSWORD}, {PASSWORD}."]
+    )
     short = make_client("short")
     make_database(short, db_password_encrypted="app/example")
     advance(short, Phase.AWS)
@@ -92,12 +107,17 @@ def test_a_named_column_of_plain_text_loses_values_of_12_characters_and_more(nov
     rows = redact_copies(idom, short, columns=["executions.error"])
 
     assert rows == {"public.executions.error": 1}
-    assert text_of(nova, "executions", "error", execution) == f"no login as app/{POINTER}, {POINTER}."
+    assert (
+        text_of(nova, "executions", "error", execution) == f"no login as app/{POINTER}, {POINTER}."
+    )
 
 
 def test_jsonb_and_a_table_without_a_state_are_redacted_when_named(nova, idom, redact_copies):
     nova.execute("CREATE TABLE public.notes (id serial, body jsonb, brief varchar(30), plain text)")
-    nova.execute("INSERT INTO public.notes (body, brief) VALUES (%s, %s)", [Jsonb({"a": [PASSWORD, None]}), PASSWORD])
+    nova.execute(
+        "INSERT INTO public.notes (body, brief) VALUES (%s, %s)",
+        [Jsonb({"a": [PASSWORD, None]}), PASSWORD],
+    )
 
     rows = redact_copies(idom, columns=["notes.body"])
 
@@ -152,14 +172,18 @@ REFUSED = {
 
 @pytest.mark.parametrize("column", REFUSED)
 def test_columns_that_are_never_redacted(nova, idom, column):
-    nova.execute("CREATE TABLE public.notes (name text UNIQUE, twice text GENERATED ALWAYS AS (repeat(name, 2)) STORED)")
+    nova.execute(
+        "CREATE TABLE public.notes (name text UNIQUE, twice text GENERATED ALWAYS AS (repeat(name, 2)) STORED)"
+    )
 
     plan = plan_redaction(client_ids=[idom], columns=[column])
 
     assert ([m.key for m in plan.left_out], plan.columns) == ([REFUSED[column]], [])
 
 
-def test_a_table_with_a_trigger_of_novas_is_left_as_it_would_run_with_this_sites_rights(nova, idom, redact_copies):
+def test_a_table_with_a_trigger_of_novas_is_left_as_it_would_run_with_this_sites_rights(
+    nova, idom, redact_copies
+):
     add_execution(nova, json.dumps([PASSWORD]))
     nova.execute(
         "CREATE FUNCTION public.on_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
@@ -196,7 +220,9 @@ def test_a_row_that_nova_changes_meanwhile_keeps_novas_value(nova, idom, monkeyp
     plain = copy_redaction._ColumnRedactor._replace
 
     def change_before(redactor, *arguments):
-        nova.execute("UPDATE public.executions SET result = %s WHERE id = %s", [Json([PASSWORD, "new"]), pk])
+        nova.execute(
+            "UPDATE public.executions SET result = %s WHERE id = %s", [Json([PASSWORD, "new"]), pk]
+        )
         return plain(redactor, *arguments)
 
     monkeypatch.setattr(copy_redaction._ColumnRedactor, "_replace", change_before)
@@ -242,4 +268,6 @@ def test_two_at_once_count_each_row_once(nova, idom):
 
     changed = sum(sum(result.rows.values()) for result in results)
     assert changed == 50 == sum(Redaction.objects.values_list("rows", flat=True))
-    assert not nova.execute("SELECT count(*) FROM public.executions WHERE result::text LIKE '%example-pass%'").fetchone()[0]
+    assert not nova.execute(
+        "SELECT count(*) FROM public.executions WHERE result::text LIKE '%example-pass%'"
+    ).fetchone()[0]

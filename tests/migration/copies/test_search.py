@@ -5,11 +5,11 @@ import re
 from urllib.parse import quote
 
 import pytest
-from psycopg.types.json import Json, Jsonb
+from psycopg.types.json import Jsonb
 
 from migration.models import CopySearch
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_database, make_full_client, update
+from tests.factories import make_client, make_database, make_full_client
 from tests.migration.copies.nova_tables import add_execution, add_step
 from tests.migration.moves.clients import advance, change_in_aws, write_password
 
@@ -69,7 +69,12 @@ def test_former_values_are_looked_for_too(nova, find, sm):
         stage="NOVA_REPLACED",
     )
     write_password(pk, "example-of-novas-own")
-    for value in (PASSWORD, "example-newer-password", "example-replaced-password", "example-of-novas-own"):
+    for value in (
+        PASSWORD,
+        "example-newer-password",
+        "example-replaced-password",
+        "example-of-novas-own",
+    ):
         add_execution(nova, json.dumps({"password": value}))
 
     assert find(pk) == {("idom", "public.executions.result"): 4}
@@ -77,7 +82,11 @@ def test_former_values_are_looked_for_too(nova, find, sm):
 
 def test_a_value_that_several_clients_have_counts_for_each_and_a_longer_one_too(nova, find):
     one, two, longer = make_client("one"), make_client("two"), make_client("longer")
-    for pk, value in ((one, "shared-secret"), (two, "shared-secret"), (longer, "my-shared-secret-2")):
+    for pk, value in (
+        (one, "shared-secret"),
+        (two, "shared-secret"),
+        (longer, "my-shared-secret-2"),
+    ):
         make_database(pk, db_password_encrypted=value)
     add_execution(nova, json.dumps({"password": "shared-secret"}))
     add_execution(nova, json.dumps({"password": "my-shared-secret-2"}))
@@ -99,7 +108,7 @@ def test_only_the_chosen_clients_values_are_looked_for(nova, find):
 
 
 VALUES = {
-    "quotes": "it's \"quoted\" `here`",
+    "quotes": 'it\'s "quoted" `here`',
     "backslashes": r"back\slash\n \\ \u0041 \"",
     "blanks": "   example \t\r\n   ",
     "unicode": "contraseña-日本-😀-e\u0301",
@@ -114,8 +123,10 @@ VALUES = {
 def test_a_value_is_found_however_it_is_written(nova, find, value):
     pk = make_client("idom")
     make_database(pk, db_password_encrypted=value)
-    nova.execute("CREATE TABLE public.notes (plain text, short varchar(9000), ascii json, raw json, upper json,"
-                 " slashes json, binary_form jsonb, nested jsonb, code text, dsn text, list text[], lists varchar[][])")  # fmt: skip
+    nova.execute(
+        "CREATE TABLE public.notes (plain text, short varchar(9000), ascii json, raw json, upper json, slashes json,"
+        " binary_form jsonb, nested jsonb, code text, dsn text, list text[], lists varchar[][])"
+    )
     ascii_only, raw = json.dumps({"x": [value]}), json.dumps({"x": [value]}, ensure_ascii=False)
     upper = re.sub(
         r"(\\\\)|\\u([0-9a-f]{4})",

@@ -2,7 +2,6 @@
 
 import json
 
-
 import pytest
 from django.db import connection
 
@@ -53,7 +52,9 @@ def test_a_domain_over_text_is_searched(nova, find):
     pk = make_full_client("idom")
     nova.execute("CREATE DOMAIN public.short_text AS varchar(90) CHECK (VALUE <> '')")
     nova.execute("CREATE TABLE public.notes (plain public.short_text, list public.short_text[])")
-    nova.execute("INSERT INTO public.notes VALUES (%s, ARRAY[%s]::public.short_text[])", [PASSWORD] * 2)
+    nova.execute(
+        "INSERT INTO public.notes VALUES (%s, ARRAY[%s]::public.short_text[])", [PASSWORD] * 2
+    )
     try:
         assert {place for _, place in find(pk)} == {"public.notes.plain", "public.notes.list"}
     finally:
@@ -139,7 +140,9 @@ def test_a_secret_whose_former_versions_aws_refuses_to_give(nova, unsearched, sm
 
     from nova_credentials.aws.secrets_manager import SecretsManagerError
 
-    error = SecretsManagerError.from_code("AccessDeniedException", "GetSecretValue", "nova/clients/idom")
+    error = SecretsManagerError.from_code(
+        "AccessDeniedException", "GetSecretValue", "nova/clients/idom"
+    )
     monkeypatch.setattr("nova_credentials.aws.secrets_manager.SecretsManager.get_stage", refuse)
 
     assert unsearched(pk) == {"nova/clients/idom": ("secret_unread", "AccessDeniedException")}
@@ -167,7 +170,10 @@ def test_what_is_not_known_of_one_client_is_said_of_that_client_alone(nova, sm):
 
     search = search_copies(client_ids=[known, short])
 
-    assert {row.slug: row.not_looked_at for row in search.searched_clients.all()} == {"known": 0, "short": 1}
+    assert {row.slug: row.not_looked_at for row in search.searched_clients.all()} == {
+        "known": 0,
+        "short": 1,
+    }
 
 
 def test_a_search_that_is_killed_has_found_out_nothing(nova, sm, monkeypatch):
@@ -184,8 +190,7 @@ def test_a_search_that_is_killed_has_found_out_nothing(nova, sm, monkeypatch):
     assert (search.finished_at, search.searched_clients.count()) == (None, 0)
 
 
-def test_a_role_without_rights_and_row_security(nova, unsearched):
-    pk = make_full_client("idom")
+def test_a_role_without_rights_and_row_security(nova):
     add_execution(nova, json.dumps([PASSWORD]))
     nova.execute(
         "CREATE ROLE site_without_rights; GRANT site_without_rights TO current_user;"
