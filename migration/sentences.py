@@ -251,6 +251,16 @@ BATCHES_TAKE_LONG = Sentence(
     "batches_take_long", "Batches are slow: AWS answers late, or the rate is low."
 )
 NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
+NOT_BEGUN_NO_WORKER = Sentence(
+    "not_begun_no_worker",
+    "No worker is running, so nothing happens. Start one with: manage.py qcluster"
+    " (or press Ctrl+C and run this command again with --inline; the run stays queued for the next worker)",
+)
+NOT_BEGUN = Sentence(
+    "not_begun",
+    "No worker has begun this run: all are busy, or the last one has just ended."
+    " Then start one with: manage.py qcluster",
+)
 WORKER_GONE = Sentence(
     "worker_gone", "The worker is gone or busy with other runs; this run continues within a minute."
 )

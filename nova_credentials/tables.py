@@ -9,6 +9,7 @@ CLIENTS = "public.clients"
 CLIENT_PHASES = "nova_admin.migration_clientmigration"
 CLIENT_REVISIONS = "nova_admin.credentials_clientrevision"
 CLIENT_WRITES = "nova_admin.credentials_clientwrite"
+DATABASE_SCHEMAS = "public.client_database_schemas"
 READ_COUNTS = "nova_admin.migration_readcount"
 CREDENTIALS = {
     CredentialType.DATABASE: "public.client_database_credentials",

@@ -14,7 +14,10 @@ from credentials.triggers import count_every_write
 from migration.operations import copy_places
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
+from tests.attacks.hostile_site import hostile, traps
 from tests.factories import all_tables
+
+__all__ = ["hostile", "traps"]
 
 # What `migrate` leaves in the tables, copied once, to be put back after each test that commits.
 KEPT = "kept_for_tests"

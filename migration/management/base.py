@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from migration import tasks
+from migration import sentences, tasks
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
+from migration.operations.runs import held_batches
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migration.models import ClientPhaseQuerySet
+    from migration.reports.run_progress import Progress
     from nova_credentials.messages import Message
 
     # The command's options as Django hands them over, by name.
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     Item = Mapping[str, object]
 
 POLL_SECONDS = 0.5
+# A worker that has time begins a run within a second.
+BEGUN_AFTER_SECONDS = 5
 # The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
 QUEUE: dict[str, int] = settings.Q_CLUSTER
 NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
@@ -95,18 +99,24 @@ class ClientsCommand(OneLineCommand):
         run = Run.start(**run_options, tries=MANY_TRIES)
         if not tasks.enqueue(run):
             self.stderr.write("The task queue cannot be reached: the run starts once it is back.")
-        self._wait_for_end(run)
+        try:
+            self._wait_for_end(run)
+        except KeyboardInterrupt:
+            raise CommandError(f"{run} stays queued.", returncode=130) from None
         return run
 
     def _wait_for_end(self, run: Run) -> None:
         seen, seen_at = -1, time.monotonic()
+        begins_by = seen_at + BEGUN_AFTER_SECONDS
         codes: list[str] = []
         while run.finished_at is None:
             now = measure_progress(select_runs_for_progress().get(pk=run.pk))
             done, reason = now.done, now.delay_reason
+            if time.monotonic() >= begins_by:
+                reason = explain_late_begin(now) or reason
             # The numbers in the reason change all the time, so only another reason is printed.
-            if codes != (codes := reason.codes if reason else []):
-                self.stderr.write(str(reason or ""))
+            if codes != (codes := reason.codes if reason else []) and reason:
+                self.stderr.write(str(reason))
             if done != seen:
                 seen, seen_at = done, time.monotonic()
             if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
@@ -148,6 +158,14 @@ class ClientsCommand(OneLineCommand):
 
     def print_json(self, value: object) -> None:
         self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def explain_late_begin(progress: Progress) -> Message | None:
+    """Say that no worker has begun a running run, and what to do; None where one has."""
+    begun = progress.done or progress.retry_groups or held_batches(progress.run.pk)
+    if begun or progress.run.state != Run.State.RUNNING:
+        return None
+    return sentences.NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else sentences.NOT_BEGUN()
 
 
 def list_items(run: Run) -> list[Item]:

