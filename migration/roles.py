@@ -16,6 +16,7 @@ _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredentia
 
 OPERATES = {
     *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
+    "migration.add_copysearch",
     "migration.add_run",
     "migration.change_run",
     "migration.move_client",

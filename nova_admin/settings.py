@@ -266,6 +266,12 @@ UNFOLD = {
                         "permission": require_permission("migration.view_readerprocess"),
                     },
                     {
+                        "title": _("Copies"),
+                        "icon": "content_copy",
+                        "link": reverse_lazy("admin:migration_copysearch_report"),
+                        "permission": require_permission("migration.view_copysearch"),
+                    },
+                    {
                         "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),

@@ -189,7 +189,7 @@ def every_admin_page() -> Iterator[str]:
         yield reverse("admin:credentials_client_watch", args=[client.pk])
         yield from reveal_pages(client)
     report = reverse("admin:migration_comparison_report")
-    yield report
+    yield from (report, reverse("admin:migration_copysearch_report"))
     yield from (f"{report}?status={status}" for status in Comparison.Status)
     yield from (f"{report}?kind={kind}" for kind in MismatchKind)
     yield f"{report}?field=database.password"

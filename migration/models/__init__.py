@@ -11,6 +11,14 @@ from migration.models.clients import (
     all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.copies import (
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    UnsearchedPlace,
+    UnsearchedReason,
+)
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
@@ -50,9 +58,11 @@ __all__ = [
     "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
+    "CopySearch",
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
+    "FoundCopy",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
@@ -67,14 +77,18 @@ __all__ = [
     "ReaderProcessQuerySet",
     "ReaderSummary",
     "ReasonError",
+    "Redaction",
     "Resolution",
     "Reveal",
     "RoleGrant",
     "Run",
     "RunItem",
+    "SearchedClient",
     "Secret",
     "StaleRunError",
     "StatementCount",
+    "UnsearchedPlace",
+    "UnsearchedReason",
     "VersionKey",
     "Worker",
     "WriteState",
