@@ -7,13 +7,19 @@ import botocore.session
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
-from django.utils import translation
+from django.utils import timezone, translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
+from migration import sentences
+from migration.operations import copy_places, evidence
+from migration.operations.aws_writes import write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
+from tests.attacks.hostile_site import hostile, traps
 from tests.factories import all_tables
+
+__all__ = ["hostile", "traps"]
 
 # What `migrate` leaves in the tables, copied once, to be put back after each test that commits.
 KEPT = "kept_for_tests"
@@ -55,6 +61,7 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: empty_tables(kept))
+        patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()
 
@@ -80,6 +87,7 @@ def empty_tables(kept: dict[str, bool]) -> None:
     statements += [f"INSERT INTO {table} TABLE {copy_of(table)}" for table in kept if kept[table]]
     with connection.cursor() as cursor:
         cursor.execute("; ".join(["SET LOCAL session_replication_role = replica", *statements]))
+        write_guard().forget_state()  # a stop that the test began is gone too
         # A test may have left the triggers or their functions otherwise than it found them.
         count_every_write(nothing_was_pushed=True)
         cursor.execute(
@@ -89,6 +97,15 @@ def empty_tables(kept: dict[str, bool]) -> None:
 
 def copy_of(table: str) -> str:
     return f"{KEPT}.{table.partition('.')[2]}"
+
+
+@pytest.fixture(autouse=True)
+def copies_are_not_looked_for(monkeypatch) -> None:
+    """Most tests are about something else than evidence (`tests/settings.py`), and no setting switches this line off."""
+    line = evidence.EvidenceLine(
+        evidence.Evidence.COPIES, True, sentences.NO_COPIES_FOUND(ago=timezone.now())
+    )
+    monkeypatch.setattr(evidence, "_judge_copies", lambda _: line)
 
 
 @pytest.fixture(autouse=True)

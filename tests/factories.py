@@ -9,6 +9,7 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 from django.db import connection
@@ -173,8 +174,19 @@ def give_evidence(pk: int, **counts: int) -> None:
         clean_streak=settings.NOVA_CLEAN_STREAK,
         streak_counted_at=timezone.now() - timedelta(hours=1),
     )
+    make_reader_process()
+    make_copy_search(pk)
     compared = settings.NOVA_MIN_READS if stands.phase == Phase.DUAL_READ else 0
     count_reads(pk, **{"reads": compared or 1, "matches": compared} | counts)
+
+
+def make_copy_search(pk: int, **fields: Any) -> Any:
+    """A search for copies of a client's secret values that was just finished and found nothing."""
+    from migration.models import CopySearch, SearchedClient
+
+    search = CopySearch.objects.create()
+    given = {"slug": f"c{pk}", "searched_at": timezone.now()}
+    return SearchedClient.objects.create(search=search, client_id=pk, **given | fields)
 
 
 def count_reads(pk: int, **counts: int) -> None:
@@ -184,6 +196,16 @@ def count_reads(pk: int, **counts: int) -> None:
     ReadCount.objects.get_or_create(client_id=pk)
     more = {name: F(name) + n for name, n in counts.items()}
     ReadCount.objects.filter(pk=pk).update(last_read_at=timezone.now(), **more)
+
+
+def make_reader_process(**fields: Any) -> Any:
+    """A process of NOVA that read through the package just now."""
+    from migration.models import ReaderProcess
+
+    given = {"key": uuid4(), "host": "nova-worker-1", "process_id": 4242, "version": "0.2.0"}
+    row = ReaderProcess.objects.create(**given | {"access_key_end": "WXYZ"} | fields)
+    row.refresh_from_db()
+    return row
 
 
 def make_many(number: int, phase: str = "dual_write", status: str = "match") -> None:

@@ -143,6 +143,16 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
             lambda: _make_link(_("See NOVA's reads"), "credentials_client_change", client_id),
         ),
     }
+    fixes |= {
+        CheckFix.READERS: (
+            "migration.view_readerprocess",
+            lambda: _make_link(_("See NOVA's processes"), "migration_readerprocess_changelist"),
+        ),
+        CheckFix.COPIES: (
+            "migration.view_copysearch",
+            lambda: _make_link(_("See the copies"), "migration_copysearch_report"),
+        ),
+    }
     if check.fix == CheckFix.NONE:
         return {"label": _("Reload the checks"), "url": back}
     permission, make_fix = fixes[check.fix]
@@ -154,5 +164,5 @@ def _make_button(label: str, action: str, client_id: int, back: str) -> FixLink:
     return {"label": label, "url": url, "posts": True, "back": back}
 
 
-def _make_link(label: str, page: str, pk: int | None) -> FixLink:
-    return {"label": label, "url": reverse(f"admin:{page}", args=[pk])}
+def _make_link(label: str, page: str, pk: int | None = None) -> FixLink:
+    return {"label": label, "url": reverse(f"admin:{page}", args=[pk] if pk else [])}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration.operations.aws_store import secrets_manager
+from migration.operations.aws_writes import WritesRefusedError
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def find_account_problem(
                 _try_access(sm, name, writes=writes)
             else:
                 _try_access_once(sm, name, answers, writes=writes)
+    except WritesRefusedError:
+        return None  # this site may not write now: that has a check of its own
     except SecretsManagerError as error:
         return error
     return None
@@ -53,6 +56,8 @@ def _try_access_once(
     if key not in answers.by_key:
         try:
             _try_access(sm, name, writes=writes)
+        except WritesRefusedError:
+            raise
         except SecretsManagerError as error:
             # Any other error may be this secret's own, or pass by itself.
             if error.error_class == ErrorClass.PERMISSION:

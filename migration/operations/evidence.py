@@ -14,7 +14,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import ClientMigration, ReadCount, ReadsSince
+from migration.models import (
+    ClientMigration,
+    ReadCount,
+    ReaderProcess,
+    ReadsSince,
+    SearchedClient,
+)
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -81,10 +87,9 @@ def list_evidence(entry: PhaseEntry, new: Phase) -> Iterator[EvidenceLine]:
     yield _judge_streak(entry)
     yield _judge_time(entry, new)
     yield _judge_reads(entry, new)
-    if processes := _judge_processes():
-        yield processes
-    if new == Phase.PURGED and (copies := judge_copies(entry)):
-        yield copies
+    yield _judge_processes()
+    if new == Phase.PURGED:
+        yield _judge_copies(entry)
 
 
 def get_wanted_time(new: Phase) -> timedelta:
@@ -101,22 +106,6 @@ def find_purge_time(since: datetime | None) -> datetime | None:
         return None
     possible_at = (since or timezone.now()) + wanted
     return possible_at if possible_at > timezone.now() else None
-
-
-def count_reader_processes() -> int | None:
-    """Return how many NOVA processes were seen that read with this package in the last hour; None: nobody counts.
-
-    To be connected with the table of reader processes: `ReaderProcess.objects.seen_in_last_hour()`.
-    """
-    return None
-
-
-def judge_copies(_entry: PhaseEntry) -> EvidenceLine | None:
-    """Return the line about `find_copies` since the client entered its phase; None: nobody looks for copies.
-
-    To be connected with the results of `find_copies`. The text of a line that is not met has a key of its own.
-    """
-    return None
 
 
 def _judge_streak(entry: PhaseEntry) -> EvidenceLine:
@@ -161,14 +150,30 @@ def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     return EvidenceLine(Evidence.READS, False, sentences.NOT_ANSWERED_BY_AWS())
 
 
-def _judge_processes() -> EvidenceLine | None:
-    n = count_reader_processes()
-    if n is None:
-        return None
+def _judge_processes() -> EvidenceLine:
     if not settings.NOVA_MIN_READS:
         return _switched_off(Evidence.PROCESSES, "NOVA_MIN_READS")
+    n = ReaderProcess.objects.seen_in_last_hour().count()
     text = sentences.READER_PROCESSES(n=n) if n else sentences.NO_READER_PROCESS()
     return EvidenceLine(Evidence.PROCESSES, n > 0, text)
+
+
+def _judge_copies(entry: PhaseEntry) -> EvidenceLine:
+    """Judge the newest search for copies that began since the client entered its phase. It can't be switched off."""
+    found = SearchedClient.objects.newest_since(entry.client_id, entry.since)
+    if found is None:
+        return EvidenceLine(Evidence.COPIES, False, sentences.COPIES_NOT_SEARCHED())
+    if found.found_nothing_anywhere:
+        text = sentences.NO_COPIES_FOUND(ago=found.searched_at)
+        return EvidenceLine(Evidence.COPIES, True, text)
+    when = date_of(found.searched_at)
+    text = sentences.COPIES_FOUND(n=found.rows_found, places=found.not_looked_at, when=when)
+    return EvidenceLine(Evidence.COPIES, False, text)
+
+
+def date_of(moment: datetime) -> str:
+    """Return the moment as a stored sentence keeps it: a time that doesn't age."""
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M")
 
 
 def _switched_off(kind: Evidence, setting: str) -> EvidenceLine:

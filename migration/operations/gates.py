@@ -18,7 +18,8 @@ from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.account import find_account_problem
-from migration.operations.evidence import WANT_EVIDENCE, list_evidence, read_entry
+from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
+from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Move, Phase
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.operations.account import AccountAnswers
-    from migration.operations.evidence import Evidence
     from migration.operations.snapshots import ClientSnapshot
 
 # Twice the usual time between two sweeps, as one may be late.
@@ -55,7 +55,17 @@ class CheckFix(StrEnum):
     COMPARISON = "comparison"  # look at the comparison `Check.about`
     RUN = "run"  # look at the run `Check.about`
     READS = "reads"
+    READERS = "readers"
+    COPIES = "copies"
     NONE = "none"  # the text says what to do outside this site
+
+
+FIXES: dict[str, CheckFix] = {
+    Evidence.STREAK: CheckFix.COMPARE,
+    Evidence.READS: CheckFix.READS,
+    Evidence.PROCESSES: CheckFix.READERS,
+    Evidence.COPIES: CheckFix.COPIES,
+}
 
 
 class Condition(StrEnum):
@@ -76,6 +86,8 @@ class Condition(StrEnum):
     NO_DOCUMENT = "no_document"
     NO_LOGIN = "no_login"
     TOO_LARGE = "secret_too_large"
+    DATABASE_IS_COPY = "database_is_copy"
+    WRITES_STOPPED = "writes_stopped"
 
 
 @dataclass(frozen=True)
@@ -196,6 +208,7 @@ class Checkable(Protocol):
 
 def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
     """Make the checks that need the database alone: the facts, then the evidence."""
+    yield from check_aws_writes()
     if new == Phase.DUAL_WRITE:
         yield _check_no_run(snapshot)
         return
@@ -210,7 +223,7 @@ def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
     counts = ReadCount.objects.filter(client_id=snapshot.client_id).first()
     yield from _check_reads(counts)
     for line in list_evidence(read_entry(client_migration, counts), new):
-        fix = {"streak": CheckFix.COMPARE, "reads": CheckFix.READS}.get(line.kind, CheckFix.NONE)
+        fix = FIXES.get(line.kind, CheckFix.NONE)
         yield Check(
             line.text.key,
             line.is_met,
@@ -219,6 +232,22 @@ def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
             evidence=line.kind,
             is_off=line.is_off,
         )
+
+
+def check_aws_writes() -> Iterator[Check]:
+    """Check that this database is no copy and that AWS writes are not stopped, as of a second ago at most."""
+    state = get_write_state()
+    for code, refusal, passed in (
+        (Condition.DATABASE_IS_COPY, write_guard().explain_copy(state), sentences.IS_NO_COPY()),
+        (Condition.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
+    ):
+        yield Check(refusal.key if refusal else code, refusal is None, refusal or passed)
+
+
+def require_aws_writes(slug: str, new: Phase) -> None:
+    """Raise `ShutGate` where this site may not write to AWS now."""
+    if shut := [check for check in check_aws_writes() if not check.passed]:
+        raise ShutGate(slug, new, shut)
 
 
 def _check_pushed(snapshot: Checkable) -> Check:

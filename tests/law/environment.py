@@ -20,8 +20,9 @@ from credentials.models import Client, ClientRevision
 from credentials.pointers import put_pointers
 from credentials.triggers import count_every_write
 from migration import sentences
-from migration.models import ClientMigration
+from migration.models import ClientMigration, ReaderProcess
 from migration.operations import aws_store, snapshots
+from migration.operations.aws_writes import write_guard
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -30,7 +31,13 @@ from nova_credentials.phases import Phase
 from nova_credentials.reader import routing
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
-from tests.factories import make_client, make_database, make_email, qualified
+from tests.factories import (
+    make_client,
+    make_database,
+    make_email,
+    make_reader_process,
+    qualified,
+)
 from tests.law.invariant import LawBroken, Ledger
 
 if TYPE_CHECKING:
@@ -82,6 +89,18 @@ WHERE move.id = %(change)s AND compared.status = 'match' AND compared.id < move.
         (SELECT max(changed_at) FROM nova_admin.migration_phasechange WHERE id < %(change)s), '-infinity'
     )
 """
+# What a copy has of its own.
+COPIED = (
+    *("public.clients", "public.client_database_credentials", "public.client_email_credentials"),
+    *(
+        f"nova_admin.{name}"
+        for name in (
+            *("credentials_clientrevision", "credentials_clientwrite", "migration_clientmigration"),
+            *("migration_comparison", "migration_dailycomparisons", "migration_openmismatch"),
+            *("migration_secret", "migration_plannedversion", "migration_databaseclaim"),
+        )
+    ),
+)
 OLD_MAIL = "public.client_email_credentials_old"
 # What a read finds of a login whose row is gone.
 GONE = "gone"
@@ -142,6 +161,8 @@ class World:
         self.ledger.confirm(numbers, at=self.now)
         self.changes_seen = 0
         self.proofs = 0
+        if not ReaderProcess.objects.exists():  # the gates want one
+            make_reader_process()
         self.aws_is_down_for_readers = False
         if start != Phase.POSTGRES:
             push(client_ids=[self.pk])
@@ -236,6 +257,24 @@ class World:
         self.nova.execute("INSERT INTO public.client_email_credentials SELECT * FROM kept")
         self.nova.execute("DROP TABLE kept")
         self.write_as_nova(texts)
+
+    @contextmanager
+    def as_a_restored_copy(self) -> Iterator[None]:
+        """The database is a copy of itself inside; afterwards it is as it was."""
+        kept = [(table, f"kept_{number}") for number, table in enumerate(COPIED)]
+        self.nova.execute("; ".join(f"CREATE TEMP TABLE {k} AS TABLE {t}" for t, k in kept))
+        self.nova.execute(
+            "INSERT INTO nova_admin.migration_databaseclaim (system_identifier, database_oid, place, aws, reason)"
+            " SELECT system_identifier, 1, place, '', '' FROM nova_admin.migration_databaseclaim"
+        )
+        write_guard().forget_state()
+        try:
+            yield
+        finally:
+            back = [f"DELETE FROM {t}; INSERT INTO {t} TABLE {k}; DROP TABLE {k}" for t, k in kept]
+            quietly = "SET LOCAL session_replication_role = replica"
+            self.nova.execute("; ".join([quietly, *back]))
+            write_guard().forget_state()
 
     def landed(self, waited: list[tuple[str, int, bool]]) -> None:
         self.notice_moves()

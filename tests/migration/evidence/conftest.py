@@ -10,6 +10,11 @@ from tests.migration.moves.clients import advance
 
 
 @pytest.fixture(autouse=True)
+def copies_are_not_looked_for() -> None:
+    """They are, here."""
+
+
+@pytest.fixture(autouse=True)
 def wanted(stores, settings) -> None:
     """The defaults of the settings; the other tests have these switched off."""
     settings.NOVA_CLEAN_STREAK = 3

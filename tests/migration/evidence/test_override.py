@@ -16,7 +16,7 @@ from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_full_client, make_user
 from tests.migration.moves.clients import advance, phase_of, write_password
 
-MISSING = ["clean_streak", "time_in_phase", "too_few_reads"]
+MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
 MOVE, OVERRIDE, APPROVE = (
     "migration.move_client",
     "migration.override_gate",

@@ -27,7 +27,7 @@ MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
 NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (Can be overridden with a reason.)"
 WHY = (
     "The gate is shut because nothing proves yet that NOVA can work from AWS alone; missing:"
-    " matching comparisons, time in the phase, reads by NOVA."
+    " matching comparisons, time in the phase, reads by NOVA, NOVA processes seen."
 )
 
 
@@ -265,5 +265,6 @@ def test_a_purge_too_can_be_overridden_with_a_reason(cut_over, client, log_in):
         "clean_streak",
         "time_in_phase",
         "not_answered_by_aws",
+        "copies_not_searched",
     ]
     assert ClientMigration.objects.get().phase == Phase.PURGED

@@ -9,7 +9,7 @@ from migration.models import ClientMigration, Comparison
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
-from tests.factories import make_comparison
+from tests.factories import make_comparison, make_copy_search
 from tests.migration.moves.clients import codes, compare_apart
 
 MINUTE = timedelta(minutes=1)
@@ -84,6 +84,7 @@ def test_a_comparison_begun_before_the_phase_and_stored_in_it_does_not_count(ido
 def test_a_purge_wants_a_streak_of_its_own(proven, settings):
     settings.NOVA_PURGE_AFTER_DAYS = settings.NOVA_MIN_READS = 0
     move(client_id=proven, new=Phase.AWS)
+    make_copy_search(proven)
     assert streak(proven) == 0
     compare_apart(proven, times=2)
     assert codes(proven, Phase.PURGED) == ["clean_streak"]

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from migration.models import ClientMigration
+from migration.models import ClientMigration, ReaderProcess, SearchedClient
 from migration.operations.comparisons import compare
 from migration.operations.evidence import Evidence, describe_duration, find_purge_time
 from migration.operations.gates import database_checks
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.phases import Phase
-from tests.factories import give_evidence
+from tests.factories import give_evidence, make_copy_search
 from tests.migration.moves.clients import codes, refusal_of
 
 
@@ -63,26 +63,54 @@ def test_what_is_switched_off_is_shown_as_such(idom, settings, new):
 
     checks = [check for check in database_checks(read_snapshot(idom), new) if check.evidence]
 
-    assert [check.evidence for check in checks] == [Evidence.STREAK, Evidence.TIME, Evidence.READS]
-    assert all(check.is_off and check.passed for check in checks)
+    copies = [Evidence.COPIES] if new == Phase.PURGED else []  # no number to switch it off with
+    kinds = [Evidence.STREAK, Evidence.TIME, Evidence.READS, Evidence.PROCESSES]
+    assert [check.evidence for check in checks] == [*kinds, *copies]
+    assert all(check.is_off and check.passed for check in checks[:4])
     assert str(checks[2].text) == "Switched off (NOVA_MIN_READS=0): reads by NOVA."
 
 
-def test_what_nothing_looks_for_has_no_line(idom):
-    kinds = {check.evidence for check in database_checks(read_snapshot(idom), Phase.PURGED)}
-
-    assert kinds == {None, Evidence.STREAK, Evidence.TIME, Evidence.READS}
-
-
-@pytest.mark.parametrize("seen", [0, 1])
-def test_a_process_of_novas_has_to_be_seen(proven, monkeypatch, settings, seen):
-    monkeypatch.setattr("migration.operations.evidence.count_reader_processes", lambda: seen)
-    if seen:
-        move(client_id=proven, new=Phase.AWS)
-        return
+def test_a_process_of_novas_has_to_be_seen_in_the_last_hour(proven):
+    ReaderProcess.objects.update(last_read_at=timezone.now() - timedelta(minutes=61))
     assert codes(proven, Phase.AWS) == ["no_reader_process"]
-    settings.NOVA_MIN_READS = 0
+
+    ReaderProcess.objects.update(last_read_at=timezone.now() - timedelta(minutes=59))
     move(client_id=proven, new=Phase.AWS)
+
+
+@pytest.fixture
+def cut_over(proven) -> int:
+    """All evidence for its purge."""
+    move(client_id=proven, new=Phase.AWS)
+    compare(client_ids=[proven])
+    give_evidence(proven)
+    return proven
+
+
+@pytest.mark.parametrize(
+    ("search", "code"),
+    [
+        (None, "copies_not_searched"),
+        ({"searched_at": timezone.now() - timedelta(days=60)}, "copies_not_searched"),
+        ({"rows_found": 1}, "copies_found"),
+        ({"not_looked_at": 1}, "copies_found"),
+    ],
+    ids=["never", "before the cutover", "some found", "something not looked at"],
+)
+def test_a_purge_wants_a_search_for_copies_that_found_nothing(cut_over, search, code):
+    SearchedClient.objects.all().delete()
+    if search:
+        make_copy_search(cut_over, **search)
+
+    assert codes(cut_over, Phase.PURGED) == [code]
+
+
+def test_the_newest_search_counts(cut_over):
+    make_copy_search(cut_over, rows_found=3)
+    assert codes(cut_over, Phase.PURGED) == ["copies_found"]
+    make_copy_search(cut_over)
+
+    move(client_id=cut_over, new=Phase.PURGED)
 
 
 def test_a_move_to_dual_read_and_the_way_back_want_no_evidence(idom):
