@@ -101,7 +101,7 @@ def copy_of(table: str) -> str:
 
 @pytest.fixture(autouse=True)
 def copies_are_not_looked_for(monkeypatch) -> None:
-    """Most tests are about something else than evidence (`tests/settings.py`), and no setting switches this line off."""
+    """Most tests are about something else (`tests/settings.py`), and no setting switches this line of evidence off."""
     line = evidence.EvidenceLine(
         evidence.Evidence.COPIES, True, sentences.NO_COPIES_FOUND(ago=timezone.now())
     )
