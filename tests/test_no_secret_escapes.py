@@ -38,6 +38,7 @@ from tests.factories import (
     make_client,
     make_database,
     make_email,
+    make_reader_process,
     make_user,
     sent_form,
     start_run,
@@ -166,6 +167,7 @@ def every_admin_page() -> Iterator[str]:
     """The lists, the forms for a new row, each row's pages of every model in the admin, and the pages of our own."""
     yield reverse("admin:index")
     yield reverse("admin:password_change")
+    yield reverse("admin:migration_run_aws_writes")
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
@@ -187,7 +189,7 @@ def every_admin_page() -> Iterator[str]:
         yield reverse("admin:credentials_client_watch", args=[client.pk])
         yield from reveal_pages(client)
     report = reverse("admin:migration_comparison_report")
-    yield report
+    yield from (report, reverse("admin:migration_copysearch_report"))
     yield from (f"{report}?status={status}" for status in Comparison.Status)
     yield from (f"{report}?kind={kind}" for kind in MismatchKind)
     yield f"{report}?field=database.password"
@@ -213,6 +215,7 @@ def seed() -> int:
     make_database(pk, db_password_encrypted=MARKERS["db_password_encrypted"])
     make_email(pk, email_password_encrypted=MARKERS["email_password_encrypted"])
     make_aws(pk, secret_access_key=MARKERS["secret_access_key"])
+    make_reader_process()
     for slug in ("b d", "twice", "large"):
         other = make_client(slug)
         make_database(other, db_password_encrypted=MARKERS["db_password_encrypted"])
@@ -327,6 +330,21 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
     settings.AWS_ENDPOINT_URL = reachable
 
 
+def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
+    """Pushes and saves while AWS writes are stopped, and the commands and the page about them."""
+    row = Client.objects.get(pk=pk).databases.get().pk
+    command(haystack, "stop_aws_writes", "--reason", "INC-42", "--format", "json")
+    update("client_database_credentials", row, db_password_encrypted="MARKER-FOUR held back")
+    for result in push(client_ids=[pk]):
+        assert result.postponed
+        haystack.add("what became of a push", repr(result) + str(result))
+    command(haystack, "migrate_clients", "--all", "--inline")
+    page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    page(haystack, browser, reverse("admin:migration_run_aws_writes"))
+    command(haystack, "claim_database", "--reason", "INC-42")
+    command(haystack, "start_aws_writes")
+
+
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
     for arguments in (
@@ -372,6 +390,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     work_off_the_queue(haystack)
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
+    stop_the_writes(haystack, browser, pk)
     start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     for url in every_admin_page():
         page(haystack, browser, url)

@@ -6,6 +6,7 @@ table, function or operator that another role makes in `public` is ever taken fo
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -15,9 +16,10 @@ from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
 from nova_admin.database.schema import prepare_schema
+from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from psycopg.rows import TupleRow
@@ -25,9 +27,16 @@ if TYPE_CHECKING:
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
 SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off"
 
+_CREDENTIAL_TABLES = tuple(name.partition(".")[2] for name in CREDENTIALS.values())
+_FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's PostgreSQL backend with this site's path and masked errors."""
+    """Django's PostgreSQL backend with this site's path, marked statements and masked errors."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute_wrappers.append(execute_marked)
 
     def get_new_connection(self, conn_params: dict[str, object]) -> psycopg.Connection[TupleRow]:
         """Connect and set the search_path before any other statement, as PgBouncer may drop `options`."""
@@ -59,6 +68,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
     @cached_property
     def wrap_database_errors(self) -> DatabaseErrorWrapper:
         return MaskingErrorWrapper(self)
+
+
+def execute_marked(
+    execute: Callable[..., object], sql: object, params: object, many: bool, context: object
+) -> object:
+    """Mark a statement that names a credential table, so that pg_stat_statements shows whose it is; then execute it."""
+    return execute(mark_statement(sql) if isinstance(sql, str) else sql, params, many, context)
+
+
+def mark_statement(statement: str) -> str:
+    """Return the statement with the mark behind its first word if it names a credential table and may read it."""
+    first = _FIRST_WORD.match(statement)
+    if first and any(table in statement for table in _CREDENTIAL_TABLES):
+        return f"{first[0]} {STATEMENT_MARK}{statement[first.end() :]}"
+    return statement
 
 
 class NoConnectionError(psycopg.OperationalError):
