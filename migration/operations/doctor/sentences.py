@@ -259,10 +259,24 @@ MAKE_ROOM = Sentence(
 )
 
 # Processes
-READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
+READERS_ARE_SEEN = Sentence(
+    "readers_are_seen",
+    "%(n)s processes of NOVA read through the package in the last hour, the last one %(ago)s ago.",
+    one="%(n)s process of NOVA read through the package in the last hour, %(ago)s ago.",
+)
 READER_NEVER_READ = Sentence(
-    "reader_never_read",
-    "No read by NOVA's reader was seen. Reads are counted from dual read on.",
+    "reader_never_read", "No process of NOVA was ever seen reading through the package."
+)
+READERS_ARE_GONE = Sentence(
+    "readers_are_gone",
+    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
+)
+AWS_FAILS_READERS = Sentence(
+    "aws_fails_readers",
+    "AWS failed for %(n)s of the %(seen)s processes of NOVA that were seen in the last hour.",
+)
+SEE_THE_READERS = Sentence(
+    "see_the_readers", "The page Readers shows each process with its newest error."
 )
 LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
 WORKERS_ARE_ALIVE = Sentence(
@@ -283,9 +297,25 @@ COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
     "Nobody has looked where else the database holds secret values.",
 )
-LOOK_FOR_COPIES = Sentence(
-    "look_for_copies",
-    "NOVA stores copies with its executions and workflows: look there before a client is purged.",
+LOOK_FOR_COPIES = Sentence("look_for_copies", "Run: python manage.py find_copies --all.")
+COPIES_WERE_FOUND = Sentence(
+    "copies_were_found",
+    "Secret values of %(n)s clients stand elsewhere in the database too (searched %(ago)s ago or later).",
+    one="Secret values of %(n)s client stand elsewhere in the database too (searched %(ago)s ago).",
+)
+LIST_THE_COPIES = Sentence(
+    "list_the_copies",
+    "python manage.py find_copies --all lists table, column and rows, never a value. A purge leaves them there.",
+)
+COPIES_SOUGHT_IN_PART = Sentence(
+    "copies_sought_in_part",
+    "For %(n)s clients the database was not searched whole.",
+    one="For %(n)s client the database was not searched whole.",
+)
+NO_COPIES = Sentence(
+    "no_copies",
+    "No copies of the secret values of %(n)s clients were found (searched %(ago)s ago or later).",
+    one="No copies of the secret values of %(n)s client were found (searched %(ago)s ago).",
 )
 
 # Clocks
