@@ -53,6 +53,12 @@ NOT_MIGRATED = Sentence(
 )
 MIGRATED = Sentence("migrated", "Every schema migration of this release has run.")
 
+# Writes to AWS; what is wrong is told in the words of `migration.sentences`
+SEE_AWS_WRITES = Sentence(
+    "see_aws_writes",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+)
+
 # Who may create where
 EVERYBODY_MAY_CREATE = Sentence(
     "everybody_may_create",
