@@ -90,7 +90,7 @@ def load_other_statements() -> StatementsReport:
     statements = []
     for count in found.statements:
         before = known.get((count.role, count.statement_id))
-        grew = before is not None and before.calls != count.calls
+        called_at = before.called_at if before else None
         statements.append(
             ReportedStatement(
                 role=count.role,
@@ -98,7 +98,7 @@ def load_other_statements() -> StatementsReport:
                 tables=count.tables,
                 calls=count.calls,
                 noticed_at=before.first_noticed_at if before else now,
-                called_at=now if grew else before and before.called_at,
+                called_at=now if before and before.calls != count.calls else called_at,
             )
         )
     statements.sort(key=lambda row: row.called_at.timestamp() if row.called_at else 0, reverse=True)
