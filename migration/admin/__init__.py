@@ -7,14 +7,16 @@ from migration.admin import users  # noqa: F401  # registers users and groups
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
+from migration.admin.copies import CopySearchAdmin
 from migration.admin.dashboard import get_dashboard_context
 from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
-from migration.models import Comparison, MoveRequest, ReaderProcess, Run
+from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 
 __all__ = [
     "ClientAdmin",
     "ComparisonAdmin",
+    "CopySearchAdmin",
     "MoveRequestAdmin",
     "ReaderProcessAdmin",
     "RunAdmin",
@@ -26,3 +28,4 @@ admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
+admin.site.register(CopySearch, CopySearchAdmin)

@@ -11,7 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from credentials.localization import localize
 from migration.models import Comparison, MoveRequest, Outcome, ReaderSummary, Run, RunItem, Worker
+from migration.operations.aws_writes import find_write_refusal
 from migration.reports.readers import describe_failing
 from nova_credentials.phases import Phase
 
@@ -68,6 +70,11 @@ class AlertData:
 def list_alerts(data: AlertData) -> list[Alert]:
     """List the alerts, the most pressing first, in two queries."""
     return [alert for source in SOURCES for alert in source(data)]
+
+
+def _alert_refused_writes(_data: AlertData) -> Iterator[Alert]:
+    if refusal := find_write_refusal():
+        yield Alert(localize(refusal), reverse("admin:migration_run_aws_writes"), VIEW_RUNS)
 
 
 def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
@@ -219,5 +226,6 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
-    _alert_missing_worker, _alert_readers, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests
+    _alert_refused_writes, _alert_missing_worker, _alert_readers, _alert_mismatches, _alert_failures, _alert_pushes,
+    _alert_requests,
 )  # fmt: skip

@@ -14,7 +14,8 @@ from django.db.backends.postgresql import base
 from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
-from nova_admin.database.schema import SCHEMA, prepare_schema
+from credentials.site_schema import SCHEMA
+from nova_admin.database.schema import prepare_schema
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
@@ -53,7 +54,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def prepare_database(self) -> None:
-        """Make the schema before `migrate` looks for its tables, and carry a first release's tables into it."""
+        """Make the schema before `migrate` looks for its tables, and carry a first release's tables into it.
+
+        Raises CommandError behind a pooler on which the session's path and locks don't last.
+        """
+        from migration.operations.doctor.pooler import require_own_backends  # noqa: PLC0415  # imports this connection
+
+        require_own_backends(self.get_connection_params())
         super().prepare_database()
         with self.cursor() as cursor:
             prepare_schema(cursor)

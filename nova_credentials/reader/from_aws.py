@@ -43,12 +43,15 @@ class AwsReader:
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
         return read_client(self._get_manager(), names, layout=self._layout).to_document()
 
-    def read_pending(self, slug: str, credential_type: CredentialType) -> Document:
-        """Read the document that a rotation of this type is about to make current; raises as `read_document` does."""
+    def read_pending(self, slug: str, credential_type: CredentialType) -> Document | None:
+        """Read the document that a rotation of this type is about to make current; None outside a rotation.
+
+        Raises as `read_document` does.
+        """
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
         part = "client" if self._layout == Layout.CLIENT else credential_type.value
-        value = self._get_manager().get_pending(names[part])
-        return join_parts({part: value.to_document()}, layout=self._layout)
+        pending = self._get_manager().get_stage(names[part], "AWSPENDING")
+        return join_parts({part: pending.to_document()}, layout=self._layout) if pending else None
 
     def start_reading(self, slug: str) -> Future[Document]:
         """Start reading in a thread of its own; the end of the process doesn't wait for it."""

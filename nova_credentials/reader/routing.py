@@ -112,6 +112,8 @@ class Reader:
             return None
         try:
             document = self._aws.read_pending(slug, wanted)
+            if document is None:
+                return None
             found = parse_document(document, client_id=known.client_id, client_slug=slug)
         except (SecretsManagerError, DocumentError):
             return None

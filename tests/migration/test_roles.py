@@ -12,7 +12,7 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Comparison, MoveRequest, ReaderProcess, Run
+from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
@@ -36,6 +36,7 @@ NOBODY: set[str] = set()
 READ_ONLY = (
     "migration_run",
     "migration_comparison",
+    "migration_copysearch",
     "migration_moverequest",
     "migration_readerprocess",
 )
@@ -48,10 +49,12 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
+    "migration_run_check_nova": EVERYBODY,
+    "migration_copysearch_report": EVERYBODY,
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
-    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
@@ -73,9 +76,14 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_changelist": ({}, EVERYBODY),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_check_nova": ({}, OPERATORS),
+    "migration_run_stop_writes": ({}, OPERATORS),
+    "migration_run_start_writes": ({}, OPERATORS),
+    "migration_run_claim": ({}, ADMINISTRATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
+    "migration_copysearch_start": ({}, OPERATORS),
     "migration_comparison_assign": ({}, OPERATORS),
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
@@ -120,14 +128,19 @@ class Site:
             "_mail",
             "_check",
             "report",
+            "_nova",
+            "_start",
             "_all",
             "_assign",
+            "_writes",
+            "_claim",
             "cutover",
         )
         models = {
             "credentials_client_": lambda: client,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
+            "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
             "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
             "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
             "auth_user_": lambda: self.users["nobody"].pk,
@@ -155,6 +168,7 @@ def site(stores) -> Site:
         "mismatch",
         mismatches=[DIFFERENT],
     )
+    CopySearch.objects.create()
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     make_reader_process()
@@ -322,15 +336,23 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
-    *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
+    *(
+        f"migration_run_{what}"
+        for what in ("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes")
+    ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    "migration_copysearch_start",
 }
 EXPECTED_BUTTONS = {
     VIEWER: set(),
     OPERATOR: OPERATORS_BUTTONS,
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
     ADMINISTRATOR: {*POSTS}
-    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"},
+    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
+    - {
+        "migration_run_start_writes",
+        "migration_run_claim",
+    },  # writes are not stopped, and it is no copy
 }
 
 
