@@ -261,10 +261,19 @@ MAKE_ROOM = Sentence(
 # Processes
 READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
 READER_NEVER_READ = Sentence(
-    "reader_never_read",
-    "No read by NOVA's reader was seen. Reads are counted from dual read on.",
+    "reader_never_read", "No process of NOVA has read through the package yet."
 )
 LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+READERS_FAIL = Sentence(
+    "readers_fail",
+    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
+    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
+)
+SEE_THE_READERS = Sentence(
+    "see_the_readers",
+    "The page Readers names the processes and the class of the error. docs/reader.md has the IAM policy that NOVA"
+    " needs.",
+)
 WORKERS_ARE_ALIVE = Sentence(
     "workers_are_alive",
     "%(n)s worker processes are alive: %(names)s.",
