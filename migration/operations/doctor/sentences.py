@@ -294,7 +294,7 @@ COPIES_NOT_LOOKED_FOR = Sentence(
 )
 LOOK_FOR_COPIES = Sentence(
     "look_for_copies",
-    "NOVA stores copies in executions.result and in chain_of_work: look there before a client is purged.",
+    "NOVA stores copies with its executions and workflows: look there before a client is purged.",
 )
 
 # Clocks
