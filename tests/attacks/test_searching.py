@@ -29,14 +29,14 @@ READ_TRAPS = (
     "CREATE VIEW public.views AS SELECT error FROM public.executions WHERE trap.yes('a view')",
     "CREATE MATERIALIZED VIEW public.made AS SELECT error FROM public.executions",
     "CREATE TYPE public.pair AS (a text, b text)",
-    "CREATE FUNCTION public.told(public.pair) RETURNS text LANGUAGE sql AS"
-    " 'SELECT CASE WHEN trap.yes(''a cast'') THEN '''' END'",
+    "CREATE FUNCTION public.told(public.pair) RETURNS text LANGUAGE sql AS 'SELECT trap.yes(''a cast'')::text'",
     "CREATE CAST (public.pair AS text) WITH FUNCTION public.told(public.pair) AS IMPLICIT",
     "CREATE TABLE public.pairs (halves public.pair)",
     "INSERT INTO public.pairs VALUES (ROW('a', 'b'))",
 )
 WRITE_TRAPS = {
-    "chain_of_work": "CREATE TRIGGER lure BEFORE UPDATE ON public.chain_of_work FOR EACH ROW EXECUTE FUNCTION trap.on_write()",
+    "chain_of_work": "CREATE TRIGGER lure BEFORE UPDATE ON public.chain_of_work FOR EACH ROW"
+    " EXECUTE FUNCTION trap.on_write()",
     "rules": "CREATE RULE lure AS ON UPDATE TO public.rules DO ALSO SELECT trap.yes('a rule')",
     "checks": "ALTER TABLE public.checks ADD CHECK (trap.yes('a check')) NOT VALID",
     "indexes": "CREATE INDEX ON public.indexes (public.constant(body))",
