@@ -21,9 +21,11 @@ OPERATES = {
     "migration.change_run",
     "migration.move_client",
     "migration.resolve_mismatch",
+    "migration.stop_aws_writes",
 }
 APPROVES = {"migration.approve_move"}
 ADMINISTERS = {
+    "migration.claim_database",
     "migration.purge_client",
     "migration.reveal_credential",
     *(

@@ -165,6 +165,43 @@ REASON_NOT_STORABLE = Sentence(
     "reason_not_storable",
     "Nothing was done: the reason contains a character that can't be stored. Remove it.",
 )
+REASON_MISSING = Sentence("reason_missing", "Nothing was done: type a reason.")
+
+# Whether this site may write to AWS
+WRITES_STOPPED = Sentence(
+    "writes_stopped",
+    "%(who)s stopped all AWS writes %(ago)s ago. What waits is pushed once somebody starts them again.",
+)
+SOMEBODY_UNNAMED = Sentence("somebody_unnamed", "Somebody")
+UNKNOWN = Sentence("unknown", "unknown")
+AWS_IDENTITY = Sentence("aws_identity", "account %(account)s, key %(key)s")
+WRITES_NOT_STOPPED = Sentence("writes_not_stopped", "AWS writes are not stopped.")
+DATABASE_IS_COPY = Sentence(
+    "database_is_copy",
+    "This database is a copy, so nothing is written to AWS: it is reached as %(this)s and noted itself as %(noted)s."
+    " If it is the one that writes from now on, claim it.",
+)
+DATABASE_IS_THE_ONE = Sentence(
+    "database_is_the_one", "This database is the one that writes to AWS: %(this)s."
+)
+DATABASE_NOT_NOTED = Sentence(
+    "database_not_noted",
+    "This database has not noted what it is, so nothing is written to AWS. Run manage.py migrate, or claim it.",
+)
+DATABASE_UNKNOWN = Sentence(
+    "database_unknown", "This database did not say which one it is, so nothing is written to AWS."
+)
+DATABASE_CHANGED = Sentence(
+    "database_changed",
+    "This process began with another database than %(this)s, so it writes nothing to AWS. Find out why, then"
+    " restart it.",
+)
+IS_NO_COPY = Sentence("is_no_copy", "This database is the one that writes to AWS.")
+WRITTEN_SINCE_BACKUP = Sentence(
+    "written_since_backup",
+    "The current version of %(name)s is one that this site wrote and that this database does not know: the tables are"
+    " older than AWS. Compare, then copy one way.",
+)
 
 # Comparisons
 NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")

@@ -38,6 +38,7 @@ from tests.factories import (
     make_client,
     make_database,
     make_email,
+    make_reader_process,
     make_user,
     sent_form,
     start_run,
@@ -166,6 +167,7 @@ def every_admin_page() -> Iterator[str]:
     """The lists, the forms for a new row, each row's pages of every model in the admin, and the pages of our own."""
     yield reverse("admin:index")
     yield reverse("admin:password_change")
+    yield reverse("admin:migration_run_aws_writes")
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
@@ -176,6 +178,7 @@ def every_admin_page() -> Iterator[str]:
                 yield reverse(f"{name}_{page_name}", args=[row.pk])
     for user in User.objects.all():
         yield reverse("admin:auth_user_password_change", args=[user.pk])
+    yield reverse("admin:migration_run_check_nova")
     for run in Run.objects.order_by("-pk")[:4]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
@@ -212,6 +215,7 @@ def seed() -> int:
     make_database(pk, db_password_encrypted=MARKERS["db_password_encrypted"])
     make_email(pk, email_password_encrypted=MARKERS["email_password_encrypted"])
     make_aws(pk, secret_access_key=MARKERS["secret_access_key"])
+    make_reader_process()
     for slug in ("b d", "twice", "large"):
         other = make_client(slug)
         make_database(other, db_password_encrypted=MARKERS["db_password_encrypted"])
@@ -326,6 +330,21 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
     settings.AWS_ENDPOINT_URL = reachable
 
 
+def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
+    """Pushes and saves while AWS writes are stopped, and the commands and the page about them."""
+    row = Client.objects.get(pk=pk).databases.get().pk
+    command(haystack, "stop_aws_writes", "--reason", "INC-42", "--format", "json")
+    update("client_database_credentials", row, db_password_encrypted="MARKER-FOUR held back")
+    for result in push(client_ids=[pk]):
+        assert result.postponed
+        haystack.add("what became of a push", repr(result) + str(result))
+    command(haystack, "migrate_clients", "--all", "--inline")
+    page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    page(haystack, browser, reverse("admin:migration_run_aws_writes"))
+    command(haystack, "claim_database", "--reason", "INC-42")
+    command(haystack, "start_aws_writes")
+
+
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
     for arguments in (
@@ -345,6 +364,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("client_status",),
         ("client_status", "--format", "json"),
+        ("check_nova",),
+        ("check_nova", "--format", "json"),
     ):
         command(haystack, *arguments)
     for name, of in (
@@ -354,6 +375,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         shown = page(haystack, browser, reverse(f"admin:{name}_change", args=[of]))
         assert "database.password" in shown
     page(haystack, browser, reverse("admin:migration_comparison_report"))
+    assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")
     with templates_logged():
@@ -368,6 +390,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     work_off_the_queue(haystack)
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
+    stop_the_writes(haystack, browser, pk)
     start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     for url in every_admin_page():
         page(haystack, browser, url)
@@ -414,6 +437,7 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, sett
         "table migration_reveal",
         *("table django_q_ormq", "table django_q_task", "table django_admin_log"),
         *("queue", "task results", "output of migrate_clients", "output of push_pending"),
+        "output of check_nova",
     }
     assert expected <= places
     assert any(place.startswith("log botocore") for place in places)

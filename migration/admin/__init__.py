@@ -9,14 +9,16 @@ from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.copies import CopySearchAdmin
 from migration.admin.dashboard import get_dashboard_context
+from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
-from migration.models import Comparison, CopySearch, MoveRequest, Run
+from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 
 __all__ = [
     "ClientAdmin",
     "ComparisonAdmin",
     "CopySearchAdmin",
     "MoveRequestAdmin",
+    "ReaderProcessAdmin",
     "RunAdmin",
     "get_dashboard_context",
 ]
@@ -25,4 +27,5 @@ admin.site.register(Client, ClientAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)
+admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)

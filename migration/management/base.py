@@ -8,12 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migration import sentences, tasks
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
-from migration.operations.runs import held_batches
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.runs import held_batches, is_held
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
@@ -63,13 +65,30 @@ class OneLineCommand(BaseCommand):
         return parser
 
 
-class ClientsCommand(OneLineCommand):
-    """A command over clients named by slug, or all of them."""
+def find_user(name: str | None) -> User | None:
+    """Return the active user that `--by` names; exit with 2 if there is none."""
+    if name is None:
+        return None
+    user = User.objects.filter(username=name, is_active=True).first()
+    if user is None:
+        raise CommandError(f"unknown user: {name}", returncode=2)
+    return user
+
+
+class FormattedCommand(OneLineCommand):
+    """A command that prints text, or with `--format json` one object and nothing else."""
 
     def add_format(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="json: one object on stdout"
         )
+
+    def print_json(self, value: object) -> None:
+        self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
+
+
+class ClientsCommand(FormattedCommand):
+    """A command over clients named by slug, or all of them."""
 
     def add_choice(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
@@ -93,8 +112,14 @@ class ClientsCommand(OneLineCommand):
     def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
         if inline:
+            if run_options["kind"] != Run.Kind.COMPARE and (why := find_write_refusal()):
+                raise CommandError(f"Nothing was pushed. {why}", returncode=1)
             run = Run.start(**run_options)
             runs.finish_inline(run)
+            if run.finished_at is None:
+                self.stderr.write(
+                    f"{run} waits, and workers go on with it. {find_write_refusal() or ''}"
+                )
             return run
         run = Run.start(**run_options, tries=MANY_TRIES)
         if not tasks.enqueue(run):
@@ -130,6 +155,8 @@ class ClientsCommand(OneLineCommand):
     def report_run(self, run: Run, options: Options, items: Sequence[Item]) -> None:
         """Print the run's counts and items; exit with 1 if a client failed or differs."""
         self.report_counts({"run": run.pk, **run.count_items()}, items, options)
+        if run.finished_at is None:
+            sys.exit(1)
 
     def report_counts(
         self, counts: Mapping[str, int | None], items: Sequence[Item], options: Options
@@ -156,14 +183,12 @@ class ClientsCommand(OneLineCommand):
         for mismatch in mismatches:
             self.stdout.write(f"    {describe_mismatch(mismatch)}")
 
-    def print_json(self, value: object) -> None:
-        self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
-
 
 def explain_late_begin(progress: Progress) -> Message | None:
     """Say that no worker has begun a running run, and what to do; None where one has."""
     begun = progress.done or progress.retry_groups or held_batches(progress.run.pk)
-    if begun or progress.run.state != Run.State.RUNNING:
+    # A run that this site's writes are refused for says so itself.
+    if begun or progress.run.state != Run.State.RUNNING or is_held(progress.run):
         return None
     return sentences.NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else sentences.NOT_BEGUN()
 

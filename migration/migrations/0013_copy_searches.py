@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0003_counting"),
-        ("migration", "0008_messages"),
+        ("migration", "0011_database_identity"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

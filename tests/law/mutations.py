@@ -14,7 +14,17 @@ from credentials.copying import copy_document
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import put_pointers
 from credentials.trigger_sql import make_counting_check_sql
-from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
+from migration.operations import (
+    aws_store,
+    locks,
+    moves,
+    pushes,
+    resolutions,
+    saves,
+    secret_writer,
+    snapshots,
+)
+from migration.operations.aws_writes import WriteGuard
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
 from migration.operations.saves import AdminSave
@@ -23,6 +33,7 @@ from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
 from nova_credentials.reader.routing import Reader
 from tests.law.actions import (
+    a_restored_copy_pushes,
     back,
     compare_and_forward,
     console_writes,
@@ -167,6 +178,8 @@ def an_old_token_is_put_again_and_believed(patch):
 @fault(Phase.AWS, [console_writes, nova_writes, push])
 def every_version_is_taken_for_ours(patch):
     patch.setattr(VersionKeys, "is_ours", lambda *_: True)
+    # Such a version was never planned, which would keep it from being overwritten as well.
+    patch.setattr(secret_writer, "find_newer_versions", lambda *_, **__: set())
 
 
 @fault(Phase.AWS, [save], [What.DOWN])
@@ -284,6 +297,11 @@ def the_reader_remembers_the_phase_for_good(patch):
         return replace(found, phase=known.phase, credentials=None)
 
     patch.setattr(Reader, "_look_up", remembering)
+
+
+@fault(Phase.AWS, [a_restored_copy_pushes])
+def a_copy_writes(patch):
+    patch.setattr(WriteGuard, "explain_copy", lambda *_: None)
 
 
 BY_NAME = """
