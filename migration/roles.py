@@ -20,11 +20,13 @@ OPERATES = {
     "migration.change_run",
     "migration.move_client",
     "migration.resolve_mismatch",
+    "credentials.map_column",
 }
 APPROVES = {"migration.approve_move"}
 ADMINISTERS = {
     "migration.purge_client",
     "migration.reveal_credential",
+    "credentials.accept_object",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

@@ -2,12 +2,13 @@
 
 from django.contrib import admin
 
-from credentials.models import Client
+from credentials.models import Client, ColumnMapping
 from migration.admin import users  # noqa: F401  # registers users and groups
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.dashboard import get_dashboard_context
+from migration.admin.nova_tables import NovaTablesAdmin
 from migration.admin.runs import RunAdmin
 from migration.models import Comparison, MoveRequest, Run
 
@@ -15,6 +16,7 @@ __all__ = [
     "ClientAdmin",
     "ComparisonAdmin",
     "MoveRequestAdmin",
+    "NovaTablesAdmin",
     "RunAdmin",
     "get_dashboard_context",
 ]
@@ -23,3 +25,4 @@ admin.site.register(Client, ClientAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)
+admin.site.register(ColumnMapping, NovaTablesAdmin)

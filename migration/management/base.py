@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from credentials.nova_columns import NovaSchemaError, schema_errors
 from migration import tasks
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
@@ -62,6 +64,14 @@ class OneLineCommand(BaseCommand):
 class ClientsCommand(OneLineCommand):
     """A command over clients named by slug, or all of them."""
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command; exit with 1 and name the column where NOVA's tables are no longer as this release reads them."""
+        try:
+            with schema_errors():
+                return super().execute(*args, **options)
+        except NovaSchemaError as error:
+            raise CommandError(str(error), returncode=1) from None
+
     def add_format(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="json: one object on stdout"
@@ -85,6 +95,15 @@ class ClientsCommand(OneLineCommand):
         if unknown:
             raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)
         return found
+
+    def find_user(self, name: str | None) -> User | None:
+        """Return the user that `--by` names; exit with 2 if there is none."""
+        if name is None:
+            return None
+        user = User.objects.filter(username=name, is_active=True).first()
+        if user is None:
+            raise CommandError(f"unknown user: {name}", returncode=2)
+        return user
 
     def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""

@@ -18,6 +18,7 @@ from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.aws_store import secrets_manager
+from migration.operations.nova_tables import read_nova_tables
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Move, Phase
@@ -49,6 +50,7 @@ class CheckFix(StrEnum):
     COMPARISON = "comparison"  # look at the comparison `Check.about`
     RUN = "run"  # look at the run `Check.about`
     READS = "reads"
+    NOVA_TABLES = "nova_tables"  # map columns, accept objects
     NONE = "none"  # the text says what to do outside this site
 
 
@@ -140,6 +142,8 @@ def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
     )
     yield _check_no_run(snapshot)
     yield _check_counted()
+    if new in (Phase.AWS, Phase.PURGED):
+        yield from _check_nova_tables()
     if new == Phase.AWS:
         yield _check_readers(snapshot)
 
@@ -197,6 +201,16 @@ def _check_counted() -> Check:
         text = sentences.PROOF_FAILED(tables=", ".join(failed))
         return Check(Condition.PROOF_FAILED, False, text)
     return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
+
+
+def _check_nova_tables() -> Iterator[Check]:
+    tables = read_nova_tables()
+    for problem, passed in (
+        (tables.columns_problem, sentences.COLUMNS_MAPPED()),
+        (tables.objects_problem, sentences.OBJECTS_ACCEPTED()),
+    ):
+        for text in problem.parts if problem else (passed,):
+            yield Check(text.key, problem is None, text, CheckFix.NOVA_TABLES)
 
 
 def _check_readers(snapshot: Checkable) -> Check:

@@ -6,7 +6,6 @@ import sys
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
 from migration import sentences
@@ -61,7 +60,7 @@ class Command(ClientsCommand):
         new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
-        self.by, self.reason = self._find_user(options["by"]), options["reason"]
+        self.by, self.reason = self.find_user(options["by"]), options["reason"]
         chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
             self._move_client(pk, slug, new, MOVES.get((Phase(phase), new)))
@@ -77,15 +76,6 @@ class Command(ClientsCommand):
                 )
         if not all(result["moved"] for result in results):
             sys.exit(1)
-
-    def _find_user(self, name: str | None) -> User | None:
-        """Return the user that `--by` names; exit with 2 if there is none."""
-        if name is None:
-            return None
-        user = User.objects.filter(username=name, is_active=True).first()
-        if user is None:
-            raise CommandError(f"unknown user: {name}", returncode=2)
-        return user
 
     def _move_client(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> MoveReport:
         """Move one client, or request the move if it needs an approval."""
