@@ -163,7 +163,8 @@ FROM owned WHERE relkind <> 'r'
 ROLES = """
 SELECT 'shared role', '', name, owner, '' FROM owned WHERE relowner = current_user::regrole
 UNION ALL
-SELECT 'owner is a superuser', '', o.name, o.owner, '' FROM owned o JOIN pg_roles r ON r.oid = o.relowner WHERE r.rolsuper
+SELECT 'owner is a superuser', '', o.name, o.owner, ''
+FROM owned o JOIN pg_roles r ON r.oid = o.relowner WHERE r.rolsuper
 UNION ALL
 SELECT 'site is a superuser', '', '', current_user::text, '' FROM pg_roles WHERE rolname = current_user AND rolsuper
 UNION ALL

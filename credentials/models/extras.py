@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 MAPPING_LOCK = 0x4D41_5050
 
 # Every column of the tables with its mapping, and every mapping whose column is gone. A domain counts as its base type,
-# and can be ignored only: its owner's checks run whenever it is written.
+# and can be ignored only: its owner's checks run whenever it is written. PostgreSQL keeps the n of varchar(n) as n + 4.
 COLUMNS = """
-SELECT coalesce(there.name, m."table"), coalesce(there.attname, m."column"), there.type, there.length,
-    there.attnotnull, there.is_text, m.use, m.column_type
+SELECT coalesce(there.name, m."table"), coalesce(there.attname, m."column"), there.type,
+    CASE WHEN there.is_varchar AND there.modifier > 0 THEN there.modifier - 4 END,
+    coalesce(there.attnotnull, false), coalesce(there.is_text, false), m.use, m.column_type
 FROM (
     SELECT nova.name, a.attname::text, format_type(base.oid, NULL) AS type, a.attnotnull,
-        CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END AS length,
+        base.oid = 'varchar'::regtype AS is_varchar,
+        CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END AS modifier,
         t.oid IN ('text'::regtype, 'varchar'::regtype) AND a.attgenerated = '' AS is_text
     FROM unnest(%s::text[]) AS nova (name)
         JOIN pg_attribute a ON a.attrelid = to_regclass(nova.name) AND a.attnum > 0 AND NOT a.attisdropped
@@ -44,10 +46,6 @@ FROM (
 FULL JOIN nova_admin.credentials_columnmapping m ON m."table" = there.name AND m."column" = there.attname
 ORDER BY 1, 2
 """
-
-
-# The type modifier of varchar(n) is this more than n; without a limit it is -1.
-VARCHAR_HEADER = 4
 
 
 @dataclass(frozen=True)
@@ -80,30 +78,10 @@ def read_columns() -> Columns:
     """Read the columns of NOVA's tables with their mappings, in one query."""
     with connection.cursor() as cursor:
         cursor.execute(COLUMNS, [list(NOVA_TABLES)])
-        return tuple(_make_column(*row) for row in cursor.fetchall())
-
-
-def _make_column(
-    table: str,
-    name: str,
-    type_name: str | None,
-    modifier: int | None,
-    not_null: bool | None,
-    is_text: bool | None,
-    use: str | None,
-    mapped_type: str | None,
-) -> NovaColumn:
-    limited = type_name == "character varying" and modifier is not None and modifier > 0
-    return NovaColumn(
-        table=table,
-        name=name,
-        type=type_name,
-        max_length=modifier - VARCHAR_HEADER if limited and modifier else None,
-        not_null=bool(not_null),
-        is_text=bool(is_text),
-        use=ColumnUse(use) if use else None,
-        mapped_type=mapped_type,
-    )
+        return tuple(
+            NovaColumn(*known, ColumnUse(use) if use else None, mapped_type)
+            for *known, use, mapped_type in cursor.fetchall()
+        )
 
 
 def list_mapped_columns(columns: Columns, table: str) -> list[NovaColumn]:
@@ -114,7 +92,7 @@ def list_mapped_columns(columns: Columns, table: str) -> list[NovaColumn]:
 def read_extras(clients: Mapping[Client, RowsOfClient]) -> Columns:
     """Read the mapped columns of clients, each with its rows by type, into them; return all columns.
 
-    One query, and one for each table with mapped columns. In a transaction of READ COMMITTED, call it after the clients'
+    One query, and one for each table with mapped columns. In a transaction of READ COMMITTED, call it after clients'
     revisions were read: then a change of mappings in between leaves a push pending.
     """
     columns = read_columns()

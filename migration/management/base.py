@@ -65,7 +65,7 @@ class ClientsCommand(OneLineCommand):
     """A command over clients named by slug, or all of them."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; exit with 1 and name the column where NOVA's tables are no longer as this release reads them."""
+        """Run the command; exit with 1 and name the column where NOVA's tables were changed."""
         try:
             with schema_errors():
                 return super().execute(*args, **options)

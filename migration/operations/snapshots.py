@@ -80,7 +80,7 @@ def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
 
 
 def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapshot:
-    """Read one client. Raises `Client.DoesNotExist`, `NovaSchemaError`, and `StalePhase` in a phase other than `seen`."""
+    """Read one client. Raises `Client.DoesNotExist`, `NovaSchemaError`, or `StalePhase` if it is not in `seen`."""
     snapshot = read_snapshots([client_id]).get(client_id)
     if snapshot is None:
         raise Client.DoesNotExist
