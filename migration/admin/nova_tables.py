@@ -211,7 +211,7 @@ class AcceptObjectView(AdminView):
 
 
 class NovaTablesAdmin(ReadOnlyAdmin):
-    """The page stands in place of the list of mappings, which have no page of their own."""
+    """The page stands in place of the list of mappings, and of the page of each."""
 
     own_views: ClassVar = [
         ("map/", "map", MapColumnView),
@@ -230,7 +230,7 @@ class NovaTablesAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponseBase:
-        return HttpResponseRedirect(get_tables_url())
+        return self.changelist_view(request)
 
     def history_view(
         self,
@@ -238,8 +238,8 @@ class NovaTablesAdmin(ReadOnlyAdmin):
         object_id: str,
         extra_context: dict[str, object] | None = None,
         form_url: str = "",
-    ) -> HttpResponse:
-        return HttpResponseRedirect(get_tables_url())
+    ) -> HttpResponseBase:
+        return self.changelist_view(request)
 
 
 def get_tables_url() -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection
 
 from migration.models import Comparison, Run, all_clients
 from migration.operations import aws_store, runs
@@ -194,6 +195,25 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
     )
 
     assert found == {}
+
+
+def test_novas_tables_with_a_column_and_an_object(look_at, stores):
+    statements = (
+        "ALTER TABLE public.clients ADD more text, ADD much integer",
+        "CREATE RULE r AS ON DELETE TO public.clients DO NOTHING",
+        "ALTER TABLE public.client_email_credentials ALTER email_user DROP NOT NULL",
+    )
+    back = (
+        "ALTER TABLE public.clients DROP more, DROP much",
+        "DROP RULE r ON public.clients",
+        "ALTER TABLE public.client_email_credentials ALTER email_user SET NOT NULL",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(statements))
+        try:
+            assert look_at("/admin/credentials/columnmapping/", "/admin/") == {}
+        finally:
+            cursor.execute("; ".join(back))
 
 
 def test_users_and_groups(look_at):

@@ -70,8 +70,8 @@ CHANGES = {
     "re-typed": (
         (
             f"ALTER TABLE {LOGINS} ALTER db_port DROP DEFAULT, ALTER db_port TYPE text",
-            f"ALTER TABLE {LOGINS} ALTER db_port TYPE integer USING db_port::int,"
-            " ALTER db_port SET DEFAULT 5432",
+            (f"ALTER TABLE {LOGINS} ALTER db_port TYPE integer USING db_port::int,"
+            " ALTER db_port SET DEFAULT 5432"),
         ),
         (ColumnChange.RETYPED, LOGINS, "db_port"),
     ),

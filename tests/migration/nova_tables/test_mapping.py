@@ -45,7 +45,9 @@ def unmapped() -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_column_of_any_name_is_shown_without_tricks_mapped_written_and_read(add_column, idom, name):
+def test_a_column_of_any_name_is_shown_without_tricks_mapped_written_and_read(
+    add_column, idom, name
+):
     raw = add_column(name=name)
     (shown,) = unmapped()
     assert shown.isprintable()

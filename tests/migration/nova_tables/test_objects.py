@@ -94,8 +94,10 @@ CHANGED = {
         "CREATE ROLE another; ALTER FUNCTION public.novas() OWNER TO another",
     ),
     "when it fires": (
-        f"CREATE OR REPLACE TRIGGER stamps BEFORE INSERT OR UPDATE ON {LOGINS} FOR EACH ROW"
-        " EXECUTE FUNCTION public.novas()",
+        (
+            f"CREATE OR REPLACE TRIGGER stamps BEFORE INSERT OR UPDATE ON {LOGINS} FOR EACH ROW"
+            " EXECUTE FUNCTION public.novas()"
+        ),
     ),
     "whether it is enabled": (f"ALTER TABLE {LOGINS} ENABLE ALWAYS TRIGGER stamps",),
 }
