@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 ("kind", models.CharField(max_length=40, verbose_name="kind")),
                 ("name", models.TextField(verbose_name="name")),
                 ("table", models.CharField(max_length=100, verbose_name="table")),
-                ("owner", models.TextField(verbose_name="owner")),
+                ("owner", models.TextField(verbose_name="owner in PostgreSQL")),
                 ("digest", models.CharField(max_length=64)),
                 ("reason", models.TextField(verbose_name="reason")),
                 ("username", models.CharField(blank=True, max_length=150, verbose_name="user")),

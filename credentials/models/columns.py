@@ -60,7 +60,7 @@ class AcceptedObject(models.Model):
     kind = models.CharField(_("kind"), max_length=40)
     name = models.TextField(_("name"))
     table = models.CharField(_("table"), max_length=100)
-    owner = models.TextField(_("owner"))
+    owner = models.TextField(_("owner in PostgreSQL"))
     digest = models.CharField(max_length=64)  # of its definition, in hex
     # As the user typed it.
     reason = models.TextField(_("reason"))
