@@ -97,10 +97,11 @@ def are_equal(one: Document | None, other: Document | None) -> bool:
 
 
 def list_paths(value: object, path: str = "") -> Iterator[str]:
-    """List the path of every field of a document, spelled as in a mismatch."""
+    """List the path of every field of a document, spelled as in a mismatch; no mapped column with an unusual name."""
     if isinstance(value, dict):
         for key in sorted(value, key=_place_in_report):
-            yield from list_paths(value[key], f"{path}.{key}" if path else key)
+            if path.rpartition(".")[2] != EXTRA_KEY or _COLUMN_NAME.fullmatch(key):
+                yield from list_paths(value[key], f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
             yield from list_paths(entry, f"{path}[{index}]")

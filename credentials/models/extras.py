@@ -79,8 +79,17 @@ def read_columns() -> Columns:
     with connection.cursor() as cursor:
         cursor.execute(COLUMNS, [list(NOVA_TABLES)])
         return tuple(
-            NovaColumn(*known, ColumnUse(use) if use else None, mapped_type)
-            for *known, use, mapped_type in cursor.fetchall()
+            NovaColumn(
+                table=table,
+                name=name,
+                type=type_name,
+                max_length=max_length,
+                not_null=not_null,
+                is_text=is_text,
+                use=ColumnUse(use) if use else None,
+                mapped_type=mapped_type,
+            )
+            for table, name, type_name, max_length, not_null, is_text, use, mapped_type in cursor
         )
 
 

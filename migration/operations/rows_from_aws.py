@@ -50,8 +50,9 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
     Raises `RowsBusyError` where NOVA holds them too long, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
     with database_refusals(), transaction.atomic(durable=True):
-        Client.objects.lock_rows(client_id)
+        # First, so that no row is held while a change of mappings is waited for.
         hold_mappings()
+        Client.objects.lock_rows(client_id)
         yield read_locked_snapshot(client_id)
 
 
