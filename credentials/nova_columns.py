@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
-from django.db import ProgrammingError, models
+from django.db import DatabaseError, ProgrammingError, models
 from psycopg import errors
 
 from credentials import sentences
@@ -165,7 +165,12 @@ def find_schema_problem(error: Exception) -> Message | None:
     is_of_schema = isinstance(error, ProgrammingError) and isinstance(
         error.__cause__, SCHEMA_ERRORS
     )
-    return read_nova_columns().problem if is_of_schema else None
+    try:
+        return read_nova_columns().problem if is_of_schema else None
+    except (
+        DatabaseError
+    ):  # this role lacks a right, or the site's own tables are missing: not NOVA's doing
+        return None
 
 
 def judge_columns(columns: tuple[NovaColumn, ...]) -> NovaColumns:

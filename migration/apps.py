@@ -1,6 +1,7 @@
 """Connects the app that moves clients from PostgreSQL to AWS."""
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +17,7 @@ class MigrationConfig(AppConfig):
         from django_q.signals import call_hook, post_spawn, pre_enqueue
 
         from migration import checks  # noqa: F401  # importing registers them
+        from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys
         from migration.roles import ensure_roles
         from migration.task_queue import replace_foreign_task
@@ -28,6 +30,10 @@ class MigrationConfig(AppConfig):
         pre_enqueue.connect(replace_foreign_task, dispatch_uid="migration.replace_foreign_task")
         # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.
         post_save.disconnect(call_hook, sender=Task)
+        connection_created.connect(
+            note_new_connection, dispatch_uid="migration.note_new_connection"
+        )
+        post_migrate.connect(note_database, sender=self, dispatch_uid="migration.note_database")
         post_migrate.connect(
             make_version_keys, sender=self, dispatch_uid="migration.make_version_keys"
         )

@@ -181,6 +181,43 @@ REASON_NOT_STORABLE = Sentence(
     "reason_not_storable",
     "Nothing was done: the reason contains a character that can't be stored. Remove it.",
 )
+REASON_MISSING = Sentence("reason_missing", "Nothing was done: type a reason.")
+
+# Whether this site may write to AWS
+WRITES_STOPPED = Sentence(
+    "writes_stopped",
+    "%(who)s stopped all AWS writes %(ago)s ago. What waits is pushed once somebody starts them again.",
+)
+SOMEBODY_UNNAMED = Sentence("somebody_unnamed", "Somebody")
+UNKNOWN = Sentence("unknown", "unknown")
+AWS_IDENTITY = Sentence("aws_identity", "account %(account)s, key %(key)s")
+WRITES_NOT_STOPPED = Sentence("writes_not_stopped", "AWS writes are not stopped.")
+DATABASE_IS_COPY = Sentence(
+    "database_is_copy",
+    "This database is a copy, so nothing is written to AWS: it is reached as %(this)s and noted itself as %(noted)s."
+    " If it is the one that writes from now on, claim it.",
+)
+DATABASE_IS_THE_ONE = Sentence(
+    "database_is_the_one", "This database is the one that writes to AWS: %(this)s."
+)
+DATABASE_NOT_NOTED = Sentence(
+    "database_not_noted",
+    "This database has not noted what it is, so nothing is written to AWS. Run manage.py migrate, or claim it.",
+)
+DATABASE_UNKNOWN = Sentence(
+    "database_unknown", "This database did not say which one it is, so nothing is written to AWS."
+)
+DATABASE_CHANGED = Sentence(
+    "database_changed",
+    "This process began with another database than %(this)s, so it writes nothing to AWS. Find out why, then"
+    " restart it.",
+)
+IS_NO_COPY = Sentence("is_no_copy", "This database is the one that writes to AWS.")
+WRITTEN_SINCE_BACKUP = Sentence(
+    "written_since_backup",
+    "The current version of %(name)s is one that this site wrote and that this database does not know: the tables are"
+    " older than AWS. Compare, then copy one way.",
+)
 
 # Comparisons
 NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")
@@ -267,6 +304,16 @@ BATCHES_TAKE_LONG = Sentence(
     "batches_take_long", "Batches are slow: AWS answers late, or the rate is low."
 )
 NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
+NOT_BEGUN_NO_WORKER = Sentence(
+    "not_begun_no_worker",
+    "No worker is running, so nothing happens. Start one with: manage.py qcluster"
+    " (or press Ctrl+C and run this command again with --inline; the run stays queued for the next worker)",
+)
+NOT_BEGUN = Sentence(
+    "not_begun",
+    "No worker has begun this run: all are busy, or the last one has just ended."
+    " Then start one with: manage.py qcluster",
+)
 WORKER_GONE = Sentence(
     "worker_gone", "The worker is gone or busy with other runs; this run continues within a minute."
 )
@@ -316,4 +363,42 @@ ACCEPTING_WANTS_REASON = Sentence(
 )
 OBJECT_CHANGED = Sentence(
     "object_changed", "The object was changed or removed meanwhile: look at it again."
+)
+# Redaction of copies
+REDACT_NO_COLUMN = Sentence("redact_no_column", "%(column)s: there is no such column.")
+REDACT_NAME_WRONG = Sentence(
+    "redact_name_wrong", "%(column)s: name a column as TABLE.COLUMN or SCHEMA.TABLE.COLUMN."
+)
+REDACT_CODE = Sentence(
+    "redact_code", "%(column)s: this table holds code that is executed, so it is never redacted."
+)
+REDACT_CREDENTIALS = Sentence(
+    "redact_credentials", "%(column)s: this is a table of clients or credentials: never redacted."
+)
+REDACT_OWN = Sentence(
+    "redact_own", "%(column)s: this is no table of NOVA's, so it is never redacted."
+)
+REDACT_TYPE = Sentence(
+    "redact_type",
+    "%(column)s: only columns of type text, varchar, json and jsonb of ordinary tables are redacted.",
+)
+REDACT_KEY = Sentence("redact_key", "%(column)s: it is part of a key, so it is not redacted.")
+REDACT_NO_RIGHT = Sentence(
+    "redact_no_right",
+    "%(column)s: this site's role may not change it. Run: GRANT SELECT, UPDATE ON %(table)s TO %(role)s;",
+)
+REDACT_NO_STATE = Sentence(
+    "redact_no_state",
+    "%(column)s: the columns status and completed_at of executions are needed to know which ones have ended.",
+)
+REDACT_FOREIGN_CODE = Sentence(
+    "redact_foreign_code",
+    "%(column)s: a change of this table runs the code of %(objects)s with this site's rights, so it is not redacted.",
+    glue=", ",
+)
+REDACT_PHASE = Sentence(
+    "redact_phase", "%(slug)s is in %(phase)s: copies are redacted only from the phase AWS on."
+)
+REDACT_STOPPED = Sentence(
+    "redact_stopped", "%(column)s: stopped, PostgreSQL refused it (SQLSTATE %(code)s)."
 )

@@ -23,8 +23,18 @@ from redis.exceptions import RedisError
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import WRITES_BOTH, Comparison, Run, Worker, all_clients
-from migration.operations import runs
+from migration.models import (
+    WRITES_BOTH,
+    Comparison,
+    CopySearch,
+    PlannedVersion,
+    ReaderProcess,
+    Run,
+    Worker,
+    all_clients,
+)
+from migration.operations import copy_search, other_statements, runs
+from migration.operations.aws_writes import find_write_refusal
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -35,6 +45,8 @@ WORKERS_A_RUN = 4
 # After that a task goes to the end of the queue.
 WORK_SECONDS = 60.0
 BEAT_SECONDS = 5.0
+# A search for copies that takes longer is ended; `find_copies` has no such limit.
+SEARCH_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
 
 logger = logging.getLogger(__name__)
@@ -67,6 +79,30 @@ def work_on(run_id: int) -> None:
         _enqueue_work(run_id)
 
 
+def enqueue_search(search: CopySearch) -> bool:
+    """Queue a stored search for copies; False where the queue can't be reached.
+
+    Call it once the search is committed.
+    """
+    try:
+        # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
+        async_task(
+            "migration.tasks.search_copies",
+            search.pk,
+            task_name=f"search {search.pk}",
+            timeout=SEARCH_SECONDS,
+        )
+    except RedisError as error:
+        logger.warning("No search: the task queue can't be reached (%s)", type(error).__name__)
+        return False
+    return True
+
+
+def search_copies(search_id: int) -> None:
+    """Search NOVA's database for copies of all clients' secret values."""
+    copy_search.work_on_search(search_id=search_id)
+
+
 def refuse(function: str) -> None:
     """Fail in place of a function that is not a task of this module (see `task_queue`)."""
     raise PermissionError(f"no task of this site: {function}")
@@ -77,13 +113,20 @@ def resume_stalled_runs() -> None:
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
-        if runs.held_batches(run.pk):
+        if runs.held_batches(run.pk) or (run.state == Run.State.RUNNING and runs.is_held(run)):
             continue
         if run.state == Run.State.STOPPED:
             runs.skip_open_items(run)
         elif not busy:
             Run.objects.record_work(run.pk)
             enqueue(run)
+
+
+def resume_held_runs() -> None:
+    """Enqueue the runs that waited as this site might not write to AWS; called once it may again."""
+    for run in Run.objects.held_by_writes():
+        Run.objects.record_work(run.pk)
+        enqueue(run)
 
 
 def push_pending() -> None:
@@ -105,11 +148,18 @@ def prove_counting() -> None:
             logger.warning("An update of %s, tried and undone, was not counted", table)
 
 
+def note_other_statements() -> None:
+    """Look for statements of NOVA's old helper in pg_stat_statements. Scheduled every five minutes."""
+    other_statements.note_other_statements()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
+    ReaderProcess.objects.forget_old()
+    PlannedVersion.objects.forget_old()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
@@ -127,6 +177,8 @@ def _start_unless_running(kind: Run.Kind, chosen: ClientPhaseQuerySet) -> None:
         state=Run.State.RUNNING,
         created_at__gt=timezone.now() - GIVE_UP_ON_A_RUN_AFTER,
     )
+    if kind != Run.Kind.COMPARE and find_write_refusal():
+        return  # the pushes stay pending
     if chosen.exists() and not unfinished.exists():
         # A single try: the next run of the schedule is the retry, and one failing client must not delay it.
         enqueue(Run.start(kind=kind, chosen=chosen))
@@ -139,6 +191,7 @@ def ensure_schedules(**_: object) -> None:
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),
+        ("Look for reads of NOVA's old helper", note_other_statements, 5),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(

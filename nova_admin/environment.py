@@ -164,6 +164,15 @@ def parse_names(value: str) -> list[str]:
     return list(filter(None, map(str.strip, value.split(","))))
 
 
+def parse_places(value: str) -> list[str]:
+    """Split the value at its commas into places of a database, each host:port/name."""
+    places = parse_names(value)
+    if not all(re.fullmatch(r"[^,]+:[0-9]+/[^/]+", place) for place in places):
+        raise ValueError("not a list of host:port/name, separated by commas")
+    parts = [place.rpartition(":") for place in places]
+    return [f"{host.lower()}:{rest}" for host, _colon, rest in parts]
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse_choice(value: str) -> str:
         if value not in choices:

@@ -27,6 +27,7 @@ env = environment.Environment(
     SECURE_SSL_REDIRECT=(parse_flag, True),
     SECURE_HSTS_SECONDS=(whole_number_from(0), 31_536_000),
     DATABASE_URL=(str, ""),
+    NOVA_DATABASE_NAMES=(environment.parse_places, []),
     NOVA_EMBEDDED_DATABASE=(str, ""),
     AWS_REGION=(environment.parse_region, "us-east-1"),
     AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
@@ -57,6 +58,8 @@ NAMED_STORES = env.list_named_stores()
 EMBEDDED_STORES = DEBUG and not NAMED_STORES
 DATABASE_URL = env.require_store("DATABASE_URL") or env.require_value("DATABASE_URL")
 DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
+# Further names of the same database; one that is reached by any other is a copy, and writes nothing to AWS.
+NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")
 AWS_REGION = env("AWS_REGION")
 AWS_ENDPOINT_URL = env.require_store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
 if not env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
@@ -258,10 +261,28 @@ UNFOLD = {
                         "permission": require_permission("migration.view_comparison"),
                     },
                     {
+                        "title": _("Readers"),
+                        "icon": "visibility",
+                        "link": reverse_lazy("admin:migration_readerprocess_changelist"),
+                        "permission": require_permission("migration.view_readerprocess"),
+                    },
+                    {
+                        "title": _("Copies"),
+                        "icon": "content_copy",
+                        "link": reverse_lazy("admin:migration_copysearch_report"),
+                        "permission": require_permission("migration.view_copysearch"),
+                    },
+                    {
                         "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),
                         "permission": require_permission("migration.view_moverequest"),
+                    },
+                    {
+                        "title": _("Check NOVA"),
+                        "icon": "monitor_heart",
+                        "link": reverse_lazy("admin:migration_run_check_nova"),
+                        "permission": require_permission("migration.view_worker"),
                     },
                 ]
             },
@@ -274,6 +295,12 @@ UNFOLD = {
                         "icon": "table",
                         "link": reverse_lazy("admin:credentials_columnmapping_changelist"),
                         "permission": require_permission("credentials.view_columnmapping"),
+                    },
+                    {
+                        "title": _("AWS writes"),
+                        "icon": "cloud_upload",
+                        "link": reverse_lazy("admin:migration_run_aws_writes"),
+                        "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
                     {
                         "title": _("Users"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 
 class CredentialType(StrEnum):
@@ -71,6 +71,20 @@ class AwsCredentials:
     region: str | None = field(metadata={"key": "region"})
     label: str | None = field(metadata={"key": "label"})
     is_primary: bool | None = field(metadata={"key": "is_primary"})
+
+
+class AllCredentials(TypedDict):
+    """The primary credentials of one client, of the two types that NOVA's own helper returns."""
+
+    database: DatabaseCredentials
+    email: EmailCredentials
+
+
+class AvailableCredentials(TypedDict):
+    """The same, None where the client has none."""
+
+    database: DatabaseCredentials | None
+    email: EmailCredentials | None
 
 
 CredentialRow: TypeAlias = DatabaseCredentials | EmailCredentials | AwsCredentials

@@ -11,9 +11,14 @@ from django.utils import translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
+from migration.operations import copy_places
+from migration.operations.aws_writes import write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
+from tests.attacks.hostile_site import hostile, traps
 from tests.factories import all_tables
+
+__all__ = ["hostile", "traps"]
 
 # What `migrate` leaves in the tables, copied once, to be put back after each test that commits.
 KEPT = "kept_for_tests"
@@ -55,6 +60,7 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: empty_tables(kept))
+        patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()
 
@@ -80,6 +86,7 @@ def empty_tables(kept: dict[str, bool]) -> None:
     statements += [f"INSERT INTO {table} TABLE {copy_of(table)}" for table in kept if kept[table]]
     with connection.cursor() as cursor:
         cursor.execute("; ".join(["SET LOCAL session_replication_role = replica", *statements]))
+        write_guard().forget_state()  # a stop that the test began is gone too
         # A test may have left the triggers or their functions otherwise than it found them.
         count_every_write(nothing_was_pushed=True)
         cursor.execute(

@@ -16,20 +16,25 @@ COMMANDS = (
 )
 
 
+def alter_tables(action: str) -> Iterator[str]:
+    """The statements that do the same with each of the columns."""
+    changes = ", ".join(action.format(name) for name in USES)
+    return (f"ALTER TABLE public.{table} {changes}" for table in TABLES)
+
+
+ADD = (*alter_tables("ADD {0} text DEFAULT 'MARKER-FOUR of {0}'"),)
+DROP = (*alter_tables("DROP {0}"),)
+
+
 @contextmanager
 def added() -> Iterator[None]:
     """Adds the columns, and takes them away again."""
-    _alter(", ".join(f"ADD {name} text DEFAULT 'MARKER-FOUR of {name}'" for name in USES))
-    try:
-        yield
-    finally:
-        _alter(", ".join(f"DROP {name}" for name in USES))
-
-
-def _alter(changes: str) -> None:
     with connection.cursor() as cursor:
-        for table in TABLES:
-            cursor.execute(f"ALTER TABLE public.{table} {changes}")
+        cursor.execute("; ".join(ADD))
+        try:
+            yield
+        finally:
+            cursor.execute("; ".join(DROP))
 
 
 def map_everything(command: Callable[..., None], page: Callable[..., str]) -> None:

@@ -21,7 +21,7 @@ os.environ["DEBUG"] = "1"
 # Each worker puts its own in place (`aws` in conftest.py); until then nothing answers.
 os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1"
 # The embedded AWS has no quota of its own: nothing waits.
-os.environ["NOVA_AWS_WRITES_PER_SECOND"] = os.environ["NOVA_AWS_READS_PER_SECOND"] = "100000"
+os.environ["NOVA_AWS_WRITES_PER_SECOND"] = os.environ["NOVA_AWS_READS_PER_SECOND"] = "2000"
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
 for name in (
     *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),

@@ -203,7 +203,7 @@ def purged_and_back(way: Way) -> None:
 
 
 @pytest.mark.long(30)
-def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(stores, client, settings):
+def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(traps, client, settings):
     client.force_login(User.objects.create_superuser("root", password="example-login-password"))
     haystack = Haystack()
     with everything_logged(haystack):
@@ -218,9 +218,10 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(stores, 
         for row in (*PhaseChange.objects.all(), *Resolution.objects.all()):
             haystack.add("text of a row", f"{row!r} {row} {vars(row)!r}")
         add_texts(haystack)
-        add_tables(haystack)
+        add_tables(haystack, traps.ask)
         add_pickles(haystack)
 
+    assert traps.sprung() == []
     assert haystack.found() == []
     # It did go there, by pages and commands, and the refusals were looked through.
     walked = set(PhaseChange.objects.values_list("old", "new"))

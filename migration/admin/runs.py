@@ -10,7 +10,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
+from migration.admin.aws_writes import (
+    AwsWritesView,
+    ClaimDatabaseView,
+    StartWritesView,
+    StopWritesView,
+)
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
+from migration.admin.check_nova import CheckNovaView
 from migration.admin.run_views import (
     CompareAllView,
     DownloadItemsView,
@@ -74,8 +81,13 @@ class RunAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     object_view = RunView
     own_views: ClassVar = [
+        ("aws-writes/", "aws_writes", AwsWritesView),
+        ("aws-writes/stop/", "stop_writes", StopWritesView),
+        ("aws-writes/start/", "start_writes", StartWritesView),
+        ("aws-writes/claim/", "claim", ClaimDatabaseView),
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
+        ("check-nova/", "check_nova", CheckNovaView),
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),

@@ -12,15 +12,18 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from credentials.nova_columns import NovaSchemaError, schema_errors
-from migration import tasks
+from migration import sentences, tasks
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.runs import held_batches, is_held
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migration.models import ClientPhaseQuerySet
+    from migration.reports.run_progress import Progress
     from nova_credentials.messages import Message
 
     # The command's options as Django hands them over, by name.
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     Item = Mapping[str, object]
 
 POLL_SECONDS = 0.5
+# A worker that has time begins a run within a second.
+BEGUN_AFTER_SECONDS = 5
 # The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
 QUEUE: dict[str, int] = settings.Q_CLUSTER
 NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
@@ -61,8 +66,18 @@ class OneLineCommand(BaseCommand):
         return parser
 
 
-class ClientsCommand(OneLineCommand):
-    """A command over clients named by slug, or all of them."""
+def find_user(name: str | None) -> User | None:
+    """Return the active user that `--by` names; exit with 2 if there is none."""
+    if name is None:
+        return None
+    user = User.objects.filter(username=name, is_active=True).first()
+    if user is None:
+        raise CommandError(f"unknown user: {name}", returncode=2)
+    return user
+
+
+class FormattedCommand(OneLineCommand):
+    """A command that prints text, or with `--format json` one object and nothing else."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command; exit with 1 and name the column where NOVA's tables were changed."""
@@ -76,6 +91,13 @@ class ClientsCommand(OneLineCommand):
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="json: one object on stdout"
         )
+
+    def print_json(self, value: object) -> None:
+        self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
+
+
+class ClientsCommand(FormattedCommand):
+    """A command over clients named by slug, or all of them."""
 
     def add_choice(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
@@ -96,36 +118,39 @@ class ClientsCommand(OneLineCommand):
             raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)
         return found
 
-    def find_user(self, name: str | None) -> User | None:
-        """Return the user that `--by` names; exit with 2 if there is none."""
-        if name is None:
-            return None
-        user = User.objects.filter(username=name, is_active=True).first()
-        if user is None:
-            raise CommandError(f"unknown user: {name}", returncode=2)
-        return user
-
     def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
         if inline:
+            if run_options["kind"] != Run.Kind.COMPARE and (why := find_write_refusal()):
+                raise CommandError(f"Nothing was pushed. {why}", returncode=1)
             run = Run.start(**run_options)
             runs.finish_inline(run)
+            if run.finished_at is None:
+                self.stderr.write(
+                    f"{run} waits, and workers go on with it. {find_write_refusal() or ''}"
+                )
             return run
         run = Run.start(**run_options, tries=MANY_TRIES)
         if not tasks.enqueue(run):
             self.stderr.write("The task queue cannot be reached: the run starts once it is back.")
-        self._wait_for_end(run)
+        try:
+            self._wait_for_end(run)
+        except KeyboardInterrupt:
+            raise CommandError(f"{run} stays queued.", returncode=130) from None
         return run
 
     def _wait_for_end(self, run: Run) -> None:
         seen, seen_at = -1, time.monotonic()
+        begins_by = seen_at + BEGUN_AFTER_SECONDS
         codes: list[str] = []
         while run.finished_at is None:
             now = measure_progress(select_runs_for_progress().get(pk=run.pk))
             done, reason = now.done, now.delay_reason
+            if time.monotonic() >= begins_by:
+                reason = explain_late_begin(now) or reason
             # The numbers in the reason change all the time, so only another reason is printed.
-            if codes != (codes := reason.codes if reason else []):
-                self.stderr.write(str(reason or ""))
+            if codes != (codes := reason.codes if reason else []) and reason:
+                self.stderr.write(str(reason))
             if done != seen:
                 seen, seen_at = done, time.monotonic()
             if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
@@ -139,6 +164,8 @@ class ClientsCommand(OneLineCommand):
     def report_run(self, run: Run, options: Options, items: Sequence[Item]) -> None:
         """Print the run's counts and items; exit with 1 if a client failed or differs."""
         self.report_counts({"run": run.pk, **run.count_items()}, items, options)
+        if run.finished_at is None:
+            sys.exit(1)
 
     def report_counts(
         self, counts: Mapping[str, int | None], items: Sequence[Item], options: Options
@@ -165,8 +192,14 @@ class ClientsCommand(OneLineCommand):
         for mismatch in mismatches:
             self.stdout.write(f"    {describe_mismatch(mismatch)}")
 
-    def print_json(self, value: object) -> None:
-        self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
+
+def explain_late_begin(progress: Progress) -> Message | None:
+    """Say that no worker has begun a running run, and what to do; None where one has."""
+    begun = progress.done or progress.retry_groups or held_batches(progress.run.pk)
+    # A run that this site's writes are refused for says so itself.
+    if begun or progress.run.state != Run.State.RUNNING or is_held(progress.run):
+        return None
+    return sentences.NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else sentences.NOT_BEGUN()
 
 
 def list_items(run: Run) -> list[Item]:

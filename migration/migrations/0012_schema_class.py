@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("migration", "0008_messages"),
+        ("migration", "0013_copy_searches"),
     ]
 
     operations = [

@@ -11,13 +11,31 @@ from migration.models.clients import (
     all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.copies import (
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    UnsearchedPlace,
+    UnsearchedReason,
+)
 from migration.models.daily_comparisons import DailyComparisons
+from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
+from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
+from migration.models.reader_processes import (
+    AwsFailure,
+    OtherStatement,
+    ReaderProcess,
+    ReaderProcessQuerySet,
+    ReaderSummary,
+    StatementCount,
+)
 from migration.models.reads import ReadCount
-from migration.models.reasons import ReasonError, check_reason
+from migration.models.reasons import ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
@@ -26,37 +44,58 @@ from migration.models.runs import MANY_TRIES, Run, StaleRunError
 from migration.models.secrets import Secret
 from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
+from migration.models.write_state import WriteState, read_write_state
+from migration.models.write_stops import WriteStop
 
 __all__ = [
     "MANY_TRIES",
     "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
+    "AwsFailure",
     "ClientMigration",
     "ClientMigrationQuerySet",
     "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
+    "CopySearch",
     "DailyComparisons",
+    "DatabaseClaim",
+    "DatabaseIdentity",
+    "FoundCopy",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
+    "OtherStatement",
     "Outcome",
     "PhaseChange",
     "PhaseChoices",
+    "PlannedVersion",
     "Rate",
     "ReadCount",
+    "ReaderProcess",
+    "ReaderProcessQuerySet",
+    "ReaderSummary",
     "ReasonError",
+    "Redaction",
     "Resolution",
     "Reveal",
     "RoleGrant",
     "Run",
     "RunItem",
+    "SearchedClient",
     "Secret",
     "StaleRunError",
+    "StatementCount",
+    "UnsearchedPlace",
+    "UnsearchedReason",
     "VersionKey",
     "Worker",
+    "WriteState",
+    "WriteStop",
     "all_clients",
     "check_reason",
     "newest_status_is",
+    "read_write_state",
+    "require_reason",
 ]

@@ -11,6 +11,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from migration.models.write_state import WRITE_STATE, WriteState
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -37,11 +39,15 @@ TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
 
 @dataclass(frozen=True)
 class Reservation:
-    """A number of calls that may be made from `starts_in` seconds from now on, at `per_second`."""
+    """A number of calls that may be made from `starts_in` seconds from now on, at `per_second`.
+
+    `state` says whether calls that write may be made at all.
+    """
 
     number: int
     starts_in: float
     per_second: float
+    state: WriteState
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
@@ -65,7 +71,8 @@ class RateQuerySet(models.QuerySet["Rate"]):
                     clock_timestamp() + %(ahead)s * interval '1 second'
                 ) + {TURNS} / {EFFECTIVE} * interval '1 second'
             WHERE kind = %(kind)s
-            RETURNING {TURNS}, extract(epoch FROM next_at - clock_timestamp()), {EFFECTIVE}
+            RETURNING {TURNS}, extract(epoch FROM next_at - clock_timestamp()), {EFFECTIVE},
+                {WRITE_STATE}
         """  # noqa: S608  # its parts are constants
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
@@ -76,7 +83,8 @@ class RateQuerySet(models.QuerySet["Rate"]):
                 cursor.execute(statement, values)
                 row = cursor.fetchone()
         number, ends_in, per_second = int(row[0]), float(row[1]), float(row[2])
-        return Reservation(number, ends_in - number / per_second, per_second)
+        state = WriteState.parse(row[3])
+        return Reservation(number, ends_in - number / per_second, per_second, state)
 
     def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:
         """Set the calls per second of each kind, None for the settings' rate. It holds from the next reservation."""

@@ -27,6 +27,13 @@ def check_reason(text: str) -> None:
         raise ReasonError(sentences.REASON_NOT_STORABLE())
 
 
+def require_reason(text: str) -> None:
+    """Raise `ReasonError` if there is no reason, or one that can't be stored."""
+    check_reason(text)
+    if not text.strip():
+        raise ReasonError(sentences.REASON_MISSING())
+
+
 def limit_reason(table: str) -> models.CheckConstraint:
     """Return the constraint that limits the reason in the database."""
     return models.CheckConstraint(

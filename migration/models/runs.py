@@ -53,6 +53,11 @@ class RunQuerySet(models.QuerySet["Run"]):
             worked_at__lt=before,
         )
 
+    def held_by_writes(self) -> Self:
+        """Select the running runs that write to AWS, which wait while this site may not."""
+        writes = [kind for kind in Run.Kind if kind != Run.Kind.COMPARE]
+        return self.filter(state=Run.State.RUNNING, finished_at=None, kind__in=writes)
+
     def record_work(self, run_id: int) -> None:
         """Note that a worker works on the run."""
         self.filter(pk=run_id).update(worked_at=timezone.now())
@@ -137,6 +142,10 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def writes_to_aws(self) -> bool:
+        return self.kind != Run.Kind.COMPARE
 
     @property
     def name_message(self) -> Message:

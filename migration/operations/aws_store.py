@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from django.conf import settings
 
+from migration import sentences
 from migration.models import Secret
+from migration.operations.keys import version_keys
 from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
+from migration.operations.version_plans import find_newer_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretValue
+    from nova_credentials.messages import Message
 
 
 class _Limits(TypedDict, total=False):
@@ -106,3 +110,19 @@ def secret_names_by_type(snapshot: ClientSnapshot) -> dict[CredentialType, str]:
 def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
     """Return name -> `Secret` of those that a push has written or found equal."""
     return Secret.objects.in_bulk(list(names))
+
+
+def list_newer_versions(found: AwsCopy) -> set[str]:
+    """Return the ids of the versions that this site wrote after the backup from which the tables were restored."""
+    known = find_known_secrets(found.version_ids)
+    return find_newer_versions(found.found, known=known, keys=version_keys())
+
+
+def describe_aws() -> Message:
+    """Return the account of the newest secret and the end of the key that is used now, as far as they are known."""
+    newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
+    account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
+    key = secrets_manager(interactive=True).find_key_hint()
+    return sentences.AWS_IDENTITY(
+        account=account or sentences.UNKNOWN(), key=f"…{key}" if key else sentences.UNKNOWN()
+    )

@@ -18,6 +18,12 @@ from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.aws_store import secrets_manager
+from migration.operations.aws_writes import (
+    WritesRefusedError,
+    explain_stop,
+    get_write_state,
+    write_guard,
+)
 from migration.operations.nova_tables import read_nova_tables
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
@@ -72,6 +78,8 @@ class Condition(StrEnum):
     NO_DOCUMENT = "no_document"
     NO_LOGIN = "no_login"
     TOO_LARGE = "secret_too_large"
+    DATABASE_IS_COPY = "database_is_copy"
+    WRITES_STOPPED = "writes_stopped"
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ class Checkable(Protocol):
 
 def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
     """Make the checks that need the database alone."""
+    yield from check_aws_writes()
     if new == Phase.DUAL_WRITE:
         yield _check_no_run(snapshot)
         return
@@ -146,6 +155,22 @@ def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
         yield from _check_nova_tables()
     if new == Phase.AWS:
         yield _check_readers(snapshot)
+
+
+def check_aws_writes() -> Iterator[Check]:
+    """Check that this database is no copy and that AWS writes are not stopped, as of a second ago at most."""
+    state = get_write_state()
+    for code, refusal, passed in (
+        (Condition.DATABASE_IS_COPY, write_guard().explain_copy(state), sentences.IS_NO_COPY()),
+        (Condition.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
+    ):
+        yield Check(refusal.key if refusal else code, refusal is None, refusal or passed)
+
+
+def require_aws_writes(slug: str, new: Phase) -> None:
+    """Raise `ShutGate` where this site may not write to AWS now."""
+    if shut := [check for check in check_aws_writes() if not check.passed]:
+        raise ShutGate(slug, new, shut)
 
 
 def _check_pushed(snapshot: Checkable) -> Check:
@@ -229,6 +254,8 @@ def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
     try:
         for name in snapshot.names.values():
             _try_access(secrets_manager(interactive=True), name, writes=writes)
+    except WritesRefusedError:
+        pass  # it has a check of its own
     except SecretsManagerError as error:
         text = sentences.ACCOUNT_NOT_READY(error=error.message)
         return Check(Condition.ACCOUNT_NOT_READY, False, text)

@@ -23,10 +23,22 @@ from migration.models import (
     MoveRequest,
     check_reason,
 )
-from migration.operations.aws_store import AwsCopy, read_aws, secret_names_by_type, secrets_manager
+from migration.operations.aws_store import (
+    AwsCopy,
+    list_newer_versions,
+    read_aws,
+    secret_names_by_type,
+    secrets_manager,
+)
 from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
-from migration.operations.gates import Check, ShutGate, needs_approval, require_open
+from migration.operations.gates import (
+    Check,
+    ShutGate,
+    needs_approval,
+    require_aws_writes,
+    require_open,
+)
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks
 from migration.operations.pushes import push
@@ -167,6 +179,7 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
 
 def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     snapshot = attempt.snapshot
+    require_aws_writes(snapshot.slug, attempt.new)
     (pushed,) = push(client_ids=[snapshot.client_id], interactive=True)
     if pushed.outcome not in PUSHED:
         raise attempt.shut_gate(pushed.summary_message)
@@ -221,7 +234,7 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
         return _back_to_dual_read(attempt)
     keys = version_keys()
     ours = all(keys.is_ours(*version) for version in found.version_ids.items())
-    if snapshot.push_pending and ours:
+    if snapshot.push_pending and ours and not list_newer_versions(found):
         return _back_to_dual_read(attempt, sentences.NEWER_IN_POSTGRES())
     try:
         return _restore_rows_from_aws(attempt, found)

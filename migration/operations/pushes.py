@@ -15,6 +15,7 @@ from credentials.models import ClientRevision
 from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, all_clients
 from migration.operations.aws_store import secret_layout, secrets_manager
+from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_comparison
 from migration.operations.locks import hold_client_locks
 from migration.operations.secret_writer import (
@@ -58,7 +59,7 @@ class PushResult:
     refused: bool = False
     # Another push or move held the client.
     busy: bool = False
-    # The time was over before its turn: nothing was tried.
+    # Nothing was tried: the time was over before its turn, or this site may not write to AWS now.
     postponed: bool = False
 
     @property
@@ -214,7 +215,7 @@ def _make_result(pending: PendingWrite, comparison: Comparison | None) -> PushRe
     refused = postponed = False
     if error:
         error_class, message = error.error_class, error.message
-        postponed = isinstance(error, PostponedError)
+        postponed = isinstance(error, PostponedError | WritesRefusedError)
         is_final = isinstance(error, RefusedError) or error_class == ErrorClass.DATA
         refused = is_final and not postponed
     elif comparison and comparison.status != Comparison.Status.MATCH:

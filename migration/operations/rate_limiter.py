@@ -1,4 +1,4 @@
-"""Keeps this process to the rates that all workers share. Knows the rows of the rates, and no AWS client."""
+"""Keeps this process to the rates that all workers share, and from writes that it may not make. Knows no AWS client."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db import DatabaseError, connection
 
 from migration.models.rates import BLOCK_SECONDS, Rate
+from migration.operations.aws_writes import require_writes_allowed, write_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,18 +49,27 @@ class RateLimiter:
         self._connection: BaseDatabaseWrapper | None = None
 
     def wait(self, operation: str) -> None:
-        """Wait for this call's turn; raises DatabaseError where none can be reserved."""
+        """Wait for this call's turn. Raises DatabaseError where none can be reserved, and `WritesRefusedError`."""
+        require_writes_allowed(
+            operation, ask=False
+        )  # a stopped push would wait its turn for nothing
         if kind := KIND_BY_OPERATION.get(operation):
             with self._queues[kind]:
                 with self._lock:
                     due = self._next_turn(kind)
                 time.sleep(max(0.0, due - time.monotonic()))
+        # The turn may have been far away: what counts is what holds now.
+        require_writes_allowed(operation)
 
     def take_turn_at_once(self, operation: str) -> None:
-        """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later."""
+        """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later.
+
+        Raises as `wait` does.
+        """
         if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
                 self._reserve_turns(kind, seconds=0)
+        require_writes_allowed(operation)
 
     def throttled(self, operation: str) -> None:
         """Slow all workers down because AWS throttled a call, and give up the turns that this process reserved."""
@@ -86,7 +96,15 @@ class RateLimiter:
         return turns.popleft()
 
     def _reserve_turns(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
-        return self._run_statement(lambda own: Rate.objects.reserve(own, kind, seconds=seconds))
+        asked_at = time.monotonic()
+        reserved = self._run_statement(lambda own: Rate.objects.reserve(own, kind, seconds=seconds))
+        write_guard().keep_state(reserved.state, asked_at=asked_at)
+        return reserved
+
+    def run_statement(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:
+        """Run the statement on the limiter's own connection, outside every transaction of the caller."""
+        with self._lock:
+            return self._run_statement(statement)
 
     def _run_statement(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:
         """Run the statement, a second time on a new connection if PostgreSQL was restarted since the last one."""

@@ -8,7 +8,7 @@ from credentials.models import Client
 from credentials.triggers import writes_are_counted
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Resolution, check_reason
-from migration.operations.aws_store import read_aws, secrets_manager
+from migration.operations.aws_store import list_newer_versions, read_aws, secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.locks import hold_client_locks
 from migration.operations.pushes import push
@@ -64,10 +64,11 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
         uncounted = has_uncounted_writes(client_id)
-        if not snapshot.phase.aws_is_authority:
-            _require_nothing_newer(snapshot)
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+            # After a restore from a backup both stores can hold newer values; the rows are kept in AWS then.
+            if not snapshot.phase.aws_is_authority and not list_newer_versions(found):
+                _require_nothing_newer(snapshot)
             keep_rows_in_aws(snapshot, uncounted=uncounted)
             with hold_rows(client_id) as now:
                 if not now.is_unchanged_since(snapshot):

@@ -21,6 +21,7 @@ from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, Secret
 from migration.operations.aws_store import secret_layout, secrets_manager
+from migration.operations.secret_writer import REPLACED_STAGE
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 # The errors of a store that can't be read or written; their texts hold no value.
 STORE_ERRORS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError)
-# The stage under which AWS keeps a document that was replaced.
-REPLACED_STAGE = "NOVA_REPLACED"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from django.utils import timezone
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
+from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
 from migration.operations.pushes import PushResult, push
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -46,7 +47,10 @@ TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION
 
 
 def finish_inline(run: Run) -> None:
-    """Work on the run in this process until it is finished; where it is interrupted, its open items fail and say so."""
+    """Work on the run in this process until it is finished; where it is interrupted, its open items fail and say so.
+
+    While this site may not write to AWS it stays open, and workers go on with it afterwards.
+    """
     try:
         work_on_run(run_id=run.pk)
     except BaseException:
@@ -111,7 +115,7 @@ class RunWorker:
         """Process free batches, one after the other, until none is left."""
         while not self.over.is_set() and not self.is_late:
             run = Run.objects.get(pk=self.run_id)
-            if run.state != Run.State.RUNNING or not self._process_free_batch(run):
+            if run.state != Run.State.RUNNING or is_held(run) or not self._process_free_batch(run):
                 break
 
     def process_retries(self) -> bool:
@@ -122,7 +126,7 @@ class RunWorker:
         with _try_lock_batch(self.run_id, RETRY_LOCK) as locked:
             while locked and not self.is_late:
                 run = Run.objects.get(pk=self.run_id)
-                if run.state != Run.State.RUNNING:
+                if run.state != Run.State.RUNNING or is_held(run):
                     break
                 if not self._process_free_batch(run):
                     if run.items.next_try_at() is None:
@@ -134,7 +138,9 @@ class RunWorker:
             skip_open_items(run)
         run.finish_if_done()
         # Before the deadline other workers hold the open items and will finish the run.
-        return self.is_late and run.state == Run.State.RUNNING and run.items.open().exists()
+        if not self.is_late or run.state != Run.State.RUNNING or is_held(run):
+            return False
+        return run.items.open().exists()
 
     def _process_free_batch(self, run: Run) -> bool:
         """Claim a batch that no worker holds and process it; False where there is none."""
@@ -145,6 +151,11 @@ class RunWorker:
                     process_batch(run, batch)
                     return True
         return False
+
+
+def is_held(run: Run) -> bool:
+    """Say whether the run waits as it would write to AWS, and this site may not; its items stay open, untried."""
+    return run.writes_to_aws and find_write_refusal() is not None
 
 
 def process_batch(run: Run, batch: int) -> None:

@@ -11,6 +11,7 @@ from migration import sentences
 from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets, secret_layout
 from migration.operations.keys import VersionKeys, version_keys
+from migration.operations.version_plans import find_newer_versions, plan_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # AWS's code where a secret to be created exists already.
 EXISTS_ALREADY = "ResourceExistsException"
+# The stage under which AWS keeps a document that was replaced.
+REPLACED_STAGE = "NOVA_REPLACED"
 # A client with several secrets has the first of these outcomes that one of its secrets has.
 OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
 
@@ -42,6 +45,10 @@ class RefusedError(MessageError):
 
 class ForeignVersionError(RefusedError):
     """AWS is the authority and holds a version that this site did not write: a mismatch for a user to resolve."""
+
+
+class NewerVersionError(ForeignVersionError):
+    """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
 
 
 class PostponedError(RefusedError):
@@ -102,7 +109,11 @@ def make_writer(
     names = [name for pending in writes for name in pending.snapshot.names.values()]
     known = find_known_secrets(names)
     before = sm.mark_deletions(sm.batch_get(names), lacking=known)
-    return SecretWriter(sm, before, known, version_keys(), options)
+    writer = SecretWriter(sm, before, known, version_keys(), options)
+    for pending in writes:
+        writer.set_documents(pending)
+    writer.note_versions(writes)
+    return writer
 
 
 @dataclass(frozen=True)
@@ -114,12 +125,11 @@ class SecretWriter:
     known: Mapping[str, Secret]
     keys: VersionKeys
     options: PushOptions
+    # The versions that this site wrote after the backup from which the tables were restored.
+    newer: set[str] = field(default_factory=set)
 
-    def write_client(self, pending: PendingWrite) -> None:
-        """Write the client's secrets that differ, up to the first error, which is stored in `pending`."""
-        if time.monotonic() > self.options.until:
-            pending.error = PostponedError(sentences.POSTPONED())
-            return
+    def set_documents(self, pending: PendingWrite) -> None:
+        """Give the client its document for each secret."""
         names, before = pending.snapshot.names, self.before
         # A secret whose credentials were all deleted is written too, without them.
         there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
@@ -127,6 +137,41 @@ class SecretWriter:
             pending.snapshot.require_document(), layout=secret_layout(), keep=there
         )
         pending.documents = {names[part]: document for part, document in parts.items()}
+
+    def note_versions(self, writes: list[PendingWrite]) -> None:
+        """Learn which versions are newer than this database, and note those that are about to be written."""
+        values = [value for value in self.before.values() if isinstance(value, SecretValue)]
+        self.newer.update(find_newer_versions(values, known=self.known, keys=self.keys))
+        if not self.options.dry_run:
+            plan_versions(
+                [
+                    token
+                    for pending in writes
+                    for name, document in pending.documents.items()
+                    if (token := self._make_token(name, document, self.before[name]))
+                ]
+            )
+
+    def _make_token(
+        self, name: str, document: Document, found: SecretValue | SecretsManagerError
+    ) -> str:
+        """Return the id of the version that would be written over what was found; nothing where none would be."""
+        if isinstance(found, SecretValue):
+            if found.holds_document(document):
+                return ""
+            replaced = found.version_id
+        elif found.not_found:
+            replaced = ""
+        else:
+            return ""
+        text = documents.encode_document(document)
+        return self.keys.new_id(name, replaced=replaced, text=text)
+
+    def write_client(self, pending: PendingWrite) -> None:
+        """Write the client's secrets that differ, up to the first error, which is stored in `pending`."""
+        if time.monotonic() > self.options.until:
+            pending.error = PostponedError(sentences.POSTPONED())
+            return
         for name in pending.documents:
             try:
                 self._write_secret(pending, name)
@@ -150,8 +195,13 @@ class SecretWriter:
             return
         if self._is_foreign(pending, found, known):
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
+        is_newer = found.version_id in self.newer
+        if is_newer and not self.options.overwrite:
+            raise NewerVersionError(sentences.WRITTEN_SINCE_BACKUP(name=name))
         pending.outcomes.setdefault(name, Outcome.UPDATED)
         if not self.options.dry_run:
+            if is_newer and found.text is not None:
+                self.sm.put_aside(name, found.text, stage=REPLACED_STAGE)
             text = documents.encode_document(pending.documents[name])
             token = self.keys.new_id(name, replaced=found.version_id, text=text)
             version_id = self.sm.put_value(name, text, token=token)
@@ -204,7 +254,11 @@ class SecretWriter:
         if self.options.dry_run:
             return None
         self.sm.restore_secret(there.name)
-        return self.sm.get_value(there.name)
+        found = self.sm.get_value(there.name)
+        self.newer.update(find_newer_versions([found], known=self.known, keys=self.keys))
+        if token := self._make_token(there.name, pending.documents[there.name], found):
+            plan_versions([token])
+        return found
 
     def _require_ours(self, pending: PendingWrite, name: str, *, ours: bool) -> None:
         if ours:

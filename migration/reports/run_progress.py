@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 from migration import sentences
 from migration.models import Comparison, Outcome, Rate, Run, Worker
 from migration.models.runs import STALLED_AFTER
+from migration.operations.aws_writes import find_write_refusal
 from migration.operations.runs import held_batches
 from nova_credentials.messages import Message, in_a_row
 
@@ -170,6 +171,9 @@ class Progress:
             return None
         if self.run.state == Run.State.PAUSED:
             return sentences.RUN_PAUSED()
+        writes = self.run.state == Run.State.RUNNING and self.run.writes_to_aws
+        if writes and (refusal := find_write_refusal()):
+            return refusal
         idle = self._explain_idle_run()
         if self.run.state == Run.State.STOPPED:
             return in_a_row(sentences.RUN_STOPPING(), idle)

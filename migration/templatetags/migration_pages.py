@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
 from django.utils.html import escape, format_html
@@ -16,6 +17,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize_html
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
+from migration.operations import aws_writes
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import MismatchKind
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.operations.reveals import RevealedValue
+    from nova_credentials.messages import Message
 
 register = template.Library()
 register.filter("localize_message", localize_html)
@@ -57,6 +60,15 @@ LOOKS: dict[str, tuple[str, str]] = {
     MoveRequest.State.DONE: ("success", "check"),
     MoveRequest.State.CANCELLED: ("default", "cancel"),
 }
+
+
+@register.simple_tag
+def find_write_refusal() -> Message | None:
+    """Return why this site may not write to AWS now; None where it may, or where that can't be asked."""
+    try:
+        return aws_writes.find_write_refusal()
+    except DatabaseError:
+        return None
 
 
 @register.filter

@@ -26,6 +26,7 @@ class SecretValue(SecretVersion):
     """A version with its text; None where the secret is binary."""
 
     text: str | None = field(repr=False)
+    created_at: datetime | None = None
 
     def to_document(self) -> Document:
         """Decode the text; DocumentError names the secret."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova_credentials import sentences
 from nova_credentials.aws.answers import SecretsManagerError, SecretValue
+from nova_credentials.aws.plan_errors import raise_as_boto3
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType, secret_key
 from nova_credentials.document import (
@@ -77,7 +78,11 @@ def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) 
 
 
 class ClientSecretsManager(SecretsManager):
-    """Reads and writes a client's secrets by its slug: the class of the plan, with its six methods."""
+    """Reads and writes a client's secrets by its slug: the class of the plan, with its six methods.
+
+    What these six raise where AWS fails is a SecretsManagerError and a ClientError of botocore's (a BotoCoreError where
+    AWS was not reached): `except ClientError` and `except manager.client.exceptions.ResourceExistsException` catch it.
+    """
 
     def __init__(
         self,
@@ -96,18 +101,22 @@ class ClientSecretsManager(SecretsManager):
         """Return the boto3 client, under the name that the plan's code uses."""
         return self.sm
 
+    @raise_as_boto3
     def get_client_credentials(self, client_slug: str) -> Document:
         """Return the whole document; ValueError where the client has no secret."""
         return self._read_secrets(client_slug).to_document()
 
+    @raise_as_boto3
     def get_database_credentials(self, client_slug: str) -> Document:
         """Return the primary database login; ValueError where there is none."""
         return self._read_primary(client_slug, CredentialType.DATABASE)[2]
 
+    @raise_as_boto3
     def get_email_credentials(self, client_slug: str) -> Document:
         """Return the primary mailbox; ValueError where there is none."""
         return self._read_primary(client_slug, CredentialType.EMAIL)[2]
 
+    @raise_as_boto3
     def create_client_credentials(self, client_slug: str, credentials: Document) -> None:
         """Create the client's secrets; raises SecretsManagerError of class CONFLICT where one exists already."""
         names = self.secret_names(client_slug)
@@ -117,6 +126,7 @@ class ClientSecretsManager(SecretsManager):
         for part, document in parts.items():
             self.create_secret(names[part], encode_document(document), slug=client_slug)
 
+    @raise_as_boto3
     def update_client_credentials(self, client_slug: str, credentials: Document) -> None:
         """Write the secrets that differ, create parts that are new, empty those without a row."""
         names, current = self.secret_names(client_slug), self._read_secrets(client_slug).values
@@ -126,6 +136,7 @@ class ClientSecretsManager(SecretsManager):
             elif not current[part].holds_document(document):  # AWS keeps only about 100 versions
                 self.put_value(names[part], encode_document(document))
 
+    @raise_as_boto3
     def rotate_password(self, client_slug: str, service: str, new_password: str) -> None:
         """Replace the secret value of a primary credential; ValueError where there is none."""
         if service not in tuple(

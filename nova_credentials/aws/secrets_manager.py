@@ -109,9 +109,32 @@ class SecretsManager:
         if pacer:
             _register_pacer(self.sm, pacer)
 
+    def find_key_hint(self) -> str:
+        """Return the last four characters of the access key id that this process uses, or nothing."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            with _session_lock:
+                credentials = _own_session(os.getpid()).get_credentials()
+            return (
+                (credentials.get_frozen_credentials().access_key or "")[-4:] if credentials else ""
+            )
+        except BotoCoreError:  # a role or profile that gives none at present
+            return ""
+
     def get_value(self, name: str) -> SecretValue:
         """Read the current version."""
         return _parse_value(_call_aws(name, self.sm.get_secret_value, SecretId=name))
+
+    def get_stage(self, name: str, stage: str) -> SecretValue | None:
+        """Read the version that has this stage; None where there is none, or no such secret."""
+        try:
+            answer = _call_aws(name, self.sm.get_secret_value, SecretId=name, VersionStage=stage)
+        except SecretsManagerError as error:
+            if error.not_found:
+                return None
+            raise
+        return _parse_value(answer)
 
     def get_each(self, names: Iterable[str]) -> Answers:
         """Read one by one; return for every name its value or its error."""
@@ -300,7 +323,8 @@ def _require_sendable(text: str, operation: str, name: str) -> str:
 
 def _parse_value(answer: GetSecretValueResponseTypeDef | SecretValueEntryTypeDef) -> SecretValue:
     text = answer.get("SecretString")
-    return SecretValue(answer["Name"], answer["ARN"], answer["VersionId"], text)
+    created_at = answer.get("CreatedDate")
+    return SecretValue(answer["Name"], answer["ARN"], answer["VersionId"], text, created_at)
 
 
 def _make_tags(slug: str) -> list[TagTypeDef]:

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from nova_credentials.aws.answers import SecretsManagerError
@@ -21,28 +21,18 @@ from nova_credentials.reader.from_postgres import (
     PostgresReader,
     parse_database_url,
 )
+from nova_credentials.reader.process_notes import ProcessNotes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from nova_credentials.credential_types import (
-        CredentialRow,
-        DatabaseCredentials,
-        EmailCredentials,
-    )
+    from nova_credentials.credential_types import AvailableCredentials, CredentialRow
 
 logger = logging.getLogger(__name__)
 
 
 _Row = TypeVar("_Row", bound="CredentialRow")
-
-
-class AllCredentials(TypedDict):
-    """The primary credentials of one client, of the two types that NOVA's own helper returns."""
-
-    database: DatabaseCredentials | None
-    email: EmailCredentials | None
 
 
 @dataclass(frozen=True)
@@ -75,8 +65,9 @@ class Reader:
         _readers.add(self)
 
     def _reset_state(self) -> None:
-        self._postgres = PostgresReader(self._conninfo)
-        self._aws = AwsReader(timeout=self._timeout, **self._aws_settings)
+        self._notes = ProcessNotes()
+        self._postgres = PostgresReader(self._conninfo, self._notes)
+        self._aws = AwsReader(timeout=self._timeout, notes=self._notes, **self._aws_settings)
         self._cached: dict[str, _CacheEntry] = {}
         self._last_states: dict[str, ClientState] = {}
 
@@ -92,8 +83,9 @@ class Reader:
 
     def client_id(self, slug: str) -> int:
         """Return the client's id, from the cache or PostgreSQL."""
-        entry = self._fresh_entry(slug)
-        return entry.client_id if entry else self._look_up(slug).client_id
+        if entry := self._fresh_entry(slug):
+            return entry.client_id
+        return self._look_up(slug, self._postgres.look_up_client).client_id
 
     def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
@@ -109,7 +101,33 @@ class Reader:
             raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
-    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AllCredentials:
+    def get_pending_credential(
+        self, slug: str, wanted: CredentialType, label: str | None = None
+    ) -> Any:
+        """Return the row with the secret that a rotation is about to make current, or None.
+
+        Only where AWS is the authority, as the tables know no such row; None too where AWS doesn't answer.
+        """
+        known = self._last_states.get(slug)
+        if known is None or not known.reads_aws_alone:
+            return None
+        try:
+            document = self._aws.read_pending(slug, wanted)
+            if document is None:
+                return None
+            found = parse_document(document, client_id=known.client_id, client_slug=slug)
+        except (SecretsManagerError, DocumentError):
+            return None
+        return _pick_row(found.of_type(wanted), label)
+
+    def database_schemas(self, slug: str) -> dict[str, object]:
+        """Return table name -> definition, from PostgreSQL in every phase."""
+        schemas = self._postgres.read_schemas(slug)
+        if schemas is None:
+            raise _unknown_client(slug)
+        return schemas
+
+    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AvailableCredentials:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh_entry(slug)
         credentials = (entry or self._read_entry(slug)).credentials
@@ -136,13 +154,15 @@ class Reader:
             self._cached[slug] = entry
         return entry
 
-    def _look_up(self, slug: str) -> ClientState:
+    def _look_up(
+        self, slug: str, read: Callable[[str], ClientState | None] | None = None
+    ) -> ClientState:
         """Read the client's state from PostgreSQL; raises ValueError where it is unknown or inactive.
 
         Where PostgreSQL does not answer, a client of which AWS alone is read keeps its last known state.
         """
         try:
-            found = self._postgres.read_client(slug)
+            found = (read or self._postgres.read_client)(slug)
         except NO_ANSWER as error:
             known = self._last_states.get(slug)
             if known is None or not known.reads_aws_alone:
@@ -154,7 +174,7 @@ class Reader:
         if found is None:
             self._cached.pop(slug, None)
             self._last_states.pop(slug, None)
-            raise ValueError(f"Client '{slug}' not found or inactive")
+            raise _unknown_client(slug)
         self._last_states[slug] = replace(found, credentials=None)
         return found
 
@@ -198,7 +218,8 @@ class Reader:
         try:
             document = self._aws.read_document(slug)
             credentials = parse_document(document, client_id=found.client_id, client_slug=slug)
-        except (SecretsManagerError, DocumentError):
+        except Exception as error:
+            self._notes.remember_failure(error)
             self._count_read(found, failure=1)
             raise
         self._count_read(found)
@@ -217,6 +238,7 @@ class Reader:
                 return parse_document(asked.result(), client_id=found.client_id, client_slug=slug)
             except DocumentError as malformed:
                 error = malformed
+        self._notes.remember_failure(error)
         logger.warning(
             "%s is read from PostgreSQL, as AWS failed: %s", slug, _describe_error(error)
         )
@@ -236,6 +258,10 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _unknown_client(slug: str) -> ValueError:
+    return ValueError(f"Client '{slug}' not found or inactive")
 
 
 def _pick_row(rows: Iterable[_Row], label: str | None) -> _Row | None:

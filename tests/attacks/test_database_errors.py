@@ -268,8 +268,8 @@ def test_reads_that_fail_with_a_value_in_their_words_tell_none(browser, capfd):
             ("migrate",),
         ):
             command(haystack, *arguments)
-        start_run(kind=Run.Kind.COMPARE, chosen=all_clients())
-        start_run(kind=Run.Kind.PUSH, chosen=all_clients())
+        start_run(kind=Run.Kind.COMPARE, chosen=all_clients(), tries=2)
+        start_run(kind=Run.Kind.PUSH, chosen=all_clients(), tries=2)
         tasks.sweep()
         work_off_the_queue(haystack)
         for url in pages_that_read_rows():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,14 @@ def _nova_does(world: World, does: Callable[[dict[str, str]], None], texts: dict
         world.ledger.refuse(numbers)
     else:
         nova_commits(world, numbers)
+
+
+def a_restored_copy_pushes(world: World, _: Change) -> None:
+    """Staging, restored from a dump and with the same rights in AWS: its site pushes what its own scripts wrote."""
+    with world.as_a_restored_copy():
+        world.write_as_nova({"password": "of staging"})
+        with suppress(OperationalError):
+            pushes.push(client_ids=[world.pk], overwrite=True)
 
 
 def keep_counting(_: World, __: Change) -> None:
@@ -312,6 +321,7 @@ AT_ONCE: tuple[Act, ...] = (
     nova_rebuilds_a_table,
     nova_truncates_a_table,
     nova_disables_the_triggers,
+    a_restored_copy_pushes,
     console_writes,
     read_cached,
     read_without_aws,

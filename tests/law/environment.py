@@ -22,6 +22,7 @@ from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration
 from migration.operations import aws_store, snapshots
+from migration.operations.aws_writes import write_guard
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -73,6 +74,18 @@ FORGET = "; ".join(
         "credentials_countinggap",
         "credentials_countingproof",
     )
+)
+# What a copy has of its own.
+COPIED = (
+    *("public.clients", "public.client_database_credentials", "public.client_email_credentials"),
+    *(
+        f"nova_admin.{name}"
+        for name in (
+            *("credentials_clientrevision", "credentials_clientwrite", "migration_clientmigration"),
+            *("migration_comparison", "migration_dailycomparisons", "migration_openmismatch"),
+            *("migration_secret", "migration_plannedversion", "migration_databaseclaim"),
+        )
+    ),
 )
 OLD_MAIL = "public.client_email_credentials_old"
 # What a read finds of a login whose row is gone.
@@ -205,6 +218,24 @@ class World:
         self.nova.execute("INSERT INTO public.client_email_credentials SELECT * FROM kept")
         self.nova.execute("DROP TABLE kept")
         self.write_as_nova(texts)
+
+    @contextmanager
+    def as_a_restored_copy(self) -> Iterator[None]:
+        """The database is a copy of itself inside; afterwards it is as it was."""
+        kept = [(table, f"kept_{number}") for number, table in enumerate(COPIED)]
+        self.nova.execute("; ".join(f"CREATE TEMP TABLE {k} AS TABLE {t}" for t, k in kept))
+        self.nova.execute(
+            "INSERT INTO nova_admin.migration_databaseclaim (system_identifier, database_oid, place, aws, reason)"
+            " SELECT system_identifier, 1, place, '', '' FROM nova_admin.migration_databaseclaim"
+        )
+        write_guard().forget_state()
+        try:
+            yield
+        finally:
+            back = [f"DELETE FROM {t}; INSERT INTO {t} TABLE {k}; DROP TABLE {k}" for t, k in kept]
+            quietly = "SET LOCAL session_replication_role = replica"
+            self.nova.execute("; ".join([quietly, *back]))
+            write_guard().forget_state()
 
     def landed(self, waited: list[tuple[str, int, bool]]) -> None:
         self.notice_moves()

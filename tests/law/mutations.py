@@ -14,7 +14,17 @@ from credentials.copying import copy_document
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import put_pointers
 from credentials.trigger_sql import make_counting_check_sql
-from migration.operations import aws_store, locks, moves, pushes, resolutions, saves, snapshots
+from migration.operations import (
+    aws_store,
+    locks,
+    moves,
+    pushes,
+    resolutions,
+    saves,
+    secret_writer,
+    snapshots,
+)
+from migration.operations.aws_writes import WriteGuard
 from migration.operations.gates import require_open
 from migration.operations.keys import VersionKeys
 from migration.operations.saves import AdminSave
@@ -23,6 +33,7 @@ from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
 from nova_credentials.reader.routing import Reader
 from tests.law.actions import (
+    a_restored_copy_pushes,
     back,
     compare_and_forward,
     console_writes,
@@ -47,13 +58,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Fault:
-    """How it is planted, and the phase, acts and interruptions in which it shows."""
+    """How it is planted, and the phase, acts and interruptions in which it shows, and the seed of the lives."""
 
     plant: Callable[[pytest.MonkeyPatch], None]
     start: Phase
     acts: list[Any]
     kinds: Sequence[What]
     within: int
+    seed: int
 
     @property
     def name(self) -> str:
@@ -64,9 +76,16 @@ FAULTS: list[Fault] = []
 NOVA = [What.NOVA_WRITES, What.NOVA_COMMITS]
 
 
-def fault(start: Phase, acts: list[Any], kinds: Sequence[What] = (), *, within: int = 48):
+def fault(
+    start: Phase,
+    acts: list[Any],
+    kinds: Sequence[What] = (),
+    *,
+    within: int = 48,
+    seed: int = 3,  # of the lives; another one where these find the defect late
+):
     def keep(plant):
-        FAULTS.append(Fault(plant, start, acts, kinds, within))
+        FAULTS.append(Fault(plant, start, acts, kinds, within, seed))
         return plant
 
     return keep
@@ -159,6 +178,8 @@ def an_old_token_is_put_again_and_believed(patch):
 @fault(Phase.AWS, [console_writes, nova_writes, push])
 def every_version_is_taken_for_ours(patch):
     patch.setattr(VersionKeys, "is_ours", lambda *_: True)
+    # Such a version was never planned, which would keep it from being overwritten as well.
+    patch.setattr(secret_writer, "find_newer_versions", lambda *_, **__: set())
 
 
 @fault(Phase.AWS, [save], [What.DOWN])
@@ -278,6 +299,11 @@ def the_reader_remembers_the_phase_for_good(patch):
     patch.setattr(Reader, "_look_up", remembering)
 
 
+@fault(Phase.AWS, [a_restored_copy_pushes])
+def a_copy_writes(patch):
+    patch.setattr(WriteGuard, "explain_copy", lambda *_: None)
+
+
 BY_NAME = """
 (SELECT count(*) = 8 FROM pg_trigger
 WHERE tgname IN ('nova_admin_count_write', 'nova_admin_count_truncate') AND tgenabled IN ('O', 'A'))
@@ -331,7 +357,11 @@ def aws_is_copied_over_writes_that_were_not_counted(patch):
 
 
 @fault(
-    Phase.DUAL_READ, [compare_and_forward, back, push, keep_counting], [What.TRIGGERS_GO], within=24
+    Phase.DUAL_READ,
+    [compare_and_forward, back, push, keep_counting],
+    [What.TRIGGERS_GO],
+    within=24,
+    seed=2,
 )
 def the_fence_trusts_revisions_alone(patch):
     patch.setattr(

@@ -12,11 +12,17 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Comparison, MoveRequest, Run
+from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
-from tests.factories import all_tables, make_comparison, make_full_client, make_user
+from tests.factories import (
+    all_tables,
+    make_comparison,
+    make_full_client,
+    make_reader_process,
+    make_user,
+)
 from tests.migration.admin.pages import DIFFERENT
 from tests.migration.moves.clients import LINE, advance, write_password
 
@@ -27,7 +33,13 @@ APPROVERS = {APPROVER, ADMINISTRATOR}
 ADMINISTRATORS = {ADMINISTRATOR}
 NOBODY: set[str] = set()
 
-READ_ONLY = ("migration_run", "migration_comparison", "migration_moverequest")
+READ_ONLY = (
+    "migration_run",
+    "migration_comparison",
+    "migration_copysearch",
+    "migration_moverequest",
+    "migration_readerprocess",
+)
 CLIENT, LOGIN = "credentials_client", "auth_user"
 TABLES = "credentials_columnmapping"
 PAGES = {
@@ -38,10 +50,12 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
+    "migration_run_check_nova": EVERYBODY,
+    "migration_copysearch_report": EVERYBODY,
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
-    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -68,9 +82,14 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{TABLES}_accept": ({}, ADMINISTRATORS),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_check_nova": ({}, OPERATORS),
+    "migration_run_stop_writes": ({}, OPERATORS),
+    "migration_run_start_writes": ({}, OPERATORS),
+    "migration_run_claim": ({}, ADMINISTRATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
+    "migration_copysearch_start": ({}, OPERATORS),
     "migration_comparison_assign": ({}, OPERATORS),
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
@@ -117,8 +136,12 @@ class Site:
             "_map",
             "_accept",
             "report",
+            "_nova",
+            "_start",
             "_all",
             "_assign",
+            "_writes",
+            "_claim",
             "cutover",
         )
         models = {
@@ -126,7 +149,9 @@ class Site:
             "credentials_columnmapping_": lambda: 1,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
+            "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
             "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
+            "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
             "auth_user_": lambda: self.users["nobody"].pk,
             "auth_group_": lambda: Group.objects.get(name="Other").pk,
         }
@@ -152,8 +177,10 @@ def site(stores) -> Site:
         "mismatch",
         mismatches=[DIFFERENT],
     )
+    CopySearch.objects.create()
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
+    make_reader_process()
     for role in ROLES:
         site.users[role] = make_user(role.lower())
         site.users[role].groups.add(Group.objects.get(name=role))
@@ -318,8 +345,12 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
-    *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
+    *(
+        f"migration_run_{what}"
+        for what in ("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes")
+    ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    "migration_copysearch_start",
 }
 EXPECTED_BUTTONS = {
     VIEWER: set(),
@@ -328,7 +359,11 @@ EXPECTED_BUTTONS = {
     ADMINISTRATOR: {*POSTS}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
-    - {f"{TABLES}_map", f"{TABLES}_accept"},
+    - {f"{TABLES}_map", f"{TABLES}_accept"}
+    - {
+        "migration_run_start_writes",
+        "migration_run_claim",
+    },  # writes are not stopped, and it is no copy
 }
 
 

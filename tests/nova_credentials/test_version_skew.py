@@ -94,6 +94,8 @@ print(json.dumps([
 
     assert json.loads(printed) == [pk, *EXPECTED.values()]
     assert reads_counted(database_url, pk) == (phase != Phase.POSTGRES and phase.reads_aws)
+    # What was kept as 0.2.0 is older than the notes.
+    assert processes_noted(database_url) == int(release != "0.2.0")
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -141,6 +143,19 @@ def reads_counted(database_url: str, client_id: int) -> bool:
     return row is not None and row[0] > 0
 
 
+def processes_noted(database_url: str) -> int | None:
+    """How many processes noted themselves; None where the site is older than the notes."""
+    with psycopg.connect(database_url) as there:
+        (table,) = there.execute(
+            "SELECT to_regclass('nova_admin.migration_readerprocess')"
+        ).fetchone()
+        if table is None:
+            return None
+        return there.execute("SELECT count(*) FROM nova_admin.migration_readerprocess").fetchone()[
+            0
+        ]
+
+
 # This reader on a kept site
 
 
@@ -168,7 +183,7 @@ def reader(kept_site, aws, present, request) -> Iterator[Reader]:
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)
 @pytest.mark.parametrize("phase", Phase)
-def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase):
+def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase, request):
     slug = f"in-{phase}"
     for (credential_type, label), secret in EXPECTED.items():
         row = reader.get_credential(slug, credential_type, label)
@@ -177,6 +192,9 @@ def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_sit
         assert (row.client_slug, row.label) == (slug, label)
 
     assert reads_counted(kept_site, reader.client_id(slug)) == phase.reads_aws
+    assert processes_noted(kept_site) == (
+        None if request.node.callspec.params["kept_site"] == "0.2.0" else 1
+    )
 
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration.management.base import ClientsCommand
+from migration.management.base import FormattedCommand, find_user
 from migration.models import ReasonError
 from migration.operations.nova_tables import (
     NotAccepted,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEAST_DIGITS = 12
 
 
-class Command(ClientsCommand):
+class Command(FormattedCommand):
     help = (
         "Lists the triggers, rules, policies, domains and defaults of others on NOVA's tables that nobody has accepted,"
         " each with its digest. With digests and a reason: accepts these as they are defined now."
@@ -38,7 +38,7 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = self.find_user(options["by"])
+        by = find_user(options["by"])
         unknown, _accepted = split_accepted(list_nova_objects())
         if not options["digests"]:
             self._print_objects(unknown, options["format"])

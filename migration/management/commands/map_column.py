@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.models import ColumnUse
-from migration.management.base import ClientsCommand
+from migration.management.base import FormattedCommand, find_user
 from migration.operations.nova_tables import NotMapped, map_column
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
-class Command(ClientsCommand):
+class Command(FormattedCommand):
     help = (
         "Maps a column that NOVA added. secret and plain: its values travel in each client's secret, and a purge"
         " replaces those of a secret one by a pointer; ignore: they stay in the table alone."
@@ -29,7 +29,7 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = self.find_user(options["by"])
+        by = find_user(options["by"])
         try:
             mapped = map_column(name=options["column"], use=ColumnUse(options["use"]), by=by)
         except NotMapped as refusal:

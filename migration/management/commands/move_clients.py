@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.core.management.base import CommandError
 
 from migration import sentences
-from migration.management.base import ClientsCommand
+from migration.management.base import ClientsCommand, find_user
 from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
 from migration.operations.approvals import NotApproved, request_move
 from migration.operations.gates import ShutGate, needs_approval
@@ -60,7 +60,7 @@ class Command(ClientsCommand):
         new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
-        self.by, self.reason = self.find_user(options["by"]), options["reason"]
+        self.by, self.reason = find_user(options["by"]), options["reason"]
         chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
             self._move_client(pk, slug, new, MOVES.get((Phase(phase), new)))

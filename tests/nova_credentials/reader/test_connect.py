@@ -1,47 +1,30 @@
-"""A connection to a client's own database."""
+"""A connection to a client's own database: by which driver, and what is tried where the login fails."""
 
+import json
 import logging
-from uuid import uuid4
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import psycopg
+import psycopg2
+import psycopg2.extensions
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
-from nova_admin.embedded import postgres
+from migration.operations.pushes import push
+from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
-from nova_credentials.reader import connect_to_database
+from nova_credentials.reader import connect_to_database, connections
+from nova_credentials.reader.connections import choose_connect
 from tests.factories import make_client, make_database, make_email, make_full_client, update
-from tests.nova_credentials.in_phases import bring
-from tests.settings import LOCAL
+from tests.nova_credentials.in_phases import bring, stand
+from tests.nova_credentials.reader.questions import AWS_ALONE, POSTGRES_ALONE, change_in_aws
 
-
-@pytest.fixture(scope="module")
-def login_server() -> str:
-    """A server that asks everybody but its owner for a password."""
-    folder = LOCAL / "login"  # not in /tmp: another test run shuts its folder there
-    folder.mkdir(parents=True, exist_ok=True)
-    rules = folder / "hba.conf"
-    rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
-    rules.chmod(0o644)
-    return postgres.start_server(folder, settings={"fsync": "off", "hba_file": str(rules)})
-
-
-@pytest.fixture
-def login(login_server, stores):
-    """The row of a client's login on that server, and a way to change the password there."""
-    parts, user = conninfo_to_dict(login_server), f"client_{uuid4().hex}"
-    row = make_database(
-        make_client("idom"),
-        db_host=parts["host"],
-        db_port=parts["port"],
-        db_name="postgres",
-        db_user=user,
-        db_password_encrypted="example-a",
-    )
-    with psycopg.connect(login_server, autocommit=True) as server:
-        server.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'example-a'")
-        yield row, lambda password: server.execute(f"ALTER ROLE {user} PASSWORD '{password}'")
-        server.execute(f"DROP ROLE {user}")
+DRIVERS = {"psycopg2": psycopg2, "psycopg": psycopg}
 
 
 @pytest.fixture
@@ -49,61 +32,320 @@ def caching(make_reader):
     return make_reader(cache_seconds=1000)
 
 
-def test_a_connection_to_the_client_s_database(caching, login):
-    with connect_to_database(caching, "idom") as there:
-        assert there.execute("SELECT 1").fetchone() == (1,)
-    there.close()
+@pytest.fixture(params=DRIVERS)
+def driver(request, monkeypatch):
+    """The driver that the environment names."""
+    monkeypatch.setenv("NOVA_CONNECTION_DRIVER", request.param)
+    return DRIVERS[request.param]
 
 
-def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login):
+@pytest.fixture
+def logins(monkeypatch):
+    """The passwords with which psycopg2 was told to log in."""
+    tried = []
+
+    def connect(*, password, connect=psycopg2.connect, **options):
+        tried.append(password)
+        return connect(password=password, **options)
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    return tried
+
+
+@pytest.fixture
+def reads(caching, monkeypatch):
+    """The slugs that were read past the cache."""
+    slugs = []
+    read = caching._read_entry
+    monkeypatch.setattr(caching, "_read_entry", lambda slug: slugs.append(slug) or read(slug))
+    return slugs
+
+
+def answers(connection) -> bool:
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone() == (1,)
+
+
+# Which driver
+
+
+def test_the_driver_is_psycopg2_where_it_is_installed(caching, login):
+    there = connect_to_database(caching, "idom")
+    assert isinstance(there, psycopg2.extensions.connection)
+    assert answers(there)
+
+
+def test_the_environment_names_the_driver(caching, login, driver):
+    there = connect_to_database(caching, "idom")
+    assert type(there).__module__.partition(".")[0] == driver.__name__
+    assert answers(there)
+
+
+def test_an_argument_comes_before_the_environment(caching, login, driver):
+    (other,) = (module for module in DRIVERS.values() if module is not driver)
+    for connect in (other.connect, other.__name__):
+        there = connect_to_database(caching, "idom", connect=connect)
+        assert type(there).__module__.partition(".")[0] == other.__name__
+        assert answers(there)
+
+
+def test_without_psycopg2_the_driver_is_psycopg(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    assert choose_connect({}) == choose_connect({"NOVA_CONNECTION_DRIVER": " "}) == psycopg.connect
+    with pytest.raises(RuntimeError, match=r"nova-credentials\[psycopg2\]"):
+        choose_connect({"NOVA_CONNECTION_DRIVER": "psycopg2"})
+
+
+def test_an_unknown_driver_is_refused(caching):
+    make_database(make_client("idom"))
+    with pytest.raises(RuntimeError, match="NOVA_CONNECTION_DRIVER"):
+        choose_connect({"NOVA_CONNECTION_DRIVER": "asyncpg"})
+    with pytest.raises(ValueError, match="connect must be"):
+        connect_to_database(caching, "idom", connect="asyncpg")
+
+
+# A login that fails
+
+
+def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login, driver):
     row, change = login
     caching.get_all_credentials("idom")
     change("example-b")
     update("client_database_credentials", row, db_password_encrypted="example-b")
 
-    with connect_to_database(caching, "idom") as there:
-        assert there.execute("SELECT 1").fetchone() == (1,)
-    there.close()
+    assert answers(connect_to_database(caching, "idom"))
 
 
-def test_a_login_that_stays_refused_is_an_error_without_the_password(caching, login, caplog):
+@pytest.mark.parametrize("column", ["db_name", "db_host"])
+def test_any_other_failure_of_a_login_is_tried_once_more_too(caching, login, driver, column):
+    """The host has no address, or the database is gone: neither says "password" or "authentication"."""
+    row, _ = login
+    right = getattr(caching.get_credential("idom", "database"), column)
+    update("client_database_credentials", row, **{column: "no-such.invalid"})
+    caching.get_credential("idom", "database", refresh=True)
+    update("client_database_credentials", row, **{column: right})
+
+    assert answers(connect_to_database(caching, "idom"))
+
+
+def test_a_login_that_stays_refused_is_an_error_without_the_password(
+    caching, login, driver, caplog
+):
     caplog.set_level(logging.DEBUG)
     _, change = login
     change("example-b")
 
-    with pytest.raises(
-        psycopg.OperationalError, match=r"'idom'.*password authentication"
-    ) as caught:
+    with pytest.raises(driver.OperationalError, match=r"'idom'.*password authentication") as caught:
         connect_to_database(caching, "idom")
-    assert caught.value.__cause__ is caught.value.__context__ is caught.value.pgconn is None
-    assert "example-a" not in str(caught.value) + caplog.text
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert getattr(caught.value, "pgconn", None) is None
+    assert "example-a" not in str(caught.value) + repr(caught.value) + caplog.text
 
 
-def test_a_password_that_the_server_repeats_is_not_repeated(caching, monkeypatch):
+@pytest.mark.parametrize("phase", POSTGRES_ALONE)
+def test_equal_credentials_are_read_anew_and_not_sent_again(caching, login, logins, reads, phase):
+    _, change = login
+    stand(caching.client_id("idom"), phase)
+    change("example-b")
+
+    with pytest.raises(psycopg2.OperationalError):
+        connect_to_database(caching, "idom")
+    assert (logins, reads) == (["example-a"], ["idom"] * 2)
+
+
+def test_a_password_that_the_server_repeats_is_not_repeated(caching, driver, monkeypatch):
     make_full_client("idom")
 
     def refuse(**_):
-        raise psycopg.OperationalError("no such password: example-password-1")
+        raise driver.OperationalError("no such password: example-password-1")
 
     caching.get_all_credentials("idom")
-    monkeypatch.setattr(psycopg, "connect", refuse)
-    with pytest.raises(psycopg.OperationalError, match="'idom'") as caught:
+    monkeypatch.setattr(driver, "connect", refuse)
+    with pytest.raises(driver.OperationalError, match="'idom'") as caught:
         connect_to_database(caching, "idom")
     assert "example" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_not_asked_twice(caching, monkeypatch):
-    make_database(make_client("idom"), db_host="127.0.0.1", db_port=1)
-    reads = []
-    monkeypatch.setattr(
-        caching,
-        "_read_entry",
-        lambda slug, read=caching._read_entry: reads.append(slug) or read(slug),
-    )
+def test_a_server_s_message_that_psycopg2_cannot_read_is_its_error_too(caching, monkeypatch):
+    make_full_client("idom")
 
-    with pytest.raises(psycopg.OperationalError, match="'idom'"):
+    def refuse(**_):
+        "autenticación de example-password-1".encode("latin-1").decode()
+
+    monkeypatch.setattr(psycopg2, "connect", refuse)
+    with pytest.raises(psycopg2.OperationalError, match="'idom'") as caught:
+        connect_to_database(caching, "idom")
+    assert caught.value.__context__ is None
+    assert "example" not in str(caught.value)
+
+
+@pytest.mark.parametrize("store", ["AWS", "PostgreSQL"])
+def test_where_nothing_can_be_read_anew_the_error_is_the_login_s(
+    caching, login, driver, monkeypatch, store
+):
+    _, change = login
+    bring(caching.client_id("idom"), Phase.AWS if store == "AWS" else Phase.DUAL_WRITE)
+    caching.get_credential("idom", "database")
+    change("example-b")
+    down = {
+        "AWS": SecretsManagerError.from_code("NoAnswer", "GetSecretValue", "nova/clients/idom"),
+        "PostgreSQL": psycopg.OperationalError("down"),
+    }[store]
+
+    def fail(*_args):
+        raise down
+
+    monkeypatch.setattr(caching._aws, "read_document", fail)
+    monkeypatch.setattr(caching._aws, "read_pending", fail)
+    if store == "PostgreSQL":
+        monkeypatch.setattr(caching._postgres, "read_client", fail)
+
+    with pytest.raises(driver.OperationalError, match=r"'idom'.*password authentication"):
+        connect_to_database(caching, "idom")
+
+
+def test_a_client_that_is_no_longer_active_is_a_value_error(caching, login):
+    _, change = login
+    pk = caching.client_id("idom")
+    caching.get_credential("idom", "database")
+    change("example-b")
+    update("clients", pk, is_active=False)
+
+    with pytest.raises(ValueError, match="'idom' not found or inactive"):
+        connect_to_database(caching, "idom")
+
+
+# Where no server is
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "/nowhere"])
+def test_a_server_that_is_not_there_is_not_asked_twice(caching, driver, reads, host):
+    make_database(make_client("idom"), db_host=host, db_port=1)
+
+    with pytest.raises(driver.OperationalError, match="'idom'"):
         connect_to_database(caching, "idom")
     assert reads == ["idom"]
+
+
+def test_a_server_that_gives_no_answer_in_time_is_not_asked_twice(
+    caching, driver, reads, monkeypatch
+):
+    monkeypatch.setattr(connections, "LOGIN_SECONDS", 2)  # the least that libpq waits
+    monkeypatch.setattr(connections, "TIMED_OUT_AFTER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        make_database(make_client("idom"), db_host="127.0.0.1", db_port=silent.getsockname()[1])
+
+        began = time.monotonic()
+        with pytest.raises(driver.OperationalError, match="'idom'"):
+            connect_to_database(caching, "idom")
+    assert time.monotonic() - began < 5
+    assert reads == ["idom"]
+
+
+# While a secret is rotated
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("phase", AWS_ALONE)
+def test_a_secret_that_a_rotation_is_about_to_make_current_is_tried(
+    make_reader, login, settings, sm, phase, layout
+):
+    """The database has the new password already, and AWS's current version still the old one."""
+    settings.NOVA_SECRET_LAYOUT = layout
+    _, change = login
+    reader = make_reader(cache_seconds=1000, layout=layout)
+    bring(reader.client_id("idom"), phase)
+    put_pending(sm, layout, "example-b")
+    change("example-b")
+
+    assert answers(connect_to_database(reader, "idom"))
+
+
+def test_a_pending_secret_is_not_sent_where_the_current_one_logs_in(caching, login, logins, sm):
+    bring(caching.client_id("idom"), Phase.AWS)
+    put_pending(sm, Layout.CLIENT, "example-b")
+    caching.get_credential("idom", "database")
+
+    assert answers(connect_to_database(caching, "idom"))
+    assert logins == ["example-a"]
+
+
+def test_a_rotation_that_ended_meanwhile_is_found_by_reading_anew(caching, login, logins, sm):
+    _, change = login
+    bring(caching.client_id("idom"), Phase.AWS)
+    caching.get_credential("idom", "database")
+    change("example-b")
+    change_in_aws(sm, "idom", "database", password="example-b")
+
+    assert answers(connect_to_database(caching, "idom"))
+    assert logins == ["example-a", "example-b"]
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.DUAL_READ])
+def test_no_pending_secret_is_tried_while_the_tables_are_the_authority(
+    caching, login, logins, sm, phase
+):
+    _, change = login
+    pk = caching.client_id("idom")
+    push(client_ids=[pk])
+    stand(pk, phase)
+    put_pending(sm, Layout.CLIENT, "example-b")
+    change("example-c")
+
+    with pytest.raises(psycopg2.OperationalError):
+        connect_to_database(caching, "idom")
+    assert logins == ["example-a"]
+
+
+@pytest.mark.long(5)
+def test_no_login_is_refused_while_a_secret_is_rotated_again_and_again(make_reader, login, sm):
+    _, change = login
+    reader = make_reader(cache_seconds=0.2)
+    bring(reader.client_id("idom"), Phase.AWS)
+    over = threading.Event()
+
+    def log_in_all_the_time() -> int:
+        number = 0
+        while not over.is_set():
+            assert answers(connect_to_database(reader, "idom"))
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        logins = [pool.submit(log_in_all_the_time) for _ in range(2)]
+        try:
+            for number in range(8):
+                rotate(sm, change, f"example-{number}")
+        finally:
+            over.set()
+        assert sum(each.result() for each in logins) > 20
+
+
+def rotate(sm: ClientSecretsManager, change, password: str) -> None:
+    """As AWS's functions for rotation do: a pending version, the database, then the stages."""
+    put_pending(sm, Layout.CLIENT, password)
+    time.sleep(0.05)
+    change(password)
+    time.sleep(0.15)
+    secret = "nova/clients/idom"
+    stages = sm.describe_secret(secret).versions.items()
+    (old,) = [version for version, names in stages if "AWSCURRENT" in names]
+    (new,) = [version for version, names in stages if "AWSPENDING" in names]
+    move = sm.client.update_secret_version_stage
+    move(SecretId=secret, VersionStage="AWSCURRENT", RemoveFromVersionId=old, MoveToVersionId=new)
+    move(SecretId=secret, VersionStage="AWSPENDING", RemoveFromVersionId=new)
+    time.sleep(0.05)
+
+
+def put_pending(sm: ClientSecretsManager, layout: Layout, password: str) -> None:
+    name = "nova/clients/idom" if layout == Layout.CLIENT else "nova/clients/idom/database"
+    document = sm.get_value(name).to_document()
+    document["database"]["password"] = password
+    sm.put_aside(name, json.dumps(document), stage="AWSPENDING")
+
+
+# No such row
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -12,10 +12,10 @@ from tests.nova_credentials.in_phases import bring
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("DATABASE_URL", ""),
         ("DATABASE_URL", "mysql://nova:MARKER@db/nova"),
         ("DATABASE_URL", "postgresql://nova:MARKER@db:port/nova?no=such"),
         ("NOVA_SECRET_LAYOUT", "both"),
+        ("NOVA_CONNECTION_DRIVER", "MARKER"),
         ("NOVA_READ_TIMEOUT_SECONDS", "soon"),
         ("NOVA_READ_TIMEOUT_SECONDS", "0"),
         ("NOVA_CACHE_SECONDS", "-1"),
@@ -28,6 +28,12 @@ def test_a_wrong_variable_is_named_and_not_shown(variable, value):
         from_environment({"DATABASE_URL": "postgresql:///nova"} | {variable: value})
     assert "MARKER" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("unset", [{}, {"DATABASE_URL": ""}, {"DATABASE_URL": " "}])
+def test_without_a_database_url_it_is_a_value_error_as_in_novas_helper(unset):
+    with pytest.raises(ValueError, match="DATABASE_URL"):
+        from_environment(unset)
 
 
 def test_an_empty_variable_counts_as_unset(database_url):

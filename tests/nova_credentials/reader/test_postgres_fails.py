@@ -92,6 +92,25 @@ def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
         reader.close()
 
 
+def test_a_table_that_another_session_left_in_a_pooled_connection_is_not_taken_for_postgresqls_own():
+    with nova_database.database() as uri:
+        with psycopg.connect(uri, autocommit=True) as there:
+            for statement in (*nova_database.TABLES, nova_database.ROWS):
+                there.execute(statement)
+        reader = Reader(uri, cache_seconds=0)
+        reader.get_credential("acme", "database")
+        # As behind PgBouncer, where the sessions of others use the same connection.
+        (pooled,) = reader._postgres._idle
+        pooled.execute(
+            "CREATE TEMP TABLE pg_class AS SELECT 'migration_clientmigration' AS relname"
+        )
+        pooled.commit()
+
+        assert reader.get_credential("acme", "database").db_password == "example-password-1"
+        assert reader._postgres._idle == [pooled]
+        reader.close()
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_while_migrate_has_not_made_the_function_yet_nothing_is_counted(
     reader, counting_again, phase

@@ -1,0 +1,104 @@
+"""The page about AWS writes: whether this site may make them, the switch that stops them, and the claim of a copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from migration import tasks
+from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
+from migration.models import ReasonError
+from migration.operations.aws_store import describe_aws
+from migration.operations.aws_writes import (
+    NotChanged,
+    claim_database,
+    find_write_refusal,
+    start_aws_writes,
+    stop_aws_writes,
+)
+from migration.reports.aws_writes import load_aws_writes
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+STOP_PERMISSION = "migration.stop_aws_writes"
+CLAIM_PERMISSION = "migration.claim_database"
+
+
+def get_aws_writes_url() -> str:
+    return reverse("admin:migration_run_aws_writes")
+
+
+class AwsWritesView(AdminView):
+    """The page, for everybody who may see runs."""
+
+    template_name = "admin/migration/aws_writes.html"
+
+    @property
+    def title(self) -> str:
+        return _("AWS writes")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        may = request.user.has_perm
+        return self.render_to_response(
+            self.get_context_data(
+                writes=load_aws_writes(),
+                aws=describe_aws(),
+                may_stop=may(STOP_PERMISSION),
+                may_claim=may(CLAIM_PERMISSION),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+            )
+        )
+
+
+class StopWritesView(AdminView):
+    """Stops every AWS write of all workers and pages."""
+
+    permission_required = STOP_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        try:
+            stop_aws_writes(reason=get_typed_reason(request), by=get_signed_in_user(request))
+        except ReasonError as error:
+            messages.error(request, localize(error.message))
+        return HttpResponseRedirect(get_aws_writes_url())
+
+
+class StartWritesView(AdminView):
+    """Lets AWS writes go on, and the runs that waited."""
+
+    permission_required = STOP_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        start_aws_writes(by=get_signed_in_user(request))
+        resume_runs(request)
+        return HttpResponseRedirect(get_aws_writes_url())
+
+
+class ClaimDatabaseView(AdminView):
+    """Says that this copy is the one that writes to AWS from now on."""
+
+    permission_required = CLAIM_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        user = get_signed_in_user(request)
+        try:
+            claim_database(reason=get_typed_reason(request), by=user, aws=str(describe_aws()))
+        except (ReasonError, NotChanged) as error:
+            messages.error(request, localize(error.message))
+        else:
+            resume_runs(request)
+        return HttpResponseRedirect(get_aws_writes_url())
+
+
+def resume_runs(request: HttpRequest) -> None:
+    """Let the runs go on that waited, and say so, unless something else still keeps this site from writing."""
+    if find_write_refusal() is None:
+        tasks.resume_held_runs()
+        messages.success(request, _("AWS writes go on, and with them the runs that waited."))

@@ -1,0 +1,75 @@
+"""Reads in one statement what decides about AWS writes: the database's newest claim, and the stop that holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from migration.models.database_claims import DatabaseIdentity
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+# One JSON object, so that it fits into a statement that is made anyway.
+WRITE_STATE = """
+(SELECT jsonb_build_object(
+    'now', clock_timestamp(),
+    'claim', (
+        SELECT to_jsonb(newest) FROM (
+            SELECT system_identifier, database_oid, place, claimed_at FROM migration_databaseclaim
+            ORDER BY id DESC LIMIT 1
+        ) AS newest
+    ),
+    'stop', (
+        SELECT to_jsonb(newest) FROM (
+            SELECT stopped_at, reason, username FROM migration_writestop
+            LEFT JOIN auth_user ON auth_user.id = by_id
+            WHERE started_at IS NULL ORDER BY migration_writestop.id DESC LIMIT 1
+        ) AS newest
+    )
+)::text)
+"""
+
+
+@dataclass(frozen=True)
+class OpenStop:
+    """The stop that holds: who threw the switch, when, and why as typed."""
+
+    username: str
+    stopped_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class WriteState:
+    """What the database said, at `read_at` on its own clock, about writes to AWS."""
+
+    read_at: datetime
+    noted: DatabaseIdentity | None
+    claimed_at: datetime | None
+    stop: OpenStop | None
+
+    @classmethod
+    def parse(cls, text: str) -> WriteState:
+        """Parse the text that `WRITE_STATE` gives."""
+        found = json.loads(text)
+        claim, stop = found["claim"] or {}, found["stop"]
+        claimed_at = datetime.fromisoformat(claim.pop("claimed_at")) if claim else None
+        return cls(
+            read_at=datetime.fromisoformat(found["now"]),
+            noted=DatabaseIdentity(**claim) if claim else None,
+            claimed_at=claimed_at,
+            stop=stop
+            and OpenStop(
+                stop["username"] or "", datetime.fromisoformat(stop["stopped_at"]), stop["reason"]
+            ),
+        )
+
+
+def read_write_state(connection: BaseDatabaseWrapper) -> WriteState:
+    """Read it now."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {WRITE_STATE}")
+        return WriteState.parse(cursor.fetchone()[0])

@@ -1,0 +1,197 @@
+"""Decides whether this process may write to AWS: not from a copy of the database, and not while writes are stopped.
+
+The limiter asks `require_writes` before each attempt of each call that writes, so no write gets around it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from migration import sentences
+from migration.models import (
+    DatabaseClaim,
+    DatabaseIdentity,
+    WriteState,
+    WriteStop,
+    read_write_state,
+    require_reason,
+)
+from migration.operations.database_identity import (
+    is_copy,
+    reached_databases,
+    read_identity,
+)
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.messages import Message, MessageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+
+# A state that was read longer ago is read again before a write: a stop holds everywhere within a second.
+KNOWN_FOR_SECONDS = 0.7
+# Every other call is taken for a write.
+READS = frozenset({"GetSecretValue", "BatchGetSecretValue", "DescribeSecret", "ListSecrets"})
+STOPPED, COPY = "WritesStopped", "DatabaseIsCopy"
+
+
+class WritesRefusedError(SecretsManagerError):
+    """Nothing was sent, as this site may not write to AWS now. The same write may pass later."""
+
+    def __init__(self, error_class: ErrorClass, code: str, operation: str, name: str) -> None:
+        super().__init__(error_class, code, operation, name)
+        self.why: Message | None = None
+
+    @classmethod
+    def because(cls, why: Message, operation: str = "") -> WritesRefusedError:
+        code = STOPPED if why.key == sentences.WRITES_STOPPED.key else COPY
+        error = cls(ErrorClass.PERMISSION, code, operation, "")
+        error.why = why
+        return error
+
+    @property
+    def message(self) -> Message:
+        return self.why or super().message
+
+
+class NotChanged(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
+    """The claim would change nothing, or can't be made; the message says why."""
+
+
+class WriteGuard:
+    """What this process knows of the state, and since when. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._state: WriteState | None = None
+        self._read_at = 0.0
+        # The database with which this process began, and since when: it may not change unseen.
+        self._followed: DatabaseIdentity | None = None
+        self._followed_since: datetime | None = None
+
+    def keep_state(self, state: WriteState, *, asked_at: float) -> None:
+        """Keep a state that was asked for at this time of the monotonic clock."""
+        with self._lock:
+            if asked_at >= self._read_at:
+                self._state, self._read_at = state, asked_at
+
+    def forget_state(self) -> None:
+        """Read the state anew when it is next needed."""
+        with self._lock:
+            self._state = None
+
+    @property
+    def known_state(self) -> WriteState | None:
+        """Return the state if it was read in the last KNOWN_FOR_SECONDS."""
+        with self._lock:
+            fresh = time.monotonic() - self._read_at <= KNOWN_FOR_SECONDS
+            return self._state if fresh else None
+
+    def explain_copy(self, state: WriteState) -> Message | None:
+        """Say that a connection of this process reaches another database than the one that noted itself."""
+        noted = state.noted
+        if noted is None:
+            return sentences.DATABASE_NOT_NOTED()
+        for reached in reached_databases().list_identities():
+            if reached is None:
+                return sentences.DATABASE_UNKNOWN()
+            if is_copy(reached, noted):
+                return sentences.DATABASE_IS_COPY(this=reached.place, noted=noted.place)
+        if not self._follow_database(state, noted):
+            return sentences.DATABASE_CHANGED(this=noted.place)
+        return None
+
+    def _follow_database(self, state: WriteState, noted: DatabaseIdentity) -> bool:
+        """Say whether it is still the database with which this process began, or was claimed since then."""
+        with self._lock:
+            known, since = self._followed, self._followed_since
+            is_new = known is None or since is None
+            if is_new or (state.claimed_at and since and state.claimed_at > since):
+                self._followed, self._followed_since = noted, state.read_at
+                return True
+        return known is not None and noted.is_same_database(known)
+
+
+def write_guard() -> WriteGuard:
+    """Return this process' guard."""
+    return _write_guard(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _write_guard(_pid: int) -> WriteGuard:
+    return WriteGuard()
+
+
+def explain_stop(state: WriteState) -> Message | None:
+    """Say who stopped all AWS writes and when; None where they are not stopped."""
+    stop = state.stop
+    if stop is None:
+        return None
+    who = stop.username or sentences.SOMEBODY_UNNAMED()
+    return sentences.WRITES_STOPPED(who=who, ago=stop.stopped_at)
+
+
+def get_write_state() -> WriteState:
+    """Return the state as it was at most KNOWN_FOR_SECONDS ago."""
+    from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
+
+    guard = write_guard()
+    state = guard.known_state
+    if state is None:
+        asked_at = time.monotonic()
+        state = rate_limiter().run_statement(read_write_state)
+        guard.keep_state(state, asked_at=asked_at)
+    return state
+
+
+def find_write_refusal() -> Message | None:
+    """Say why this process may not write to AWS now; None where it may."""
+    state = get_write_state()
+    return explain_stop(state) or write_guard().explain_copy(state)
+
+
+def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
+    """Raise `WritesRefusedError` where this process may not write to AWS now. Without `ask`: as far as it knows."""
+    if operation in READS or not (ask or write_guard().known_state):
+        return
+    if why := find_write_refusal():
+        raise WritesRefusedError.because(why, operation)
+
+
+def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
+    """Stop every AWS write of all workers and pages within a second. Raises `ReasonError`."""
+    require_reason(reason)
+    stop = WriteStop.objects.create(by=by, reason=reason)
+    write_guard().forget_state()
+    return stop
+
+
+def start_aws_writes(*, by: User | None = None) -> int:
+    """Let AWS writes go on; return how many stops were ended."""
+    ended = WriteStop.objects.end_all(by=by)
+    write_guard().forget_state()
+    return ended
+
+
+def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> DatabaseClaim:
+    """Say that this database is the one that writes to AWS.
+
+    Raises `ReasonError`, and `NotChanged` where it is no copy.
+    """
+    require_reason(reason)
+    connection.ensure_connection()
+    reached, noted = read_identity(connection), DatabaseClaim.objects.newest()
+    if reached is None:
+        raise NotChanged(sentences.DATABASE_UNKNOWN())
+    if noted and not is_copy(reached, noted.identity):
+        raise NotChanged(sentences.DATABASE_IS_THE_ONE(this=reached.place))
+    claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
+    write_guard().forget_state()
+    return claim

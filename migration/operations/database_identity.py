@@ -1,0 +1,149 @@
+"""Learns which database each connection of this process reaches, and notes at the first `migrate` what this one is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+
+from migration.models import DatabaseClaim, DatabaseIdentity, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.core.management.base import OutputWrapper
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations import Migration
+
+# Both embedded stores: their folder may be moved, and its path is part of the socket's.
+EMBEDDED = "embedded"
+ASK_OID = """
+SELECT oid::bigint, current_database()::text,
+    pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
+"""
+ASK_SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+MADE_BY = "0011_database_identity"
+
+
+class ReachedDatabases:
+    """The databases that this process' open connections reach. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_connection: WeakKeyDictionary[BaseDatabaseWrapper, DatabaseIdentity | None] = (
+            WeakKeyDictionary()
+        )
+
+    def note_connection(self, wrapper: BaseDatabaseWrapper) -> None:
+        """Ask a new connection which database it reaches, before anything is read through it."""
+        identity = read_identity(wrapper)
+        with self._lock:
+            self._by_connection[wrapper] = identity
+
+    def list_identities(self) -> set[DatabaseIdentity | None]:
+        """Return what the open connections reach; None is a database that could not be asked."""
+        with self._lock:
+            noted = list(self._by_connection.items())
+        return {identity for wrapper, identity in noted if wrapper.connection is not None}
+
+
+def reached_databases() -> ReachedDatabases:
+    """Return this process' connections; a fork begins with none, as it may not use its parent's."""
+    return _reached_databases(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _reached_databases(_pid: int) -> ReachedDatabases:
+    return ReachedDatabases()
+
+
+def note_new_connection(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Receive Django's `connection_created`."""
+    if connection.vendor == "postgresql":
+        reached_databases().note_connection(connection)
+
+
+def read_identity(wrapper: BaseDatabaseWrapper) -> DatabaseIdentity | None:
+    """Ask which database the open connection reaches; None where it doesn't answer."""
+    raw: psycopg.Connection[tuple[object, ...]] = wrapper.connection
+    try:
+        row = raw.execute(ASK_OID).fetchone()
+        if row is None:
+            return None
+        oid, database, may_ask = row
+        system = raw.execute(ASK_SYSTEM).fetchone() if may_ask else None
+    except psycopg.Error:  # its text is of no use: nothing is written to AWS then
+        return None
+    place = _describe_place(wrapper, str(database))
+    return DatabaseIdentity(str(system[0]) if system else "", int(str(oid)), place)
+
+
+def _describe_place(wrapper: BaseDatabaseWrapper, database: str) -> str:
+    """Return host:port/name as DATABASE_URL has it; libpq's own default for what it leaves out."""
+    configured, info = wrapper.settings_dict, wrapper.connection.info
+    name = configured["NAME"] or database
+    if settings.EMBEDDED_STORES:
+        return f"{EMBEDDED}/{name}"
+    host = str(configured["HOST"] or info.host).lower().rstrip(".")
+    return f"{host}:{configured['PORT'] or info.port}/{name}"
+
+
+def note_database(
+    *,
+    using: str,
+    verbosity: int = 1,
+    stdout: OutputWrapper | None = None,
+    plan: Sequence[tuple[Migration, bool]] = (),
+    **_: object,
+) -> None:
+    """Note what this database is, after its first `migrate`, and print it; warn after each on a copy."""
+    wrapper = connections[using]
+    if DatabaseClaim._meta.db_table not in wrapper.introspection.table_names():
+        return  # `migrate` was run backwards
+    claims = DatabaseClaim.objects.using(using)
+    wrapper.ensure_connection()
+    reached, lines = read_identity(wrapper), list[str]()
+    noted = claims.newest()
+    if reached is None:
+        lines = ["This database does not say what it is: nothing is written to AWS."]
+    elif noted is None and not _was_emptied(using, plan):
+        claims.record(reached)
+        lines = ["This database is the one that writes to AWS:", *describe_identity(reached)]
+    elif noted is None or is_copy(reached, noted.identity):
+        lines = [
+            "This database is a copy: it writes nothing to AWS until manage.py claim_database says that it is the one.",
+            *describe_identity(reached),
+        ]
+    if stdout is not None and verbosity >= 1:
+        stdout.write("\n".join(lines)) if lines else None
+
+
+def _was_emptied(using: str, plan: Sequence[tuple[Migration, bool]]) -> bool:
+    """Say whether a note is missing although there was one: pushes were made, and this `migrate` made no table."""
+    is_first = any(
+        (each.app_label, each.name, backwards) == ("migration", MADE_BY, False)
+        for each, backwards in plan
+    )
+    return not is_first and Secret.objects.using(using).exists()
+
+
+def is_copy(reached: DatabaseIdentity, noted: DatabaseIdentity) -> bool:
+    """Say whether the reached database is another than the noted one."""
+    return reached.is_copy_of(noted, other_places=settings.NOVA_DATABASE_NAMES)
+
+
+def describe_identity(identity: DatabaseIdentity) -> list[str]:
+    """Return the identity as lines in English; what can't be asked for is named."""
+    system = identity.system_identifier
+    return [
+        f"  system identifier: {system or 'not known (grant EXECUTE ON FUNCTION pg_control_system() to this role)'}",
+        f"  database oid: {identity.database_oid}",
+        f"  reached as: {identity.place}",
+    ]

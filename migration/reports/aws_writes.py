@@ -1,0 +1,51 @@
+"""Loads everything that the page about AWS writes shows: the state, both identities, and who changed it when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from migration.models import DatabaseClaim, DatabaseIdentity, WriteStop, read_write_state
+from migration.operations.aws_writes import explain_stop, write_guard
+from migration.operations.database_identity import is_copy, read_identity
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Message
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class AwsWrites:
+    """Whether this site may write to AWS, and why not."""
+
+    stop: Message | None
+    stop_reason: str  # as typed
+    copy: Message | None
+    reached: DatabaseIdentity | None
+    noted: DatabaseIdentity | None
+    stops: list[WriteStop]
+    claims: list[DatabaseClaim]
+
+    @property
+    def is_copy(self) -> bool:
+        """Say whether a claim would change something."""
+        if self.reached is None:
+            return False
+        return self.noted is None or is_copy(self.reached, self.noted)
+
+
+def load_aws_writes() -> AwsWrites:
+    """Load it as it is now, in three queries."""
+    state = read_write_state(connection)
+    return AwsWrites(
+        stop=explain_stop(state),
+        stop_reason=state.stop.reason if state.stop else "",
+        copy=write_guard().explain_copy(state),
+        reached=read_identity(connection),
+        noted=state.noted,
+        stops=list(WriteStop.objects.select_related("by", "started_by")[:SHOWN]),
+        claims=list(DatabaseClaim.objects.select_related("by")[:SHOWN]),
+    )

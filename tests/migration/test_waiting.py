@@ -1,0 +1,151 @@
+"""Commands that wait for the workers: what they say where no worker begins, and when."""
+
+import io
+import time
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from migration import sentences
+from migration.management import base
+from migration.models import Run, RunItem, Worker
+from migration.operations import runs
+from tests.factories import make_full_client
+
+COMMANDS = {
+    "compare_clients": ["--all"],
+    "migrate_clients": ["--all"],
+    "push_pending": [],
+}
+ADVICE = "manage.py qcluster"
+
+
+class Clock:
+    """Time that passes only while a command sleeps; `at` has what happens when it has slept so long."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.at: dict[float, object] = {}
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for moment in [moment for moment in self.at if moment <= self.now]:
+            self.at.pop(moment)()
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(base, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def idom(stores) -> int:
+    pk = make_full_client("idom")
+    call_command("migrate_clients", "idom", "--inline")
+    with_a_push_pending(pk)
+    return pk
+
+
+def with_a_push_pending(pk: int) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE public.clients SET name = name WHERE id = %s", [pk])
+
+
+def finish() -> None:
+    """What a worker does."""
+    runs.finish_inline(Run.objects.get(finished_at=None))
+
+
+def said(command: str) -> str:
+    errors = io.StringIO()
+    call_command(command, *COMMANDS[command], stderr=errors, stdout=io.StringIO())
+    return errors.getvalue()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_after_five_seconds_without_a_worker_it_says_so_once_and_what_to_do(idom, clock, command):
+    before, after = [], []
+    errors = io.StringIO()
+    clock.at = {
+        4.5: lambda: before.append(errors.getvalue()),
+        5.5: lambda: after.append(errors.getvalue()),
+        60: finish,
+    }
+
+    call_command(command, *COMMANDS[command], stderr=errors, stdout=io.StringIO())
+
+    assert before == [""]
+    assert after == [f"{sentences.NOT_BEGUN_NO_WORKER()}\n"]
+    assert errors.getvalue() == after[0]
+    assert ADVICE in after[0]
+    assert "--inline" in after[0]
+
+
+def test_it_says_nothing_where_a_worker_begins_in_time(idom, clock):
+    clock.at = {2: finish}
+    assert said("compare_clients") == ""
+
+
+def test_it_says_nothing_while_a_worker_holds_its_batch(idom, clock):
+    locks = []
+
+    def begin() -> None:
+        run = Run.objects.get(finished_at=None)
+        locks.append(runs._try_lock_batch(run.pk, 0))
+        assert locks[0].__enter__()
+
+    def end() -> None:
+        locks[0].__exit__(None, None, None)
+        finish()
+
+    clock.at = {2: begin, 20: end}
+    assert said("compare_clients") == ""
+
+
+def test_it_says_nothing_of_workers_where_a_client_waits_for_a_retry(idom, clock):
+    def fail_once() -> None:
+        again = {"attempts": 1, "next_try_at": timezone.now() + timedelta(seconds=8)}
+        RunItem.objects.filter(run__finished_at=None).update(**again)
+
+    clock.at = {2: fail_once, 20: finish}
+    assert ADVICE not in said("compare_clients")
+
+
+def test_where_a_worker_was_alive_lately_it_does_not_say_that_none_is(idom, clock):
+    Worker.objects.create(name="host:1")
+    clock.at = {20: finish}
+    assert said("compare_clients") == f"{sentences.NOT_BEGUN()}\n"
+
+
+def test_a_run_that_waits_can_be_left_and_stays_queued(idom, clock):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    clock.at = {8: interrupt}
+    with pytest.raises(CommandError, match="stays queued") as left:
+        said("compare_clients")
+    assert left.value.returncode == 130
+    assert Run.objects.get(finished_at=None).kind == Run.Kind.COMPARE
+
+
+@pytest.mark.long(6)
+def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
+    monkeypatch.setattr(base, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(base, "NO_PROGRESS_SECONDS", 5.2)
+    errors = io.StringIO()
+
+    began = time.monotonic()
+    with pytest.raises(CommandError, match=ADVICE):
+        call_command("compare_clients", "idom", stderr=errors)
+
+    assert 5 <= time.monotonic() - began < 8
+    assert ADVICE in errors.getvalue()

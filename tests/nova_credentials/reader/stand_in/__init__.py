@@ -1,0 +1,1 @@
+"""A stand-in for NOVA's checkout: its worker, and the one module through which it reads clients."""

@@ -1,0 +1,1 @@
+"""NOVA's code, as far as it has to do with clients."""

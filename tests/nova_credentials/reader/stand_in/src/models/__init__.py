@@ -1,0 +1,1 @@
+"""NOVA's models."""
