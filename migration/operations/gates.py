@@ -152,7 +152,8 @@ def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
     yield _check_no_run(snapshot)
     yield _check_counted()
     if new in (Phase.AWS, Phase.PURGED):
-        yield from _check_nova_tables()
+        for passed, text in read_nova_tables().list_findings():
+            yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
     if new == Phase.AWS:
         yield _check_readers(snapshot)
 
@@ -226,16 +227,6 @@ def _check_counted() -> Check:
         text = sentences.PROOF_FAILED(tables=", ".join(failed))
         return Check(Condition.PROOF_FAILED, False, text)
     return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
-
-
-def _check_nova_tables() -> Iterator[Check]:
-    tables = read_nova_tables()
-    for problem, passed in (
-        (tables.columns_problem, sentences.COLUMNS_MAPPED()),
-        (tables.objects_problem, sentences.OBJECTS_ACCEPTED()),
-    ):
-        for text in problem.parts if problem else (passed,):
-            yield Check(text.key, problem is None, text, CheckFix.NOVA_TABLES)
 
 
 def _check_readers(snapshot: Checkable) -> Check:

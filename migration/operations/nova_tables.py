@@ -22,7 +22,7 @@ from credentials.nova_objects import ROLE_KINDS, list_foreign_objects
 from credentials.pointers import POINTER
 from credentials.shown_names import show_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
-from migration import sentences
+from migration import table_sentences as sentences
 from migration.models import ClientMigration, check_reason
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import Phase
@@ -238,6 +238,15 @@ class NovaTables:
         """Say which objects shut the gates, or None."""
         names = [describe_object(each) for each in self.unknown_objects]
         return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
+
+    def list_findings(self) -> Iterator[tuple[bool, Message]]:
+        """Yield, for columns and for objects, whether they let gates open, in words: every reason where they don't."""
+        for problem, passed in (
+            (self.columns_problem, sentences.COLUMNS_MAPPED()),
+            (self.objects_problem, sentences.OBJECTS_ACCEPTED()),
+        ):
+            for text in problem.parts if problem else (passed,):
+                yield problem is None, text
 
 
 def describe_object(found: NovaObject) -> str:
