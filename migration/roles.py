@@ -21,6 +21,7 @@ OPERATES = {
     "migration.change_run",
     "migration.move_client",
     "migration.resolve_mismatch",
+    "credentials.map_column",
     "migration.stop_aws_writes",
 }
 APPROVES = {"migration.approve_move"}
@@ -28,6 +29,7 @@ ADMINISTERS = {
     "migration.claim_database",
     "migration.purge_client",
     "migration.reveal_credential",
+    "credentials.accept_object",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

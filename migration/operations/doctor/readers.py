@@ -20,24 +20,23 @@ if TYPE_CHECKING:
 
 
 def examine_readers(_asked: Asked) -> Iterator[Finding]:
-    """Say how many processes of NOVA read through the package in the last hour, and whether AWS fails any of them."""
-    summary = ReaderProcess.objects.summarize()
-    if summary.last_read_at is None:
+    """Say when a process of NOVA last read through the package, and how many of them AWS fails now."""
+    readers = ReaderProcess.objects.summarize()
+    if readers.last_read_at is None:
         yield report_unlooked(
             CheckName.READERS, sentences.READER_NEVER_READ(), sentences.LET_NOVA_READ()
         )
-    elif not summary.seen:
+    elif not readers.seen:
         yield report_failure(
             CheckName.READERS,
-            sentences.READERS_ARE_GONE(ago=summary.last_read_at),
+            sentences.READERS_ARE_GONE(ago=readers.last_read_at),
             sentences.LET_NOVA_READ(),
         )
-    elif summary.failing:
+    else:
+        yield report_ok(CheckName.READERS, sentences.READER_READ(ago=readers.last_read_at))
+    if readers.failing:
         yield report_failure(
             CheckName.READERS,
-            sentences.AWS_FAILS_READERS(n=summary.failing, seen=summary.seen),
+            sentences.READERS_FAIL(n=readers.failing),
             sentences.SEE_THE_READERS(),
         )
-    else:
-        message = sentences.READERS_ARE_SEEN(n=summary.seen, ago=summary.last_read_at)
-        yield report_ok(CheckName.READERS, message)

@@ -265,26 +265,25 @@ MAKE_ROOM = Sentence(
 )
 
 # Processes
-READERS_ARE_SEEN = Sentence(
-    "readers_are_seen",
-    "%(n)s processes of NOVA read through the package in the last hour, the last one %(ago)s ago.",
-    one="%(n)s process of NOVA read through the package in the last hour, %(ago)s ago.",
-)
+READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
 READER_NEVER_READ = Sentence(
-    "reader_never_read", "No process of NOVA was ever seen reading through the package."
+    "reader_never_read", "No process of NOVA has read through the package yet."
 )
 READERS_ARE_GONE = Sentence(
     "readers_are_gone",
     "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
 )
-AWS_FAILS_READERS = Sentence(
-    "aws_fails_readers",
-    "AWS failed for %(n)s of the %(seen)s processes of NOVA that were seen in the last hour.",
+LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+READERS_FAIL = Sentence(
+    "readers_fail",
+    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
+    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
 )
 SEE_THE_READERS = Sentence(
-    "see_the_readers", "The page Readers shows each process with its newest error."
+    "see_the_readers",
+    "The page Readers names the processes and the class of the error. docs/reader.md has the IAM policy that NOVA"
+    " needs.",
 )
-LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
 WORKERS_ARE_ALIVE = Sentence(
     "workers_are_alive",
     "%(n)s worker processes are alive: %(names)s.",
