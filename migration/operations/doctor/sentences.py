@@ -215,19 +215,9 @@ PROVE_IT = Sentence(
 COLUMNS_ARE_KNOWN = Sentence(
     "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
 )
-COLUMN_IS_UNKNOWN = Sentence(
-    "column_is_unknown",
-    "The site doesn't know the column %(column)s: it goes into no secret, and a purge leaves it as it is.",
-)
-MAP_THE_COLUMN = Sentence(
-    "map_the_column", "Ask NOVA's developers what it holds before any client is cut over."
-)
-COLUMN_IS_MISSING = Sentence(
-    "column_is_missing", "The site needs the column %(column)s and doesn't find it."
-)
-ASK_NOVA = Sentence(
-    "ask_nova",
-    "Ask NOVA's developers whether it was renamed; pushes and comparisons fail until it is back.",
+SEE_NOVA_TABLES = Sentence(
+    "see_nova_tables",
+    "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
 )
 NO_FOREIGN_OBJECTS = Sentence(
     "no_foreign_objects",
@@ -237,8 +227,10 @@ FOREIGN_OBJECT = Sentence(
     "foreign_object",
     "%(table)s has an object that runs code of %(owner)s as whoever uses the table: %(kind)s %(name)s.",
 )
-LOOK_AT_THE_OBJECT = Sentence(
-    "look_at_the_object", "Look at what it does. If nobody needs it, its owner drops it."
+OBJECTS_WERE_ACCEPTED = Sentence(
+    "objects_were_accepted",
+    "%(n)s objects of others were accepted as they are now.",
+    one="%(n)s object of others was accepted as it is now.",
 )
 MORE_OBJECTS = Sentence("more_objects", "And %(n)s objects more.", one="And %(n)s object more.")
 
