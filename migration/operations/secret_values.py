@@ -12,7 +12,7 @@ from django.conf import settings
 from credentials.models import ColumnUse, Credential, list_secret_columns, read_columns
 from credentials.pointers import POINTER, list_all_rows
 from migration.models import Secret, all_clients
-from migration.operations.rows_from_aws import REPLACED_STAGE
+from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
 from nova_credentials.credential_types import CredentialType, secret_key
