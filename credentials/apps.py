@@ -1,4 +1,4 @@
-"""Has every `migrate` install the triggers that count writes."""
+"""Has every `migrate` install the triggers that count writes, and print the grants that NOVA's reader lacks."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate, pre_migrate
@@ -12,10 +12,14 @@ class CredentialsConfig(AppConfig):
     verbose_name = _("Credentials")
 
     def ready(self) -> None:
+        from credentials.grants import print_missing_grants
         from credentials.triggers import check_rights, install_triggers
 
         # After every `migrate`, not once in a schema migration: a step that lacked a grant is tried again.
         post_migrate.connect(
             install_triggers, sender=self, dispatch_uid="credentials.install_triggers"
+        )
+        post_migrate.connect(
+            print_missing_grants, sender=self, dispatch_uid="credentials.print_missing_grants"
         )
         pre_migrate.connect(check_rights, sender=self, dispatch_uid="credentials.check_rights")

@@ -100,12 +100,21 @@ def counted_tables() -> dict[str, bool]:
         return {name: bool(counted) for name, counted in cursor.fetchall()}
 
 
+def functions_are_current() -> bool:
+    """Say whether the functions of the triggers and of the reader's question are this release's, word for word."""
+    return bool(
+        _fetch_value(
+            FUNCTIONS_ARE_CURRENT, [COUNT_WRITE, COUNT_WRITE_BODY, ASK_COUNTED, ASK_COUNTED_BODY]
+        )
+    )
+
+
 def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
     """Install what is missing and count every client once, if writes aren't counted; return the refused steps.
 
     The time until it succeeds is kept as a `CountingGap`, unless `nothing_was_pushed` yet.
     """
-    if writes_are_counted() and _functions_are_current():
+    if writes_are_counted() and functions_are_current():
         if not CountingTriggers.objects.exists():
             _remember_triggers()
         return []
@@ -130,7 +139,7 @@ def _install_missing() -> list[Refusal]:
     Waits until no open transaction has uncounted writes to one of the tables.
     """
     refused = []
-    if not _functions_are_current():
+    if not functions_are_current():
         refused = _run_step(
             f"{make_trigger_function_sql()}; {make_counting_check_sql()}", "the function"
         )
@@ -157,14 +166,6 @@ def _list_uncounted_tables() -> list[Refusal]:
 def _remember_triggers() -> None:
     identities = str(_fetch_value(f"SELECT {TRIGGER_IDENTITIES} FROM {COUNTING_TRIGGERS}"))
     CountingTriggers.objects.update_or_create(pk=1, defaults={"identities": identities})
-
-
-def _functions_are_current() -> bool:
-    return bool(
-        _fetch_value(
-            FUNCTIONS_ARE_CURRENT, [COUNT_WRITE, COUNT_WRITE_BODY, ASK_COUNTED, ASK_COUNTED_BODY]
-        )
-    )
 
 
 def _run_step(statement: str, what: str, *, grant: str = "") -> list[Refusal]:

@@ -16,10 +16,12 @@ _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredentia
 
 OPERATES = {
     *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
+    "migration.add_copysearch",
     "migration.add_run",
     "migration.change_run",
     "migration.move_client",
     "migration.resolve_mismatch",
+    "credentials.map_column",
     "migration.stop_aws_writes",
 }
 APPROVES = {"migration.approve_move"}
@@ -27,6 +29,7 @@ ADMINISTERS = {
     "migration.claim_database",
     "migration.purge_client",
     "migration.reveal_credential",
+    "credentials.accept_object",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

@@ -23,8 +23,17 @@ from redis.exceptions import RedisError
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import WRITES_BOTH, Comparison, PlannedVersion, Run, Worker, all_clients
-from migration.operations import runs
+from migration.models import (
+    WRITES_BOTH,
+    Comparison,
+    CopySearch,
+    PlannedVersion,
+    ReaderProcess,
+    Run,
+    Worker,
+    all_clients,
+)
+from migration.operations import copy_search, other_statements, runs
 from migration.operations.aws_writes import find_write_refusal
 
 if TYPE_CHECKING:
@@ -36,6 +45,8 @@ WORKERS_A_RUN = 4
 # After that a task goes to the end of the queue.
 WORK_SECONDS = 60.0
 BEAT_SECONDS = 5.0
+# A search for copies that takes longer is ended; `find_copies` has no such limit.
+SEARCH_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
 
 logger = logging.getLogger(__name__)
@@ -66,6 +77,30 @@ def work_on(run_id: int) -> None:
     """Work on a run for WORK_SECONDS, then queue it again if there is more to do."""
     if runs.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
         _enqueue_work(run_id)
+
+
+def enqueue_search(search: CopySearch) -> bool:
+    """Queue a stored search for copies; False where the queue can't be reached.
+
+    Call it once the search is committed.
+    """
+    try:
+        # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
+        async_task(
+            "migration.tasks.search_copies",
+            search.pk,
+            task_name=f"search {search.pk}",
+            timeout=SEARCH_SECONDS,
+        )
+    except RedisError as error:
+        logger.warning("No search: the task queue can't be reached (%s)", type(error).__name__)
+        return False
+    return True
+
+
+def search_copies(search_id: int) -> None:
+    """Search NOVA's database for copies of all clients' secret values."""
+    copy_search.work_on_search(search_id=search_id)
 
 
 def refuse(function: str) -> None:
@@ -113,11 +148,17 @@ def prove_counting() -> None:
             logger.warning("An update of %s, tried and undone, was not counted", table)
 
 
+def note_other_statements() -> None:
+    """Look for statements of NOVA's old helper in pg_stat_statements. Scheduled every five minutes."""
+    other_statements.note_other_statements()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
     Worker.objects.forget_old()
+    ReaderProcess.objects.forget_old()
     PlannedVersion.objects.forget_old()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
@@ -150,6 +191,7 @@ def ensure_schedules(**_: object) -> None:
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),
+        ("Look for reads of NOVA's old helper", note_other_statements, 5),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(

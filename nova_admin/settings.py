@@ -113,6 +113,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "nova_admin.middleware.ExplainSchemaErrors",
 ]
 
 ROOT_URLCONF = "nova_admin.urls"
@@ -260,10 +261,28 @@ UNFOLD = {
                         "permission": require_permission("migration.view_comparison"),
                     },
                     {
+                        "title": _("Readers"),
+                        "icon": "visibility",
+                        "link": reverse_lazy("admin:migration_readerprocess_changelist"),
+                        "permission": require_permission("migration.view_readerprocess"),
+                    },
+                    {
+                        "title": _("Copies"),
+                        "icon": "content_copy",
+                        "link": reverse_lazy("admin:migration_copysearch_report"),
+                        "permission": require_permission("migration.view_copysearch"),
+                    },
+                    {
                         "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),
                         "permission": require_permission("migration.view_moverequest"),
+                    },
+                    {
+                        "title": _("Check NOVA"),
+                        "icon": "monitor_heart",
+                        "link": reverse_lazy("admin:migration_run_check_nova"),
+                        "permission": require_permission("migration.view_worker"),
                     },
                 ]
             },
@@ -271,6 +290,12 @@ UNFOLD = {
                 "title": _("Site"),
                 "separator": True,
                 "items": [
+                    {
+                        "title": _("NOVA's tables"),
+                        "icon": "table",
+                        "link": reverse_lazy("admin:credentials_columnmapping_changelist"),
+                        "permission": require_permission("credentials.view_columnmapping"),
+                    },
                     {
                         "title": _("AWS writes"),
                         "icon": "cloud_upload",

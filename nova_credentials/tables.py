@@ -11,6 +11,7 @@ CLIENT_REVISIONS = "nova_admin.credentials_clientrevision"
 CLIENT_WRITES = "nova_admin.credentials_clientwrite"
 DATABASE_SCHEMAS = "public.client_database_schemas"
 READ_COUNTS = "nova_admin.migration_readcount"
+READER_PROCESSES = "nova_admin.migration_readerprocess"
 CREDENTIALS = {
     CredentialType.DATABASE: "public.client_database_credentials",
     CredentialType.EMAIL: "public.client_email_credentials",
@@ -34,6 +35,13 @@ def is_push_pending(*, revision: int, pushed_revision: int | None) -> bool:
     """Say the same as PUSH_PENDING, given a client's revisions; `pushed_revision` None means never pushed."""
     return pushed_revision is None or revision > pushed_revision
 
+
+# The table of NOVA's first helper, if there is one.
+LEGACY_CREDENTIALS = "public.client_credentials"
+
+# In every statement of the package and the site that reads a credential table. It stands behind the first word: there
+# pg_stat_statements keeps it, in every release of PostgreSQL.
+STATEMENT_MARK = "/* nova_credentials */"
 
 AWS_TABLE = CREDENTIALS[CredentialType.AWS]
 COUNTED_TABLES = (CLIENTS, *CREDENTIALS.values())

@@ -11,6 +11,7 @@ from django.utils import translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
+from migration.operations import copy_places
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
@@ -59,6 +60,7 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: empty_tables(kept))
+        patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 from django.db import connection
@@ -154,6 +155,16 @@ def make_comparison(client_id: int, status: str, **fields: Any) -> Any:
         client_id=client_id, status=status, **{"slug": f"c{client_id}"} | fields
     )
     return Comparison.objects.record([comparison])[0]
+
+
+def make_reader_process(**fields: Any) -> Any:
+    """A process of NOVA that read through the package just now."""
+    from migration.models import ReaderProcess
+
+    given = {"key": uuid4(), "host": "nova-worker-1", "process_id": 4242, "version": "0.2.0"}
+    row = ReaderProcess.objects.create(**given | {"access_key_end": "WXYZ"} | fields)
+    row.refresh_from_db()
+    return row
 
 
 def make_many(number: int, phase: str = "dual_write", status: str = "match") -> None:

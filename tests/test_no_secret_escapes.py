@@ -2,12 +2,10 @@
 
 import io
 import logging
-import re
 import traceback
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 import pytest
@@ -31,6 +29,7 @@ from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import MismatchKind
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
+from tests import mapped_columns
 from tests.factories import (
     VIEW,
     all_tables,
@@ -38,41 +37,26 @@ from tests.factories import (
     make_client,
     make_database,
     make_email,
+    make_reader_process,
     make_user,
     sent_form,
     start_run,
     update,
 )
+from tests.haystack import NEEDLE, Haystack
 
 MARKERS = {
     "db_password_encrypted": "MARKER-ONE-'\"\\ of the database",
     "email_password_encrypted": "MARKER-TWO-'\"\\ of the mail",
     "secret_access_key": "MARKER-THREE-'\"\\ of AWS",
 }
-# Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.
-NEEDLE = re.compile("MARKER-(ONE|TWO|THREE|FOUR)")
 CREDENTIAL_TABLES = {
+    "clients",  # it has mapped columns
     "client_credentials",
     "client_database_credentials",
     "client_email_credentials",
     "client_aws_credentials",
 }
-
-
-@dataclass
-class Haystack:
-    """Everything that was written anywhere, by where."""
-
-    pieces: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, place: str, text: str) -> None:
-        self.pieces[place].append(text)
-
-    def found(self) -> list[str]:
-        return sorted(place for place in self.pieces if NEEDLE.search(self.text(place)))
-
-    def text(self, place: str) -> str:
-        return "\n".join(self.pieces[place])
 
 
 class Collector(logging.Handler):
@@ -177,6 +161,7 @@ def every_admin_page() -> Iterator[str]:
                 yield reverse(f"{name}_{page_name}", args=[row.pk])
     for user in User.objects.all():
         yield reverse("admin:auth_user_password_change", args=[user.pk])
+    yield reverse("admin:migration_run_check_nova")
     for run in Run.objects.order_by("-pk")[:4]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
@@ -187,7 +172,7 @@ def every_admin_page() -> Iterator[str]:
         yield reverse("admin:credentials_client_watch", args=[client.pk])
         yield from reveal_pages(client)
     report = reverse("admin:migration_comparison_report")
-    yield report
+    yield from (report, reverse("admin:migration_copysearch_report"))
     yield from (f"{report}?status={status}" for status in Comparison.Status)
     yield from (f"{report}?kind={kind}" for kind in MismatchKind)
     yield f"{report}?field=database.password"
@@ -213,6 +198,7 @@ def seed() -> int:
     make_database(pk, db_password_encrypted=MARKERS["db_password_encrypted"])
     make_email(pk, email_password_encrypted=MARKERS["email_password_encrypted"])
     make_aws(pk, secret_access_key=MARKERS["secret_access_key"])
+    make_reader_process()
     for slug in ("b d", "twice", "large"):
         other = make_client(slug)
         make_database(other, db_password_encrypted=MARKERS["db_password_encrypted"])
@@ -344,6 +330,7 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
 
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
+    mapped_columns.map_everything(partial(command, haystack), partial(page, haystack, browser))
     for arguments in (
         ("migrate_clients", "--all", "--dry-run"),
         ("migrate_clients", "--all", "--inline"),
@@ -361,6 +348,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("client_status",),
         ("client_status", "--format", "json"),
+        ("check_nova",),
+        ("check_nova", "--format", "json"),
     ):
         command(haystack, *arguments)
     for name, of in (
@@ -370,6 +359,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         shown = page(haystack, browser, reverse(f"admin:{name}_change", args=[of]))
         assert "database.password" in shown
     page(haystack, browser, reverse("admin:migration_comparison_report"))
+    assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")
     with templates_logged():
@@ -418,6 +408,7 @@ def browser(stores, client):
 @pytest.mark.long(40)
 def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, settings):
     haystack = Haystack()
+    traps.run(*mapped_columns.ADD)
     with everything_logged(haystack):
         drive(haystack, browser, aws_store.secrets_manager(), settings)
         add_tables(haystack, traps.ask)
@@ -431,6 +422,7 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, sett
         "table migration_reveal",
         *("table django_q_ormq", "table django_q_task", "table django_admin_log"),
         *("queue", "task results", "output of migrate_clients", "output of push_pending"),
+        "output of check_nova",
     }
     assert expected <= places
     assert any(place.startswith("log botocore") for place in places)

@@ -12,12 +12,13 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.checklists import list_check_lines
 from migration.admin.secret_versions import get_console_url
-from migration.models import Comparison, PhaseChoices, ReadCount
+from migration.models import Comparison, PhaseChoices, ReadCount, ReaderProcess
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
 from migration.reports.client_status import has_push_pending
+from migration.reports.readers import ADOPTION_STEPS
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
@@ -55,10 +56,16 @@ def get_client_context(request: HttpRequest, client: ClientRow) -> dict[str, obj
     page = request.GET.get("history", "")
     document, problem = _build_document(client)
     newest = Comparison.objects.newest().filter(client_id=client.pk).first()
+    is_read = ReaderProcess.objects.was_ever_seen()
+    next_step = _describe_next_step(request, client, document, problem)
+    if not is_read and "checks" in next_step:
+        next_step["title"] = _("After that: %(phase)s") % {"phase": next_step["phase"]}
     return {
+        "adoption_steps": () if is_read else ADOPTION_STEPS,
+        "may_view_readers": may("migration.view_readerprocess"),
         "overview": _make_overview(client, newest),
         "steps": list(_list_steps(Phase(client.phase))),
-        "next_step": _describe_next_step(request, client, document, problem),
+        "next_step": next_step,
         "same_fields": _list_same_fields(newest, document),
         "may_view_comparisons": may("migration.view_comparison"),
         "history": load_history(
@@ -108,6 +115,7 @@ def _describe_next_step(
     if phase == Phase.POSTGRES:
         checks = [*_check_document(client.slug, document, problem), *checks]
     return {
+        "phase": PhaseChoices(new).label,
         "title": _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label},
         "checks": list_check_lines(request, client.pk, checks, back=request.get_full_path()),
         "left": sum(not check.passed for check in checks),

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
+from migration.admin.check_nova import CheckNovaView
 from migration.admin.run_views import make_run_badge
+from migration.reports.alerts import VIEW_READERS
 from migration.reports.dashboard import load_dashboard
+from migration.reports.readers import describe_readers
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -35,5 +38,8 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
             if may(item.permission)
         ],
         "activity": [item for item in found.activity if may(item.permission)],
+        "readers": found.readers,
+        "readers_sentence": describe_readers(found.readers) if may(VIEW_READERS) else "",
         "may_run": may(RUN_PERMISSION),
+        "may_see_checks": may(CheckNovaView.permission_required),
     }

@@ -17,6 +17,7 @@ from migration.admin.aws_writes import (
     StopWritesView,
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
+from migration.admin.check_nova import CheckNovaView
 from migration.admin.run_views import (
     CompareAllView,
     DownloadItemsView,
@@ -86,6 +87,7 @@ class RunAdmin(ReadOnlyAdmin):
         ("aws-writes/claim/", "claim", ClaimDatabaseView),
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
+        ("check-nova/", "check_nova", CheckNovaView),
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),

@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("migration", "0008_messages"),
+        ("migration", "0010_reader_processes"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -11,6 +11,14 @@ from migration.models.clients import (
     all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.copies import (
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    UnsearchedPlace,
+    UnsearchedReason,
+)
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
@@ -18,6 +26,14 @@ from migration.models.moves import PhaseChange
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
+from migration.models.reader_processes import (
+    AwsFailure,
+    OtherStatement,
+    ReaderProcess,
+    ReaderProcessQuerySet,
+    ReaderSummary,
+    StatementCount,
+)
 from migration.models.reads import ReadCount
 from migration.models.reasons import ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
@@ -36,31 +52,43 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
+    "AwsFailure",
     "ClientMigration",
     "ClientMigrationQuerySet",
     "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
+    "CopySearch",
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
+    "FoundCopy",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
+    "OtherStatement",
     "Outcome",
     "PhaseChange",
     "PhaseChoices",
     "PlannedVersion",
     "Rate",
     "ReadCount",
+    "ReaderProcess",
+    "ReaderProcessQuerySet",
+    "ReaderSummary",
     "ReasonError",
+    "Redaction",
     "Resolution",
     "Reveal",
     "RoleGrant",
     "Run",
     "RunItem",
+    "SearchedClient",
     "Secret",
     "StaleRunError",
+    "StatementCount",
+    "UnsearchedPlace",
+    "UnsearchedReason",
     "VersionKey",
     "Worker",
     "WriteState",

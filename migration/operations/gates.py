@@ -24,6 +24,7 @@ from migration.operations.aws_writes import (
     get_write_state,
     write_guard,
 )
+from migration.operations.nova_tables import read_nova_tables
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Move, Phase
@@ -55,6 +56,7 @@ class CheckFix(StrEnum):
     COMPARISON = "comparison"  # look at the comparison `Check.about`
     RUN = "run"  # look at the run `Check.about`
     READS = "reads"
+    NOVA_TABLES = "nova_tables"  # map columns, accept objects
     NONE = "none"  # the text says what to do outside this site
 
 
@@ -149,6 +151,9 @@ def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
     )
     yield _check_no_run(snapshot)
     yield _check_counted()
+    if new in (Phase.AWS, Phase.PURGED):
+        for passed, text in read_nova_tables().list_findings():
+            yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
     if new == Phase.AWS:
         yield _check_readers(snapshot)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from credentials.models import ClientRevision
+from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import sentences
@@ -146,7 +147,11 @@ def move(
     """
     check_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-        snapshot = read_snapshot(client_id, seen=seen)
+        try:
+            snapshot = read_snapshot(client_id, seen=seen)
+        except NovaSchemaError as error:
+            shut = [Check(why.key, False, why) for why in error.message.parts]
+            raise ShutGate(f"{client_id}", new, shut) from None
         kind = check_move(snapshot.slug, snapshot.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
         attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves)

@@ -12,19 +12,24 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.models import Comparison, MoveRequest, Outcome, Run, RunItem, Worker
+from migration.models import Comparison, MoveRequest, Outcome, ReaderSummary, Run, RunItem, Worker
 from migration.operations.aws_writes import find_write_refusal
+from migration.reports.readers import describe_failing
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, ComparisonCounts
 
 VIEW_CLIENTS = "credentials.view_client"
+VIEW_TABLES = "credentials.view_columnmapping"
 VIEW_COMPARISONS = "migration.view_comparison"
 VIEW_RUNS = "migration.view_run"
 VIEW_REQUESTS = "migration.view_moverequest"
+VIEW_READERS = "migration.view_readerprocess"
 START_RUNS = "migration.add_run"
 
 
@@ -57,8 +62,12 @@ class AlertData:
 
     clients: ClientCounts
     comparisons: ComparisonCounts
+    tables: NovaTables
     # When any worker was last alive; None where there never was one.
     worker_seen_at: datetime | None
+    readers: ReaderSummary
+    # How many statements of others read a credential table in the last hour.
+    other_statements: int
 
 
 def list_alerts(data: AlertData) -> list[Alert]:
@@ -81,6 +90,15 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
             since=seen,
             command="python manage.py qcluster",
         )
+
+
+def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:
+    """Yield what NOVA or others changed on its tables: nothing is cut over or purged before somebody looked at it."""
+    url = reverse("admin:credentials_columnmapping_changelist")
+    action = Action(_("See NOVA's tables"), url, VIEW_TABLES)
+    for problem in (data.tables.columns_problem, data.tables.objects_problem):
+        for message in problem.parts if problem else ():
+            yield Alert(localize(message), url, VIEW_TABLES, actions=(action,))
 
 
 def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
@@ -192,7 +210,34 @@ def _alert_requests(_data: AlertData) -> Iterator[Alert]:
         yield Alert(sentence, url, VIEW_REQUESTS, count=number, actions=(action,))
 
 
+def _alert_readers(data: AlertData) -> Iterator[Alert]:
+    """Yield what is wrong with NOVA's reads, as soon as a client is read from AWS."""
+    url = reverse("admin:migration_readerprocess_changelist")
+    if number := data.readers.failing:
+        failing = f"{url}?seen=failing"
+        action = Action(_("See the readers"), failing, VIEW_READERS)
+        sentence = describe_failing(number)
+        yield Alert(sentence, failing, VIEW_READERS, count=number, actions=(action,))
+    if not any(row.clients for row in data.clients.phases if Phase(row.phase).reads_aws):
+        return
+    if data.readers.last_read_at is None:
+        yield Alert(
+            _("Clients are read from AWS, but NOVA has never read through the package"),
+            url,
+            VIEW_READERS,
+            actions=(Action(_("Let NOVA read through it"), url, VIEW_READERS),),
+        )
+    if data.other_statements:
+        yield Alert(
+            _("Somebody else read the credential tables in the last hour: NOVA's old helper?"),
+            url,
+            VIEW_READERS,
+            actions=(Action(_("See who reads"), url, VIEW_READERS),),
+        )
+
+
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
-    _alert_refused_writes, _alert_missing_worker, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests
+    _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_mismatches,
+    _alert_failures, _alert_pushes, _alert_requests,
 )  # fmt: skip

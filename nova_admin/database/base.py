@@ -6,17 +6,20 @@ table, function or operator that another role makes in `public` is ever taken fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db.backends.postgresql import base
-from django.db.utils import DatabaseErrorWrapper
+from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
-from nova_admin.database.schema import SCHEMA, prepare_schema
+from credentials.site_schema import SCHEMA
+from nova_admin.database.schema import prepare_schema
+from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from psycopg.rows import TupleRow
@@ -24,9 +27,16 @@ if TYPE_CHECKING:
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
 SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off"
 
+_CREDENTIAL_TABLES = tuple(name.partition(".")[2] for name in CREDENTIALS.values())
+_FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's PostgreSQL backend with this site's path and masked errors."""
+    """Django's PostgreSQL backend with this site's path, marked statements and masked errors."""
+
+    def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__(settings_dict, alias)
+        self.execute_wrappers.append(execute_marked)
 
     def get_new_connection(self, conn_params: dict[str, object]) -> psycopg.Connection[TupleRow]:
         """Connect and set the search_path before any other statement, as PgBouncer may drop `options`."""
@@ -44,7 +54,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def prepare_database(self) -> None:
-        """Make the schema before `migrate` looks for its tables, and carry a first release's tables into it."""
+        """Make the schema before `migrate` looks for its tables, and carry a first release's tables into it.
+
+        Raises CommandError behind a pooler on which the session's path and locks don't last.
+        """
+        from migration.operations.doctor.pooler import require_own_backends  # noqa: PLC0415  # imports this connection
+
+        require_own_backends(self.get_connection_params())
         super().prepare_database()
         with self.cursor() as cursor:
             prepare_schema(cursor)
@@ -52,6 +68,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
     @cached_property
     def wrap_database_errors(self) -> DatabaseErrorWrapper:
         return MaskingErrorWrapper(self)
+
+
+def execute_marked(
+    execute: Callable[..., object], sql: object, params: object, many: bool, context: object
+) -> object:
+    """Mark a statement that names a credential table, so that pg_stat_statements shows whose it is; then execute it."""
+    return execute(mark_statement(sql) if isinstance(sql, str) else sql, params, many, context)
+
+
+def mark_statement(statement: str) -> str:
+    """Return the statement with the mark behind its first word if it names a credential table and may read it."""
+    first = _FIRST_WORD.match(statement)
+    if first and any(table in statement for table in _CREDENTIAL_TABLES):
+        return f"{first[0]} {STATEMENT_MARK}{statement[first.end() :]}"
+    return statement
 
 
 class NoConnectionError(psycopg.OperationalError):

@@ -10,13 +10,13 @@ from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable
 
 from credentials.nova_objects import list_objects_on
+from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-SCHEMA = "nova_admin"
 # One try to move the tables waits 50 ms for each table at most, so that nobody queues behind it for longer.
 TRIES = 20
 PAUSE_SECONDS = 0.2
@@ -78,34 +78,12 @@ MOVE_OLD_FUNCTION = f"""
 ALTER FUNCTION {OLD_FUNCTION} SET SCHEMA {SCHEMA};
 ALTER FUNCTION {SCHEMA}.nova_admin_count_write() RENAME TO count_write;
 """
-# The owner of the schema has to be this role, and nobody else may create in it.
-OWNER_AND_CREATORS = """
-SELECT n.nspowner::regrole::text, n.nspowner = current_user::regrole, (
-    SELECT string_agg(DISTINCT coalesce(nullif(acl.grantee, 0)::regrole::text, 'PUBLIC'), ', ')
-    FROM aclexplode(n.nspacl) AS acl WHERE acl.privilege_type = 'CREATE' AND acl.grantee <> n.nspowner
-)
-FROM pg_namespace n WHERE n.nspname = %s
-"""
 # The database's owner can make sessions of a superuser or a member begin as NOVA's role, which would own their tables.
 ROLE_OF_DATABASE = """
 SELECT CASE WHEN current_user <> session_user THEN (
     SELECT quote_ident(d.datname) FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid
     WHERE d.datname = current_database() AND s.setrole = 0 AND array_to_string(s.setconfig, ' ') ~ '\\mrole='
 ) END
-"""
-# The site's statements would find objects that another role made in the schema, also once the schema is the site's.
-FOREIGN_IN_SCHEMA = """
-SELECT string_agg(DISTINCT made.name || ' (' || pg_get_userbyid(made.owner) || ')', ', ')
-FROM (
-    SELECT relnamespace, relname::text, relowner FROM pg_class
-    UNION ALL SELECT pronamespace, proname::text, proowner FROM pg_proc
-    UNION ALL SELECT typnamespace, typname::text, typowner FROM pg_type
-    UNION ALL SELECT oprnamespace, oprname::text, oprowner FROM pg_operator
-    UNION ALL SELECT opcnamespace, opcname::text, opcowner FROM pg_opclass
-    UNION ALL SELECT collnamespace, collname::text, collowner FROM pg_collation
-    UNION ALL SELECT connamespace, conname::text, conowner FROM pg_conversion
-) AS made (schema, name, owner)
-WHERE made.schema = to_regnamespace(%s) AND made.owner <> current_user::regrole
 """
 
 

@@ -126,10 +126,15 @@ class SecretsManager:
         """Read the current version."""
         return _parse_value(_call_aws(name, self.sm.get_secret_value, SecretId=name))
 
-    def get_pending(self, name: str) -> SecretValue:
-        """Read the version that a rotation is about to make current; there is one during a rotation only."""
-        get = self.sm.get_secret_value
-        return _parse_value(_call_aws(name, get, SecretId=name, VersionStage="AWSPENDING"))
+    def get_stage(self, name: str, stage: str) -> SecretValue | None:
+        """Read the version that has this stage; None where there is none, or no such secret."""
+        try:
+            answer = _call_aws(name, self.sm.get_secret_value, SecretId=name, VersionStage=stage)
+        except SecretsManagerError as error:
+            if error.not_found:
+                return None
+            raise
+        return _parse_value(answer)
 
     def get_each(self, names: Iterable[str]) -> Answers:
         """Read one by one; return for every name its value or its error."""

@@ -5,12 +5,14 @@ No error raised here holds a password: the driver's own error is left behind, as
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from nova_credentials.aws.answers import SecretsManagerError
 from nova_credentials.credential_types import CredentialType, DatabaseCredentials
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     DriverConnection: TypeAlias = psycopg.Connection[TupleRow] | psycopg2_connection
     Connect: TypeAlias = Callable[..., object]
+
+logger = logging.getLogger(__name__)
 
 LOGIN_SECONDS = 10
 # libpq counts whole seconds, so it may give up almost a second earlier.
@@ -99,7 +103,13 @@ def _choose_logins(
     yield first
     # Read before the current one: if the rotation ends in between, the current one is what was pending.
     pending = reader.get_pending_credential(slug, wanted, label)
-    newest = reader.get_credential(slug, wanted, label, refresh=True)
+    unreadable: tuple[type[Exception], ...] = (SecretsManagerError, *_driver_errors())
+    try:
+        newest = reader.get_credential(slug, wanted, label, refresh=True)
+    except unreadable as error:
+        # The caller gets the error of the login, which came first.
+        logger.warning("%s can't be read anew after a failed login: %s", slug, type(error).__name__)
+        return
     if newest != first:
         yield newest
     if pending is not None and pending not in (first, newest):

@@ -13,6 +13,7 @@ from nova_credentials.document import Layout, join_parts
 if TYPE_CHECKING:
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.document import Document
+    from nova_credentials.reader.process_notes import ProcessNotes
 
 # When this many reads hang, the next one fails at once.
 THREADS = 16
@@ -22,9 +23,17 @@ ATTEMPTS = 3
 class AwsReader:
     """Reads clients' documents from Secrets Manager; any number of threads may read at once."""
 
-    def __init__(self, *, region: str, prefix: str, layout: Layout, timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        region: str,
+        prefix: str,
+        layout: Layout,
+        timeout: float,
+        notes: ProcessNotes | None = None,
+    ) -> None:
         self._region, self._prefix, self._layout = region, prefix, layout
-        self._timeout = timeout
+        self._timeout, self._notes = timeout, notes
         self._sm: SecretsManager | None = None
         self._manager_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(THREADS)
@@ -34,12 +43,15 @@ class AwsReader:
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
         return read_client(self._get_manager(), names, layout=self._layout).to_document()
 
-    def read_pending(self, slug: str, credential_type: CredentialType) -> Document:
-        """Read the document that a rotation of this type is about to make current; raises as `read_document` does."""
+    def read_pending(self, slug: str, credential_type: CredentialType) -> Document | None:
+        """Read the document that a rotation of this type is about to make current; None outside a rotation.
+
+        Raises as `read_document` does.
+        """
         names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
         part = "client" if self._layout == Layout.CLIENT else credential_type.value
-        value = self._get_manager().get_pending(names[part])
-        return join_parts({part: value.to_document()}, layout=self._layout)
+        pending = self._get_manager().get_stage(names[part], "AWSPENDING")
+        return join_parts({part: pending.to_document()}, layout=self._layout) if pending else None
 
     def start_reading(self, slug: str) -> Future[Document]:
         """Start reading in a thread of its own; the end of the process doesn't wait for it."""
@@ -72,4 +84,8 @@ class AwsReader:
                     max_attempts=ATTEMPTS,
                     pool=THREADS,
                 )
+                if self._notes:
+                    # Nothing is asked of AWS for it, unlike GetCallerIdentity.
+                    events = self._sm.sm.meta.events
+                    events.register("before-send.secrets-manager", self._notes.remember_signature)
             return self._sm

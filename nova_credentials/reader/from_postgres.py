@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
@@ -23,14 +23,13 @@ from nova_credentials.credential_types import (
     keys_of,
 )
 from nova_credentials.phases import Phase
+from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
+from nova_credentials.reader.snapshot import read_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nova_credentials.credential_types import CredentialRow
-
-# psycopg's errors where PostgreSQL does not answer, or gives up in the middle.
-NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError)
 
 # These detect a server or a network that is silent. PgBouncer lets all of them through.
 CONNECTING: dict[str, str | int] = {
@@ -45,13 +44,9 @@ STATEMENT_TIMEOUT = "5s"
 KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
 
-# With this search_path no object of another role, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are
-# named with their schema.
-LIMITS = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}"
-
 # Where writes are not counted nobody knows whether a push is pending, so PostgreSQL's value is returned as if one were.
 STATE = f"""
-SELECT c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
+SELECT {tables.STATEMENT_MARK} c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
            OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted()
 FROM {tables.CLIENTS} c
@@ -73,9 +68,11 @@ def _make_rows_query(credential_type: CredentialType) -> str:
     """Return the query for a client's rows of one type: columns named as the attributes, in the document's order."""
     attributes = keys_of(ROW_CLASSES[credential_type])
     columns = ", ".join(f"{tables.COLUMNS.get(name, name)} AS {name}" for name in attributes)
+    # `AND true` tells it from the unmarked statement of an earlier release: pg_stat_statements counts statements of
+    # one shape together and keeps the text of the first.
     return f"""
-        SELECT {columns} FROM {tables.CREDENTIALS[credential_type]}
-        WHERE client_id = %s ORDER BY is_primary IS TRUE DESC, id
+        SELECT {tables.STATEMENT_MARK} {columns} FROM {tables.CREDENTIALS[credential_type]}
+        WHERE client_id = %s AND true ORDER BY is_primary IS TRUE DESC, id
     """
 
 
@@ -121,6 +118,10 @@ class ClientState:
         return self.phase.aws_is_authority
 
 
+if TYPE_CHECKING:
+    ChooseNotes = Callable[[ClientState | None], ProcessNotes | None]
+
+
 def parse_database_url(uri: str) -> str:
     """Return NOVA's DATABASE_URL as libpq takes it, with time limits; raises RuntimeError where it is no such URI."""
     uri = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", uri)  # as SQLAlchemy writes it
@@ -136,23 +137,39 @@ def parse_database_url(uri: str) -> str:
 class PostgresReader:
     """Reads clients over this process' connections to NOVA's database; any number of threads may read at once."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, notes: ProcessNotes | None = None) -> None:
         self._conninfo = conninfo
+        self._notes = notes or ProcessNotes()
         self._idle: list[Connection] = []
         self._count_from = 0.0
 
     def read_client(self, slug: str) -> ClientState | None:
-        """Read a client's state and rows in one snapshot; return None where it is unknown or inactive."""
+        """Read a client's state and rows in one snapshot; return None where it is unknown or inactive.
+
+        The message that ends the snapshot notes this process too, if that is due. In the phases that read AWS
+        `count_read` does it, when AWS's answer is known.
+        """
+        return self._read(slug, self._notes_unless_counted)
+
+    def look_up_client(self, slug: str) -> ClientState | None:
+        """Read the same where no `count_read` follows."""
+        return self._read(slug, lambda _found: self._notes)
+
+    def _read(self, slug: str, notes: ChooseNotes) -> ClientState | None:
         if kept := self._take_idle():
             try:
                 with self._use_connection(kept):
-                    return _read_client(kept, slug)
+                    return _read_client(kept, slug, notes)
             except NO_ANSWER:
                 if not kept.closed:
                     raise
                 self.close()  # the server closed it, so it closed the others too: try a new one
         with self._use_connection(self._open_connection()) as connection:
-            return _read_client(connection, slug)
+            return _read_client(connection, slug, notes)
+
+    def _notes_unless_counted(self, found: ClientState | None) -> ProcessNotes | None:
+        is_counted = found and found.phase.reads_aws and time.monotonic() >= self._count_from
+        return None if is_counted else self._notes
 
     def count_read(
         self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
@@ -166,7 +183,7 @@ class PostgresReader:
         statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
         try:
             with self._use_connection(self._take_idle() or self._open_connection()) as connection:
-                connection.execute(statement)
+                self._notes.execute_and_note(connection, statement, in_block=True)
         except psycopg.Error as error:
             if not isinstance(error, NO_ANSWER):  # no right or no table: don't try for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
@@ -184,10 +201,7 @@ class PostgresReader:
 
     def _open_connection(self) -> Connection:
         # No prepared statements: PgBouncer would run them on another connection.
-        connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-        connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        return connection
+        return psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
 
     def _take_idle(self) -> Connection | None:
         try:
@@ -207,25 +221,27 @@ class PostgresReader:
                 connection.close()
 
 
-def _read_client(connection: Connection, slug: str) -> ClientState | None:
+def _read_client(
+    connection: Connection, slug: str, choose_notes: ChooseNotes | None = None
+) -> ClientState | None:
     try:
-        with _begin_snapshot(connection):
-            return _select_client(connection, STATE, slug)
+        return _read_in_snapshot(connection, STATE, slug, choose_notes)
     except psycopg.errors.UndefinedFunction:
-        with _begin_snapshot(connection):
-            return _select_client(connection, STATE_UNCOUNTED, slug)
+        return _read_in_snapshot(connection, STATE_UNCOUNTED, slug, choose_notes)
     except psycopg.errors.UndefinedTable:
-        with _begin_snapshot(connection):
+        with read_snapshot(connection, STATEMENT_TIMEOUT):
             if connection.execute(APP_IS_SOMEWHERE).fetchone():
                 raise
-            return _select_client(connection, STATE_WITHOUT_APP, slug)
+        return _read_in_snapshot(connection, STATE_WITHOUT_APP, slug, None)
 
 
-@contextmanager
-def _begin_snapshot(connection: Connection) -> Iterator[None]:
-    with connection.transaction():
-        connection.execute(sql.SQL(LIMITS).format(STATEMENT_TIMEOUT))
-        yield
+def _read_in_snapshot(
+    connection: Connection, query: LiteralString, slug: str, choose_notes: ChooseNotes | None
+) -> ClientState | None:
+    with read_snapshot(connection, STATEMENT_TIMEOUT) as ending:
+        found = _select_client(connection, query, slug)
+        ending.notes = choose_notes(found) if choose_notes else None
+    return found
 
 
 def _select_client(connection: Connection, query: LiteralString, slug: str) -> ClientState | None:
@@ -266,7 +282,7 @@ def _read_schemas(connection: Connection, slug: str) -> dict[str, object] | None
     if NOT_STORABLE.search(slug):
         return None
     try:
-        with _begin_snapshot(connection):
+        with read_snapshot(connection, STATEMENT_TIMEOUT):
             rows = connection.execute(SCHEMAS, [slug]).fetchall()
     except psycopg.errors.UndefinedTable:  # NOVA's database has no such table
         return {} if _read_client(connection, slug) else None

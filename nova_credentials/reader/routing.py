@@ -16,14 +16,14 @@ from nova_credentials.document import Document, DocumentError, Layout, parse_doc
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import AwsReader
 from nova_credentials.reader.from_postgres import (
-    NO_ANSWER,
     ClientState,
     PostgresReader,
     parse_database_url,
 )
+from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from nova_credentials.credential_types import AvailableCredentials, CredentialRow
@@ -64,8 +64,9 @@ class Reader:
         _readers.add(self)
 
     def _reset_state(self) -> None:
-        self._postgres = PostgresReader(self._conninfo)
-        self._aws = AwsReader(timeout=self._timeout, **self._aws_settings)
+        self._notes = ProcessNotes()
+        self._postgres = PostgresReader(self._conninfo, self._notes)
+        self._aws = AwsReader(timeout=self._timeout, notes=self._notes, **self._aws_settings)
         self._cached: dict[str, _CacheEntry] = {}
         self._last_states: dict[str, ClientState] = {}
 
@@ -81,8 +82,9 @@ class Reader:
 
     def client_id(self, slug: str) -> int:
         """Return the client's id, from the cache or PostgreSQL."""
-        entry = self._fresh_entry(slug)
-        return entry.client_id if entry else self._look_up(slug).client_id
+        if entry := self._fresh_entry(slug):
+            return entry.client_id
+        return self._look_up(slug, self._postgres.look_up_client).client_id
 
     def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
@@ -110,6 +112,8 @@ class Reader:
             return None
         try:
             document = self._aws.read_pending(slug, wanted)
+            if document is None:
+                return None
             found = parse_document(document, client_id=known.client_id, client_slug=slug)
         except (SecretsManagerError, DocumentError):
             return None
@@ -149,13 +153,15 @@ class Reader:
             self._cached[slug] = entry
         return entry
 
-    def _look_up(self, slug: str) -> ClientState:
+    def _look_up(
+        self, slug: str, read: Callable[[str], ClientState | None] | None = None
+    ) -> ClientState:
         """Read the client's state from PostgreSQL; raises ValueError where it is unknown or inactive.
 
         Where PostgreSQL does not answer, a client of which AWS alone is read keeps its last known state.
         """
         try:
-            found = self._postgres.read_client(slug)
+            found = (read or self._postgres.read_client)(slug)
         except NO_ANSWER as error:
             known = self._last_states.get(slug)
             if known is None or not known.reads_aws_alone:
@@ -211,7 +217,8 @@ class Reader:
         try:
             document = self._aws.read_document(slug)
             credentials = parse_document(document, client_id=found.client_id, client_slug=slug)
-        except (SecretsManagerError, DocumentError):
+        except Exception as error:
+            self._notes.remember_failure(error)
             self._count_read(found, failure=1)
             raise
         self._count_read(found)
@@ -230,6 +237,7 @@ class Reader:
                 return parse_document(asked.result(), client_id=found.client_id, client_slug=slug)
             except DocumentError as malformed:
                 error = malformed
+        self._notes.remember_failure(error)
         logger.warning(
             "%s is read from PostgreSQL, as AWS failed: %s", slug, _describe_error(error)
         )

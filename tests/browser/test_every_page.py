@@ -1,25 +1,44 @@
 """Every page, in light and dark: axe-core finds nothing, the console is quiet, nothing comes from elsewhere."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection
+from django.utils import timezone
 
-from migration.models import Comparison, Run, all_clients
+from migration.models import Comparison, CopySearch, Redaction, Run, all_clients
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
+from migration.operations.copy_search import search_copies
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
-from tests.factories import make_client, make_comparison, make_full_client, make_user, start_run
+from tests.factories import (
+    make_client,
+    make_comparison,
+    make_database,
+    make_full_client,
+    make_reader_process,
+    make_user,
+    start_run,
+)
+from tests.migration.copies.nova_tables import add_execution, novas_tables
 from tests.migration.moves.clients import LINE, advance, change_in_aws
+from tests.migration.readers import statistics
+from tests.migration.readers.test_other_statements import HELPER
 
 pytestmark = pytest.mark.browser
 
 CLIENT = "/admin/credentials/client/"
 RUNS = "/admin/migration/run/"
 COMPARISONS = "/admin/migration/comparison/"
+CHECK_NOVA = f"{RUNS}check-nova/"
 REQUESTS = "/admin/migration/moverequest/"
+READERS = "/admin/migration/readerprocess/"
+COPIES = "/admin/migration/copysearch/"
 
 
 @pytest.fixture
@@ -71,7 +90,37 @@ def test_the_login_with_an_error_and_after_the_logout(visit):
 
 
 def test_a_site_on_which_nothing_has_happened(look_at):
-    assert look_at("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS) == {}
+    found = look_at(
+        *("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS, CHECK_NOVA),
+        *(COPIES, f"{COPIES}report/"),
+    )
+
+    assert found == {}
+
+
+def test_the_checks_of_nova_before_and_after_everything_was_tried(visit):
+    page = visit(CHECK_NOVA)
+    found = violations(page)
+    page.get_by_label("Role by which NOVA connects").fill("pg_monitor")
+    page.get_by_role("button", name="Check everything now").click()
+    page.get_by_text("GRANT USAGE ON SCHEMA nova_admin").wait_for()
+
+    assert found + violations(page) == []
+
+
+def test_readers_and_who_else_reads(look_at, transactional_db):
+    nobody = look_at(READERS)
+    make_reader_process(host="gone", last_read_at=timezone.now() - timedelta(hours=2))
+    failing = make_reader_process(aws_error="permission", aws_error_at=timezone.now())
+    statistics.install()
+    statistics.count(HELPER, calls=1234)
+    statistics.count("<insufficient privilege>", queryid=None)
+    try:
+        found = look_at("/admin/", READERS, f"{READERS}{failing.pk}/change/")
+    finally:
+        statistics.remove()
+
+    assert (nobody, found) == ({}, {})
 
 
 def test_clients_in_each_phase(look_at, client_in):
@@ -204,6 +253,41 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
         f"{COMPARISONS}{newest.pk}/change/",
     )
 
+    assert found == {}
+
+
+def test_novas_tables_with_a_column_and_an_object(look_at, stores):
+    statements = (
+        "ALTER TABLE public.clients ADD more text, ADD much integer",
+        "CREATE RULE r AS ON DELETE TO public.clients DO NOTHING",
+        "ALTER TABLE public.client_email_credentials ALTER email_user DROP NOT NULL",
+    )
+    back = (
+        "ALTER TABLE public.clients DROP more, DROP much",
+        "DROP RULE r ON public.clients",
+        "ALTER TABLE public.client_email_credentials ALTER email_user SET NOT NULL",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(statements))
+        try:
+            assert look_at("/admin/credentials/columnmapping/", "/admin/") == {}
+        finally:
+            cursor.execute("; ".join(back))
+
+
+def test_copies(look_at, client_in):
+    pk, short = client_in(Phase.DUAL_WRITE, "idom"), make_client("short")
+    make_database(short, db_password_encrypted="abcde")
+    with novas_tables() as nova:
+        add_execution(nova, '["example-password-1"]')
+        nova.execute("CREATE TABLE public.notes (pickled bytea)")
+        search = search_copies(client_ids=[pk, short])
+    Redaction.objects.create(client_id=pk, slug="idom", table="public.x", column="y", rows=3)
+    CopySearch.objects.create()
+
+    found = look_at(COPIES, f"{COPIES}report/", f"{COPIES}{search.pk}/change/")
+
+    assert search.found_copies.exists()
     assert found == {}
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from credentials.models import Client
 from migration.models import Run
 from migration.operations.pushes import push
-from tests.factories import make_full_client
+from tests.factories import make_full_client, make_reader_process
 
 MARKER = " MARKER of the database "
 SECRETS = ("database-db_password", "email-email_password", "aws-secret_access_key")
@@ -53,6 +53,7 @@ def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_pag
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_a_client_is_onboarded_and_its_page_says_what_is_next(open_page, scripts):
+    make_reader_process()
     page = open_page(scripts=scripts)
     page.fill("#id_name", "Acme")
     page.fill("#id_slug", "acme")

@@ -14,6 +14,7 @@ from credentials.localization import localize
 from credentials.sentences import ROWS
 from migration import sentences
 from migration.models import (
+    AwsFailure,
     ClientMigration,
     Comparison,
     MoveRequest,
@@ -21,6 +22,7 @@ from migration.models import (
     PhaseChange,
     Rate,
     ReadCount,
+    ReaderProcess,
     Resolution,
     Run,
 )
@@ -28,9 +30,16 @@ from migration.operations.approvals import request_move
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_comparison, make_full_client, sent_form
+from tests.factories import (
+    make_client,
+    make_comparison,
+    make_full_client,
+    make_reader_process,
+    sent_form,
+)
 from tests.languages.spanish import SPANISH, Shown, english
 from tests.migration.admin.pages import DIFFERENT, text
+from tests.migration.readers import statistics
 
 NOTES = {
     "dual_read": sentences.MOVED_BY_RUN(run=sentences.RUNS["migrate"](id="7")),
@@ -124,11 +133,13 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         "migration_run",
         "migration_comparison",
         "migration_moverequest",
+        "migration_readerprocess",
         "auth_user",
         "auth_group",
     ):
         yield reverse(f"admin:{name}_changelist")
     report = reverse("admin:migration_comparison_report")
+    yield reverse("admin:migration_run_check_nova")
     yield from (report, f"{report}?status=unchecked", f"{report}?status=mismatch&state=open")
     for phase in (*Phase, "broken"):
         yield reverse("admin:credentials_client_change", args=[world[phase]])
@@ -154,6 +165,24 @@ def test_no_page_shows_english_where_spanish_is_wanted(world, client):
         found[address] = [(text.strip(), rest) for text in shown if (rest := english(text))]
 
     assert {address: texts for address, texts in found.items() if texts} == {}
+
+
+def test_readers_are_shown_in_spanish_once_there_are_some(world, client):
+    for error in AwsFailure:
+        make_reader_process(host="x-1", aws_error=error, aws_error_at=timezone.now())
+    make_reader_process(host="x-2", last_read_at=timezone.now() - timedelta(days=2))
+    readers = reverse("admin:migration_readerprocess_changelist")
+    statistics.install()
+    for query, queryid in (("SELECT 1 FROM client_email_credentials", 1), ("hidden", None)):
+        statistics.count(query, queryid=queryid)
+    try:
+        process = ReaderProcess.objects.first()
+        one = reverse("admin:migration_readerprocess_change", args=[process.pk])
+        for address in (readers, one, "/admin/"):
+            shown = Shown(client.get(address, follow=True, **SPANISH).content.decode()).texts
+            assert [text for text in shown if english(text)] == [], address
+    finally:
+        statistics.remove()
 
 
 def test_a_refused_form_is_told_in_spanish(world, client):

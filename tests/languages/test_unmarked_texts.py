@@ -78,6 +78,7 @@ def whole_sentences(source: str) -> Iterator[str]:
 MARKS = {*messages.MARKS, messages.SENTENCE, "_", "ImproperlyConfigured"}
 # They speak in a terminal, during `migrate` or at the start, or to NOVA.
 IN_ENGLISH = (
+    "credentials/grants.py",
     "credentials/triggers.py",
     "nova_credentials/reader",
     "nova_credentials/secrets_manager.py",

@@ -19,6 +19,7 @@ from tests.factories import (
     make_comparison,
     make_database,
     make_many,
+    make_reader_process,
     make_user,
     update,
 )
@@ -116,6 +117,7 @@ def test_every_item_that_needs_attention_links_to_a_list_of_exactly_as_many(root
     make_many(6, phase="dual_write")
     make_run(["failed"] * 9), make_run(["failed"] * 3 + ["created"])
     make_run(["failed"] * 2, kind=Run.Kind.COMPARE)
+    make_reader_process()
 
     items = root.get(HOME).context["attention"]
 
@@ -247,4 +249,4 @@ def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_cli
         make_run(["failed"])
         with CaptureQueriesContext(connection) as captured:
             dashboard.load_dashboard()
-        assert len(captured) == 10
+        assert len(captured) == 14

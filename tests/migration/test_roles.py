@@ -12,11 +12,17 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Comparison, MoveRequest, Run
+from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
-from tests.factories import all_tables, make_comparison, make_full_client, make_user
+from tests.factories import (
+    all_tables,
+    make_comparison,
+    make_full_client,
+    make_reader_process,
+    make_user,
+)
 from tests.migration.admin.pages import DIFFERENT
 from tests.migration.moves.clients import LINE, advance, write_password
 
@@ -27,8 +33,15 @@ APPROVERS = {APPROVER, ADMINISTRATOR}
 ADMINISTRATORS = {ADMINISTRATOR}
 NOBODY: set[str] = set()
 
-READ_ONLY = ("migration_run", "migration_comparison", "migration_moverequest")
+READ_ONLY = (
+    "migration_run",
+    "migration_comparison",
+    "migration_copysearch",
+    "migration_moverequest",
+    "migration_readerprocess",
+)
 CLIENT, LOGIN = "credentials_client", "auth_user"
+TABLES = "credentials_columnmapping"
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
     "jsi18n": EVERYBODY,
@@ -37,11 +50,16 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
+    "migration_run_check_nova": EVERYBODY,
+    "migration_copysearch_report": EVERYBODY,
     **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
+    f"{TABLES}_changelist": EVERYBODY,
+    **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
+    **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
         f"auth_{model}_{page}": ADMINISTRATORS
@@ -60,14 +78,18 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
+    f"{TABLES}_map": ({"use": "ignore"}, OPERATORS),
+    f"{TABLES}_accept": ({}, ADMINISTRATORS),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_check_nova": ({}, OPERATORS),
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_comparison_check": ({}, OPERATORS),
+    "migration_copysearch_start": ({}, OPERATORS),
     "migration_comparison_assign": ({}, OPERATORS),
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
@@ -111,7 +133,11 @@ class Site:
             "_form",
             "_mail",
             "_check",
+            "_map",
+            "_accept",
             "report",
+            "_nova",
+            "_start",
             "_all",
             "_assign",
             "_writes",
@@ -120,9 +146,12 @@ class Site:
         )
         models = {
             "credentials_client_": lambda: client,
+            "credentials_columnmapping_": lambda: 1,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
+            "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
             "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
+            "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
             "auth_user_": lambda: self.users["nobody"].pk,
             "auth_group_": lambda: Group.objects.get(name="Other").pk,
         }
@@ -148,8 +177,10 @@ def site(stores) -> Site:
         "mismatch",
         mismatches=[DIFFERENT],
     )
+    CopySearch.objects.create()
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
+    make_reader_process()
     for role in ROLES:
         site.users[role] = make_user(role.lower())
         site.users[role].groups.add(Group.objects.get(name=role))
@@ -314,9 +345,12 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
-    *(f"migration_run_{what}" for what in ("start_all", "compare_all", "steer", "rate")),
-    "migration_run_stop_writes",
+    *(
+        f"migration_run_{what}"
+        for what in ("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes")
+    ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    "migration_copysearch_start",
 }
 EXPECTED_BUTTONS = {
     VIEWER: set(),
@@ -324,6 +358,8 @@ EXPECTED_BUTTONS = {
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
     ADMINISTRATOR: {*POSTS}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
+    # NOVA's tables have no column and no object to offer them for.
+    - {f"{TABLES}_map", f"{TABLES}_accept"}
     - {
         "migration_run_start_writes",
         "migration_run_claim",

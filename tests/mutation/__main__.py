@@ -61,6 +61,12 @@ TESTS = {
         f"{READER}/test_postgres_fails.py",
         READER,
     ),
+    "nova_credentials/reader/process_notes.py": (f"{READER}/test_process_notes.py",),
+    "nova_credentials/reader/snapshot.py": (
+        f"{READER}/test_process_notes.py",
+        f"{READER}/test_postgres_fails.py",
+        READER,
+    ),
     "nova_credentials/reader/from_aws.py": (f"{READER}/test_aws_fails.py", READER),
     "migration/operations/gates.py": MOVES,
     "migration/operations/moves.py": MOVES,

@@ -8,11 +8,11 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import CREDENTIAL_MODELS, Client, ClientRevision, ClientWrite
-from migration.models import ClientMigration, ReadCount
+from migration.models import ClientMigration, ReadCount, ReaderProcess
 from migration.operations.snapshots import read_snapshots
 from nova_credentials import tables
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
-from nova_credentials.reader import from_postgres
+from nova_credentials.reader import from_postgres, process_notes
 from nova_credentials.reader.from_postgres import PostgresReader
 from tests.factories import make_client
 
@@ -22,6 +22,7 @@ MODEL_OF = {
     tables.CLIENT_REVISIONS: ClientRevision,
     tables.CLIENT_WRITES: ClientWrite,
     tables.READ_COUNTS: ReadCount,
+    tables.READER_PROCESSES: ReaderProcess,
     **{tables.CREDENTIALS[t]: model for t, model in CREDENTIAL_MODELS.items()},
 }
 ALIASES = {
@@ -53,6 +54,16 @@ def test_the_columns_of_a_counted_read_are_those_of_the_model():
     (listed,) = re.findall(r"AS kept\s*\(([^)]*)\)", from_postgres.COUNT)
     named = set(re.split(r"\W+", listed)) | set(re.findall(r"kept\.(\w+)", from_postgres.COUNT))
     assert named <= columns(ReadCount)
+
+
+def test_the_columns_of_a_note_are_those_of_the_model_each_with_a_default_or_written():
+    (listed,) = re.findall(r"AS kept\s*\(([^)]*)\)", process_notes.NOTE)
+    named = set(re.split(r"\W+", listed.strip()))
+    updated = set(re.findall(r"(\w+) = excluded\.", process_notes.NOTE))
+    assert updated < named <= columns(ReaderProcess)
+    for field in ReaderProcess._meta.concrete_fields:
+        has_default = field.has_db_default() or field.null
+        assert has_default or field.column == "key"
 
 
 @pytest.mark.parametrize("credential_type", CredentialType)

@@ -16,12 +16,15 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+from credentials.models import ColumnUse
+from migration.operations.aws_store import secret_names
+from migration.operations.nova_tables import map_column
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
-from tests import nova_database
+from tests import mapped_columns, nova_database
 from tests.checkout import ROOT
-from tests.factories import make_database, make_full_client
+from tests.factories import make_database, make_full_client, nova_uri
 from tests.keep_release import KEPT
 from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.nova_process import run
@@ -91,6 +94,42 @@ print(json.dumps([
 
     assert json.loads(printed) == [pk, *EXPECTED.values()]
     assert reads_counted(database_url, pk) == (phase != Phase.POSTGRES and phase.reads_aws)
+    # What was kept as 0.2.0 is older than the notes.
+    assert processes_noted(database_url) == int(release != "0.2.0")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+@pytest.mark.parametrize("layout", ["client", "service"])
+@pytest.mark.usefixtures("stores")
+def test_a_kept_reader_ignores_what_mapped_columns_add_to_a_document(
+    present, release, phase, layout, settings
+):
+    settings.NOVA_SECRET_LAYOUT = layout
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+    pk = make_full_client("idom")
+    with mapped_columns.added():
+        for table in mapped_columns.TABLES:
+            map_column(name=f"{table}.token", use=ColumnUse.SECRET)
+        bring(pk, phase)
+        printed = run(
+            """
+import json
+print(json.dumps([
+    reader.get_database_credentials("idom").db_password,
+    reader.get_email_credentials("idom").email_password,
+    reader.get_aws_credentials("idom").secret_access_key,
+]))
+""",
+            nova_uri(),
+            package=wheel,
+            NOVA_SECRET_LAYOUT=layout,
+        )
+        held = SecretsManager().batch_get(list(secret_names("idom").values())).values()
+
+    assert any("MARKER-FOUR" in str(value.text) for value in held)
+    assert json.loads(printed) == [EXPECTED[key, None] for key in ("database", "email", "aws")]
+    assert reads_counted(nova_uri(), pk)
 
 
 def reads_counted(database_url: str, client_id: int) -> bool:
@@ -102,6 +141,19 @@ def reads_counted(database_url: str, client_id: int) -> bool:
         ).fetchone()
     assert row is None or row[1:] == (0, 0)
     return row is not None and row[0] > 0
+
+
+def processes_noted(database_url: str) -> int | None:
+    """How many processes noted themselves; None where the site is older than the notes."""
+    with psycopg.connect(database_url) as there:
+        (table,) = there.execute(
+            "SELECT to_regclass('nova_admin.migration_readerprocess')"
+        ).fetchone()
+        if table is None:
+            return None
+        return there.execute("SELECT count(*) FROM nova_admin.migration_readerprocess").fetchone()[
+            0
+        ]
 
 
 # This reader on a kept site
@@ -131,7 +183,7 @@ def reader(kept_site, aws, present, request) -> Iterator[Reader]:
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)
 @pytest.mark.parametrize("phase", Phase)
-def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase):
+def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase, request):
     slug = f"in-{phase}"
     for (credential_type, label), secret in EXPECTED.items():
         row = reader.get_credential(slug, credential_type, label)
@@ -140,6 +192,9 @@ def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_sit
         assert (row.client_slug, row.label) == (slug, label)
 
     assert reads_counted(kept_site, reader.client_id(slug)) == phase.reads_aws
+    assert processes_noted(kept_site) == (
+        None if request.node.callspec.params["kept_site"] == "0.2.0" else 1
+    )
 
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)

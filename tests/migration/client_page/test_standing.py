@@ -24,7 +24,14 @@ from migration.models import (
 )
 from nova_credentials.comparison import compare_documents, list_paths
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_comparison, make_database, make_full_client, update
+from tests.factories import (
+    make_client,
+    make_comparison,
+    make_database,
+    make_full_client,
+    make_reader_process,
+    update,
+)
 from tests.migration.admin.pages import DIFFERENT, text
 from tests.migration.client_page.pages import page
 
@@ -60,6 +67,7 @@ def test_the_stepper_says_in_words_where_the_client_stands(viewer, idom, phase):
     ],
 )
 def test_the_next_step_is_named(viewer, idom, phase, title):
+    make_reader_process()
     ClientMigration.objects.create(client_id=idom, phase=phase)
 
     assert title in text(page(viewer, idom))

@@ -4,7 +4,9 @@ import json
 import logging
 import socket
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -13,7 +15,7 @@ import psycopg2.extensions
 import pytest
 
 from migration.operations.pushes import push
-from nova_credentials.aws import ClientSecretsManager
+from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import connect_to_database, connections
@@ -178,6 +180,42 @@ def test_a_server_s_message_that_psycopg2_cannot_read_is_its_error_too(caching, 
     assert "example" not in str(caught.value)
 
 
+@pytest.mark.parametrize("store", ["AWS", "PostgreSQL"])
+def test_where_nothing_can_be_read_anew_the_error_is_the_login_s(
+    caching, login, driver, monkeypatch, store
+):
+    _, change = login
+    bring(caching.client_id("idom"), Phase.AWS if store == "AWS" else Phase.DUAL_WRITE)
+    caching.get_credential("idom", "database")
+    change("example-b")
+    down = {
+        "AWS": SecretsManagerError.from_code("NoAnswer", "GetSecretValue", "nova/clients/idom"),
+        "PostgreSQL": psycopg.OperationalError("down"),
+    }[store]
+
+    def fail(*_args):
+        raise down
+
+    monkeypatch.setattr(caching._aws, "read_document", fail)
+    monkeypatch.setattr(caching._aws, "read_pending", fail)
+    if store == "PostgreSQL":
+        monkeypatch.setattr(caching._postgres, "read_client", fail)
+
+    with pytest.raises(driver.OperationalError, match=r"'idom'.*password authentication"):
+        connect_to_database(caching, "idom")
+
+
+def test_a_client_that_is_no_longer_active_is_a_value_error(caching, login):
+    _, change = login
+    pk = caching.client_id("idom")
+    caching.get_credential("idom", "database")
+    change("example-b")
+    update("clients", pk, is_active=False)
+
+    with pytest.raises(ValueError, match="'idom' not found or inactive"):
+        connect_to_database(caching, "idom")
+
+
 # Where no server is
 
 
@@ -258,6 +296,46 @@ def test_no_pending_secret_is_tried_while_the_tables_are_the_authority(
     with pytest.raises(psycopg2.OperationalError):
         connect_to_database(caching, "idom")
     assert logins == ["example-a"]
+
+
+@pytest.mark.long(5)
+def test_no_login_is_refused_while_a_secret_is_rotated_again_and_again(make_reader, login, sm):
+    _, change = login
+    reader = make_reader(cache_seconds=0.2)
+    bring(reader.client_id("idom"), Phase.AWS)
+    over = threading.Event()
+
+    def log_in_all_the_time() -> int:
+        number = 0
+        while not over.is_set():
+            assert answers(connect_to_database(reader, "idom"))
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        logins = [pool.submit(log_in_all_the_time) for _ in range(2)]
+        try:
+            for number in range(8):
+                rotate(sm, change, f"example-{number}")
+        finally:
+            over.set()
+        assert sum(each.result() for each in logins) > 20
+
+
+def rotate(sm: ClientSecretsManager, change, password: str) -> None:
+    """As AWS's functions for rotation do: a pending version, the database, then the stages."""
+    put_pending(sm, Layout.CLIENT, password)
+    time.sleep(0.05)
+    change(password)
+    time.sleep(0.15)
+    secret = "nova/clients/idom"
+    stages = sm.describe_secret(secret).versions.items()
+    (old,) = [version for version, names in stages if "AWSCURRENT" in names]
+    (new,) = [version for version, names in stages if "AWSPENDING" in names]
+    move = sm.client.update_secret_version_stage
+    move(SecretId=secret, VersionStage="AWSCURRENT", RemoveFromVersionId=old, MoveToVersionId=new)
+    move(SecretId=secret, VersionStage="AWSPENDING", RemoveFromVersionId=new)
+    time.sleep(0.05)
 
 
 def put_pending(sm: ClientSecretsManager, layout: Layout, password: str) -> None:

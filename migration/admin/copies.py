@@ -1,0 +1,139 @@
+"""Copies of secret values in NOVA's database: the page of each client's newest search, and the searches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import messages
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from migration import tasks
+from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
+from migration.models import CopySearch
+from migration.reports.copies import load_copies_report, load_search
+from migration.templatetags.migration_pages import make_label, moment
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+SEARCH_PERMISSION = "migration.add_copysearch"
+
+
+class CopiesView(AdminView):
+    """The newest result of each client, for everybody who may view searches."""
+
+    template_name = "admin/migration/copies.html"
+
+    @property
+    def title(self) -> str:
+        return gettext("Copies")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        may = request.user.has_perm
+        report = load_copies_report(request.GET.get("page"))
+        context = self.get_context_data(
+            report=report,
+            page=report.page,
+            clients=report.clients,
+            search=report.newest,
+            search_badge=make_search_badge(report.newest) if report.newest else "",
+            may_search=may(SEARCH_PERMISSION),
+            may_view_clients=may("credentials.view_client"),
+        )
+        return self.render_to_response(context)
+
+
+class CopySearchView(ObjectView[CopySearch]):
+    """One search: everything that was found, and everything that was not looked at."""
+
+    template_name = "admin/migration/copy_search.html"
+
+    @property
+    def title(self) -> str:
+        return name_search(self.original)
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        search = self.original
+        return super().get_context_data(
+            search=search,
+            search_badge=make_search_badge(search),
+            clients=load_search(search),
+            unsearched=list(search.unsearched_places.filter(client=None)),
+            may_view_clients=self.request.user.has_perm("credentials.view_client"),
+            **kwargs,
+        )
+
+
+class StartSearchView(AdminView):
+    """Has a worker search for the values of all clients, unless a search is already running."""
+
+    permission_required = SEARCH_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        newest = CopySearch.objects.first()
+        if newest and newest.finished_at is None and not newest.is_silent:
+            messages.warning(request, gettext("A search is already running."))
+        else:
+            self.start_search(request)
+        return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
+
+    def start_search(self, request: HttpRequest) -> None:
+        """Store the search and queue it; without a queue there is none."""
+        search = CopySearch.objects.create(by=get_signed_in_user(request))
+        if tasks.enqueue_search(search):
+            text = gettext("The search was started. Reload this page to see its result.")
+            messages.success(request, text)
+        else:
+            search.delete()
+            text = gettext("Nothing was started: the task queue can't be reached. Try again later.")
+            messages.error(request, text)
+
+
+class CopySearchAdmin(ReadOnlyAdmin):
+    list_display = ("search_name", "state_badge", "by", "clients", "tables", "requested_when")
+    list_per_page = 50
+    show_full_result_count = False
+    object_view = CopySearchView
+    own_views: ClassVar = [
+        ("report/", "report", CopiesView),
+        ("start/", "start", StartSearchView),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CopySearch]:
+        return super().get_queryset(request).select_related("by")
+
+    @display(description=_("search"), ordering="pk")
+    def search_name(self, search: CopySearch) -> str:
+        return name_search(search)
+
+    @display(description=_("state"))
+    def state_badge(self, search: CopySearch) -> str:
+        return make_search_badge(search)
+
+    @display(description=_("requested"), ordering="requested_at")
+    def requested_when(self, search: CopySearch) -> SafeString | str:
+        return moment(search.requested_at)
+
+
+def name_search(search: CopySearch) -> str:
+    """Return the search's name in the page's language."""
+    return gettext("Search %(id)s") % {"id": search.pk}
+
+
+def make_search_badge(search: CopySearch) -> str:
+    """Return how far the search is, as a label."""
+    if search.finished_at:
+        return make_label(gettext("Finished"), "success", "check")
+    if search.is_silent:
+        return make_label(gettext("Interrupted"), "danger", "error")
+    if search.started_at is None:
+        return make_label(gettext("Waiting for a worker"), "info", "hourglass")
+    text = gettext("Reading table %(n)d of %(total)d")
+    done = min(search.tables_done + 1, max(search.tables, 1))
+    return make_label(text % {"n": done, "total": max(search.tables, 1)}, "info", "search")

@@ -1,0 +1,65 @@
+"""`check_nova`: looks at everything in PostgreSQL and around it that the site relies on, and says what to do."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from migration.management.base import ClientsCommand
+from migration.operations.doctor import FindingState, examine_nova, role_exists
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from migration.operations.doctor import Finding
+
+WORDS = {
+    FindingState.OK: "ok",
+    FindingState.FAILED: "FAILED",
+    FindingState.NOT_LOOKED_AT: "not looked at",
+}
+
+
+def escape_controls(text: str) -> str:
+    """Return the text as one line that steers no terminal: names in the database are other people's choice."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+class Command(ClientsCommand):
+    help = "Checks NOVA's database, its roles and triggers, the workers and the clocks; changes nothing in NOVA."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--role",
+            metavar="ROLE",
+            help="the role by which NOVA connects; without it, the owners of its tables",
+        )
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        role = options["role"]
+        if role is not None and not role_exists(role):
+            raise CommandError(f"PostgreSQL has no role {role}", returncode=2)
+        findings = examine_nova(role=role)
+        if options["format"] == "json":
+            self.print_json([finding.to_json() for finding in findings])
+        else:
+            self._print_findings(findings)
+        if not all(finding.ok for finding in findings):
+            sys.exit(1)
+
+    def _print_findings(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            told = f"{WORDS[finding.state]}: {finding.check.value}: {finding.message}"
+            self.stdout.write(escape_controls(told))
+            if finding.remedy:
+                self.stdout.write(escape_controls(f"    {finding.remedy}"))
+            for statement in finding.statements:
+                self.stdout.write(escape_controls(f"        {statement}"))
+        numbers = [
+            f"{sum(finding.state == state for finding in findings)} {WORDS[state].lower()}"
+            for state in FindingState
+        ]
+        self.stdout.write(", ".join(numbers))

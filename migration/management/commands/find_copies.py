@@ -1,0 +1,116 @@
+"""`find_copies`: says where else NOVA's database holds clients' secret values, and redacts copies on request."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from migration.management.base import ClientsCommand
+from migration.operations.copy_redaction import (
+    RedactionPlan,
+    RedactionResult,
+    count_redactable,
+    plan_redaction,
+    redact,
+)
+from migration.operations.copy_search import SearchProgress, search_copies
+from migration.operations.redactable_columns import DEFAULT_COLUMNS
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from migration.models import CopySearch
+
+MEGABYTE = 1_000_000
+
+
+class Command(ClientsCommand):
+    help = "Says where else NOVA's database holds clients' secret values. Prints places, never a value."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_choice(parser)
+        parser.add_argument(
+            "--redact", action="store_true", help="replace copies by pointers, after one question"
+        )
+        parser.add_argument(
+            "--column",
+            nargs="+",
+            action="extend",
+            metavar="T.C",
+            help=f"with --redact: these columns instead of {', '.join(DEFAULT_COLUMNS)}",
+        )
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        if options["column"] and not options["redact"]:
+            raise CommandError("--column goes with --redact", returncode=2)
+        client_ids = list(self.find_clients(options).values_list("pk", flat=True))
+        search = search_copies(client_ids=client_ids, tell=self._tell_progress)
+        columns = list(options["column"] or DEFAULT_COLUMNS)
+        if options["redact"] and self._redact(search, client_ids, columns):
+            # What is left is looked for again: only that proves what became of the copies.
+            search = search_copies(client_ids=client_ids, tell=self._tell_progress)
+        self._report(search, as_json=options["format"] == "json")
+
+    def _tell_progress(self, now: SearchProgress) -> None:
+        self.stderr.write(
+            f"{now.table}: {now.part_of_table:.0%}, table {now.tables_done + 1} of {now.tables};"
+            f" {now.bytes_read / MEGABYTE:,.0f} MB read, {now.bytes_per_second / MEGABYTE:,.0f} MB/s"
+        )
+
+    def _redact(self, search: CopySearch, client_ids: list[int], columns: list[str]) -> bool:
+        """Redact if the answer to the question is `y`; say whether it did."""
+        for copy in search.found_copies.all():
+            self.stderr.write(f"found: {copy}")
+        plan = plan_redaction(client_ids=client_ids, columns=columns)
+        for message in plan.left_out:
+            self.stderr.write(f"left out: {message}")
+        counted = count_redactable(plan)
+        self._tell_result(plan, counted, "can be redacted")
+        if not counted.rows:
+            self.stderr.write("Nothing can be redacted.")
+            return False
+        self.stderr.write(
+            "Replace these values by pointers to AWS? They can't be put back. [y/N] ", ending=""
+        )
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() != "y":
+            self.stderr.write("Nothing was redacted.")
+            return False
+        # Planned anew: while the question stood, clients may have been moved and values changed.
+        plan = plan_redaction(client_ids=client_ids, columns=columns)
+        self._tell_result(plan, redact(plan), "redacted")
+        return True
+
+    def _tell_result(self, plan: RedactionPlan, result: RedactionResult, verb: str) -> None:
+        for (client_id, column), rows in sorted(result.rows.items(), key=lambda item: item[0][1]):
+            self.stderr.write(f"{plan.slugs[client_id]}: {column}, {rows} rows {verb}")
+        for message in result.stopped:
+            self.stderr.write(str(message))
+        if result.left:
+            self.stderr.write(
+                f"{result.left} rows were left as they are: NOVA held or changed them, or the pointer does not fit."
+            )
+
+    def _report(self, search: CopySearch, *, as_json: bool) -> None:
+        """Print the places; exit with 1 if there are some, or if something was not looked at."""
+        found = [
+            {"slug": copy.slug, "table": copy.table, "column": copy.column, "rows": copy.rows}
+            for copy in search.found_copies.all()
+        ]
+        if as_json:
+            self.print_json(found)
+        else:
+            for item in found:
+                self.stdout.write(
+                    f"{item['slug']}: {item['table']}.{item['column']}, {item['rows']} rows"
+                )
+        unsearched = list(search.unsearched_places.all())
+        for place in unsearched:
+            self.stderr.write(f"not looked at: {f'{place.slug}, ' if place.slug else ''}{place}")
+        if not found and not unsearched:
+            self.stderr.write(f"No copy found; {search.tables} tables were read.")
+        if found or unsearched:
+            sys.exit(1)

@@ -1,0 +1,208 @@
+"""Owns the searches for copies of secret values in NOVA's database: where they were found, and what was not looked at.
+
+Holds places and numbers, never a value.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# A search that has said nothing for this long was killed.
+SILENT_AFTER = timedelta(minutes=2)
+FORGOTTEN_AFTER = timedelta(days=90)
+
+
+class UnsearchedReason(models.TextChoices):
+    """Why a place was not looked at, so that nobody can say that it holds no copy."""
+
+    NO_RIGHT = "no_right", _("this site's role may not read it")
+    TYPE = "type", _("its type is not searched")
+    ROW_SECURITY = "row_security", _("row security hides rows from this site's role")
+    FOREIGN_TABLE = "foreign_table", _("a foreign table: its rows are in another database")
+    MATERIALIZED_VIEW = "materialized_view", _("a materialized view")
+    OTHER_SESSION = "other_session", _("a temporary table of another session")
+    LARGE_OBJECTS = "large_objects", _("large objects are not searched")
+    BUSY = "busy", _("it stayed locked: search again")
+    CHANGED = "changed", _("it was rebuilt while it was read: search again")
+    READ_FAILED = "read_failed", _("reading it failed")
+    SECRET_UNREAD = "secret_unread", _("AWS did not give these values, so they were not looked for")
+    SHORT_VALUE = "short_value", _("a secret value is too short to be looked for")
+
+
+class CopySearchQuerySet(models.QuerySet["CopySearch"]):
+    def forget_old(self) -> None:
+        """Delete the searches begun before FORGOTTEN_AFTER that are the newest of no client."""
+        newest = SearchedClient.objects.newest().values("search_id")
+        old = self.filter(requested_at__lt=timezone.now() - FORGOTTEN_AFTER)
+        old.exclude(pk__in=newest).delete()
+
+
+class CopySearch(models.Model):
+    """One pass over NOVA's database, for the values of some clients or of all."""
+
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("started by"),
+    )
+    requested_at = models.DateTimeField(_("requested"), default=timezone.now, db_default=Now())
+    # Rows that are written after `started_at` were not looked at.
+    started_at = models.DateTimeField(_("started"), null=True)
+    seen_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    clients = models.PositiveIntegerField(_("clients"), default=0, db_default=0)
+    bytes_read = models.BigIntegerField(_("bytes read"), default=0, db_default=0)
+    # The place that is being read, as "table 3 of 14".
+    tables_done = models.PositiveIntegerField(default=0, db_default=0)
+    tables = models.PositiveIntegerField(_("tables"), default=0, db_default=0)
+
+    objects = CopySearchQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = _("search for copies")
+        verbose_name_plural = _("searches for copies")
+
+    def __str__(self) -> str:
+        return f"search {self.pk}"
+
+    @property
+    def is_silent(self) -> bool:
+        """Say whether it is unfinished and was killed: it has shown no progress for SILENT_AFTER."""
+        last = self.seen_at or self.started_at or self.requested_at
+        return self.finished_at is None and timezone.now() - last > SILENT_AFTER
+
+
+class SearchedClientQuerySet(models.QuerySet["SearchedClient"]):
+    def newest(self) -> Self:
+        """Select each client's newest finished search."""
+        return self.order_by("client_id", "-searched_at", "-pk").distinct("client_id")
+
+    def newest_since(self, client_id: int, since: datetime | None) -> SearchedClient | None:
+        """Return the client's newest search that began at `since` or later; None where there is none."""
+        found = self.filter(client_id=client_id)
+        if since is not None:
+            found = found.filter(searched_at__gte=since)
+        return found.order_by("-searched_at", "-pk").first()
+
+    def newest_of(self, client_ids: Collection[int]) -> dict[int, SearchedClient]:
+        """Return client id -> its newest search, in one query; compare `searched_at` with what it has to be after."""
+        return {row.client_id: row for row in self.filter(client_id__in=client_ids).newest()}
+
+
+class SearchedClient(models.Model):
+    """One client in one finished search. Rows that were written after `searched_at` were not looked at."""
+
+    search = models.ForeignKey(CopySearch, models.CASCADE, related_name="searched_clients")
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="copy_searches"
+    )
+    slug = models.CharField(_("slug"), max_length=100)
+    searched_at = models.DateTimeField(_("searched"))
+    # The sum over all columns: a row with copies in two columns counts twice.
+    rows_found = models.BigIntegerField(_("rows with a copy"), default=0, db_default=0)
+    not_looked_at = models.PositiveIntegerField(_("places not looked at"), default=0, db_default=0)
+
+    objects = SearchedClientQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["search", "client"], name="searched_client_once")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["client", "-searched_at"], name="copy_search_of_client")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.rows_found} found, {self.not_looked_at} not looked at"
+
+    @property
+    def found_nothing_anywhere(self) -> bool:
+        """Say whether no copy was found and nothing was left unlooked at: what a purge wants."""
+        return self.rows_found == 0 and self.not_looked_at == 0
+
+    def list_found(self) -> models.QuerySet[FoundCopy]:
+        """Select the columns in which copies were found."""
+        return FoundCopy.objects.filter(search_id=self.search_id, client_id=self.client_id)
+
+    def list_unsearched(self) -> models.QuerySet[UnsearchedPlace]:
+        """Select what was not looked at: for every client, and for this one."""
+        mine = models.Q(client_id=None) | models.Q(client_id=self.client_id)
+        return UnsearchedPlace.objects.filter(mine, search_id=self.search_id)
+
+
+class FoundCopy(models.Model):
+    """The number of rows of one column that hold a secret value of one client."""
+
+    search = models.ForeignKey(CopySearch, models.CASCADE, related_name="found_copies")
+    client = models.ForeignKey(Client, models.DO_NOTHING, db_constraint=False, related_name="+")
+    slug = models.CharField(_("slug"), max_length=100)
+    table = models.CharField(_("table"), max_length=200)  # with its schema
+    column = models.CharField(_("column"), max_length=100)
+    rows = models.BigIntegerField(_("rows"))
+
+    class Meta:
+        ordering: ClassVar = ["slug", "table", "column"]
+        indexes: ClassVar = [models.Index(fields=["search", "client"], name="found_copy_of_client")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.table}.{self.column}, {self.rows} rows"
+
+
+class UnsearchedPlace(models.Model):
+    """A place that was not looked at: a table or column for every client, or values of one client."""
+
+    search = models.ForeignKey(CopySearch, models.CASCADE, related_name="unsearched_places")
+    # None: for every client of the search.
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    slug = models.CharField(_("slug"), max_length=100, blank=True, default="", db_default="")
+    # A table with its schema and a column, or the name of a secret.
+    place = models.CharField(_("place"), max_length=600)
+    reason = models.CharField(_("reason"), max_length=32, choices=UnsearchedReason)
+    # The column's type, a SQLSTATE or AWS's code.
+    detail = models.CharField(_("detail"), max_length=200, blank=True, default="", db_default="")
+
+    class Meta:
+        ordering: ClassVar = ["slug", "place"]
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.place}: {self.get_reason_display()}{detail}"
+
+
+class Redaction(models.Model):
+    """The number of rows of one column in which values of one client were replaced by a pointer."""
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="redactions"
+    )
+    slug = models.CharField(_("slug"), max_length=100)
+    table = models.CharField(_("table"), max_length=200)
+    column = models.CharField(_("column"), max_length=100)
+    rows = models.BigIntegerField(_("rows"))
+    redacted_at = models.DateTimeField(_("redacted"), default=timezone.now, db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = _("redaction")
+        verbose_name_plural = _("redactions")
+        indexes: ClassVar = [models.Index(fields=["client", "-id"], name="redaction_of_client")]
+
+    def __str__(self) -> str:
+        return f"{self.slug}: {self.table}.{self.column}, {self.rows} rows"

@@ -1,0 +1,199 @@
+"""Owns what is seen of NOVA: the processes that read through the package, and statements of others that still read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SEEN_WITHIN = timedelta(hours=1)
+FAILED_WITHIN = timedelta(minutes=30)
+FORGOTTEN_AFTER = timedelta(days=7)
+# Of processes that no longer read this many are kept: NOVA may start a process for each task.
+KEPT = 1_000
+
+
+class AwsFailure(models.TextChoices):
+    """The class of an error that NOVA's reader met at AWS, as `process_notes` writes it."""
+
+    PERMISSION = "permission", _("No permission, or no AWS credentials")
+    THROTTLED = "throttled", _("AWS limits the rate")
+    UNAVAILABLE = "unavailable", _("AWS gave no usable answer")
+    CONFLICT = "conflict", _("The secret is missing, or its state forbids reading")
+    DATA = "data", _("AWS refuses the request")
+    LATE = "late", _("AWS answered too late")
+    NO_DOCUMENT = "no_document", _("The secret holds no valid document")
+    UNEXPECTED = "unexpected", _("Unexpected error: NOVA's log shows which")
+
+
+@dataclass(frozen=True)
+class ReaderSummary:
+    """How many processes of NOVA read through the package: in the last hour, and of these, how many AWS fails now."""
+
+    seen: int
+    failing: int
+    last_read_at: datetime | None  # None: no process was ever seen
+
+
+class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
+    def seen_in_last_hour(self) -> ReaderProcessQuerySet:
+        """Select the processes that read within the last hour."""
+        return self.filter(last_read_at__gt=timezone.now() - SEEN_WITHIN)
+
+    def not_seen_in_last_hour(self) -> ReaderProcessQuerySet:
+        return self.filter(last_read_at__lte=timezone.now() - SEEN_WITHIN)
+
+    def failing_now(self) -> ReaderProcessQuerySet:
+        """Select the processes seen in the last hour that met an error of AWS within FAILED_WITHIN."""
+        return self.seen_in_last_hour().filter(aws_error_at__gt=timezone.now() - FAILED_WITHIN)
+
+    def was_ever_seen(self) -> bool:
+        """Say whether any process of NOVA ever read through the package; the newest is never forgotten."""
+        return self.exists()
+
+    def summarize(self) -> ReaderSummary:
+        """Count the processes, in one query."""
+        now = timezone.now()
+        seen = models.Q(last_read_at__gt=now - SEEN_WITHIN)
+        found = self.aggregate(
+            seen=models.Count("pk", filter=seen),
+            failing=models.Count(
+                "pk", filter=seen & models.Q(aws_error_at__gt=now - FAILED_WITHIN)
+            ),
+            last=models.Max("last_read_at"),
+        )
+        return ReaderSummary(found["seen"], found["failing"], found["last"])
+
+    def forget_old(self) -> None:
+        """Delete processes last seen before FORGOTTEN_AFTER, and of those not seen in the last hour all but KEPT.
+
+        The newest row stays, whatever its age: it says that NOVA read through the package at some time.
+        """
+        newest_first = self.order_by("-last_read_at", "pk").values("pk")
+        over = self.not_seen_in_last_hour().order_by("-last_read_at", "pk").values("pk")[KEPT:]
+        old = self.filter(last_read_at__lt=timezone.now() - FORGOTTEN_AFTER)
+        (old | self.filter(pk__in=over)).exclude(pk__in=newest_first[:1]).delete()
+
+
+class ReaderProcess(models.Model):
+    """One process of NOVA, as it notes itself in plain SQL, at most once a minute (`nova_credentials.reader`).
+
+    The reader's statement names these columns, in every release: they are only ever added, with `db_default`.
+    """
+
+    key = models.UUIDField(primary_key=True)
+    host = models.CharField(_("host"), max_length=255, db_default="")
+    process_id = models.BigIntegerField(_("process"), db_default=0)
+    version = models.CharField(_("package version"), max_length=50, db_default="")
+    # The last four characters of the id of the key that signed the newest request to AWS.
+    access_key_end = models.CharField(_("AWS access key"), max_length=4, db_default="")
+    aws_error = models.CharField(_("newest AWS error"), max_length=50, db_default="")
+    aws_error_at = models.DateTimeField(null=True)
+    first_seen_at = models.DateTimeField(_("first seen"), db_default=Now())
+    last_read_at = models.DateTimeField(_("last read"), db_default=Now())
+
+    objects = ReaderProcessQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("reader process")
+        verbose_name_plural = _("readers")
+        ordering: ClassVar = ["-last_read_at", "key"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.process_id}"
+
+    @property
+    def is_seen(self) -> bool:
+        """Say whether it read within the last hour."""
+        return timezone.now() - self.last_read_at < SEEN_WITHIN
+
+    @property
+    def aws_error_label(self) -> str:
+        """Return the newest error's class in words; a class of another release as it is."""
+        known = self.aws_error in AwsFailure
+        return str(AwsFailure(self.aws_error).label) if known else self.aws_error
+
+
+@dataclass(frozen=True)
+class StatementCount:
+    """A statement of somebody else that reads credential tables, as pg_stat_statements counts it now."""
+
+    role: str
+    statement_id: int
+    tables: str
+    calls: int
+
+
+class OtherStatementQuerySet(models.QuerySet["OtherStatement"]):
+    def note_counts(self, counts: Iterable[StatementCount]) -> None:
+        """Store the counts; a statement whose number changed since the last time was called in between."""
+        now = timezone.now()
+        known = {(row.role, row.statement_id): row for row in self.all()}
+        rows = [
+            OtherStatement(
+                role=count.role,
+                statement_id=count.statement_id,
+                tables=count.tables,
+                calls=count.calls,
+                first_noticed_at=now,
+                noticed_at=now,
+                called_at=_find_call(known.get((count.role, count.statement_id)), count, now),
+            )
+            for count in sorted(counts, key=lambda count: (count.role, count.statement_id))
+        ]
+        self.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["role", "statement_id"],
+            update_fields=["tables", "calls", "called_at", "noticed_at"],
+        )
+
+    def called_in_last_hour(self) -> OtherStatementQuerySet:
+        """Select the statements whose calls grew within the last hour."""
+        return self.filter(called_at__gt=timezone.now() - SEEN_WITHIN)
+
+    def forget_old(self) -> None:
+        """Delete the statements that pg_stat_statements has not shown for FORGOTTEN_AFTER."""
+        self.filter(noticed_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
+
+
+class OtherStatement(models.Model):
+    """A statement of somebody else that reads credential tables, mostly NOVA's old helper. Its text is not kept."""
+
+    role = models.CharField(max_length=63)
+    statement_id = models.BigIntegerField()
+    tables = models.CharField(max_length=255)
+    calls = models.BigIntegerField()
+    first_noticed_at = models.DateTimeField()
+    noticed_at = models.DateTimeField()
+    # None: not since it was first noticed, as pg_stat_statements doesn't say when it was called before.
+    called_at = models.DateTimeField(null=True)
+
+    objects = OtherStatementQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["role", "statement_id"], name="one_row_a_statement")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.tables}"
+
+
+def _find_call(
+    before: OtherStatement | None, count: StatementCount, now: datetime
+) -> datetime | None:
+    """Return when the statement is known to have been called last, given its row of the time before."""
+    if before is None or before.calls == count.calls:
+        return before.called_at if before else None
+    # Fewer calls: the statistics were reset, and it was called after that.
+    return now

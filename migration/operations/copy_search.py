@@ -1,0 +1,205 @@
+"""Searches NOVA's database for copies of secret values, and stores where they are. Writes no value anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from migration.models import (
+    CopySearch,
+    FoundCopy,
+    SearchedClient,
+    UnsearchedPlace,
+    UnsearchedReason,
+    all_clients,
+)
+from migration.operations.aws_store import secrets_manager
+from migration.operations.copy_places import list_places
+from migration.operations.copy_reader import TableReader, UnsearchedError, open_own_connection
+from migration.operations.copy_scanner import CopyScanner, Needles, make_needles
+from migration.operations.secret_values import ClientValues, gather_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+
+    from migration.operations.copy_places import Places, Table
+
+TELL_SECONDS = 1.0
+# The first half of the two-part key of the advisory lock of a search; the second is its id.
+SEARCH_LOCK = 0x4E4F5643
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """What a running search has read so far."""
+
+    table: str
+    tables_done: int
+    tables: int
+    part_of_table: float
+    bytes_read: int
+    seconds: float
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Return the speed since the first table was begun."""
+        return self.bytes_read / self.seconds if self.seconds else 0.0
+
+
+class _Search:
+    """One pass over the tables, with what was found and what was not looked at."""
+
+    def __init__(self, needles: Needles, tell: Callable[[SearchProgress], None]) -> None:
+        self.needles, self.tell = needles, tell
+        self.found: Counter[tuple[int, str, str]] = Counter()  # by client, table, column
+        self.unsearched: list[UnsearchedPlace] = []
+        self.bytes_read = 0
+        self.began = self.told = time.monotonic()
+
+    def search_all(self, places: Places) -> None:
+        self.unsearched += places.unsearched
+        for number, table in enumerate(places.tables):
+            self._search_table(table, number, len(places.tables))
+
+    def _search_table(self, table: Table, number: int, tables: int) -> None:
+        scanner = CopyScanner(self.needles, table.columns)
+        now = SearchProgress(table.full_name, number, tables, 0.0, 0, 0.0)
+
+        def tell(part: float) -> None:
+            if time.monotonic() - self.told >= TELL_SECONDS:
+                self.told = time.monotonic()
+                read, took = self.bytes_read + scanner.bytes_read, self.told - self.began
+                self.tell(replace(now, part_of_table=part, bytes_read=read, seconds=took))
+
+        tell(0.0)
+        try:
+            # A connection for each table: a broken one fails that table only.
+            with open_own_connection() as own:
+                TableReader(own, table, scanner, tell).read_table()
+        except UnsearchedError as error:
+            self.unsearched.append(
+                UnsearchedPlace(place=table.full_name, reason=error.reason, detail=error.detail)
+            )
+        self.bytes_read += scanner.bytes_read
+        for (client_id, column), rows in scanner.rows_found.items():
+            self.found[client_id, table.full_name, column] += rows
+
+
+def search_copies(
+    *,
+    client_ids: Collection[int],
+    by: User | None = None,
+    tell: Callable[[SearchProgress], None] = lambda _progress: None,
+) -> CopySearch:
+    """Search for the values of these clients and store the result; `tell` is called about once a second."""
+    return _do_search(CopySearch.objects.create(by=by), client_ids, tell)
+
+
+def work_on_search(*, search_id: int) -> None:
+    """Do a stored search over all clients, unless it is done or another worker is at it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SEARCH_LOCK, search_id])
+        if not cursor.fetchone()[0]:
+            return
+    try:
+        search = CopySearch.objects.filter(pk=search_id, finished_at=None).first()
+        if search is not None:
+            everyone = all_clients().values_list("pk", flat=True)
+            _do_search(search, list(everyone), lambda _progress: None)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SEARCH_LOCK, search_id])
+
+
+def _do_search(
+    search: CopySearch, client_ids: Collection[int], tell: Callable[[SearchProgress], None]
+) -> CopySearch:
+    search.started_at = search.seen_at = began = timezone.now()
+    search.clients = len(client_ids)
+    search.save()
+
+    def record_progress(progress: SearchProgress) -> None:
+        CopySearch.objects.filter(pk=search.pk).update(
+            seen_at=timezone.now(),
+            bytes_read=progress.bytes_read,
+            tables_done=progress.tables_done,
+            tables=progress.tables,
+        )
+        tell(progress)
+
+    clients = gather_values(client_ids, sm=secrets_manager())
+    CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
+    done = _Search(make_needles(clients), record_progress)
+    with connection.cursor() as cursor:
+        places = list_places(cursor)
+    done.search_all(places)
+    search.tables = search.tables_done = len(places.tables)
+    search.bytes_read = done.bytes_read
+    _store_result(search, began, clients, done)
+    CopySearch.objects.forget_old()
+    return search
+
+
+def _store_result(
+    search: CopySearch, began: datetime, clients: list[ClientValues], done: _Search
+) -> None:
+    """Store everything at once: a search that is killed before has found out nothing."""
+    slugs = {client.client_id: client.slug for client in clients}
+    rows_found = Counter[int]()
+    for (client_id, _table, _column), rows in done.found.items():
+        rows_found[client_id] += rows
+    everywhere = len(done.unsearched)
+    own = {client.client_id: _list_unknown_values(client) for client in clients}
+    search.finished_at = timezone.now()
+    with transaction.atomic():
+        search.save()
+        FoundCopy.objects.bulk_create(
+            FoundCopy(
+                search=search,
+                client_id=client_id,
+                slug=slugs[client_id],
+                table=table,
+                column=column,
+                rows=rows,
+            )
+            for (client_id, table, column), rows in done.found.items()
+        )
+        places = [*done.unsearched, *(place for of_client in own.values() for place in of_client)]
+        for place in places:
+            place.search = search
+        UnsearchedPlace.objects.bulk_create(places)
+        SearchedClient.objects.bulk_create(
+            SearchedClient(
+                search=search,
+                client_id=client.client_id,
+                slug=client.slug,
+                searched_at=began,
+                rows_found=rows_found[client.client_id],
+                not_looked_at=everywhere + len(own[client.client_id]),
+            )
+            for client in clients
+        )
+
+
+def _list_unknown_values(client: ClientValues) -> list[UnsearchedPlace]:
+    """List the values of one client that were not looked for."""
+    unknown = [(name, UnsearchedReason.SECRET_UNREAD, code) for name, code in client.unread.items()]
+    unknown += [(source, UnsearchedReason.SHORT_VALUE, "") for source in sorted(client.short)]
+    return [
+        UnsearchedPlace(
+            client_id=client.client_id,
+            slug=client.slug,
+            place=place,
+            reason=reason,
+            detail=detail,
+        )
+        for place, reason, detail in unknown
+    ]

@@ -1,0 +1,100 @@
+"""Runs the checks one after the other. What fails in one of them doesn't keep the others from being made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import Error, connection, transaction
+from psycopg import Error as PsycopgError
+from psycopg.errors import UndefinedFunction, UndefinedTable
+
+from migration.operations.doctor import sentences
+from migration.operations.doctor.clocks import examine_clocks
+from migration.operations.doctor.columns import examine_columns
+from migration.operations.doctor.copies import examine_copies
+from migration.operations.doctor.counting import (
+    examine_proof,
+    examine_stored_proof,
+    examine_triggers,
+)
+from migration.operations.doctor.findings import Asked, CheckName, report_unlooked
+from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
+from migration.operations.doctor.objects import examine_objects
+from migration.operations.doctor.owners import examine_owners
+from migration.operations.doctor.pooler import examine_pooler
+from migration.operations.doctor.readers import examine_readers
+from migration.operations.doctor.roles import examine_boundary, examine_create_rights
+from migration.operations.doctor.schema import examine_schema, examine_schema_migrations
+from migration.operations.doctor.workers import examine_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from migration.operations.doctor.findings import Finding
+
+    Examination = Callable[[Asked], Iterable[Finding]]
+
+# Each reads the database in a transaction of its own. A new check is one line here.
+READING: Mapping[CheckName, Examination] = {
+    CheckName.SCHEMA: examine_schema,
+    CheckName.SCHEMA_MIGRATIONS: examine_schema_migrations,
+    CheckName.CREATE_RIGHTS: examine_create_rights,
+    CheckName.OWNERS: examine_owners,
+    CheckName.BOUNDARY: examine_boundary,
+    CheckName.SITE_GRANTS: examine_site_grants,
+    CheckName.READER_GRANTS: examine_reader_grants,
+    CheckName.TRIGGERS: examine_triggers,
+    CheckName.COUNTING_PROOF: examine_stored_proof,
+    CheckName.COLUMNS: examine_columns,
+    CheckName.NOVA_OBJECTS: examine_objects,
+    CheckName.READERS: examine_readers,
+    CheckName.WORKERS: examine_workers,
+    CheckName.COPIES: examine_copies,
+}
+# These do more than read the database: they try updates that are undone, connect anew, or ask AWS.
+THOROUGH: Mapping[CheckName, Examination] = {
+    CheckName.COUNTING_PROOF: examine_proof,
+    CheckName.POOLER: examine_pooler,
+    CheckName.CLOCKS: examine_clocks,
+}
+# A table that somebody has locked must not make the doctor wait.
+LIMITS = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
+
+
+def examine_nova(*, role: str | None = None, thorough: bool = True) -> list[Finding]:
+    """Make every check, in the order of `CheckName`; raises OperationalError where PostgreSQL can't be reached at all.
+
+    `role` is the role by which NOVA connects; without it, the owners of NOVA's tables. Unless `thorough`, the checks
+    that do more than read the database are not made, and are reported so.
+    """
+    connection.ensure_connection()
+    asked = Asked(role, thorough)
+    return [finding for check in CheckName for finding in _examine_subject(check, asked)]
+
+
+def _examine_subject(check: CheckName, asked: Asked) -> list[Finding]:
+    examine = THOROUGH.get(check) if asked.thorough else None
+    try:
+        if examine:
+            return list(examine(asked))
+        if check not in READING:
+            return [report_unlooked(check, sentences.NOT_ASKED_YET())]
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(LIMITS)
+            return list(READING[check](asked))
+    except Error as error:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        return [_report_error(check, error)]
+
+
+def _report_error(check: CheckName, error: Error) -> Finding:
+    cause = error.__cause__
+    code = cause.sqlstate if isinstance(cause, PsycopgError) else None
+    missing = isinstance(cause, UndefinedTable | UndefinedFunction)
+    return report_unlooked(
+        check,
+        sentences.COULD_NOT_ASK(code=code or type(error).__name__),
+        sentences.MIGRATE_FIRST() if missing else sentences.SEE_THE_LOG(),
+    )

@@ -1,0 +1,103 @@
+"""Owns what a check found: its state, what to say of it, and what to do. Asks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Message
+
+
+class FindingState(StrEnum):
+    """The result of a check. Only OK counts as well."""
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_LOOKED_AT = "not_looked_at"
+
+
+class CheckName(TextChoices):
+    """A check by its name in `check_nova`'s output, with its title on the page."""
+
+    SCHEMA = "schema", _("The site's schema")
+    SCHEMA_MIGRATIONS = "schema_migrations", _("The site's tables")
+    CREATE_RIGHTS = "create_rights", _("Who may create objects")
+    OWNERS = "owners", _("Owners of NOVA's tables")
+    BOUNDARY = "boundary", _("NOVA's role and the site's")
+    SITE_GRANTS = "site_grants", _("Rights of the site")
+    READER_GRANTS = "reader_grants", _("Rights of NOVA's reader")
+    TRIGGERS = "triggers", _("Triggers that count writes")
+    COUNTING_PROOF = "counting_proof", _("Proof that writes are counted")
+    COLUMNS = "columns", _("Columns of NOVA's tables")
+    NOVA_OBJECTS = "nova_objects", _("Objects of others on NOVA's tables")
+    POOLER = "pooler", _("Pooler in front of PostgreSQL")
+    READERS = "readers", _("NOVA's reader")
+    WORKERS = "workers", _("Workers")
+    COPIES = "copies", _("Copies of secret values")
+    CLOCKS = "clocks", _("Clocks")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the doctor was asked: the role by which NOVA connects, if it was named, and whether to look at all."""
+
+    role: str | None = None
+    # Without it nothing is written, nothing locked, and neither AWS nor another connection is asked.
+    thorough: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    check: CheckName
+    state: FindingState
+    message: Message
+    remedy: Message | None = None
+    statements: tuple[str, ...] = ()  # fit to be pasted, in this order
+
+    @property
+    def ok(self) -> bool:
+        return self.state == FindingState.OK
+
+    @property
+    def title(self) -> str:
+        """Return the title of the check in the language of the page."""
+        return str(self.check.label)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the finding as `check_nova --format json` prints it; `remedy` ends with the statements."""
+        remedy = " ".join((str(self.remedy or ""), *self.statements)).strip()
+        return {
+            "check": self.check.value,
+            "ok": self.ok,
+            "state": self.state.value,
+            "message": str(self.message),
+            "remedy": remedy,
+            "codes": self.message.codes,
+            "statements": list(self.statements),
+        }
+
+
+def report_ok(check: CheckName, message: Message) -> Finding:
+    return Finding(check, FindingState.OK, message)
+
+
+def report_failure(
+    check: CheckName,
+    message: Message,
+    remedy: Message | None = None,
+    *,
+    statements: tuple[str, ...] = (),
+) -> Finding:
+    return Finding(check, FindingState.FAILED, message, remedy, statements)
+
+
+def report_unlooked(check: CheckName, message: Message, remedy: Message | None = None) -> Finding:
+    """Report that the check could not be made."""
+    return Finding(check, FindingState.NOT_LOOKED_AT, message, remedy)

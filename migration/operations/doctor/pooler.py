@@ -1,0 +1,138 @@
+"""Finds a pooler that gives each transaction another backend: the site's locks, which last a session, don't hold there.
+
+Opens connections of its own, past Django: a pooler that has no room must not make anybody wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import psycopg
+from django.core.management.base import CommandError
+from django.db import connection
+
+from migration.operations.doctor import sentences
+from migration.operations.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, TypeAlias
+
+    from migration.operations.doctor.findings import Asked, Finding
+
+    Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+CONNECTIONS, STATEMENTS = 4, 20
+GIVE_UP_SECONDS = 5.0
+# Named with their schema: these connections have the role's own search_path.
+BACKEND = "SELECT pg_catalog.pg_backend_pid()"
+LOCK = "SELECT pg_catalog.pg_try_advisory_lock(%s::pg_catalog.int4, %s::pg_catalog.int4)"
+UNLOCK = "SELECT pg_catalog.pg_advisory_unlock(%s::pg_catalog.int4, %s::pg_catalog.int4)"
+# The first half of the key; the second is another one each time.
+PROBE_LOCK = 0x4E4F5650
+
+
+class Pooling(StrEnum):
+    """What is between the site and PostgreSQL, as far as it matters."""
+
+    OWN_BACKENDS = "own backends"
+    SHARED_BACKENDS = "shared backends"
+    UNKNOWN = "unknown"  # the connections could not be opened in time
+
+
+def examine_pooler(_asked: Asked) -> Iterator[Finding]:
+    """Say whether each connection has a backend of its own for as long as it lasts."""
+    match find_pooling(connection.get_connection_params()):
+        case Pooling.OWN_BACKENDS:
+            yield report_ok(
+                CheckName.POOLER, sentences.BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS)
+            )
+        case Pooling.SHARED_BACKENDS:
+            yield report_failure(
+                CheckName.POOLER, sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY()
+            )
+        case Pooling.UNKNOWN:
+            yield report_unlooked(
+                CheckName.POOLER,
+                sentences.NO_FURTHER_CONNECTIONS(n=CONNECTIONS),
+                sentences.MAKE_ROOM(),
+            )
+
+
+def find_pooling(connection_parameters: Mapping[str, Any]) -> Pooling:
+    """Open CONNECTIONS connections as Django would and try them; takes twice GIVE_UP_SECONDS at most."""
+    parameters = {
+        name: value
+        for name, value in connection_parameters.items()
+        if name not in ("context", "cursor_factory")  # of connections that aren't asynchronous
+    }
+    # In a thread of its own, as this one may have a loop that runs.
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, _try_in_time(parameters)).result()
+
+
+def require_own_backends(connection_parameters: Mapping[str, Any]) -> None:
+    """Raise CommandError (exit 2) where connections share backends; go on where that could not be tried."""
+    if find_pooling(connection_parameters) == Pooling.SHARED_BACKENDS:
+        told = f"{sentences.BACKENDS_ARE_SHARED()} {sentences.CONNECT_DIRECTLY()}"
+        raise CommandError(told, returncode=2)
+
+
+async def _try_in_time(parameters: Mapping[str, Any]) -> Pooling:
+    async with AsyncExitStack() as opened:
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                return await _try_sessions(
+                    [await _open_session(parameters, opened) for _number in range(CONNECTIONS)]
+                )
+        except (psycopg.Error, TimeoutError):
+            return Pooling.UNKNOWN
+
+
+async def _open_session(parameters: Mapping[str, Any], opened: AsyncExitStack) -> Session:
+    session: Session = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+    opened.push_async_callback(session.close)
+    return session
+
+
+async def _try_sessions(sessions: list[Session]) -> Pooling:
+    """Ask the connections by turns: first who serves them, then whether the first one's lock is the first one's."""
+    # Before a lock is taken, as a shared backend would keep it.
+    backends = [await _fetch_value(session, BACKEND) for session in sessions]
+    for number in range(STATEMENTS):
+        turn = number % CONNECTIONS
+        if await _fetch_value(sessions[turn], BACKEND) != backends[turn]:
+            return Pooling.SHARED_BACKENDS
+    if len(set(backends)) < CONNECTIONS:
+        return Pooling.SHARED_BACKENDS
+    return await _try_lock(sessions)
+
+
+async def _try_lock(sessions: list[Session]) -> Pooling:
+    holder, *others = sessions
+    key = secrets.randbits(31)
+    if not await _fetch_value(holder, LOCK, PROBE_LOCK, key):
+        return Pooling.SHARED_BACKENDS
+    for number in range(STATEMENTS):
+        other = others[number % len(others)]
+        if await _fetch_value(other, LOCK, PROBE_LOCK, key):
+            await _fetch_value(other, UNLOCK, PROBE_LOCK, key)
+            return Pooling.SHARED_BACKENDS
+    held = await _fetch_value(holder, UNLOCK, PROBE_LOCK, key)
+    return Pooling.OWN_BACKENDS if held else Pooling.SHARED_BACKENDS
+
+
+async def _fetch_value(session: Session, query: str, *values: int) -> object:
+    cursor = await session.execute(query.encode(), values or None)
+    row = await cursor.fetchone()
+    return row[0] if row else None

@@ -1,0 +1,36 @@
+"""Examines whether NOVA reads through the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migration.models import ReaderProcess
+from migration.operations.doctor import sentences
+from migration.operations.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.operations.doctor.findings import Asked, Finding
+
+
+def examine_readers(_asked: Asked) -> Iterator[Finding]:
+    """Say when a process of NOVA last read through the package, and how many of them AWS fails now."""
+    readers = ReaderProcess.objects.summarize()
+    if readers.last_read_at is None:
+        yield report_unlooked(
+            CheckName.READERS, sentences.READER_NEVER_READ(), sentences.LET_NOVA_READ()
+        )
+        return
+    yield report_ok(CheckName.READERS, sentences.READER_READ(ago=readers.last_read_at))
+    if readers.failing:
+        yield report_failure(
+            CheckName.READERS,
+            sentences.READERS_FAIL(n=readers.failing),
+            sentences.SEE_THE_READERS(),
+        )

@@ -1,0 +1,98 @@
+"""Examines the site's own schema: whether it exists, whose it is, and whether its tables are this release's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
+from migration.operations.doctor import sentences
+from migration.operations.doctor.findings import CheckName, report_failure, report_ok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.backends.utils import CursorWrapper
+
+    from migration.operations.doctor.findings import Asked, Finding
+
+# Of a schema full of another role's objects.
+MOST_NAMES = 20
+ROLE_AND_RIGHT = (
+    "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
+)
+
+
+def examine_schema(_asked: Asked) -> Iterator[Finding]:
+    """Say whether the schema exists, belongs to the site's role, and is nobody else's to create in."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROLE_AND_RIGHT)
+        role, may_create = cursor.fetchone()
+        cursor.execute(OWNER_AND_CREATORS, [SCHEMA])
+        row = cursor.fetchone()
+        if row is None:
+            yield _report_missing_schema(role, may_create=may_create)
+            return
+        found = list(_list_problems(cursor, role, *row))
+    yield from found or [
+        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=role))
+    ]
+
+
+def _report_missing_schema(role: str, *, may_create: bool) -> Finding:
+    missing = sentences.SCHEMA_IS_MISSING(schema=SCHEMA)
+    if may_create:
+        return report_failure(CheckName.SCHEMA, missing, sentences.MIGRATE_FIRST())
+    return report_failure(
+        CheckName.SCHEMA,
+        missing,
+        sentences.MAKE_THE_SCHEMA(),
+        statements=(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role};",),
+    )
+
+
+def _list_problems(
+    cursor: CursorWrapper, role: str, owner: str, is_ours: bool, creators: str | None
+) -> Iterator[Finding]:
+    if not is_ours:
+        yield report_failure(
+            CheckName.SCHEMA,
+            sentences.SCHEMA_IS_FOREIGN(schema=SCHEMA, owner=owner, role=role),
+            sentences.CONNECT_AS_OWNER(owner=owner),
+            statements=(f"ALTER SCHEMA {SCHEMA} OWNER TO {role};",),
+        )
+        return  # everything in it is the other role's
+    if creators:
+        yield report_failure(
+            CheckName.SCHEMA,
+            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=creators),
+            sentences.TAKE_THE_RIGHT_AWAY(),
+            statements=(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators};",),
+        )
+    cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
+    if foreign := cursor.fetchone()[0]:
+        yield report_failure(
+            CheckName.SCHEMA,
+            sentences.FOREIGN_OBJECTS(schema=SCHEMA, objects=_shorten_list(foreign.split(", "))),
+            sentences.DROP_OR_HAND_OVER(),
+        )
+
+
+def _shorten_list(names: list[str]) -> tuple[str, ...]:
+    return (*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else []))
+
+
+def examine_schema_migrations(_asked: Asked) -> Iterator[Finding]:
+    """Say whether `migrate` of this release has run."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        yield report_failure(
+            CheckName.SCHEMA_MIGRATIONS,
+            sentences.NOT_MIGRATED(n=len(plan)),
+            sentences.MIGRATE_FIRST(),
+        )
+    else:
+        yield report_ok(CheckName.SCHEMA_MIGRATIONS, sentences.MIGRATED())

@@ -1,0 +1,168 @@
+"""Gathers the secret values of clients, present and former, from the tables and from AWS. Writes and logs nothing."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from credentials.pointers import POINTER
+from migration.models import Secret, all_clients
+from migration.operations.rows_from_aws import REPLACED_STAGE
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
+from nova_credentials.credential_types import CredentialType, secret_key
+from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from credentials.models import Client
+    from nova_credentials.aws.secrets_manager import SecretsManager
+
+# The keys of a document under which secret values stand, at any depth.
+SECRET_KEYS = {secret_key(credential_type) for credential_type in CredentialType}
+# Versions with other stages, or with none, are not asked for.
+FORMER_STAGES = ("AWSPREVIOUS", REPLACED_STAGE, "AWSPENDING")
+# A shorter value would be found in texts that have nothing to do with it.
+SHORTEST_VALUE = 6
+CLIENTS_AT_ONCE = 200
+CALLS_AT_ONCE = 10
+# Our own code for a secret whose text is not a document.
+NO_DOCUMENT = "NoDocument"
+
+
+@dataclass
+class ClientValues:
+    """The secret values of one client, and what could not be read of them."""
+
+    client_id: int
+    slug: str
+    phase: Phase
+    # At least SHORTEST_VALUE characters long.
+    values: set[str] = field(default_factory=set, repr=False)
+    # Value -> name of the secret whose current version holds it.
+    in_aws: dict[str, str] = field(default_factory=dict, repr=False)
+    # Name of a secret -> why its values are not known.
+    unread: dict[str, str] = field(default_factory=dict)
+    # The secrets and tables that hold a value that is too short.
+    short: set[str] = field(default_factory=set)
+
+    def add_values(self, found: Collection[str], source: str) -> None:
+        """Keep these values, which stand in `source`: the name of a secret or of a table."""
+        for value in found:
+            if len(value) >= SHORTEST_VALUE:
+                self.values.add(value)
+            elif value:
+                self.short.add(source)
+
+
+def gather_values(client_ids: Collection[int], *, sm: SecretsManager) -> list[ClientValues]:
+    """Return the values of these clients, ordered by slug; a client that is gone is left out."""
+    gathered: list[ClientValues] = []
+    wanted = sorted(client_ids)
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        batch = wanted[start : start + CLIENTS_AT_ONCE]
+        of_batch = {row.client_id: row for row in _read_rows(batch)}
+        _add_values_of_aws(of_batch, sm)
+        gathered += of_batch.values()
+    return sorted(gathered, key=lambda row: row.slug)
+
+
+def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
+    clients = all_clients().filter(pk__in=client_ids).with_phase().with_credentials()
+    for client in clients:
+        values = ClientValues(client.pk, client.slug, Phase(client.phase))  # type: ignore[attr-defined]  # annotated
+        _add_values_of_rows(values, client)
+        yield values
+
+
+def _add_values_of_rows(values: ClientValues, client: Client) -> None:
+    for rows in client.credentials_by_type().values():
+        for row in rows:
+            found = [getattr(row, name) for name in row.SECRET_FIELDS]
+            table = row._meta.db_table.replace('"', "")
+            values.add_values([v for v in found if not v.startswith(POINTER)], table)
+
+
+def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> None:
+    """Add what AWS holds: the current version of each secret, then the versions under FORMER_STAGES."""
+    owners, known = _list_secret_names(clients)
+    answers = sm.mark_deletions(sm.batch_get(owners), lacking=known)
+    there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
+    for name, answer in answers.items():
+        owner = clients[owners[name]]
+        if isinstance(answer, SecretValue):
+            for value in _add_values_of_secret(owner, answer):
+                owner.in_aws.setdefault(value, name)
+        elif not answer.not_found and answer.code != "InvalidName":
+            owner.unread[name] = answer.code
+    for name, found in _read_former_versions(there, sm):
+        owner = clients[owners[name]]
+        if isinstance(found, SecretsManagerError):
+            owner.unread[name] = found.code
+        else:
+            _add_values_of_secret(owner, found)
+
+
+def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int], set[str]]:
+    """Return secret name -> client id for the names of both layouts, and the names that a push has used."""
+    owners: dict[str, int] = {}
+    for client in clients.values():
+        for layout in Layout:
+            names = documents.secret_names(
+                client.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout
+            )
+            owners |= dict.fromkeys(names.values(), client.client_id)
+    pushed = Secret.objects.filter(client_id__in=clients).values_list("name", "client_id")
+    known = dict(pushed)
+    return owners | known, set(known)
+
+
+def _read_former_versions(
+    names: list[str], sm: SecretsManager
+) -> Iterator[tuple[str, SecretValue | SecretsManagerError]]:
+    """Yield name and version, or error, for each stage of these secrets that AWS has or refuses to give."""
+
+    def read_stage(asked: tuple[str, str]) -> SecretValue | SecretsManagerError | None:
+        try:
+            return sm.get_stage(*asked)
+        except SecretsManagerError as error:
+            return error
+
+    asked = [(name, stage) for name in names for stage in FORMER_STAGES]
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+        for (name, _stage), found in zip(asked, threads.map(read_stage, asked), strict=True):
+            if found is not None:
+                yield name, found
+
+
+def _add_values_of_secret(owner: ClientValues, secret: SecretValue) -> list[str]:
+    """Add the values that the secret's text holds, and return them."""
+    try:
+        document = json.loads(secret.text or "")
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        owner.unread[secret.name] = NO_DOCUMENT
+        return []
+    found = list(_walk_secret_values(document))
+    owner.add_values(found, secret.name)
+    return [value for value in found if len(value) >= SHORTEST_VALUE]
+
+
+def _walk_secret_values(node: object) -> Iterator[str]:
+    """Yield the texts under SECRET_KEYS at any depth; a pointer is none."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in SECRET_KEYS and isinstance(value, str) and not value.startswith(POINTER):
+                yield value
+            else:
+                yield from _walk_secret_values(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _walk_secret_values(value)

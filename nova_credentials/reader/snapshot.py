@@ -1,0 +1,51 @@
+"""Owns the transaction of one read: its snapshot, its limits, and the message that ends it. Knows no table."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg.rows import TupleRow
+
+    from nova_credentials.reader.process_notes import ProcessNotes
+
+# With this search_path no object of another role, in `public` or elsewhere, is taken for PostgreSQL's own. Tables are
+# named with their schema.
+BEGIN_SNAPSHOT = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}
+"""
+
+
+@dataclass
+class SnapshotEnd:
+    """How a snapshot ends: with a note of this process, if there are `notes`."""
+
+    notes: ProcessNotes | None = None
+
+
+@contextmanager
+def read_snapshot(
+    connection: psycopg.Connection[TupleRow], statement_timeout: str
+) -> Iterator[SnapshotEnd]:
+    """Read in one snapshot. What is sent along with its COMMIT can be set in between."""
+    connection.execute(sql.SQL(BEGIN_SNAPSHOT).format(statement_timeout))
+    ending = SnapshotEnd()
+    try:
+        yield ending
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+    commit = sql.SQL("COMMIT")
+    if ending.notes:
+        ending.notes.execute_and_note(connection, commit)
+    else:
+        connection.execute(commit)

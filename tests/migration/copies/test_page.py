@@ -1,0 +1,179 @@
+"""The page *Copies*: the newest result of each client, and the search that a worker does."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from migration import tasks
+from migration.models import CopySearch, FoundCopy, SearchedClient, UnsearchedPlace
+from migration.operations.copy_search import search_copies
+from tests.factories import make_client, make_database, make_full_client, make_many, make_user
+from tests.migration.copies.nova_tables import add_execution
+
+PASSWORD = "example-password-1"
+REPORT, START = (
+    reverse("admin:migration_copysearch_report"),
+    reverse("admin:migration_copysearch_start"),
+)
+
+
+@pytest.fixture
+def browser(stores, client):
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def text_of(response) -> str:
+    return " ".join(response.content.decode().split())
+
+
+def test_a_site_that_never_searched_says_so(browser):
+    make_client("idom")
+
+    shown = text_of(browser.get(REPORT))
+
+    assert "Start with “Search for copies”" in shown
+    assert "never searched for" in shown
+
+
+def test_the_newest_result_of_each_client_is_shown_with_its_time_and_what_was_not_looked_at(
+    nova, browser
+):
+    idom, other, short = make_full_client("idom"), make_client("other"), make_client("short")
+    make_database(other, db_password_encrypted="another-password")
+    make_database(short, db_password_encrypted="abcde")
+    nova.execute("CREATE TABLE public.notes (pickled bytea)")
+    search_copies(client_ids=[idom, other, short])
+    add_execution(nova, json.dumps([PASSWORD]))
+    nova.execute("DROP TABLE public.notes")
+    newest = search_copies(client_ids=[idom, short])
+
+    shown = text_of(browser.get(REPORT))
+
+    assert "public.executions.result" in shown
+    assert "1 row" in shown
+    assert "a secret value is too short to be looked for" in shown
+    assert "1 place, for every client" in shown  # of `other`, in the first search
+    assert PASSWORD not in shown
+    row = SearchedClient.objects.newest_of([idom, other])
+    assert {slug: r.search_id == newest.pk for slug, r in ((r.slug, r) for r in row.values())} == {
+        "idom": True,
+        "other": False,
+    }
+    page = text_of(
+        browser.get(reverse("admin:migration_copysearch_change", args=[row[other].search_id]))
+    )
+    assert "public.notes.pickled" in page
+    assert "its type is not searched (bytea)" in page
+
+
+def test_a_worker_does_the_search_that_the_button_starts(nova, browser):
+    idom = make_full_client("idom")
+    add_execution(nova, json.dumps([PASSWORD]))
+
+    shown = text_of(browser.post(START, follow=True))
+
+    assert "The search was started" in shown
+    assert "Waiting for a worker" in shown
+    (queued,) = OrmQ.objects.all()
+    assert (queued.task["func"], queued.task["args"]) == (
+        "migration.tasks.search_copies", (CopySearch.objects.get().pk,),
+    )  # fmt: skip
+    tasks.search_copies(*queued.task["args"])
+    tasks.search_copies(*queued.task["args"])  # as the queue may deliver it twice
+    assert SearchedClient.objects.get().client_id == idom
+    assert "public.executions.result" in text_of(browser.get(REPORT))
+
+
+def test_a_second_search_is_not_started_beside_a_running_one(browser):
+    browser.post(START)
+
+    assert "already running" in text_of(browser.post(START, follow=True))
+    assert CopySearch.objects.count() == 1
+
+
+def test_an_interrupted_search_is_called_so_and_another_can_be_started(browser):
+    CopySearch.objects.create(
+        requested_at=timezone.now() - timedelta(hours=1),
+        started_at=timezone.now() - timedelta(hours=1),
+    )
+    assert "Interrupted" in text_of(browser.get(REPORT))
+
+    browser.post(START)
+
+    assert CopySearch.objects.count() == 2
+
+
+def test_only_those_who_may_start_a_search_can(stores, client):
+    client.force_login(make_user("viewer", "migration.view_copysearch"))
+
+    assert START not in client.get(REPORT).content.decode()
+    assert client.post(START).status_code == 403
+    assert not CopySearch.objects.exists()
+
+
+def fill(number: int) -> None:
+    make_many(number)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, slug FROM public.clients")
+        rows = cursor.fetchall()
+    search = CopySearch.objects.create(started_at=timezone.now(), finished_at=timezone.now())
+    for model, columns in (
+        (SearchedClient, {"searched_at": timezone.now(), "rows_found": 1, "not_looked_at": 1}),
+        (FoundCopy, {"table": "public.x", "column": "y", "rows": 1}),
+        (UnsearchedPlace, {"place": "z", "reason": "type"}),
+    ):
+        model.objects.bulk_create(
+            model(search=search, client_id=pk, slug=slug, **columns) for pk, slug in rows
+        )
+
+
+@pytest.mark.parametrize(
+    "url", [REPORT, reverse("admin:migration_copysearch_changelist"), "search"]
+)
+def test_no_page_asks_more_queries_for_more_clients(browser, url):
+    def count() -> int:
+        newest = CopySearch.objects.first()
+        address = (
+            reverse("admin:migration_copysearch_change", args=[newest.pk])
+            if url == "search"
+            else url
+        )
+        browser.get(address)
+        with CaptureQueriesContext(connection) as captured:
+            assert browser.get(address).status_code == 200
+        return len(captured)
+
+    fill(1)
+    first = count()
+    fill(49)
+
+    assert count() == first
+
+
+def test_old_searches_are_forgotten_but_for_each_clients_newest(nova, stores):
+    idom, other = make_full_client("idom"), make_full_client("other")
+    kept, _gone = search_copies(client_ids=[other]), search_copies(client_ids=[idom])
+    CopySearch.objects.update(requested_at=timezone.now() - timedelta(days=91))
+
+    newest = search_copies(client_ids=[idom])
+
+    assert set(CopySearch.objects.values_list("pk", flat=True)) == {kept.pk, newest.pk}
+
+
+def test_the_evidence_of_a_purge_is_the_newest_search_since_a_moment(nova, stores):
+    idom = make_full_client("idom")
+    before = timezone.now()
+    search = search_copies(client_ids=[idom])
+
+    found = SearchedClient.objects.newest_since(idom, before)
+    assert (found.search_id, found.found_nothing_anywhere) == (search.pk, True)
+    assert SearchedClient.objects.newest_since(idom, timezone.now()) is None
+    assert SearchedClient.objects.newest_since(idom, None) == found

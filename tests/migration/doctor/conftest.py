@@ -1,0 +1,63 @@
+"""A database with NOVA's role and the site's, `migrate` run on it, and `check_nova` as a process of its own."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.attacks.hostile import Hostile, hostile_database
+from tests.checkout import manage
+
+
+@dataclass
+class Report:
+    """What `check_nova --format json` printed, by check."""
+
+    code: int
+    findings: list[dict]
+
+    def of(self, check: str) -> list[dict]:
+        return [finding for finding in self.findings if finding["check"] == check]
+
+    def states(self, check: str) -> list[str]:
+        return [finding["state"] for finding in self.of(check)]
+
+    def codes(self, check: str) -> list[str]:
+        return [code for finding in self.of(check) for code in finding["codes"]]
+
+    def statements(self, check: str) -> list[str]:
+        return [line for finding in self.of(check) for line in finding["statements"]]
+
+
+def check_nova(hostile: Hostile, *arguments: str, role: str = "", **environment: str) -> Report:
+    uri = hostile.of(role or hostile.site)
+    done = manage(
+        "check_nova", "--format", "json", *arguments, **{"DATABASE_URL": uri} | environment
+    )
+    assert done.stderr == ""
+    return Report(done.returncode, json.loads(done.stdout))
+
+
+@pytest.fixture
+def hostile() -> Iterator[Hostile]:
+    """NOVA's tables with the rows of `nova_database`, and the site's schema, which `migrate` has not filled yet."""
+    with hostile_database() as hostile:
+        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+        yield hostile
+
+
+@pytest.fixture(scope="module")
+def migrated() -> Iterator[Hostile]:
+    """The same after `migrate`, once a module: a test puts back what it changes."""
+    with hostile_database() as hostile:
+        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+        hostile.run("INSERT INTO public.clients (name, slug) VALUES ('IDOM', 'idom')")
+        done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
+        assert done.returncode == 0, done.stderr
+        yield hostile
+
+
+@pytest.fixture
+def check(migrated) -> Callable[..., Report]:
+    return lambda *arguments, **options: check_nova(migrated, *arguments, **options)

@@ -1,0 +1,287 @@
+"""What `check_nova` says of a database in order, and of one in which something is broken: it always answers."""
+
+import psycopg
+import pytest
+
+from tests.checkout import manage
+from tests.migration.doctor.conftest import check_nova
+
+NEW_TABLES = """
+CREATE TABLE public.clients_new (LIKE public.clients INCLUDING ALL);
+INSERT INTO public.clients_new SELECT * FROM public.clients;
+ALTER TABLE public.clients RENAME TO clients_old;
+ALTER TABLE public.clients_new RENAME TO clients
+"""
+UNDO = "DROP TABLE public.clients; ALTER TABLE public.clients_old RENAME TO clients"
+
+
+def test_of_a_database_in_order_every_check_of_it_is_ok(check):
+    found = check()
+
+    for name in (
+        "schema",
+        "schema_migrations",
+        "create_rights",
+        "owners",
+        "boundary",
+        "triggers",
+        "site_grants",
+    ):
+        assert set(found.states(name)) == {"ok"}, name
+    for name in ("counting_proof", "columns", "nova_objects", "pooler"):
+        assert set(found.states(name)) == {"ok"}, name
+    assert "updates_are_counted" in found.codes("counting_proof")
+
+
+def test_every_finding_has_the_same_keys_and_one_that_is_not_ok_says_what_to_do(check):
+    found = check()
+
+    keys = {"check", "ok", "state", "message", "remedy", "codes", "statements"}
+    assert {frozenset(finding) for finding in found.findings} == {frozenset(keys)}
+    assert found.code == 1
+    for finding in found.findings:
+        assert finding["ok"] == (finding["state"] == "ok")
+        assert finding["ok"] or finding["remedy"], finding["check"]
+        assert finding["ok"] is False or finding["remedy"] == ""
+
+
+def test_what_nobody_looked_at_is_never_ok(check):
+    found = check()
+
+    assert found.codes("copies") == ["copies_not_looked_for"]
+    assert found.codes("readers") == ["reader_never_read"]
+    assert found.states("copies") == found.states("readers") == ["not_looked_at"]
+
+
+def test_before_the_first_migrate_it_says_to_run_it_and_ends_without_an_error(hostile):
+    found = check_nova(hostile)
+
+    assert found.code == 1
+    assert found.states("schema") == ["ok"]
+    assert found.codes("schema_migrations") == ["not_migrated"]
+    assert found.codes("triggers") == ["triggers_are_missing"]
+    assert found.states("counting_proof") == found.states("workers") == ["not_looked_at"]
+    assert "migrate" in found.of("workers")[0]["remedy"]
+
+
+def test_without_a_schema_it_prints_the_line_that_makes_one(hostile):
+    hostile.run("DROP SCHEMA nova_admin")
+
+    found = check_nova(hostile)
+
+    assert found.codes("schema") == ["schema_is_missing"]
+    (statement,) = found.statements("schema")
+    hostile.run(statement)
+    assert check_nova(hostile).states("schema") == ["ok"]
+
+
+def test_a_schema_of_novas_role_is_named_with_its_owner(hostile):
+    hostile.run(f"ALTER SCHEMA nova_admin OWNER TO {hostile.nova}")
+
+    found = check_nova(hostile)
+
+    assert found.codes("schema") == ["schema_is_foreign"]
+    assert hostile.nova in found.of("schema")[0]["message"]
+
+
+def test_whoever_else_may_create_in_the_schema_is_named_with_what_to_run(migrated, check):
+    migrated.run(f"GRANT CREATE ON SCHEMA nova_admin TO {migrated.nova}")
+
+    found = check()
+
+    assert found.codes("schema") == ["others_may_create"]
+    migrated.run(*found.statements("schema"), role=migrated.site)
+    assert check().states("schema") == ["ok"]
+
+
+def test_objects_of_another_role_in_the_schema_are_named(migrated, check):
+    migrated.run(
+        "CREATE TABLE nova_admin.bait ()",
+        f"ALTER TABLE nova_admin.bait OWNER TO {migrated.nova}",
+    )
+    try:
+        found = check()
+    finally:
+        migrated.run("DROP TABLE nova_admin.bait")
+
+    assert found.codes("schema") == ["foreign_objects"]
+    assert f"bait ({migrated.nova})" in found.of("schema")[0]["message"]
+
+
+def test_a_missing_trigger_is_told_and_the_proof_fails_on_its_table(migrated, check):
+    migrated.run("DROP TRIGGER nova_admin_count_write ON public.clients", role=migrated.nova)
+
+    found = check()
+
+    assert found.codes("triggers") == ["triggers_are_missing"]
+    assert "public.clients." in found.of("triggers")[0]["message"]
+    assert found.codes("counting_proof") == ["update_was_not_counted"]
+    # As every hour: a failed proof begins a gap.
+    gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap WHERE ended_at IS NULL"
+    assert migrated.ask(gaps) == [(1,)]
+    mend(migrated)
+    assert check().codes("triggers") == ["triggers_count"]
+
+
+def mend(hostile) -> None:
+    done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_trigger_that_swallows_updates_is_found_by_the_proof_alone(migrated, check):
+    migrated.run(
+        "CREATE RULE swallow AS ON UPDATE TO public.clients DO INSTEAD NOTHING", role=migrated.nova
+    )
+
+    found = check()
+
+    migrated.run("DROP RULE swallow ON public.clients", role=migrated.nova)
+    assert found.codes("counting_proof") == ["update_was_not_counted"]
+    assert found.codes("nova_objects") == ["foreign_object"]
+    message = found.of("nova_objects")[0]["message"]
+    assert "rule swallow" in message
+    assert migrated.nova in message
+    assert check().codes("counting_proof")[0] == "updates_are_counted"
+    mend(migrated)
+
+
+def test_another_body_of_the_triggers_function_is_told(migrated, check):
+    migrated.run(
+        "CREATE OR REPLACE FUNCTION nova_admin.count_write() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RETURN NULL; END'",
+        role=migrated.site,
+    )
+
+    found = check()
+
+    mend(migrated)
+    assert found.codes("triggers") == ["function_is_another"]
+
+
+def test_an_open_gap_is_told(migrated, check):
+    migrated.run("INSERT INTO nova_admin.credentials_countinggap (found_at) VALUES (now())")
+
+    found = check()
+
+    migrated.run("DELETE FROM nova_admin.credentials_countinggap")
+    assert found.codes("triggers") == ["gap_is_open"]
+
+
+def test_a_table_that_nova_made_anew_is_not_counted(migrated, check):
+    migrated.run(NEW_TABLES, role=migrated.nova)
+    try:
+        found = check()
+    finally:
+        migrated.run(UNDO, role=migrated.nova)
+        mend(migrated)
+
+    assert found.codes("triggers") == ["triggers_are_missing"]
+
+
+def test_a_column_that_nova_added_or_renamed_is_named(migrated, check):
+    table = "public.client_database_credentials"
+    migrated.run(
+        f"ALTER TABLE {table} ADD oauth_refresh_token text",
+        f"ALTER TABLE {table} RENAME label TO tag",
+        role=migrated.nova,
+    )
+    try:
+        found = check()
+    finally:
+        migrated.run(
+            f"ALTER TABLE {table} RENAME tag TO label",
+            f"ALTER TABLE {table} DROP oauth_refresh_token",
+            role=migrated.nova,
+        )
+
+    told = {f["message"].split(" column ")[1].split()[0].strip(":") for f in found.of("columns")}
+    assert told == {f"{table}.oauth_refresh_token", f"{table}.tag", f"{table}.label"}
+    assert sorted(found.codes("columns")) == [
+        "column_is_missing", "column_is_unknown", "column_is_unknown",
+    ]  # fmt: skip
+
+
+def test_a_table_of_novas_that_is_gone_is_named_and_the_rest_is_checked(hostile):
+    hostile.run("DROP TABLE public.client_email_credentials")
+
+    found = check_nova(hostile)
+
+    assert "table_is_missing" in found.codes("owners")
+    assert found.codes("columns") == ["columns_are_known"]
+
+
+def test_thousands_of_objects_are_a_few_lines(migrated, check):
+    rules = "; ".join(
+        f"CREATE RULE r{n} AS ON DELETE TO public.clients DO ALSO NOTHING" for n in range(60)
+    )
+    migrated.run(rules, role=migrated.nova)
+
+    found = check()
+
+    migrated.run("; ".join(f"DROP RULE r{n} ON public.clients" for n in range(60)))
+    assert len(found.of("nova_objects")) == 51
+    assert found.codes("nova_objects")[-1] == "more_objects"
+
+
+def test_a_table_that_somebody_has_locked_is_told_and_keeps_nobody_waiting(migrated, check):
+    with psycopg.connect(migrated.of("postgres")) as holder:
+        holder.execute("LOCK TABLE nova_admin.migration_worker, public.clients")
+        found = check()
+
+    assert found.states("workers") == ["not_looked_at"]
+    assert "55P03" in found.of("workers")[0]["message"]
+    assert "tables_are_busy" in found.codes("counting_proof")
+    assert found.states("triggers") == ["ok"]
+
+
+def test_a_role_without_any_right_is_answered_all_the_same(migrated):
+    found = check_nova(migrated, role=migrated.reader)
+
+    assert found.code == 1
+    assert found.states("schema") == ["failed"]
+    assert set(found.states("workers")) == {"not_looked_at"}
+
+
+def test_where_postgresql_is_away_it_is_one_line_and_exit_2():
+    done = manage("check_nova", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "The database does not answer" in done.stderr
+
+
+@pytest.mark.parametrize("role", ["unknown", "", "a\tb"])
+def test_a_role_that_does_not_exist_is_one_line_and_exit_2(migrated, role):
+    done = manage("check_nova", "--role", role, DATABASE_URL=migrated.of(migrated.site))
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "PostgreSQL has no role" in done.stderr
+
+
+def test_as_text_each_statement_is_a_line_of_its_own(migrated):
+    done = manage("check_nova", DATABASE_URL=migrated.of(migrated.site))
+
+    lines = done.stdout.splitlines()
+    grant = f"        GRANT USAGE ON SCHEMA nova_admin TO {migrated.nova};"
+    assert grant in lines
+    assert any(line.startswith("FAILED: reader_grants: ") for line in lines)
+    assert "not looked at" in lines[-1]
+
+
+def test_a_name_that_would_steer_a_terminal_is_printed_as_text(migrated):
+    name = '"\x1b[2J\nok: boundary"'
+    migrated.run(f"CREATE RULE {name} AS ON DELETE TO public.clients DO ALSO NOTHING")
+    try:
+        done = manage("check_nova", DATABASE_URL=migrated.of(migrated.site))
+    finally:
+        migrated.run(f"DROP RULE {name} ON public.clients")
+
+    assert "\\x1b[2J\\nok: boundary" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_nothing_of_novas_runs_in_the_site_while_it_is_checked(migrated, check):
+    check()
+
+    assert migrated.sprung() == []
+    rows = migrated.ask("SELECT name, slug FROM public.clients")
+    assert rows == [("IDOM", "idom")]

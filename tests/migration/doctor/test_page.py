@@ -1,0 +1,139 @@
+"""The doctor's page: everybody with a role sees it and changes nothing by it; operators may have everything tried."""
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from credentials.models import CountingProof, ProofOutcome
+from credentials.proof import prove_counting
+from migration.models import Worker
+from nova_credentials.tables import COUNTED_TABLES
+from tests.factories import make_full_client, make_many, make_user
+
+PAGE = reverse("admin:migration_run_check_nova")
+
+
+@pytest.fixture
+def as_role(stores, client):
+    """The page as it is answered to a user of that role."""
+
+    def as_role(role: str):
+        user = make_user(role.lower())
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+        return client
+
+    return as_role
+
+
+def states(response) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for finding in response.context["findings"]:
+        found.setdefault(finding.check.value, set()).add(finding.state.value)
+    return found
+
+
+def test_a_viewer_sees_every_check_and_no_button(as_role):
+    response = as_role("Viewer").get(PAGE)
+
+    assert response.status_code == 200
+    assert states(response)["triggers"] == {"ok"}
+    assert states(response)["pooler"] == states(response)["clocks"] == {"not_looked_at"}
+    assert b'name="role"' not in response.content
+
+
+def test_a_viewer_may_not_have_it_tried(as_role):
+    assert as_role("Viewer").post(PAGE).status_code == 403
+
+
+def test_to_look_tries_nothing_and_says_so(as_role):
+    make_full_client("idom")
+
+    response = as_role("Operator").get(PAGE)
+
+    assert not CountingProof.objects.exists()
+    assert states(response)["counting_proof"] == {"not_looked_at"}
+
+
+def test_the_button_tries_everything(as_role):
+    make_full_client("idom")
+
+    response = as_role("Operator").post(PAGE)
+
+    found = states(response)
+    assert found["counting_proof"] == found["clocks"] == found["pooler"] == {"ok"}
+    assert set(CountingProof.objects.values_list("outcome", flat=True)) == {ProofOutcome.HOLDS}
+
+
+def test_the_newest_proof_is_shown_until_it_is_old(as_role):
+    make_full_client("idom")
+    prove_counting()
+    browser = as_role("Viewer")
+    assert states(browser.get(PAGE))["counting_proof"] == {"ok"}
+
+    CountingProof.objects.update(tried_at=timezone.now() - timezone.timedelta(hours=3))
+
+    assert states(browser.get(PAGE))["counting_proof"] == {"not_looked_at"}
+
+
+def test_a_proof_that_failed_stays_shown_as_failed(as_role):
+    for table in COUNTED_TABLES:
+        CountingProof.objects.create(
+            table=table,
+            outcome=ProofOutcome.FAILED if table == "public.clients" else ProofOutcome.HOLDS,
+            tried_at=timezone.now(),
+        )
+
+    response = as_role("Viewer").get(PAGE)
+
+    assert states(response)["counting_proof"] == {"failed"}
+
+
+def test_a_role_that_is_named_gets_its_grants_and_an_unknown_one_a_word(as_role):
+    browser = as_role("Operator")
+    with connection.cursor() as cursor:
+        cursor.execute("DROP ROLE IF EXISTS named_on_the_page; CREATE ROLE named_on_the_page")
+    try:
+        named = browser.post(PAGE, {"role": "named_on_the_page"}).content.decode()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP ROLE named_on_the_page")
+    unknown = browser.post(PAGE, {"role": "<b>x"}).content.decode()
+
+    assert "GRANT USAGE ON SCHEMA nova_admin TO named_on_the_page;" in named
+    assert "PostgreSQL has no role “&lt;b&gt;x”" in unknown
+    assert browser.post(PAGE, {"role": "a\x00b"}).status_code in (200, 400)
+
+
+def test_workers_that_are_alive_are_named(as_role):
+    Worker.objects.record_heartbeat("host-1:7")
+
+    response = as_role("Viewer").get(PAGE)
+
+    assert states(response)["workers"] == {"ok"}
+    assert b"host-1:7" in response.content
+
+
+def test_the_dashboard_links_it_for_whoever_may_see_it(as_role, stores, client):
+    assert PAGE.encode() in as_role("Viewer").get(reverse("admin:index")).content
+
+    client.force_login(make_user("nobody"))
+    assert PAGE.encode() not in client.get(reverse("admin:index")).content
+    assert client.get(PAGE).status_code == 403
+
+
+def test_its_queries_do_not_grow_with_the_clients(as_role):
+    browser = as_role("Viewer")
+    numbers = []
+    for count in (1, 50):
+        make_many(count, phase="dual_write")
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            browser.get(PAGE)
+        numbers.append(len(queries))
+
+    assert numbers[0] == numbers[1]

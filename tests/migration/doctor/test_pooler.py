@@ -1,0 +1,68 @@
+"""A pooler in transaction mode, a real PgBouncer, is told from one in session mode, and refused."""
+
+import asyncio
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from migration.operations.doctor.pooler import Pooling, find_pooling
+from tests.checkout import manage
+from tests.migration.doctor.pgbouncer import pooled
+
+
+def pooling_of(uri: str) -> Pooling:
+    return find_pooling(conninfo_to_dict(uri))
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_a_pool_that_shares_backends_is_found(migrated, tmp_path, mode, size):
+    with pooled(migrated.of(migrated.site), tmp_path, mode=mode, size=size) as uri:
+        assert pooling_of(uri) == Pooling.SHARED_BACKENDS
+
+
+def test_a_pool_in_session_mode_is_as_good_as_none(migrated, tmp_path):
+    assert pooling_of(migrated.of(migrated.site)) == Pooling.OWN_BACKENDS
+    with pooled(migrated.of(migrated.site), tmp_path, mode="session") as uri:
+        assert pooling_of(uri) == Pooling.OWN_BACKENDS
+
+
+def test_a_pool_without_room_is_not_waited_for(migrated, tmp_path, monkeypatch):
+    monkeypatch.setattr("migration.operations.doctor.pooler.GIVE_UP_SECONDS", 0.5)
+    with pooled(migrated.of(migrated.site), tmp_path, mode="session", size=2) as uri:
+        assert pooling_of(uri) == Pooling.UNKNOWN
+
+
+def test_a_server_that_is_away_is_no_proof_of_anything():
+    assert pooling_of("host=127.0.0.1 port=1 dbname=x user=x") == Pooling.UNKNOWN
+
+
+def test_it_can_be_asked_where_a_loop_runs_already(migrated):
+    async def ask() -> Pooling:
+        return pooling_of(migrated.of(migrated.site))
+
+    assert asyncio.run(ask()) == Pooling.OWN_BACKENDS
+
+
+def test_no_lock_is_left_behind(migrated):
+    pooling_of(migrated.of(migrated.site))
+
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1313822288"
+    assert migrated.ask(locks) == [(0,)]
+
+
+def test_check_nova_refuses_it_and_migrate_changes_nothing_behind_it(hostile, tmp_path):
+    with pooled(hostile.of(hostile.site), tmp_path, mode="transaction") as uri:
+        migrated = manage("migrate", "--no-color", DATABASE_URL=as_url(uri))
+        checked = manage("check_nova", DATABASE_URL=as_url(uri))
+
+    assert (migrated.returncode, migrated.stderr.count("\n")) == (2, 1)
+    assert "pool in session mode" in migrated.stderr
+    assert hostile.ask("SELECT to_regclass('nova_admin.django_migrations')") == [(None,)]
+    assert checked.returncode == 1
+    assert "FAILED: pooler: Connections share PostgreSQL's processes" in checked.stdout
+
+
+def as_url(conninfo: str) -> str:
+    parts = conninfo_to_dict(conninfo)
+    return f"postgresql://{parts['user']}@{parts['host']}:{parts['port']}/{parts['dbname']}"
