@@ -11,7 +11,7 @@ from django.conf import settings
 
 from credentials.pointers import POINTER
 from migration.models import Secret, all_clients
-from migration.operations.rows_from_aws import REPLACED_STAGE
+from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
 from nova_credentials.credential_types import CredentialType, secret_key
