@@ -12,7 +12,7 @@ from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
 from migration.operations import copy_places
-from migration.operations.aws_writes import write_guard
+from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
 from tests.attacks.hostile_site import hostile, traps
@@ -103,6 +103,14 @@ def english() -> Iterator[None]:
     """The site's own language after every test: a page in Spanish leaves its language behind in the thread."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def guard_of_the_test() -> Iterator[None]:
+    """Each test is a process that has just begun: it may have worked on another database than the last one."""
+    _write_guard.cache_clear()
+    yield
+    _write_guard.cache_clear()
 
 
 @pytest.fixture(scope="session")
