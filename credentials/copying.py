@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials import sentences
-from credentials.models import CREDENTIAL_MODELS, save_changed_columns, save_columns
-from credentials.pointers import is_purged
+from credentials.models import (
+    CREDENTIAL_MODELS,
+    list_mapped_columns,
+    save_changed_columns,
+    save_columns,
+    write_extra,
+)
+from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.row_matching import match_rows
 from nova_credentials import document as documents
 from nova_credentials.credential_types import keys_of
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from credentials.models import Client, Credential
     from nova_credentials.credential_types import CredentialRow, CredentialType
-    from nova_credentials.document import Document
+    from nova_credentials.document import Document, Extra
     from nova_credentials.messages import Message
+
+
+# Stands for a column's default, which was not read. PostgreSQL can't store it, so every value differs from it.
+NO_VALUE = "\0"
 
 
 class RowNotInAwsError(MessageError, LookupError):
@@ -38,21 +48,41 @@ def copy_document(
     Raises `DocumentError` if this is no client's document.
     """
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    extras = documents.parse_extras(document, client_slug=client.slug)
     lacking: list[Message] = []
     for credential_type, rows in client.credentials_by_type().items():
-        match = match_rows(rows, read.of_type(credential_type), by_destination=secrets_alone)
+        logins = read.of_type(credential_type)
+        match = match_rows(rows, logins, by_destination=secrets_alone)
+        extra_of = _pair_extras(logins, extras.logins[credential_type])
         for row, login in match.pairs:
             if wanted(row):
                 names = row.SECRET_FIELDS if secrets_alone else keys_of(type(login))
                 save_changed_columns(row, {name: getattr(login, name) for name in names})
+            _copy_extra(row, extra_of(login), purged_alone=secrets_alone or not wanted(row))
         if not secrets_alone:
             for login in match.new_logins:
-                _add_row(client, credential_type, login)
+                _add_row(client, credential_type, login, extra_of(login))
         lacking += [row.as_message() for row in match.unmatched_rows]
     if not secrets_alone and read.client_name is not None and read.client_name != client.name:
         client.name = read.client_name
         save_columns(client, ["name"])
+    _copy_extra(client, extras.client, purged_alone=secrets_alone)
     return lacking
+
+
+def _pair_extras(
+    logins: Sequence[CredentialRow], extras: Sequence[Extra]
+) -> Callable[[CredentialRow], Extra]:
+    """Return what gives a login's mapped columns; both are in the document's order."""
+    # By identity: two logins of a client can be equal.
+    found = {id(login): extra for login, extra in zip(logins, extras, strict=True)}
+    return lambda login: found[id(login)]
+
+
+def _copy_extra(row: Client | Credential, extra: Extra, *, purged_alone: bool) -> None:
+    """Write the document's values into the row's mapped columns, or into those that hold a pointer only."""
+    names = list_purged_extras(row) if purged_alone else extra
+    write_extra(row, {name: extra[name] for name in names if name in extra})
 
 
 def read_purged_secrets(client: Client, document: Document) -> dict[Credential, dict[str, str]]:
@@ -74,10 +104,39 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
     return found
 
 
+def read_purged_extras(client: Client, document: Document) -> dict[Client | Credential, Extra]:
+    """Return AWS's values of the mapped columns of the client and its rows that have only pointers to them.
+
+    Raises `RowNotInAwsError` and `DocumentError`.
+    """
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    extras = documents.parse_extras(document, client_slug=client.slug)
+    in_aws: dict[Client | Credential, Extra] = {client: extras.client}
+    for credential_type, rows in client.credentials_by_type().items():
+        logins = read.of_type(credential_type)
+        extra_of = _pair_extras(logins, extras.logins[credential_type])
+        match = match_rows(rows, logins, by_destination=True)
+        in_aws |= {row: extra_of(login) for row, login in match.pairs}
+    found: dict[Client | Credential, Extra] = {}
+    for row in list_all_rows(client):
+        names, theirs = list_purged_extras(row), in_aws.get(row, {})
+        if not all(name in theirs for name in names):
+            raise RowNotInAwsError(sentences.NO_ROW_IN_AWS(row=row.as_message(), slug=client.slug))
+        found[row] = {name: theirs[name] for name in names}
+    return found
+
+
 def build_document_with_secrets(
-    client: Client, secrets: Mapping[Credential, Mapping[str, str]]
+    client: Client,
+    secrets: Mapping[Credential, Mapping[str, str]],
+    extras: Mapping[Client | Credential, Extra],
 ) -> Document:
-    """Return the document of the client's rows with these secret values, by column, in them; store nothing."""
+    """Return the document of the client's rows with these secret values, by column, in them; store nothing.
+
+    `extras` are values of mapped columns. Needs `read_all`.
+    """
+    for row in list_all_rows(client):
+        row.extra = {**row.extra, **extras.get(row, {})}
     for rows in client.credentials_by_type().values():
         for row in rows:
             for name, value in secrets.get(row, {}).items():
@@ -85,9 +144,14 @@ def build_document_with_secrets(
     return client.build_document()
 
 
-def _add_row(client: Client, credential_type: CredentialType, login: CredentialRow) -> None:
+def _add_row(
+    client: Client, credential_type: CredentialType, login: CredentialRow, extra: Extra
+) -> None:
     row = CREDENTIAL_MODELS[credential_type]()
     row.client_id = client.pk
     for name in keys_of(type(login)):
         setattr(row, name, getattr(login, name))
     row.save()
+    mapped = list_mapped_columns(client.nova_columns or (), row.NOVA_TABLE)
+    row.extra = dict.fromkeys((column.name for column in mapped), NO_VALUE)
+    write_extra(row, extra)

@@ -22,6 +22,7 @@ from nova_credentials.tables import (
     DATABASE_SCHEMAS,
     NOVA_TABLES,
     READ_COUNTS,
+    READER_PROCESSES,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ READER_RIGHTS = (
     ),
     Right("EXECUTE", RightKind.FUNCTION, ASK_COUNTED),
     *(
-        Right(privilege, RightKind.TABLE, READ_COUNTS)
+        Right(privilege, RightKind.TABLE, table)
+        for table in (READ_COUNTS, READER_PROCESSES)
         for privilege in ("SELECT", "INSERT", "UPDATE")
     ),
 )

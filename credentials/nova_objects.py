@@ -1,12 +1,14 @@
 """Lists the objects on NOVA's tables that run their owners' code as the role that uses a table. Reads catalogues only.
 
 Nothing can keep the owner of a table from having a trigger, a rule, a policy, a domain or a default run as the role
-that uses the table, nor a superuser from anything: `check_nova` shows what is there.
+that uses the table, nor a superuser from anything: `check_nova` shows what is there, and somebody has to accept each
+object as it is defined now before a client is cut over or purged.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,15 @@ class ObjectKind(StrEnum):
     OWNER_IS_MEMBER = "owner may act as the site"
 
 
+# These say between which roles there is no boundary: nobody can accept that away, and no gate asks.
+ROLE_KINDS = (
+    ObjectKind.SHARED_ROLE,
+    ObjectKind.OWNER_IS_SUPERUSER,
+    ObjectKind.SITE_IS_SUPERUSER,
+    ObjectKind.OWNER_IS_MEMBER,
+)
+
+
 @dataclass(frozen=True, order=True)
 class NovaObject:
     """One object, the table it is on, and the role that can change what it runs."""
@@ -47,6 +58,15 @@ class NovaObject:
     name: str
     table: str
     owner: str
+    # With the functions that it names, but not those that these call.
+    definition: str = field(default="", repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Return a text that is another one after any change of the object, its owner or its definition."""
+        parts = (self.kind, self.name, self.table, self.owner, self.definition)
+        # Encoded as Python quotes them, so that no two objects have the same text.
+        return hashlib.sha256(repr(tuple(map(str, parts))).encode()).hexdigest()
 
 
 # Only tables that exist. `name` is the table's as the site writes it. A trigger's owner is that of its function.
@@ -59,32 +79,55 @@ WITH nova AS (
     FROM nova JOIN pg_class c ON c.oid = nova.id
 )
 """
+# The functions, with their bodies and owners, that an object of a catalogue depends on.
+FUNCTIONS = """(
+    SELECT string_agg(concat(
+        p.oid::regprocedure, ' ', pg_get_userbyid(p.proowner), ' ',
+        CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END
+    ), ' ' ORDER BY p.oid::regprocedure::text)
+    FROM pg_depend named JOIN pg_proc p ON named.refclassid = 'pg_proc'::regclass AND p.oid = named.refobjid
+    WHERE named.classid = '{catalogue}'::regclass AND named.objid = {id}
+)"""
 # A trigger runs its function. Internal triggers are PostgreSQL's own, for foreign keys.
-TRIGGERS = """
-SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text
+TRIGGERS = f"""
+SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text,
+    concat(pg_get_triggerdef(t.oid), t.tgenabled, pg_get_functiondef(f.oid),
+        {FUNCTIONS.format(catalogue="pg_trigger", id="t.oid")})
 FROM owned o JOIN pg_trigger t ON t.tgrelid = o.id JOIN pg_proc f ON f.oid = t.tgfoid
 WHERE NOT t.tgisinternal AND (t.tgfoid IS DISTINCT FROM to_regprocedure(%(function)s) OR t.tgqual IS NOT NULL)
-"""
-RULES = """
-SELECT 'rule', r.rulename::text, o.name, o.owner FROM owned o JOIN pg_rewrite r ON r.ev_class = o.id
+"""  # noqa: S608  # its parts are constants
+RULES = f"""
+SELECT 'rule', r.rulename::text, o.name, o.owner,
+    concat(pg_get_ruledef(r.oid), r.ev_enabled, {FUNCTIONS.format(catalogue="pg_rewrite", id="r.oid")})
+FROM owned o JOIN pg_rewrite r ON r.ev_class = o.id
 WHERE r.rulename <> '_RETURN'
-"""
-POLICIES = """
-SELECT 'policy', p.polname::text, o.name, o.owner FROM owned o JOIN pg_policy p ON p.polrelid = o.id
-UNION ALL SELECT 'row security', '', name, owner FROM owned WHERE relrowsecurity
-"""
+"""  # noqa: S608  # its parts are constants
+POLICIES = f"""
+SELECT 'policy', p.polname::text, o.name, o.owner,
+    concat(p.polcmd, p.polpermissive, p.polroles::regrole[], pg_get_expr(p.polqual, p.polrelid), ' ',
+        pg_get_expr(p.polwithcheck, p.polrelid), {FUNCTIONS.format(catalogue="pg_policy", id="p.oid")})
+FROM owned o JOIN pg_policy p ON p.polrelid = o.id
+UNION ALL SELECT 'row security', '', name, owner, '' FROM owned WHERE relrowsecurity
+"""  # noqa: S608  # its parts are constants
 # A default is harmless if it is a constant, a sequence's next value or the time (PLAIN_DEFAULT).
-COLUMNS = """
-SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column' ELSE 'default' END, a.attname::text, o.name, o.owner
+COLUMNS = f"""
+SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column' ELSE 'default' END, a.attname::text, o.name, o.owner,
+    concat(pg_get_expr(d.adbin, d.adrelid), {FUNCTIONS.format(catalogue="pg_attrdef", id="d.oid")})
 FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_attrdef d ON d.adrelid = o.id AND d.adnum = a.attnum
 WHERE a.attgenerated <> '' OR pg_get_expr(d.adbin, d.adrelid) !~ %(plain_default)s
 UNION ALL
-SELECT 'domain', a.attname::text, o.name, pg_get_userbyid(t.typowner)::text
+SELECT 'domain', a.attname::text, o.name, pg_get_userbyid(t.typowner)::text,
+    concat(format_type(t.oid, NULL), t.typtype, t.typinput, t.typdefault, (
+        SELECT string_agg(concat(
+            pg_get_constraintdef(k.oid), {FUNCTIONS.format(catalogue="pg_constraint", id="k.oid")}
+        ), ' ' ORDER BY k.conname)
+        FROM pg_constraint k WHERE k.contypid = t.oid
+    ))
 FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_type t ON t.oid = a.atttypid
 WHERE t.typnamespace <> 'pg_catalog'::regnamespace
-"""
+"""  # noqa: S608  # its parts are constants
 # PostgreSQL's own operators and immutable functions do no harm. Its other functions can: query_to_xml runs any
 # statement. Functions that aren't PostgreSQL's own are found in pg_depend.
 CALLS = r"""(EXISTS (
@@ -96,29 +139,36 @@ CALLS = r"""(EXISTS (
         IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_opclass'::regclass)
 ))"""
 CHECKS = f"""
-SELECT 'check', k.conname::text, o.name, o.owner FROM owned o JOIN pg_constraint k ON k.conrelid = o.id
+SELECT 'check', k.conname::text, o.name, o.owner,
+    concat(pg_get_constraintdef(k.oid), {FUNCTIONS.format(catalogue="pg_constraint", id="k.oid")})
+FROM owned o JOIN pg_constraint k ON k.conrelid = o.id
 WHERE k.contype = 'c' AND {CALLS.format(expressions="k.conbin::text", catalogue="pg_constraint", id="k.oid")}
 UNION ALL
-SELECT 'index', i.indexrelid::regclass::text, o.name, o.owner FROM owned o JOIN pg_index i ON i.indrelid = o.id
+SELECT 'index', i.indexrelid::regclass::text, o.name, o.owner,
+    concat(pg_get_indexdef(i.indexrelid), {FUNCTIONS.format(catalogue="pg_class", id="i.indexrelid")})
+FROM owned o JOIN pg_index i ON i.indrelid = o.id
 WHERE {CALLS.format(expressions="concat(i.indexprs, i.indpred)", catalogue="pg_class", id="i.indexrelid")}
 """  # noqa: S608  # its parts are constants
 RELATIONS = """
-SELECT 'child table', i.inhrelid::regclass::text, o.name, pg_get_userbyid(c.relowner)::text
+SELECT 'child table', i.inhrelid::regclass::text, o.name, pg_get_userbyid(c.relowner)::text,
+    concat(c.relkind, pg_get_expr(c.relpartbound, c.oid))
 FROM owned o JOIN pg_inherits i ON i.inhparent = o.id JOIN pg_class c ON c.oid = i.inhrelid
 UNION ALL
-SELECT 'parent table', i.inhparent::regclass::text, o.name, pg_get_userbyid(c.relowner)::text
+SELECT 'parent table', i.inhparent::regclass::text, o.name, pg_get_userbyid(c.relowner)::text, c.relkind::text
 FROM owned o JOIN pg_inherits i ON i.inhrelid = o.id JOIN pg_class c ON c.oid = i.inhparent
 UNION ALL
-SELECT 'relation', relkind::text, name, owner FROM owned WHERE relkind <> 'r'
+SELECT 'relation', relkind::text, name, owner, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(id) END
+FROM owned WHERE relkind <> 'r'
 """
 ROLES = """
-SELECT 'shared role', '', name, owner FROM owned WHERE relowner = current_user::regrole
+SELECT 'shared role', '', name, owner, '' FROM owned WHERE relowner = current_user::regrole
 UNION ALL
-SELECT 'owner is a superuser', '', o.name, o.owner FROM owned o JOIN pg_roles r ON r.oid = o.relowner WHERE r.rolsuper
+SELECT 'owner is a superuser', '', o.name, o.owner, ''
+FROM owned o JOIN pg_roles r ON r.oid = o.relowner WHERE r.rolsuper
 UNION ALL
-SELECT 'site is a superuser', '', '', current_user::text FROM pg_roles WHERE rolname = current_user AND rolsuper
+SELECT 'site is a superuser', '', '', current_user::text, '' FROM pg_roles WHERE rolname = current_user AND rolsuper
 UNION ALL
-SELECT 'owner may act as the site', '', o.name, o.owner FROM owned o JOIN pg_roles r ON r.oid = o.relowner
+SELECT 'owner may act as the site', '', o.name, o.owner, '' FROM owned o JOIN pg_roles r ON r.oid = o.relowner
 WHERE o.relowner <> current_user::regrole AND NOT r.rolsuper AND pg_has_role(o.relowner, current_user, 'MEMBER')
 """
 ON_TABLES = (TRIGGERS, RULES, POLICIES, COLUMNS, CHECKS, RELATIONS)
@@ -150,4 +200,7 @@ def _query_objects(
         "plain_default": PLAIN_DEFAULT,
     }
     cursor.execute(TABLES + " UNION ALL ".join(parts), values)
-    return sorted(NovaObject(ObjectKind(kind), *rest) for kind, *rest in cursor.fetchall())
+    return sorted(
+        NovaObject(ObjectKind(kind), name, table, owner, definition or "")
+        for kind, name, table, owner, definition in cursor.fetchall()
+    )

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials import sentences
-from credentials.models import save_changed_columns
+from credentials.models import Credential, list_secret_columns, save_changed_columns, write_extra
+from credentials.refusals import RefusedByDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from credentials.models import Client, Credential
+    from credentials.models import Client
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.messages import Message
 
 POINTER = "aws-secretsmanager:"
+
+
+class PointerTooLongError(RefusedByDatabaseError):
+    """A mapped column has no room for the pointer; the message names it."""
 
 
 def make_pointer(secret_name: str) -> str:
@@ -24,7 +29,18 @@ def make_pointer(secret_name: str) -> str:
 
 def is_purged(row: Credential) -> bool:
     """Say whether only AWS holds the row's secret. A row that NOVA wrote after the purge has its own again."""
-    return all(getattr(row, name).startswith(POINTER) for name in row.SECRET_FIELDS)
+    # NOVA may have made the column nullable.
+    return all((getattr(row, name) or "").startswith(POINTER) for name in row.SECRET_FIELDS)
+
+
+def list_purged_extras(row: Client | Credential) -> list[str]:
+    """Return the mapped columns of the row of which only AWS holds the value."""
+    return [name for name, value in row.extra.items() if (value or "").startswith(POINTER)]
+
+
+def list_all_rows(client: Client) -> list[Client | Credential]:
+    """Return the client itself and all its credential rows."""
+    return [client, *(row for rows in client.credentials_by_type().values() for row in rows)]
 
 
 def find_pointer_problem(client: Client) -> Message | None:
@@ -32,16 +48,36 @@ def find_pointer_problem(client: Client) -> Message | None:
 
     A client with such a row must not be pushed.
     """
-    for rows in client.credentials_by_type().values():
-        for row in rows:
-            if is_purged(row):
-                return sentences.POINTER_IN_ROW(row=row.as_message(), pointer=POINTER)
+    for row in list_all_rows(client):
+        if list_purged_extras(row) or (isinstance(row, Credential) and is_purged(row)):
+            return sentences.POINTER_IN_ROW(row=row.as_message(), pointer=POINTER)
     return None
 
 
 def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
-    """Replace every secret value of the client's rows by a pointer to the secret of the row's type."""
+    """Replace every secret value of the client and its rows by a pointer to the secret that holds it.
+
+    Needs `read_all`. Raises `PointerTooLongError` where a mapped column has no room for the pointer.
+    """
     for credential_type, rows in client.credentials_by_type().items():
         pointer = make_pointer(secret_names[credential_type])
         for row in rows:
+            _point_extras(client, row, pointer)
             save_changed_columns(row, dict.fromkeys(row.SECRET_FIELDS, pointer))
+    # Every secret of the client holds the client's own columns: name one that it has.
+    holders = [t for t, rows in client.credentials_by_type().items() if rows] or list(secret_names)
+    _point_extras(client, client, make_pointer(secret_names[holders[0]]))
+
+
+def _point_extras(client: Client, row: Client | Credential, pointer: str) -> None:
+    """Replace the values in the row's columns that are mapped as secret; NULL stays."""
+    columns = list_secret_columns(row, client.nova_columns or ())
+    filled = [column for column in columns if row.extra.get(column.name) is not None]
+    for column in filled:
+        if column.max_length is not None and column.max_length < len(pointer):
+            raise PointerTooLongError(
+                sentences.POINTER_TOO_LONG(
+                    column=column.shown_name, most=column.max_length, n=len(pointer)
+                )
+            )
+    write_extra(row, {column.name: pointer for column in filled})

@@ -21,6 +21,7 @@ OPERATES = {
     "migration.change_run",
     "migration.move_client",
     "migration.resolve_mismatch",
+    "credentials.map_column",
     "migration.stop_aws_writes",
 }
 APPROVES = {"migration.approve_move"}
@@ -29,6 +30,7 @@ ADMINISTERS = {
     "migration.purge_client",
     "migration.reveal_credential",
     "migration.override_gate",
+    "credentials.accept_object",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

@@ -1,8 +1,13 @@
-"""Checks every request before a page sees it."""
+"""Checks every request before a page sees it, and answers for pages that can't read NOVA's tables."""
 
 from collections.abc import Callable
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import render
+
+from credentials.localization import localize
+from credentials.nova_columns import find_schema_problem
 
 
 def refuse_nul(
@@ -16,3 +21,22 @@ def refuse_nul(
         return get_response(request)
 
     return answer_request
+
+
+class ExplainSchemaErrors:
+    """Answers 503, and names the column, where a page failed because NOVA's tables are no longer as they were."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Return the page for staff; None for other errors, which Django handles."""
+        problem = find_schema_problem(exception) if request.user.is_staff else None
+        if problem is None:
+            return None
+        texts = [localize(part) for part in problem.parts]
+        context = admin.site.each_context(request) | {"texts": texts}
+        return render(request, "admin/migration/tables_changed.html", context, status=503)

@@ -129,6 +129,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "nova_admin.middleware.ExplainSchemaErrors",
 ]
 
 ROOT_URLCONF = "nova_admin.urls"
@@ -305,6 +306,12 @@ UNFOLD = {
                 "title": _("Site"),
                 "separator": True,
                 "items": [
+                    {
+                        "title": _("NOVA's tables"),
+                        "icon": "table",
+                        "link": reverse_lazy("admin:credentials_columnmapping_changelist"),
+                        "permission": require_permission("credentials.view_columnmapping"),
+                    },
                     {
                         "title": _("AWS writes"),
                         "icon": "cloud_upload",

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from itertools import zip_longest
 from typing import Self
 
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
-from nova_credentials.document import Document
+from nova_credentials.document import EXTRA_KEY, Document
 
 # In the order of the report. Any other key may be a secret in the wrong place, so it is shown as a code.
 KNOWN_KEYS = tuple(
@@ -21,9 +22,14 @@ KNOWN_KEYS = tuple(
             *(credential_type.others_key for credential_type in CredentialType),
             *("label", "is_primary"),
             *(key for row_class in ROW_CLASSES.values() for key in keys_of(row_class).values()),
+            EXTRA_KEY,
         ]
     )
 )
+
+
+# A mapped column that PostgreSQL's side has is shown by its name, unless that is an unusual one.
+_COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 class MismatchKind(StrEnum):
@@ -91,10 +97,11 @@ def are_equal(one: Document | None, other: Document | None) -> bool:
 
 
 def list_paths(value: object, path: str = "") -> Iterator[str]:
-    """List the path of every field of a document, spelled as in a mismatch."""
+    """List the path of every field of a document, spelled as in a mismatch; no mapped column with an unusual name."""
     if isinstance(value, dict):
         for key in sorted(value, key=_place_in_report):
-            yield from list_paths(value[key], f"{path}.{key}" if path else key)
+            if path.rpartition(".")[2] != EXTRA_KEY or _COLUMN_NAME.fullmatch(key):
+                yield from list_paths(value[key], f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
             yield from list_paths(entry, f"{path}[{index}]")
@@ -119,7 +126,7 @@ class _Comparison:
 
     def find_mismatches(self, path: str, expected: object, actual: object) -> Iterator[Mismatch]:
         if isinstance(expected, dict) and isinstance(actual, dict):
-            keys = {self.name_step(path, key): key for key in expected | actual}
+            keys = {self.name_step(path, key, expected): key for key in expected | actual}
             for step in sorted(keys, key=_place_in_report):
                 name = f"{path}.{step}" if path else step
                 key = keys[step]
@@ -140,8 +147,11 @@ class _Comparison:
                 _length_bucket(actual),
             )
 
-    def name_step(self, path: str, key: str) -> str:
-        return key if key in KNOWN_KEYS else f"?{self.make_code(f'{path}?', key)}"
+    def name_step(self, path: str, key: str, expected: Document) -> str:
+        in_extra = path.rpartition(".")[2] == EXTRA_KEY
+        is_column = in_extra and key in expected and _COLUMN_NAME.fullmatch(key)
+        is_known = is_column or (key in KNOWN_KEYS and not in_extra)
+        return key if is_known else f"?{self.make_code(f'{path}?', key)}"
 
     def make_code(self, path: str, value: object) -> str:
         """Return eight hex digits for a value at a path. Equal values of different JSON types have different codes."""

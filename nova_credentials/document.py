@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from types import NoneType
@@ -36,6 +36,11 @@ _MUST_BE: dict[tuple[object, ...], Sentence] = {
 }
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_DEPTH = 16
+# The key of the columns that NOVA added and somebody mapped: in a login, or at the top those of the client itself.
+# Readers ignore it.
+EXTRA_KEY = "extra"
+
+Extra = Mapping[str, str | None]  # column -> value
 
 
 class Layout(StrEnum):
@@ -49,13 +54,16 @@ class DocumentError(MessageError, ValueError):
     """The document is malformed. The text names the client and the field, never a value."""
 
 
-def _own_keys(credential_type: CredentialType) -> tuple[str, str, str]:
-    """Return the document's top-level keys that belong to the part of this type."""
-    return ("client_name", credential_type, credential_type.others_key)
+def _own_keys(credential_type: CredentialType) -> tuple[str, str, str, str]:
+    """Return the document's top-level keys that belong to the part of this type. Name and `extra` are in every part."""
+    return ("client_name", credential_type, credential_type.others_key, EXTRA_KEY)
 
 
 class _Row(Protocol):
-    """A credential row of any make: the site's or NOVA's. It has the attributes of its type's row class."""
+    """A credential row of any make: the site's or NOVA's. It has the attributes of its type's row class.
+
+    Where it has an attribute `extra` too, its mapped columns are there.
+    """
 
     @property
     def is_primary(self) -> bool | None: ...
@@ -67,8 +75,9 @@ def build_document(
     *,
     slug: str = "",
     several_primary: bool = False,
+    extra: Extra | None = None,
 ) -> Document:
-    """Make a client's document from its rows by type, each in the order of their ids.
+    """Make a client's document from its rows by type, each in the order of their ids, and its own mapped columns.
 
     Raises DocumentError where several rows of a type are primary; with `several_primary` only the first stays primary.
     """
@@ -91,12 +100,17 @@ def build_document(
         for entry in entries:
             entry["is_primary"] = None if entry["is_primary"] is None else False
         others[credential_type.others_key] = entries
-    return document | others
+    return document | others | _make_extra(extra)
 
 
 def _make_entry(row: _Row, credential_type: CredentialType) -> Document:
     keys = keys_of(ROW_CLASSES[credential_type])
-    return {key: getattr(row, attribute) for attribute, key in keys.items()}
+    entry = {key: getattr(row, attribute) for attribute, key in keys.items()}
+    return entry | _make_extra(getattr(row, "extra", None))
+
+
+def _make_extra(extra: Extra | None) -> Document:
+    return {EXTRA_KEY: dict(extra)} if extra else {}
 
 
 def parse_document(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:
@@ -104,6 +118,30 @@ def parse_document(document: Document, *, client_id: int, client_slug: str) -> C
     reader = _DocumentReader(client_id, client_slug)
     rows = {t.plural: tuple(reader.read_rows(t, document)) for t in CredentialType}
     return ClientCredentials(reader.read_value(document, "client_name", str | None, ""), **rows)
+
+
+@dataclass(frozen=True)
+class ClientExtras:
+    """The mapped columns in a client's document: its own, and those of each login in `parse_document`'s order."""
+
+    client: Extra = field(repr=False)
+    logins: Mapping[CredentialType, Sequence[Extra]] = field(repr=False)
+
+
+def parse_extras(document: Document, *, client_slug: str) -> ClientExtras:
+    """Read the mapped columns of a document that `parse_document` has read. Raises DocumentError."""
+    reader = _DocumentReader(0, client_slug)
+    logins = {
+        t: [
+            reader.read_extra(entry, path)
+            for path, entry in (
+                *([(t.value, document[t])] if t in document else []),
+                *((t.others_key, entry) for entry in document.get(t.others_key, [])),
+            )
+        ]
+        for t in CredentialType
+    }
+    return ClientExtras(reader.read_extra(document), logins)
 
 
 @cache
@@ -144,6 +182,16 @@ class _DocumentReader:
         }
         row_class = ROW_CLASSES[credential_type]
         return row_class(client_id=self.client_id, client_slug=self.client_slug, **values)
+
+    def read_extra(self, entry: Document, path: str = "") -> Extra:
+        extra = entry.get(EXTRA_KEY, {})
+        path = f"{path}.{EXTRA_KEY}" if path else EXTRA_KEY
+        if not isinstance(extra, dict):
+            raise self.field_error(path, sentences.MUST_BE_OBJECT())
+        for value in extra.values():
+            # The path ends before the key: in AWS anything may stand there.
+            self.read_value({"": value}, "", str | None, path)
+        return extra
 
     def read_value(self, entry: Document, key: str, wanted: object, path: str) -> Any:
         """Read one value and require its exact type, so that `true` does not pass for a number."""

@@ -33,6 +33,7 @@ UNAVAILABLE_ADVICE = Sentence("unavailable_advice", "AWS gave no usable answer; 
 CONFLICT_ADVICE = Sentence(
     "conflict_advice", "the secret's state does not allow this; look at it in AWS first"
 )
+SCHEMA_ADVICE = Sentence("schema_advice", "a table of NOVA's was changed; look at its columns")
 NAME_ADVICE = Sentence(
     "name_advice", "a name may have up to %(n)s ASCII letters, digits and _+=.@-"
 )

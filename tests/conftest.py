@@ -11,9 +11,9 @@ from django.utils import timezone, translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
-from migration import sentences
+from migration import evidence_sentences
 from migration.operations import copy_places, evidence
-from migration.operations.aws_writes import write_guard
+from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
 from tests.attacks.hostile_site import hostile, traps
@@ -103,7 +103,7 @@ def copy_of(table: str) -> str:
 def copies_are_not_looked_for(monkeypatch) -> None:
     """Most tests are about something else (`tests/settings.py`), and no setting switches this line of evidence off."""
     line = evidence.EvidenceLine(
-        evidence.Evidence.COPIES, True, sentences.NO_COPIES_FOUND(ago=timezone.now())
+        evidence.Evidence.COPIES, True, evidence_sentences.NO_COPIES_FOUND(ago=timezone.now())
     )
     monkeypatch.setattr(evidence, "_judge_copies", lambda _: line)
 
@@ -113,6 +113,14 @@ def english() -> Iterator[None]:
     """The site's own language after every test: a page in Spanish leaves its language behind in the thread."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def guard_of_the_test() -> Iterator[None]:
+    """Each test is a process that has just begun: it may have worked on another database than the last one."""
+    _write_guard.cache_clear()
+    yield
+    _write_guard.cache_clear()
 
 
 @pytest.fixture(scope="session")

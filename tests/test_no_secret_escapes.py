@@ -2,12 +2,10 @@
 
 import io
 import logging
-import re
 import traceback
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 import pytest
@@ -31,6 +29,7 @@ from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import MismatchKind
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
+from tests import mapped_columns
 from tests.factories import (
     VIEW,
     all_tables,
@@ -44,36 +43,20 @@ from tests.factories import (
     start_run,
     update,
 )
+from tests.haystack import NEEDLE, Haystack
 
 MARKERS = {
     "db_password_encrypted": "MARKER-ONE-'\"\\ of the database",
     "email_password_encrypted": "MARKER-TWO-'\"\\ of the mail",
     "secret_access_key": "MARKER-THREE-'\"\\ of AWS",
 }
-# Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.
-NEEDLE = re.compile("MARKER-(ONE|TWO|THREE|FOUR)")
 CREDENTIAL_TABLES = {
+    "clients",  # it has mapped columns
     "client_credentials",
     "client_database_credentials",
     "client_email_credentials",
     "client_aws_credentials",
 }
-
-
-@dataclass
-class Haystack:
-    """Everything that was written anywhere, by where."""
-
-    pieces: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, place: str, text: str) -> None:
-        self.pieces[place].append(text)
-
-    def found(self) -> list[str]:
-        return sorted(place for place in self.pieces if NEEDLE.search(self.text(place)))
-
-    def text(self, place: str) -> str:
-        return "\n".join(self.pieces[place])
 
 
 class Collector(logging.Handler):
@@ -347,6 +330,7 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
 
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
+    mapped_columns.map_everything(partial(command, haystack), partial(page, haystack, browser))
     for arguments in (
         ("migrate_clients", "--all", "--dry-run"),
         ("migrate_clients", "--all", "--inline"),
@@ -424,6 +408,7 @@ def browser(stores, client):
 @pytest.mark.long(40)
 def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, settings):
     haystack = Haystack()
+    traps.run(*mapped_columns.ADD)
     with everything_logged(haystack):
         drive(haystack, browser, aws_store.secrets_manager(), settings)
         add_tables(haystack, traps.ask)
@@ -448,7 +433,10 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, sett
     )
     failed = [haystack.text(place) for place in places if place.endswith("?items=failed")]
     assert any("InvalidParameterException" in text for text in failed)
-    assert [p for p in places if p.startswith("exception")] == ["exception of a write"]
+    # The two commands were refused: writes were stopped, and the database is no copy.
+    refused = {"exception of migrate_clients", "exception of claim_database"}
+    failures = {place for place in places if place.startswith("exception")}
+    assert failures == {"exception of a write", *refused}
 
 
 def planted_in_a_result(haystack, browser):

@@ -5,6 +5,7 @@ Their names carry their schema, quoted so that Django leaves them alone; every o
 """
 
 from credentials.models.clients import Client, ClientQuerySet, RowsBusyError, RowsChangedError
+from credentials.models.columns import AcceptedObject, ColumnMapping, ColumnUse
 from credentials.models.counting import (
     CountingGap,
     CountingProof,
@@ -20,25 +21,48 @@ from credentials.models.credentials import (
     save_changed_columns,
     save_columns,
 )
+from credentials.models.extras import (
+    NovaColumn,
+    hold_mappings,
+    list_mapped_columns,
+    list_secret_columns,
+    lock_mappings,
+    quote_name,
+    read_columns,
+    read_extras,
+    write_extra,
+)
 from credentials.models.revisions import ClientRevision, ClientRevisionQuerySet, ClientWrite
 
 __all__ = [
     "CREDENTIAL_MODELS",
+    "AcceptedObject",
     "AwsCredential",
     "Client",
     "ClientQuerySet",
     "ClientRevision",
     "ClientRevisionQuerySet",
     "ClientWrite",
+    "ColumnMapping",
+    "ColumnUse",
     "CountingGap",
     "CountingProof",
     "CountingTriggers",
     "Credential",
     "DatabaseCredential",
     "EmailCredential",
+    "NovaColumn",
     "ProofOutcome",
     "RowsBusyError",
     "RowsChangedError",
+    "hold_mappings",
+    "list_mapped_columns",
+    "list_secret_columns",
+    "lock_mappings",
+    "quote_name",
+    "read_columns",
+    "read_extras",
     "save_changed_columns",
     "save_columns",
+    "write_extra",
 ]

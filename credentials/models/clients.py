@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import OperationalError, models, transaction
@@ -15,11 +16,13 @@ from psycopg.errors import LockNotAvailable
 from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
 from credentials.models.credentials import AwsCredential, DatabaseCredential, EmailCredential
+from credentials.models.extras import read_extras
 from credentials.models.revisions import ClientWrite
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import MessageError
+from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
     from credentials.models.credentials import Credential
+    from credentials.models.extras import NovaColumn
+    from nova_credentials.document import Extra
+    from nova_credentials.messages import Message
 
 ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
@@ -115,6 +121,10 @@ class ClientQuerySet(models.QuerySet["Client"]):
             )
         )
 
+    def read_all(self) -> tuple[NovaColumn, ...]:
+        """Read these clients `with_credentials`, their mapped columns too; return all columns of NOVA's tables."""
+        return read_extras({client: client.credentials_by_type().values() for client in self})
+
     def lock_rows(self, client_id: int) -> None:
         """Lock the client and its rows until the transaction ends.
 
@@ -172,6 +182,10 @@ class Client(models.Model):
     # Annotated by `with_revision`.
     revision: int
     pushed_revision: int | None
+    # The values of the mapped columns, and all columns of NOVA's tables (None: `read_extras` has not read them).
+    NOVA_TABLE = CLIENTS
+    extra: Extra = MappingProxyType({})
+    nova_columns: tuple[NovaColumn, ...] | None = None
 
     objects = ClientQuerySet.as_manager()
 
@@ -211,7 +225,7 @@ class Client(models.Model):
 
         Raises `DocumentError`, which names the ids, where two rows of one type are primary.
         """
-        rows = self.credentials_by_type()
+        rows = self._read_with_extras()
         for credential_type, of_type in rows.items():
             primary = [row.pk for row in of_type if row.is_primary]
             if len(primary) > 1:
@@ -221,12 +235,28 @@ class Client(models.Model):
                         slug=self.slug, n=len(primary), kind=credential_type, ids=ids
                     )
                 )
-        return documents.build_document(self.name, rows, slug=self.slug)
+        return documents.build_document(self.name, rows, slug=self.slug, extra=self.extra)
 
     def build_document_to_keep(self) -> Document:
         """Return the document also where several rows of a type are primary: only the first of them stays primary.
 
         It keeps what these rows hold, and is never pushed.
         """
+        return documents.build_document(
+            self.name,
+            self._read_with_extras(),
+            slug=self.slug,
+            several_primary=True,
+            extra=self.extra,
+        )
+
+    def _read_with_extras(self) -> dict[CredentialType, list[Credential]]:
+        """Return the rows by type, with the mapped columns in them and in this client."""
         rows = self.credentials_by_type()
-        return documents.build_document(self.name, rows, slug=self.slug, several_primary=True)
+        if self.nova_columns is None:
+            read_extras({self: rows.values()})
+        return rows
+
+    def as_message(self) -> Message:
+        """Name this client's own row by its id, for a sentence in any language."""
+        return sentences.CLIENT_ROW(id=str(self.pk))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
@@ -14,11 +15,13 @@ from credentials.fields import NaiveUTCDateTimeField
 from nova_credentials.credential_types import (
     CredentialType,
 )
+from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from credentials.models.clients import Client
+    from nova_credentials.document import Extra
     from nova_credentials.messages import Message
 
 
@@ -41,6 +44,8 @@ class Credential(models.Model):
     """The columns that the three credential tables share."""
 
     TYPE: ClassVar[CredentialType]
+    # The table's name as SQL has it, where it is NOVA's.
+    NOVA_TABLE: ClassVar[str] = ""
     # Columns that hold a secret: written in forms, never shown.
     SECRET_FIELDS: ClassVar[tuple[str, ...]] = ()
     # Columns that say where, and as which user, the secret logs in.
@@ -58,6 +63,8 @@ class Credential(models.Model):
     updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)
 
     client_id: int  # of each table's own foreign key
+    # The values of the mapped columns, which `read_extras` reads.
+    extra: Extra = MappingProxyType({})
 
     class Meta:
         abstract = True
@@ -87,6 +94,7 @@ class DatabaseCredential(Credential):
     """One database login of a client, in NOVA's table."""
 
     TYPE = CredentialType.DATABASE
+    NOVA_TABLE = CREDENTIALS[CredentialType.DATABASE]
     SECRET_FIELDS = ("db_password",)
     DESTINATION_FIELDS = ("db_host", "db_port", "db_user")
 
@@ -112,6 +120,7 @@ class EmailCredential(Credential):
     """One mailbox of a client, in NOVA's table."""
 
     TYPE = CredentialType.EMAIL
+    NOVA_TABLE = CREDENTIALS[CredentialType.EMAIL]
     SECRET_FIELDS = ("email_password",)
     DESTINATION_FIELDS = (
         *("email_provider", "imap_host", "imap_port", "smtp_host", "smtp_port"),

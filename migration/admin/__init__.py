@@ -2,13 +2,14 @@
 
 from django.contrib import admin
 
-from credentials.models import Client
+from credentials.models import Client, ColumnMapping
 from migration.admin import users  # noqa: F401  # registers users and groups
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.copies import CopySearchAdmin
 from migration.admin.dashboard import get_dashboard_context
+from migration.admin.nova_tables import NovaTablesAdmin
 from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
 from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
@@ -18,6 +19,7 @@ __all__ = [
     "ComparisonAdmin",
     "CopySearchAdmin",
     "MoveRequestAdmin",
+    "NovaTablesAdmin",
     "ReaderProcessAdmin",
     "RunAdmin",
     "get_dashboard_context",
@@ -27,5 +29,6 @@ admin.site.register(Client, ClientAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)
+admin.site.register(ColumnMapping, NovaTablesAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)

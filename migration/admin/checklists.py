@@ -138,6 +138,10 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
             "migration.view_run",
             lambda: _make_link(_("See the run"), "migration_run_change", check.about),
         ),
+        CheckFix.NOVA_TABLES: (
+            "credentials.view_columnmapping",
+            lambda: _make_link(_("See NOVA's tables"), "credentials_columnmapping_changelist"),
+        ),
         CheckFix.READS: (
             "credentials.view_client",
             lambda: _make_link(_("See NOVA's reads"), "credentials_client_change", client_id),
@@ -164,5 +168,5 @@ def _make_button(label: str, action: str, client_id: int, back: str) -> FixLink:
     return {"label": label, "url": url, "posts": True, "back": back}
 
 
-def _make_link(label: str, page: str, pk: int | None = None) -> FixLink:
-    return {"label": label, "url": reverse(f"admin:{page}", args=[pk] if pk else [])}
+def _make_link(label: str, page: str, *pk: int | None) -> FixLink:
+    return {"label": label, "url": reverse(f"admin:{page}", args=pk)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from django.contrib import admin
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
+    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
@@ -37,16 +38,17 @@ class SeenFilter(admin.SimpleListFilter):
         ]
 
     def queryset(
-        self, request: HttpRequest, queryset: ReaderProcessQuerySet
-    ) -> ReaderProcessQuerySet:
+        self, request: HttpRequest, queryset: QuerySet[ReaderProcess]
+    ) -> QuerySet[ReaderProcess]:
+        found = cast("ReaderProcessQuerySet", queryset)
         match self.value():
             case "yes":
-                return queryset.seen_in_last_hour()
+                return found.seen_in_last_hour()
             case "no":
-                return queryset.not_seen_in_last_hour()
+                return found.not_seen_in_last_hour()
             case "failing":
-                return queryset.failing_now()
-        return queryset
+                return found.failing_now()
+        return found
 
 
 class ReaderProcessView(ObjectView[ReaderProcess]):

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from credentials.nova_columns import NovaSchemaError, schema_errors
 from migration import sentences, tasks
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
@@ -77,6 +78,14 @@ def find_user(name: str | None) -> User | None:
 
 class FormattedCommand(OneLineCommand):
     """A command that prints text, or with `--format json` one object and nothing else."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command; exit with 1 and name the column where NOVA's tables were changed."""
+        try:
+            with schema_errors():
+                return super().execute(*args, **options)
+        except NovaSchemaError as error:
+            raise CommandError(str(error), returncode=1) from None
 
     def add_format(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -15,6 +15,8 @@ from migration.models.reasons import limit_reason
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from django.contrib.auth.models import User
+
 
 @dataclass(frozen=True)
 class DatabaseIdentity:
@@ -41,7 +43,7 @@ class DatabaseClaimQuerySet(models.QuerySet["DatabaseClaim"]):
         return self.order_by("-pk").first()
 
     def record(
-        self, identity: DatabaseIdentity, *, by: object = None, reason: str = "", aws: str = ""
+        self, identity: DatabaseIdentity, *, by: User | None = None, reason: str = "", aws: str = ""
     ) -> DatabaseClaim:
         """Note that this is the database that writes to AWS."""
         return self.create(

@@ -12,7 +12,7 @@ from migration.operations.keys import fingerprint_key
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import join_answers
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
 from nova_credentials.comparison import Mismatch, compare_documents, unreadable_mismatch
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.phases import Phase
@@ -106,7 +106,7 @@ Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
 def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     """Return the status, error class, message and mismatches."""
     if snapshot.document is None:
-        return Comparison.Status.UNCHECKED, ErrorClass.DATA, snapshot.problem, []
+        return Comparison.Status.UNCHECKED, snapshot.problem_class, snapshot.problem, []
     try:
         secrets = join_answers(_names_to_compare(snapshot, found), found, layout=secret_layout())
         actual = secrets.to_document()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from credentials.models import ColumnUse, read_columns
 from migration.models import UnsearchedPlace, UnsearchedReason
 from nova_credentials.tables import CREDENTIALS
 
@@ -112,11 +113,14 @@ def list_places(cursor: CursorWrapper) -> Places:
     cursor.execute(TYPES)
     types = {row[0]: _Type(*row[1:]) for row in cursor.fetchall()}
     credentials = [*CREDENTIALS.values()]
+    # A column of `clients` that is mapped as secret is where its values belong.
+    mapped = {(c.table, c.name) for c in read_columns() if c.use == ColumnUse.SECRET}
     cursor.execute(COLUMNS, {"own": [*OWN_SCHEMAS], "credentials": credentials})
     by_table: dict[int, list[_Column]] = {}
     for row in cursor.fetchall():
         column = _Column(*row)
-        by_table.setdefault(column.table_oid, []).append(column)
+        if (f"{column.schema}.{column.table}", column.name) not in mapped:
+            by_table.setdefault(column.table_oid, []).append(column)
     tables: list[Table] = []
     unsearched: list[UnsearchedPlace] = []
     for columns in by_table.values():

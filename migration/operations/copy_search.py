@@ -136,6 +136,7 @@ def _do_search(
         tell(progress)
 
     clients = gather_values(client_ids, sm=secrets_manager())
+    CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
     done = _Search(make_needles(clients), record_progress)
     with connection.cursor() as cursor:
         places = list_places(cursor)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from credentials.models import ClientRevision
+from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import sentences
+from migration import evidence_sentences, sentences
 from migration.models import (
     PUSHED,
     ClientMigration,
@@ -87,7 +88,7 @@ class MoveResult:
     def full_message(self) -> Message | None:
         """Return the message, with the evidence that was overridden."""
         lines = tuple(check.text for check in self.overridden)
-        told = sentences.OVERRIDDEN(lines=lines) if lines else None
+        told = evidence_sentences.OVERRIDDEN(lines=lines) if lines else None
         return in_a_row(self.message, told)
 
 
@@ -173,7 +174,11 @@ def move(
     if override:
         check_reason(override.reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-        snapshot = read_snapshot(client_id, seen=seen)
+        try:
+            snapshot = read_snapshot(client_id, seen=seen)
+        except NovaSchemaError as error:
+            shut = [Check(why.key, False, why) for why in error.message.parts]
+            raise ShutGate(f"{client_id}", new, shut) from None
         kind = check_move(snapshot.slug, snapshot.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
         attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves, override, answers)

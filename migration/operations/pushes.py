@@ -147,10 +147,13 @@ def _refuse_unpushable(snapshot: ClientSnapshot, options: PushOptions) -> PushRe
     elif not snapshot.has_credentials and snapshot.phase == Phase.POSTGRES:
         message = sentences.NOT_PUSHED_EMPTY()
     elif message := _find_problem(snapshot):
-        outcome, error_class = Outcome.FAILED, ErrorClass.DATA
+        outcome = Outcome.FAILED
+        # What is too large for a secret has a document, and no problem of its own.
+        error_class = snapshot.problem_class if snapshot.problem else ErrorClass.DATA
     if not message:
         return None
-    refused = outcome == Outcome.FAILED
+    # A change of NOVA's tables can be undone without a write to the rows: such a client is tried again.
+    refused = error_class == ErrorClass.DATA
     return PushResult(
         snapshot.client_id, snapshot.slug, outcome, error_class, message, refused=refused
     )

@@ -49,11 +49,19 @@ SELECT c.oid::bigint, a.attname::text, format_type(a.atttypid, NULL), c.relkind 
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.oid = to_regclass(%s) AND a.attname = %s
 """
+# The state is read with PostgreSQL's own operators only: a type of NOVA's could bring a cast that runs its code.
 HAS_STATE = """
-SELECT count(*) = 3 FROM pg_attribute a WHERE a.attrelid = to_regclass('public.executions') AND NOT a.attisdropped
-    AND (a.attname = 'id' OR a.attname = 'status' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype)
-        OR a.attname = 'completed_at' AND a.atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype))
-    AND (SELECT relkind FROM pg_class WHERE oid = a.attrelid) = 'r'
+SELECT (SELECT relkind FROM pg_class WHERE oid = to_regclass('public.executions')) = 'r' AND count(*) = 3
+    AND EXISTS (
+        SELECT FROM pg_attribute t WHERE t.attrelid = to_regclass(%s) AND t.attname = %s AND NOT t.attisdropped
+            AND t.atttypid IN ('int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
+    )
+FROM pg_attribute a WHERE a.attrelid = to_regclass('public.executions') AND NOT a.attisdropped AND (
+    a.attname = 'id' AND a.atttypid IN ('int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
+        'varchar'::regtype)
+    OR a.attname = 'status' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype)
+    OR a.attname = 'completed_at' AND a.atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype)
+)
 """
 # Kinds of objects whose code an update would run. Defaults and domains of other columns are not among them.
 RUN_BY_UPDATES = (
@@ -138,8 +146,8 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
             raise NotRedactableError(
                 sentences.REDACT_NO_RIGHT(column=name.text, table=table, role=role)
             )
-        if name.full_table in EXECUTION_COLUMNS:
-            cursor.execute(HAS_STATE)
+        if column := EXECUTION_COLUMNS.get(name.full_table):
+            cursor.execute(HAS_STATE, [_quote_table(name), column])
             if not cursor.fetchone()[0]:
                 raise _refuse(sentences.REDACT_NO_STATE, name)
         if objects := find_code_on(cursor, name):

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from credentials.copying import copy_document
-from credentials.models import Client, ClientRevision, CountingGap, RowsBusyError
-from credentials.pointers import is_purged
+from credentials.models import (
+    Client,
+    ClientRevision,
+    CountingGap,
+    RowsBusyError,
+    hold_mappings,
+)
+from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, Secret
@@ -38,9 +44,13 @@ STORE_ERRORS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByData
 def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
     """Lock the client's rows against every other writer, in a transaction, and give what they hold now.
 
+    The mappings of columns stay as they are too.
+
     Raises `RowsBusyError` where NOVA holds them too long, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
     with database_refusals(), transaction.atomic(durable=True):
+        # First, so that no row is held while a change of mappings is waited for.
+        hold_mappings()
         Client.objects.lock_rows(client_id)
         yield read_locked_snapshot(client_id)
 
@@ -85,8 +95,8 @@ class RestoredRows:
 
     # Written since the purge, so that PostgreSQL has their newest values.
     kept_rows: list[Credential]
-    # Still purged, as AWS holds no value for them.
-    rows_without_value: list[Credential]
+    # Still purged, in a column at least, as AWS holds no value for them.
+    rows_without_value: list[Credential | Client]
 
 
 def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) -> RestoredRows:
@@ -95,11 +105,13 @@ def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) 
     `secrets_alone`: only the secret values, as NOVA may have changed the other fields of these rows since the purge.
     """
     client = read_locked_client(client_id)
-    kept = [row for row in _list_rows(client) if not is_purged(row)]
+    kept = [row for row in _list_credentials(client) if not is_purged(row)]
     copy_document(client, found.document, wanted=is_purged, secrets_alone=secrets_alone)
     restored = read_locked_client(client_id)
-    return RestoredRows(kept, [row for row in _list_rows(restored) if is_purged(row)])
+    purged = [row for row in _list_credentials(restored) if is_purged(row)]
+    lacking = [r for r in list_all_rows(restored) if r not in purged and list_purged_extras(r)]
+    return RestoredRows(kept, [*purged, *lacking])
 
 
-def _list_rows(client: Client) -> list[Credential]:
+def _list_credentials(client: Client) -> list[Credential]:
     return [row for rows in client.credentials_by_type().values() for row in rows]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
+from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
 from migration.operations.aws_writes import find_write_refusal
@@ -176,6 +177,10 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
         (_compare_items if run.kind == Run.Kind.COMPARE else _push_items)(run, items)
     except (OperationalError, InterfaceError):
         raise
+    except NovaSchemaError as error:
+        for item in items.values():
+            item.outcome, item.error_class = Outcome.FAILED, ErrorClass.SCHEMA
+            item.message = error.message
     except Exception as error:  # noqa: BLE001 (any defect of ours)
         # One client must not hold up the others, nor the run for ever.
         if len(items) > 1:

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from credentials.copying import (
     RowNotInAwsError,
     build_document_with_secrets,
+    read_purged_extras,
     read_purged_secrets,
 )
 from credentials.models import ClientRevision
@@ -28,8 +29,9 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from credentials.models import Credential
+    from credentials.models import Client, Credential
     from nova_credentials.credential_types import CredentialType
+    from nova_credentials.document import Extra
 
 
 class SaveRefusedError(MessageError):
@@ -48,6 +50,7 @@ class AdminSave:
         self.phase = Phase(client_migration.phase) if client_migration else Phase.POSTGRES
         # Of a purged client: the values in AWS, and the typed values that go to AWS alone.
         self.secrets: dict[Credential, dict[str, str]] = {}
+        self.extras: dict[Client | Credential, Extra] = {}
         self.typed: list[tuple[Credential, dict[str, str]]] = []
         if self.phase.aws_is_authority:
             self._lock_client()
@@ -70,7 +73,9 @@ class AdminSave:
         self.names = secret_names_by_type(snapshot)
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
-            self.secrets = read_purged_secrets(read_locked_client(self.client_id), found.document)
+            client = read_locked_client(self.client_id)
+            self.secrets = read_purged_secrets(client, found.document)
+            self.extras = read_purged_extras(client, found.document)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise SaveRefusedError(_say_not_saved(error)) from None
 
@@ -100,7 +105,7 @@ class AdminSave:
             write_document(
                 snapshot,
                 document=build_document_with_secrets(
-                    read_locked_client(self.client_id), self.secrets
+                    read_locked_client(self.client_id), self.secrets, self.extras
                 ),
             )
         except (SecretsManagerError, RefusedError, DocumentError) as error:

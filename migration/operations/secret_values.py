@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from credentials.pointers import POINTER
+from credentials.models import ColumnUse, Credential, list_secret_columns, read_columns
+from credentials.pointers import POINTER, list_all_rows
 from migration.models import Secret, all_clients
-from migration.operations.rows_from_aws import REPLACED_STAGE
+from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
 from nova_credentials.credential_types import CredentialType, secret_key
-from nova_credentials.document import Layout
+from nova_credentials.document import EXTRA_KEY, Layout
 from nova_credentials.phases import Phase
+from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
-    from credentials.models import Client
     from nova_credentials.aws.secrets_manager import SecretsManager
 
 # The keys of a document under which secret values stand, at any depth.
@@ -75,29 +76,30 @@ def gather_values(client_ids: Collection[int], *, sm: SecretsManager) -> list[Cl
 
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
     clients = all_clients().filter(pk__in=client_ids).with_phase().with_credentials()
+    columns = clients.read_all()
     for client in clients:
         values = ClientValues(client.pk, client.slug, Phase(client.phase))  # type: ignore[attr-defined]  # annotated
-        _add_values_of_rows(values, client)
+        for row in list_all_rows(client):
+            found = [row.extra.get(column.name) for column in list_secret_columns(row, columns)]
+            table = row.NOVA_TABLE
+            if isinstance(row, Credential):
+                found += [getattr(row, name) for name in row.SECRET_FIELDS]
+                table = CREDENTIALS[row.TYPE]
+            kept = [value for value in found if value and not value.startswith(POINTER)]
+            values.add_values(kept, table)
         yield values
-
-
-def _add_values_of_rows(values: ClientValues, client: Client) -> None:
-    for rows in client.credentials_by_type().values():
-        for row in rows:
-            found = [getattr(row, name) for name in row.SECRET_FIELDS]
-            table = row._meta.db_table.replace('"', "")
-            values.add_values([v for v in found if not v.startswith(POINTER)], table)
 
 
 def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> None:
     """Add what AWS holds: the current version of each secret, then the versions under FORMER_STAGES."""
     owners, known = _list_secret_names(clients)
+    mapped = {column.name for column in read_columns() if column.use == ColumnUse.SECRET}
     answers = sm.mark_deletions(sm.batch_get(owners), lacking=known)
     there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
     for name, answer in answers.items():
         owner = clients[owners[name]]
         if isinstance(answer, SecretValue):
-            for value in _add_values_of_secret(owner, answer):
+            for value in _add_values_of_secret(owner, answer, mapped):
                 owner.in_aws.setdefault(value, name)
         elif not answer.not_found and answer.code != "InvalidName":
             owner.unread[name] = answer.code
@@ -106,7 +108,7 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
         if isinstance(found, SecretsManagerError):
             owner.unread[name] = found.code
         else:
-            _add_values_of_secret(owner, found)
+            _add_values_of_secret(owner, found, mapped)
 
 
 def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int], set[str]]:
@@ -141,7 +143,9 @@ def _read_former_versions(
                 yield name, found
 
 
-def _add_values_of_secret(owner: ClientValues, secret: SecretValue) -> list[str]:
+def _add_values_of_secret(
+    owner: ClientValues, secret: SecretValue, mapped: Collection[str]
+) -> list[str]:
     """Add the values that the secret's text holds, and return them."""
     try:
         document = json.loads(secret.text or "")
@@ -150,19 +154,27 @@ def _add_values_of_secret(owner: ClientValues, secret: SecretValue) -> list[str]
     if not isinstance(document, dict):
         owner.unread[secret.name] = NO_DOCUMENT
         return []
-    found = list(_walk_secret_values(document))
+    found = list(_walk_secret_values(document, mapped))
     owner.add_values(found, secret.name)
     return [value for value in found if len(value) >= SHORTEST_VALUE]
 
 
-def _walk_secret_values(node: object) -> Iterator[str]:
-    """Yield the texts under SECRET_KEYS at any depth; a pointer is none."""
+def _walk_secret_values(node: object, mapped: Collection[str]) -> Iterator[str]:
+    """Yield the texts under SECRET_KEYS at any depth, and those of columns mapped as secret; a pointer is none."""
     if isinstance(node, dict):
-        for key, value in node.items():
-            if key in SECRET_KEYS and isinstance(value, str) and not value.startswith(POINTER):
-                yield value
-            else:
-                yield from _walk_secret_values(value)
+        extra = node.get(EXTRA_KEY)
+        if isinstance(extra, dict):
+            yield from _pick_texts(extra, mapped)
+        yield from _pick_texts(node, SECRET_KEYS)
+        for value in node.values():
+            yield from _walk_secret_values(value, mapped)
     elif isinstance(node, list):
         for value in node:
-            yield from _walk_secret_values(value)
+            yield from _walk_secret_values(value, mapped)
+
+
+def _pick_texts(entry: Mapping[str, object], keys: Collection[str]) -> Iterator[str]:
+    for key in keys:
+        value = entry.get(key)
+        if isinstance(value, str) and not value.startswith(POINTER):
+            yield value

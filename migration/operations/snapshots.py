@@ -10,10 +10,12 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from credentials.models import Client
+from credentials.nova_columns import judge_columns, schema_errors
 from credentials.pointers import find_pointer_problem
 from migration.models import all_clients
 from migration.operations.aws_store import secret_layout, secret_names
 from nova_credentials import document as documents
+from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.tables import is_push_pending
@@ -21,6 +23,7 @@ from nova_credentials.tables import is_push_pending
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from credentials.nova_columns import NovaColumns
     from migration.models import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
@@ -48,6 +51,7 @@ class ClientSnapshot:
     has_credentials: bool
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
     problem: Message | None
+    problem_class: ErrorClass
     # For rows that make no document: the document to keep before they are replaced.
     kept: Document | None = field(repr=False, default=None)
 
@@ -69,14 +73,14 @@ class ClientSnapshot:
 
 
 def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
-    """Read each client as of one moment; a client that is gone is left out."""
-    with repeatable_read():
-        found = list(_select_clients(client_ids))
-    return {client.pk: _take_snapshot(client) for client in found}
+    """Read each client as of one moment; a client that is gone is left out. Raises `NovaSchemaError`."""
+    with schema_errors(), repeatable_read():
+        found, columns = _read_clients(client_ids)
+    return {client.pk: _take_snapshot(client, columns) for client in found}
 
 
 def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapshot:
-    """Read one client; raises `Client.DoesNotExist`, or `StalePhase` where it is not in the phase `seen`."""
+    """Read one client. Raises `Client.DoesNotExist`, `NovaSchemaError`, or `StalePhase` if it is not in `seen`."""
     snapshot = read_snapshots([client_id]).get(client_id)
     if snapshot is None:
         raise Client.DoesNotExist
@@ -87,28 +91,35 @@ def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapsho
 
 def read_locked_snapshot(client_id: int) -> ClientSnapshot:
     """Read one client in the caller's transaction, which has locked its rows; raises Client.DoesNotExist."""
-    return _take_snapshot(_select_clients([client_id]).get())
+    (client,), columns = _read_clients([client_id])
+    return _take_snapshot(client, columns)
 
 
 def read_locked_client(client_id: int) -> Client:
     """Read the client with its rows anew in the caller's transaction, which has locked them."""
-    return _select_clients([client_id]).get()
+    (client,), _columns = _read_clients([client_id])
+    return client
+
+
+def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, NovaColumns]:
+    found = _select_clients(client_ids)
+    return found, judge_columns(found.read_all())
 
 
 def _select_clients(client_ids: Collection[int]) -> ClientPhaseQuerySet:
     return all_clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
 
 
-def _take_snapshot(client: Client) -> ClientSnapshot:
+def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
     layout, prefix = secret_layout(), settings.NOVA_SECRET_PREFIX
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     document = None
-    problem = documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    problem = columns.problem or documents.name_problem(client.slug, prefix=prefix, layout=layout)
     if not problem and phase != Phase.PURGED:
         problem = find_pointer_problem(client)
     if not problem:
         try:
-            document = client.build_document()
+            document = _build_document(client, columns)
         except DocumentError as error:
             problem = error.message
     return ClientSnapshot(
@@ -122,5 +133,14 @@ def _take_snapshot(client: Client) -> ClientSnapshot:
         has_credentials=any(client.credentials_by_type().values()),
         document=document,
         problem=problem,
+        problem_class=ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA,
         kept=client.build_document_to_keep() if document is None else None,
     )
+
+
+def _build_document(client: Client, columns: NovaColumns) -> Document:
+    """Return the document; raises DocumentError also for a value that no reader takes, where one can be there."""
+    document = client.build_document()
+    if columns.allow_unusual_values:
+        documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    return document

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, ComparisonCounts
 
 VIEW_CLIENTS = "credentials.view_client"
+VIEW_TABLES = "credentials.view_columnmapping"
 VIEW_COMPARISONS = "migration.view_comparison"
 VIEW_RUNS = "migration.view_run"
 VIEW_REQUESTS = "migration.view_moverequest"
@@ -60,6 +62,7 @@ class AlertData:
 
     clients: ClientCounts
     comparisons: ComparisonCounts
+    tables: NovaTables
     # When any worker was last alive; None where there never was one.
     worker_seen_at: datetime | None
     readers: ReaderSummary
@@ -87,6 +90,15 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
             since=seen,
             command="python manage.py qcluster",
         )
+
+
+def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:
+    """Yield what NOVA or others changed on its tables: nothing is cut over or purged before somebody looked at it."""
+    url = reverse("admin:credentials_columnmapping_changelist")
+    action = Action(_("See NOVA's tables"), url, VIEW_TABLES)
+    for problem in (data.tables.columns_problem, data.tables.objects_problem):
+        for message in problem.parts if problem else ():
+            yield Alert(localize(message), url, VIEW_TABLES, actions=(action,))
 
 
 def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
@@ -226,6 +238,6 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
-    _alert_refused_writes, _alert_missing_worker, _alert_readers, _alert_mismatches, _alert_failures, _alert_pushes,
-    _alert_requests,
+    _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_mismatches,
+    _alert_failures, _alert_pushes, _alert_requests,
 )  # fmt: skip

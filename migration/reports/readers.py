@@ -19,27 +19,40 @@ if TYPE_CHECKING:
 
     from migration.models import ReaderSummary
 
+
+@dataclass(frozen=True)
+class AdoptionStep:
+    """One step by which NOVA comes to read through the package, perhaps with a line of code."""
+
+    heading: StrOrPromise
+    text: StrOrPromise
+    code: str = ""
+
+
 # docs/reader.md has the same five headings, with all that each step needs.
-ADOPTION_STEPS: tuple[tuple[StrOrPromise, StrOrPromise], ...] = (
-    (
+ADOPTION_STEPS = (
+    AdoptionStep(
         gettext_lazy("Rotate first"),
         gettext_lazy("Change every secret that ever stood in a repository, a chat or a log."),
     ),
-    (
+    AdoptionStep(
         gettext_lazy("Install the package"),
-        gettext_lazy("Add nova-credentials to NOVA's requirements.txt."),
+        gettext_lazy("Add this to NOVA's requirements.txt:"),
+        "nova-credentials[binary]",
     ),
-    (
+    AdoptionStep(
         gettext_lazy("Replace the helper by one line"),
-        gettext_lazy("src/models/credentials.py becomes: from nova_credentials.reader import *"),
+        gettext_lazy("src/models/credentials.py holds nothing but this line:"),
+        "from nova_credentials.reader import *",
     ),
-    (
+    AdoptionStep(
         gettext_lazy("Rights and environment"),
         gettext_lazy(
-            "NOVA's role needs its grants in PostgreSQL, NOVA's AWS identity secretsmanager:GetSecretValue."
+            "NOVA's role needs its grants in PostgreSQL, and NOVA's AWS identity this permission:"
         ),
+        "secretsmanager:GetSecretValue",
     ),
-    (
+    AdoptionStep(
         gettext_lazy("Deploy and look"),
         gettext_lazy(
             "Start all processes of NOVA anew. Each appears on the page Readers with its first read."
@@ -77,7 +90,7 @@ def load_other_statements() -> StatementsReport:
     statements = []
     for count in found.statements:
         before = known.get((count.role, count.statement_id))
-        grew = before is not None and before.calls != count.calls
+        called_at = before.called_at if before else None
         statements.append(
             ReportedStatement(
                 role=count.role,
@@ -85,7 +98,7 @@ def load_other_statements() -> StatementsReport:
                 tables=count.tables,
                 calls=count.calls,
                 noticed_at=before.first_noticed_at if before else now,
-                called_at=now if grew else before and before.called_at,
+                called_at=now if before and before.calls != count.calls else called_at,
             )
         )
     statements.sort(key=lambda row: row.called_at.timestamp() if row.called_at else 0, reverse=True)

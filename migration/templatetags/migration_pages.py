@@ -157,6 +157,7 @@ def error_class_label(value: str) -> str:
         ErrorClass.THROTTLED: _("Throttled by AWS"),
         ErrorClass.UNAVAILABLE: _("AWS unavailable"),
         ErrorClass.CONFLICT: _("Conflict"),
+        ErrorClass.SCHEMA: _("NOVA's tables changed"),
     }
     return labels.get(value, value)
 

@@ -7,11 +7,11 @@ table, function or operator that another role makes in `public` is ever taken fo
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db.backends.postgresql import base
-from django.db.utils import DatabaseErrorWrapper
+from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
@@ -34,8 +34,8 @@ _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGN
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's PostgreSQL backend with this site's path, marked statements and masked errors."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__(settings_dict, alias)
         self.execute_wrappers.append(execute_marked)
 
     def get_new_connection(self, conn_params: dict[str, object]) -> psycopg.Connection[TupleRow]:

@@ -67,13 +67,14 @@ class SecretDescription:
 
 
 class ErrorClass(StrEnum):
-    """The part that has to change before a call succeeds; UNAVAILABLE means: try the same again."""
+    """The part that has to change before a try succeeds; UNAVAILABLE means: try the same again."""
 
     DATA = "data"
     PERMISSION = "permission"
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"
     CONFLICT = "conflict"
+    SCHEMA = "schema"  # NOVA's tables are not as this release knows them
 
 
 # Our own code: no code of AWS's says for certain that a deletion is scheduled, only DescribeSecret's DeletedDate does.
@@ -101,6 +102,7 @@ _ADVICE = {
     "throttled": sentences.THROTTLED_ADVICE(),
     "unavailable": sentences.UNAVAILABLE_ADVICE(),
     "conflict": sentences.CONFLICT_ADVICE(),
+    "schema": sentences.SCHEMA_ADVICE(),
     "InvalidName": sentences.NAME_ADVICE(n=MAX_NAME),
     "TooLarge": sentences.SIZE_ADVICE(n=MAX_BYTES),
     "LimitExceededException": sentences.QUOTA_ADVICE(),

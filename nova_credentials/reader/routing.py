@@ -16,12 +16,11 @@ from nova_credentials.document import Document, DocumentError, Layout, parse_doc
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import AwsReader
 from nova_credentials.reader.from_postgres import (
-    NO_ANSWER,
     ClientState,
     PostgresReader,
     parse_database_url,
 )
-from nova_credentials.reader.process_notes import ProcessNotes
+from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

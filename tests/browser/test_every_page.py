@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection
 from django.utils import timezone
 
 from migration.models import Comparison, CopySearch, Redaction, Run, all_clients
@@ -284,6 +285,25 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
     )
 
     assert found == {}
+
+
+def test_novas_tables_with_a_column_and_an_object(look_at, stores):
+    statements = (
+        "ALTER TABLE public.clients ADD more text, ADD much integer",
+        "CREATE RULE r AS ON DELETE TO public.clients DO NOTHING",
+        "ALTER TABLE public.client_email_credentials ALTER email_user DROP NOT NULL",
+    )
+    back = (
+        "ALTER TABLE public.clients DROP more, DROP much",
+        "DROP RULE r ON public.clients",
+        "ALTER TABLE public.client_email_credentials ALTER email_user SET NOT NULL",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(statements))
+        try:
+            assert look_at("/admin/credentials/columnmapping/", "/admin/") == {}
+        finally:
+            cursor.execute("; ".join(back))
 
 
 def test_copies(look_at, client_in):

@@ -41,6 +41,7 @@ READ_ONLY = (
     "migration_readerprocess",
 )
 CLIENT, LOGIN = "credentials_client", "auth_user"
+TABLES = "credentials_columnmapping"
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
     "jsi18n": EVERYBODY,
@@ -56,6 +57,9 @@ PAGES = {
     f"{CLIENT}_delete": NOBODY,
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
+    f"{TABLES}_changelist": EVERYBODY,
+    **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
+    **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
         f"auth_{model}_{page}": ADMINISTRATORS
@@ -74,6 +78,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
+    f"{TABLES}_map": ({"use": "ignore"}, OPERATORS),
+    f"{TABLES}_accept": ({}, ADMINISTRATORS),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
     "migration_run_check_nova": ({}, OPERATORS),
@@ -127,6 +133,8 @@ class Site:
             "_form",
             "_mail",
             "_check",
+            "_map",
+            "_accept",
             "report",
             "_nova",
             "_start",
@@ -138,6 +146,7 @@ class Site:
         )
         models = {
             "credentials_client_": lambda: client,
+            "credentials_columnmapping_": lambda: 1,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
@@ -349,6 +358,8 @@ EXPECTED_BUTTONS = {
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
     ADMINISTRATOR: {*POSTS}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
+    # NOVA's tables have no column and no object to offer them for.
+    - {f"{TABLES}_map", f"{TABLES}_accept"}
     - {
         "migration_run_start_writes",
         "migration_run_claim",

@@ -142,7 +142,7 @@ def test_every_key_of_the_document_is_known_by_name():
         for primary in (True, None)
     ]
     document = documents.build_document(
-        "IDOM", {"database": databases, "email": emails, "aws": aws}
+        "IDOM", {"database": databases, "email": emails, "aws": aws}, extra={"label": None}
     )
     assert set(re.findall(r'"(\w+)":', documents.encode_document(document))) == set(KNOWN_KEYS)
 

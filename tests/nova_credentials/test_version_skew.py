@@ -16,12 +16,15 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+from credentials.models import ColumnUse
+from migration.operations.aws_store import secret_names
+from migration.operations.nova_tables import map_column
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
-from tests import nova_database
+from tests import mapped_columns, nova_database
 from tests.checkout import ROOT
-from tests.factories import make_database, make_full_client
+from tests.factories import make_database, make_full_client, nova_uri
 from tests.keep_release import KEPT
 from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.nova_process import run
@@ -115,6 +118,40 @@ def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, relea
             [pk],
         ).fetchone()
     assert noted == (1, True, None)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+@pytest.mark.parametrize("layout", ["client", "service"])
+@pytest.mark.usefixtures("stores")
+def test_a_kept_reader_ignores_what_mapped_columns_add_to_a_document(
+    present, release, phase, layout, settings
+):
+    settings.NOVA_SECRET_LAYOUT = layout
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+    pk = make_full_client("idom")
+    with mapped_columns.added():
+        for table in mapped_columns.TABLES:
+            map_column(name=f"{table}.token", use=ColumnUse.SECRET)
+        bring(pk, phase)
+        printed = run(
+            """
+import json
+print(json.dumps([
+    reader.get_database_credentials("idom").db_password,
+    reader.get_email_credentials("idom").email_password,
+    reader.get_aws_credentials("idom").secret_access_key,
+]))
+""",
+            nova_uri(),
+            package=wheel,
+            NOVA_SECRET_LAYOUT=layout,
+        )
+        held = SecretsManager().batch_get(list(secret_names("idom").values())).values()
+
+    assert any("MARKER-FOUR" in str(value.text) for value in held)
+    assert json.loads(printed) == [EXPECTED[key, None] for key in ("database", "email", "aws")]
+    assert reads_counted(nova_uri(), pk)
 
 
 def reads_counted(database_url: str, client_id: int) -> bool:

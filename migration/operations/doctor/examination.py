@@ -9,6 +9,7 @@ from psycopg import Error as PsycopgError
 from psycopg.errors import UndefinedFunction, UndefinedTable
 
 from migration.operations.doctor import sentences
+from migration.operations.doctor.aws_writes import examine_aws_writes
 from migration.operations.doctor.clocks import examine_clocks
 from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.copies import examine_copies
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 READING: Mapping[CheckName, Examination] = {
     CheckName.SCHEMA: examine_schema,
     CheckName.SCHEMA_MIGRATIONS: examine_schema_migrations,
+    CheckName.AWS_WRITES: examine_aws_writes,
     CheckName.CREATE_RIGHTS: examine_create_rights,
     CheckName.OWNERS: examine_owners,
     CheckName.BOUNDARY: examine_boundary,

@@ -4,39 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import connection
-
-from credentials.nova_objects import ObjectKind, list_foreign_objects
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
+from migration.operations.nova_tables import list_nova_objects, split_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migration.operations.doctor.findings import Asked, Finding
 
-# `examine_boundary` tells what is to be said of roles.
-OF_ROLES = {
-    ObjectKind.SHARED_ROLE,
-    ObjectKind.OWNER_IS_SUPERUSER,
-    ObjectKind.SITE_IS_SUPERUSER,
-    ObjectKind.OWNER_IS_MEMBER,
-}
 # An owner can make thousands of objects; nobody reads so many lines.
 MOST_OBJECTS = 50
 
 
 def examine_objects(_asked: Asked) -> Iterator[Finding]:
-    """Name each object on NOVA's tables that runs code of its owner's as the role that uses the table."""
-    with connection.cursor() as cursor:
-        found = [each for each in list_foreign_objects(cursor) if each.kind not in OF_ROLES]
-    for each in found[:MOST_OBJECTS]:
+    """Name each object on NOVA's tables that runs its owner's code and that nobody has accepted as it is now."""
+    unknown, accepted = split_accepted(list_nova_objects())
+    for each in unknown[:MOST_OBJECTS]:
         message = sentences.FOREIGN_OBJECT(
             kind=each.kind.value, name=each.name or "–", table=each.table, owner=each.owner
         )
-        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.LOOK_AT_THE_OBJECT())
-    if len(found) > MOST_OBJECTS:
-        message = sentences.MORE_OBJECTS(n=len(found) - MOST_OBJECTS)
-        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.LOOK_AT_THE_OBJECT())
-    if not found:
+        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
+    if len(unknown) > MOST_OBJECTS:
+        message = sentences.MORE_OBJECTS(n=len(unknown) - MOST_OBJECTS)
+        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
+    if accepted:
+        message = sentences.OBJECTS_WERE_ACCEPTED(n=len(accepted))
+        yield report_ok(CheckName.NOVA_OBJECTS, message)
+    if not unknown and not accepted:
         yield report_ok(CheckName.NOVA_OBJECTS, sentences.NO_FOREIGN_OBJECTS())

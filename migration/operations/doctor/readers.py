@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import Max
-
-from migration.models import ReadCount
+from migration.models import ReaderProcess
 from migration.operations.doctor import sentences
-from migration.operations.doctor.findings import CheckName, report_ok, report_unlooked
+from migration.operations.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +20,23 @@ if TYPE_CHECKING:
 
 
 def examine_readers(_asked: Asked) -> Iterator[Finding]:
-    """Say when NOVA's reader last read a client; reads are counted from `dual_read` on, so none may mean too early."""
-    last = ReadCount.objects.aggregate(last=Max("last_read_at"))["last"]
-    if last:
-        yield report_ok(CheckName.READERS, sentences.READER_READ(ago=last))
-    else:
+    """Say when a process of NOVA last read through the package, and how many of them AWS fails now."""
+    readers = ReaderProcess.objects.summarize()
+    if readers.last_read_at is None:
         yield report_unlooked(
             CheckName.READERS, sentences.READER_NEVER_READ(), sentences.LET_NOVA_READ()
+        )
+    elif not readers.seen:
+        yield report_failure(
+            CheckName.READERS,
+            sentences.READERS_ARE_GONE(ago=readers.last_read_at),
+            sentences.LET_NOVA_READ(),
+        )
+    else:
+        yield report_ok(CheckName.READERS, sentences.READER_READ(ago=readers.last_read_at))
+    if readers.failing:
+        yield report_failure(
+            CheckName.READERS,
+            sentences.READERS_FAIL(n=readers.failing),
+            sentences.SEE_THE_READERS(),
         )

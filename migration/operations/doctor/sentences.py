@@ -53,6 +53,12 @@ NOT_MIGRATED = Sentence(
 )
 MIGRATED = Sentence("migrated", "Every schema migration of this release has run.")
 
+# Writes to AWS; what is wrong is told in the words of `migration.sentences`
+SEE_AWS_WRITES = Sentence(
+    "see_aws_writes",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+)
+
 # Who may create where
 EVERYBODY_MAY_CREATE = Sentence(
     "everybody_may_create",
@@ -209,19 +215,9 @@ PROVE_IT = Sentence(
 COLUMNS_ARE_KNOWN = Sentence(
     "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
 )
-COLUMN_IS_UNKNOWN = Sentence(
-    "column_is_unknown",
-    "The site doesn't know the column %(column)s: it goes into no secret, and a purge leaves it as it is.",
-)
-MAP_THE_COLUMN = Sentence(
-    "map_the_column", "Ask NOVA's developers what it holds before any client is cut over."
-)
-COLUMN_IS_MISSING = Sentence(
-    "column_is_missing", "The site needs the column %(column)s and doesn't find it."
-)
-ASK_NOVA = Sentence(
-    "ask_nova",
-    "Ask NOVA's developers whether it was renamed; pushes and comparisons fail until it is back.",
+SEE_NOVA_TABLES = Sentence(
+    "see_nova_tables",
+    "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
 )
 NO_FOREIGN_OBJECTS = Sentence(
     "no_foreign_objects",
@@ -231,8 +227,10 @@ FOREIGN_OBJECT = Sentence(
     "foreign_object",
     "%(table)s has an object that runs code of %(owner)s as whoever uses the table: %(kind)s %(name)s.",
 )
-LOOK_AT_THE_OBJECT = Sentence(
-    "look_at_the_object", "Look at what it does. If nobody needs it, its owner drops it."
+OBJECTS_WERE_ACCEPTED = Sentence(
+    "objects_were_accepted",
+    "%(n)s objects of others were accepted as they are now.",
+    one="%(n)s object of others was accepted as it is now.",
 )
 MORE_OBJECTS = Sentence("more_objects", "And %(n)s objects more.", one="And %(n)s object more.")
 
@@ -261,10 +259,23 @@ MAKE_ROOM = Sentence(
 # Processes
 READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
 READER_NEVER_READ = Sentence(
-    "reader_never_read",
-    "No read by NOVA's reader was seen. Reads are counted from dual read on.",
+    "reader_never_read", "No process of NOVA has read through the package yet."
+)
+READERS_ARE_GONE = Sentence(
+    "readers_are_gone",
+    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
 )
 LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+READERS_FAIL = Sentence(
+    "readers_fail",
+    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
+    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
+)
+SEE_THE_READERS = Sentence(
+    "see_the_readers",
+    "The page Readers names the processes and the class of the error. docs/reader.md has the IAM policy that NOVA"
+    " needs.",
+)
 WORKERS_ARE_ALIVE = Sentence(
     "workers_are_alive",
     "%(n)s worker processes are alive: %(names)s.",
@@ -283,9 +294,25 @@ COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
     "Nobody has looked where else the database holds secret values.",
 )
-LOOK_FOR_COPIES = Sentence(
-    "look_for_copies",
-    "NOVA stores copies in executions.result and in chain_of_work: look there before a client is purged.",
+LOOK_FOR_COPIES = Sentence("look_for_copies", "Run: python manage.py find_copies --all.")
+COPIES_WERE_FOUND = Sentence(
+    "copies_were_found",
+    "Secret values of %(n)s clients stand elsewhere in the database too (searched %(ago)s ago or later).",
+    one="Secret values of %(n)s client stand elsewhere in the database too (searched %(ago)s ago).",
+)
+LIST_THE_COPIES = Sentence(
+    "list_the_copies",
+    "python manage.py find_copies --all lists table, column and rows, never a value. A purge leaves them there.",
+)
+COPIES_SOUGHT_IN_PART = Sentence(
+    "copies_sought_in_part",
+    "For %(n)s clients the database was not searched whole.",
+    one="For %(n)s client the database was not searched whole.",
+)
+NO_COPIES = Sentence(
+    "no_copies",
+    "No copies of the secret values of %(n)s clients were found (searched %(ago)s ago or later).",
+    one="No copies of the secret values of %(n)s client were found (searched %(ago)s ago).",
 )
 
 # Clocks

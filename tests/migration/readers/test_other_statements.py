@@ -1,5 +1,6 @@
 """Statements of others that read NOVA's credential tables are found, by role, without their text."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -99,7 +100,9 @@ def test_whatever_the_site_reads_of_the_tables_is_marked(transactional_db):
         list(Client.objects.with_credentials())
         list(Client.objects.get(pk=pk).databases.iterator())
 
-    reading = [query["sql"] for query in captured if find_tables_read(query["sql"])]
+    # Django shows values in their places; a name within a value is no table that is read.
+    texts = [re.sub(r"'[^']*'", "''", query["sql"]) for query in captured]
+    reading = [text for text in texts if find_tables_read(text)]
     assert len(reading) > 6
     assert [text for text in reading if STATEMENT_MARK not in text] == []
 

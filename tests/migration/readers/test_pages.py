@@ -43,8 +43,8 @@ def test_where_nothing_was_seen_the_page_explains_it_in_five_steps(viewer):
     shown = text(viewer.get(READERS))
 
     assert NEVER in shown
-    for number, (heading, _) in enumerate(ADOPTION_STEPS, 1):
-        assert f"{number}. {heading}." in shown
+    for number, step in enumerate(ADOPTION_STEPS, 1):
+        assert f"{number}. {step.heading}. {step.text}" in shown
 
 
 def test_the_five_steps_are_those_of_the_document():
@@ -52,7 +52,7 @@ def test_the_five_steps_are_those_of_the_document():
     headings = re.findall(r"^\*\*(\d)\. ([^*]+?)\.?\*\*", document, re.MULTILINE)
 
     with override("en"):
-        ours = [(str(number), str(step)) for number, (step, _) in enumerate(ADOPTION_STEPS, 1)]
+        ours = [(str(number), str(step.heading)) for number, step in enumerate(ADOPTION_STEPS, 1)]
     assert headings == ours
 
 
@@ -269,8 +269,8 @@ def test_where_nova_was_never_seen_a_clients_next_step_is_to_let_it_read(viewer,
     shown = text(viewer.get(page_of("credentials_client", pk)))
     assert shown.count("Next step:") == 1
     assert "Next step: Let NOVA read through it" in shown
-    for heading, _ in ADOPTION_STEPS:
-        assert f"{heading}." in shown
+    for step in ADOPTION_STEPS:
+        assert f"{step.heading}." in shown
     assert ("After that:" in shown) == (phase != Phase.PURGED)
 
     make_reader_process(last_read_at=ago(days=300))

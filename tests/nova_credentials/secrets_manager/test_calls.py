@@ -73,6 +73,19 @@ def test_a_binary_secret_has_no_text_and_is_no_document(sm):
         value.to_document()
 
 
+def test_a_version_is_read_by_its_stage_and_is_none_where_there_is_none(sm):
+    sm.create_secret(NAME, '{"first": 1}', slug="idom")
+    assert sm.get_stage(NAME, "AWSPREVIOUS") is None
+    sm.put_value(NAME, '{"second": 2}')
+    sm.put_aside(NAME, '{"aside": 3}', stage="NOVA_REPLACED")
+
+    assert sm.get_stage(NAME, "AWSPREVIOUS").text == '{"first": 1}'
+    assert sm.get_stage(NAME, "NOVA_REPLACED").text == '{"aside": 3}'
+    assert sm.get_stage("nova/clients/nobody", "AWSPREVIOUS") is None
+    with pytest.raises(SecretsManagerError):
+        sm.get_stage("not a name", "AWSPREVIOUS")
+
+
 def test_a_description_tells_versions_tags_and_deletion(sm):
     first = sm.create_secret(NAME, "one", slug="idom")
     second = sm.put_value(NAME, "two")

@@ -1,0 +1,47 @@
+"""`map_column`: says what a column holds that NOVA added to one of its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from credentials.models import ColumnUse
+from migration.management.base import FormattedCommand, find_user
+from migration.operations.nova_tables import NotMapped, map_column
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(FormattedCommand):
+    help = (
+        "Maps a column that NOVA added. secret and plain: its values travel in each client's secret, and a purge"
+        " replaces those of a secret one by a pointer; ignore: they stay in the table alone."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "column", metavar="TABLE.COLUMN", help="as the page NOVA's tables shows it"
+        )
+        parser.add_argument("use", choices=ColumnUse.values, metavar="secret|plain|ignore")
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        by = find_user(options["by"])
+        try:
+            mapped = map_column(name=options["column"], use=ColumnUse(options["use"]), by=by)
+        except NotMapped as refusal:
+            raise CommandError(str(refusal), returncode=2) from None
+        if options["format"] == "json":
+            self.print_json(
+                {
+                    "column": mapped.column.shown_name,
+                    "use": mapped.use.value,
+                    "clients_to_push": mapped.clients_to_push,
+                    "purged_with_values": mapped.purged_with_values,
+                }
+            )
+        else:
+            self.stdout.write(str(mapped.message))

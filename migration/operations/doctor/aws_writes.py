@@ -1,0 +1,31 @@
+"""Examines whether this database may write to AWS: it is no copy, and nobody has stopped the writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from migration.models.write_state import read_write_state
+from migration.operations.aws_writes import explain_stop, write_guard
+from migration.operations.doctor.findings import CheckName, report_failure, report_ok
+from migration.operations.doctor.sentences import SEE_AWS_WRITES
+from migration.sentences import IS_NO_COPY, WRITES_NOT_STOPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.operations.doctor.findings import Asked, Finding
+
+
+def examine_aws_writes(_asked: Asked) -> Iterator[Finding]:
+    """Say whether the database is the one that was noted, and whether the switch is open; reads both anew."""
+    state = read_write_state(connection)
+    for problem, fine in (
+        (write_guard().explain_copy(state), IS_NO_COPY()),
+        (explain_stop(state), WRITES_NOT_STOPPED()),
+    ):
+        if problem:
+            yield report_failure(CheckName.AWS_WRITES, problem, SEE_AWS_WRITES())
+        else:
+            yield report_ok(CheckName.AWS_WRITES, fine)

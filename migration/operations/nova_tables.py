@@ -1,0 +1,281 @@
+"""Maps columns that NOVA added, accepts objects on its tables, and makes the checks of both for gates. Knows no AWS."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from credentials.models import (
+    AcceptedObject,
+    ColumnMapping,
+    ColumnUse,
+    lock_mappings,
+    quote_name,
+)
+from credentials.nova_columns import read_nova_columns
+from credentials.nova_objects import ROLE_KINDS, list_foreign_objects
+from credentials.pointers import POINTER
+from credentials.shown_names import show_name
+from credentials.trigger_sql import COUNT_EACH_CLIENT
+from migration import table_sentences as sentences
+from migration.models import ClientMigration, check_reason
+from nova_credentials.messages import MessageError
+from nova_credentials.phases import Phase
+from nova_credentials.tables import CLIENTS, NOVA_TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from django.contrib.auth.models import User
+
+    from credentials.models import NovaColumn
+    from credentials.nova_columns import NovaColumns
+    from credentials.nova_objects import NovaObject
+    from nova_credentials.messages import Message
+
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+# In one message no more than this many names are listed.
+MOST_NAMES = 5
+
+
+class NotMapped(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+    """The column can't be mapped so; the message says why."""
+
+
+class NotAccepted(MessageError):  # noqa: N818  # the same
+    """The objects can't be accepted; the message says why."""
+
+
+@dataclass(frozen=True)
+class MappingResult:
+    """A mapping that was made: how many clients are pushed again, and how many purged ones keep values in the table."""
+
+    column: NovaColumn
+    use: ColumnUse
+    clients_to_push: int
+    purged_with_values: int
+
+    @property
+    def message(self) -> Message:
+        """Say what was done, and what is left to do."""
+        named = {"column": self.column.shown_name}
+        if self.purged_with_values:
+            return sentences.MAPPED_BUT_PURGED(**named, n=self.purged_with_values)
+        if self.clients_to_push:
+            return sentences.MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
+        return sentences.MAPPED(**named)
+
+
+def find_column(columns: NovaColumns, name: str) -> NovaColumn:
+    """Return the added column that is shown as `TABLE.COLUMN`, with or without the schema; raises `NotMapped`."""
+    for column in columns.added:
+        if name in (column.shown_name, column.shown_name.partition(".")[2]):
+            return column
+    tables = {table.partition(".")[2] for table in NOVA_TABLES} | set(NOVA_TABLES)
+    if not any(name.startswith(f"{table}.") for table in tables):
+        raise NotMapped(sentences.NO_SUCH_TABLE(name=show_name(name), tables=NOVA_TABLES))
+    raise NotMapped(sentences.NO_SUCH_COLUMN(name=show_name(name)))
+
+
+def map_column(
+    *, name: str, use: ColumnUse, by: User | None = None, seen: str | None = None
+) -> MappingResult:
+    """Say how the column `TABLE.COLUMN` is treated; every client is pushed again where that changes its document.
+
+    `seen` is the use that the user saw, empty for none. Raises `NotMapped`.
+    """
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(LOCK_TIMEOUT)
+            lock_mappings()
+            return _map_locked(find_column(read_nova_columns(), name), use, by, seen)
+    except OperationalError:
+        raise NotMapped(sentences.MAPPINGS_BUSY()) from None
+
+
+def _map_locked(
+    column: NovaColumn, use: ColumnUse, by: User | None, seen: str | None
+) -> MappingResult:
+    if seen is not None and seen != (column.use or ""):
+        raise NotMapped(sentences.MAPPED_MEANWHILE(column=column.shown_name))
+    _require_possible(column, use)
+    if column.type is None:
+        # If NOVA makes the column again, somebody has to look at it again.
+        ColumnMapping.objects.filter(table=column.table, column=column.name).delete()
+    else:
+        ColumnMapping.objects.update_or_create(
+            table=column.table,
+            column=column.name,
+            defaults={
+                "use": use.value,
+                "column_type": column.type,
+                "mapped_by": by,
+                "username": by.get_username() if by else "",
+                "mapped_at": timezone.now(),
+            },
+        )
+    clients = 0
+    if (column.use is not None and column.use.travels) != use.travels:
+        with connection.cursor() as cursor:
+            cursor.execute(COUNT_EACH_CLIENT)
+        clients = ClientMigration.objects.exclude(phase__in=(Phase.POSTGRES, Phase.PURGED)).count()
+    left = count_purged_with_values(column) if use == ColumnUse.SECRET else 0
+    return MappingResult(column, use, clients, left)
+
+
+def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
+    named = {"column": column.shown_name}
+    if column.type is None and use.travels:
+        raise NotMapped(sentences.COLUMN_IS_GONE(**named))
+    if use.travels and not column.is_text:
+        raise NotMapped(sentences.ONLY_TEXT(**named, type=show_name(column.type or "")))
+    leaves = column.use == ColumnUse.SECRET and use != ColumnUse.SECRET
+    if leaves and column.is_text and (n := _count_clients(column, with_pointer=True)):
+        # A restore would no longer bring these values back.
+        raise NotMapped(sentences.RESTORE_BEFORE_MAPPING(**named, n=n))
+
+
+def count_purged_with_values(column: NovaColumn) -> int:
+    """Return how many purged clients still have a value in this text column: AWS alone should hold it."""
+    return _count_clients(column, with_pointer=False)
+
+
+def _count_clients(column: NovaColumn, *, with_pointer: bool) -> int:
+    key = "id" if column.table == CLIENTS else "client_id"
+    name = quote_name(column.name)
+    purged = "SELECT client_id FROM migration_clientmigration WHERE phase = 'purged'"
+    wanted = f"starts_with({name}, %s)"
+    if not with_pointer:
+        wanted = f"NOT {wanted} AND {key} IN ({purged})"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(DISTINCT {key}) FROM {column.table} WHERE {wanted}",  # noqa: S608  # quoted
+            [POINTER],
+        )
+        return int(cursor.fetchone()[0])
+
+
+# Objects
+
+
+def list_nova_objects() -> list[NovaObject]:
+    """Return every object of others on NOVA's tables, and the roles between which there is no boundary."""
+    with connection.cursor() as cursor:
+        return list_foreign_objects(cursor)
+
+
+def split_accepted(objects: Collection[NovaObject]) -> tuple[list[NovaObject], list[NovaObject]]:
+    """Return the objects that nobody has accepted as they are now, then the accepted ones. Leaves out the roles."""
+    objects = [each for each in objects if each.kind not in ROLE_KINDS]
+    digests = [each.digest for each in objects]
+    accepted = AcceptedObject.objects.filter(digest__in=digests) if objects else ()
+    known = {each.digest for each in accepted}
+    return (
+        [each for each in objects if each.digest not in known],
+        [each for each in objects if each.digest in known],
+    )
+
+
+def accept_objects(
+    *, digests: Collection[str], reason: str, by: User | None = None
+) -> list[AcceptedObject]:
+    """Accept the objects with these digests as they are defined now; one that was changed since has another.
+
+    Raises `NotAccepted`, or `ReasonError` for a reason that can't be stored. Accepting twice changes nothing.
+    """
+    check_reason(reason)
+    if not reason.strip():
+        raise NotAccepted(sentences.ACCEPTING_WANTS_REASON())
+    there = {each.digest: each for each in list_nova_objects() if each.kind not in ROLE_KINDS}
+    if not digests or not all(digest in there for digest in digests):
+        raise NotAccepted(sentences.OBJECT_CHANGED())
+    with transaction.atomic():
+        return [_accept_object(there[digest], reason, by) for digest in digests]
+
+
+def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedObject:
+    accepted, _made = AcceptedObject.objects.get_or_create(
+        kind=found.kind.value,
+        name=found.name,
+        table=found.table,
+        owner=found.owner,
+        digest=found.digest,
+        defaults={
+            "reason": reason,
+            "accepted_by": by,
+            "username": by.get_username() if by else "",
+        },
+    )
+    return accepted
+
+
+# For gates, the dashboard and `check_nova`
+
+
+@dataclass(frozen=True)
+class NovaTables:
+    """What NOVA's tables are like at one moment: their columns, and the objects of others on them."""
+
+    columns: NovaColumns
+    unknown_objects: list[NovaObject]
+
+    @property
+    def columns_problem(self) -> Message | None:
+        """Say which columns shut the gates, or None."""
+        if self.columns.breaking:
+            return self.columns.problem
+        names = [column.shown_name for column in self.columns.unmapped]
+        return sentences.COLUMNS_UNMAPPED(n=len(names), names=_few(names)) if names else None
+
+    @property
+    def objects_problem(self) -> Message | None:
+        """Say which objects shut the gates, or None."""
+        names = [describe_object(each) for each in self.unknown_objects]
+        return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
+
+    def list_findings(self) -> Iterator[tuple[bool, Message]]:
+        """Yield, for columns and for objects, whether they let gates open, in words: every reason where they don't."""
+        for problem, passed in (
+            (self.columns_problem, sentences.COLUMNS_MAPPED()),
+            (self.objects_problem, sentences.OBJECTS_ACCEPTED()),
+        ):
+            for text in problem.parts if problem else (passed,):
+                yield problem is None, text
+
+
+def describe_object(found: NovaObject) -> str:
+    """Return the object's kind, name, table and owner, fit to be shown."""
+    name = f" {show_name(found.name)}" if found.name else ""
+    return f"{found.kind}{name} on {found.table} ({show_name(found.owner)})"
+
+
+def _few(names: list[str]) -> tuple[str, ...]:
+    more = ("…",) if len(names) > MOST_NAMES else ()
+    return (*names[:MOST_NAMES], *more)
+
+
+_kept: ContextVar[NovaTables | None] = ContextVar("nova_tables", default=None)
+
+
+def read_nova_tables() -> NovaTables:
+    """Read what NOVA's tables are like, in at most three queries; within `keep_nova_tables`, once."""
+    if kept := _kept.get():
+        return kept
+    unknown, _accepted = split_accepted(list_nova_objects())
+    return NovaTables(read_nova_columns(), unknown)
+
+
+@contextmanager
+def keep_nova_tables() -> Iterator[None]:
+    """Read NOVA's tables once for every gate that is evaluated in this thread inside; for one batch, not for a run."""
+    token = _kept.set(read_nova_tables())
+    try:
+        yield
+    finally:
+        _kept.reset(token)

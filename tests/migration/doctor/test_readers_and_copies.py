@@ -1,0 +1,85 @@
+"""What the doctor says of NOVA's processes and of the searches for copies: facts that others have stored."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from credentials.models import Client
+from migration.models import CopySearch, ReaderProcess, SearchedClient
+from migration.operations.doctor import FindingState, copies, readers
+from migration.operations.doctor.findings import Asked
+from tests.factories import make_client
+
+pytestmark = pytest.mark.django_db
+OK, FAILED, NOT_LOOKED_AT = FindingState
+
+
+def told(examine) -> list[tuple[FindingState, str]]:
+    return [(each.state, each.message.key) for each in examine(Asked())]
+
+
+def make_process(*, minutes_ago: int = 1, failed: bool = False) -> None:
+    moment = timezone.now() - timedelta(minutes=minutes_ago)
+    error = {"aws_error": "permission", "aws_error_at": moment} if failed else {}
+    ReaderProcess.objects.create(key=uuid4(), last_read_at=moment, **error)
+
+
+def test_a_process_of_novas_that_reads_is_seen():
+    assert told(readers.examine_readers) == [(NOT_LOOKED_AT, "reader_never_read")]
+
+    make_process()
+    assert told(readers.examine_readers) == [(OK, "reader_read")]
+
+
+def test_processes_that_have_gone_are_a_failure():
+    make_process(minutes_ago=90)
+
+    assert told(readers.examine_readers) == [(FAILED, "readers_are_gone")]
+
+
+def test_a_process_that_aws_fails_is_a_failure():
+    make_process(), make_process(failed=True)
+
+    assert told(readers.examine_readers) == [(OK, "reader_read"), (FAILED, "readers_fail")]
+
+
+def search(*slugs: str, **numbers: int) -> None:
+    run = CopySearch.objects.create(finished_at=timezone.now())
+    for pk in Client.objects.filter(slug__in=slugs).values_list("pk", flat=True):
+        SearchedClient.objects.create(
+            search=run, client_id=pk, slug="x", searched_at=timezone.now(), **numbers
+        )
+
+
+def test_copies_are_ok_once_every_client_was_searched_whole_and_none_was_found():
+    make_client("idom"), make_client("acme")
+    assert told(copies.examine_copies) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+
+    search("idom")
+    assert told(copies.examine_copies) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
+
+    search("idom", "acme")
+    assert told(copies.examine_copies) == [(OK, "no_copies")]
+
+
+def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_search():
+    make_client("idom"), make_client("acme")
+    search("idom", "acme", rows_found=3)
+    search("idom", not_looked_at=1)
+
+    found = told(copies.examine_copies)
+
+    assert found == [(FAILED, "copies_were_found"), (NOT_LOOKED_AT, "copies_sought_in_part")]
+
+
+def test_a_client_that_is_gone_counts_nowhere(django_assert_num_queries):
+    make_client("idom")
+    run = CopySearch.objects.create(finished_at=timezone.now())
+    SearchedClient.objects.create(
+        search=run, client_id=98765, slug="gone", searched_at=timezone.now(), rows_found=1
+    )
+
+    with django_assert_num_queries(2):
+        assert told(copies.examine_copies) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
