@@ -30,6 +30,7 @@ ADMINISTERS = {
     "migration.purge_client",
     "migration.reveal_credential",
     "credentials.accept_object",
+    "migration.override_gate",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

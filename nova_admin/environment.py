@@ -159,6 +159,17 @@ def whole_number_from(least: int) -> Callable[[str], int]:
     return parse_number
 
 
+def decimal_up_to(most: int) -> Callable[[str], float]:
+    """Return a parser of numbers from 0 to `most`, with a decimal point or without."""
+
+    def parse_decimal(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", value) or float(value) > most:
+            raise ValueError(f"not a number from 0 to {most}, such as 24 or 0.5")
+        return float(value)
+
+    return parse_decimal
+
+
 def parse_names(value: str) -> list[str]:
     """Split the value at its commas."""
     return list(filter(None, map(str.strip, value.split(","))))

@@ -13,7 +13,13 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from nova_admin import environment
-from nova_admin.environment import one_of, parse_flag, parse_names, whole_number_from
+from nova_admin.environment import (
+    decimal_up_to,
+    one_of,
+    parse_flag,
+    parse_names,
+    whole_number_from,
+)
 from nova_credentials.document import Layout, name_problem
 
 BASE_DIR, LOCAL = environment.BASE_DIR, environment.LOCAL
@@ -33,7 +39,11 @@ env = environment.Environment(
     AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
     NOVA_EMBEDDED_AWS=(str, ""),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
-    NOVA_CLEAN_STREAK=(whole_number_from(1), 3),
+    NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
+    NOVA_DUAL_READ_HOURS=(decimal_up_to(87_600), 24.0),
+    NOVA_PURGE_AFTER_DAYS=(decimal_up_to(3_650), 7.0),
+    NOVA_MIN_READS=(whole_number_from(0), 20),
+    NOVA_DEMO=(parse_flag, False),
     NOVA_REQUIRE_APPROVAL=(parse_flag, False),
     NOVA_SWEEP_MINUTES=(whole_number_from(1), 15),
     NOVA_AWS_WRITES_PER_SECOND=(whole_number_from(1), 48),
@@ -75,8 +85,14 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
         f"NOVA_SECRET_PREFIX can't be the prefix of a secret's name: {problem}."
     )
 
-# The number of comparisons in a row that have to match before a client may be cut over.
+# The evidence that a cutover and a purge want, each switched off by 0: comparisons in a row that matched, the time in
+# dual read and after the cutover, and reads by NOVA.
 NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")
+NOVA_DUAL_READ_HOURS = env("NOVA_DUAL_READ_HOURS")
+NOVA_PURGE_AFTER_DAYS = env("NOVA_PURGE_AFTER_DAYS")
+NOVA_MIN_READS = env("NOVA_MIN_READS")
+# Set by `demo` for its processes: pages say that the times are short.
+NOVA_DEMO = EMBEDDED_STORES and env("NOVA_DEMO")
 # Whether a cutover or a purge that one person asks for has to be approved by another.
 NOVA_REQUIRE_APPROVAL = env("NOVA_REQUIRE_APPROVAL")
 NOVA_SWEEP_MINUTES = env("NOVA_SWEEP_MINUTES")

@@ -7,11 +7,12 @@ import botocore.session
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
-from django.utils import translation
+from django.utils import timezone, translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
-from migration.operations import copy_places
+from migration import sentences
+from migration.operations import copy_places, evidence
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
@@ -96,6 +97,15 @@ def empty_tables(kept: dict[str, bool]) -> None:
 
 def copy_of(table: str) -> str:
     return f"{KEPT}.{table.partition('.')[2]}"
+
+
+@pytest.fixture(autouse=True)
+def copies_are_not_looked_for(monkeypatch) -> None:
+    """Most tests are about something else (`tests/settings.py`), and no setting switches this line of evidence off."""
+    line = evidence.EvidenceLine(
+        evidence.Evidence.COPIES, True, sentences.NO_COPIES_FOUND(ago=timezone.now())
+    )
+    monkeypatch.setattr(evidence, "_judge_copies", lambda _: line)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from uuid import uuid4
 
 import psycopg
 from django.db import connection
+from django.db.models import F
+from django.utils import timezone
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -155,6 +158,44 @@ def make_comparison(client_id: int, status: str, **fields: Any) -> Any:
         client_id=client_id, status=status, **{"slug": f"c{client_id}"} | fields
     )
     return Comparison.objects.record([comparison])[0]
+
+
+def give_evidence(pk: int, **counts: int) -> None:
+    """Gives a client the evidence that its next move wants, as a month of use would; `counts` are read besides."""
+    from django.conf import settings
+
+    from migration.models import ClientMigration
+    from nova_credentials.phases import Phase
+
+    month_ago = timezone.now() - timedelta(days=30)
+    stands = ClientMigration.objects.get(pk=pk)
+    ClientMigration.objects.filter(pk=pk).update(
+        phase_changed_at=month_ago,
+        clean_streak=settings.NOVA_CLEAN_STREAK,
+        streak_counted_at=timezone.now() - timedelta(hours=1),
+    )
+    make_reader_process()
+    make_copy_search(pk)
+    compared = settings.NOVA_MIN_READS if stands.phase == Phase.DUAL_READ else 0
+    count_reads(pk, **{"reads": compared or 1, "matches": compared} | counts)
+
+
+def make_copy_search(pk: int, **fields: Any) -> Any:
+    """A search for copies of a client's secret values that was just finished and found nothing."""
+    from migration.models import CopySearch, SearchedClient
+
+    search = CopySearch.objects.create()
+    given = {"slug": f"c{pk}", "searched_at": timezone.now()}
+    return SearchedClient.objects.create(search=search, client_id=pk, **given | fields)
+
+
+def count_reads(pk: int, **counts: int) -> None:
+    """Counts reads of a client, as NOVA's reader does."""
+    from migration.models import ReadCount
+
+    ReadCount.objects.get_or_create(client_id=pk)
+    more = {name: F(name) + n for name, n in counts.items()}
+    ReadCount.objects.filter(pk=pk).update(last_read_at=timezone.now(), **more)
 
 
 def make_reader_process(**fields: Any) -> Any:

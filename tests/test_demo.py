@@ -1,6 +1,7 @@
 """`make demo` as a person runs it, in a copy of the checkout, whose stores are its own."""
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -93,7 +94,10 @@ def seeded(checkout, first_demo) -> Path:
 def start(
     checkout: Path, *arguments: str, prefix: tuple[str, ...] = (), **more: str
 ) -> subprocess.Popen[str]:
-    unset = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE")
+    unset = (
+        *("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE"),
+        *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
+    )
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.Popen(
         [*prefix, sys.executable, "manage.py", "demo", *arguments],
@@ -180,6 +184,43 @@ def test_the_site_is_served_on_a_free_port_until_it_is_stopped(seeded, name):
         process.send_signal(getattr(signal, name))
         process.communicate(timeout=60)
     assert process.returncode == 0
+    assert all_end(seeded)
+
+
+def manage_seeded(checkout: Path, *arguments: str) -> str:
+    """What a command says over the stores of a demo that runs."""
+    unset = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE")
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=checkout,
+        env={name: value for name, value in os.environ.items() if name not in unset}
+        | {"DEBUG": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.long(20)
+def test_a_small_nova_reads_all_clients_through_the_package_until_the_demo_ends(seeded):
+    process = start(seeded, "--port", "0")
+    address_of(process)
+    assert "72 seconds in dual read before a cutover" in process.stdout.readline()
+
+    manage_seeded(seeded, "move_clients", "dual_read", "idom", "ebro_water")
+    deadline = time.monotonic() + 60
+    reads: list[int] = []
+    while time.monotonic() < deadline and not all(n >= 2 for n in reads or [0]):
+        told = manage_seeded(seeded, "client_status", "idom", "ebro_water", "--format", "json")
+        reads = [status["reads"]["matches"] for status in json.loads(told)]
+        time.sleep(0.5)
+
+    assert all(n >= 2 for n in reads)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
     assert all_end(seeded)
 
 

@@ -82,6 +82,12 @@ def test_an_unreachable_database_is_one_line():
         ("NOVA_WORKERS", "0"),
         ("NOVA_CLEAN_STREAK", "-1"),
         ("NOVA_SWEEP_MINUTES", "1.5"),
+        ("NOVA_DUAL_READ_HOURS", "-1"),
+        ("NOVA_DUAL_READ_HOURS", "nan"),
+        ("NOVA_DUAL_READ_HOURS", "1e999"),
+        ("NOVA_PURGE_AFTER_DAYS", "a week"),
+        ("NOVA_PURGE_AFTER_DAYS", "9999999"),
+        ("NOVA_MIN_READS", "0.5"),
         ("SECURE_HSTS_SECONDS", "a year"),
         ("SECURE_SSL_REDIRECT", "maybe"),
         ("AWS_PROFILE", "not-there"),
@@ -176,6 +182,9 @@ OPTIONAL = [
     "CSRF_TRUSTED_ORIGINS",
     "LOG_LEVEL",
     "NOVA_CLEAN_STREAK",
+    "NOVA_DUAL_READ_HOURS",
+    "NOVA_MIN_READS",
+    "NOVA_PURGE_AFTER_DAYS",
     "NOVA_SECRET_LAYOUT",
     "NOVA_SWEEP_MINUTES",
     "NOVA_WORKERS",
@@ -185,6 +194,7 @@ OPTIONAL = [
 SHOW = (
     "from django.conf import settings as s; from migration.operations.aws_store import secrets_manager;"
     "print(s.AWS_REGION, s.LOG_LEVEL, s.NOVA_CLEAN_STREAK, s.NOVA_SECRET_LAYOUT, s.NOVA_SWEEP_MINUTES,"
+    " s.NOVA_DUAL_READ_HOURS, s.NOVA_PURGE_AFTER_DAYS, s.NOVA_MIN_READS,"
     " s.NOVA_WORKERS, s.SECURE_HSTS_SECONDS, s.SECURE_SSL_REDIRECT, s.CSRF_TRUSTED_ORIGINS,"
     " secrets_manager().sm.meta.endpoint_url)"
 )
@@ -193,9 +203,18 @@ SHOW = (
 def test_an_empty_setting_means_its_default():
     result = manage("shell", "-v", "0", "-c", SHOW, **PRODUCTION | dict.fromkeys(OPTIONAL, ""))
     assert result.stdout.split() == [
-        "us-east-1", "INFO", "3", "client", "15", "2", "31536000", "True", "[]",
+        "us-east-1", "INFO", "3", "client", "15", "24.0", "7.0", "20", "2", "31536000", "True", "[]",
         "https://secretsmanager.us-east-1.amazonaws.com",
     ]  # fmt: skip
+
+
+def test_times_of_evidence_take_decimals_and_zero():
+    show = "from django.conf import settings as s; print(s.NOVA_DUAL_READ_HOURS, s.NOVA_PURGE_AFTER_DAYS, s.NOVA_DEMO)"
+    times = {"NOVA_DUAL_READ_HOURS": "0.02", "NOVA_PURGE_AFTER_DAYS": "0", "NOVA_DEMO": "1"}
+
+    result = manage("shell", "-v", "0", "-c", show, **PRODUCTION | times)
+
+    assert result.stdout.split() == ["0.02", "0.0", "False"]  # no demo in production
 
 
 def test_a_level_of_logging_may_be_in_small_letters():

@@ -15,11 +15,16 @@ from unfold.decorators import display
 from credentials.localization import localize, localize_html
 from credentials.models import Client
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
-from migration.admin.checklists import CheckLine, make_checklist
+from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_confirmation import make_confirmation_text
 from migration.admin.moves import report_move
 from migration.models import MoveRequest
-from migration.operations.approvals import NotApproved, approve_request, cancel_request
+from migration.operations.approvals import (
+    NotApproved,
+    approve_request,
+    cancel_request,
+    get_override,
+)
 from migration.operations.gates import ShutGate
 from migration.operations.snapshots import read_snapshots
 from migration.templatetags.migration_pages import badge, moment
@@ -43,9 +48,11 @@ class MoveRequestView(ObjectView[MoveRequest]):
         name = names.first()
         kind = MOVES[Phase(move_request.old), Phase(move_request.new)]
         is_own, approves = self.is_own(), user.has_perm(APPROVE_PERMISSION)
+        checks = self.make_checks() if self.may_act() else Checklist([], [])
         return super().get_context_data(**kwargs) | {
             "move_request": move_request,
-            "lines": self.list_checks() if self.may_act() else [],
+            "lines": checks.lines,
+            "why_shut": checks.why_shut,
             "is_own": is_own,
             "may_approve": self.may_act() and approves and not is_own,
             "may_cancel": self.may_act(),
@@ -61,14 +68,19 @@ class MoveRequestView(ObjectView[MoveRequest]):
         """Say whether the user may decide the request, or withdraw it, and nobody has yet."""
         return self.original.is_open and may_cancel(self.request, self.original)
 
-    def list_checks(self) -> list[CheckLine]:
+    def make_checks(self) -> Checklist:
         """Return the checks as of now; none if the client left the phase in which the move was requested."""
         client_id, old = self.original.client_id, self.original.old
         snapshot = read_snapshots([client_id]).get(client_id)
         if snapshot is None or snapshot.phase != old:
-            return []
-        back = get_request_url(self.original.pk)
-        return make_checklist(self.request, snapshot, Phase(self.original.new), back=back)
+            return Checklist([], [])
+        return make_checklist(
+            self.request,
+            snapshot,
+            Phase(self.original.new),
+            back=get_request_url(self.original.pk),
+            override=get_override(self.original),
+        )
 
 
 class ApproveMoveView(AdminView):
@@ -84,7 +96,7 @@ class ApproveMoveView(AdminView):
         except (ShutGate, NotApproved) as refusal:
             messages.error(request, localize(refusal.message))
         else:
-            report_move(request, moved.slug, moved.new, moved.message)
+            report_move(request, moved)
         return HttpResponseRedirect(get_request_url(pk))
 
 

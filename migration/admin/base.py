@@ -49,6 +49,7 @@ class ClientRow(ClientWithPhase, Protocol):
     pushed_revision: int | None
     newest_status: str | None
     newest_compared_at: datetime | None
+    phase_since: datetime | None
 
     def build_document(self) -> Document: ...
 
@@ -171,6 +172,11 @@ def get_signed_in_user(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise PermissionDenied
     return request.user
+
+
+def get_typed_override(request: HttpRequest) -> str:
+    """Return the reason to override missing evidence that was typed, or ""."""
+    return request.POST.get("override", "").strip()
 
 
 def get_typed_reason(request: HttpRequest) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from django.contrib import messages
 from django.contrib.admin import helpers
@@ -15,6 +16,7 @@ from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from migration import sentences
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
@@ -26,7 +28,8 @@ from migration.models import (
     all_clients,
     check_reason,
 )
-from migration.operations.gates import needs_approval
+from migration.operations.account import AccountAnswers
+from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.base import ClientWithPhase
+    from migration.admin.checklists import Checklist
     from migration.models import ClientPhaseQuerySet
     from migration.operations.snapshots import ClientSnapshot
 
@@ -53,6 +57,19 @@ MOST_CLIENTS = 50
 # Less than the server in front of a worker waits for the page.
 GIVE_UP_AFTER_SECONDS = 20.0
 CHECKBOX = helpers.ACTION_CHECKBOX_NAME
+
+
+class BulkClient(TypedDict):
+    """One client as the page shows it."""
+
+    id: int
+    name: str
+    slug: str
+    url: str
+    open: bool
+    unproven: bool
+    refusal: str
+    checks: Checklist | None
 
 
 class BulkCutoverView(AdminView):
@@ -76,8 +93,9 @@ class BulkCutoverView(AdminView):
         if problem := self.find_problem(len(found)):
             messages.error(request, problem)
             return self.show_page(found)
+        answers = AccountAnswers()
         for client in iterate_in_time(request, found):
-            make_move(request, client.pk, Phase.AWS, Phase.DUAL_READ)
+            make_move(request, client.pk, Phase.AWS, Phase.DUAL_READ, answers=answers)
         return self.redirect_to_list()
 
     def get_selected(self) -> ClientPhaseQuerySet:
@@ -108,15 +126,20 @@ class BulkCutoverView(AdminView):
     def show_page(self, found: list[ClientWithPhase]) -> HttpResponse:
         """Show the checks of each client as of now. Reads both stores."""
         snapshots = read_snapshots([client.pk for client in found])
+        answers = AccountAnswers()
         shown = [
-            self.describe_client(client, snapshots[client.pk])
+            self.describe_client(client, snapshots[client.pk], answers)
             for client in found
             if client.pk in snapshots
         ]
+        unproven = [client for client in shown if client["unproven"]]
+        may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         return self.render_to_response(
             self.get_context_data(
                 clients=shown,
                 open=[client for client in shown if client["open"]],
+                unproven=unproven if may_override else [],
+                missing=count_missing_evidence(unproven),
                 needs_approval=needs_approval(Move.CUTOVER),
                 checkbox=CHECKBOX,
                 input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -124,19 +147,37 @@ class BulkCutoverView(AdminView):
         )
 
     def describe_client(
-        self, client: ClientWithPhase, snapshot: ClientSnapshot
-    ) -> dict[str, object]:
-        """Return what the page shows of one client, and whether its cutover is `open`."""
+        self, client: ClientWithPhase, snapshot: ClientSnapshot, answers: AccountAnswers
+    ) -> BulkClient:
+        """Return what the page shows of one client, and whether its cutover is `open`, or nothing but `unproven`."""
         url = reverse("admin:credentials_client_change", args=[client.pk])
-        shown = {"id": client.pk, "name": client.name, "slug": client.slug, "url": url}
+        shown: BulkClient = {
+            "id": client.pk,
+            "name": client.name,
+            "slug": client.slug,
+            "url": url,
+            "open": False,
+            "unproven": False,
+            "refusal": "",
+            "checks": None,
+        }
         if snapshot.phase != Phase.DUAL_READ:
             refusal = localize(IllegalMove(snapshot.slug, snapshot.phase, Phase.AWS).message)
             if snapshot.phase == Phase.PURGED:
                 refusal = _("It is purged: NOVA reads it from AWS already.")
-            return shown | {"open": False, "refusal": refusal}
+            return {**shown, "refusal": refusal}
         back = get_confirm_url(client.pk, Phase.AWS)
-        lines = make_checklist(self.request, snapshot, Phase.AWS, back=back)
-        return shown | {"open": all(line["passed"] for line in lines), "lines": lines}
+        checks = make_checklist(self.request, snapshot, Phase.AWS, back=back, answers=answers)
+        shown["open"], shown["unproven"] = not checks.is_shut, checks.may_be_overridden
+        return {**shown, "checks": checks, "refusal": localize(checks.why_shut)}
+
+
+def count_missing_evidence(clients: list[BulkClient]) -> list[tuple[str, int]]:
+    """Return each kind of evidence that is missing and for how many of the clients."""
+    shown = [client["checks"] for client in clients if client["checks"]]
+    kinds = (check.evidence for checks in shown for check in checks.checks if not check.passed)
+    counts = Counter(kind for kind in kinds if kind)
+    return [(localize(sentences.EVIDENCE[kind]()), n) for kind, n in counts.items()]
 
 
 def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
@@ -179,10 +220,11 @@ def move_clients(
     """Move each of the clients to the phase, from the one it is in, and report it."""
     user = get_signed_in_user(request)
     found = list_few_clients(request, chosen)
-    done = 0
+    done, answers = 0, AccountAnswers()
     for client in iterate_in_time(request, found or []):
         try:
-            move(client_id=client.pk, new=phase, seen=Phase(client.phase), by=user)
+            seen = Phase(client.phase)
+            move(client_id=client.pk, new=phase, seen=seen, by=user, answers=answers)
         except REFUSALS as refusal:
             messages.error(request, describe_refusal(refusal))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from django.urls import reverse
@@ -9,16 +10,18 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.admin.base import RESOLVE_PERMISSION, RUN_PERMISSION
-from migration.operations.gates import CheckFix, evaluate_gate
+from migration.operations.gates import CheckFix, evaluate_gate, explain_shut, split_by_override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import NotRequired
 
     from django.http import HttpRequest
 
-    from migration.operations.gates import Check
+    from migration.operations.account import AccountAnswers
+    from migration.operations.gates import Check, Override
     from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.messages import Message
     from nova_credentials.phases import Phase
 
 
@@ -36,29 +39,80 @@ class CheckLine(TypedDict):
     """One check as the page shows it. `remedy` is None if it passed, or if the user may do nothing about it."""
 
     passed: bool
+    is_off: bool
+    overridable: bool
+    overridden: bool
     text: str
     remedy: FixLink | None
 
 
+@dataclass(frozen=True)
+class Checklist:
+    """The checks of one client's move as of now, as a page shows them."""
+
+    checks: list[Check]
+    lines: list[CheckLine]
+    override: Override | None = None
+
+    @property
+    def is_shut(self) -> bool:
+        return bool(self._left())
+
+    @property
+    def why_shut(self) -> Message | None:
+        """Say in a sentence why the gate is shut; None where it is open."""
+        return explain_shut(self._left())
+
+    @property
+    def may_be_overridden(self) -> bool:
+        """Say whether nothing but evidence is missing."""
+        left = self._left()
+        return bool(left) and all(check.may_be_overridden for check in left)
+
+    @property
+    def has_missing_evidence(self) -> bool:
+        return any(check.may_be_overridden for check in self.checks)
+
+    def _left(self) -> list[Check]:
+        shut = [check for check in self.checks if not check.passed]
+        return split_by_override(shut, self.override)[0]
+
+
 def make_checklist(
-    request: HttpRequest, snapshot: ClientSnapshot, new: Phase, *, back: str
-) -> list[CheckLine]:
+    request: HttpRequest,
+    snapshot: ClientSnapshot,
+    new: Phase,
+    *,
+    back: str,
+    answers: AccountAnswers | None = None,
+    override: Override | None = None,
+) -> Checklist:
     """Return every check of the move as of now. Reads both stores."""
-    return list_check_lines(request, snapshot.client_id, evaluate_gate(snapshot, new), back=back)
+    checks = evaluate_gate(snapshot, new, answers=answers)
+    return show_checks(request, snapshot.client_id, checks, back=back, override=override)
 
 
-def list_check_lines(
-    request: HttpRequest, client_id: int, checks: Iterable[Check], *, back: str
-) -> list[CheckLine]:
-    """Return a line for each check, with the fixes that this user may use."""
-    return [
+def show_checks(
+    request: HttpRequest,
+    client_id: int,
+    checks: list[Check],
+    *,
+    back: str,
+    override: Override | None = None,
+) -> Checklist:
+    """Return the checks as a page shows them, with the fixes that this user may use."""
+    lines: list[CheckLine] = [
         {
             "passed": check.passed,
+            "is_off": check.is_off,
+            "overridable": check.may_be_overridden,
+            "overridden": override is not None and override.covers(check),
             "text": localize(check.text),
             "remedy": None if check.passed else _find_fix(request, client_id, check, back),
         }
         for check in checks
     ]
+    return Checklist(checks, lines, override)
 
 
 def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> FixLink | None:
@@ -91,6 +145,16 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         CheckFix.READS: (
             "credentials.view_client",
             lambda: _make_link(_("See NOVA's reads"), "credentials_client_change", client_id),
+        ),
+    }
+    fixes |= {
+        CheckFix.READERS: (
+            "migration.view_readerprocess",
+            lambda: _make_link(_("See NOVA's processes"), "migration_readerprocess_changelist"),
+        ),
+        CheckFix.COPIES: (
+            "migration.view_copysearch",
+            lambda: _make_link(_("See the copies"), "migration_copysearch_report"),
         ),
     }
     if check.fix == CheckFix.NONE:

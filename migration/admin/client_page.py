@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
-from migration.admin.checklists import list_check_lines
+from migration.admin.checklists import show_checks
 from migration.admin.secret_versions import get_console_url
 from migration.models import Comparison, PhaseChoices, ReadCount, ReaderProcess
 from migration.operations.aws_store import secret_layout, secret_names
+from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
 from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
@@ -114,12 +116,19 @@ def _describe_next_step(
     checks = list(database_checks(ClientState(client.pk, has_push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [*_check_document(client.slug, document, problem), *checks]
+    shown = show_checks(request, client.pk, checks, back=request.get_full_path())
+    title = _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label}
+    if new == Phase.PURGED and (possible_at := find_purge_time(client.phase_since)):
+        day = formats.date_format(timezone.localtime(possible_at), "DATETIME_FORMAT")
+        title = _("Next step: wait until %(day)s, then purge") % {"day": day}
     return {
         "phase": PhaseChoices(new).label,
-        "title": _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label},
-        "checks": list_check_lines(request, client.pk, checks, back=request.get_full_path()),
+        "title": title,
+        "checks": shown.lines,
         "left": sum(not check.passed for check in checks),
+        "why_shut": shown.why_shut if phase != Phase.POSTGRES else None,
         "asks_aws": phase != Phase.POSTGRES,
+        "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
     }
 
 

@@ -84,6 +84,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         return found.annotate(
             newest_status=F("client_migration__comparison_status"),
             newest_compared_at=F("client_migration__compared_at"),
+            phase_since=F("client_migration__phase_changed_at"),
         )
 
     def has_run_permission(self, request: HttpRequest) -> bool:

@@ -13,10 +13,10 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import ClientView
-from migration.admin.checklists import make_checklist
+from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_options import MoveOption, describe_move
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
-from migration.operations.gates import needs_approval
+from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots
 from migration.reports.client_status import watch_cutover
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
@@ -69,19 +69,24 @@ class ConfirmMoveView(ClientView):
 
     def get_move_context(self, kind: Move) -> dict[str, object]:
         """Return the move, its checks as of now, and an open request for a move of this client."""
-        lines = (
+        checks = (
             make_checklist(self.request, self.snapshot, self.new, back=self.request.get_full_path())
             if kind in HAVE_CHECKS
-            else []
+            else Checklist([], [])
         )
+        may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         requests = MoveRequest.objects.open().filter(client_id=self.client_id)
         text = make_confirmation_text(kind, self.client.name)
         return {
             "slug": self.snapshot.slug,
             "move": MoveOption(kind, self.snapshot.phase, self.new, self.client_id),
             "confirmation_text": text or describe_move(kind, self.new),
-            "lines": lines,
-            "shut": any(not line["passed"] for line in lines),
+            "lines": checks.lines,
+            "shut": checks.is_shut,
+            "why_shut": checks.why_shut,
+            # A request waits for the facts that fail; a move at once is not offered then.
+            "offers_override": may_override
+            and (checks.has_missing_evidence if needs_approval(kind) else checks.may_be_overridden),
             "move_request": requests.select_related("requested_by").first(),
             "input_classes": " ".join(BASE_INPUT_CLASSES),
         }

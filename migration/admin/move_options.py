@@ -12,6 +12,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RESOLVE_PERMISSION
 from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, PhaseChoices
+from migration.operations.evidence import find_purge_time
 from migration.operations.gates import NEED_APPROVAL, needs_approval
 from migration.reports.client_status import watch_cutover
 from nova_credentials.phases import MOVES, Move, Phase
@@ -58,6 +59,10 @@ class MoveOption:
         return self.kind == Move.PURGE
 
     @property
+    def is_rollback(self) -> bool:
+        return self.kind == Move.ROLLBACK
+
+    @property
     def may_delete_secret(self) -> bool:
         return self.new == Phase.POSTGRES
 
@@ -73,11 +78,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
     if request.user.has_perm(VIEW_REQUESTS):
         requests = MoveRequest.objects.filter(client_id=client.pk)
     return {
-        "moves": [
-            MoveOption(kind, old, new, client.pk)
-            for (old, new), kind in MOVES.items()
-            if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
-        ],
+        "moves": list_moves(request, client, phase),
         "move_request": requests.open().select_related("requested_by").first(),
         "watch": watch_cutover(client.pk, phase),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
@@ -85,6 +86,18 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,
         "today": timezone.localdate().isoformat(),
     }
+
+
+def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[MoveOption]:
+    """Return the moves that the user may make, the rollback first, and no purge before its time."""
+    found = [
+        MoveOption(kind, old, new, client.pk)
+        for (old, new), kind in MOVES.items()
+        if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
+    ]
+    if find_purge_time(client.phase_since):
+        found = [move for move in found if not move.is_purge]
+    return sorted(found, key=lambda move: not move.is_rollback)
 
 
 def get_confirm_url(client_id: int, new: Phase) -> str:

@@ -18,19 +18,23 @@ from migration.admin.base import (
     RUN_PERMISSION,
     ClientView,
     get_signed_in_user,
+    get_typed_override,
     get_typed_reason,
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
 from migration.models import MOVE_PERMISSIONS, PUSHED, PhaseChoices, ReasonError
 from migration.operations.approvals import NotApproved, request_move
-from migration.operations.gates import ShutGate, needs_approval
+from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from migration.operations.account import AccountAnswers
+    from migration.operations.moves import MoveResult
 
 
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.FORWARD]
@@ -87,13 +91,28 @@ class PushClientView(ClientView):
         return redirect_back(request, client_id)
 
 
-def make_move(request: HttpRequest, client_id: int, new: Phase, seen: Phase) -> bool:
+def make_move(
+    request: HttpRequest,
+    client_id: int,
+    new: Phase,
+    seen: Phase,
+    *,
+    answers: AccountAnswers | None = None,
+) -> bool:
     """Move the client, or request the move if it needs an approval, and report it. Return False if it was refused."""
     user, reason = get_signed_in_user(request), get_typed_reason(request)
+    override = get_typed_override(request)
     kind = MOVES.get((seen, new))
     try:
         if kind and needs_approval(kind):
-            made = request_move(client_id=client_id, new=new, by=user, reason=reason, seen=seen)
+            made = request_move(
+                client_id=client_id,
+                new=new,
+                by=user,
+                reason=reason,
+                seen=seen,
+                override=override,
+            )
             text = _("Requested (%(what)s): somebody else has to approve it.") % {"what": made}
             messages.success(request, " ".join([text, *map(localize, made.reasons)]))
         else:
@@ -104,8 +123,10 @@ def make_move(request: HttpRequest, client_id: int, new: Phase, seen: Phase) -> 
                 by=user,
                 reason=reason,
                 schedule_deletion="schedule_deletion" in request.POST,
+                override=Override(override, user) if override else None,
+                answers=answers,
             )
-            report_move(request, moved.slug, moved.new, moved.message)
+            report_move(request, moved)
     except REFUSALS as refusal:
         messages.error(request, describe_refusal(refusal))
         return False
@@ -118,10 +139,11 @@ def describe_refusal(refusal: Exception) -> str:
     return localize(message)
 
 
-def report_move(request: HttpRequest, slug: str, new: Phase, message: Message | None) -> None:
+def report_move(request: HttpRequest, moved: MoveResult) -> None:
     """Show in which phase the client is now."""
-    text = _("%(slug)s is in %(phase)s now.") % {"slug": slug, "phase": PhaseChoices(new).label}
-    messages.success(request, f"{text} {localize(message)}".strip())
+    values = {"slug": moved.slug, "phase": PhaseChoices(moved.new).label}
+    text = _("%(slug)s is in %(phase)s now.") % values
+    messages.success(request, f"{text} {localize(moved.full_message)}".strip())
 
 
 def read_phase(request: HttpRequest, name: str) -> Phase:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("migration", "0008_messages"),
+        ("migration", "0009_evidence"),
     ]
 
     operations = [

@@ -34,7 +34,7 @@ from migration.models.reader_processes import (
     ReaderSummary,
     StatementCount,
 )
-from migration.models.reads import ReadCount
+from migration.models.reads import ReadCount, ReadsSince
 from migration.models.reasons import ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
@@ -76,6 +76,7 @@ __all__ = [
     "ReaderProcess",
     "ReaderProcessQuerySet",
     "ReaderSummary",
+    "ReadsSince",
     "ReasonError",
     "Redaction",
     "Resolution",

@@ -73,6 +73,9 @@ class MoveRequest(models.Model):
     reasons = MessageListField(_("checks that fail"), default=list)
     # As the user typed it.
     reason = models.TextField(_("reason"))
+    # The missing evidence that the move is to override, and why, as the user typed it.
+    overridden = MessageListField(_("overridden evidence"), default=list, db_default=[])
+    override_reason = models.TextField(_("reason of the override"), blank=True, db_default="")
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -106,6 +109,7 @@ class MoveRequest(models.Model):
                 name="approved_by_another",
             ),
             limit_reason("moverequest"),
+            limit_reason("moverequest", "override_reason"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="request_of_client"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import connection, models, transaction
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
 from migration.models.moves import PhaseChange
 from migration.models.phases import WRITES_BOTH, PhaseChoices
-from migration.models.reads import ReadCount
+from migration.models.reads import COUNTED, ReadCount
 from nova_credentials.phases import Phase, check_move
 
 if TYPE_CHECKING:
@@ -79,18 +79,19 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         reason: str = "",
         note: Message | None = None,
         run: Run | None = None,
+        overridden: Collection[Message] = (),
+        override_reason: str = "",
     ) -> set[int]:
         """Move the clients that are still in `old`, each with its `PhaseChange`; return their ids.
 
-        `reason` is the text that a user typed, `note` this site's own message about the move.
+        `reason` is the text that a user typed, `note` this site's own message about the move. `overridden` is the
+        evidence that was missing, `override_reason` why it moves all the same.
         """
         check_move(f"{len(client_ids)} clients", old, new)
         with transaction.atomic():
             moving = self._lock_in_phase(client_ids, old)
             now = timezone.now()
-            # The page of a client that was just cut over counts the reads from here.
-            reads = ReadCount.objects.in_bulk(client_ids) if new == Phase.AWS else {}
-            self.filter(pk__in=[row.pk for row in moving]).update(phase=new, phase_changed_at=now)
+            reads = self._enter_phase([row.pk for row in moving], new, now)
             PhaseChange.objects.bulk_create(
                 PhaseChange(
                     client_id=row.pk,
@@ -102,12 +103,32 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                     note=note,
                     run=run,
                     comparison_id=row.comparison_id,
-                    reads_before=reads[row.pk].get_counts() if row.pk in reads else {},
+                    overridden=list(overridden),
+                    override_reason=override_reason,
+                    reads_before=reads[row.pk],
                     changed_at=now,
                 )
                 for row in moving
             )
         return {row.pk for row in moving}
+
+    def _enter_phase(
+        self, client_ids: Collection[int], new: Phase, now: datetime
+    ) -> dict[int, dict[str, int]]:
+        """Set the phase and begin its evidence anew; return the reader's counts of each client, as of now."""
+        counts = ReadCount.objects.filter(pk=models.OuterRef("pk")).values(
+            counts=JSONObject(**{name: name for name in COUNTED})
+        )
+        none = models.Value({}, models.JSONField())
+        entering = self.filter(pk__in=client_ids)
+        entering.update(
+            phase=new,
+            phase_changed_at=now,
+            clean_streak=0,
+            streak_counted_at=None,
+            reads_at_entry=Coalesce(models.Subquery(counts, models.JSONField()), none),
+        )
+        return dict(entering.values_list("pk", "reads_at_entry"))
 
     def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
         """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
@@ -166,7 +187,11 @@ class ClientMigration(models.Model):
     compared_at = models.DateTimeField(null=True)
     # The revision that the last push refused; a newer one is tried again.
     refused_revision = models.BigIntegerField(null=True)
+    # Since the client entered its phase, and when the last of these comparisons was made.
     clean_streak = models.PositiveIntegerField(_("matches in a row"), default=0, db_default=0)
+    streak_counted_at = models.DateTimeField(null=True)
+    # The reader's counts when the client entered its phase (`ReadCount.get_counts`).
+    reads_at_entry = models.JSONField(default=dict, db_default={})
 
     objects = ClientMigrationQuerySet.as_manager()
 
@@ -175,6 +200,7 @@ class ClientMigration(models.Model):
             ("move_client", _("Can move clients between phases")),
             ("purge_client", _("Can purge clients")),
             ("resolve_mismatch", _("Can resolve mismatches")),
+            ("override_gate", _("Can move clients although evidence is missing")),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from django.conf import settings
 from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -26,6 +27,33 @@ if TYPE_CHECKING:
 
 COMPARISONS_ARE_KEPT = timedelta(days=30)
 
+# A comparison that is no mismatch and comes too soon leaves the streak as it is: neither does one begun in an earlier
+# phase count, nor one soon after the last that counted, or pressing a button thrice would make a streak.
+_TOO_SOON = """
+(excluded.compared_at < kept.phase_changed_at
+    OR excluded.compared_at < kept.streak_counted_at + %(apart)s * interval '1 second')
+"""
+SET_AS_NEWEST = f"""
+INSERT INTO migration_clientmigration AS kept
+    (client_id, phase, comparison_id, comparison_status, compared_at, clean_streak, streak_counted_at)
+SELECT client_id, 'postgres', id, status, compared_at, counted, CASE counted WHEN 1 THEN compared_at END
+FROM migration_comparison, LATERAL (SELECT CASE status WHEN 'match' THEN %(counts)s ELSE 0 END AS counted) AS streak
+WHERE id = ANY(%(ids)s)
+ORDER BY client_id
+ON CONFLICT (client_id) DO UPDATE
+SET comparison_id = excluded.comparison_id, comparison_status = excluded.comparison_status,
+    compared_at = excluded.compared_at,
+    clean_streak = CASE WHEN excluded.comparison_status NOT IN ('match', 'unchecked') THEN 0
+                        WHEN {_TOO_SOON} THEN kept.clean_streak
+                        WHEN excluded.comparison_status = 'match' THEN kept.clean_streak + excluded.clean_streak
+                        ELSE 0 END,
+    streak_counted_at = CASE WHEN excluded.comparison_status NOT IN ('match', 'unchecked') THEN NULL
+                             WHEN {_TOO_SOON} THEN kept.streak_counted_at
+                             WHEN excluded.comparison_status = 'match'
+                             THEN coalesce(excluded.streak_counted_at, kept.streak_counted_at) END
+WHERE kept.comparison_id IS NULL OR kept.comparison_id < excluded.comparison_id
+"""  # noqa: S608  # its own text
+
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
     @transaction.atomic
@@ -34,7 +62,8 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     ) -> list[Comparison]:
         """Store the comparisons, make each its client's newest unless a newer one exists, and update open mismatches.
 
-        A match lengthens the client's clean streak, except where a push just `read_back` its own write.
+        A match lengthens the client's clean streak if it was made in the present phase, half a sweep after the last
+        that counted, and not by a push that `read_back` its own write. What differs ends the streak.
         """
         rows = list(comparisons)
         ids = self._insert_rows(rows)
@@ -47,20 +76,12 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def _set_as_newest(self, ids: list[int], *, read_back: bool) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                """
-                INSERT INTO migration_clientmigration AS kept
-                    (client_id, phase, comparison_id, comparison_status, compared_at, clean_streak)
-                SELECT client_id, 'postgres', id, status, compared_at, CASE WHEN status = 'match' THEN %s ELSE 0 END
-                FROM migration_comparison WHERE id = ANY(%s)
-                ORDER BY client_id
-                ON CONFLICT (client_id) DO UPDATE
-                SET comparison_id = excluded.comparison_id, comparison_status = excluded.comparison_status,
-                    compared_at = excluded.compared_at,
-                    clean_streak = CASE excluded.comparison_status
-                                        WHEN 'match' THEN kept.clean_streak + excluded.clean_streak ELSE 0 END
-                WHERE kept.comparison_id IS NULL OR kept.comparison_id < excluded.comparison_id
-                """,
-                [0 if read_back else 1, ids],
+                SET_AS_NEWEST,
+                {
+                    "counts": 0 if read_back else 1,
+                    "ids": ids,
+                    "apart": settings.NOVA_SWEEP_MINUTES * 60 / 2,
+                },
             )
 
     def _insert_rows(self, rows: list[Comparison]) -> list[int]:

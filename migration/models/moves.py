@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.models.fields import MessageField
+from migration.models.fields import MessageField, MessageListField
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
 
@@ -30,7 +30,10 @@ class PhaseChange(models.Model):
     note = MessageField(_("note"), null=True)
     run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
     comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
-    # The reader's counts at a move to AWS (`ReadCount.get_counts`).
+    # The evidence that was missing and was overridden, and why, as the user typed it.
+    overridden = MessageListField(default=list, db_default=[])
+    override_reason = models.TextField(blank=True, db_default="")
+    # The reader's counts at the move (`ReadCount.get_counts`).
     reads_before = models.JSONField(default=dict, db_default={})
     changed_at = models.DateTimeField(default=timezone.now)
 
@@ -40,7 +43,10 @@ class PhaseChange(models.Model):
             # For the dashboard's newest moves, where a run stands for the moves that it made.
             models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
         ]
-        constraints: ClassVar = [limit_reason("phasechange")]
+        constraints: ClassVar = [
+            limit_reason("phasechange"),
+            limit_reason("phasechange", "override_reason"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.old} → {self.new}"

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COUNTED = ("reads", "matches", "mismatches", "aws_failures")
+
+
+@dataclass(frozen=True)
+class ReadsSince:
+    """The reads of one client since some moment."""
+
+    reads: int = 0
+    matches: int = 0
+    mismatches: int = 0
+    aws_failures: int = 0
+
+    @property
+    def answered_by_aws(self) -> int:
+        """Return how many AWS alone answered; in dual read these are the reads that were not compared."""
+        return self.reads - self.matches - self.mismatches - self.aws_failures
 
 
 class ReadCount(models.Model):
@@ -21,6 +44,10 @@ class ReadCount(models.Model):
     aws_failures = models.BigIntegerField(_("AWS failures"), default=0, db_default=0)
     last_read_at = models.DateTimeField(_("last read"), null=True)
     last_mismatch_at = models.DateTimeField(_("last mismatch"), null=True)
+    # A trigger of this table sets these two, so that they are right whichever release the reader has.
+    last_failure_at = models.DateTimeField(_("last failure at AWS"), null=True)
+    # The last read that AWS alone answered; before the cutover, also one that was not compared.
+    last_answer_at = models.DateTimeField(_("last answer of AWS"), null=True)
     # The database sets it: the reader's statement does not name this column.
     counted_since = models.DateTimeField(db_default=Now())
 
@@ -28,5 +55,10 @@ class ReadCount(models.Model):
         return f"reads of client {self.client_id}"
 
     def get_counts(self) -> dict[str, int]:
-        """Return the counts that are watched after a cutover."""
-        return {"reads": self.reads, "aws_failures": self.aws_failures}
+        """Return the counts, to be kept at a move."""
+        return {name: getattr(self, name) for name in COUNTED}
+
+    def count_since(self, before: Mapping[str, int]) -> ReadsSince:
+        """Return what was counted since `get_counts` returned `before`."""
+        counts = self.get_counts().items()
+        return ReadsSince(**{name: max(0, n - before.get(name, 0)) for name, n in counts})

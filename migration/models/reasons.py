@@ -34,9 +34,9 @@ def require_reason(text: str) -> None:
         raise ReasonError(sentences.REASON_MISSING())
 
 
-def limit_reason(table: str) -> models.CheckConstraint:
+def limit_reason(table: str, column: str = "reason") -> models.CheckConstraint:
     """Return the constraint that limits the reason in the database."""
     return models.CheckConstraint(
-        condition=LessThanOrEqual(Length("reason"), MOST_CHARACTERS),
-        name=f"{table}_reason_is_short",
+        condition=LessThanOrEqual(Length(column), MOST_CHARACTERS),
+        name=f"{table}_{column}_is_short",
     )

@@ -9,7 +9,13 @@ from django.db import IntegrityError, transaction
 from credentials.models import Client
 from migration import sentences
 from migration.models import MoveRequest, check_reason
-from migration.operations.gates import NEED_APPROVAL, ShutGate, evaluate_gate
+from migration.operations.gates import (
+    NEED_APPROVAL,
+    Override,
+    ShutGate,
+    evaluate_gate,
+    split_by_override,
+)
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.messages import Message, MessageError
@@ -27,17 +33,31 @@ class NotApproved(MessageError):  # noqa: N818  # nothing went wrong: it may not
 
 
 def request_move(
-    *, client_id: int, new: Phase, by: User, reason: str, seen: Phase | None = None
+    *,
+    client_id: int,
+    new: Phase,
+    by: User,
+    reason: str,
+    seen: Phase | None = None,
+    override: str = "",
 ) -> MoveRequest:
     """Request a cutover or a purge. If a check fails, the request waits until it passes.
+
+    With `override`, the reason that `by` typed, the request overrides the evidence that is missing now, and no other.
 
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
     """
     check_reason(reason)
+    check_reason(override)
     snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise NotApproved(sentences.AT_ONCE())
-    reasons = [check.text for check in evaluate_gate(snapshot, new) if not check.passed]
+    shut = [check for check in evaluate_gate(snapshot, new) if not check.passed]
+    wish = Override(override, by) if override else None
+    left, overridden = split_by_override(shut, wish)
+    if wish and not overridden and any(map(wish.covers, shut)):
+        raise NotApproved(sentences.MAY_NOT_OVERRIDE(who=str(by)))
+    reasons = [check.text for check in left]
     request = MoveRequest(
         client_id=client_id,
         slug=snapshot.slug,
@@ -47,6 +67,8 @@ def request_move(
         reasons=reasons,
         reason=reason,
         requested_by=by,
+        overridden=[check.text for check in overridden],
+        override_reason=override if overridden else "",
     )
     try:
         with transaction.atomic():
@@ -75,6 +97,7 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
             reason=request.reason,
             note=sentences.ASKED_FOR_BY(who=str(request.requested_by)),
             approves=request,
+            override=get_override(request),
         )
     except ShutGate as refusal:
         _select_request(request).record_reasons(refusal.reasons)
@@ -84,6 +107,14 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
     except Client.DoesNotExist:
         raise _fail_request(request, by, sentences.CLIENT_GONE()) from None
     return moved
+
+
+def get_override(request: MoveRequest) -> Override | None:
+    """Return the override that the request asks for, in the name of the user who requested it."""
+    if not request.overridden:
+        return None
+    only = frozenset(line.key for line in request.overridden)
+    return Override(request.override_reason, request.requested_by, only)
 
 
 def cancel_request(*, request_id: int, by: User) -> MoveRequest:

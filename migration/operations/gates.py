@@ -1,6 +1,6 @@
-"""The gate before a move forward: the checks that a client has to pass.
+"""The gate before a move forward: facts, which nobody can override, and evidence (`operations/evidence.py`).
 
-Reads both stores. To test the permission to write, it sends AWS the current version again, which makes no new one.
+Reads both stores; `operations/account.py` tries out what the AWS account may do.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from credentials.models import CountingProof
 from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import (
-    WritesRefusedError,
-    explain_stop,
-    get_write_state,
-    write_guard,
-)
+from migration.operations.account import find_account_problem
+from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
+from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
 from migration.operations.nova_tables import read_nova_tables
-from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
+    from django.contrib.auth.models import User
+
+    from migration.operations.account import AccountAnswers
     from migration.operations.snapshots import ClientSnapshot
 
-# Twice the time between two sweeps, as one may be late.
+# Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
+OVERRIDE_PERMISSION = "migration.override_gate"
 # No worker works on a run that has been open for longer.
 RUN_IS_OPEN_FOR = timedelta(hours=1)
 
@@ -57,7 +57,17 @@ class CheckFix(StrEnum):
     RUN = "run"  # look at the run `Check.about`
     READS = "reads"
     NOVA_TABLES = "nova_tables"  # map columns, accept objects
+    READERS = "readers"
+    COPIES = "copies"
     NONE = "none"  # the text says what to do outside this site
+
+
+FIXES: dict[str, CheckFix] = {
+    Evidence.STREAK: CheckFix.COMPARE,
+    Evidence.READS: CheckFix.READS,
+    Evidence.PROCESSES: CheckFix.READERS,
+    Evidence.COPIES: CheckFix.COPIES,
+}
 
 
 class Condition(StrEnum):
@@ -67,12 +77,12 @@ class Condition(StrEnum):
     NEVER_COMPARED = "never_compared"
     NEWEST_COMPARISON = "newest_comparison"
     COMPARISON_TOO_OLD = "comparison_too_old"
-    CLEAN_STREAK = "clean_streak"
     IN_A_RUN = "in_a_run"
     WRITES_NOT_COUNTED = "writes_not_counted"
     PROOF_FAILED = "proof_failed"
     WERE_UNCOUNTED = "were_uncounted"
     READER_MET_MISMATCH = "reader_met_mismatch"
+    READER_FAILED_AT_AWS = "reader_failed_at_aws"
     ACCOUNT_NOT_READY = "account_not_ready"
     NAME_NOT_ALLOWED = "name_not_allowed"
     NO_DOCUMENT = "no_document"
@@ -86,11 +96,34 @@ class Condition(StrEnum):
 class Check:
     """One condition of a gate: whether it is met now, in words, and what would help."""
 
-    code: str  # a `Condition`, or the key of another refusal
+    code: str  # a `Condition`, or the key of the text
     passed: bool
     text: Message
     fix: CheckFix = CheckFix.NONE
     about: int | None = None
+    evidence: Evidence | None = None  # None: a fact, which nobody can override
+    is_off: bool = False  # a setting switches it off
+
+    @property
+    def may_be_overridden(self) -> bool:
+        return self.evidence is not None and not self.passed
+
+
+@dataclass(frozen=True)
+class Override:
+    """A user's wish to move a client although evidence is missing."""
+
+    reason: str
+    by: User | None  # whose permission counts; None: a command that names nobody
+    only: frozenset[str] | None = None  # the codes that may be overridden; None: any evidence
+
+    def covers(self, check: Check) -> bool:
+        """Say whether the check fails and this overrides it."""
+        return check.may_be_overridden and (self.only is None or check.code in self.only)
+
+    @property
+    def is_allowed(self) -> bool:
+        return self.by is None or self.by.has_perm(OVERRIDE_PERMISSION)
 
 
 class ShutGate(MessageError):  # noqa: N818  # the word of the design
@@ -113,19 +146,55 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
         return sentences.GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
 
-def require_open(snapshot: ClientSnapshot, new: Phase) -> None:
-    """Raise `ShutGate` with every failed check, if any failed."""
-    if shut := [check for check in evaluate_gate(snapshot, new) if not check.passed]:
-        raise ShutGate(snapshot.slug, new, shut)
+def require_open(
+    snapshot: ClientSnapshot,
+    new: Phase,
+    *,
+    override: Override | None = None,
+    answers: AccountAnswers | None = None,
+) -> list[Check]:
+    """Raise `ShutGate` with every failed check, if any failed; return those that were overridden."""
+    shut = [check for check in evaluate_gate(snapshot, new, answers=answers) if not check.passed]
+    left, overridden = split_by_override(shut, override)
+    if left:
+        raise ShutGate(snapshot.slug, new, left)
+    return overridden
 
 
-def evaluate_gate(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
-    """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares."""
+def split_by_override(
+    shut: list[Check], override: Override | None
+) -> tuple[list[Check], list[Check]]:
+    """Return the failed checks that keep the gate shut, and those that are overridden."""
+    covered = [check for check in shut if override and override.covers(check)]
+    if override and covered and not override.is_allowed:
+        text = sentences.MAY_NOT_OVERRIDE(who=str(override.by))
+        return [*shut, Check(text.key, False, text)], []
+    return [check for check in shut if check not in covered], covered
+
+
+def explain_shut(checks: Iterable[Check]) -> Message | None:
+    """Say in a sentence why the gate is shut; None where it is open."""
+    shut = [check for check in checks if not check.passed]
+    facts = [check for check in shut if check.evidence is None]
+    missing = tuple(sentences.EVIDENCE[check.evidence]() for check in shut if check.evidence)
+    return in_a_row(
+        sentences.SHUT_BY_FACTS(n=len(facts)) if facts else None,
+        sentences.SHUT_BY_EVIDENCE(what=missing) if missing else None,
+    )
+
+
+def evaluate_gate(
+    snapshot: ClientSnapshot, new: Phase, *, answers: AccountAnswers | None = None
+) -> list[Check]:
+    """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares.
+
+    `answers` are those that AWS gave for other clients of the same run.
+    """
     if new == Phase.DUAL_WRITE:
         return []
     return [
         *database_checks(snapshot, new),
-        _check_account(snapshot, writes=new == Phase.AWS),
+        _check_account(snapshot, answers, writes=new == Phase.AWS),
     ]
 
 
@@ -140,22 +209,32 @@ class Checkable(Protocol):
 
 
 def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
-    """Make the checks that need the database alone."""
+    """Make the checks that need the database alone: the facts, then the evidence."""
     yield from check_aws_writes()
     if new == Phase.DUAL_WRITE:
         yield _check_no_run(snapshot)
         return
+    client_migration = _find_client_migration(snapshot)
     yield _check_pushed(snapshot)
-    yield from _check_compared(
-        snapshot, streak=settings.NOVA_CLEAN_STREAK if new == Phase.AWS else 0
-    )
+    yield from _check_compared(client_migration)
     yield _check_no_run(snapshot)
     yield _check_counted()
-    if new in (Phase.AWS, Phase.PURGED):
-        for passed, text in read_nova_tables().list_findings():
-            yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
-    if new == Phase.AWS:
-        yield _check_readers(snapshot)
+    if new not in WANT_EVIDENCE:
+        return
+    for passed, text in read_nova_tables().list_findings():
+        yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
+    counts = ReadCount.objects.filter(client_id=snapshot.client_id).first()
+    yield from _check_reads(counts)
+    for line in list_evidence(read_entry(client_migration, counts), new):
+        fix = FIXES.get(line.kind, CheckFix.NONE)
+        yield Check(
+            line.text.key,
+            line.is_met,
+            line.text,
+            fix,
+            evidence=line.kind,
+            is_off=line.is_off,
+        )
 
 
 def check_aws_writes() -> Iterator[Check]:
@@ -180,12 +259,14 @@ def _check_pushed(snapshot: Checkable) -> Check:
     return Check(Condition.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
 
 
-def _check_compared(snapshot: Checkable, *, streak: int) -> Iterator[Check]:
-    client_migration = (
-        ClientMigration.objects.select_related("comparison").filter(pk=snapshot.client_id).first()
-    )
+def _find_client_migration(snapshot: Checkable) -> ClientMigration | None:
+    found = ClientMigration.objects.select_related("comparison").filter(pk=snapshot.client_id)
+    return found.first()
+
+
+def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]:
     newest = client_migration.comparison if client_migration else None
-    if client_migration is None or newest is None:
+    if newest is None:
         yield Check(Condition.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), CheckFix.COMPARE)
         return
     matches = newest.status == Comparison.Status.MATCH
@@ -199,10 +280,6 @@ def _check_compared(snapshot: Checkable, *, streak: int) -> Iterator[Check]:
     if matches and timezone.now() - newest.compared_at > FRESH:
         text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
         yield Check(Condition.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
-    if streak:
-        n = client_migration.clean_streak
-        text = sentences.CLEAN_STREAK(n=n, wanted=streak)
-        yield Check(Condition.CLEAN_STREAK, n >= streak, text, CheckFix.COMPARE)
 
 
 def _check_no_run(snapshot: Checkable) -> Check:
@@ -229,39 +306,34 @@ def _check_counted() -> Check:
     return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
 
 
-def _check_readers(snapshot: Checkable) -> Check:
+def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
+    """Yield what NOVA's reader met lately; nothing where it did not read lately, as that says nothing."""
     since = timezone.now() - FRESH
-    seen = ReadCount.objects.filter(
-        client_id=snapshot.client_id, last_mismatch_at__gt=since
-    ).first()
-    if seen and seen.last_mismatch_at:
-        text = sentences.READER_MET_MISMATCH(ago=seen.last_mismatch_at)
-        return Check(Condition.READER_MET_MISMATCH, False, text, CheckFix.READS)
-    return Check(Condition.READER_MET_MISMATCH, True, sentences.READER_MET_NONE())
+    if counts is None or max(_list_read_times(counts), default=since) <= since:
+        return
+    lately = (
+        at if at and at > since else None
+        for at in (counts.last_mismatch_at, counts.last_failure_at)
+    )
+    mismatch, failure = lately
+    text = sentences.READER_MET_MISMATCH(ago=mismatch) if mismatch else sentences.READER_MET_NONE()
+    yield Check(Condition.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
+    text = (
+        sentences.READER_FAILED_AT_AWS(ago=failure) if failure else sentences.READER_FAILED_NEVER()
+    )
+    yield Check(Condition.READER_FAILED_AT_AWS, not failure, text, CheckFix.READS)
 
 
-def _check_account(snapshot: ClientSnapshot, *, writes: bool) -> Check:
-    """Try out, on the client's own secrets, whether the AWS account has the permissions that the next phase needs."""
-    try:
-        for name in snapshot.names.values():
-            _try_access(secrets_manager(interactive=True), name, writes=writes)
-    except WritesRefusedError:
-        pass  # it has a check of its own
-    except SecretsManagerError as error:
+def _list_read_times(counts: ReadCount) -> list[datetime]:
+    times = (counts.last_read_at, counts.last_mismatch_at, counts.last_failure_at)
+    return [at for at in times if at]
+
+
+def _check_account(
+    snapshot: ClientSnapshot, answers: AccountAnswers | None, *, writes: bool
+) -> Check:
+    names = snapshot.names.values()
+    if error := find_account_problem(names, writes=writes, answers=answers):
         text = sentences.ACCOUNT_NOT_READY(error=error.message)
         return Check(Condition.ACCOUNT_NOT_READY, False, text)
     return Check(Condition.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())
-
-
-def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> None:
-    try:
-        value = sm.get_value(name)
-    except SecretsManagerError as error:
-        if (
-            error.not_found
-        ):  # in the layout of one secret per service, a service without rows has none
-            return
-        raise
-    if writes and value.text is not None:
-        # The current version again: AWS checks the permission to write and makes no new version.
-        sm.put_value(name, value.text, token=value.version_id)

@@ -6,7 +6,7 @@ The phase changes in one transaction. If a move fails before it, the client stay
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -34,6 +34,7 @@ from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import (
     Check,
+    Override,
     ShutGate,
     needs_approval,
     require_aws_writes,
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.operations.account import AccountAnswers
+
 LOCK_WAIT_SECONDS = 5.0
 
 
@@ -79,6 +82,14 @@ class MoveResult:
     old: Phase
     new: Phase
     message: Message | None = None
+    overridden: tuple[Check, ...] = ()
+
+    @property
+    def full_message(self) -> Message | None:
+        """Return the message, with the evidence that was overridden."""
+        lines = tuple(check.text for check in self.overridden)
+        told = sentences.OVERRIDDEN(lines=lines) if lines else None
+        return in_a_row(self.message, told)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,15 @@ class MoveAttempt:
     note: Message | None
     schedule_deletion: bool
     approves: MoveRequest | None
+    override: Override | None = None
+    answers: AccountAnswers | None = None
+    overridden: list[Check] = field(default_factory=list)  # by `pass_gate`
+
+    def pass_gate(self) -> None:
+        """Raise `ShutGate` unless every check passes or is overridden."""
+        self.overridden[:] = require_open(
+            self.snapshot, self.new, override=self.override, answers=self.answers
+        )
 
     def shut_gate(self, *reasons: Message) -> ShutGate:
         """Return the error that refuses the move for these reasons."""
@@ -109,6 +129,8 @@ class MoveAttempt:
             by=self.by,
             reason=self.reason,
             note=in_a_row(self.note, note),
+            overridden=[check.text for check in self.overridden],
+            override_reason=self.override.reason if self.override and self.overridden else "",
         )
         if not moved:
             client_migration = ClientMigration.objects.get(pk=snapshot.client_id)
@@ -136,16 +158,21 @@ def move(
     seen: Phase | None = None,
     schedule_deletion: bool = False,
     approves: MoveRequest | None = None,
+    override: Override | None = None,
+    answers: AccountAnswers | None = None,
 ) -> MoveResult:
     """Move one client by one step. `seen` is the phase that the user saw: in another one nothing is moved.
 
     `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
     `reason` is the text that the user typed, `note` this site's own message about the move.
-    `approves` is the request that `by` approves with it.
+    `approves` is the request that `by` approves with it. `override` lets missing evidence pass, and is recorded
+    where it does. `answers` is shared by the moves of one run.
 
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
     """
     check_reason(reason)
+    if override:
+        check_reason(override.reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         try:
             snapshot = read_snapshot(client_id, seen=seen)
@@ -154,7 +181,7 @@ def move(
             raise ShutGate(f"{client_id}", new, shut) from None
         kind = check_move(snapshot.slug, snapshot.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
-        attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves)
+        attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves, override, answers)
         if needs_approval(kind) and approves is None:
             raise attempt.shut_gate(sentences.NEEDS_APPROVAL())
         if not held:
@@ -165,7 +192,7 @@ def move(
             raise attempt.shut_gate(error.message) from None
         if attempt.schedule_deletion:
             message = schedule_secret_deletion(snapshot)
-    return MoveResult(snapshot.slug, snapshot.phase, new, message)
+    return MoveResult(snapshot.slug, snapshot.phase, new, message, tuple(attempt.overridden))
 
 
 @contextmanager
@@ -195,8 +222,7 @@ def _cut_over(attempt: MoveAttempt) -> Message:
 
 def _move_when_equal(attempt: MoveAttempt) -> None:
     """Move if every check passes and both stores are equal at the moment of the move."""
-    snapshot = attempt.snapshot
-    require_open(snapshot, attempt.new)
+    attempt.pass_gate()
     _require_match(attempt)
     with _hold_unchanged_rows(attempt):
         attempt.commit()
@@ -265,7 +291,7 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
 
 def _purge(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
-    require_open(snapshot, Phase.PURGED)
+    attempt.pass_gate()
     found = read_aws(snapshot, sm=secrets_manager(interactive=True))
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):

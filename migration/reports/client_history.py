@@ -81,8 +81,18 @@ def _list_moves(client_id: int, number: int, _has_permission: HasPermission) -> 
     for change in PhaseChange.objects.filter(client_id=client_id).select_related("by")[:number]:
         phases = {"old": change.get_old_display(), "new": change.get_new_display()}
         what = _("Moved from %(old)s to %(new)s") % phases
-        text = _make_sentence(what, change.by, change.reason)
-        yield Event(change.changed_at, "trending_flat", text, (change.note,))
+        text = _make_sentence(what, change.by, change.reason, _describe_override(change))
+        messages = (change.note, *change.overridden)
+        yield Event(change.changed_at, "trending_flat", text, messages)
+
+
+def _describe_override(change: PhaseChange) -> str:
+    """Say that evidence was missing and why it was overridden; the evidence itself is in messages."""
+    if not change.overridden:
+        return ""
+    return _("Missing evidence was overridden: %(reason)s.") % {
+        "reason": change.override_reason.removesuffix(".")
+    }
 
 
 def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:

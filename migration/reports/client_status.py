@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from migration.models import WRITES_BOTH, Comparison, PhaseChange, ReadCount, RunItem
+from migration.models import (
+    WRITES_BOTH,
+    ClientMigration,
+    Comparison,
+    PhaseChange,
+    ReadCount,
+    ReadsSince,
+    RunItem,
+)
 from migration.operations.aws_store import secret_names
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
@@ -29,8 +37,11 @@ def list_client_statuses(chosen: ClientPhaseQuerySet) -> list[JsonObject]:
     ids = [client.pk for client in found]
     in_run = _find_open_runs(ids)
     newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
+    phases, counts = ClientMigration.objects.in_bulk(ids), ReadCount.objects.in_bulk(ids)
     return [
-        _describe_client(client, newest.get(client.pk), in_run.get(client.pk)) for client in found
+        _describe_client(client, newest.get(client.pk), in_run.get(client.pk))
+        | _describe_reads(phases.get(client.pk), counts.get(client.pk))
+        for client in found
     ]
 
 
@@ -80,6 +91,26 @@ def _describe_client(
     }
 
 
+def _describe_reads(
+    client_migration: ClientMigration | None, counts: ReadCount | None
+) -> JsonObject:
+    """Return since when the client is in its phase, and what NOVA's reader did since then."""
+    since = client_migration.phase_changed_at if client_migration else None
+    before = client_migration.reads_at_entry if client_migration else {}
+    reads = counts.count_since(before) if counts else ReadsSince()
+    last = counts.last_read_at if counts else None
+    in_phase = last and (since is None or last >= since)
+    return {
+        "phase_since": since and since.isoformat(),
+        "reads": {
+            "matches": reads.matches,
+            "mismatches": reads.mismatches,
+            "failures": reads.aws_failures,
+            "last_at": last.isoformat() if last and in_phase else None,
+        },
+    }
+
+
 @dataclass(frozen=True)
 class CutoverWatch:
     """A client's reads and comparisons since its cutover a few minutes ago."""
@@ -110,10 +141,7 @@ def watch_cutover(client_id: int, phase: Phase) -> CutoverWatch | None:
     compared = Comparison.objects.filter(
         client_id=client_id, compared_at__gt=cutover.changed_at
     ).aggregate(all=Count("pk"), differ=Count("pk", filter=Q(status__in=Comparison.DIFFERS)))
-    since = {
-        name: number - cutover.reads_before.get(name, 0)
-        for name, number in seen.get_counts().items()
-    }
+    since = seen.count_since(cutover.reads_before)
     return CutoverWatch(
         client_id=client_id,
         since=cutover.changed_at,
@@ -121,5 +149,6 @@ def watch_cutover(client_id: int, phase: Phase) -> CutoverWatch | None:
         last_read_at=seen.last_read_at,
         comparisons=compared["all"],
         mismatches=compared["differ"],
-        **since,
+        reads=since.reads,
+        aws_failures=since.aws_failures,
     )

@@ -58,6 +58,7 @@ class SecretDescription:
     tags: dict[str, str]
     deleted_at: datetime | None
     versions: dict[str, tuple[str, ...]]
+    kms_key: str = ""  # empty: the account's own key for Secrets Manager
 
     @property
     def is_ours(self) -> bool:

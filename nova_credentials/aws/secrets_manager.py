@@ -222,6 +222,7 @@ class SecretsManager:
             tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
             deleted_at=answer.get("DeletedDate"),
             versions={k: tuple(v) for k, v in answer.get("VersionIdsToStages", {}).items()},
+            kms_key=answer.get("KmsKeyId", ""),
         )
 
     def create_secret(

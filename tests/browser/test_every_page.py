@@ -162,6 +162,30 @@ def test_the_cutover_of_several(look_at, client_in, visit):
     assert violations(page) == []
 
 
+def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, settings):
+    shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
+    settings.NOVA_MIN_READS, settings.NOVA_DUAL_READ_HOURS, settings.NOVA_PURGE_AFTER_DAYS = (
+        20,
+        1,
+        7,
+    )
+    settings.NOVA_CLEAN_STREAK, settings.NOVA_DEMO = 0, True
+
+    found = look_at(
+        f"{CLIENT}{shut}/change/",
+        f"{CLIENT}{shut}/move/aws/",
+        f"{CLIENT}{cut_over}/change/",
+        f"{CLIENT}{cut_over}/move/purged/",
+    )
+    page = visit(f"{CLIENT}?phase=dual_read")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("combobox", name="Action").select_option("cut_over")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_text("Cut over without the missing evidence").first.wait_for()
+
+    assert (found, violations(page)) == ({}, [])
+
+
 def test_onboarding_blank_and_with_errors(look_at, visit):
     page = visit(f"{CLIENT}onboard/")
     blank = violations(page)
@@ -188,7 +212,14 @@ def test_aws_writes_while_they_go_on_and_while_they_are_stopped(look_at, client_
 def test_requests(look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
-    asked = request_move(client_id=pk, new=Phase.AWS, by=make_user("maria"), reason="INC-42")
+    settings.NOVA_MIN_READS = 20
+    asked = request_move(
+        client_id=pk,
+        new=Phase.AWS,
+        by=make_user("maria", "migration.override_gate"),
+        reason="INC-42",
+        override="A test client",
+    )
 
     found = look_at(
         REQUESTS,

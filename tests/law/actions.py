@@ -280,11 +280,16 @@ def read_cached(world: World, _: Change) -> None:
 
 
 def read_without_aws(world: World, _: Change) -> None:
-    world.aws_is_down_for_readers = True
+    before, world.aws_is_down_for_readers = world.aws_is_down_for_readers, True
     try:
         world.check()
     finally:
-        world.aws_is_down_for_readers = False
+        world.aws_is_down_for_readers = before
+
+
+def readers_lose_their_rights(world: World, change: Change) -> None:
+    """NOVA's readers are refused by AWS from now on; or, again, no longer."""
+    world.aws_is_down_for_readers = not change.again
 
 
 def time_passes(world: World, _: Change) -> None:
@@ -293,11 +298,13 @@ def time_passes(world: World, _: Change) -> None:
 
 
 def an_hour_passes(world: World, _: Change) -> None:
-    """Comparisons get old, and what NOVA's reader met is forgotten."""
+    """Comparisons get old enough for another to count, and what NOVA's reader met is forgotten."""
     world.now += 3600
     for column in (
         "nova_admin.migration_comparison SET compared_at = compared_at",
         "nova_admin.migration_readcount SET last_mismatch_at = last_mismatch_at",
+        "nova_admin.migration_readcount SET last_failure_at = last_failure_at",
+        "nova_admin.migration_clientmigration SET streak_counted_at = streak_counted_at",
     ):
         world.nova.execute(f"UPDATE {column} - interval '1 hour'")
 
@@ -325,6 +332,7 @@ AT_ONCE: tuple[Act, ...] = (
     console_writes,
     read_cached,
     read_without_aws,
+    readers_lose_their_rights,
     time_passes,
     an_hour_passes,
 )

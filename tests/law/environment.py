@@ -20,7 +20,7 @@ from credentials.models import Client, ClientRevision
 from credentials.pointers import put_pointers
 from credentials.triggers import count_every_write
 from migration import sentences
-from migration.models import ClientMigration
+from migration.models import ClientMigration, ReaderProcess
 from migration.operations import aws_store, snapshots
 from migration.operations.aws_writes import write_guard
 from migration.operations.pushes import push
@@ -31,7 +31,13 @@ from nova_credentials.phases import Phase
 from nova_credentials.reader import routing
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
-from tests.factories import make_client, make_database, make_email, qualified
+from tests.factories import (
+    make_client,
+    make_database,
+    make_email,
+    make_reader_process,
+    qualified,
+)
 from tests.law.invariant import LawBroken, Ledger
 
 if TYPE_CHECKING:
@@ -75,6 +81,14 @@ FORGET = "; ".join(
         "credentials_countingproof",
     )
 )
+# The matches since the client entered dual read, without the one that the cutover itself made.
+COMPARED_IN_PHASE = """
+SELECT count(*) FROM nova_admin.migration_phasechange move, nova_admin.migration_comparison compared
+WHERE move.id = %(change)s AND compared.status = 'match' AND compared.id < move.comparison_id
+    AND compared.compared_at >= coalesce(
+        (SELECT max(changed_at) FROM nova_admin.migration_phasechange WHERE id < %(change)s), '-infinity'
+    )
+"""
 # What a copy has of its own.
 COPIED = (
     *("public.clients", "public.client_database_credentials", "public.client_email_credentials"),
@@ -146,6 +160,10 @@ class World:
         make_email(self.pk, email_password_encrypted="1000")
         self.ledger.confirm(numbers, at=self.now)
         self.changes_seen = 0
+        self.proofs = 0
+        if not ReaderProcess.objects.exists():  # the gates want one
+            make_reader_process()
+        self.aws_is_down_for_readers = False
         if start != Phase.POSTGRES:
             push(client_ids=[self.pk])
             ClientMigration.objects.update(phase=start)
@@ -182,6 +200,7 @@ class World:
     def check(self) -> None:
         """Reads past the cache and judges what came."""
         self.notice_moves()
+        self._note_proof()
         try:
             read = self.reader.get_all_credentials(SLUG)
         except (SecretsManagerError, DocumentError, ValueError) as error:
@@ -192,8 +211,28 @@ class World:
 
     def check_cached(self) -> None:
         """What the cache answers may be as old as was announced, and no older."""
-        read = self.caching.get_all_credentials(SLUG)
+        self.notice_moves()
+        self._note_proof()
+        try:
+            read = self.caching.get_all_credentials(SLUG)
+        except SecretsManagerError:
+            if self.aws_is_down_for_readers and self.phase.aws_is_authority:
+                return
+            raise
         self._judge(read, since=self.now - CACHE_SECONDS, where=f"cached, in {self.phase}")
+
+    def _note_proof(self) -> None:
+        """A read that may prove that NOVA can work from AWS alone is about to be made."""
+        if self.phase == Phase.DUAL_READ and not self.aws_is_down_for_readers:
+            self.proofs += 1
+
+    def require_proof(self, change: int) -> None:
+        """Nobody is cut over unproven: since it entered dual read it was read from AWS, and compared."""
+        if not self.proofs:
+            raise LawBroken("it was cut over, and no reader ever read it from AWS")
+        compared = self.nova.execute(COMPARED_IN_PHASE, {"change": change}).fetchone()
+        if compared == (0,):
+            raise LawBroken("it was cut over, and no comparison in dual read matched")
 
     def _judge(self, read, *, since: float, where: str) -> None:
         for field, (_, _, part, _) in FIELDS.items():
@@ -251,6 +290,9 @@ class World:
             self.changes_seen = pk
             codes = Message.from_json(note).codes if note else []
             ledger = self.ledger
+            if move == [Phase.DUAL_READ, Phase.AWS]:
+                self.require_proof(pk)
+            self.proofs = 0
             if move == [Phase.AWS, Phase.PURGED]:  # its gate: no push is pending
                 ledger.landed([entry for entry in ledger.waiting if not entry[2]], at=self.now)
             elif move == [Phase.AWS, Phase.DUAL_READ]:
@@ -275,7 +317,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT)
 
-    settings.NOVA_CLEAN_STREAK = 1
+    settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
     for module in ("pushes", "moves", "resolutions"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)

@@ -14,8 +14,11 @@ from credentials.copying import copy_document
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import put_pointers
 from credentials.trigger_sql import make_counting_check_sql
+from migration.models import ClientMigrationQuerySet
 from migration.operations import (
     aws_store,
+    evidence,
+    gates,
     locks,
     moves,
     pushes,
@@ -35,9 +38,11 @@ from nova_credentials.reader.routing import Reader
 from tests.law.actions import (
     a_restored_copy_pushes,
     back,
+    compare,
     compare_and_forward,
     console_writes,
     copy_to_postgres,
+    forward,
     keep_counting,
     nova_disables_the_triggers,
     nova_rebuilds_a_table,
@@ -45,6 +50,7 @@ from tests.law.actions import (
     nova_writes,
     push,
     read_cached,
+    readers_lose_their_rights,
     save,
     time_passes,
 )
@@ -297,6 +303,31 @@ def the_reader_remembers_the_phase_for_good(patch):
         return replace(found, phase=known.phase, credentials=None)
 
     patch.setattr(Reader, "_look_up", remembering)
+
+
+@fault(Phase.DUAL_WRITE, [readers_lose_their_rights, compare_and_forward])
+def a_gate_counts_failures_as_reads(patch):
+    def count(entry, new):
+        reads = replace(entry.reads, matches=entry.reads.reads)
+        return judge(replace(entry, reads=reads), new)
+
+    judge = evidence._judge_reads
+    patch.setattr(evidence, "_judge_reads", count)
+    patch.setattr(gates, "_check_reads", lambda _: iter(()))
+
+
+@fault(Phase.DUAL_WRITE, [compare, forward])
+def a_streak_from_before_the_phase_counts(patch):
+    enter = ClientMigrationQuerySet._enter_phase
+
+    def keeping(self, client_ids, new, now):
+        streaks = dict(self.filter(pk__in=client_ids).values_list("pk", "clean_streak"))
+        counts = enter(self, client_ids, new, now)
+        for pk, streak in streaks.items():
+            self.filter(pk=pk).update(clean_streak=streak)
+        return counts
+
+    patch.setattr(ClientMigrationQuerySet, "_enter_phase", keeping)
 
 
 @fault(Phase.AWS, [a_restored_copy_pushes])

@@ -134,6 +134,7 @@ def relive(of: type[LawMachine]) -> None:
     """Takes the steps of the newest life once more, and raises where the law is broken."""
     world, life, lived = of.world, of.world.life, of()
     world.reset(world.start)
+    lived.the_law_holds()
     for play in life:
         lived.perform(play)
         lived.the_law_holds()

@@ -99,7 +99,7 @@ def test_an_open_gate_shows_its_checklist_the_consequence_and_the_form(idom, cli
 def test_a_shut_gate_has_no_form_but_what_helps(idom, client, log_in):
     log_in(MOVE, RUN, RESOLVE)
     write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=1)
+    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
 
     response = client.get(dialog(idom))
 
@@ -112,7 +112,7 @@ def test_a_shut_gate_has_no_form_but_what_helps(idom, client, log_in):
 def test_by_the_buttons_beside_it_a_shut_gate_opens(idom, client, log_in):
     log_in(MOVE, RUN, RESOLVE)
     write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=0)
+    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
 
     for _ in range(6):
         remedies = list(lines(client.get(dialog(idom))).values())
@@ -163,7 +163,7 @@ def test_where_aws_is_away_the_checklist_says_so(idom, client, log_in, settings)
 def test_what_the_user_may_not_do_is_not_offered_beside_a_red_line(idom, client, log_in):
     log_in(MOVE)
     write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=1)
+    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
 
     assert list(lines(client.get(dialog(idom))).values()) == [None, None]
 
@@ -220,7 +220,7 @@ def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in)
     log_in(MOVE)
     advance(idom, Phase.AWS)
     write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=0)
+    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
 
     response = client.get(dialog(idom, "dual_read"))
 
@@ -250,6 +250,7 @@ def test_every_move_has_its_words():
 
 def cut_over(pk: int) -> None:
     ReadCount.objects.create(client_id=pk, reads=1000, aws_failures=3, last_read_at=timezone.now())
+    ReadCount.objects.update(last_failure_at=None)  # long ago
     advance(pk, Phase.AWS)
 
 

@@ -2,14 +2,16 @@
 
 import json
 import os
+from datetime import timedelta
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import F
 from psycopg.conninfo import make_conninfo
 
-from migration.models import Run, all_clients
+from migration.models import ClientMigration, Run, all_clients
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
@@ -137,6 +139,10 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         assert Run.objects.filter(finished_at=None).count() == 1
         tasks.work_on(run.pk)
         assert all_clients().get(pk=idom).client_migration.clean_streak == streak
+        # A quarter of an hour later:
+        ClientMigration.objects.update(
+            streak_counted_at=F("streak_counted_at") - timedelta(minutes=15)
+        )
     assert OrmQ.objects.count() == 2
     assert dict(Schedule.objects.values_list("func", "minutes")) == {
         "migration.tasks.keep_counting": 1,

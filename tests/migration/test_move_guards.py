@@ -19,6 +19,7 @@ from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     codes,
+    compare_apart,
     is_pending,
     phase_of,
     refusal_of,
@@ -69,12 +70,10 @@ def test_no_move_happens_while_another_holds_the_clients_lock(idom, monkeypatch,
 def test_the_streak_that_is_wanted_is_enough_and_one_less_is_not(idom, settings):
     settings.NOVA_CLEAN_STREAK = 3
     advance(idom, Phase.DUAL_READ)
-    ClientMigration.objects.filter(pk=idom).update(clean_streak=0)
-    for _ in range(2):
-        compare(client_ids=[idom])
+    compare_apart(idom, times=2)
     assert codes(idom, Phase.AWS) == [sentences.CLEAN_STREAK.key]
 
-    compare(client_ids=[idom])
+    compare_apart(idom)
     assert ClientMigration.objects.get(pk=idom).clean_streak == 3
 
     move(client_id=idom, new=Phase.AWS)

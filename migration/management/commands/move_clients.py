@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.core.management.base import CommandError
@@ -11,8 +12,9 @@ from django.core.management.base import CommandError
 from migration import sentences
 from migration.management.base import ClientsCommand, find_user
 from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
+from migration.operations.account import AccountAnswers
 from migration.operations.approvals import NotApproved, request_move
-from migration.operations.gates import ShutGate, needs_approval
+from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from nova_credentials.messages import Message
+
+
+def read_override(text: str) -> str:
+    """Return the text of `--override`; raise ArgumentTypeError if it is empty or can't be stored."""
+    if not text.strip():
+        raise ArgumentTypeError("give a reason: it is stored with the move")
+    return read_reason(text.strip())
 
 
 def read_reason(text: str) -> str:
@@ -53,6 +62,12 @@ class Command(ClientsCommand):
             action="store_true",
             help="with the phase postgres: the clients' secrets are deleted after 30 days",
         )
+        parser.add_argument(
+            "--override",
+            type=read_override,
+            metavar="REASON",
+            help="move although evidence is missing, for this reason",
+        )
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
 
@@ -61,6 +76,8 @@ class Command(ClientsCommand):
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
         self.by, self.reason = find_user(options["by"]), options["reason"]
+        self.override, self.answers = options["override"] or "", AccountAnswers()
+        self.overridden: Counter[str] = Counter()
         chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
             self._move_client(pk, slug, new, MOVES.get((Phase(phase), new)))
@@ -69,6 +86,9 @@ class Command(ClientsCommand):
         if options["format"] == "json":
             self.print_json(results)
         else:
+            for key, n in self.overridden.items():
+                label = sentences.EVIDENCE[key]()
+                self.stdout.write(f"Overridden: {label}, for {n} of {len(results)} clients.")
             for result in results:
                 self.stdout.write(
                     f"{result['slug']}: {result['phase']}"
@@ -90,8 +110,14 @@ class Command(ClientsCommand):
                     by=self.by,
                     reason=self.reason,
                     schedule_deletion=self.deletes,
+                    override=Override(self.override, self.by) if self.override else None,
+                    answers=self.answers,
                 )
-                moved, reasons = True, [*done.message.parts] if done.message else []
+                said = done.full_message
+                moved, reasons = True, [*said.parts] if said else []
+                self.overridden.update(
+                    check.evidence for check in done.overridden if check.evidence
+                )
         except ShutGate as refusal:
             reasons = refusal.reasons
         except (IllegalMove, StalePhase, NotApproved) as refusal:
@@ -111,5 +137,13 @@ class Command(ClientsCommand):
             return [sentences.ASK_BY_COMMAND()]
         if not self.by.has_perm(MOVE_PERMISSIONS[kind]):
             return [sentences.MAY_NOT_ASK(who=str(self.by))]
-        asked = request_move(client_id=client_id, new=new, by=self.by, reason=self.reason)
-        return [sentences.ASKED_FOR(id=str(asked.pk)), *asked.reasons]
+        asked = request_move(
+            client_id=client_id,
+            new=new,
+            by=self.by,
+            reason=self.reason,
+            override=self.override,
+        )
+        lines = tuple(asked.overridden)
+        overrides = [sentences.OVERRIDES(lines=lines)] if lines else []
+        return [sentences.ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]

@@ -24,6 +24,7 @@ from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     codes,
+    compare_apart,
     document,
     refusal_of,
     write_password,
@@ -64,7 +65,7 @@ def test_the_first_move_pushes_and_is_refused_where_the_push_fails():
 def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
     advance(idom, Phase.DUAL_READ)
     write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=1)
+    ClientMigration.objects.update(clean_streak=0)
     Comparison.objects.update(status=Comparison.Status.MISMATCH)
     RunItem.objects.create(
         run=Run.objects.create(kind=Run.Kind.PUSH), client_id=idom, slug="idom", batch=0
@@ -81,14 +82,14 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
     assert refusal.codes == [
         Condition.PUSH_PENDING,
         Condition.NEWEST_COMPARISON,
-        Condition.CLEAN_STREAK,
         Condition.IN_A_RUN,
         Condition.WRITES_NOT_COUNTED,
         Condition.READER_MET_MISMATCH,
+        sentences.CLEAN_STREAK.key,
         Condition.ACCOUNT_NOT_READY,
     ]
     assert "Newest comparison: Mismatch, 0 minutes ago." in str(refusal)
-    assert "1 comparison in a row matched; 3 are needed." in str(refusal)
+    assert "0 comparisons in a row matched since this phase began; needed: 1" in str(refusal)
 
 
 def test_the_gate_wants_a_comparison_of_the_last_half_hour(idom):
@@ -130,7 +131,7 @@ def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, s
     advance(idom, Phase.DUAL_WRITE)
     push(client_ids=[idom])
     assert ClientMigration.objects.get().clean_streak == 0
-    compare(client_ids=[idom]), compare(client_ids=[idom])
+    compare_apart(idom, times=2)
     assert ClientMigration.objects.get().clean_streak == 2
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])

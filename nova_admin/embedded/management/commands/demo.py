@@ -1,4 +1,4 @@
-"""`demo`: shows both embedded stores, seeded clients, the bulk migration by a real qcluster, and the site."""
+"""`demo`: both embedded stores, seeded clients, the bulk migration by a real qcluster, a small NOVA, and the site."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentTypeError
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -23,15 +23,22 @@ from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
 from migration.models import MANY_TRIES, Comparison, Outcome, Run, all_clients
 from migration.operations.aws_store import secrets_manager
+from migration.operations.evidence import WANT_EVIDENCE, get_wanted_time
 from migration.reports.client_status import list_client_statuses
 from migration.tasks import enqueue
-from nova_admin.embedded import run_while_parent_lives, seeds
+from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUN_SECONDS = 300
 START_SECONDS = 30
+# Short times, so that a client can go through all phases in minutes. Pages say so.
+SHORT_TIMES = {
+    "NOVA_SWEEP_MINUTES": 1,
+    "NOVA_DUAL_READ_HOURS": 0.02,
+    "NOVA_PURGE_AFTER_DAYS": 0.001,
+}
 
 
 class Command(OneLineCommand):
@@ -62,6 +69,7 @@ class Command(OneLineCommand):
                 returncode=2,
             )
         self.surprises: list[str] = []
+        shorten_times()
         # Its "enqueued" lines would disturb the demo.
         logging.getLogger("django-q").setLevel(logging.WARNING)
         # A closed terminal or a kill ends the child processes as Ctrl-C does. SIGINT is set too, as a process that a
@@ -83,7 +91,7 @@ class Command(OneLineCommand):
         self._print_step(
             f"Clients: {seeds.seed_clients(secrets_manager())} new; {add_clients(options['clients'])} more"
         )
-        stack.enter_context(start_command("qcluster"))
+        stack.enter_context(start_manage("qcluster"))
         migrate = self._finish_run("Bulk migration", Run.Kind.MIGRATE)
         seeds.change_secret_in_aws()
         compare = self._finish_run(
@@ -93,11 +101,15 @@ class Command(OneLineCommand):
         self.surprises = find_surprises(migrate, compare)
         if options["once"]:
             return
+        stack.enter_context(start_command("small_nova", "-m", small_nova.__name__))
         port = find_free_port(options["port"])
-        site = stack.enter_context(start_command("runserver", "--noreload", f"127.0.0.1:{port}"))
+        site = stack.enter_context(start_manage("runserver", "--noreload", f"127.0.0.1:{port}"))
         wait_until_served(port, site)
         self.stdout.write(
-            f"\n  http://127.0.0.1:{port}/   user: admin   password: {password}\n  Ctrl-C ends it all."
+            f"\n  http://127.0.0.1:{port}/   user: admin   password: {password}"
+            "\n  A small NOVA reads all clients through the package. The gates want short times here:"
+            f" {describe_short_times()}."
+            "\n  Ctrl-C ends it all."
         )
         self.stdout.flush()
         site.wait()
@@ -142,6 +154,23 @@ class Command(OneLineCommand):
         self.stdout.write(
             "\n  Migration: " + ", ".join(f"{number} {name}" for name, number in counts.items())
         )
+
+
+def shorten_times() -> None:
+    """Set the demo's short times, for this process and those that it starts."""
+    for name, value in SHORT_TIMES.items():
+        setattr(settings, name, value)
+        os.environ[name] = str(value)
+    os.environ["NOVA_DEMO"] = "1"
+
+
+def describe_short_times() -> str:
+    """Return the times that the gates want, in words."""
+    before_cutover, before_purge = map(get_wanted_time, WANT_EVIDENCE)
+    return (
+        f"{before_cutover.total_seconds():.0f} seconds in dual read before a cutover,"
+        f" {before_purge.total_seconds():.0f} seconds after it before a purge"
+    )
 
 
 def whole_number_to(most: int) -> Callable[[str], int]:
@@ -202,16 +231,24 @@ def add_clients(number: int) -> int:
     return len(new)
 
 
+def start_manage(*arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run a management command in a child process."""
+    return start_command(arguments[0], str(settings.BASE_DIR / "manage.py"), *arguments)
+
+
 @contextmanager
-def start_command(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a management command in a child process, which ends with the block and also if this process is killed."""
-    log = settings.LOCAL / f"{arguments[0]}.log"
+def start_command(name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python with these arguments in a child process, which ends with the block and also if this process is killed.
+
+    Its output goes to the log of that name.
+    """
+    log = settings.LOCAL / f"{name}.log"
     with log.open("ab") as output:
         # In a session of its own: Ctrl-C reaches this process alone, which then ends its children one by one.
         process = subprocess.Popen(  # noqa: S603  # our own command, by its full path
             [
                 *(sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid())),
-                *(sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments),
+                *(sys.executable, *arguments),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,0 +1,82 @@
+"""Tries out whether the AWS account may do what a client's next phase needs, on the client's own secrets.
+
+To test the permission to write, it sends AWS the current version again, which makes no new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from migration.operations.aws_store import secrets_manager
+from migration.operations.aws_writes import WritesRefusedError
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass
+class AccountAnswers:
+    """What AWS answered about the account's permissions, so that a run asks once a KMS key and not for each client."""
+
+    by_key: dict[tuple[str, bool], SecretsManagerError | None] = field(default_factory=dict)
+
+
+def find_account_problem(
+    names: Iterable[str], *, writes: bool, answers: AccountAnswers | None = None
+) -> SecretsManagerError | None:
+    """Return why the account may not read, or with `writes` not write, these secrets; None if it may.
+
+    `answers` are those of the same run: with them, one secret of each KMS key is tried, and others are only described.
+    """
+    sm = secrets_manager(interactive=True)
+    try:
+        for name in names:
+            if answers is None:
+                _try_access(sm, name, writes=writes)
+            else:
+                _try_access_once(sm, name, answers, writes=writes)
+    except WritesRefusedError:
+        return None  # this site may not write now: that has a check of its own
+    except SecretsManagerError as error:
+        return error
+    return None
+
+
+def _try_access_once(
+    sm: SecretsManager, name: str, answers: AccountAnswers, *, writes: bool
+) -> None:
+    try:
+        key = sm.describe_secret(name).kms_key, writes
+    except SecretsManagerError as error:
+        if error.not_found:
+            return
+        raise
+    if key not in answers.by_key:
+        try:
+            _try_access(sm, name, writes=writes)
+        except WritesRefusedError:
+            raise
+        except SecretsManagerError as error:
+            # Any other error may be this secret's own, or pass by itself.
+            if error.error_class == ErrorClass.PERMISSION:
+                answers.by_key[key] = error
+            raise
+        answers.by_key[key] = None
+    if refused := answers.by_key[key]:
+        raise refused.for_secret(name)
+
+
+def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> None:
+    try:
+        value = sm.get_value(name)
+    except SecretsManagerError as error:
+        if (
+            error.not_found
+        ):  # in the layout of one secret per service, a service without rows has none
+            return
+        raise
+    if writes and value.text is not None:
+        # The current version again: AWS checks the permission to write and makes no new version.
+        sm.put_value(name, value.text, token=value.version_id)

@@ -1,0 +1,196 @@
+"""Judges the evidence for a cutover or a purge. Reads the database alone; missing evidence may be overridden.
+
+What is evidence has to have happened since the client entered its present phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils import timezone
+
+from migration import sentences
+from migration.models import (
+    ClientMigration,
+    ReadCount,
+    ReaderProcess,
+    ReadsSince,
+    SearchedClient,
+)
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nova_credentials.messages import Message, Sentence
+
+# The moves that want evidence, by the phase they lead to.
+WANT_EVIDENCE = (Phase.AWS, Phase.PURGED)
+ANSWERED_WITHIN = timedelta(days=1)
+
+
+class Evidence(StrEnum):
+    """A kind of evidence; the keys of `sentences.EVIDENCE`, which names each."""
+
+    STREAK = "streak"
+    TIME = "time"
+    READS = "reads"
+    PROCESSES = "processes"
+    COPIES = "copies"
+
+
+@dataclass(frozen=True)
+class EvidenceLine:
+    """One kind of evidence as of now. A line that is switched off counts as met."""
+
+    kind: Evidence
+    is_met: bool
+    text: Message
+    is_off: bool = False
+
+
+@dataclass(frozen=True)
+class PhaseEntry:
+    """A client's present phase, since when, and what was counted in it."""
+
+    client_id: int
+    phase: Phase
+    since: datetime | None = None
+    clean_streak: int = 0
+    reads: ReadsSince = field(default_factory=ReadsSince)
+    last_answer_at: datetime | None = None
+
+
+def read_entry(client_migration: ClientMigration | None, counts: ReadCount | None) -> PhaseEntry:
+    """Return the phase that the client is in and what was counted since it entered it."""
+    if client_migration is None:
+        return PhaseEntry(0, Phase.POSTGRES)
+    reads = counts.count_since(client_migration.reads_at_entry) if counts else ReadsSince()
+    return PhaseEntry(
+        client_id=client_migration.pk,
+        phase=Phase(client_migration.phase),
+        since=client_migration.phase_changed_at,
+        clean_streak=client_migration.clean_streak,
+        reads=reads,
+        last_answer_at=counts.last_answer_at if counts else None,
+    )
+
+
+def list_evidence(entry: PhaseEntry, new: Phase) -> Iterator[EvidenceLine]:
+    """Yield every line of the move to `new`; none where it wants no evidence."""
+    if new not in WANT_EVIDENCE:
+        return
+    yield _judge_streak(entry)
+    yield _judge_time(entry, new)
+    yield _judge_reads(entry, new)
+    yield _judge_processes()
+    if new == Phase.PURGED:
+        yield _judge_copies(entry)
+
+
+def get_wanted_time(new: Phase) -> timedelta:
+    """Return how long a client has to be in its phase before the move to `new`; 0 where that is switched off."""
+    if new == Phase.PURGED:
+        return timedelta(days=settings.NOVA_PURGE_AFTER_DAYS)
+    return timedelta(hours=settings.NOVA_DUAL_READ_HOURS)
+
+
+def find_purge_time(since: datetime | None) -> datetime | None:
+    """Return from when a client that is in `aws` since then may be purged; None if from now."""
+    wanted = get_wanted_time(Phase.PURGED)
+    if not wanted:
+        return None
+    possible_at = (since or timezone.now()) + wanted
+    return possible_at if possible_at > timezone.now() else None
+
+
+def _judge_streak(entry: PhaseEntry) -> EvidenceLine:
+    wanted, n = settings.NOVA_CLEAN_STREAK, entry.clean_streak
+    if not wanted:
+        return _switched_off(Evidence.STREAK, "NOVA_CLEAN_STREAK")
+    text = sentences.CLEAN_STREAK(n=n, wanted=wanted)
+    return EvidenceLine(Evidence.STREAK, n >= wanted, text)
+
+
+def _judge_time(entry: PhaseEntry, new: Phase) -> EvidenceLine:
+    wanted = get_wanted_time(new)
+    if not wanted:
+        setting = "NOVA_PURGE_AFTER_DAYS" if new == Phase.PURGED else "NOVA_DUAL_READ_HOURS"
+        return _switched_off(Evidence.TIME, setting)
+    age = timezone.now() - entry.since if entry.since else timedelta(0)
+    text = sentences.TIME_IN_PHASE(
+        phase=entry.phase.label, age=describe_duration(age), wanted=describe_duration(wanted)
+    )
+    return EvidenceLine(Evidence.TIME, entry.since is not None and age >= wanted, text)
+
+
+def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
+    wanted = settings.NOVA_MIN_READS
+    if not wanted:
+        return _switched_off(Evidence.READS, "NOVA_MIN_READS")
+    if new == Phase.PURGED:
+        return _judge_answers(entry)
+    n = entry.reads.matches
+    text = sentences.READS_IN_DUAL_READ(n=n) if n >= wanted else None
+    few = sentences.TOO_FEW_READS(n=n, wanted=wanted)
+    return EvidenceLine(Evidence.READS, text is not None, text or few)
+
+
+def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
+    """Judge whether AWS alone answered a read in the last day and since the client entered its phase."""
+    last, since = entry.last_answer_at, timezone.now() - ANSWERED_WITHIN
+    if entry.since:
+        since = max(since, entry.since)
+    if last and last >= since and entry.reads.answered_by_aws > 0:
+        return EvidenceLine(Evidence.READS, True, sentences.ANSWERED_BY_AWS(ago=last))
+    return EvidenceLine(Evidence.READS, False, sentences.NOT_ANSWERED_BY_AWS())
+
+
+def _judge_processes() -> EvidenceLine:
+    if not settings.NOVA_MIN_READS:
+        return _switched_off(Evidence.PROCESSES, "NOVA_MIN_READS")
+    n = ReaderProcess.objects.seen_in_last_hour().count()
+    text = sentences.READER_PROCESSES(n=n) if n else sentences.NO_READER_PROCESS()
+    return EvidenceLine(Evidence.PROCESSES, n > 0, text)
+
+
+def _judge_copies(entry: PhaseEntry) -> EvidenceLine:
+    """Judge the newest search for copies that began since the client entered its phase. It can't be switched off."""
+    found = SearchedClient.objects.newest_since(entry.client_id, entry.since)
+    if found is None:
+        return EvidenceLine(Evidence.COPIES, False, sentences.COPIES_NOT_SEARCHED())
+    if found.found_nothing_anywhere:
+        text = sentences.NO_COPIES_FOUND(ago=found.searched_at)
+        return EvidenceLine(Evidence.COPIES, True, text)
+    when = date_of(found.searched_at)
+    text = sentences.COPIES_FOUND(n=found.rows_found, places=found.not_looked_at, when=when)
+    return EvidenceLine(Evidence.COPIES, False, text)
+
+
+def date_of(moment: datetime) -> str:
+    """Return the moment as a stored sentence keeps it: a time that doesn't age."""
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M")
+
+
+def _switched_off(kind: Evidence, setting: str) -> EvidenceLine:
+    text = sentences.SWITCHED_OFF(setting=setting, what=sentences.EVIDENCE[kind]())
+    return EvidenceLine(kind, True, text, is_off=True)
+
+
+def describe_duration(length: timedelta) -> Message:
+    """Return the time in its largest unit of which it has two at least, never rounded up, as part of a sentence."""
+    seconds = int(length.total_seconds())
+    units: tuple[tuple[Sentence, int], ...] = (
+        (sentences.DAYS, 86_400),
+        (sentences.HOURS, 3_600),
+        (sentences.MINUTES, 60),
+    )
+    for unit, size in units:
+        if seconds >= 2 * size:
+            n = seconds * 10 // size / 10
+            return unit(n=int(n) if n == int(n) else n)
+    return sentences.SECONDS(n=seconds)

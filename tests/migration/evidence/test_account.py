@@ -1,0 +1,91 @@
+"""What the AWS account may do is asked once a run and KMS key, where many clients move."""
+
+import pytest
+
+from migration.operations.account import AccountAnswers, find_account_problem
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client
+from tests.migration.moves.clients import advance
+
+NAMES = [f"nova/clients/c{number}" for number in range(3)]
+
+
+@pytest.fixture
+def clients() -> None:
+    for number in range(3):
+        advance(make_full_client(f"c{number}"), Phase.DUAL_WRITE)
+
+
+@pytest.fixture
+def puts(monkeypatch) -> list[str]:
+    """The secrets that are written."""
+    names: list[str] = []
+    put = SecretsManager.put_value
+
+    def counting(self, name: str, text: str, **options: str) -> str:
+        names.append(name)
+        return put(self, name, text, **options)
+
+    monkeypatch.setattr(SecretsManager, "put_value", counting)
+    return names
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_run_tries_one_secret_of_a_key(puts):
+    answers = AccountAnswers()
+
+    for name in NAMES:
+        assert find_account_problem([name], writes=True, answers=answers) is None
+
+    assert puts == NAMES[:1]
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_single_move_tries_its_own_secrets(puts):
+    for name in NAMES:
+        assert find_account_problem([name], writes=True) is None
+
+    assert puts == NAMES
+
+
+@pytest.mark.usefixtures("clients")
+def test_each_key_is_tried(puts, monkeypatch):
+    describe = SecretsManager.describe_secret
+
+    def with_key(self, name: str):
+        found = describe(self, name)
+        object.__setattr__(found, "kms_key", "other" if name == NAMES[1] else "")
+        return found
+
+    monkeypatch.setattr(SecretsManager, "describe_secret", with_key)
+    answers = AccountAnswers()
+
+    for name in NAMES:
+        find_account_problem([name], writes=True, answers=answers)
+
+    assert puts == NAMES[:2]
+
+
+@pytest.mark.usefixtures("clients")
+@pytest.mark.parametrize(
+    ("code", "asked"), [("AccessDeniedException", 1), ("ThrottlingException", 3)]
+)
+def test_a_refusal_is_kept_for_the_run_and_what_passes_by_itself_is_not(monkeypatch, code, asked):
+    tried: list[str] = []
+
+    def refuse(_self, name: str, *_, **__):
+        tried.append(name)
+        raise SecretsManagerError.from_code(code, "PutSecretValue", name)
+
+    monkeypatch.setattr(SecretsManager, "put_value", refuse)
+    answers = AccountAnswers()
+
+    problems = [find_account_problem([name], writes=True, answers=answers) for name in NAMES]
+
+    assert [(problem.code, problem.name) for problem in problems] == [(code, n) for n in NAMES]
+    assert len(tried) == asked
+
+
+def test_a_secret_that_is_not_there_is_no_problem():
+    assert find_account_problem(NAMES, writes=True, answers=AccountAnswers()) is None

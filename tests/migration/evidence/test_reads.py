@@ -1,0 +1,165 @@
+"""Reads by NOVA's reader: what counts as evidence, and what shuts the gate for half an hour."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from migration.models import ClientMigration, ReadCount
+from migration.operations.aws_store import secrets_manager
+from migration.operations.comparisons import compare
+from migration.operations.gates import Condition
+from migration.operations.moves import move
+from nova_credentials.phases import Phase
+from nova_credentials.reader.routing import Reader
+from tests.factories import count_reads, give_evidence, nova_uri
+from tests.migration.moves.clients import change_in_aws, codes, write_password
+
+FAILED = Condition.READER_FAILED_AT_AWS
+FEW, NONE = "too_few_reads", "not_answered_by_aws"
+
+
+@pytest.fixture
+def unread(proven) -> int:
+    """All evidence but reads."""
+    ReadCount.objects.all().delete()
+    return proven
+
+
+def read(reader, times: int) -> None:
+    for _ in range(times):
+        reader.get_credential("idom", "database")
+
+
+def half_an_hour_passes() -> None:
+    ReadCount.objects.update(
+        last_failure_at=F("last_failure_at") - timedelta(minutes=31),
+        last_mismatch_at=F("last_mismatch_at") - timedelta(minutes=31),
+    )
+
+
+def test_a_client_that_nova_never_read_is_not_cut_over(unread):
+    assert codes(unread, Phase.AWS) == [FEW]
+
+
+def test_twenty_reads_are_enough_and_nineteen_are_not(unread, reader):
+    read(reader, 19)
+    assert codes(unread, Phase.AWS) == [FEW]
+
+    read(reader, 1)
+
+    assert move(client_id=unread, new=Phase.AWS).overridden == ()
+
+
+def test_reads_that_all_failed_at_aws_shut_the_gate_and_never_count(unread, aws, monkeypatch):
+    blind = Reader(nova_uri(), timeout=1, cache_seconds=0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+    try:
+        read(blind, 25)
+    finally:
+        blind.close()
+    assert ReadCount.objects.get().aws_failures == 25
+
+    assert codes(unread, Phase.AWS) == [FAILED, FEW]
+    half_an_hour_passes()
+    assert codes(unread, Phase.AWS) == [FEW]
+
+
+def test_a_single_failure_shuts_the_gate_for_half_an_hour_whatever_else_was_read(unread, reader):
+    read(reader, 20)
+    count_reads(unread, reads=1, aws_failures=1)
+    read(reader, 20)
+
+    assert codes(unread, Phase.AWS) == [FAILED]
+    half_an_hour_passes()
+    move(client_id=unread, new=Phase.AWS)
+
+
+def test_reads_that_differed_do_not_count(unread, reader):
+    change_in_aws(secrets_manager(), port=1)
+    read(reader, 20)
+
+    assert {Condition.READER_MET_MISMATCH, FEW} <= set(codes(unread, Phase.AWS))
+
+
+def test_reads_that_were_not_compared_do_not_count(unread, reader):
+    write_password(unread, "example-new")  # AWS lacks it: PostgreSQL's value is returned
+    read(reader, 20)
+
+    assert ReadCount.objects.get().reads == 20
+    assert FEW in codes(unread, Phase.AWS)
+
+
+def test_reads_before_the_phase_do_not_count(unread, reader):
+    read(reader, 20)
+    move(client_id=unread, new=Phase.DUAL_WRITE)
+    move(client_id=unread, new=Phase.DUAL_READ)
+    read(reader, 1)
+
+    entry = ClientMigration.objects.get()
+    assert entry.reads_at_entry["matches"] == 20
+    assert FEW in codes(unread, Phase.AWS)
+    assert ReadCount.objects.get().count_since(entry.reads_at_entry).matches == 1
+
+
+def test_without_a_read_lately_no_green_line_says_that_none_mismatched(unread, client, admin_user):
+    client.force_login(admin_user)
+
+    page = client.get(f"/admin/credentials/client/{unread}/change/").content.decode()
+
+    assert "NOVA&#x27;s reader: 0 of 20 reads since dual read began." in page
+    assert "NOVA&#x27;s reader found no mismatch" not in page
+
+
+# After the cutover
+
+
+@pytest.fixture
+def cut_over(proven) -> int:
+    """Cut over a month ago, compared since, and never read since."""
+    move(client_id=proven, new=Phase.AWS)
+    compare(client_ids=[proven])
+    give_evidence(proven, reads=0)
+    return proven
+
+
+def test_a_purge_wants_a_read_that_aws_answered_in_the_last_day(cut_over, reader):
+    assert codes(cut_over, Phase.PURGED) == [NONE]
+
+    read(reader, 1)
+    ReadCount.objects.update(last_answer_at=timezone.now() - timedelta(hours=25))
+    assert codes(cut_over, Phase.PURGED) == [NONE]
+
+    read(reader, 1)
+    move(client_id=cut_over, new=Phase.PURGED)
+
+
+def test_a_failed_read_after_the_cutover_is_no_answer_and_shuts_the_purge(cut_over):
+    count_reads(cut_over, reads=1, aws_failures=1)
+
+    assert codes(cut_over, Phase.PURGED) == [FAILED, NONE]
+
+
+@pytest.mark.parametrize("counts", [{"matches": 1}, {"mismatches": 1}])
+def test_a_read_of_dual_read_that_is_counted_late_is_no_answer_of_aws(cut_over, counts):
+    count_reads(cut_over, reads=1, **counts)
+
+    assert NONE in codes(cut_over, Phase.PURGED)
+
+
+def test_an_answer_before_the_cutover_does_not_count(proven):
+    count_reads(proven, reads=1)  # not compared, in dual read
+    move(client_id=proven, new=Phase.AWS)
+    compare(client_ids=[proven])
+    give_evidence(proven, reads=0)
+
+    assert codes(proven, Phase.PURGED) == [NONE]
+
+
+def test_counts_that_begin_anew_are_no_evidence(cut_over):
+    """NOVA's role may delete its counts."""
+    ReadCount.objects.all().delete()
+    count_reads(cut_over, reads=1)
+
+    assert codes(cut_over, Phase.PURGED) == [NONE]
