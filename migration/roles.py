@@ -29,8 +29,8 @@ ADMINISTERS = {
     "migration.claim_database",
     "migration.purge_client",
     "migration.reveal_credential",
-    "migration.override_gate",
     "credentials.accept_object",
+    "migration.override_gate",
     *(
         f"auth.{action}_{model}"
         for action in ("view", "add", "change", "delete")

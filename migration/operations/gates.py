@@ -56,9 +56,9 @@ class CheckFix(StrEnum):
     COMPARISON = "comparison"  # look at the comparison `Check.about`
     RUN = "run"  # look at the run `Check.about`
     READS = "reads"
+    NOVA_TABLES = "nova_tables"  # map columns, accept objects
     READERS = "readers"
     COPIES = "copies"
-    NOVA_TABLES = "nova_tables"  # map columns, accept objects
     NONE = "none"  # the text says what to do outside this site
 
 
