@@ -9,9 +9,12 @@ from django.utils.translation import override
 
 from credentials.localization import localize, localize_html
 from credentials.models import CREDENTIAL_MODELS
-from credentials.sentences import ROWS
+from credentials.nova_columns import ColumnChange
+from credentials.sentences import COLUMN_CHANGES, ROWS
 from migration import sentences
+from migration.evidence_sentences import EVIDENCE
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Run
+from migration.operations.evidence import Evidence
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
 from nova_credentials.messages import SENTENCES, Message
@@ -73,8 +76,8 @@ def test_every_key_is_declared_once_and_is_the_name_of_its_constant():
                 found.setdefault(key, []).append(ast.unparse(name).lower())
 
     assert {key: names for key, names in found.items() if names != [key]} == {}
-    labels = {sentence.key for table in LABELS for sentence in table[0].values()}
-    assert set(SENTENCES) == set(found) | labels
+    tables = [*(declared for declared, _ in LABELS), *(declared for declared, _ in BY_CODE)]
+    assert set(SENTENCES) == set(found) | {s.key for table in tables for s in table.values()}
 
 
 LABELS = (
@@ -88,6 +91,15 @@ LABELS = (
         [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in CREDENTIAL_MODELS.items()],
     ),
 )
+
+
+# A sentence for each code of an enum.
+BY_CODE = ((COLUMN_CHANGES, ColumnChange), (EVIDENCE, Evidence))
+
+
+@pytest.mark.parametrize(("declared", "codes"), BY_CODE)
+def test_there_is_a_sentence_for_each_code(declared, codes):
+    assert set(declared) == set(codes)
 
 
 @pytest.mark.parametrize(("declared", "choices"), LABELS)

@@ -84,6 +84,7 @@ IN_ENGLISH = (
     "nova_credentials/secrets_manager.py",
     "migration/checks.py",
     "migration/management/",
+    "migration/operations/database_identity.py",
     "nova_admin/",
 )
 
