@@ -142,10 +142,10 @@ def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
 
 def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     """Judge whether AWS alone answered a read in the last day and since the client entered its phase."""
-    last, since = entry.last_answer_at, timezone.now() - ANSWERED_WITHIN
-    if entry.since:
-        since = max(since, entry.since)
-    if last and last >= since and entry.reads.answered_by_aws > 0:
+    now, last = timezone.now(), entry.last_answer_at
+    since = max(now - ANSWERED_WITHIN, entry.since or now - ANSWERED_WITHIN)
+    # A time far ahead is of a clock that was wrong: it says nothing.
+    if last and since <= last <= now + ANSWERED_WITHIN and entry.reads.answered_by_aws > 0:
         return EvidenceLine(Evidence.READS, True, sentences.ANSWERED_BY_AWS(ago=last))
     return EvidenceLine(Evidence.READS, False, sentences.NOT_ANSWERED_BY_AWS())
 

@@ -277,7 +277,8 @@ def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]
         CheckFix.COMPARISON,
         newest.pk,
     )
-    if matches and timezone.now() - newest.compared_at > FRESH:
+    # Also where its time is ahead, from a clock that was wrong: it would be fresh until then.
+    if matches and abs(timezone.now() - newest.compared_at) > FRESH:
         text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
         yield Check(Condition.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
 
