@@ -49,7 +49,8 @@ def test_times_that_nobody_can_read_do_not_stop_the_upgrade():
         path = "-c search_path=nova_admin"
         with psycopg.connect(uri, autocommit=True, options=path) as connection:
             connection.execute(
-                "INSERT INTO migration_readcount (client_id, last_read_at) VALUES (1, 'infinity'), (2, NULL), (3, now());"
+                "INSERT INTO migration_readcount (client_id, last_read_at)"
+                " VALUES (1, 'infinity'), (2, NULL), (3, now());"
                 "INSERT INTO migration_readerprocess (key, last_read_at)"
                 " VALUES (gen_random_uuid(), '-infinity'), (gen_random_uuid(), now())"
             )
