@@ -17,7 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import sentences
-from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
+from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import MOVE_PERMISSION, REFUSALS, describe_refusal, make_move
@@ -31,6 +31,7 @@ from migration.models import (
 from migration.operations.account import AccountAnswers
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.moves import move
+from migration.operations.nova_tables import keep_nova_tables
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
 
@@ -102,8 +103,8 @@ class BulkCutoverView(AdminView):
         """Return the clients that the list's action was given, or those that the page itself names."""
         if self.selected is not None:
             return self.selected
-        ids = [int(pk) for pk in self.request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        return all_clients().filter(pk__in=ids)
+        chosen = map(read_number, self.request.POST.getlist(CHECKBOX))
+        return all_clients().filter(pk__in=[pk for pk in chosen if pk is not None])
 
     def find_problem(self, number: int) -> str:
         """Return what is wrong with the confirmation of so many clients, or ""."""
@@ -127,11 +128,12 @@ class BulkCutoverView(AdminView):
         """Show the checks of each client as of now. Reads both stores."""
         snapshots = read_snapshots([client.pk for client in found])
         answers = AccountAnswers()
-        shown = [
-            self.describe_client(client, snapshots[client.pk], answers)
-            for client in found
-            if client.pk in snapshots
-        ]
+        with keep_nova_tables():
+            shown = [
+                self.describe_client(client, snapshots[client.pk], answers)
+                for client in iterate_in_time(self.request, found)
+                if client.pk in snapshots
+            ]
         unproven = [client for client in shown if client["unproven"]]
         may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         return self.render_to_response(

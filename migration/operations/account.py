@@ -54,19 +54,24 @@ def _try_access_once(
             return
         raise
     if key not in answers.by_key:
-        try:
-            was_tried = _try_access(sm, name, writes=writes)
-        except WritesRefusedError:
-            raise
-        except SecretsManagerError as error:
-            # Any other error may be this secret's own, or pass by itself.
-            if error.error_class == ErrorClass.PERMISSION:
-                answers.by_key[key] = error
-            raise
-        if was_tried:  # a secret without a value says nothing about those of other clients
-            answers.by_key[key] = None
+        _try_key(sm, name, answers, key)
     if refused := answers.by_key.get(key):
         raise refused.for_secret(name)
+
+
+def _try_key(sm: SecretsManager, name: str, answers: AccountAnswers, key: tuple[str, bool]) -> None:
+    """Try this secret and keep what it says about all secrets of its KMS key; raises SecretsManagerError."""
+    try:
+        was_tried = _try_access(sm, name, writes=key[1])
+    except WritesRefusedError:
+        raise
+    except SecretsManagerError as error:
+        # Any other error may be this secret's own, or pass by itself.
+        if error.error_class == ErrorClass.PERMISSION:
+            answers.by_key[key] = error
+        raise
+    if was_tried:  # a secret without a value says nothing about those of other clients
+        answers.by_key[key] = None
 
 
 def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> bool:
