@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
 OVERRIDE_PERMISSION = "migration.override_gate"
-# No worker works on a run that has been open for longer.
-RUN_IS_OPEN_FOR = timedelta(hours=1)
+# A run on which no worker worked for longer is left.
+RUN_IS_LEFT_AFTER = timedelta(hours=1)
 
 
 NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
@@ -287,7 +287,7 @@ def _check_no_run(snapshot: Checkable) -> Check:
     items = RunItem.objects.open().filter(
         client_id=snapshot.client_id,
         run__finished_at=None,
-        run__created_at__gt=timezone.now() - RUN_IS_OPEN_FOR,
+        run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER,
     )
     item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
     if item:
