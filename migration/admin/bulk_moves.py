@@ -29,9 +29,9 @@ from migration.models import (
     check_reason,
 )
 from migration.operations.account import AccountAnswers
+from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.moves import move
-from migration.operations.nova_tables import keep_nova_tables
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
 
@@ -127,13 +127,12 @@ class BulkCutoverView(AdminView):
     def show_page(self, found: list[ClientWithPhase]) -> HttpResponse:
         """Show the checks of each client as of now. Reads both stores."""
         snapshots = read_snapshots([client.pk for client in found])
-        answers = AccountAnswers()
-        with keep_nova_tables():
-            shown = [
-                self.describe_client(client, snapshots[client.pk], answers)
-                for client in iterate_in_time(self.request, found)
-                if client.pk in snapshots
-            ]
+        answers, facts = AccountAnswers(), GateFacts(snapshots.keys())
+        shown = [
+            self.describe_client(client, snapshots[client.pk], answers, facts)
+            for client in iterate_in_time(self.request, found)
+            if client.pk in snapshots
+        ]
         unproven = [client for client in shown if client["unproven"]]
         may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         return self.render_to_response(
@@ -149,7 +148,11 @@ class BulkCutoverView(AdminView):
         )
 
     def describe_client(
-        self, client: ClientWithPhase, snapshot: ClientSnapshot, answers: AccountAnswers
+        self,
+        client: ClientWithPhase,
+        snapshot: ClientSnapshot,
+        answers: AccountAnswers,
+        facts: GateFacts,
     ) -> BulkClient:
         """Return what the page shows of one client, and whether its cutover is `open`, or nothing but `unproven`."""
         url = reverse("admin:credentials_client_change", args=[client.pk])
@@ -169,7 +172,9 @@ class BulkCutoverView(AdminView):
                 refusal = _("It is purged: NOVA reads it from AWS already.")
             return {**shown, "refusal": refusal}
         back = get_confirm_url(client.pk, Phase.AWS)
-        checks = make_checklist(self.request, snapshot, Phase.AWS, back=back, answers=answers)
+        checks = make_checklist(
+            self.request, snapshot, Phase.AWS, back=back, answers=answers, facts=facts
+        )
         shown["open"], shown["unproven"] = not checks.is_shut, checks.may_be_overridden
         return {**shown, "checks": checks, "refusal": localize(checks.why_shut)}
 
