@@ -47,7 +47,7 @@ class RunView(ObjectView[Run]):
     template_name = "admin/migration/run.html"
 
     def find_object(self, key: str) -> Run | None:
-        return select_runs_for_progress().filter(pk=read_number(key)).first()
+        return select_runs_for_progress().filter(pk=read_number(key) or 0).first()
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         progress = measure_progress(self.original)
