@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nova_credentials.document import Document
 
 RUN_PERMISSION = "migration.add_run"
+# PostgreSQL's bigint has 19, and Python converts no text of thousands.
+MOST_DIGITS = 19
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 
 AnyModel = TypeVar("AnyModel", bound="Model")
@@ -165,6 +167,11 @@ class ReadOnlyAdmin(OwnViews):
     def redirect_from_missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Redirect to the dashboard with a message that the object does not exist, as Django's admin does."""
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+
+
+def read_number(text: str) -> int | None:
+    """Return a whole number of an address or a form; None where it is none, or larger than any that is stored."""
+    return int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None
 
 
 def get_signed_in_user(request: HttpRequest) -> User:

@@ -17,7 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import evidence_sentences
-from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
+from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import MOVE_PERMISSION, REFUSALS, describe_refusal, make_move
@@ -29,6 +29,7 @@ from migration.models import (
     check_reason,
 )
 from migration.operations.account import AccountAnswers
+from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshots
@@ -102,8 +103,8 @@ class BulkCutoverView(AdminView):
         """Return the clients that the list's action was given, or those that the page itself names."""
         if self.selected is not None:
             return self.selected
-        ids = [int(pk) for pk in self.request.POST.getlist(CHECKBOX) if pk.isdecimal()]
-        return all_clients().filter(pk__in=ids)
+        chosen = map(read_number, self.request.POST.getlist(CHECKBOX))
+        return all_clients().filter(pk__in=[pk for pk in chosen if pk is not None])
 
     def find_problem(self, number: int) -> str:
         """Return what is wrong with the confirmation of so many clients, or ""."""
@@ -126,10 +127,10 @@ class BulkCutoverView(AdminView):
     def show_page(self, found: list[ClientWithPhase]) -> HttpResponse:
         """Show the checks of each client as of now. Reads both stores."""
         snapshots = read_snapshots([client.pk for client in found])
-        answers = AccountAnswers()
+        answers, facts = AccountAnswers(), GateFacts(snapshots.keys())
         shown = [
-            self.describe_client(client, snapshots[client.pk], answers)
-            for client in found
+            self.describe_client(client, snapshots[client.pk], answers, facts)
+            for client in iterate_in_time(self.request, found)
             if client.pk in snapshots
         ]
         unproven = [client for client in shown if client["unproven"]]
@@ -147,7 +148,11 @@ class BulkCutoverView(AdminView):
         )
 
     def describe_client(
-        self, client: ClientWithPhase, snapshot: ClientSnapshot, answers: AccountAnswers
+        self,
+        client: ClientWithPhase,
+        snapshot: ClientSnapshot,
+        answers: AccountAnswers,
+        facts: GateFacts,
     ) -> BulkClient:
         """Return what the page shows of one client, and whether its cutover is `open`, or nothing but `unproven`."""
         url = reverse("admin:credentials_client_change", args=[client.pk])
@@ -167,7 +172,9 @@ class BulkCutoverView(AdminView):
                 refusal = _("It is purged: NOVA reads it from AWS already.")
             return {**shown, "refusal": refusal}
         back = get_confirm_url(client.pk, Phase.AWS)
-        checks = make_checklist(self.request, snapshot, Phase.AWS, back=back, answers=answers)
+        checks = make_checklist(
+            self.request, snapshot, Phase.AWS, back=back, answers=answers, facts=facts
+        )
         shown["open"], shown["unproven"] = not checks.is_shut, checks.may_be_overridden
         return {**shown, "checks": checks, "refusal": localize(checks.why_shut)}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from migration.operations.account import AccountAnswers
+    from migration.operations.gate_facts import GateFacts
     from migration.operations.gates import Check, Override
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
@@ -85,10 +86,11 @@ def make_checklist(
     *,
     back: str,
     answers: AccountAnswers | None = None,
+    facts: GateFacts | None = None,
     override: Override | None = None,
 ) -> Checklist:
     """Return every check of the move as of now. Reads both stores."""
-    checks = evaluate_gate(snapshot, new, answers=answers)
+    checks = evaluate_gate(snapshot, new, answers=answers, facts=facts)
     return show_checks(request, snapshot.client_id, checks, back=back, override=override)
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
+from migration.admin.base import read_number
 from migration.admin.checklists import show_checks
 from migration.admin.secret_versions import get_console_url
 from migration.models import Comparison, PhaseChoices, ReadCount, ReaderProcess
@@ -70,9 +71,7 @@ def get_client_context(request: HttpRequest, client: ClientRow) -> dict[str, obj
         "next_step": next_step,
         "same_fields": _list_same_fields(newest, document),
         "may_view_comparisons": may("migration.view_comparison"),
-        "history": load_history(
-            client.pk, has_permission=may, page=int(page) if page.isdecimal() else 1
-        ),
+        "history": load_history(client.pk, has_permission=may, page=read_number(page) or 1),
     }
 
 

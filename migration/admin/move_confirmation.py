@@ -16,12 +16,15 @@ from migration.admin.base import ClientView
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_options import MoveOption, describe_move
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
+from migration.operations.evidence import find_purge_time
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots
 from migration.reports.client_status import watch_cutover
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.http import HttpRequest, HttpResponse
 
     from migration.operations.snapshots import ClientSnapshot
@@ -87,9 +90,15 @@ class ConfirmMoveView(ClientView):
             # A request waits for the facts that fail; a move at once is not offered then.
             "offers_override": may_override
             and (checks.has_missing_evidence if needs_approval(kind) else checks.may_be_overridden),
+            "is_too_early": kind == Move.PURGE and self.find_possible_time() is not None,
             "move_request": requests.select_related("requested_by").first(),
             "input_classes": " ".join(BASE_INPUT_CLASSES),
         }
+
+    def find_possible_time(self) -> datetime | None:
+        """Return from when the client may be purged; None if from now. Before, no page offers it."""
+        client_migration = ClientMigration.objects.filter(pk=self.client_id).first()
+        return find_purge_time(client_migration.phase_changed_at if client_migration else None)
 
 
 class WatchNumbersView(ClientView):

@@ -17,6 +17,7 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
+    read_number,
 )
 from migration.admin.moves import redirect_back
 from migration.models import ReasonError
@@ -65,7 +66,7 @@ class ResolveMismatchView(ClientView):
                 resolutions.acknowledge,
                 reason=reason,
                 until=self.read_last_day(),
-                shown=int(shown) if shown.isdecimal() else None,
+                shown=read_number(shown),
             ),
         }
 

@@ -13,7 +13,13 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from migration.admin.base import RUN_PERMISSION, AdminView, ObjectView, get_signed_in_user
+from migration.admin.base import (
+    RUN_PERMISSION,
+    AdminView,
+    ObjectView,
+    get_signed_in_user,
+    read_number,
+)
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import Rate, Run, StaleRunError, all_clients
@@ -41,7 +47,7 @@ class RunView(ObjectView[Run]):
     template_name = "admin/migration/run.html"
 
     def find_object(self, key: str) -> Run | None:
-        return select_runs_for_progress().filter(pk=key).first() if key.isdecimal() else None
+        return select_runs_for_progress().filter(pk=read_number(key) or 0).first()
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         progress = measure_progress(self.original)
@@ -117,7 +123,7 @@ class SteerRunView(RunButtonView):
             raise BadRequest
         try:
             if order == "retry" and item.isdecimal():
-                run.retry_failed(by=user, item_id=int(item))
+                run.retry_failed(by=user, item_id=read_number(item) or 0)
             else:
                 ORDERS[order](run, by=user)
         except StaleRunError:

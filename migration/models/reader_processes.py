@@ -11,6 +11,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from migration.models.times import limit_times
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -43,13 +45,18 @@ class ReaderSummary:
     last_read_at: datetime | None  # None: no process was ever seen
 
 
+def _was_seen(now: datetime) -> models.Q:
+    """Select those that read within the last hour. A time far ahead, from a clock that was wrong, says nothing."""
+    return models.Q(last_read_at__gt=now - SEEN_WITHIN, last_read_at__lt=now + SEEN_WITHIN)
+
+
 class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
     def seen_in_last_hour(self) -> ReaderProcessQuerySet:
         """Select the processes that read within the last hour."""
-        return self.filter(last_read_at__gt=timezone.now() - SEEN_WITHIN)
+        return self.filter(_was_seen(timezone.now()))
 
     def not_seen_in_last_hour(self) -> ReaderProcessQuerySet:
-        return self.filter(last_read_at__lte=timezone.now() - SEEN_WITHIN)
+        return self.exclude(_was_seen(timezone.now()))
 
     def failing_now(self) -> ReaderProcessQuerySet:
         """Select the processes seen in the last hour that met an error of AWS within FAILED_WITHIN."""
@@ -62,7 +69,7 @@ class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
     def summarize(self) -> ReaderSummary:
         """Count the processes, in one query."""
         now = timezone.now()
-        seen = models.Q(last_read_at__gt=now - SEEN_WITHIN)
+        seen = _was_seen(now)
         found = self.aggregate(
             seen=models.Count("pk", filter=seen),
             failing=models.Count(
@@ -106,6 +113,9 @@ class ReaderProcess(models.Model):
         verbose_name = _("reader process")
         verbose_name_plural = _("readers")
         ordering: ClassVar = ["-last_read_at", "key"]
+        constraints: ClassVar = [
+            limit_times("readerprocess", "aws_error_at", "first_seen_at", "last_read_at")
+        ]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.process_id}"
@@ -113,7 +123,7 @@ class ReaderProcess(models.Model):
     @property
     def is_seen(self) -> bool:
         """Say whether it read within the last hour."""
-        return timezone.now() - self.last_read_at < SEEN_WITHIN
+        return abs(timezone.now() - self.last_read_at) < SEEN_WITHIN
 
     @property
     def aws_error_label(self) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration.models.times import limit_times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,18 @@ class ReadCount(models.Model):
     last_answer_at = models.DateTimeField(_("last answer of AWS"), null=True)
     # The database sets it: the reader's statement does not name this column.
     counted_since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar = [
+            limit_times(
+                "readcount",
+                "last_read_at",
+                "last_mismatch_at",
+                "last_failure_at",
+                "last_answer_at",
+                "counted_since",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"reads of client {self.client_id}"

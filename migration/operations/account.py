@@ -54,29 +54,39 @@ def _try_access_once(
             return
         raise
     if key not in answers.by_key:
-        try:
-            _try_access(sm, name, writes=writes)
-        except WritesRefusedError:
-            raise
-        except SecretsManagerError as error:
-            # Any other error may be this secret's own, or pass by itself.
-            if error.error_class == ErrorClass.PERMISSION:
-                answers.by_key[key] = error
-            raise
-        answers.by_key[key] = None
-    if refused := answers.by_key[key]:
+        _try_key(sm, name, answers, key)
+    if refused := answers.by_key.get(key):
         raise refused.for_secret(name)
 
 
-def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> None:
+def _try_key(sm: SecretsManager, name: str, answers: AccountAnswers, key: tuple[str, bool]) -> None:
+    """Try this secret and keep what it says about all secrets of its KMS key; raises SecretsManagerError."""
+    try:
+        was_tried = _try_access(sm, name, writes=key[1])
+    except WritesRefusedError:
+        raise
+    except SecretsManagerError as error:
+        # Any other error may be this secret's own, or pass by itself.
+        if error.error_class == ErrorClass.PERMISSION:
+            answers.by_key[key] = error
+        raise
+    if was_tried:  # a secret without a value says nothing about those of other clients
+        answers.by_key[key] = None
+
+
+def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> bool:
+    """Say whether there was a value with which everything asked for could be tried; raises SecretsManagerError."""
     try:
         value = sm.get_value(name)
     except SecretsManagerError as error:
-        if (
-            error.not_found
-        ):  # in the layout of one secret per service, a service without rows has none
-            return
+        # In the layout of one secret per service, a service without rows has none.
+        if error.not_found:
+            return False
         raise
-    if writes and value.text is not None:
-        # The current version again: AWS checks the permission to write and makes no new version.
-        sm.put_value(name, value.text, token=value.version_id)
+    if not writes:
+        return True
+    if value.text is None:
+        return False
+    # The current version again: AWS checks the permission to write and makes no new version.
+    sm.put_value(name, value.text, token=value.version_id)
+    return True

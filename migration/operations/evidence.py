@@ -17,7 +17,6 @@ from migration import evidence_sentences, sentences
 from migration.models import (
     ClientMigration,
     ReadCount,
-    ReaderProcess,
     ReadsSince,
     SearchedClient,
 )
@@ -26,6 +25,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from migration.operations.gate_facts import GateFacts
     from nova_credentials.messages import Message, Sentence
 
 # The moves that want evidence, by the phase they lead to.
@@ -80,14 +80,14 @@ def read_entry(client_migration: ClientMigration | None, counts: ReadCount | Non
     )
 
 
-def list_evidence(entry: PhaseEntry, new: Phase) -> Iterator[EvidenceLine]:
+def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[EvidenceLine]:
     """Yield every line of the move to `new`; none where it wants no evidence."""
     if new not in WANT_EVIDENCE:
         return
     yield _judge_streak(entry)
     yield _judge_time(entry, new)
     yield _judge_reads(entry, new)
-    yield _judge_processes()
+    yield _judge_processes(facts)
     if new == Phase.PURGED:
         yield _judge_copies(entry)
 
@@ -142,18 +142,18 @@ def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
 
 def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     """Judge whether AWS alone answered a read in the last day and since the client entered its phase."""
-    last, since = entry.last_answer_at, timezone.now() - ANSWERED_WITHIN
-    if entry.since:
-        since = max(since, entry.since)
-    if last and last >= since and entry.reads.answered_by_aws > 0:
+    now, last = timezone.now(), entry.last_answer_at
+    since = max(now - ANSWERED_WITHIN, entry.since or now - ANSWERED_WITHIN)
+    # A time far ahead is of a clock that was wrong: it says nothing.
+    if last and since <= last <= now + ANSWERED_WITHIN and entry.reads.answered_by_aws > 0:
         return EvidenceLine(Evidence.READS, True, evidence_sentences.ANSWERED_BY_AWS(ago=last))
     return EvidenceLine(Evidence.READS, False, evidence_sentences.NOT_ANSWERED_BY_AWS())
 
 
-def _judge_processes() -> EvidenceLine:
+def _judge_processes(facts: GateFacts) -> EvidenceLine:
     if not settings.NOVA_MIN_READS:
         return _switched_off(Evidence.PROCESSES, "NOVA_MIN_READS")
-    n = ReaderProcess.objects.seen_in_last_hour().count()
+    n = facts.processes_seen
     text = evidence_sentences.READER_PROCESSES(n=n) if n else evidence_sentences.NO_READER_PROCESS()
     return EvidenceLine(Evidence.PROCESSES, n > 0, text)
 

@@ -14,13 +14,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from credentials.models import CountingProof
-from credentials.triggers import counted_tables, writes_are_counted
+from credentials.triggers import counted_tables
 from migration import evidence_sentences, sentences
-from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
+from migration.models import Comparison
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
-from migration.operations.nova_tables import read_nova_tables
+from migration.operations.gate_facts import GateFacts
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Move, Phase
 
@@ -30,14 +30,13 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.models import ClientMigration, ReadCount, RunItem
     from migration.operations.account import AccountAnswers
     from migration.operations.snapshots import ClientSnapshot
 
 # Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
 OVERRIDE_PERMISSION = "migration.override_gate"
-# No worker works on a run that has been open for longer.
-RUN_IS_OPEN_FOR = timedelta(hours=1)
 
 
 NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
@@ -186,16 +185,20 @@ def explain_shut(checks: Iterable[Check]) -> Message | None:
 
 
 def evaluate_gate(
-    snapshot: ClientSnapshot, new: Phase, *, answers: AccountAnswers | None = None
+    snapshot: ClientSnapshot,
+    new: Phase,
+    *,
+    answers: AccountAnswers | None = None,
+    facts: GateFacts | None = None,
 ) -> list[Check]:
     """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares.
 
-    `answers` are those that AWS gave for other clients of the same run.
+    `answers` are those that AWS gave for other clients of the same run, `facts` those of all clients of a page.
     """
     if new == Phase.DUAL_WRITE:
         return []
     return [
-        *database_checks(snapshot, new),
+        *database_checks(snapshot, new, facts),
         _check_account(snapshot, answers, writes=new == Phase.AWS),
     ]
 
@@ -210,24 +213,28 @@ class Checkable(Protocol):
     def push_pending(self) -> bool: ...
 
 
-def database_checks(snapshot: Checkable, new: Phase) -> Iterator[Check]:
+def database_checks(
+    snapshot: Checkable, new: Phase, facts: GateFacts | None = None
+) -> Iterator[Check]:
     """Make the checks that need the database alone: the facts, then the evidence."""
+    facts = facts or GateFacts([snapshot.client_id])
     yield from check_aws_writes()
+    open_item = facts.open_items.get(snapshot.client_id)
     if new == Phase.DUAL_WRITE:
-        yield _check_no_run(snapshot)
+        yield _check_no_run(open_item)
         return
-    client_migration = _find_client_migration(snapshot)
+    client_migration = facts.client_migrations.get(snapshot.client_id)
     yield _check_pushed(snapshot)
     yield from _check_compared(client_migration)
-    yield _check_no_run(snapshot)
-    yield _check_counted()
+    yield _check_no_run(open_item)
+    yield _check_counted(facts)
     if new not in WANT_EVIDENCE:
         return
-    for passed, text in read_nova_tables().list_findings():
+    for passed, text in facts.nova_tables.list_findings():
         yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
-    counts = ReadCount.objects.filter(client_id=snapshot.client_id).first()
+    counts = facts.read_counts.get(snapshot.client_id)
     yield from _check_reads(counts)
-    for line in list_evidence(read_entry(client_migration, counts), new):
+    for line in list_evidence(read_entry(client_migration, counts), new, facts):
         fix = FIXES.get(line.kind, CheckFix.NONE)
         yield Check(
             line.text.key,
@@ -261,11 +268,6 @@ def _check_pushed(snapshot: Checkable) -> Check:
     return Check(Condition.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
 
 
-def _find_client_migration(snapshot: Checkable) -> ClientMigration | None:
-    found = ClientMigration.objects.select_related("comparison").filter(pk=snapshot.client_id)
-    return found.first()
-
-
 def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]:
     newest = client_migration.comparison if client_migration else None
     if newest is None:
@@ -279,26 +281,21 @@ def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]
         CheckFix.COMPARISON,
         newest.pk,
     )
-    if matches and timezone.now() - newest.compared_at > FRESH:
+    # Also where its time is ahead, from a clock that was wrong: it would be fresh until then.
+    if matches and abs(timezone.now() - newest.compared_at) > FRESH:
         text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
         yield Check(Condition.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
 
 
-def _check_no_run(snapshot: Checkable) -> Check:
-    items = RunItem.objects.open().filter(
-        client_id=snapshot.client_id,
-        run__finished_at=None,
-        run__created_at__gt=timezone.now() - RUN_IS_OPEN_FOR,
-    )
-    item = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run").first()
+def _check_no_run(item: RunItem | None) -> Check:
     if item:
         text = sentences.IN_A_RUN(run=item.run.name_message)
         return Check(Condition.IN_A_RUN, False, text, CheckFix.RUN, item.run_id)
     return Check(Condition.IN_A_RUN, True, sentences.IN_NO_RUN())
 
 
-def _check_counted() -> Check:
-    if writes_are_counted():
+def _check_counted(facts: GateFacts) -> Check:
+    if facts.writes_are_counted:
         return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
     if not all(counted_tables().values()):
         return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED())

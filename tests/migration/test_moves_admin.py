@@ -449,3 +449,16 @@ def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, lo
     assert [phase_of(pk) for pk in chosen] == [Phase.DUAL_WRITE, Phase.POSTGRES]
     assert "Clients not tried: 1" in said
     assert "1 client is in Dual write now." in said
+
+
+def test_the_page_of_a_bulk_cutover_gives_up_while_somebody_waits(
+    client, log_in, three, monkeypatch
+):
+    """Where AWS is silent each client waits seconds for it."""
+    log_in(MOVE)
+    monkeypatch.setattr("migration.admin.bulk_moves.GIVE_UP_AFTER_SECONDS", -1.0)
+
+    response = confirm_cutover(client, *three)
+
+    assert "Clients not tried: 3" in said_on(response)
+    assert response.context["clients"] == []

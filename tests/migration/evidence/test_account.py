@@ -3,6 +3,7 @@
 import pytest
 
 from migration.operations.account import AccountAnswers, find_account_problem
+from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -89,3 +90,15 @@ def test_a_refusal_is_kept_for_the_run_and_what_passes_by_itself_is_not(monkeypa
 
 def test_a_secret_that_is_not_there_is_no_problem():
     assert find_account_problem(NAMES, writes=True, answers=AccountAnswers()) is None
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_secret_without_a_value_says_nothing_about_the_others(puts):
+    """As Terraform makes one: nothing is there with which writing could be tried."""
+    secrets_manager().sm.create_secret(Name="nova/clients/empty")
+    answers = AccountAnswers()
+
+    for name in ("nova/clients/empty", *NAMES):
+        assert find_account_problem([name], writes=True, answers=answers) is None
+
+    assert puts == NAMES[:1]

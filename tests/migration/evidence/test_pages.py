@@ -152,6 +152,21 @@ def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, permis
     assert ">Purge" not in response.content.decode()
 
 
+@pytest.mark.parametrize("approval", [False, True])
+def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
+    cut_over, client, log_in, settings, approval
+):
+    settings.NOVA_REQUIRE_APPROVAL = approval
+    log_in(MOVE, PURGE, OVERRIDE)
+    compare(client_ids=[cut_over])
+
+    html = client.get(dialog(cut_over, "purged")).content.decode()
+
+    assert "needed: 7 days." in unescape(html)
+    assert 'name="slug"' not in html
+    assert 'name="override"' not in html
+
+
 def test_once_it_is_time_the_rollback_is_the_bigger_button_and_comes_first(
     cut_over, client, log_in
 ):

@@ -92,6 +92,26 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
     assert "0 comparisons in a row matched since this phase began; needed: 1" in str(refusal)
 
 
+@pytest.mark.parametrize(
+    ("worked", "is_shut"), [(timedelta(minutes=1), True), (timedelta(minutes=61), False)]
+)
+def test_a_run_that_takes_hours_touches_the_client_until_no_worker_works_on_it(
+    idom, worked, is_shut
+):
+    advance(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom])
+    now = timezone.now()
+    run = Run.objects.create(
+        kind=Run.Kind.PUSH, created_at=now - timedelta(hours=3), worked_at=now - worked
+    )
+    RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
+
+    if is_shut:
+        assert codes(idom, Phase.AWS) == [Condition.IN_A_RUN]
+    else:
+        move(client_id=idom, new=Phase.AWS)
+
+
 def test_the_gate_wants_a_comparison_of_the_last_half_hour(idom):
     advance(idom, Phase.DUAL_WRITE)
     half_an_hour_ago = timezone.now() - timedelta(minutes=30)

@@ -1,0 +1,30 @@
+"""NOVA's role writes these times itself: those that Python can't read would break every page that shows them."""
+
+from django.db import migrations
+
+from migration.models.times import EARLIEST, LATEST, limit_times
+
+READS = ("last_read_at", "last_mismatch_at", "last_failure_at", "last_answer_at", "counted_since")
+PROCESSES = ("aws_error_at", "first_seen_at", "last_read_at")
+
+
+def forget_unreadable(table: str, columns: tuple[str, ...]) -> str:
+    """Make the statement that deletes the rows that the constraint would refuse."""
+    unreadable = " OR ".join(
+        f"{column} NOT BETWEEN '{EARLIEST.isoformat()}' AND '{LATEST.isoformat()}'"
+        for column in columns
+    )
+    return f"DELETE FROM {table} WHERE {unreadable}"  # noqa: S608  # its own names
+
+
+class Migration(migrations.Migration):
+    dependencies = [("migration", "0014_schema_class")]
+
+    operations = [
+        migrations.RunSQL(forget_unreadable("migration_readcount", READS), migrations.RunSQL.noop),
+        migrations.RunSQL(
+            forget_unreadable("migration_readerprocess", PROCESSES), migrations.RunSQL.noop
+        ),
+        migrations.AddConstraint("readcount", limit_times("readcount", *READS)),
+        migrations.AddConstraint("readerprocess", limit_times("readerprocess", *PROCESSES)),
+    ]

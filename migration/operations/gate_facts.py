@@ -1,0 +1,63 @@
+"""Reads from the database what the gates of some clients need, each thing once for all of them and when first asked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from credentials.triggers import writes_are_counted
+from migration.models import ClientMigration, ReadCount, ReaderProcess, Run, RunItem
+from migration.operations.nova_tables import read_nova_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from migration.operations.nova_tables import NovaTables
+
+# A run on which no worker worked for longer is left.
+RUN_IS_LEFT_AFTER = timedelta(hours=1)
+
+
+class GateFacts:
+    """What is known of these clients, for gates that are evaluated now; not to be kept."""
+
+    def __init__(self, client_ids: Collection[int]) -> None:
+        self._client_ids = client_ids
+
+    @cached_property
+    def client_migrations(self) -> dict[int, ClientMigration]:
+        """Return client id -> its phase, with its newest comparison."""
+        found = ClientMigration.objects.select_related("comparison")
+        return {row.pk: row for row in found.filter(pk__in=self._client_ids)}
+
+    @cached_property
+    def read_counts(self) -> dict[int, ReadCount]:
+        """Return client id -> the counts of its reads."""
+        return {row.pk: row for row in ReadCount.objects.filter(pk__in=self._client_ids)}
+
+    @cached_property
+    def open_items(self) -> dict[int, RunItem]:
+        """Return client id -> an open item of a run that writes, and that workers work on."""
+        items = RunItem.objects.open().filter(
+            client_id__in=self._client_ids,
+            run__finished_at=None,
+            run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER,
+        )
+        found = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run")
+        return {item.client_id: item for item in found.order_by("-pk")}
+
+    @cached_property
+    def writes_are_counted(self) -> bool:
+        return writes_are_counted()
+
+    @cached_property
+    def nova_tables(self) -> NovaTables:
+        return read_nova_tables()
+
+    @cached_property
+    def processes_seen(self) -> int:
+        """Return how many processes of NOVA read in the last hour."""
+        return ReaderProcess.objects.seen_in_last_hour().count()

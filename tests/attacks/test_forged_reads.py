@@ -1,0 +1,105 @@
+"""NOVA's role writes the counts of its reads and the notes of its processes: what it can't do with them."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection
+from django.utils import timezone
+
+from migration.models import Comparison, ReadCount, ReaderProcess
+from migration.models.times import EARLIEST, LATEST
+from migration.operations.comparisons import compare
+from migration.operations.gates import Condition
+from migration.operations.moves import move
+from nova_credentials.phases import Phase
+from tests.factories import count_reads, give_evidence, make_full_client, make_reader_process
+from tests.migration.moves.clients import advance, codes
+
+COUNTS, PROCESSES = "nova_admin.migration_readcount", "nova_admin.migration_readerprocess"
+COLUMNS = [
+    *((COUNTS, f"last_{what}_at") for what in ("read", "mismatch", "failure", "answer")),
+    *((PROCESSES, column) for column in ("last_read_at", "aws_error_at", "first_seen_at")),
+]
+YEAR = timedelta(days=365)
+
+
+@pytest.fixture
+def idom(stores) -> int:
+    pk = make_full_client("idom")
+    advance(pk, Phase.DUAL_READ)
+    count_reads(pk, reads=1, matches=1)
+    make_reader_process()
+    return pk
+
+
+def write(table: str, **values: object) -> None:
+    assignments = ", ".join(f"{name} = %({name})s" for name in values)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {assignments}", values)
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+@pytest.mark.parametrize("when", ["infinity", "-infinity", "200000-01-01", "0044-03-15 BC"])
+def test_no_time_is_stored_that_no_page_could_show(idom, table, column, when):
+    with pytest.raises(IntegrityError):
+        write(table, **{column: when})
+
+
+@pytest.mark.parametrize("when", [EARLIEST, LATEST])
+def test_every_page_shows_the_farthest_times_and_numbers(idom, client, admin_user, when):
+    client.force_login(admin_user)
+    for table, column in COLUMNS:
+        write(table, **{column: when})
+    write(COUNTS, reads=2**63 - 1, matches=-(2**63), mismatches=7, aws_failures=2**62)
+
+    for url in (
+        "/admin/",
+        "/admin/migration/readerprocess/",
+        f"/admin/migration/readerprocess/{ReaderProcess.objects.get().pk}/change/",
+        "/admin/credentials/client/",
+        f"/admin/credentials/client/{idom}/change/",
+        f"/admin/credentials/client/{idom}/move/aws/",
+        "/admin/migration/comparison/report/",
+    ):
+        assert client.get(url).status_code == 200, url
+
+
+# Clocks that were wrong for a while
+
+
+@pytest.fixture
+def proven(idom, settings) -> int:
+    settings.NOVA_MIN_READS, settings.NOVA_CLEAN_STREAK = 20, 3
+    compare(client_ids=[idom])
+    give_evidence(idom)
+    return idom
+
+
+@pytest.mark.parametrize("ahead", [YEAR, timedelta(hours=2)])
+def test_a_process_seen_in_time_to_come_is_not_seen(proven, ahead):
+    ReaderProcess.objects.update(last_read_at=timezone.now() + ahead)
+
+    assert codes(proven, Phase.AWS) == ["no_reader_process"]
+    assert ReaderProcess.objects.summarize().seen == 0
+    assert not ReaderProcess.objects.first().is_seen
+
+
+def test_a_clock_some_minutes_ahead_does_no_harm(proven):
+    ReaderProcess.objects.update(last_read_at=timezone.now() + timedelta(minutes=5))
+
+    move(client_id=proven, new=Phase.AWS)
+
+
+def test_an_answer_in_time_to_come_is_none(proven):
+    move(client_id=proven, new=Phase.AWS)
+    compare(client_ids=[proven])
+    give_evidence(proven)
+    ReadCount.objects.update(last_answer_at=timezone.now() + YEAR)
+
+    assert codes(proven, Phase.PURGED) == ["not_answered_by_aws"]
+
+
+def test_a_comparison_in_time_to_come_is_not_fresh(proven):
+    Comparison.objects.update(compared_at=timezone.now() + YEAR)
+
+    assert codes(proven, Phase.AWS) == [Condition.COMPARISON_TOO_OLD]

@@ -1,0 +1,35 @@
+"""A number of thousands of digits, which Python does not convert, is none."""
+
+import pytest
+
+from migration.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import make_comparison, make_full_client
+from tests.migration.moves.clients import advance
+
+CLIENT = "/admin/credentials/client"
+
+
+@pytest.mark.parametrize("digits", [19, 20, 5000])
+def test_it_finds_nothing_and_breaks_nothing(stores, client, admin_user, digits):
+    client.force_login(admin_user)
+    pk, number = make_full_client("idom"), "9" * digits
+    advance(pk, Phase.DUAL_READ)
+    make_comparison(pk, "mismatch")
+    run = Run.objects.create(kind=Run.Kind.PUSH)
+    run.add_items([(pk, "idom")])
+    run.items.update(outcome="failed")
+
+    answers = [
+        client.get(f"{CLIENT}/{pk}/change/?tab=history&history={number}"),
+        client.post(f"{CLIENT}/cutover/", {"_selected_action": [number]}),
+        client.get(f"/admin/migration/run/{number}/change/"),
+        client.post(f"/admin/migration/run/{run.pk}/steer/", {"order": "retry", "item": number}),
+        client.post(
+            f"{CLIENT}/{pk}/resolve/",
+            {"kind": "acknowledge", "reason": "x", "until": "9999-01-01", "shown": number},
+        ),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 302, 302, 302]
+    assert run.items.filter(outcome="failed").exists()
