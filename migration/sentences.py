@@ -415,6 +415,10 @@ REDACT_FOREIGN_CODE = Sentence(
 REDACT_PHASE = Sentence(
     "redact_phase", "%(slug)s is in %(phase)s: copies are redacted only from the phase AWS on."
 )
+REDACT_SHARED = Sentence(
+    "redact_shared",
+    "%(slug)s: a value is left that %(other)s has too, which is still read from PostgreSQL.",
+)
 REDACT_STOPPED = Sentence(
     "redact_stopped", "%(column)s: stopped, PostgreSQL refused it (SQLSTATE %(code)s)."
 )

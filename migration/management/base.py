@@ -66,6 +66,11 @@ class OneLineCommand(BaseCommand):
         return parser
 
 
+def escape_controls(text: str) -> str:
+    """Return the text as one line that steers no terminal: names in the database are other people's choice."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def find_user(name: str | None) -> User | None:
     """Return the active user that `--by` names; exit with 2 if there is none."""
     if name is None:

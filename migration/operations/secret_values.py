@@ -74,6 +74,17 @@ def gather_values(client_ids: Collection[int], *, sm: SecretsManager) -> list[Cl
     return sorted(gathered, key=lambda row: row.slug)
 
 
+def list_values_before_cutover() -> dict[str, str]:
+    """Return value -> slug of a client that is read from PostgreSQL and has it in its rows."""
+    found: dict[str, str] = {}
+    wanted = list(all_clients().values_list("pk", flat=True))
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        for client in _read_rows(wanted[start : start + CLIENTS_AT_ONCE]):
+            if not client.phase.aws_is_authority:
+                found |= dict.fromkeys(client.values, client.slug)
+    return found
+
+
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
     clients = all_clients().filter(pk__in=client_ids).with_phase().with_credentials()
     columns = clients.read_all()
