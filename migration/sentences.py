@@ -268,6 +268,11 @@ NOTHING_CONFIRMED = Sentence(
     "nothing_confirmed",
     "Nothing was saved: %(error)s If AWS stored it all the same, the next comparison shows a mismatch.",
 )
+SAVED_IN_PART = Sentence(
+    "saved_in_part",
+    "AWS has a part of it already, in %(names)s, and NOVA reads that; nothing else was saved: %(error)s Save it again.",
+    glue=", ",
+)
 SAVED_NOT_PUSHED = Sentence(
     "saved_not_pushed", "Saved; the push to AWS is pending and will be retried: %(reason)s"
 )
