@@ -5,6 +5,8 @@ import tracemalloc
 
 import pytest
 
+from migration.models import Redaction
+from migration.operations import copy_redaction
 from migration.operations.copy_redaction import plan_redaction, redact
 from migration.operations.redacted_text import redact_json, redact_plain
 from nova_credentials.phases import Phase
@@ -94,3 +96,34 @@ def test_a_value_that_a_client_before_the_cutover_has_too_is_left(nova, idom, ph
     assert json.loads(text)[1].startswith("aws-secretsmanager:")
     assert [m.key for m in plan.left_out] == ["redact_shared"]
     assert PASSWORD not in str(plan.left_out)
+
+
+def test_what_is_killed_has_recorded_what_it_changed_and_the_next_one_does_the_rest(
+    nova, idom, monkeypatch
+):
+    for _ in range(30):
+        add_execution(nova, json.dumps([PASSWORD, "x" * 1500]))
+    monkeypatch.setattr(copy_redaction, "FIRST_PIECE_PAGES", 1)
+    monkeypatch.setattr(copy_redaction, "MOST_PAGES", 1)
+    record, pieces = copy_redaction._ColumnRedactor._record, []
+
+    def record_and_die(redactor, rows):
+        made = record(redactor, rows)
+        pieces.append(rows)
+        if len(pieces) == 3:
+            raise KeyboardInterrupt
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_redaction._ColumnRedactor, "_record", record_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            redact(plan_redaction(client_ids=[idom], columns=["executions.result"]))
+
+    def count(condition: str) -> int:
+        return nova.execute(f"SELECT count(*) FROM executions WHERE {condition}").fetchone()[0]
+
+    done = count("result::text NOT LIKE '%example-pass%'")
+    assert 0 < done < 30
+    assert sum(Redaction.objects.values_list("rows", flat=True)) == done
+    redact(plan_redaction(client_ids=[idom], columns=["executions.result"]))
+    assert sum(Redaction.objects.values_list("rows", flat=True)) == 30 == count("true")
