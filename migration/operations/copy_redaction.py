@@ -16,7 +16,7 @@ from django.db.models import F
 from psycopg import sql
 
 from credentials.pointers import make_pointer
-from migration import sentences
+from migration import redaction_sentences as sentences
 from migration.models import Redaction
 from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_scanner import make_value_needles

@@ -9,7 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_objects_on
-from migration import sentences
+from migration import redaction_sentences as sentences
 from migration.operations.copy_places import OWN_SCHEMAS
 from nova_credentials.messages import MessageError
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
@@ -146,9 +146,7 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
         if row is None:
             raise _refuse(sentences.REDACT_NO_COLUMN, name)
         oid, _column, type_name, is_stored, may_change, is_key, role = row
-        cursor.execute(ANCESTORS, [oid])
-        for schema, table in cursor.fetchall():
-            _refuse_child(ColumnName(schema, table, name.column), name)
+        _refuse_child(cursor, oid, name)
         if type_name not in TYPES or not is_stored:
             raise _refuse(sentences.REDACT_TYPE, name)
         if is_key:
@@ -191,11 +189,14 @@ def _refuse_by_name(name: ColumnName, asked: ColumnName) -> None:
         raise _refuse(sentences.REDACT_OWN, asked)
 
 
-def _refuse_child(parent: ColumnName, asked: ColumnName) -> None:
+def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
     """Refuse a child of a table that is not redacted, or only by the state of its executions."""
-    _refuse_by_name(parent, asked)
-    if parent.full_table in EXECUTION_COLUMNS:
-        raise _refuse(sentences.REDACT_NO_STATE, asked)
+    cursor.execute(ANCESTORS, [oid])
+    for schema, table in cursor.fetchall():
+        parent = ColumnName(schema, table, asked.column)
+        _refuse_by_name(parent, asked)
+        if parent.full_table in EXECUTION_COLUMNS:
+            raise _refuse(sentences.REDACT_NO_STATE, asked)
 
 
 def _refuse(sentence: Sentence, name: ColumnName) -> NotRedactableError:

@@ -29,7 +29,9 @@ def hostile(nova):
     nova.execute(f'CREATE TYPE "{doubled}"."{doubled}" AS (inner_text text)')
     nova.execute(f'CREATE TABLE public.notes (odd "{doubled}"."{doubled}")')
     yield
-    nova.execute(f'DROP TABLE public."{ESCAPES}"; DROP TABLE public.notes; DROP SCHEMA "{doubled}" CASCADE')
+    nova.execute(
+        f'DROP TABLE public."{ESCAPES}"; DROP TABLE public.notes; DROP SCHEMA "{doubled}" CASCADE'
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ def save_passwords(pk: int) -> None:
     Client.objects.lock_rows(pk)
     saving = AdminSave(pk)
     client = Client.objects.get(pk=pk)
-    for row, name in ((client.databases.get(), "db_password"), (client.emails.get(), "email_password")):
+    for row, name in (
+        (client.databases.get(), "db_password"),
+        (client.emails.get(), "email_password"),
+    ):
         setattr(row, name, f"example-new-{name}")
         row.save()
     saving.finish(warn=lambda _: None)
