@@ -71,13 +71,15 @@ def escape_controls(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def find_user(name: str | None) -> User | None:
-    """Return the active user that `--by` names; exit with 2 if there is none."""
+def find_user(name: str | None, *, permission: str = "") -> User | None:
+    """Return the active user that `--by` names; exit with 2 if there is none, or who lacks the permission."""
     if name is None:
         return None
     user = User.objects.filter(username=name, is_active=True).first()
     if user is None:
         raise CommandError(f"unknown user: {name}", returncode=2)
+    if permission and not user.has_perm(permission):
+        raise CommandError(f"{name} lacks the permission {permission}", returncode=2)
     return user
 
 
