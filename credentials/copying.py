@@ -55,10 +55,11 @@ def copy_document(
         match = match_rows(rows, logins, by_destination=secrets_alone)
         extra_of = _pair_extras(logins, extras.logins[credential_type])
         for row, login in match.pairs:
-            if wanted(row):
+            is_wanted = wanted(row)  # asked before the row is changed
+            if is_wanted:
                 names = row.SECRET_FIELDS if secrets_alone else keys_of(type(login))
                 save_changed_columns(row, {name: getattr(login, name) for name in names})
-            _copy_extra(row, extra_of(login), purged_alone=secrets_alone or not wanted(row))
+            _copy_extra(row, extra_of(login), purged_alone=secrets_alone or not is_wanted)
         if not secrets_alone:
             for login in match.new_logins:
                 _add_row(client, credential_type, login, extra_of(login))

@@ -66,13 +66,20 @@ class OneLineCommand(BaseCommand):
         return parser
 
 
-def find_user(name: str | None) -> User | None:
-    """Return the active user that `--by` names; exit with 2 if there is none."""
+def escape_controls(text: str) -> str:
+    """Return the text as one line that steers no terminal: names in the database are other people's choice."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def find_user(name: str | None, *, permission: str = "") -> User | None:
+    """Return the active user that `--by` names; exit with 2 if there is none, or who lacks the permission."""
     if name is None:
         return None
     user = User.objects.filter(username=name, is_active=True).first()
     if user is None:
         raise CommandError(f"unknown user: {name}", returncode=2)
+    if permission and not user.has_perm(permission):
+        raise CommandError(f"{name} lacks the permission {permission}", returncode=2)
     return user
 
 

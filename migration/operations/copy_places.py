@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 OWN_SCHEMAS = ("nova_admin",)
+MOST_DETAIL = 200
 # The columns of stored tables, and of what stands like one in the catalogue, outside PostgreSQL's own schemas and the
 # site's. A virtual column stores nothing, and reading it would run its owner's expression.
 COLUMNS = """
@@ -162,7 +163,8 @@ def _list_unsearched(contents: dict[_Column, Content]) -> Iterator[UnsearchedPla
 
 
 def _make_place(place: str, reason: UnsearchedReason, detail: str = "") -> UnsearchedPlace:
-    return UnsearchedPlace(place=place, reason=reason, detail=detail)
+    # The name of a type of NOVA's can be longer, quoted and with its schema.
+    return UnsearchedPlace(place=place, reason=reason, detail=detail[:MOST_DETAIL])
 
 
 def _judge_type(oid: int, types: dict[int, _Type]) -> Content:

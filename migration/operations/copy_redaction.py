@@ -16,7 +16,7 @@ from django.db.models import F
 from psycopg import sql
 
 from credentials.pointers import make_pointer
-from migration import sentences
+from migration import redaction_sentences as sentences
 from migration.models import Redaction
 from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_scanner import make_value_needles
@@ -29,7 +29,7 @@ from migration.operations.redactable_columns import (
     parse_column,
 )
 from migration.operations.redacted_text import RedactedText, redact_json, redact_plain
-from migration.operations.secret_values import gather_values
+from migration.operations.secret_values import gather_values, list_values_before_cutover
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -89,12 +89,17 @@ def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> 
         except NotRedactableError as error:
             left_out.append(error.message)
     plan = RedactionPlan(chosen, left_out, {}, {}, {})
-    for client in gather_values(client_ids, sm=secrets_manager()):
+    clients = gather_values(client_ids, sm=secrets_manager())
+    elsewhere = list_values_before_cutover() if clients else {}
+    for client in clients:
         if not client.phase.aws_is_authority:
             left_out.append(sentences.REDACT_PHASE(slug=client.slug, phase=client.phase.label))
             continue
         plan.slugs[client.client_id] = client.slug
         for value, name in client.in_aws.items():
+            if other := elsewhere.get(value):
+                left_out.append(sentences.REDACT_SHARED(slug=client.slug, other=other))
+                continue
             plan.replacements.setdefault(value, f"{make_pointer(name)} {REDACTED_BY}")
             plan.owners.setdefault(value, []).append(client.client_id)
     return plan
@@ -232,9 +237,9 @@ class _ColumnRedactor:
         """Store the text in this version of the row; False where it is another by now, or PostgreSQL refuses it."""
         kind = "jsonb" if self.column.is_jsonb else "json" if self.column.is_json else "text"
         statement = sql.SQL(REPLACE).format(
-            column=sql.Identifier(self.column.name.column),
-            table=self.column.table,
-            condition=self.column.condition,
+            column=_double_percents(sql.Identifier(self.column.name.column)),
+            table=_double_percents(self.column.table),
+            condition=_double_percents(self.column.condition),
             type=sql.SQL("pg_catalog." + kind),
         )
         try:
@@ -268,3 +273,8 @@ class _ColumnRedactor:
                 rows=number,
             ).pk
         return made
+
+
+def _double_percents(part: sql.Composable) -> sql.Composable:
+    """Return the part for a statement with parameters: a percent sign in a name is none."""
+    return sql.SQL(part.as_string(None).replace("%", "%%"))

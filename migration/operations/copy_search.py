@@ -135,8 +135,10 @@ def _do_search(
         )
         tell(progress)
 
-    clients = gather_values(client_ids, sm=secrets_manager())
-    CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
+    def note_progress() -> None:
+        CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
+
+    clients = gather_values(client_ids, sm=secrets_manager(), tell=note_progress)
     done = _Search(make_needles(clients), record_progress)
     with connection.cursor() as cursor:
         places = list_places(cursor)

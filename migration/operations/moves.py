@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.models import ClientRevision
-from credentials.nova_columns import NovaSchemaError
+from credentials.models import ClientRevision, ColumnUse
+from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import evidence_sentences, sentences
@@ -308,6 +308,7 @@ def _restore(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
     found = read_aws(snapshot, sm=secrets_manager(interactive=True))
     with _hold_unchanged_rows(attempt):
+        _require_secret_columns(attempt)
         pending = snapshot.push_pending or has_uncounted_writes(snapshot.client_id)
         restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
         if restored.rows_without_value:
@@ -318,6 +319,14 @@ def _restore(attempt: MoveAttempt) -> Message:
     if restored.kept_rows or pending:
         return sentences.RESTORED_ALL_BUT_NEWER()
     return sentences.RESTORED()
+
+
+def _require_secret_columns(attempt: MoveAttempt) -> None:
+    """Raise `ShutGate` where a secret column is gone: if NOVA renamed it, its pointers would stay there."""
+    found = read_nova_columns()
+    lost = {(c.table, c.name) for c in found.columns if c.use == ColumnUse.SECRET and not c.is_text}
+    if reasons := [each.message for each in found.breaking if (each.table, each.column) in lost]:
+        raise attempt.shut_gate(*reasons)
 
 
 MOVE_HANDLERS: dict[tuple[Phase, Phase], Callable[[MoveAttempt], Message | None]] = {

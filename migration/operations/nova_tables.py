@@ -135,7 +135,8 @@ def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
         raise NotMapped(sentences.COLUMN_IS_GONE(**named))
     if use.travels and not column.is_text:
         raise NotMapped(sentences.ONLY_TEXT(**named, type=show_name(column.type or "")))
-    leaves = column.use == ColumnUse.SECRET and use != ColumnUse.SECRET
+    # A secret column that NOVA gave another name is one that nobody has mapped.
+    leaves = column.use in (ColumnUse.SECRET, None) and use != ColumnUse.SECRET
     if leaves and column.is_text and (n := _count_clients(column, with_pointer=True)):
         # A restore would no longer bring these values back.
         raise NotMapped(sentences.RESTORE_BEFORE_MAPPING(**named, n=n))

@@ -20,6 +20,7 @@ from migration.operations.comparisons import make_comparison
 from migration.operations.locks import hold_client_locks
 from migration.operations.secret_writer import (
     ForeignVersionError,
+    PartlyWrittenError,
     PendingWrite,
     PostponedError,
     PushOptions,
@@ -177,6 +178,8 @@ def write_document(snapshot: ClientSnapshot, *, document: Document) -> None:
         raise RefusedError(problem)
     pending = PendingWrite(snapshot)
     make_writer([pending], secrets_manager(interactive=True), PushOptions()).write_client(pending)
+    if pending.error and (names := pending.list_stored_names()):
+        raise PartlyWrittenError(sentences.SAVED_IN_PART(names=names, error=pending.error.message))
     if pending.error:
         raise pending.error
     Secret.objects.record(pending.secrets)

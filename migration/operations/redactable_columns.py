@@ -9,7 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_objects_on
-from migration import sentences
+from migration import redaction_sentences as sentences
 from migration.operations.copy_places import OWN_SCHEMAS
 from nova_credentials.messages import MessageError
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
@@ -48,6 +48,15 @@ SELECT c.oid::bigint, a.attname::text, format_type(a.atttypid, NULL), c.relkind 
     current_user::text
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.oid = to_regclass(%s) AND a.attname = %s
+"""
+# A child's rows, a partition's too, are its parents' rows.
+ANCESTORS = """
+WITH RECURSIVE ancestors AS (
+    SELECT inhparent FROM pg_inherits WHERE inhrelid = %s
+    UNION SELECT i.inhparent FROM pg_inherits i JOIN ancestors a ON i.inhrelid = a.inhparent
+)
+SELECT n.nspname::text, c.relname::text
+FROM ancestors a JOIN pg_class c ON c.oid = a.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 # The state is read with PostgreSQL's own operators only: a type of NOVA's could bring a cast that runs its code.
 HAS_STATE = """
@@ -130,13 +139,14 @@ def parse_column(text: str) -> ColumnName:
 
 def find_redactable_column(name: ColumnName) -> RedactableColumn:
     """Return the column; raises `NotRedactableError` where it may not be redacted."""
-    _refuse_by_name(name)
+    _refuse_by_name(name, name)
     with connection.cursor() as cursor:
         cursor.execute(COLUMN, [_quote_table(name), name.column])
         row = cursor.fetchone()
         if row is None:
             raise _refuse(sentences.REDACT_NO_COLUMN, name)
         oid, _column, type_name, is_stored, may_change, is_key, role = row
+        _refuse_child(cursor, oid, name)
         if type_name not in TYPES or not is_stored:
             raise _refuse(sentences.REDACT_TYPE, name)
         if is_key:
@@ -167,15 +177,26 @@ def find_code_on(cursor: CursorWrapper, name: ColumnName) -> Message | None:
     return sentences.REDACT_FOREIGN_CODE(column=name.text, objects=objects)
 
 
-def _refuse_by_name(name: ColumnName) -> None:
+def _refuse_by_name(name: ColumnName, asked: ColumnName) -> None:
+    """Refuse the column that was asked for, as it is `name` or one of its rows' columns."""
     if name.full_table in CODE_TABLES:
-        raise _refuse(sentences.REDACT_CODE, name)
+        raise _refuse(sentences.REDACT_CODE, asked)
     if name.full_table in CREDENTIAL_TABLES:
-        raise _refuse(sentences.REDACT_CREDENTIALS, name)
+        raise _refuse(sentences.REDACT_CREDENTIALS, asked)
     if name.schema in (*OWN_SCHEMAS, "pg_catalog", "information_schema") or name.schema.startswith(
         "pg_"
     ):
-        raise _refuse(sentences.REDACT_OWN, name)
+        raise _refuse(sentences.REDACT_OWN, asked)
+
+
+def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
+    """Refuse a child of a table that is not redacted, or only by the state of its executions."""
+    cursor.execute(ANCESTORS, [oid])
+    for schema, table in cursor.fetchall():
+        parent = ColumnName(schema, table, asked.column)
+        _refuse_by_name(parent, asked)
+        if parent.full_table in EXECUTION_COLUMNS:
+            raise _refuse(sentences.REDACT_NO_STATE, asked)
 
 
 def _refuse(sentence: Sentence, name: ColumnName) -> NotRedactableError:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 # A shorter value could be a part of an ordinary word. In JSON a value is replaced only if it is a whole string.
 SHORTEST_IN_TEXT = 12
-# A JSON string, and the colon after it if it is a key.
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
+# A JSON string, and the colon after it if it is a key. What can be taken back takes 100 bytes a character.
+_JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*:)?', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ def redact_json(text: str, replacements: Mapping[str, str]) -> RedactedText:
 
 
 def redact_plain(text: str, replacements: Mapping[str, str]) -> RedactedText:
-    """Replace the values of SHORTEST_IN_TEXT characters and more wherever they stand, the longest first."""
+    """Replace the values of SHORTEST_IN_TEXT characters and more wherever they stand, the longest first.
+
+    One that begins or ends within an escape, such as a line break in JSON or code, is left: the text would break.
+    """
     long = [value for value in replacements if len(value) >= SHORTEST_IN_TEXT and value in text]
     if not long:
         return RedactedText(text, frozenset())
@@ -52,8 +55,12 @@ def redact_plain(text: str, replacements: Mapping[str, str]) -> RedactedText:
         found.add(match[0])
         return replacements[match[0]]
 
-    pattern = "|".join(re.escape(value) for value in sorted(long, key=len, reverse=True))
-    return RedactedText(re.sub(pattern, replace_value, text), frozenset(found))
+    pattern = "|".join(map(_make_pattern, sorted(long, key=len, reverse=True)))
+    return RedactedText(re.sub(rf"(?<!\\)(?:{pattern})", replace_value, text), frozenset(found))
+
+
+def _make_pattern(value: str) -> str:
+    return re.escape(value) + (r"(?!\\)" if value.endswith("\\") else "")
 
 
 def _decode_string(token: str) -> str | None:

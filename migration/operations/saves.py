@@ -19,7 +19,7 @@ from migration.models import PUSHED, ClientMigration, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.locks import CLIENT_LOCK
 from migration.operations.pushes import push, write_document
-from migration.operations.secret_writer import RefusedError
+from migration.operations.secret_writer import PartlyWrittenError, RefusedError
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -114,6 +114,8 @@ class AdminSave:
 
 
 def _say_not_saved(error: MessageError) -> Message:
+    if isinstance(error, PartlyWrittenError):
+        return error.message
     if isinstance(error, SecretsManagerError) and error.error_class == ErrorClass.UNAVAILABLE:
         # An answer can be lost after the write was applied.
         return sentences.NOTHING_CONFIRMED(error=error.message)

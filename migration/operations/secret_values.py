@@ -12,6 +12,7 @@ from django.conf import settings
 from credentials.models import ColumnUse, Credential, list_secret_columns, read_columns
 from credentials.pointers import POINTER, list_all_rows
 from migration.models import Secret, all_clients
+from migration.operations.aws_store import secret_names
 from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
@@ -21,7 +22,7 @@ from nova_credentials.phases import Phase
 from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from nova_credentials.aws.secrets_manager import SecretsManager
 
@@ -46,7 +47,7 @@ class ClientValues:
     phase: Phase
     # At least SHORTEST_VALUE characters long.
     values: set[str] = field(default_factory=set, repr=False)
-    # Value -> name of the secret whose current version holds it.
+    # Value -> name of the secret whose current version holds it: of those that NOVA's reader reads.
     in_aws: dict[str, str] = field(default_factory=dict, repr=False)
     # Name of a secret -> why its values are not known.
     unread: dict[str, str] = field(default_factory=dict)
@@ -62,8 +63,13 @@ class ClientValues:
                 self.short.add(source)
 
 
-def gather_values(client_ids: Collection[int], *, sm: SecretsManager) -> list[ClientValues]:
-    """Return the values of these clients, ordered by slug; a client that is gone is left out."""
+def gather_values(
+    client_ids: Collection[int], *, sm: SecretsManager, tell: Callable[[], object] = lambda: None
+) -> list[ClientValues]:
+    """Return the values of these clients, ordered by slug; a client that is gone is left out.
+
+    `tell` is called every CLIENTS_AT_ONCE clients.
+    """
     gathered: list[ClientValues] = []
     wanted = sorted(client_ids)
     for start in range(0, len(wanted), CLIENTS_AT_ONCE):
@@ -71,7 +77,19 @@ def gather_values(client_ids: Collection[int], *, sm: SecretsManager) -> list[Cl
         of_batch = {row.client_id: row for row in _read_rows(batch)}
         _add_values_of_aws(of_batch, sm)
         gathered += of_batch.values()
+        tell()
     return sorted(gathered, key=lambda row: row.slug)
+
+
+def list_values_before_cutover() -> dict[str, str]:
+    """Return value -> slug of a client that is read from PostgreSQL and has it in its rows."""
+    found: dict[str, str] = {}
+    wanted = list(all_clients().values_list("pk", flat=True))
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        for client in _read_rows(wanted[start : start + CLIENTS_AT_ONCE]):
+            if not client.phase.aws_is_authority:
+                found |= dict.fromkeys(client.values, client.slug)
+    return found
 
 
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
@@ -99,16 +117,17 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
     for name, answer in answers.items():
         owner = clients[owners[name]]
         if isinstance(answer, SecretValue):
-            for value in _add_values_of_secret(owner, answer, mapped):
-                owner.in_aws.setdefault(value, name)
+            found = _add_values_of_secret(owner, answer, mapped)
+            if name in secret_names(owner.slug).values():
+                owner.in_aws |= dict.fromkeys(found, name)
         elif not answer.not_found and answer.code != "InvalidName":
             owner.unread[name] = answer.code
-    for name, found in _read_former_versions(there, sm):
+    for name, former in _read_former_versions(there, sm):
         owner = clients[owners[name]]
-        if isinstance(found, SecretsManagerError):
-            owner.unread[name] = found.code
+        if isinstance(former, SecretsManagerError):
+            owner.unread[name] = former.code
         else:
-            _add_values_of_secret(owner, found, mapped)
+            _add_values_of_secret(owner, former, mapped)
 
 
 def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int], set[str]]:

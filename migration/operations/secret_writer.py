@@ -51,6 +51,10 @@ class NewerVersionError(ForeignVersionError):
     """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
 
 
+class PartlyWrittenError(RefusedError):
+    """AWS took some of the client's secrets before it, or this site, refused the next one."""
+
+
 class PostponedError(RefusedError):
     """The time of the batch was over before this client's turn."""
 
@@ -94,6 +98,11 @@ class PendingWrite:
     def written_names(self) -> list[str]:
         """Return the names of the secrets that were written."""
         return [name for name, outcome in self.outcomes.items() if outcome != Outcome.UNCHANGED]
+
+    def list_stored_names(self) -> tuple[str, ...]:
+        """Return the names of the secrets that AWS surely has taken."""
+        written = self.written_names
+        return tuple(secret.name for secret in self.secrets if secret.name in written)
 
     @property
     def client_outcome(self) -> Outcome:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize_html
+from credentials.shown_names import show_name
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
 from migration.operations import aws_writes
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 register = template.Library()
 register.filter("localize_message", localize_html)
+register.filter("shown_name", show_name)
 
 LABELS = {
     **dict(PhaseChoices.choices),

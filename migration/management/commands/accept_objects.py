@@ -38,7 +38,7 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = find_user(options["by"])
+        by = find_user(options["by"], permission="credentials.accept_object")
         unknown, _accepted = split_accepted(list_nova_objects())
         if not options["digests"]:
             self._print_objects(unknown, options["format"])

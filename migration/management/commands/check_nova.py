@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration.management.base import ClientsCommand
+from migration.management.base import ClientsCommand, escape_controls
 from migration.operations.doctor import FindingState, examine_nova, role_exists
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ WORDS = {
     FindingState.FAILED: "FAILED",
     FindingState.NOT_LOOKED_AT: "not looked at",
 }
-
-
-def escape_controls(text: str) -> str:
-    """Return the text as one line that steers no terminal: names in the database are other people's choice."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class Command(ClientsCommand):

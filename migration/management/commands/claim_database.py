@@ -23,7 +23,11 @@ class Command(FormattedCommand):
     def handle(self, *args: object, **options: Any) -> None:
         before, aws = DatabaseClaim.objects.newest(), str(describe_aws())
         try:
-            claim = claim_database(reason=options["reason"], by=find_user(options["by"]), aws=aws)
+            claim = claim_database(
+                reason=options["reason"],
+                by=find_user(options["by"], permission="migration.claim_database"),
+                aws=aws,
+            )
         except (ReasonError, NotChanged) as error:
             raise CommandError(str(error), returncode=2) from None
         refusal = find_write_refusal()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration.management.base import ClientsCommand
+from migration.management.base import ClientsCommand, escape_controls
 from migration.operations.copy_redaction import (
     RedactionPlan,
     RedactionResult,
@@ -54,8 +54,11 @@ class Command(ClientsCommand):
             search = search_copies(client_ids=client_ids, tell=self._tell_progress)
         self._report(search, as_json=options["format"] == "json")
 
+    def _tell(self, text: str) -> None:
+        self.stderr.write(escape_controls(text))
+
     def _tell_progress(self, now: SearchProgress) -> None:
-        self.stderr.write(
+        self._tell(
             f"{now.table}: {now.part_of_table:.0%}, table {now.tables_done + 1} of {now.tables};"
             f" {now.bytes_read / MEGABYTE:,.0f} MB read, {now.bytes_per_second / MEGABYTE:,.0f} MB/s"
         )
@@ -63,10 +66,10 @@ class Command(ClientsCommand):
     def _redact(self, search: CopySearch, client_ids: list[int], columns: list[str]) -> bool:
         """Redact if the answer to the question is `y`; say whether it did."""
         for copy in search.found_copies.all():
-            self.stderr.write(f"found: {copy}")
+            self._tell(f"found: {copy}")
         plan = plan_redaction(client_ids=client_ids, columns=columns)
         for message in plan.left_out:
-            self.stderr.write(f"left out: {message}")
+            self._tell(f"left out: {message}")
         counted = count_redactable(plan)
         self._tell_result(plan, counted, "can be redacted")
         if not counted.rows:
@@ -86,9 +89,9 @@ class Command(ClientsCommand):
 
     def _tell_result(self, plan: RedactionPlan, result: RedactionResult, verb: str) -> None:
         for (client_id, column), rows in sorted(result.rows.items(), key=lambda item: item[0][1]):
-            self.stderr.write(f"{plan.slugs[client_id]}: {column}, {rows} rows {verb}")
+            self._tell(f"{plan.slugs[client_id]}: {column}, {rows} rows {verb}")
         for message in result.stopped:
-            self.stderr.write(str(message))
+            self._tell(str(message))
         if result.left:
             self.stderr.write(
                 f"{result.left} rows were left as they are: NOVA held or changed them, or the pointer does not fit."
@@ -104,12 +107,11 @@ class Command(ClientsCommand):
             self.print_json(found)
         else:
             for item in found:
-                self.stdout.write(
-                    f"{item['slug']}: {item['table']}.{item['column']}, {item['rows']} rows"
-                )
+                told = f"{item['slug']}: {item['table']}.{item['column']}, {item['rows']} rows"
+                self.stdout.write(escape_controls(told))
         unsearched = list(search.unsearched_places.all())
         for place in unsearched:
-            self.stderr.write(f"not looked at: {f'{place.slug}, ' if place.slug else ''}{place}")
+            self._tell(f"not looked at: {f'{place.slug}, ' if place.slug else ''}{place}")
         if not found and not unsearched:
             self.stderr.write(f"No copy found; {search.tables} tables were read.")
         if found or unsearched:

@@ -29,7 +29,7 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = find_user(options["by"])
+        by = find_user(options["by"], permission="credentials.map_column")
         try:
             mapped = map_column(name=options["column"], use=ColumnUse(options["use"]), by=by)
         except NotMapped as refusal:

@@ -17,7 +17,9 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        ended = start_aws_writes(by=find_user(options["by"]))
+        ended = start_aws_writes(
+            by=find_user(options["by"], permission="migration.stop_aws_writes")
+        )
         refusal = find_write_refusal()
         if refusal is None:
             tasks.resume_held_runs()

@@ -19,7 +19,10 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         try:
-            stop = stop_aws_writes(reason=options["reason"], by=find_user(options["by"]))
+            stop = stop_aws_writes(
+                reason=options["reason"],
+                by=find_user(options["by"], permission="migration.stop_aws_writes"),
+            )
         except ReasonError as error:
             raise CommandError(str(error), returncode=2) from None
         if options["format"] == "json":

@@ -189,7 +189,7 @@ def test_a_run_in_this_process_that_is_stopped_on_its_way_is_left_to_the_workers
 
 
 def test_a_reason_is_wanted_and_kept_with_the_user():
-    user = make_user("ada")
+    user = make_user("ada", "migration.stop_aws_writes")
     for reason in ("", "  ", "x" * 501):
         with pytest.raises(ReasonError):
             stop_aws_writes(reason=reason)

@@ -277,3 +277,22 @@ def test_a_document_that_it_makes_too_large_is_not_pushed(idom, token):
     (pushed,) = push(client_ids=[idom])
 
     assert (pushed.outcome, pushed.message.key) == (Outcome.FAILED, "secret_too_large")
+
+
+def test_a_restore_copies_a_plain_one_that_was_changed_in_aws_as_it_does_the_host(
+    idom, add_column, sm
+):
+    column = add_column()
+    map_column(name=column, use=ColumnUse.PLAIN)
+    write(column, "example-old", idom)
+    advance(idom, Phase.PURGED)
+    document = in_aws(sm)
+    document["database"] |= {"host": "new.example.test", "extra": {"refresh_token": VALUE}}
+    sm.put_value(NAME, json.dumps(document))
+
+    move(client_id=idom, new=Phase.AWS)
+
+    assert read(f"{LOGINS}.db_host", idom) == ["new.example.test"]
+    assert read(column, idom) == [VALUE]
+    assert not is_pending(idom)
+    assert compare(client_ids=[idom])[idom].status == Comparison.Status.MATCH

@@ -205,7 +205,7 @@ def test_a_mapping_waits_for_a_purge_that_is_under_way(add_column, monkeypatch):
 @pytest.mark.parametrize("prefix", ["public.", ""])
 def test_the_command_maps_and_prints_one_object(add_column, capsys, prefix):
     add_column()
-    make_user("maria")
+    make_user("maria", "credentials.map_column")
     name = f"{prefix}client_database_credentials.refresh_token"
 
     call_command("map_column", name, "secret", "--by", "maria", "--format", "json")

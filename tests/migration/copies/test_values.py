@@ -1,0 +1,55 @@
+"""Where the values come from that are looked for, and which of them count as those that AWS holds."""
+
+import json
+from datetime import timedelta
+
+from django.utils import timezone
+
+from migration.models import CopySearch
+from migration.operations import copy_search, secret_values
+from migration.operations.copy_redaction import plan_redaction
+from migration.operations.copy_search import search_copies
+from migration.operations.secret_values import gather_values
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client
+from tests.migration.moves.clients import NAME, advance
+
+
+def test_a_secret_of_the_other_layout_that_was_left_there_is_looked_for_and_not_pointed_to(
+    stores, sm, settings
+):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    idom = make_full_client("idom")
+    advance(idom, Phase.AWS)
+    left = {"client_name": "IDOM", "database": {"password": "example-older-password"}}
+    sm.create_secret(NAME, json.dumps(left), token="1" * 32, slug="idom")
+
+    (found,) = gather_values([idom], sm=sm)
+
+    assert "example-older-password" in found.values
+    plan = plan_redaction(client_ids=[idom], columns=[])
+    assert "example-older-password" not in plan.replacements
+    assert plan.replacements["example-password-1"].startswith(
+        f"aws-secretsmanager:{NAME}/database "
+    )
+
+
+def test_a_search_shows_that_it_lives_while_it_asks_aws(nova, monkeypatch):
+    clients = [make_full_client(f"client-{n}") for n in range(3)]
+    monkeypatch.setattr(secret_values, "CLIENTS_AT_ONCE", 1)
+    seen = []
+
+    def gather(ids, *, sm, tell):
+        def tell_and_look():
+            long_ago = timezone.now() - timedelta(hours=1)
+            CopySearch.objects.update(seen_at=long_ago)
+            tell()
+            seen.append(CopySearch.objects.get().is_silent)
+
+        return gather_values(ids, sm=sm, tell=tell_and_look)
+
+    monkeypatch.setattr(copy_search, "gather_values", gather)
+
+    search_copies(client_ids=clients)
+
+    assert seen == [False] * 3
