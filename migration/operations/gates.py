@@ -177,9 +177,10 @@ def explain_shut(checks: Iterable[Check]) -> Message | None:
     shut = [check for check in checks if not check.passed]
     facts = [check for check in shut if check.evidence is None]
     missing = tuple(sentences.EVIDENCE[check.evidence]() for check in shut if check.evidence)
+    evidence = sentences.EVIDENCE_MISSING_TOO if facts else sentences.SHUT_BY_EVIDENCE
     return in_a_row(
-        sentences.SHUT_BY_FACTS(n=len(facts)) if facts else None,
-        sentences.SHUT_BY_EVIDENCE(what=missing) if missing else None,
+        sentences.SHUT_BY_FACTS(what=tuple(check.text for check in facts)) if facts else None,
+        evidence(what=missing) if missing else None,
     )
 
 
