@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
-from migration import sentences
+from migration import evidence_sentences
 from migration.operations import copy_places, evidence
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
@@ -103,7 +103,7 @@ def copy_of(table: str) -> str:
 def copies_are_not_looked_for(monkeypatch) -> None:
     """Most tests are about something else (`tests/settings.py`), and no setting switches this line of evidence off."""
     line = evidence.EvidenceLine(
-        evidence.Evidence.COPIES, True, sentences.NO_COPIES_FOUND(ago=timezone.now())
+        evidence.Evidence.COPIES, True, evidence_sentences.NO_COPIES_FOUND(ago=timezone.now())
     )
     monkeypatch.setattr(evidence, "_judge_copies", lambda _: line)
 

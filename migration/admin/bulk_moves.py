@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration import sentences
+from migration import evidence_sentences
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
@@ -177,7 +177,7 @@ def count_missing_evidence(clients: list[BulkClient]) -> list[tuple[str, int]]:
     shown = [client["checks"] for client in clients if client["checks"]]
     kinds = (check.evidence for checks in shown for check in checks.checks if not check.passed)
     counts = Counter(kind for kind in kinds if kind)
-    return [(localize(sentences.EVIDENCE[kind]()), n) for kind, n in counts.items()]
+    return [(localize(evidence_sentences.EVIDENCE[kind]()), n) for kind, n in counts.items()]
 
 
 def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

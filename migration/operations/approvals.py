@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from migration import sentences
+from migration import evidence_sentences, sentences
 from migration.models import MoveRequest, check_reason
 from migration.operations.gates import (
     NEED_APPROVAL,
@@ -56,7 +56,7 @@ def request_move(
     wish = Override(override, by) if override else None
     left, overridden = split_by_override(shut, wish)
     if wish and not overridden and any(map(wish.covers, shut)):
-        raise NotApproved(sentences.MAY_NOT_OVERRIDE(who=str(by)))
+        raise NotApproved(evidence_sentences.MAY_NOT_OVERRIDE(who=str(by)))
     reasons = [check.text for check in left]
     request = MoveRequest(
         client_id=client_id,

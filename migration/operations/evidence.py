@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.utils import timezone
 
-from migration import sentences
+from migration import evidence_sentences, sentences
 from migration.models import (
     ClientMigration,
     ReadCount,
@@ -34,7 +34,7 @@ ANSWERED_WITHIN = timedelta(days=1)
 
 
 class Evidence(StrEnum):
-    """A kind of evidence; the keys of `sentences.EVIDENCE`, which names each."""
+    """A kind of evidence; the keys of `evidence_sentences.EVIDENCE`, which names each."""
 
     STREAK = "streak"
     TIME = "time"
@@ -122,7 +122,7 @@ def _judge_time(entry: PhaseEntry, new: Phase) -> EvidenceLine:
         setting = "NOVA_PURGE_AFTER_DAYS" if new == Phase.PURGED else "NOVA_DUAL_READ_HOURS"
         return _switched_off(Evidence.TIME, setting)
     age = timezone.now() - entry.since if entry.since else timedelta(0)
-    text = sentences.TIME_IN_PHASE(
+    text = evidence_sentences.TIME_IN_PHASE(
         phase=entry.phase.label, age=describe_duration(age), wanted=describe_duration(wanted)
     )
     return EvidenceLine(Evidence.TIME, entry.since is not None and age >= wanted, text)
@@ -135,8 +135,8 @@ def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
     if new == Phase.PURGED:
         return _judge_answers(entry)
     n = entry.reads.matches
-    text = sentences.READS_IN_DUAL_READ(n=n) if n >= wanted else None
-    few = sentences.TOO_FEW_READS(n=n, wanted=wanted)
+    text = evidence_sentences.READS_IN_DUAL_READ(n=n) if n >= wanted else None
+    few = evidence_sentences.TOO_FEW_READS(n=n, wanted=wanted)
     return EvidenceLine(Evidence.READS, text is not None, text or few)
 
 
@@ -146,15 +146,15 @@ def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     if entry.since:
         since = max(since, entry.since)
     if last and last >= since and entry.reads.answered_by_aws > 0:
-        return EvidenceLine(Evidence.READS, True, sentences.ANSWERED_BY_AWS(ago=last))
-    return EvidenceLine(Evidence.READS, False, sentences.NOT_ANSWERED_BY_AWS())
+        return EvidenceLine(Evidence.READS, True, evidence_sentences.ANSWERED_BY_AWS(ago=last))
+    return EvidenceLine(Evidence.READS, False, evidence_sentences.NOT_ANSWERED_BY_AWS())
 
 
 def _judge_processes() -> EvidenceLine:
     if not settings.NOVA_MIN_READS:
         return _switched_off(Evidence.PROCESSES, "NOVA_MIN_READS")
     n = ReaderProcess.objects.seen_in_last_hour().count()
-    text = sentences.READER_PROCESSES(n=n) if n else sentences.NO_READER_PROCESS()
+    text = evidence_sentences.READER_PROCESSES(n=n) if n else evidence_sentences.NO_READER_PROCESS()
     return EvidenceLine(Evidence.PROCESSES, n > 0, text)
 
 
@@ -162,12 +162,14 @@ def _judge_copies(entry: PhaseEntry) -> EvidenceLine:
     """Judge the newest search for copies that began since the client entered its phase. It can't be switched off."""
     found = SearchedClient.objects.newest_since(entry.client_id, entry.since)
     if found is None:
-        return EvidenceLine(Evidence.COPIES, False, sentences.COPIES_NOT_SEARCHED())
+        return EvidenceLine(Evidence.COPIES, False, evidence_sentences.COPIES_NOT_SEARCHED())
     if found.found_nothing_anywhere:
-        text = sentences.NO_COPIES_FOUND(ago=found.searched_at)
+        text = evidence_sentences.NO_COPIES_FOUND(ago=found.searched_at)
         return EvidenceLine(Evidence.COPIES, True, text)
     when = date_of(found.searched_at)
-    text = sentences.COPIES_FOUND(n=found.rows_found, places=found.not_looked_at, when=when)
+    text = evidence_sentences.COPIES_FOUND(
+        n=found.rows_found, places=found.not_looked_at, when=when
+    )
     return EvidenceLine(Evidence.COPIES, False, text)
 
 
@@ -177,7 +179,9 @@ def date_of(moment: datetime) -> str:
 
 
 def _switched_off(kind: Evidence, setting: str) -> EvidenceLine:
-    text = sentences.SWITCHED_OFF(setting=setting, what=sentences.EVIDENCE[kind]())
+    text = evidence_sentences.SWITCHED_OFF(
+        setting=setting, what=evidence_sentences.EVIDENCE[kind]()
+    )
     return EvidenceLine(kind, True, text, is_off=True)
 
 
@@ -185,12 +189,12 @@ def describe_duration(length: timedelta) -> Message:
     """Return the time in its largest unit of which it has two at least, never rounded up, as part of a sentence."""
     seconds = int(length.total_seconds())
     units: tuple[tuple[Sentence, int], ...] = (
-        (sentences.DAYS, 86_400),
-        (sentences.HOURS, 3_600),
-        (sentences.MINUTES, 60),
+        (evidence_sentences.DAYS, 86_400),
+        (evidence_sentences.HOURS, 3_600),
+        (evidence_sentences.MINUTES, 60),
     )
     for unit, size in units:
         if seconds >= 2 * size:
             n = seconds * 10 // size / 10
             return unit(n=int(n) if n == int(n) else n)
-    return sentences.SECONDS(n=seconds)
+    return evidence_sentences.SECONDS(n=seconds)

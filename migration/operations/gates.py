@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from credentials.models import CountingProof
 from credentials.triggers import counted_tables, writes_are_counted
-from migration import sentences
+from migration import evidence_sentences, sentences
 from migration.models import ClientMigration, Comparison, ReadCount, Run, RunItem
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
@@ -167,7 +167,7 @@ def split_by_override(
     """Return the failed checks that keep the gate shut, and those that are overridden."""
     covered = [check for check in shut if override and override.covers(check)]
     if override and covered and not override.is_allowed:
-        text = sentences.MAY_NOT_OVERRIDE(who=str(override.by))
+        text = evidence_sentences.MAY_NOT_OVERRIDE(who=str(override.by))
         return [*shut, Check(text.key, False, text)], []
     return [check for check in shut if check not in covered], covered
 
@@ -176,11 +176,14 @@ def explain_shut(checks: Iterable[Check]) -> Message | None:
     """Say in a sentence why the gate is shut; None where it is open."""
     shut = [check for check in checks if not check.passed]
     facts = [check for check in shut if check.evidence is None]
-    missing = tuple(sentences.EVIDENCE[check.evidence]() for check in shut if check.evidence)
-    evidence = sentences.EVIDENCE_MISSING_TOO if facts else sentences.SHUT_BY_EVIDENCE
+    missing = tuple(
+        evidence_sentences.EVIDENCE[check.evidence]() for check in shut if check.evidence
+    )
+    too = evidence_sentences.EVIDENCE_MISSING_TOO if facts else evidence_sentences.SHUT_BY_EVIDENCE
+    what = tuple(check.text for check in facts)
     return in_a_row(
-        sentences.SHUT_BY_FACTS(what=tuple(check.text for check in facts)) if facts else None,
-        evidence(what=missing) if missing else None,
+        evidence_sentences.SHUT_BY_FACTS(what=what) if facts else None,
+        too(what=missing) if missing else None,
     )
 
 
@@ -320,7 +323,9 @@ def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
     text = sentences.READER_MET_MISMATCH(ago=mismatch) if mismatch else sentences.READER_MET_NONE()
     yield Check(Condition.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
     text = (
-        sentences.READER_FAILED_AT_AWS(ago=failure) if failure else sentences.READER_FAILED_NEVER()
+        evidence_sentences.READER_FAILED_AT_AWS(ago=failure)
+        if failure
+        else evidence_sentences.READER_FAILED_NEVER()
     )
     yield Check(Condition.READER_FAILED_AT_AWS, not failure, text, CheckFix.READS)
 

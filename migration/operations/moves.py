@@ -15,7 +15,7 @@ from credentials.models import ClientRevision
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import sentences
+from migration import evidence_sentences, sentences
 from migration.models import (
     PUSHED,
     ClientMigration,
@@ -88,7 +88,7 @@ class MoveResult:
     def full_message(self) -> Message | None:
         """Return the message, with the evidence that was overridden."""
         lines = tuple(check.text for check in self.overridden)
-        told = sentences.OVERRIDDEN(lines=lines) if lines else None
+        told = evidence_sentences.OVERRIDDEN(lines=lines) if lines else None
         return in_a_row(self.message, told)
 
 

@@ -287,6 +287,14 @@ def read_without_aws(world: World, _: Change) -> None:
         world.aws_is_down_for_readers = before
 
 
+def a_reader_of_an_earlier_release_reads(world: World, _: Change) -> None:
+    world.check_earlier_release()
+
+
+def novas_old_helper_reads(world: World, _: Change) -> None:
+    world.check_old_helper()
+
+
 def readers_lose_their_rights(world: World, change: Change) -> None:
     """NOVA's readers are refused by AWS from now on; or, again, no longer."""
     world.aws_is_down_for_readers = not change.again
@@ -332,6 +340,8 @@ AT_ONCE: tuple[Act, ...] = (
     console_writes,
     read_cached,
     read_without_aws,
+    a_reader_of_an_earlier_release_reads,
+    novas_old_helper_reads,
     readers_lose_their_rights,
     time_passes,
     an_hour_passes,

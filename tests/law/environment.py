@@ -39,6 +39,7 @@ from tests.factories import (
     qualified,
 )
 from tests.law.invariant import LawBroken, Ledger
+from tests.law.kept_reader import kept_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,11 @@ COPIED = (
         )
     ),
 )
+# As NOVA's own helper reads.
+HELPER = """
+SELECT cred.{column}::text FROM public.{table} cred JOIN public.clients c ON c.id = cred.client_id
+WHERE c.slug = %s AND c.is_active = true AND cred.is_primary = true
+"""
 OLD_MAIL = "public.client_email_credentials_old"
 # What a read finds of a login whose row is gone.
 GONE = "gone"
@@ -114,6 +120,7 @@ class World:
         self.now = 0.0
         self.aws_is_down_for_readers = False
         uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
+        self.uri = uri
         self.nova = psycopg.connect(uri, autocommit=True)
         self.nova.execute(LOCK_TIMEOUT)
         self.reader, self.caching = (
@@ -220,6 +227,29 @@ class World:
                 return
             raise
         self._judge(read, since=self.now - CACHE_SECONDS, where=f"cached, in {self.phase}")
+
+    def check_earlier_release(self) -> None:
+        """A process of NOVA's that has not been upgraded yet reads under the same law."""
+        if self.aws_is_down_for_readers:  # that is played in this process alone
+            return
+        self.notice_moves()
+        self._note_proof()
+        read = kept_reader(self.uri).read(SLUG)
+        where = f"with an earlier release, in {self.phase}"
+        if "error" in read:
+            raise LawBroken(f"{where}: no read ({read['error']})")
+        for field, text in read.items():
+            self.ledger.judge(field, text or GONE, since=self.now, where=where)
+
+    def check_old_helper(self) -> None:
+        """NOVA's own helper, still in use somewhere, reads under the same law while PostgreSQL is the authority."""
+        self.notice_moves()
+        if self.phase.aws_is_authority:
+            return
+        for field, (table, column, *_) in FIELDS.items():
+            row = self.nova.execute(HELPER.format(table=table, column=column), [SLUG]).fetchone()
+            where = f"by NOVA's old helper, in {self.phase}"
+            self.ledger.judge(field, row[0] if row else GONE, since=self.now, where=where)
 
     def _note_proof(self) -> None:
         """A read that may prove that NOVA can work from AWS alone is about to be made."""

@@ -147,6 +147,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
     assert dict(Schedule.objects.values_list("func", "minutes")) == {
         "migration.tasks.keep_counting": 1,
         "migration.tasks.prove_counting": 60,
+        "migration.tasks.note_other_statements": 5,
         "migration.tasks.push_pending": 1,
         "migration.tasks.sweep": 15,
         "migration.tasks.resume_stalled_runs": 1,
@@ -191,6 +192,8 @@ def test_on_a_database_of_novas_making_with_processes_of_their_own(aws):
             if phase in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED):
                 for _ in range(3 if phase == Phase.AWS else 1):
                     run("compare_clients", "acme", "--inline")
+            if phase == Phase.PURGED:
+                run("find_copies", "acme")
             run("move_clients", phase, "acme")
             assert (
                 reader.get_credential("acme", "database"),

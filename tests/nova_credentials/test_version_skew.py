@@ -99,6 +99,28 @@ print(json.dumps([
 
 
 @pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.usefixtures("stores")
+def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, release):
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    database_url = make_conninfo(
+        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
+    )
+    code = "print(reader.get_database_credentials('idom').db_password)"
+    nowhere = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
+
+    assert run(code, database_url, package=wheel, **nowhere) == "example-password-1"
+    with psycopg.connect(database_url) as there:
+        noted = there.execute(
+            "SELECT aws_failures, last_failure_at > now() - interval '1 minute', last_answer_at"
+            " FROM nova_admin.migration_readcount WHERE client_id = %s",
+            [pk],
+        ).fetchone()
+    assert noted == (1, True, None)
+
+
+@pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
 @pytest.mark.parametrize("layout", ["client", "service"])
 @pytest.mark.usefixtures("stores")
@@ -130,27 +152,6 @@ print(json.dumps([
     assert any("MARKER-FOUR" in str(value.text) for value in held)
     assert json.loads(printed) == [EXPECTED[key, None] for key in ("database", "email", "aws")]
     assert reads_counted(nova_uri(), pk)
-
-
-@pytest.mark.usefixtures("stores")
-def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, release):
-    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
-    pk = make_full_client("idom")
-    bring(pk, Phase.DUAL_READ)
-    database_url = make_conninfo(
-        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
-    )
-    code = "print(reader.get_database_credentials('idom').db_password)"
-    nowhere = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
-
-    assert run(code, database_url, package=wheel, **nowhere) == "example-password-1"
-    with psycopg.connect(database_url) as there:
-        noted = there.execute(
-            "SELECT aws_failures, last_failure_at > now() - interval '1 minute', last_answer_at"
-            " FROM nova_admin.migration_readcount WHERE client_id = %s",
-            [pk],
-        ).fetchone()
-    assert noted == (1, True, None)
 
 
 def reads_counted(database_url: str, client_id: int) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.core.management.base import CommandError
 
-from migration import sentences
+from migration import evidence_sentences, sentences
 from migration.management.base import ClientsCommand, find_user
 from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
 from migration.operations.account import AccountAnswers
@@ -87,7 +87,7 @@ class Command(ClientsCommand):
             self.print_json(results)
         else:
             for key, n in self.overridden.items():
-                label = sentences.EVIDENCE[key]()
+                label = evidence_sentences.EVIDENCE[key]()
                 self.stdout.write(f"Overridden: {label}, for {n} of {len(results)} clients.")
             for result in results:
                 self.stdout.write(
@@ -145,5 +145,5 @@ class Command(ClientsCommand):
             override=self.override,
         )
         lines = tuple(asked.overridden)
-        overrides = [sentences.OVERRIDES(lines=lines)] if lines else []
+        overrides = [evidence_sentences.OVERRIDES(lines=lines)] if lines else []
         return [sentences.ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]

@@ -6,7 +6,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration import sentences
+from migration import evidence_sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange, ReasonError
 from migration.operations.approvals import NotApproved, approve_request, request_move
 from migration.operations.comparisons import compare
@@ -64,7 +64,7 @@ def test_who_may_not_override_is_refused(idom, ana):
     with pytest.raises(ShutGate) as refusal:
         move(client_id=idom, new=Phase.AWS, by=ana, override=override(ana))
 
-    assert refusal.value.codes == [*MISSING, sentences.MAY_NOT_OVERRIDE.key]
+    assert refusal.value.codes == [*MISSING, evidence_sentences.MAY_NOT_OVERRIDE.key]
     assert phase_of(idom) == Phase.DUAL_READ
 
 

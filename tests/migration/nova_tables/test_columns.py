@@ -14,7 +14,7 @@ from migration.reports.dashboard import load_dashboard
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, update
-from tests.migration.moves.clients import advance, codes
+from tests.migration.moves.clients import advance, codes, compare_apart
 from tests.migration.nova_tables.conftest import LOGINS
 
 CLIENTS = "public.clients"
@@ -165,8 +165,7 @@ def test_a_null_that_a_column_may_now_hold_is_not_pushed(change, idom):
 def test_an_added_column_shuts_the_gates_until_it_is_mapped(add_column, idom):
     """NOVA's `oauth_refresh_token` was neither mirrored nor mentioned."""
     advance(idom, Phase.DUAL_READ)
-    for _ in range(3):
-        compare(client_ids=[idom])
+    compare_apart(idom, 3)
     column = add_column()
 
     assert codes(idom, Phase.AWS) == ["columns_unmapped"]
@@ -175,6 +174,7 @@ def test_an_added_column_shuts_the_gates_until_it_is_mapped(add_column, idom):
 
     map_column(name=column, use=ColumnUse.IGNORE)
     advance(idom, Phase.AWS)
+    compare_apart(idom, 3)
     add_column(name="second")
     assert codes(idom, Phase.PURGED) == ["columns_unmapped"]
 

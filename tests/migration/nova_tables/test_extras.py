@@ -13,7 +13,14 @@ from migration.operations.nova_tables import map_column
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client
-from tests.migration.moves.clients import NAME, advance, codes, is_pending, write_password
+from tests.migration.moves.clients import (
+    NAME,
+    advance,
+    codes,
+    compare_apart,
+    is_pending,
+    write_password,
+)
 from tests.migration.nova_tables.conftest import LOGINS
 
 CLIENTS = "public.clients"
@@ -216,6 +223,7 @@ def test_a_column_without_room_for_the_pointer_is_named(idom, add_column):
     map_column(name=column, use=ColumnUse.SECRET)
     write(column, "example", idom)
     advance(idom, Phase.AWS)
+    compare_apart(idom, 3)
 
     assert codes(idom, Phase.PURGED) == ["pointer_too_long"]
     assert read(column, idom) == ["example"]

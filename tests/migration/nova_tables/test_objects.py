@@ -8,7 +8,6 @@ from django.core.management import CommandError, call_command
 from credentials.models import AcceptedObject
 from credentials.nova_objects import ObjectKind
 from migration.models import ReasonError
-from migration.operations.comparisons import compare
 from migration.operations.nova_tables import (
     NotAccepted,
     accept_objects,
@@ -20,7 +19,7 @@ from migration.operations.nova_tables import (
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 from tests.factories import make_user
-from tests.migration.moves.clients import advance, codes
+from tests.migration.moves.clients import advance, codes, compare_apart
 from tests.migration.nova_tables.conftest import LOGINS, execute
 
 CLIENTS = "public.clients"
@@ -56,8 +55,7 @@ def test_there_is_none_on_the_tables_as_novas_scripts_and_this_site_leave_them(s
 
 def test_it_shuts_the_gates_until_it_is_accepted(idom, trigger):
     advance(idom, Phase.DUAL_READ)
-    for _ in range(3):
-        compare(client_ids=[idom])
+    compare_apart(idom, 3)
     assert codes(idom, Phase.AWS) == ["objects_unknown"]
     assert any(trigger in alert.sentence for alert in load_dashboard().alerts)
 
@@ -69,6 +67,7 @@ def test_it_shuts_the_gates_until_it_is_accepted(idom, trigger):
 
 def test_a_purge_asks_again(idom, change):
     advance(idom, Phase.AWS)
+    compare_apart(idom, 3)
     change(
         f"CREATE RULE stamps AS ON DELETE TO {CLIENTS} DO NOTHING",
         f"DROP RULE IF EXISTS stamps ON {CLIENTS}",
