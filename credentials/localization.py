@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import escape, format_html
 from django.utils.timesince import timesince
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from nova_credentials.messages import Value
+
+MINUTE = timedelta(minutes=1)
 
 
 def localize(message: Message | None) -> str:
@@ -46,7 +49,8 @@ def _format_value(value: Value, glue: str) -> str:
         case tuple():
             return glue.join(_format_value(part, glue) for part in value)
         case datetime():
-            return timesince(value)
+            age = timezone.now() - value
+            return timesince(value) if age >= MINUTE else gettext("less than a minute")
         case date():
             return date_format(value)
         case int() | float():

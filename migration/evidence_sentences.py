@@ -52,9 +52,10 @@ COPIES_FOUND = Sentence(
 )
 SWITCHED_OFF = Sentence("switched_off", "Switched off (%(setting)s=0): %(what)s.")
 SHUT_BY_FACTS = Sentence(
-    "shut_by_facts",
-    "The gate is shut because of %(n)s facts that nobody can override.",
-    one="The gate is shut because of %(n)s fact that nobody can override.",
+    "shut_by_these_facts", "The gate is shut, and nobody can override this: %(what)s"
+)
+EVIDENCE_MISSING_TOO = Sentence(
+    "evidence_missing_too", "Evidence is missing too: %(what)s.", glue=", "
 )
 SHUT_BY_EVIDENCE = Sentence(
     "shut_by_evidence",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from nova_admin import environment
@@ -226,6 +226,13 @@ def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
     return lambda request: any(map(request.user.has_perm, permissions))
 
 
+def is_at_runs(request: HttpRequest) -> bool:
+    """Say whether the page is one of the runs. The pages of the site below the same address have links of their own."""
+    own = ("migration_run_check_nova", "migration_run_aws_writes")
+    at = request.resolver_match.url_name if request.resolver_match else None
+    return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
+
+
 UNFOLD = {
     "SITE_TITLE": "NOVA Admin",
     "SITE_HEADER": "NOVA Admin",
@@ -268,6 +275,7 @@ UNFOLD = {
                         "title": _("Runs"),
                         "icon": "play_circle",
                         "link": reverse_lazy("admin:migration_run_changelist"),
+                        "active": is_at_runs,
                         "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
                     {

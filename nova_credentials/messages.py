@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Value: TypeAlias = "str | int | float | date | Message | tuple[Message | str, ...]"
 
 SENTENCES: dict[str, Sentence] = {}
+LESS_THAN_A_MINUTE = "less than a minute"
 _UNITS = (
     ("year", 31_536_000),
     ("month", 2_592_000),
@@ -157,6 +158,8 @@ def in_a_row(*messages: Message | None) -> Message | None:
 def _time_since(moment: datetime) -> str:
     """Return the time since then in its largest unit and the next smaller one: "1 hour, 5 minutes"."""
     seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    if seconds < 60:
+        return LESS_THAN_A_MINUTE
     first = next((n for n, (_, length) in enumerate(_UNITS) if seconds >= length), len(_UNITS) - 1)
     shown: list[str] = []
     for unit, length in _UNITS[first : first + 2]:

@@ -146,7 +146,9 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         ),
         CheckFix.READS: (
             "credentials.view_client",
-            lambda: _make_link(_("See NOVA's reads"), "credentials_client_change", client_id),
+            lambda: _make_link(
+                _("See NOVA's reads"), "credentials_client_change", client_id, part="#reads"
+            ),
         ),
     }
     fixes |= {
@@ -170,5 +172,5 @@ def _make_button(label: str, action: str, client_id: int, back: str) -> FixLink:
     return {"label": label, "url": url, "posts": True, "back": back}
 
 
-def _make_link(label: str, page: str, *pk: int | None) -> FixLink:
-    return {"label": label, "url": reverse(f"admin:{page}", args=pk)}
+def _make_link(label: str, page: str, *pk: int | None, part: str = "") -> FixLink:
+    return {"label": label, "url": reverse(f"admin:{page}", args=pk) + part}

@@ -130,7 +130,7 @@ def make_confirmation_text(kind: Move, name: str) -> str:
     """Return what changes for the client `name`, or "" if the move needs no such warning."""
     texts = {
         Move.CUTOVER: _(
-            "From now NOVA reads %(client)s from AWS. PostgreSQL keeps receiving every write."
+            "After the cutover NOVA reads %(client)s from AWS. PostgreSQL keeps receiving every write."
             " You can roll back in one click."
         ),
         Move.PURGE: _(
@@ -138,7 +138,7 @@ def make_confirmation_text(kind: Move, name: str) -> str:
             " They can be restored from AWS as long as the secret exists."
         ),
         Move.ROLLBACK: _(
-            "From now NOVA reads both stores of %(client)s again."
+            "After the rollback NOVA reads both stores of %(client)s again."
             " AWS's values are copied to PostgreSQL first, so nothing is lost."
         ),
     }

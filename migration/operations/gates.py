@@ -178,9 +178,11 @@ def explain_shut(checks: Iterable[Check]) -> Message | None:
     missing = tuple(
         evidence_sentences.EVIDENCE[check.evidence]() for check in shut if check.evidence
     )
+    too = evidence_sentences.EVIDENCE_MISSING_TOO if facts else evidence_sentences.SHUT_BY_EVIDENCE
+    what = tuple(check.text for check in facts)
     return in_a_row(
-        evidence_sentences.SHUT_BY_FACTS(n=len(facts)) if facts else None,
-        evidence_sentences.SHUT_BY_EVIDENCE(what=missing) if missing else None,
+        evidence_sentences.SHUT_BY_FACTS(what=what) if facts else None,
+        too(what=missing) if missing else None,
     )
 
 

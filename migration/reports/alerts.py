@@ -225,7 +225,7 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
             _("Clients are read from AWS, but NOVA has never read through the package"),
             url,
             VIEW_READERS,
-            actions=(Action(_("Let NOVA read through it"), url, VIEW_READERS),),
+            actions=(Action(_("Let NOVA read through the package"), url, VIEW_READERS),),
         )
     if data.other_statements:
         yield Alert(

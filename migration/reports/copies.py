@@ -46,6 +46,8 @@ class CopiesReport:
     clients: list[ClientCopies]
     with_copies: int
     clean: int
+    # Nothing was found, but something was not looked at.
+    uncertain: int
     never_searched: int
     newest: CopySearch | None
     redactions: list[Redaction]
@@ -68,6 +70,7 @@ def load_copies_report(page_number: str | None) -> CopiesReport:
         clients=_load_clients(list(page.object_list)),
         with_copies=counts["with_copies"],
         clean=counts["clean"],
+        uncertain=counts["all"] - counts["with_copies"] - counts["clean"],
         never_searched=Client.objects.count() - counts["all"],
         newest=CopySearch.objects.select_related("by").first(),
         redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),

@@ -73,6 +73,16 @@ def find_write_refusal() -> Message | None:
         return None
 
 
+@register.simple_tag
+def find_stop_reason() -> str:
+    """Return why somebody stopped all AWS writes, as typed; "" where they are not stopped."""
+    try:
+        stop = aws_writes.get_write_state().stop
+    except DatabaseError:
+        return ""
+    return stop.reason if stop else ""
+
+
 @register.filter
 def badge(value: str) -> str:
     """Return the label of a phase, an outcome, the status of a comparison or the state of a request."""

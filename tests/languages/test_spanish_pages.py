@@ -253,7 +253,7 @@ def test_a_time_in_a_reason_that_was_stored_ages(world, client):
     newest = Comparison.objects.newest().get(client_id=asked.client_id)
     (stored,) = (r for r in asked.reasons if r.key == sentences.NEWEST_COMPARISON.key)
     assert stored.values["ago"] == newest.compared_at
-    assert stored.text == "Newest comparison: Mismatch, 0 minutes ago."
+    assert stored.text == "Newest comparison: Mismatch, less than a minute ago."
 
     later = newest.compared_at - timedelta(hours=3)
     asked.reasons = [sentences.NEWEST_COMPARISON(result=newest.status_message, ago=later)]

@@ -89,7 +89,10 @@ def test_an_open_gate_shows_its_checklist_the_consequence_and_the_form(idom, cli
     response = client.get(dialog(idom))
 
     said = text(response)
-    assert "From now NOVA reads IDOM from AWS. PostgreSQL keeps receiving every write." in said
+    assert (
+        "After the cutover NOVA reads IDOM from AWS. PostgreSQL keeps receiving every write."
+        in said
+    )
     assert lines(response) == {}
     assert "No push is pending." in said
     assert 'name="slug"' in response.content.decode()
@@ -146,7 +149,7 @@ def test_a_mismatch_a_run_and_the_reader_lead_to_where_they_are_seen(idom, clien
     assert urls == [
         f"/admin/migration/comparison/{comparison.pk}/change/",
         f"/admin/migration/run/{run.pk}/change/",
-        page_of(idom),
+        f"{page_of(idom)}#reads",
     ]
     assert all(client.get(url).status_code == 200 for url in urls)
 
@@ -224,7 +227,7 @@ def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in)
 
     response = client.get(dialog(idom, "dual_read"))
 
-    assert "From now NOVA reads both stores of IDOM again." in text(response)
+    assert "After the rollback NOVA reads both stores of IDOM again." in text(response)
     assert response.context["lines"] == []
     assert 'name="slug"' not in response.content.decode()
     assert (

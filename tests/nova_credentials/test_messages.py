@@ -38,8 +38,8 @@ def test_a_sentence_with_its_values_is_printed_in_english(declare):
 @pytest.mark.parametrize(
     ("time", "shown"),
     [
-        ({"seconds": -5}, "0 minutes"),
-        ({"seconds": 59}, "0 minutes"),
+        ({"seconds": -5}, "less than a minute"),
+        ({"seconds": 59}, "less than a minute"),
         ({"minutes": 1}, "1 minute"),
         ({"minutes": 5, "seconds": 30}, "5 minutes"),
         ({"hours": 1, "minutes": 5}, "1 hour, 5 minutes"),

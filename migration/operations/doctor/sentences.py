@@ -294,7 +294,10 @@ COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
     "Nobody has looked where else the database holds secret values.",
 )
-LOOK_FOR_COPIES = Sentence("look_for_copies", "Run: python manage.py find_copies --all.")
+LOOK_FOR_COPIES = Sentence(
+    "look_for_copies",
+    "Search for them on the page Copies, or run: python manage.py find_copies --all.",
+)
 COPIES_WERE_FOUND = Sentence(
     "copies_were_found",
     "Secret values of %(n)s clients stand elsewhere in the database too (searched %(ago)s ago or later).",

@@ -70,3 +70,17 @@ def test_a_wrong_method_is_not_allowed_whoever_asks(client, addresses):
     for url, methods in addresses:
         for method in {"get", "post", "put", "delete", "options"} - methods:
             assert getattr(client, method)(url).status_code == 405, url
+
+
+@pytest.mark.parametrize(
+    "page", ["run_changelist", "run_check_nova", "run_aws_writes", "comparison_report"]
+)
+def test_one_line_of_the_menu_is_lit(client, db, page):
+    permissions = ("migration.view_run", "migration.view_worker", "migration.view_comparison")
+    login(client, "viewer", *permissions)
+
+    shown = client.get(reverse(f"admin:migration_{page}"))
+
+    groups = shown.context["sidebar_navigation"]
+    lit = [str(item["link"]) for group in groups for item in group["items"] if item["active"]]
+    assert lit == [reverse(f"admin:migration_{page}")]

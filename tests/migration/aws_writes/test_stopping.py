@@ -247,6 +247,15 @@ def test_the_state_is_read_at_most_every_second(idom, monkeypatch):
     assert len(asked) <= 2
 
 
+def test_every_page_says_why_writes_are_stopped(client):
+    client.force_login(make_user("viewer", *VIEW))
+
+    stop_aws_writes(by=None, reason="<b>INC-42</b>")
+
+    for page in ("admin:index", "admin:migration_run_changelist"):
+        assert "Reason: &lt;b&gt;INC-42&lt;/b&gt;" in client.get(reverse(page)).content.decode()
+
+
 def test_an_operator_throws_the_switch_on_the_page_and_starts_again(client):
     operator = make_user("operator", *VIEW, "migration.stop_aws_writes")
     client.force_login(operator)

@@ -133,9 +133,21 @@ def test_reads_are_counted_by_the_reader(viewer, idom):
 
     words = text(page(viewer, idom))
 
-    assert "matched 1,204 of 1,205 reads" in words
+    assert "NOVA's reader: 1,205 reads, last" in words
+    assert "1,204 compared both stores and found them equal." in words
     assert "1 mismatched, last 2 hours ago" in words
     assert "AWS failed 2 times" in words
+
+
+@pytest.mark.parametrize("phase", LINE)
+def test_before_dual_read_no_page_says_that_nova_does_not_read_the_client(viewer, idom, phase):
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+
+    words = text(page(viewer, idom))
+
+    is_counted = phase not in (Phase.POSTGRES, Phase.DUAL_WRITE)
+    assert ("NOVA's reader has not read it yet." in words) == is_counted
+    assert ("reads of this client are counted from dual read on." in words) != is_counted
 
 
 def test_the_comparison_is_told_field_by_field(viewer, idom):

@@ -14,6 +14,7 @@ from django_q.models import OrmQ
 from migration import tasks
 from migration.models import CopySearch, FoundCopy, SearchedClient, UnsearchedPlace
 from migration.operations.copy_search import search_copies
+from migration.reports.copies import load_copies_report
 from tests.factories import make_client, make_database, make_full_client, make_many, make_user
 from tests.migration.copies.nova_tables import add_execution
 
@@ -41,6 +42,20 @@ def test_a_site_that_never_searched_says_so(browser):
 
     assert "Start with “Search for copies”" in shown
     assert "never searched for" in shown
+
+
+def test_every_client_is_in_one_of_the_four_numbers(nova, browser):
+    found, unsure, never = make_full_client("idom"), make_client("other"), make_client("never")
+    make_database(unsure, db_password_encrypted="another-password")
+    add_execution(nova, json.dumps([PASSWORD]))
+    nova.execute("CREATE TABLE public.notes (pickled bytea)")
+    search_copies(client_ids=[found, unsure])
+
+    report = load_copies_report(None)
+
+    numbers = (report.with_copies, report.clean, report.uncertain, report.never_searched)
+    assert numbers == (1, 0, 1, 1)
+    assert never not in [row.client_id for row in report.clients]
 
 
 def test_the_newest_result_of_each_client_is_shown_with_its_time_and_what_was_not_looked_at(

@@ -119,7 +119,7 @@ def test_a_fact_that_fails_leaves_no_override_to_offer(idom, client, log_in):
     response = client.get(dialog(idom))
 
     assert 'name="override"' not in response.content.decode()
-    assert "because of 1 fact that nobody can override." in text(response)
+    assert "The gate is shut, and nobody can override this: A push is pending" in text(response)
 
 
 def test_an_open_gate_offers_no_override(proven, client, log_in):

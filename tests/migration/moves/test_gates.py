@@ -88,7 +88,7 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
         sentences.CLEAN_STREAK.key,
         Condition.ACCOUNT_NOT_READY,
     ]
-    assert "Newest comparison: Mismatch, 0 minutes ago." in str(refusal)
+    assert "Newest comparison: Mismatch, less than a minute ago." in str(refusal)
     assert "0 comparisons in a row matched since this phase began; needed: 1" in str(refusal)
 
 
