@@ -20,8 +20,8 @@ def test_a_process_that_was_never_seen_is_not_ok():
     assert found() == [("not_looked_at", "reader_never_read")]
 
 
-def test_a_process_that_read_is_ok_whatever_the_phase():
-    make_reader_process(last_read_at=timezone.now() - timedelta(days=2))
+def test_a_process_that_read_in_the_last_hour_is_ok():
+    make_reader_process(last_read_at=timezone.now() - timedelta(minutes=59))
     assert found() == [("ok", "reader_read")]
 
 
