@@ -126,7 +126,7 @@ def test_client_status_prints_the_objects_of_the_design(run):
     assert code == 0
     assert list(idom) == [
         "slug", "name", "phase", "secrets", "push_pending", "revision", "pushed_revision", "comparison",
-        "run",
+        "run", "phase_since", "reads",
     ]  # fmt: skip
     assert (idom["phase"], idom["secrets"], idom["push_pending"]) == (
         "dual_write", ["nova/clients/idom"], False,

@@ -37,6 +37,13 @@ BEGIN
 END
 $function$
 """
+# What this release added to tables of the first one.
+ADDED = {
+    "migration_clientmigration": ("streak_counted_at", "reads_at_entry"),
+    "migration_moverequest": ("overridden", "override_reason"),
+    "migration_phasechange": ("overridden", "override_reason"),
+    "migration_readcount": ("last_failure_at", "last_answer_at"),
+}
 OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"
 
 
@@ -45,8 +52,12 @@ def make_first_release(connection) -> None:
     connection.execute(
         "DROP TABLE nova_admin.credentials_countinggap, nova_admin.credentials_countingproof,"
         " nova_admin.credentials_countingtriggers;"
-        " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name = '0003_counting'"
+        " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name >= '0003'"
+        " OR app = 'migration' AND name >= '0009'"
     )
+    for table, columns in ADDED.items():
+        for column in columns:
+            connection.execute(f"ALTER TABLE nova_admin.{table} DROP COLUMN {column}")
     checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE conname LIKE '%_reason_is_short'"
     for table, name in connection.execute(checks).fetchall():
         connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
