@@ -70,7 +70,7 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     pk = make_full_client("idom")
     push(client_ids=[pk])
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
-    operator = somebody(page_of(pk))
+    operator = somebody(page_of(pk), user=in_role("ana", "Operator"))
     operator.follows("Cut over to AWS")
     operator.reads("Fix what is missing, then reload the checks.")
     expect(operator.page.get_by_role("textbox")).to_have_count(0)
