@@ -144,13 +144,10 @@ class RunWorker:
 
     def _process_free_batch(self, run: Run) -> bool:
         """Claim a batch that no worker holds and process it; False where there is none."""
-        free = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
-        for batch in free[:CANDIDATE_BATCHES]:
-            with _try_lock_batch(run.pk, batch) as locked:
-                if locked:
-                    process_batch(run, batch)
-                    return True
-        return False
+        with _lock_free_batch(run) as batch:
+            if batch is not None:
+                process_batch(run, batch)
+            return batch is not None
 
 
 def is_held(run: Run) -> bool:
@@ -221,18 +218,43 @@ def held_batches(run_id: int) -> set[int]:
 
 
 @contextmanager
+def _lock_free_batch(run: Run) -> Iterator[int | None]:
+    """Lock the first batch with free items that no worker holds, and give its number; None where there is none."""
+    batches = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
+    candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
+    # LIMIT takes one row at a time, so no second lock is tried once one was free.
+    statement = f"""
+        SELECT batch FROM ({candidates}) AS candidate (batch)
+        WHERE pg_try_advisory_lock(%s::bigint | batch) LIMIT 1
+    """  # noqa: S608  # Django's own query
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*values, run.pk << BATCH_BITS])
+        locked = cursor.fetchone()
+    try:
+        yield locked[0] if locked else None
+    finally:
+        if locked:
+            _unlock_batch(run.pk, locked[0])
+
+
+@contextmanager
 def _try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
     """Try to lock the batch and say whether it worked. PostgreSQL releases the lock when the process dies."""
-    key = run_id << BATCH_BITS | batch
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [run_id << BATCH_BITS | batch])
         locked = cursor.fetchone()[0]
     try:
         yield locked
     finally:
-        if locked and connection.connection and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+        if locked:
+            _unlock_batch(run_id, batch)
+
+
+def _unlock_batch(run_id: int, batch: int) -> None:
+    """Release the lock; a connection that is closed has released it."""
+    if connection.connection and not connection.connection.closed:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [run_id << BATCH_BITS | batch])
 
 
 def _push_items(run: Run, items: dict[int, RunItem]) -> None:
