@@ -90,6 +90,8 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         check_move(f"{len(client_ids)} clients", old, new)
         with transaction.atomic():
             moving = self._lock_in_phase(client_ids, old)
+            if not moving:
+                return set()
             now = timezone.now()
             reads = self._enter_phase([row.pk for row in moving], new, now)
             PhaseChange.objects.bulk_create(
@@ -132,9 +134,15 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
 
     def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
         """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
-        self.bulk_create(
-            [ClientMigration(client_id=pk) for pk in client_ids], ignore_conflicts=True
-        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_clientmigration (client_id, phase)
+                SELECT client_id, 'postgres' FROM unnest(%s::int[]) AS new (client_id)
+                ON CONFLICT (client_id) DO NOTHING
+                """,
+                [sorted(client_ids)],
+            )
         return list(
             self.filter(client_id__in=client_ids, phase=phase)
             .select_for_update(of=("self",))
