@@ -51,7 +51,7 @@ COPIES_FOUND = Sentence(
     "On %(when)s rows with a copy of its secret values: %(n)s; places that were not looked at: %(places)s.",
 )
 SWITCHED_OFF = Sentence("switched_off", "Switched off (%(setting)s=0): %(what)s.")
-SHUT_BY_FACTS = Sentence(
+SHUT_BY_THESE_FACTS = Sentence(
     "shut_by_these_facts", "The gate is shut, and nobody can override this: %(what)s"
 )
 EVIDENCE_MISSING_TOO = Sentence(

@@ -181,7 +181,7 @@ def explain_shut(checks: Iterable[Check]) -> Message | None:
     too = evidence_sentences.EVIDENCE_MISSING_TOO if facts else evidence_sentences.SHUT_BY_EVIDENCE
     what = tuple(check.text for check in facts)
     return in_a_row(
-        evidence_sentences.SHUT_BY_FACTS(what=what) if facts else None,
+        evidence_sentences.SHUT_BY_THESE_FACTS(what=what) if facts else None,
         too(what=missing) if missing else None,
     )
 
