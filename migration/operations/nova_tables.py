@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -261,22 +259,7 @@ def _few(names: list[str]) -> tuple[str, ...]:
     return (*names[:MOST_NAMES], *more)
 
 
-_kept: ContextVar[NovaTables | None] = ContextVar("nova_tables", default=None)
-
-
 def read_nova_tables() -> NovaTables:
-    """Read what NOVA's tables are like, in at most three queries; within `keep_nova_tables`, once."""
-    if kept := _kept.get():
-        return kept
+    """Read what NOVA's tables are like, in at most three queries."""
     unknown, _accepted = split_accepted(list_nova_objects())
     return NovaTables(read_nova_columns(), unknown)
-
-
-@contextmanager
-def keep_nova_tables() -> Iterator[None]:
-    """Read NOVA's tables once for every gate that is evaluated in this thread inside; for one batch, not for a run."""
-    token = _kept.set(read_nova_tables())
-    try:
-        yield
-    finally:
-        _kept.reset(token)
