@@ -74,7 +74,7 @@ READER_RIGHTS = (
     ),
 )
 
-# What the site does with NOVA's tables: forms and moves write them, TRIGGER is for counting, REFERENCES for its own
+# The site's rights on NOVA's tables: forms and moves write them, TRIGGER is for counting, REFERENCES for its own
 # table of AWS logins.
 SITE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "REFERENCES", "TRIGGER")
 SEQUENCES = """

@@ -23,7 +23,7 @@ NOVA_IS_WRITING = Sentence(
     "nova_is_writing", "NOVA is writing this client's rows right now; try again."
 )
 
-# What NOVA changed in its tables, by the code of the change
+# The changes that NOVA made to its tables, by their code
 COLUMN_CHANGES = {
     "column_added": Sentence(
         "column_added",

@@ -14,6 +14,7 @@ from nova_credentials.comparison import (
     Mismatch,
     MismatchKind,
     compare_documents,
+    list_paths,
     unreadable_mismatch,
 )
 
@@ -282,3 +283,16 @@ def test_no_value_and_no_unknown_key_is_ever_told(expected, actual):
     rows = compare_documents(expected, actual, key=KEY)
     assert MARK not in repr(rows)
     assert MARK not in json.dumps([row.to_json() for row in rows])
+
+
+def test_every_field_of_a_document_has_its_path():
+    document = {
+        "database": {"password": "x", "host": None},
+        "other_emails": [{"user": "a"}, {"user": "b"}],
+        "extra": {"token": "x", "a.b": "x"},
+    }
+
+    assert sorted(list_paths(document)) == [
+        *("database.host", "database.password", "extra.token"),
+        *("other_emails[0].user", "other_emails[1].user"),
+    ]
