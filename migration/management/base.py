@@ -16,6 +16,7 @@ from migration import sentences, tasks
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.runs import held_batches, is_held
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
@@ -86,8 +87,16 @@ def find_user(name: str | None, *, permission: str = "") -> User | None:
 class FormattedCommand(OneLineCommand):
     """A command that prints text, or with `--format json` one object and nothing else."""
 
+    # Locks that have to outlast a transaction: behind a pooler in transaction mode they don't.
+    takes_locks = False
+
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; exit with 1 and name the column where NOVA's tables were changed."""
+        """Run the command; exit with 1 and name the column where NOVA's tables were changed.
+
+        Exits with 2 where it takes locks and connections share PostgreSQL's processes.
+        """
+        if self.takes_locks:
+            require_own_backends()
         try:
             with schema_errors():
                 return super().execute(*args, **options)

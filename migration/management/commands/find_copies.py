@@ -27,6 +27,7 @@ MEGABYTE = 1_000_000
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Says where else NOVA's database holds clients' secret values. Prints places, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -51,6 +51,7 @@ class MoveReport(TypedDict):
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Moves clients one phase forward or back; naming them is the confirmation."
 
     def add_arguments(self, parser: CommandParser) -> None:
