@@ -33,7 +33,7 @@ from migration.models import (
     Worker,
     all_clients,
 )
-from migration.operations import copy_search, other_statements, runs
+from migration.operations import copy_search, interrupted_searches, other_statements, runs
 from migration.operations.aws_writes import find_write_refusal
 
 if TYPE_CHECKING:
@@ -101,6 +101,14 @@ def enqueue_search(search: CopySearch) -> bool:
 def search_copies(search_id: int) -> None:
     """Search NOVA's database for copies of all clients' secret values."""
     copy_search.work_on_search(search_id=search_id)
+
+
+def resume_dead_searches() -> None:
+    """Begin searches for copies again whose worker was killed; mark others as interrupted. Scheduled every minute."""
+    if get_broker().queue_size() >= MANY_TASKS:
+        return  # those that wait may be in the queue still
+    for search in interrupted_searches.settle_dead_searches().to_begin_again:
+        enqueue_search(search)
 
 
 def refuse(function: str) -> None:
@@ -189,6 +197,7 @@ def ensure_schedules(**_: object) -> None:
     for name, function, minutes in (
         ("Push pending clients", push_pending, 1),
         ("Take up runs that stand still", resume_stalled_runs, 1),
+        ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),
         ("Look for reads of NOVA's old helper", note_other_statements, 5),

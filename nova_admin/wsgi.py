@@ -1,4 +1,4 @@
-"""The WSGI application that a web server runs. It doesn't start behind a pooler on which the site's locks don't hold."""
+"""The WSGI application that a web server runs. It does not start behind a pooler where the site's locks don't hold."""
 
 import os
 

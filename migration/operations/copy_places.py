@@ -118,7 +118,7 @@ def list_places(cursor: CursorWrapper) -> Places:
     """List the tables to search, and what can't be searched though it can hold a secret value."""
     cursor.execute(TYPES)
     types = {row[0]: _Type(*row[1:]) for row in cursor.fetchall()}
-    # NOVA adds columns to these tables too. Where one is mapped as secret, its values belong there; any other is searched.
+    # NOVA adds columns to these tables too. The values of one that is mapped as secret belong there.
     mapped = {(c.table, c.name) for c in read_columns() if c.use == ColumnUse.SECRET}
     owned = CREDENTIAL_COLUMNS | mapped
     cursor.execute(COLUMNS, {"own": [*OWN_SCHEMAS]})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from migration import tasks
 from migration.management.base import ClientsCommand, escape_controls
 from migration.operations.copy_redaction import (
     RedactionPlan,
@@ -16,6 +17,7 @@ from migration.operations.copy_redaction import (
     redact,
 )
 from migration.operations.copy_search import SearchProgress, search_copies
+from migration.operations.interrupted_searches import settle_dead_searches
 from migration.operations.redactable_columns import DEFAULT_COLUMNS
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Command(ClientsCommand):
         if options["column"] and not options["redact"]:
             raise CommandError("--column goes with --redact", returncode=2)
         client_ids = list(self.find_clients(options).values_list("pk", flat=True))
+        self._tell_dead_searches()
         search = search_copies(client_ids=client_ids, tell=self._tell_progress)
         columns = list(options["column"] or DEFAULT_COLUMNS)
         if options["redact"] and self._redact(search, client_ids, columns):
@@ -57,6 +60,16 @@ class Command(ClientsCommand):
 
     def _tell(self, text: str) -> None:
         self.stderr.write(escape_controls(text))
+
+    def _tell_dead_searches(self) -> None:
+        """Name the searches that ended unfinished since somebody last looked."""
+        dead = settle_dead_searches()
+        for search in dead.interrupted:
+            began = f"{search.requested_at:%Y-%m-%d %H:%M} UTC"
+            self._tell(f"{search}, begun {began}, was interrupted: it has no result.")
+        for search in dead.to_begin_again:
+            tasks.enqueue_search(search)
+            self._tell(f"{search} was interrupted: it waits for a worker to begin it again.")
 
     def _tell_progress(self, now: SearchProgress) -> None:
         self._tell(

@@ -106,8 +106,13 @@ def test_the_site_itself_starts_behind_a_pool_in_session_mode_only(migrated, tmp
     with pooled(migrated.of(migrated.site), tmp_path, mode=mode) as uri:
         done = subprocess.run(
             [sys.executable, "-c", "import nova_admin.wsgi"],
+            check=False,
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": as_url(uri), "DJANGO_SETTINGS_MODULE": "nova_admin.settings"},
+            env={
+                **os.environ,
+                "DATABASE_URL": as_url(uri),
+                "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+            },
             capture_output=True,
             text=True,
         )
