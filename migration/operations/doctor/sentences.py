@@ -219,6 +219,10 @@ SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
     "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
 )
+PURGE_AGAIN = Sentence(
+    "purge_again",
+    "The page NOVA's tables names them all; docs/nova-tables.md says how to restore and purge them.",
+)
 NO_FOREIGN_OBJECTS = Sentence(
     "no_foreign_objects",
     "No trigger, rule, policy, domain, default or the like of others is on NOVA's tables.",
