@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
+from credentials.shown_names import show_text
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import (
     WRITES_BOTH,
@@ -146,7 +147,7 @@ def push_pending() -> None:
 def keep_counting() -> None:
     """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
     for refusal in count_every_write():
-        logger.warning("Writes to NOVA's tables are not counted: %s", refusal.why)
+        logger.warning("Writes to NOVA's tables are not counted: %s", show_text(refusal.why))
 
 
 def prove_counting() -> None:
