@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class OneLineOutput(OutputWrapper):
     """Writes each text as one line (`show_text`), and JSON with its values as they are."""
 
-    def write(
+    def write(  # type: ignore[override]  # as Django's own does
         self,
         msg: str = "",
         style_func: Callable[[str], str] | None = None,

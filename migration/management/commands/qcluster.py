@@ -7,7 +7,7 @@ from django_q.management.commands.qcluster import Command as ClusterCommand
 from migration.operations.doctor.pooler import require_own_backends
 
 
-class Command(ClusterCommand):
+class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types
     help = "Starts the workers of this host. Behind a pooler in transaction mode it starts none, and exits with 2."
 
     def handle(self, *args: object, **options: object) -> None:

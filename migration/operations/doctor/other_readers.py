@@ -64,15 +64,17 @@ def examine_other_readers(_asked: Asked) -> Iterator[Finding]:
 def _judge(count: StatementCount, before: OtherStatement | None) -> Finding | None:
     """Report one statement; None for one that was not called in the last hour."""
     now = timezone.now()
-    named = {"role": show_name(count.role), "tables": count.tables, "n": count.calls}
+    role = show_name(count.role)
     called_at = before.called_at if before else None
     if before and before.calls != count.calls:
         called_at = now
     if called_at and now - called_at < SEEN_WITHIN:
-        message = sentences.OTHER_READS(**named, ago=called_at)
+        message = sentences.OTHER_READS(
+            role=role, tables=count.tables, n=count.calls, ago=called_at
+        )
         return report_failure(CheckName.OTHER_READERS, message, sentences.REPLACE_THE_HELPER())
     if before is None or now - before.first_noticed_at < SEEN_WITHIN:
-        message = sentences.OTHER_HAS_READ(**named)
+        message = sentences.OTHER_HAS_READ(role=role, tables=count.tables, n=count.calls)
         return report_unlooked(CheckName.OTHER_READERS, message, sentences.WAIT_AN_HOUR())
     return None
 
