@@ -63,11 +63,9 @@ class PostponedError(RefusedError):
 
 @dataclass(frozen=True)
 class PushOptions:
-    """The rules of a push: which clients it covers and what it may write."""
+    """The rules of a push: what it may write, and until when."""
 
     adopt: bool = False
-    include_inactive: bool = True
-    include_postgres: bool = True
     dry_run: bool = False
     overwrite: bool = False
     until: float = math.inf  # on the monotonic clock; no client is begun after it

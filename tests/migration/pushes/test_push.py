@@ -49,6 +49,7 @@ def test_what_was_pushed_is_compared_and_its_revision_stored():
 
     result = push_one(pk)
 
+    assert (result.busy, result.refused, result.postponed) == (False, False, False)
     assert result.comparison.status == Comparison.Status.MATCH
     assert revision(pk) == (4, 4)  # the client and three rows
     assert Comparison.objects.newest().get().client_id == pk
