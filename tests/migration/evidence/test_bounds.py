@@ -55,6 +55,17 @@ def test_what_is_wanted_for_a_cutover_is_enough(kind, enough, too_little):
     assert not is_met(kind, changed(DUAL_READ, **too_little))
 
 
+def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
+    since_ever = changed(DUAL_READ, since=None)
+    (line,) = [
+        line
+        for line in list_evidence(since_ever, Phase.AWS, SimpleNamespace(processes_seen=0))
+        if line.kind == Evidence.TIME
+    ]
+    assert not line.is_met
+    assert str(line.text) == "In the phase Dual read for 0 seconds; needed: 24 hours."
+
+
 def test_one_process_is_enough():
     assert is_met(Evidence.PROCESSES, DUAL_READ, processes=1)
     assert not is_met(Evidence.PROCESSES, DUAL_READ, processes=0)
@@ -151,4 +162,7 @@ def test_a_comparison_is_fresh_for_half_an_hour(compared_at, is_fresh):
     ],
 )
 def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(lately, passed):
-    assert [check.passed for check in gates._check_reads(ReadCount(**lately))] == passed
+    checks = list(gates._check_reads(ReadCount(**lately)))
+
+    assert [check.passed for check in checks] == passed
+    assert not any(check.is_off for check in checks)
