@@ -41,7 +41,10 @@ MOVES = (
 PUSHES = (
     *("tests/migration/pushes", "tests/migration/test_move_guards.py"),
     *("tests/migration/test_version_keys.py", "tests/migration/test_saving.py"),
-    "tests/migration/aws_writes/test_half_saves.py",
+    *(
+        "tests/migration/aws_writes/test_half_saves.py",
+        "tests/migration/aws_writes/test_old_backups.py",
+    ),
 )
 WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py")
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")

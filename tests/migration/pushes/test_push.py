@@ -82,6 +82,8 @@ def test_a_changed_row_becomes_a_new_version(sm):
 
     assert push_one(pk).outcome == Outcome.UPDATED
     assert stored(sm, "idom")["database"]["password"] == "example-password-9"
+    stages = sm.describe_secret("nova/clients/idom").versions.values()
+    assert sorted(stage for each in stages for stage in each) == ["AWSCURRENT", "AWSPREVIOUS"]
 
 
 def test_an_earlier_value_again_becomes_current_again(sm):
