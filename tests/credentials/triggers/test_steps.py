@@ -46,3 +46,30 @@ def test_another_error_is_told_by_its_class(pauses):
     assert refusal.why == "the table: OutOfMemory (SQLSTATE 53200)"
     assert refusal.grant == ""
     assert pauses == []
+
+
+# What `migrate` prints
+
+
+@pytest.mark.parametrize(
+    ("missing", "refused", "verbosity", "printed"),
+    [
+        ([], [], 1, ""),
+        (["public.clients"], [], 0, ""),
+        (["public.clients"], [], 1, "Made, because they were missing: public.clients."),
+        ([], [Refusal("the table is in use")], 0, ""),
+        ([], [Refusal("the table is in use")], 1, "not counted everywhere: the table is in use."),
+        ([], [Refusal("no right", "TRIGGER ON x")], 1, "To count them: GRANT TRIGGER ON x TO "),
+    ],
+)
+def test_migrate_prints_what_it_made_and_what_is_refused_unless_it_is_to_be_quiet(
+    db, monkeypatch, capsys, missing, refused, verbosity, printed
+):
+    monkeypatch.setattr(triggers, "_missing", missing)
+    monkeypatch.setattr(triggers, "count_every_write", lambda **_: refused)
+
+    triggers.install_triggers(verbosity=verbosity)
+
+    said = capsys.readouterr().err
+    assert printed in said
+    assert bool(said) == bool(printed)
