@@ -112,9 +112,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
-    "django_q",
     "credentials",
     "migration",
+    "django_q",  # its command `qcluster` is replaced by that of `migration`
     *(["nova_admin.embedded"] if DEBUG else []),
 ]
 

@@ -46,7 +46,8 @@ class Command(FormattedCommand):
         noted = describe_identity(before.identity) if before else ["  nothing"]
         lines = ["It was noted:", *noted, "It is now:", *describe_identity(claim.identity)]
         lines += [f"It writes to AWS: {aws}.", *([str(refusal)] if refusal else [])]
-        self.stdout.write("\n".join(lines))
+        for line in lines:
+            self.stdout.write(line)
 
 
 def to_json(identity: DatabaseIdentity) -> dict[str, object]:

@@ -21,6 +21,7 @@ from migration.operations.doctor.counting import (
 from migration.operations.doctor.findings import Asked, CheckName, report_unlooked
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
 from migration.operations.doctor.objects import examine_objects
+from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.owners import examine_owners
 from migration.operations.doctor.pooler import examine_pooler
 from migration.operations.doctor.readers import examine_readers
@@ -50,6 +51,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.COLUMNS: examine_columns,
     CheckName.NOVA_OBJECTS: examine_objects,
     CheckName.READERS: examine_readers,
+    CheckName.OTHER_READERS: examine_other_readers,
     CheckName.WORKERS: examine_workers,
     CheckName.COPIES: examine_copies,
 }

@@ -4,12 +4,14 @@ import socket
 import threading
 
 import pytest
+from django.db.models import F
 
+from credentials.models import ClientRevision
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_aws
-from tests.factories import make_full_client
+from tests.factories import make_full_client, update
 from tests.nova_credentials.in_phases import bring, stand
 from tests.nova_credentials.nova_process import TIMEOUT_SECONDS as WATCHDOG_SECONDS
 from tests.nova_credentials.reader.questions import AWS_ALONE, counts, in_time
@@ -44,6 +46,21 @@ def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, capl
     assert [r.levelname for r in caplog.records if r.name.startswith("nova_credentials")] == [
         "WARNING"
     ] * 2
+
+
+def test_a_slug_that_steers_terminals_is_logged_without_its_tricks(make_reader, down, caplog):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    slug = "x\x1b[2J\nforged\u202e"
+    update("clients", pk, slug=slug)
+    ClientRevision.objects.fold_writes()
+    ClientRevision.objects.update(pushed_revision=F("revision"))
+
+    make_reader(timeout=0.2).get_credential(slug, "database")
+
+    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
+    assert warning.startswith(r"x\x1b[2J\nforged\u202e is read from PostgreSQL")
+    assert warning.isprintable()
 
 
 @pytest.mark.parametrize("phase", AWS_ALONE)
