@@ -44,8 +44,8 @@ COMPARISON_TOO_OLD = Sentence(
 )
 CLEAN_STREAK = Sentence(
     "clean_streak",
-    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s, half a sweep apart.",
-    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s, half a sweep apart.",
+    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
+    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
 )
 IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
 IN_NO_RUN = Sentence("in_no_run", "No run is working on this client.")
