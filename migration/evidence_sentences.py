@@ -32,7 +32,7 @@ NOT_ANSWERED_BY_AWS = Sentence(
 )
 INACTIVE_CLIENT = Sentence(
     "inactive_client",
-    "%(reads)s NOVA reads no inactive client: make the client active, or have the missing reads overridden with a reason.",
+    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
 )
 READER_PROCESSES = Sentence(
     "reader_processes",

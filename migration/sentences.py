@@ -105,7 +105,7 @@ RESTORED_ALL_BUT_NEWER = Sentence(
     "restored_all_but_newer", "NOVA's writes since the purge were kept, and are pushed next."
 )
 AWS_UNREAD = Sentence(
-    "aws_unread", "AWS could not be read, so PostgreSQL's copy was not checked: %(error)s"
+    "aws_unread", "AWS could not be read, so PostgreSQL's values were not checked: %(error)s"
 )
 NEWER_IN_POSTGRES = Sentence(
     "newer_in_postgres", "PostgreSQL holds a newer value, which is pushed next."
@@ -178,7 +178,7 @@ AWS_IDENTITY = Sentence("aws_identity", "account %(account)s, key %(key)s")
 WRITES_NOT_STOPPED = Sentence("writes_not_stopped", "AWS writes are not stopped.")
 DATABASE_IS_COPY = Sentence(
     "database_is_copy",
-    "This database is a copy, so nothing is written to AWS: it is reached as %(this)s and noted itself as %(noted)s."
+    "This database is a duplicate, so nothing is written to AWS: it is reached as %(this)s and noted itself as %(noted)s."
     " If it is the one that writes from now on, claim it.",
 )
 DATABASE_IS_THE_ONE = Sentence(
