@@ -178,8 +178,8 @@ AWS_IDENTITY = Sentence("aws_identity", "account %(account)s, key %(key)s")
 WRITES_NOT_STOPPED = Sentence("writes_not_stopped", "AWS writes are not stopped.")
 DATABASE_IS_COPY = Sentence(
     "database_is_copy",
-    "This database is a duplicate, so nothing is written to AWS: it is reached as %(this)s and noted itself as %(noted)s."
-    " If it is the one that writes from now on, claim it.",
+    "This database is a duplicate, so nothing is written to AWS: it is reached as %(this)s and noted itself as"
+    " %(noted)s. If it is the one that writes from now on, claim it.",
 )
 DATABASE_IS_THE_ONE = Sentence(
     "database_is_the_one", "This database is the one that writes to AWS: %(this)s."

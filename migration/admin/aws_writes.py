@@ -1,4 +1,4 @@
-"""The page about AWS writes: whether this site may make them, the switch that stops them, and the claim of a duplicate."""
+"""The page about AWS writes: whether this site may make them, the switch that stops them, and the claim."""
 
 from __future__ import annotations
 
