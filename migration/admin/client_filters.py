@@ -88,7 +88,7 @@ class PushFilter(ClientFilter):
 class ReadFilter(ClientFilter):
     """Whether NOVA reads the client through the package. Reads are counted from dual read on, so no other is listed."""
 
-    title = _("read by NOVA")
+    title = _("NOVA's last read")
     parameter_name = "read"
     options: ClassVar[Options] = [
         ("day", _("In the last day")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import F
 from django.http import HttpResponseRedirect
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
@@ -111,8 +112,11 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     def compared_when(self, client: ClientRow) -> SafeString | str:
         return moment(client.newest_compared_at)
 
-    @display(description=_("read by NOVA"), ordering="last_read_at")
+    @display(description=_("NOVA's last read"), ordering="last_read_at")
     def read_when(self, client: ClientRow) -> SafeString | str:
+        """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
+        if client.last_read_at is None and Phase(client.phase).reads_aws:
+            return gettext("Never")
         return moment(client.last_read_at)
 
     @display(description=_("active"), ordering="is_active", boolean=True)
