@@ -13,8 +13,9 @@ demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (
 test: $(READY)  ## everything, against the embedded PostgreSQL
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
+# A process for each phase, as each phase is one test.
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
-	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 2 tests/law/test_law.py -k the_law_holds $(ARGS)
+	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 5 tests/law/test_law.py -k the_law_holds $(ARGS)
 
 check: $(READY)  ## the static side
 	$(BIN)/ruff format --check .

@@ -268,7 +268,7 @@ def test_two_readers_of_a_process_are_one_row_and_two_processes_are_two(make_rea
     [
         "REVOKE ALL ON nova_admin.migration_readerprocess FROM {}",
         "ALTER TABLE nova_admin.migration_readerprocess RENAME TO aside",
-        "ALTER TABLE nova_admin.migration_readerprocess DROP COLUMN aws_error_at",
+        "ALTER TABLE nova_admin.migration_readerprocess RENAME COLUMN aws_error_at TO aside",
     ],
 )
 def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_after_five_minutes(
@@ -281,12 +281,11 @@ def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_afte
     try:
         assert reader.get_credential("idom", "database").db_password == "example-password-1"
     finally:
-        if "RENAME" in obstacle:
+        if "RENAME TO" in obstacle:
             execute("ALTER TABLE nova_admin.aside RENAME TO migration_readerprocess")
-        if "DROP" in obstacle:
+        if "RENAME COLUMN" in obstacle:
             execute(
-                "ALTER TABLE nova_admin.migration_readerprocess"
-                " ADD COLUMN aws_error_at timestamp with time zone"
+                "ALTER TABLE nova_admin.migration_readerprocess RENAME COLUMN aside TO aws_error_at"
             )
         execute(GRANT.replace(" TO nova;", f" TO {role}"))
     assert [r for r in caplog.records if r.name.startswith("nova_credentials")] == []
