@@ -212,7 +212,7 @@ def check_rights(*, plan: MigrationPlan = (), **_: object) -> None:
         )
 
 
-def install_triggers(*, verbosity: int = 1, plan: MigrationPlan = (), **_: object) -> None:
+def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -> None:
     """Install what is missing after `migrate`, and print what to grant; the sweep tries the rest again."""
     made = [table for table in _missing if _table_exists(table)]
     _missing.clear()

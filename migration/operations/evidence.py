@@ -65,13 +65,15 @@ class PhaseEntry:
     last_answer_at: datetime | None = None
 
 
-def read_entry(client_migration: ClientMigration | None, counts: ReadCount | None) -> PhaseEntry:
+def read_entry(
+    client_id: int, client_migration: ClientMigration | None, counts: ReadCount | None
+) -> PhaseEntry:
     """Return the phase that the client is in and what was counted since it entered it."""
     if client_migration is None:
-        return PhaseEntry(0, Phase.POSTGRES)
+        return PhaseEntry(client_id, Phase.POSTGRES)
     reads = counts.count_since(client_migration.reads_at_entry) if counts else ReadsSince()
     return PhaseEntry(
-        client_id=client_migration.pk,
+        client_id=client_id,
         phase=Phase(client_migration.phase),
         since=client_migration.phase_changed_at,
         clean_streak=client_migration.clean_streak,

@@ -229,7 +229,7 @@ class Reader:
     ) -> ClientCredentials | None:
         """Wait for AWS's value; return None where AWS fails, is late, or holds no document."""
         try:
-            error = asked.exception(timeout=max(0, until - time.monotonic()))
+            error = asked.exception(timeout=until - time.monotonic())
         except TimeoutError as late:
             error = late
         if error is None:

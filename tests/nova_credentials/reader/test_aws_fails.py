@@ -60,6 +60,19 @@ def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, reque
     assert reader.client_id("idom") == pk
 
 
+def test_aws_is_asked_three_times_and_no_more(make_reader, hanging):
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    reader, asked = make_reader(timeout=0.05), []
+    reader._aws._get_manager().sm.meta.events.register(
+        "before-send.secrets-manager", lambda **_: asked.append(1)
+    )
+
+    with pytest.raises(SecretsManagerError):
+        reader.get_credential("idom", "database")
+    assert len(asked) == 3
+
+
 def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
