@@ -1,6 +1,6 @@
 """Notes this process in NOVA's database: that it reads through the package, with which release and AWS key.
 
-Knows no client and asks AWS nothing. The site's page *Readers* shows the notes.
+Knows no client and asks AWS nothing. The site's page *NOVA's processes* shows the notes.
 """
 
 from __future__ import annotations

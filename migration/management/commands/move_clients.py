@@ -78,7 +78,9 @@ class Command(ClientsCommand):
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
         self.by, self.reason = find_user(options["by"]), options["reason"]
-        self.override, self.answers = options["override"] or "", AccountAnswers()
+        reason = options["override"]
+        self.override = Override(reason, self.by) if reason else None
+        self.answers = AccountAnswers()
         self.overridden: Counter[str] = Counter()
         chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
@@ -112,7 +114,7 @@ class Command(ClientsCommand):
                     by=self.by,
                     reason=self.reason,
                     schedule_deletion=self.deletes,
-                    override=Override(self.override, self.by) if self.override else None,
+                    override=self.override,
                     answers=self.answers,
                 )
                 said = done.full_message

@@ -19,7 +19,7 @@ READERS_FAIL = Sentence(
 )
 SEE_THE_READERS = Sentence(
     "see_the_readers",
-    "The page Readers names the processes and the class of the error. docs/reader.md has the IAM policy that NOVA"
+    "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
     " needs.",
 )
 
@@ -44,7 +44,7 @@ MORE_OTHER_READS = Sentence(
 REPLACE_THE_HELPER = Sentence(
     "replace_the_helper",
     "Most likely NOVA's old helper: after a purge it gets a pointer in place of the password. Find the program on the"
-    " page Readers, and let it read through the package (docs/reader.md).",
+    " page “NOVA's processes”, and let it read through the package (docs/reader.md).",
 )
 WAIT_AN_HOUR = Sentence(
     "wait_an_hour", "Check again in an hour, with workers running: they look every five minutes."

@@ -181,7 +181,7 @@ TRIGGERS_WERE_CHANGED = Sentence(
 )
 WORKERS_MEND_IT = Sentence(
     "workers_mend_it",
-    "The workers mend it within a minute or two, if no check below stands in the way.",
+    "The workers mend it within a minute or two, if no other check stands in the way.",
 )
 UPDATES_ARE_COUNTED = Sentence(
     "updates_are_counted", "An update, tried and undone, was counted on %(tables)s.", glue=", "

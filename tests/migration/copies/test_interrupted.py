@@ -201,7 +201,8 @@ def test_the_page_says_that_a_search_is_begun_again(browser):
 
     assert "Waiting for a worker" in page
     assert (
-        "Its process ended before the search was finished (try 1 of 3). A worker begins it again." in page
+        "Its process ended before the search was finished (try 1 of 3). A worker begins it again."
+        in page
     )
 
 
