@@ -37,6 +37,7 @@ env = environment.Environment(
     NOVA_EMBEDDED_DATABASE=(str, ""),
     AWS_REGION=(environment.parse_region, "us-east-1"),
     AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
+    AWS_ENDPOINT_URL=(str, ""),
     NOVA_EMBEDDED_AWS=(str, ""),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
     NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
@@ -71,7 +72,7 @@ DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 # Further names of the same database; one that is reached by any other is a duplicate, and writes nothing to AWS.
 NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")
 AWS_REGION = env("AWS_REGION")
-AWS_ENDPOINT_URL = env.require_store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+AWS_ENDPOINT_URL = env.require_aws_endpoint()
 if not env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
     environment.require_aws_configuration(credentials=not DEBUG)
 
