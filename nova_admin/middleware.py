@@ -9,7 +9,6 @@ from django.shortcuts import render
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
 
-
 # What no page uses, so that nothing that gets into one can.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"

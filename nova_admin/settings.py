@@ -132,6 +132,7 @@ MIDDLEWARE = [
     "nova_admin.trusted_proxies.believe_trusted_proxies",
     "nova_admin.middleware.protect_answers",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "nova_admin.middleware.refuse_nul",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -140,7 +141,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "nova_admin.middleware.ExplainSchemaErrors",
 ]
 

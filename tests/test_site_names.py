@@ -14,17 +14,16 @@ NO_NAME = ["https://nova.example.com", "nova.example.com:8000", "nova example.co
 
 def test_production_refuses_to_answer_to_every_name():
     """The attack: with `*` the deploy check was content, and links in answers could be steered by the Host header."""
-    for arguments in (("check", "--deploy"), ("migrate", "--plan")):
-        result = manage(*arguments, **PRODUCTION | {"ALLOWED_HOSTS": "nova.example.com, *"})
+    result = manage("check", "--deploy", **PRODUCTION | {"ALLOWED_HOSTS": "nova.example.com, *"})
 
-        assert (result.returncode, result.stdout) == (2, "")
-        (line,) = result.stderr.splitlines()
-        assert line.startswith("Not configured: ALLOWED_HOSTS has an entry that lets any name in")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Not configured: ALLOWED_HOSTS has an entry that lets any name in")
 
 
 @pytest.mark.parametrize("name", EVERY_NAME + NO_NAME)
 def test_a_host_that_is_every_name_or_none_is_refused_and_not_repeated(name):
-    with pytest.raises(ImproperlyConfigured, match="^ALLOWED_HOSTS has an entry") as caught:
+    with pytest.raises(ImproperlyConfigured, match=r"^ALLOWED_HOSTS has an entry") as caught:
         require_exact_hosts(["nova.example.com", name])
     assert len(name) < 9 or name not in str(caught.value)
 
@@ -44,7 +43,7 @@ def test_hosts_addresses_and_domains_are_taken():
     ],
 )
 def test_an_origin_that_others_can_post_from_is_refused(origin):
-    with pytest.raises(ImproperlyConfigured, match="^CSRF_TRUSTED_ORIGINS has an entry"):
+    with pytest.raises(ImproperlyConfigured, match=r"^CSRF_TRUSTED_ORIGINS has an entry"):
         require_https_origins(["https://nova.example.com", origin])
 
 
@@ -59,13 +58,11 @@ def test_development_may_answer_to_every_name():
     assert manage("check", **DEVELOPMENT | NAMED | named).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("weak", "warning"),
-    [({"SECURE_HSTS_SECONDS": "0"}, "security.W004"), ({"SECURE_SSL_REDIRECT": "0"}, "security.W008")],
-)  # fmt: skip
-def test_the_deploy_check_names_what_is_left_to_something_in_front(weak, warning):
+def test_the_deploy_check_names_what_is_left_to_something_in_front():
+    weak = {"SECURE_HSTS_SECONDS": "0", "SECURE_SSL_REDIRECT": "0"}
+
     result = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION | weak)
 
     assert result.returncode == 1
-    assert f"({warning})" in result.stderr
-    assert result.stderr.count("HINT") + result.stderr.count("?: (security") <= 2
+    assert "(security.W004)" in result.stderr
+    assert "(security.W008)" in result.stderr

@@ -1,4 +1,4 @@
-"""What a request's forwarded headers say is believed of the proxies that NOVA_TRUSTED_PROXIES names, and of no others."""
+"""The forwarded headers of a request are believed of the proxies that NOVA_TRUSTED_PROXIES names, and of no others."""
 
 import http.client
 import json

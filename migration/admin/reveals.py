@@ -123,7 +123,9 @@ class RevealView(ClientView):
                 name=field.name,
                 by=get_signed_in_user(request),
                 reason=get_typed_reason(request),
-                address=request.META.get("REMOTE_ADDR", ""),  # the client's, behind a trusted proxy too
+                address=request.META.get(
+                    "REMOTE_ADDR", ""
+                ),  # the client's, behind a trusted proxy too
             )
         except LookupError:
             raise Http404 from None

@@ -154,14 +154,20 @@ def _require_access_key(app: WSGIApplication, access_key: str) -> WSGIApplicatio
     The signature itself is not checked: only processes that were given the id know it.
     """
     body = json.dumps(
-        {"__type": "UnrecognizedClientException", "message": "The access key id is not this server's."}
+        {
+            "__type": "UnrecognizedClientException",
+            "message": "The access key id is not this server's.",
+        }
     ).encode()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         signed = re.search(r"Credential=([^/]*)/", environ.get("HTTP_AUTHORIZATION", ""))
         if signed and hmac.compare_digest(signed[1].encode(), access_key.encode()):
             return app(environ, start_response)
-        headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))]
+        headers = [
+            ("Content-Type", "application/x-amz-json-1.1"),
+            ("Content-Length", str(len(body))),
+        ]
         start_response(f"{HTTPStatus.BAD_REQUEST.value} {HTTPStatus.BAD_REQUEST.phrase}", headers)
         return [body]
 

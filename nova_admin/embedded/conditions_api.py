@@ -82,7 +82,9 @@ def _call_server(endpoint: str, method: str, body: str | None = None) -> Report:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoEmbeddedAwsError(f"no embedded AWS answers at {endpoint}") from error
     if "__type" in content:  # AWS's form of an error
-        raise NoEmbeddedAwsError(f"the embedded AWS at {endpoint} has another key than this process")
+        raise NoEmbeddedAwsError(
+            f"the embedded AWS at {endpoint} has another key than this process"
+        )
     if answer.status == HTTPStatus.BAD_REQUEST:
         raise ValueError(content["error"])
     report: Report = content

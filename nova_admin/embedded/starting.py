@@ -18,7 +18,7 @@ def start_stores() -> None:
         _name_store("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.endpoint)
         # It knows this key only, and it is sent no other: one from the environment or `.env` may be a real one.
         os.environ["AWS_ACCESS_KEY_ID"] = server.access_key
-        os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
+        os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"  # noqa: S105  # not checked
         os.environ.pop("AWS_SESSION_TOKEN", None)
     endpoint = os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"]
     if endpoint == os.environ.get("NOVA_EMBEDDED_AWS"):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from boto3.session import Session
-    from botocore.session import Session as BotocoreSession
     from botocore.model import OperationModel
+    from botocore.session import Session as BotocoreSession
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import (
         GetSecretValueResponseTypeDef,

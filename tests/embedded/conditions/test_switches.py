@@ -12,7 +12,6 @@ from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
 from nova_admin.embedded.conditions_api import NoEmbeddedAwsError, get_conditions, set_conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from tests.embedded.conditions.calls import fine, strike
-from tests.embedded.conftest import connect
 from tests.embedded.test_strict_rules import NAME, create, current, refused
 
 # Switches

@@ -104,7 +104,7 @@ def test_an_endpoint_in_boto3s_file_is_refused_unless_the_variable_names_one(
     try:
         assert ClientSecretsManager("eu-west-1").sm.meta.endpoint_url == named
         monkeypatch.delenv(VARIABLE)
-        with pytest.raises(RuntimeError, match="^endpoint_url in boto3's configuration file"):
+        with pytest.raises(RuntimeError, match=r"^endpoint_url in boto3's configuration file"):
             ClientSecretsManager("eu-west-1")
     finally:
         forget_sessions()
