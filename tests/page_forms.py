@@ -1,4 +1,4 @@
-"""Forms of the site's pages without the pages: a client's page is thousands of template nodes, and few tests look at it."""
+"""Forms of the pages without the pages: a client's page is thousands of template nodes, and few tests look at it."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -38,9 +38,7 @@ BROKEN = {
 @contextmanager
 def copied_checkout(folder: Path) -> Iterator[Path]:
     """A copy of the checkout without stores, until everything in it has ended."""
-    shutil.copytree(
-        ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__")
-    )
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.pyc.*"))
     yield folder
     assert all_end(folder)  # the stores end a little after their last user
 
