@@ -6,16 +6,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.contrib.messages import get_messages
 from django.forms import BaseForm, BoundField, Textarea
-from django.template.response import SimpleTemplateResponse
+from django.template.response import TemplateResponse
 
 
 @contextmanager
 def pages_left_out() -> Iterator[None]:
-    """Have answers that are pages be empty: their `context_data` holds what would be shown."""
+    """Have answers that are pages be empty, with their messages gone; `context_data` holds what would be shown."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SimpleTemplateResponse, "rendered_content", "")
+        patch.setattr(TemplateResponse, "rendered_content", property(leave_out))
         yield
+
+
+def leave_out(response: TemplateResponse) -> str:
+    for _ in get_messages(response._request):
+        pass
+    return ""
 
 
 @contextmanager
