@@ -15,7 +15,8 @@ IMPORTED_BEFORE = (
     *("asyncio", "boto3", "botocore.client", "django.contrib.admin.options", "environ", "psycopg"),
     *("django.contrib.staticfiles.finders", "django.core.management", "django.core.serializers"),
     *("django.db.backends.postgresql.base", "django.forms", "django.template.backends.django"),
-    *("django.views.generic", "logging.config", "tests.checkout"),
+    *("django.views.generic", "logging.config", "psutil", "redis", "whitenoise.middleware"),
+    "tests.checkout",
 )
 forking = multiprocessing.get_context("forkserver")
 forking.set_forkserver_preload(list(IMPORTED_BEFORE))

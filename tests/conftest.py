@@ -6,7 +6,9 @@ from functools import cache
 import botocore.session
 import pytest
 from django.db import connection
+from django.template import Context, RequestContext, Template
 from django.test import TransactionTestCase
+from django.test.utils import instrumented_test_render
 from django.utils import timezone, translation
 from django_q.signals import post_spawn
 
@@ -40,6 +42,18 @@ WHERE t.relkind = 'r' AND n.nspname IN ('public', 'nova_admin')
 
 # A session of boto3's reads AWS's models anew, for 80 ms; all sessions of this process share what was read.
 botocore.session.create_loader = cache(botocore.session.create_loader)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contexts_of_pages(django_test_environment) -> None:
+    """Have `response.context` hold what a page was given, and no copy of it for each of the hundreds it includes."""
+    Template._render = render_template
+
+
+def render_template(template: Template, context: Context) -> str:
+    if isinstance(context, RequestContext) and context.template is template:
+        return instrumented_test_render(template, context)
+    return template.nodelist.render(context)
 
 
 @pytest.hookimpl(trylast=True)
