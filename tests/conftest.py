@@ -28,6 +28,17 @@ __all__ = ["hostile", "traps"]
 KEPT = "kept_for_tests"
 # What these tell is of the database itself, its tables and triggers, and not of a test's rows.
 LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtriggers")
+# Of each table its columns, constraints, indexes and triggers. A test that doesn't put them back makes others fail.
+STRUCTURE = """
+SELECT t.relname, found.* FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace, LATERAL (
+    SELECT 'column', attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
+        WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped
+    UNION ALL SELECT 'constraint', conname::text, contype::text FROM pg_constraint WHERE conrelid = t.oid
+    UNION ALL SELECT 'index', indexrelid::regclass::text, indisvalid::text FROM pg_index WHERE indrelid = t.oid
+    UNION ALL SELECT 'trigger', tgname::text, tgenabled::text FROM pg_trigger WHERE tgrelid = t.oid AND NOT tgisinternal
+) AS found
+WHERE t.relkind = 'r' AND n.nspname IN ('public', 'nova_admin')
+"""
 
 
 # A session of boto3's reads AWS's models anew, for 80 ms; all sessions of this process share what was read.
@@ -74,10 +85,10 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
             cursor.execute(templates.CLAIM)
-        kept = keep_rows()
+        kept, structure = keep_rows(), read_structure()
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
-        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: empty_tables(kept))
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: put_back(kept, structure))
         patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()
@@ -96,6 +107,18 @@ def keep_rows() -> dict[str, bool]:
             if kept[table]:
                 cursor.execute(f"CREATE TABLE {copy_of(table)} AS TABLE {table}")
     return kept
+
+
+def read_structure() -> set[tuple[str, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(STRUCTURE)
+        return set(cursor.fetchall())
+
+
+def put_back(kept: dict[str, bool], structure: set[tuple[str, ...]]) -> None:
+    """Empties the tables, and says which of them the test left otherwise than it found them."""
+    empty_tables(kept)
+    assert read_structure() == structure
 
 
 def empty_tables(kept: dict[str, bool]) -> None:

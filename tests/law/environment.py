@@ -102,6 +102,7 @@ COPIED = (
         )
     ),
 )
+KEPT = [(table, f"kept_{number}") for number, table in enumerate(COPIED)]
 # As NOVA's own helper reads.
 HELPER = """
 SELECT cred.{column}::text FROM public.{table} cred JOIN public.clients c ON c.id = cred.client_id
@@ -153,7 +154,8 @@ class World:
         """Both stores with one client in this phase, in them alike, and everything confirmed."""
         self.start, self.life = start, []
         self.aws.reset()
-        self.nova.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}, kept")
+        left = ", ".join(("kept", *(copy for _, copy in KEPT)))
+        self.nova.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}, {left}")
         count_every_write()  # the life before this one may have ended without the triggers
         self.now = 0.0
         for reader in self.readers:
@@ -291,8 +293,7 @@ class World:
     @contextmanager
     def as_a_restored_copy(self) -> Iterator[None]:
         """The database is a copy of itself inside; afterwards it is as it was."""
-        kept = [(table, f"kept_{number}") for number, table in enumerate(COPIED)]
-        self.nova.execute("; ".join(f"CREATE TEMP TABLE {k} AS TABLE {t}" for t, k in kept))
+        self.nova.execute("; ".join(f"CREATE TEMP TABLE {k} AS TABLE {t}" for t, k in KEPT))
         self.nova.execute(
             "INSERT INTO nova_admin.migration_databaseclaim (system_identifier, database_oid, place, aws, reason)"
             " SELECT system_identifier, 1, place, '', '' FROM nova_admin.migration_databaseclaim"
@@ -301,9 +302,11 @@ class World:
         try:
             yield
         finally:
-            back = [f"DELETE FROM {t}; INSERT INTO {t} TABLE {k}; DROP TABLE {k}" for t, k in kept]
+            back = [f"DELETE FROM {t}; INSERT INTO {t} TABLE {k}; DROP TABLE {k}" for t, k in KEPT]
             quietly = "SET LOCAL session_replication_role = replica"
-            self.nova.execute("; ".join([quietly, *back]))
+            # Nobody else acts now; but autovacuum may cut off the end of a table, for longer than anybody waits here.
+            patiently = f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"
+            self.nova.execute("; ".join([quietly, patiently, *back]))
             write_guard().forget_state()
 
     def landed(self, waited: list[tuple[str, int, bool]]) -> None:

@@ -11,6 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 from django.db import connection
+from packaging.requirements import Requirement
 from psycopg.conninfo import make_conninfo
 
 from nova_credentials.phases import Phase
@@ -20,6 +21,7 @@ from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.nova_process import run_by
 from tests.nova_credentials.wheel import VERSION, build_wheel
 
+NOVAS_PINS = {"redis": "5.2.1", "psycopg2-binary": "2.9.10"}
 # What pip would fetch beside the wheel: psycopg, boto3 and what they need in turn.
 NEEDED = (
     *("psycopg", "psycopg-binary", "typing-extensions"),
@@ -60,12 +62,18 @@ def test_the_wheel_holds_the_package_alone_with_its_types(wheel):
     assert {name for name in names if name.endswith(".py")} == in_checkout
 
 
-def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
+def read_metadata(wheel: Path) -> list[str]:
     with ZipFile(wheel) as opened:
-        metadata = (
-            opened.read(f"nova_credentials-{VERSION}.dist-info/METADATA").decode().splitlines()
-        )
-    needs = {line.partition(": ")[2] for line in metadata if line.startswith("Requires-Dist")}
+        return opened.read(f"nova_credentials-{VERSION}.dist-info/METADATA").decode().splitlines()
+
+
+def read_needs(metadata: list[str]) -> set[str]:
+    return {line.partition(": ")[2] for line in metadata if line.startswith("Requires-Dist")}
+
+
+def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
+    metadata = read_metadata(wheel)
+    needs = read_needs(metadata)
     always = {need for need in needs if "extra ==" not in need}
     assert always == {"psycopg<4,>=3.2", "boto3<2,>=1.34"}
     assert {need.partition("; ")[2] for need in needs - always} == {
@@ -73,6 +81,30 @@ def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
         "extra == 'psycopg2'",
     }
     assert "Requires-Python: >=3.11" in metadata
+
+
+def list_all_needs(needs: set[str], extra: str) -> list[Requirement]:
+    """What pip would install for these and in turn for theirs, as the packages installed here say."""
+    found: dict[Requirement, None] = {}
+    waiting = [(Requirement(need), extra) for need in needs]
+    while waiting:
+        need, chosen = waiting.pop()
+        if need in found or (need.marker and not need.marker.evaluate({"extra": chosen})):
+            continue
+        found[need] = None
+        of_package = distribution(need.name).requires or []
+        waiting += [(Requirement(text), of) for text in of_package for of in {"", *need.extras}]
+    return list(found)
+
+
+@pytest.mark.parametrize("extra", ["", "binary", "psycopg2"])
+def test_it_installs_beside_what_nova_pins(wheel, extra):
+    """Another pin of redis than NOVA's, as the site has one, and pip would install neither."""
+    needs = list_all_needs(read_needs(read_metadata(wheel)), extra)
+
+    assert {"psycopg", "botocore"} <= {need.name for need in needs}
+    pinned = [need for need in needs if need.name in NOVAS_PINS]
+    assert [need for need in pinned if NOVAS_PINS[need.name] not in need.specifier] == []
 
 
 def test_the_changelog_tells_of_this_release():

@@ -11,9 +11,11 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build the wheel into the folder and return its path."""
+    """Build the wheel into the folder as `pip install .` does, and return its path."""
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        [*pip, *offline, "--wheel-dir", str(folder), "."],
         cwd=ROOT,
         capture_output=True,
         text=True,

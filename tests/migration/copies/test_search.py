@@ -20,7 +20,7 @@ APP_PASSWORD = "example-app-password-2"
 
 
 def test_after_a_purge_the_copies_are_found_where_novas_worker_left_them(nova, find):
-    """A8: "only AWS holds the secret values", and yet they stood in six other columns."""
+    """AWS alone was said to hold the secret values, and yet they stood in six other columns."""
     pk = make_full_client("idom")
     advance(pk, Phase.PURGED)
     execution = add_execution(nova, json.dumps({"context": {"db_password": PASSWORD}}))

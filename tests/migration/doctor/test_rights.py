@@ -121,7 +121,7 @@ def test_who_may_create_is_named(migrated, check):
 
 
 def test_the_grants_that_are_printed_let_the_reader_read_and_count(hostile):
-    """A14: `migrate` prints them, for the owner of NOVA's tables."""
+    """`migrate` prints them, for the owner of NOVA's tables."""
     done = manage("migrate", "--no-color", DATABASE_URL=hostile.of(hostile.site))
     printed = re.findall(r"^    (GRANT .*;)$", done.stderr, re.MULTILINE)
 
