@@ -17,11 +17,24 @@ IMPORTED_BEFORE = (
     *("django.contrib.staticfiles.finders", "django.core.management", "django.core.serializers"),
     *("django.db.backends.postgresql.base", "django.forms", "django.template.backends.django"),
     *("django.views.generic", "logging.config", "tests.checkout"),
-    *("ahocorasick_rs", "django.contrib.admin.templatetags.admin_list", "django.contrib.admin.views.main"),
+    *(
+        "ahocorasick_rs",
+        "django.contrib.admin.templatetags.admin_list",
+        "django.contrib.admin.views.main",
+    ),
     *("django.contrib.auth.management", "django.contrib.humanize.templatetags.humanize"),
-    *("django.contrib.postgres.fields", "django.core.management.commands.migrate", "django.template.loader_tags"),
+    *(
+        "django.contrib.postgres.fields",
+        "django.core.management.commands.migrate",
+        "django.template.loader_tags",
+    ),
     *("django.template.loaders.app_directories", "django.views.debug", "multiprocessing.queues"),
-    *("multiprocessing.sharedctypes", "nova_credentials.aws", "nova_credentials.comparison", "picklefield.fields"),
+    *(
+        "multiprocessing.sharedctypes",
+        "nova_credentials.aws",
+        "nova_credentials.comparison",
+        "picklefield.fields",
+    ),
     *("psutil", "redis"),
 )
 forking = multiprocessing.get_context("forkserver")

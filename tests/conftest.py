@@ -88,7 +88,9 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
         kept, structure = keep_rows(), read_structure()
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
-        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: put_back(kept, structure))
+        patch.setattr(
+            TransactionTestCase, "_fixture_teardown", lambda _case: put_back(kept, structure)
+        )
         patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()

@@ -75,7 +75,8 @@ WHERE o.oprnamespace = 'pg_catalog'::regnamespace
 """
 # What each trap does: it tells as whom it ran, and takes what it can get.
 SPRING = """
-CREATE OR REPLACE FUNCTION trap.spring(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $trap$
+CREATE OR REPLACE FUNCTION trap.spring(what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $trap$
 BEGIN
     RAISE LOG 'TRAP {token} ran as % in a session of %: %', current_user, session_user, what;
     BEGIN

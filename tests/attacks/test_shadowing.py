@@ -140,9 +140,7 @@ def test_the_traps_catch_a_site_whose_path_has_public(hostile):
         connection.close()
 
         list(Client.objects.with_push_pending().filter(slug="acme"))
-        with locks.hold_client_locks(
-            Client.objects.values_list("pk", flat=True), wait_seconds=0
-        ):
+        with locks.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
             pass
 
     sprung = " ".join(hostile.sprung())

@@ -27,7 +27,7 @@ def grant_triggers(connection, to: str = APP) -> None:
 
 @contextmanager
 def app_role(connection: psycopg.Connection, tables: list[str] = NOVA_TABLES) -> Iterator[None]:
-    """The site's role, with what it may do on NOVA's tables but make triggers; gone afterwards with all that it owns."""
+    """The site's role, which may read and write NOVA's tables but make no triggers; gone afterwards with its things."""
     make_app_role(connection, APP, tables)
     try:
         yield

@@ -7,7 +7,13 @@ import psycopg
 import pytest
 
 from tests import nova_database
-from tests.credentials.triggers.migrated_database import APP, app_role, grant_triggers, make_app_role, writes
+from tests.credentials.triggers.migrated_database import (
+    APP,
+    app_role,
+    grant_triggers,
+    make_app_role,
+    writes,
+)
 from tests.migrated import make_nova_tables, migrate
 from tests.templates import RUN, hand_over, make_once
 
@@ -47,9 +53,7 @@ def test_once_granted_the_next_migrate_makes_the_triggers(migrated, connection):
     assert writes(connection, 2) == before + 1
 
 
-def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(
-    migrated, connection
-):
+def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(migrated, connection):
     connection.execute(
         "UPDATE public.client_database_credentials SET db_port = 1 WHERE client_id = 2"
     )
