@@ -19,7 +19,7 @@ RUN = "NOVA_TEST_RUN"
 OF_A_RUN = re.compile(r"(?:template|nova|site|reader)_(\d+)_[0-9a-f]{8}_\w+")
 CLAIM = """
 UPDATE nova_admin.migration_databaseclaim
-SET database_oid = d.oid::bigint, place = regexp_replace(place, '[^/]*$', d.datname::text)
+SET database_oid = d.oid::bigint, place = regexp_replace(place, '[^/]*$', d.datname::text), claimed_at = now()
 FROM pg_database d WHERE d.datname = current_database()
 """
 
@@ -44,7 +44,7 @@ def make_once(what: str, fill: Callable[[str], None]) -> str:
 
 
 def claim_copy(uri: str) -> None:
-    """Have the copy note what it is itself, if what it was copied from was migrated."""
+    """Have the copy note what it is, as if it had been migrated now; it notes nothing if it is a copy of an empty one."""
     # On this path no trap of NOVA's role is stepped into.
     with psycopg.connect(uri, autocommit=True, options="-c search_path=pg_catalog") as connection:
         is_there = "SELECT to_regclass('nova_admin.migration_databaseclaim') IS NOT NULL"

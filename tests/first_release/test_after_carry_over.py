@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from tests.first_release.load import load_secrets, store_arns
+from tests.templates import claim_copy
 
 if TYPE_CHECKING:
     from tests.first_release.database import First
@@ -25,6 +26,7 @@ def carried(migrated_first, aws) -> First:
         "secretsmanager", region_name="us-east-1", endpoint_url=aws.endpoint, **keys
     )
     store_arns(migrated_first.uri, load_secrets(client), schema="nova_admin")
+    claim_copy(migrated_first.uri)  # `migrate` found these secrets: it knows of no other version
     migrated_first.aws = aws.endpoint
     return migrated_first
 
