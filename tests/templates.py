@@ -44,7 +44,7 @@ def make_once(what: str, fill: Callable[[str], None]) -> str:
 
 
 def claim_copy(uri: str) -> None:
-    """Have the copy note what it is, as if it had been migrated now; it notes nothing if it is a copy of an empty one."""
+    """Have the copy note what it is, as if it had been migrated now; one without tables notes nothing."""
     # On this path no trap of NOVA's role is stepped into.
     with psycopg.connect(uri, autocommit=True, options="-c search_path=pg_catalog") as connection:
         is_there = "SELECT to_regclass('nova_admin.migration_databaseclaim') IS NOT NULL"
