@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
+from credentials.shown_names import show_text
 from credentials.site_schema import SCHEMA
 from credentials.trigger_sql import ASK_COUNTED
 from nova_credentials.tables import (
@@ -191,7 +192,7 @@ def print_missing_grants(*, verbosity: int = 1, **_: object) -> None:
     with connection.cursor() as cursor:
         lines = list(_describe_missing(cursor))
     if lines:
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.write("".join(f"{show_text(line)}\n" for line in lines))
 
 
 def _describe_missing(cursor: CursorWrapper) -> Iterator[str]:

@@ -1,24 +1,5 @@
-"""Makes names that others gave to their tables, columns and objects fit to be shown. Pure."""
+"""Hands on how names that others chose are shown: the package that NOVA installs shows them so too, in its logs."""
 
-from __future__ import annotations
+from nova_credentials.shown_names import show_name, show_text
 
-import unicodedata
-
-# Letters that are written from right to left would reorder the words around them.
-_RIGHT_TO_LEFT = ("R", "AL", "AN")
-
-
-def show_name(name: str) -> str:
-    """Return the name with every character escaped that can't be seen, or that changes the order of the others.
-
-    A backslash is doubled, so that no two names are shown alike.
-    """
-    return "".join(
-        character if _is_harmless(character) else character.encode("unicode_escape").decode()
-        for character in name
-    )
-
-
-def _is_harmless(character: str) -> bool:
-    reorders = unicodedata.bidirectional(character) in _RIGHT_TO_LEFT
-    return character.isprintable() and not reorders and character != "\\"
+__all__ = ["show_name", "show_text"]

@@ -18,6 +18,7 @@ from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvail
 
 from credentials.models import CountingGap, CountingProof, CountingTriggers
 from credentials.proof import prove_counting
+from credentials.shown_names import show_text
 from credentials.trigger_sql import (
     ASK_COUNTED,
     ASK_COUNTED_BODY,
@@ -212,7 +213,7 @@ def check_rights(*, plan: MigrationPlan = (), **_: object) -> None:
         )
 
 
-def install_triggers(*, verbosity: int = 1, plan: MigrationPlan = (), **_: object) -> None:
+def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -> None:
     """Install what is missing after `migrate`, and print what to grant; the sweep tries the rest again."""
     made = [table for table in _missing if _table_exists(table)]
     _missing.clear()
@@ -275,7 +276,7 @@ def _drop_old_function() -> None:
 
 
 def _print_to_stderr(*lines: str) -> None:
-    print("\n".join(lines), file=sys.stderr)
+    print("\n".join(map(show_text, lines)), file=sys.stderr)
 
 
 def _quoted_role() -> str:

@@ -14,6 +14,7 @@ MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
 HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
 DAYS = Sentence("days", "%(n)s days", one="%(n)s day")
 TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
+STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
 TOO_FEW_READS = Sentence(
     "too_few_reads", "NOVA's reader: %(n)s of %(wanted)s reads since dual read began."
 )
@@ -28,6 +29,10 @@ ANSWERED_BY_AWS = Sentence(
 NOT_ANSWERED_BY_AWS = Sentence(
     "not_answered_by_aws",
     "NOVA's reader: no read in the last day was answered by AWS since this phase began.",
+)
+INACTIVE_CLIENT = Sentence(
+    "inactive_client",
+    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
 )
 READER_PROCESSES = Sentence(
     "reader_processes",

@@ -44,8 +44,8 @@ COMPARISON_TOO_OLD = Sentence(
 )
 CLEAN_STREAK = Sentence(
     "clean_streak",
-    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s, half a sweep apart.",
-    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s, half a sweep apart.",
+    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
+    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
 )
 IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
 IN_NO_RUN = Sentence("in_no_run", "No run is working on this client.")
@@ -105,7 +105,7 @@ RESTORED_ALL_BUT_NEWER = Sentence(
     "restored_all_but_newer", "NOVA's writes since the purge were kept, and are pushed next."
 )
 AWS_UNREAD = Sentence(
-    "aws_unread", "AWS could not be read, so PostgreSQL's copy was not checked: %(error)s"
+    "aws_unread", "AWS could not be read, so PostgreSQL's values were not checked: %(error)s"
 )
 NEWER_IN_POSTGRES = Sentence(
     "newer_in_postgres", "PostgreSQL holds a newer value, which is pushed next."
@@ -178,8 +178,8 @@ AWS_IDENTITY = Sentence("aws_identity", "account %(account)s, key %(key)s")
 WRITES_NOT_STOPPED = Sentence("writes_not_stopped", "AWS writes are not stopped.")
 DATABASE_IS_COPY = Sentence(
     "database_is_copy",
-    "This database is a copy, so nothing is written to AWS: it is reached as %(this)s and noted itself as %(noted)s."
-    " If it is the one that writes from now on, claim it.",
+    "This database is a duplicate, so nothing is written to AWS: it is reached as %(this)s and noted itself as"
+    " %(noted)s. If it is the one that writes from now on, claim it.",
 )
 DATABASE_IS_THE_ONE = Sentence(
     "database_is_the_one", "This database is the one that writes to AWS: %(this)s."

@@ -27,10 +27,13 @@ MAPPED_AND_PUSHED = Sentence(
     "%(column)s is mapped. The documents of %(n)s clients change: they are pushed next.",
     one="%(column)s is mapped. The document of one client changes: it is pushed next.",
 )
-MAPPED_BUT_PURGED = Sentence(
-    "mapped_but_purged",
-    "%(column)s is mapped. %(n)s purged clients still have a value there: restore them and purge them again.",
-    one="%(column)s is mapped. One purged client still has a value there: restore it and purge it again.",
+PURGED_KEEP_VALUES = Sentence(
+    "purged_keep_values",
+    "%(n)s purged clients still have a value in %(column)s: %(names)s. Restore them, and purge them again once their"
+    " gates are open.",
+    one="A purged client still has a value in %(column)s: %(names)s. Restore it, and purge it again once its gate is"
+    " open.",
+    glue=", ",
 )
 NO_SUCH_TABLE = Sentence(
     "no_such_table", "%(name)s names none of NOVA's tables: %(tables)s.", glue=", "

@@ -11,7 +11,9 @@ import pickle
 import uuid
 
 import redis
+from django.apps import apps
 from django.conf import settings
+from django.contrib import admin
 from django.utils import timezone
 from django_q import core_signing
 from django_q.conf import Conf
@@ -62,6 +64,15 @@ def replace_foreign_task(task: dict[str, object], **_: object) -> None:
     name = str(task.get("func"))[:LONGEST_NAME]
     task.clear()
     task.update(kept, func=REFUSE, args=(name,), kwargs={}, ack_failure=True)
+
+
+def remove_queue_pages() -> None:
+    """Take away django-q's pages, which let people run any function with any arguments, and show tracebacks."""
+    # Imported so that it has registered them by now, whatever the order of the apps.
+    from django_q import admin as _pages  # noqa: F401, PLC0415  # workers need no pages
+
+    queue = apps.get_app_config("django_q").get_models()
+    admin.site.unregister([model for model in queue if admin.site.is_registered(model)])
 
 
 def is_task(function: object) -> bool:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
+from credentials.shown_names import show_text
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import (
     WRITES_BOTH,
@@ -33,7 +34,7 @@ from migration.models import (
     Worker,
     all_clients,
 )
-from migration.operations import copy_search, other_statements, runs
+from migration.operations import copy_search, interrupted_searches, other_statements, runs
 from migration.operations.aws_writes import find_write_refusal
 
 if TYPE_CHECKING:
@@ -103,6 +104,14 @@ def search_copies(search_id: int) -> None:
     copy_search.work_on_search(search_id=search_id)
 
 
+def resume_dead_searches() -> None:
+    """Begin searches for copies again whose worker was killed; mark others as interrupted. Scheduled every minute."""
+    if get_broker().queue_size() >= MANY_TASKS:
+        return  # those that wait may be in the queue still
+    for search in interrupted_searches.settle_dead_searches().to_begin_again:
+        enqueue_search(search)
+
+
 def refuse(function: str) -> None:
     """Fail in place of a function that is not a task of this module (see `task_queue`)."""
     raise PermissionError(f"no task of this site: {function}")
@@ -138,7 +147,7 @@ def push_pending() -> None:
 def keep_counting() -> None:
     """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
     for refusal in count_every_write():
-        logger.warning("Writes to NOVA's tables are not counted: %s", refusal.why)
+        logger.warning("Writes to NOVA's tables are not counted: %s", show_text(refusal.why))
 
 
 def prove_counting() -> None:
@@ -189,6 +198,7 @@ def ensure_schedules(**_: object) -> None:
     for name, function, minutes in (
         ("Push pending clients", push_pending, 1),
         ("Take up runs that stand still", resume_stalled_runs, 1),
+        ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),
         ("Look for reads of NOVA's old helper", note_other_statements, 5),

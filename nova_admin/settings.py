@@ -68,7 +68,7 @@ NAMED_STORES = env.list_named_stores()
 EMBEDDED_STORES = DEBUG and not NAMED_STORES
 DATABASE_URL = env.require_store("DATABASE_URL") or env.require_value("DATABASE_URL")
 DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
-# Further names of the same database; one that is reached by any other is a copy, and writes nothing to AWS.
+# Further names of the same database; one that is reached by any other is a duplicate, and writes nothing to AWS.
 NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")
 AWS_REGION = env("AWS_REGION")
 AWS_ENDPOINT_URL = env.require_store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
@@ -112,9 +112,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
-    "django_q",
     "credentials",
     "migration",
+    "django_q",  # its command `qcluster` is replaced by that of `migration`
     *(["nova_admin.embedded"] if DEBUG else []),
 ]
 
@@ -285,7 +285,7 @@ UNFOLD = {
                         "permission": require_permission("migration.view_comparison"),
                     },
                     {
-                        "title": _("Readers"),
+                        "title": _("NOVA's processes"),
                         "icon": "visibility",
                         "link": reverse_lazy("admin:migration_readerprocess_changelist"),
                         "permission": require_permission("migration.view_readerprocess"),

@@ -1,7 +1,8 @@
-"""The WSGI application that a web server runs."""
+"""The WSGI application that a web server runs. It does not start behind a pooler where the site's locks don't hold."""
 
 import os
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
 from nova_admin.environment import load_env_file
@@ -9,3 +10,8 @@ from nova_admin.environment import load_env_file
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nova_admin.settings")
 load_env_file()
 application = get_wsgi_application()
+
+from migration.operations.doctor.pooler import find_pooler_refusal  # noqa: E402  # Django is set up now
+
+if refusal := find_pooler_refusal():
+    raise ImproperlyConfigured(str(refusal))

@@ -115,8 +115,8 @@ def _make_extra(extra: Extra | None) -> Document:
 
 def parse_document(document: Document, *, client_id: int, client_slug: str) -> ClientCredentials:
     """Read a client's rows from its document; an absent optional key is NULL. Raises DocumentError."""
-    reader = _DocumentReader(client_id, client_slug)
-    rows = {t.plural: tuple(reader.read_rows(t, document)) for t in CredentialType}
+    reader = _DocumentReader(client_slug)
+    rows = {t.plural: tuple(reader.read_rows(t, document, client_id)) for t in CredentialType}
     return ClientCredentials(reader.read_value(document, "client_name", str | None, ""), **rows)
 
 
@@ -130,7 +130,7 @@ class ClientExtras:
 
 def parse_extras(document: Document, *, client_slug: str) -> ClientExtras:
     """Read the mapped columns of a document that `parse_document` has read. Raises DocumentError."""
-    reader = _DocumentReader(0, client_slug)
+    reader = _DocumentReader(client_slug)
     logins = {
         t: [
             reader.read_extra(entry, path)
@@ -156,24 +156,28 @@ def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, ob
 class _DocumentReader:
     """Reads one client's document, so that each error can name the client."""
 
-    client_id: int
     client_slug: str
 
-    def read_rows(self, credential_type: CredentialType, document: Document) -> Iterator[Any]:
+    def read_rows(
+        self, credential_type: CredentialType, document: Document, client_id: int
+    ) -> Iterator[Any]:
         if credential_type in document:
-            primary = self.read_row(credential_type, document[credential_type], credential_type)
+            entry = document[credential_type]
+            primary = self.read_row(credential_type, entry, credential_type, client_id)
             yield replace(primary, is_primary=True)
         others = document.get(credential_type.others_key, [])
         if not isinstance(others, list):
             raise self.field_error(credential_type.others_key, sentences.MUST_BE_LIST())
         for index, entry in enumerate(others):
             path = f"{credential_type.others_key}[{index}]"
-            row = self.read_row(credential_type, entry, path)
+            row = self.read_row(credential_type, entry, path, client_id)
             if row.is_primary:
                 raise self.field_error(f"{path}.is_primary", sentences.MUST_BE_FALSE_OR_NULL())
             yield row
 
-    def read_row(self, credential_type: CredentialType, entry: object, path: str) -> CredentialRow:
+    def read_row(
+        self, credential_type: CredentialType, entry: object, path: str, client_id: int
+    ) -> CredentialRow:
         if not isinstance(entry, dict):
             raise self.field_error(path, sentences.MUST_BE_OBJECT())
         values = {
@@ -181,7 +185,7 @@ class _DocumentReader:
             for attribute, key, wanted in _fields_to_read(credential_type)
         }
         row_class = ROW_CLASSES[credential_type]
-        return row_class(client_id=self.client_id, client_slug=self.client_slug, **values)
+        return row_class(client_id=client_id, client_slug=self.client_slug, **values)
 
     def read_extra(self, entry: Document, path: str = "") -> Extra:
         extra = entry.get(EXTRA_KEY, {})
@@ -238,9 +242,9 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
 def _is_deeper(value: object, levels: int) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
-    if not isinstance(value, list):
-        return False
-    return levels == 0 or any(_is_deeper(child, levels - 1) for child in value)
+    return isinstance(value, list) and (
+        levels == 0 or any(_is_deeper(child, levels - 1) for child in value)
+    )
 
 
 def size_in_bytes(document: Document) -> int:

@@ -72,7 +72,7 @@ class IllegalMove(MessageError):  # noqa: N818 - the word of the design
     """The client cannot move there from its present phase."""
 
     def __init__(self, slug: str, old: Phase, new: Phase) -> None:
-        Exception.__init__(self, slug, old, new)
+        # Python itself keeps all three in `args`, by which pickle makes the error anew.
         self.slug, self.old, self.new = slug, old, new
 
     @property
@@ -86,7 +86,7 @@ class StalePhase(MessageError):  # noqa: N818 - the word of the design
     """Somebody else moved the client first."""
 
     def __init__(self, slug: str, seen: Phase, now: Phase) -> None:
-        Exception.__init__(self, slug, seen, now)
+        # As above.
         self.slug, self.seen, self.now = slug, seen, now
 
     @property

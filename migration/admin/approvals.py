@@ -80,6 +80,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
             Phase(self.original.new),
             back=get_request_url(self.original.pk),
             override=get_override(self.original),
+            marks_overridable=False,
         )
 
 

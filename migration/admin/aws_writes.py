@@ -1,4 +1,4 @@
-"""The page about AWS writes: whether this site may make them, the switch that stops them, and the claim of a copy."""
+"""The page about AWS writes: whether this site may make them, the switch that stops them, and the claim."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class StartWritesView(AdminView):
 
 
 class ClaimDatabaseView(AdminView):
-    """Says that this copy is the one that writes to AWS from now on."""
+    """Says that this duplicate is the one that writes to AWS from now on."""
 
     permission_required = CLAIM_PERMISSION
 

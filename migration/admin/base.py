@@ -52,6 +52,7 @@ class ClientRow(ClientWithPhase, Protocol):
     newest_status: str | None
     newest_compared_at: datetime | None
     phase_since: datetime | None
+    last_read_at: datetime | None
 
     def build_document(self) -> Document: ...
 
@@ -179,11 +180,6 @@ def get_signed_in_user(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise PermissionDenied
     return request.user
-
-
-def get_typed_override(request: HttpRequest) -> str:
-    """Return the reason to override missing evidence that was typed, or ""."""
-    return request.POST.get("override", "").strip()
 
 
 def get_typed_reason(request: HttpRequest) -> str:

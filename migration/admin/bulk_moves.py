@@ -20,7 +20,13 @@ from migration import evidence_sentences
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
-from migration.admin.moves import MOVE_PERMISSION, REFUSALS, describe_refusal, make_move
+from migration.admin.moves import (
+    MOVE_PERMISSION,
+    REFUSALS,
+    describe_refusal,
+    make_move,
+    read_override,
+)
 from migration.models import (
     MOVE_PERMISSIONS,
     PhaseChoices,
@@ -96,7 +102,10 @@ class BulkCutoverView(AdminView):
             return self.show_page(found)
         answers = AccountAnswers()
         for client in iterate_in_time(request, found):
-            make_move(request, client.pk, Phase.AWS, Phase.DUAL_READ, answers=answers)
+            override = read_override(request, lines=f"missing_{client.pk}")
+            make_move(
+                request, client.pk, Phase.AWS, Phase.DUAL_READ, override=override, answers=answers
+            )
         return self.redirect_to_list()
 
     def get_selected(self) -> ClientPhaseQuerySet:

@@ -10,7 +10,13 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.admin.base import RESOLVE_PERMISSION, RUN_PERMISSION
-from migration.operations.gates import CheckFix, evaluate_gate, explain_shut, split_by_override
+from migration.operations.gates import (
+    OVERRIDE_PERMISSION,
+    CheckFix,
+    evaluate_gate,
+    explain_shut,
+    split_by_override,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +60,8 @@ class Checklist:
     checks: list[Check]
     lines: list[CheckLine]
     override: Override | None = None
+    # Who may override the marked lines and when, in a sentence; "" where no line is marked.
+    override_note: str = ""
 
     @property
     def is_shut(self) -> bool:
@@ -71,8 +79,9 @@ class Checklist:
         return bool(left) and all(check.may_be_overridden for check in left)
 
     @property
-    def has_missing_evidence(self) -> bool:
-        return any(check.may_be_overridden for check in self.checks)
+    def missing_evidence(self) -> list[str]:
+        """Return the codes of the lines that can be overridden: a form posts them, so that no other line is."""
+        return [check.code for check in self.checks if check.may_be_overridden]
 
     def _left(self) -> list[Check]:
         shut = [check for check in self.checks if not check.passed]
@@ -88,10 +97,18 @@ def make_checklist(
     answers: AccountAnswers | None = None,
     facts: GateFacts | None = None,
     override: Override | None = None,
+    marks_overridable: bool = True,
 ) -> Checklist:
     """Return every check of the move as of now. Reads both stores."""
     checks = evaluate_gate(snapshot, new, answers=answers, facts=facts)
-    return show_checks(request, snapshot.client_id, checks, back=back, override=override)
+    return show_checks(
+        request,
+        snapshot.client_id,
+        checks,
+        back=back,
+        override=override,
+        marks_overridable=marks_overridable,
+    )
 
 
 def show_checks(
@@ -101,20 +118,42 @@ def show_checks(
     *,
     back: str,
     override: Override | None = None,
+    marks_overridable: bool = True,
 ) -> Checklist:
-    """Return the checks as a page shows them, with the fixes that this user may use."""
+    """Return the checks as a page shows them, with the fixes that this user may use.
+
+    `marks_overridable` is false where no page offers an override: then no line says that it can be overridden.
+    """
     lines: list[CheckLine] = [
         {
             "passed": check.passed,
             "is_off": check.is_off,
-            "overridable": check.may_be_overridden,
+            "overridable": marks_overridable and check.may_be_overridden,
             "overridden": override is not None and override.covers(check),
             "text": localize(check.text),
             "remedy": None if check.passed else _find_fix(request, client_id, check, back),
         }
         for check in checks
     ]
-    return Checklist(checks, lines, override)
+    note = _explain_override(request, checks) if marks_overridable else ""
+    return Checklist(checks, lines, override, note)
+
+
+def _explain_override(request: HttpRequest, checks: list[Check]) -> str:
+    """Say who may override the lines that can be overridden, and when; "" where there is none."""
+    failed = [check for check in checks if not check.passed]
+    if not any(check.may_be_overridden for check in failed):
+        return ""
+    if not request.user.has_perm(OVERRIDE_PERMISSION):
+        return _(
+            "Only somebody who may override missing evidence (an Administrator) can override the lines marked so,"
+            " with a reason."
+        )
+    if all(check.may_be_overridden for check in failed):
+        return _("You can override the lines marked so, with a reason.")
+    return _(
+        "You can override the lines marked so, with a reason, once all others pass: those can't be overridden."
+    )
 
 
 def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> FixLink | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from django.contrib import admin
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.models import Comparison, PhaseChoices
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
 
     Options = list[tuple[str, StrOrPromise]]
+
+
+# In these, NOVA's reader counts its reads of a client.
+PHASES_WITH_READS = [phase for phase in Phase if phase.reads_aws]
 
 
 class ClientFilter(admin.SimpleListFilter):
@@ -76,6 +82,32 @@ class PushFilter(ClientFilter):
                 return found.push_late(late_push_threshold())
             case "refused":
                 return found.push_refused()
+        return found
+
+
+class ReadFilter(ClientFilter):
+    """Whether NOVA reads the client through the package. Reads are counted from dual read on, so no other is listed."""
+
+    title = _("NOVA's last read")
+    parameter_name = "read"
+    options: ClassVar[Options] = [
+        ("day", _("In the last day")),
+        ("not", _("Not in the last day, though in dual read or later")),
+        ("never", _("Never, though in dual read or later")),
+    ]
+
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+        day, now = timedelta(days=1), timezone.now()
+        # A time further ahead is of a clock that was wrong: it proves no read.
+        lately = Q(read_count__last_read_at__range=(now - day, now + day))
+        counted = found.in_phases(*PHASES_WITH_READS)
+        match value:
+            case "day":
+                return found.filter(lately)
+            case "not":
+                return counted.exclude(lately)
+            case "never":
+                return counted.filter(read_count__last_read_at=None)
         return found
 
 

@@ -115,15 +115,20 @@ def _describe_next_step(
     checks = list(database_checks(ClientState(client.pk, has_push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [*_check_document(client.slug, document, problem), *checks]
-    shown = show_checks(request, client.pk, checks, back=request.get_full_path())
+    possible_at = find_purge_time(client.phase_since) if new == Phase.PURGED else None
+    # No page offers a purge before its time, with an override or without.
+    shown = show_checks(
+        request, client.pk, checks, back=request.get_full_path(), marks_overridable=not possible_at
+    )
     title = _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label}
-    if new == Phase.PURGED and (possible_at := find_purge_time(client.phase_since)):
+    if possible_at:
         day = formats.date_format(timezone.localtime(possible_at), "DATETIME_FORMAT")
         title = _("Next step: wait until %(day)s, then purge") % {"day": day}
     return {
         "phase": PhaseChoices(new).label,
         "title": title,
         "checks": shown.lines,
+        "override_note": shown.override_note,
         "left": sum(not check.passed for check in checks),
         "why_shut": shown.why_shut if phase != Phase.POSTGRES else None,
         "asks_aws": phase != Phase.POSTGRES,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import F
 from django.http import HttpResponseRedirect
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
@@ -19,6 +20,7 @@ from migration.admin.client_filters import (
     ComparisonFilter,
     PhaseFilter,
     PushFilter,
+    ReadFilter,
 )
 from migration.admin.client_page import get_client_context
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
@@ -54,9 +56,10 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         "push_label",
         "comparison_badge",
         "compared_when",
+        "read_when",
         "active_icon",
     )
-    list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ActiveFilter)
+    list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ReadFilter, ActiveFilter)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
@@ -85,6 +88,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
             newest_status=F("client_migration__comparison_status"),
             newest_compared_at=F("client_migration__compared_at"),
             phase_since=F("client_migration__phase_changed_at"),
+            last_read_at=F("read_count__last_read_at"),
         )
 
     def has_run_permission(self, request: HttpRequest) -> bool:
@@ -107,6 +111,13 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     @display(description=_("compared"), ordering="newest_compared_at")
     def compared_when(self, client: ClientRow) -> SafeString | str:
         return moment(client.newest_compared_at)
+
+    @display(description=_("NOVA's last read"), ordering="last_read_at")
+    def read_when(self, client: ClientRow) -> SafeString | str:
+        """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
+        if client.last_read_at is None and Phase(client.phase).reads_aws:
+            return gettext("Never")
+        return moment(client.last_read_at)
 
     @display(description=_("active"), ordering="is_active", boolean=True)
     def active_icon(self, client: ClientRow) -> bool | None:

@@ -13,7 +13,8 @@ from unfold.decorators import display
 
 from migration import tasks
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
-from migration.models import CopySearch
+from migration.models import MOST_SEARCH_TRIES, CopySearch, SearchState
+from migration.operations.interrupted_searches import settle_dead_searches
 from migration.reports.copies import load_copies_report, load_search
 from migration.templatetags.migration_pages import make_label, moment
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
+# Tone and icon of each state; one that reads shows how far it is.
+STATE_LOOKS = {
+    SearchState.FINISHED: ("success", "check"),
+    SearchState.INTERRUPTED: ("danger", "error"),
+    SearchState.WAITING: ("info", "hourglass"),
+}
 SEARCH_PERMISSION = "migration.add_copysearch"
 
 
@@ -63,6 +70,7 @@ class CopySearchView(ObjectView[CopySearch]):
         return super().get_context_data(
             search=search,
             search_badge=make_search_badge(search),
+            most_tries=MOST_SEARCH_TRIES,
             clients=load_search(search),
             unsearched=list(search.unsearched_places.filter(client=None)),
             may_view_clients=self.request.user.has_perm("credentials.view_client"),
@@ -76,8 +84,9 @@ class StartSearchView(AdminView):
     permission_required = SEARCH_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        newest = CopySearch.objects.first()
-        if newest and newest.finished_at is None and not newest.is_silent:
+        # What was killed is not begun again: the search that is asked for now takes its place.
+        settle_dead_searches(begin_again=False)
+        if CopySearch.objects.open().exists():
             messages.warning(request, gettext("A search is already running."))
         else:
             self.start_search(request)
@@ -85,7 +94,7 @@ class StartSearchView(AdminView):
 
     def start_search(self, request: HttpRequest) -> None:
         """Store the search and queue it; without a queue there is none."""
-        search = CopySearch.objects.create(by=get_signed_in_user(request))
+        search = CopySearch.objects.create(by=get_signed_in_user(request), in_background=True)
         if tasks.enqueue_search(search):
             text = gettext("The search was started. Reload this page to see its result.")
             messages.success(request, text)
@@ -128,12 +137,8 @@ def name_search(search: CopySearch) -> str:
 
 def make_search_badge(search: CopySearch) -> str:
     """Return how far the search is, as a label."""
-    if search.finished_at:
-        return make_label(gettext("Finished"), "success", "check")
-    if search.is_silent:
-        return make_label(gettext("Interrupted"), "danger", "error")
-    if search.started_at is None:
-        return make_label(gettext("Waiting for a worker"), "info", "hourglass")
+    if look := STATE_LOOKS.get(search.state):
+        return make_label(str(search.state.label), *look)
     text = gettext("Reading table %(n)d of %(total)d")
     done = min(search.tables_done + 1, max(search.tables, 1))
     return make_label(text % {"n": done, "total": max(search.tables, 1)}, "info", "search")

@@ -72,12 +72,20 @@ class ConfirmMoveView(ClientView):
 
     def get_move_context(self, kind: Move) -> dict[str, object]:
         """Return the move, its checks as of now, and an open request for a move of this client."""
+        possible_at = self.find_possible_time() if kind == Move.PURGE else None
         checks = (
-            make_checklist(self.request, self.snapshot, self.new, back=self.request.get_full_path())
+            make_checklist(
+                self.request,
+                self.snapshot,
+                self.new,
+                back=self.request.get_full_path(),
+                marks_overridable=not possible_at,
+            )
             if kind in HAVE_CHECKS
             else Checklist([], [])
         )
         may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
+        missing = checks.missing_evidence if may_override else []
         requests = MoveRequest.objects.open().filter(client_id=self.client_id)
         text = make_confirmation_text(kind, self.client.name)
         return {
@@ -88,9 +96,9 @@ class ConfirmMoveView(ClientView):
             "shut": checks.is_shut,
             "why_shut": checks.why_shut,
             # A request waits for the facts that fail; a move at once is not offered then.
-            "offers_override": may_override
-            and (checks.has_missing_evidence if needs_approval(kind) else checks.may_be_overridden),
-            "is_too_early": kind == Move.PURGE and self.find_possible_time() is not None,
+            "override_note": checks.override_note,
+            "missing": missing if needs_approval(kind) or checks.may_be_overridden else [],
+            "possible_at": possible_at,
             "move_request": requests.select_related("requested_by").first(),
             "input_classes": " ".join(BASE_INPUT_CLASSES),
         }

@@ -18,7 +18,6 @@ from migration.admin.base import (
     RUN_PERMISSION,
     ClientView,
     get_signed_in_user,
-    get_typed_override,
     get_typed_reason,
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
@@ -63,7 +62,9 @@ class MoveClientView(ClientView):
             messages.error(request, problem)
             moved = False
         else:
-            moved = make_move(request, client_id, self.new, self.seen)
+            moved = make_move(
+                request, client_id, self.new, self.seen, override=read_override(request)
+            )
         if moved or not needs_confirmation:
             return redirect_back(request, client_id)
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
@@ -97,11 +98,11 @@ def make_move(
     new: Phase,
     seen: Phase,
     *,
+    override: Override | None = None,
     answers: AccountAnswers | None = None,
 ) -> bool:
     """Move the client, or request the move if it needs an approval, and report it. Return False if it was refused."""
     user, reason = get_signed_in_user(request), get_typed_reason(request)
-    override = get_typed_override(request)
     kind = MOVES.get((seen, new))
     try:
         if kind and needs_approval(kind):
@@ -123,7 +124,7 @@ def make_move(
                 by=user,
                 reason=reason,
                 schedule_deletion="schedule_deletion" in request.POST,
-                override=Override(override, user) if override else None,
+                override=override,
                 answers=answers,
             )
             report_move(request, moved)
@@ -131,6 +132,18 @@ def make_move(
         messages.error(request, describe_refusal(refusal))
         return False
     return True
+
+
+def read_override(request: HttpRequest, lines: str = "missing") -> Override | None:
+    """Return the override that a form asks for, with the reason of the move; None where it asks for none.
+
+    It is for the lines that the form showed, which it posts in the fields `lines`, and for no others.
+    """
+    reason = get_typed_reason(request)
+    if not (reason and request.POST.get("override")):
+        return None
+    shown = frozenset(request.POST.getlist(lines))
+    return Override(reason, get_signed_in_user(request), shown)
 
 
 def describe_refusal(refusal: Exception) -> str:

@@ -29,11 +29,11 @@ from migration.operations.nova_tables import (
     NotAccepted,
     NotMapped,
     accept_objects,
-    count_purged_with_values,
     list_nova_objects,
     map_column,
     split_accepted,
 )
+from migration.operations.values_after_purge import PurgedClient, list_purged_with_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 MAP_PERMISSION = "credentials.map_column"
 ACCEPT_PERMISSION = "credentials.accept_object"
+MOST_CLIENTS = 50
 
 KIND_LABELS = {
     ObjectKind.TRIGGER: gettext_lazy("Trigger"),
@@ -75,7 +76,7 @@ class ColumnRow:
     column: NovaColumn
     mapping: ColumnMapping | None
     # Purged clients that still have a value in it, though AWS alone should.
-    purged_with_values: int
+    purged_with_values: list[PurgedClient]
 
     @property
     def name(self) -> str:
@@ -84,6 +85,15 @@ class ColumnRow:
     @property
     def type(self) -> str:
         return show_name(self.column.type or "")
+
+    @property
+    def shown_clients(self) -> list[PurgedClient]:
+        """Return so many of these clients as the page names."""
+        return self.purged_with_values[:MOST_CLIENTS]
+
+    @property
+    def more_clients(self) -> int:
+        return len(self.purged_with_values) - len(self.shown_clients)
 
     @property
     def seen(self) -> str:
@@ -147,6 +157,7 @@ class NovaTablesView(AdminView):
             unknown=[ObjectRow(each) for each in unknown],
             accepted=[ObjectRow(each, records.get(each.digest)) for each in accepted],
             roles=[ObjectRow(each) for each in objects if each.kind in ROLE_KINDS],
+            may_view_clients=may("credentials.view_client"),
             may_map=may(MAP_PERMISSION),
             may_accept=may(ACCEPT_PERMISSION),
             input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -160,11 +171,8 @@ def _list_columns(columns: NovaColumns) -> Iterator[ColumnRow]:
     unmapped = columns.unmapped
     for column in columns.added:
         mapping = mappings.get((column.table, column.name))
-        is_secret = column.use == ColumnUse.SECRET and column.is_text
         yield ColumnRow(
-            column,
-            None if column in unmapped else mapping,
-            count_purged_with_values(column) if is_secret else 0,
+            column, None if column in unmapped else mapping, list_purged_with_values(column)
         )
 
 

@@ -1,4 +1,4 @@
-"""The page Readers: NOVA's processes that read through the package, and who still reads the tables directly."""
+"""The page NOVA's processes: those that read through the package, and who still reads the tables directly."""
 
 from __future__ import annotations
 

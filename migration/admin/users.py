@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
@@ -10,10 +9,11 @@ from django.contrib.auth.models import Group, User
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from migration.task_queue import remove_queue_pages
+
 admin.site.unregister([User, Group])
-# These pages would let people run any function with any arguments, and show tracebacks. A run has its own page.
-queue = apps.get_app_config("django_q").get_models()
-admin.site.unregister([model for model in queue if admin.site.is_registered(model)])
+# A run has its own page.
+remove_queue_pages()
 
 
 @admin.register(User)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    OutputWrapper,
+)
 
 from credentials.nova_columns import NovaSchemaError, schema_errors
+from credentials.shown_names import show_name, show_text
 from migration import sentences, tasks
+from migration.management.output import OneLineOutput
 from migration.models import MANY_TRIES, Run, all_clients
 from migration.operations import runs
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.runs import held_batches, is_held
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
@@ -51,13 +58,19 @@ class OneLineParser(CommandParser):
     def error(self, message: str) -> NoReturn:
         if not self.called_from_command_line:
             raise CommandError(message, returncode=2)
-        self.exit(2, f"{message}\n")
+        self.exit(2, f"{show_text(message)}\n")
 
 
 class OneLineCommand(BaseCommand):
     """A command that says in one line what is wrong with its arguments."""
 
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Django makes both outputs, at the beginning and again for `call_command`.
+        if name in ("stdout", "stderr") and isinstance(value, OutputWrapper):
+            value.__class__ = OneLineOutput
+        super().__setattr__(name, value)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # Django builds the parser from the class of this attribute's default.
@@ -66,28 +79,31 @@ class OneLineCommand(BaseCommand):
         return parser
 
 
-def escape_controls(text: str) -> str:
-    """Return the text as one line that steers no terminal: names in the database are other people's choice."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def find_user(name: str | None, *, permission: str = "") -> User | None:
     """Return the active user that `--by` names; exit with 2 if there is none, or who lacks the permission."""
     if name is None:
         return None
     user = User.objects.filter(username=name, is_active=True).first()
     if user is None:
-        raise CommandError(f"unknown user: {name}", returncode=2)
+        raise CommandError(f"unknown user: {show_name(name)}", returncode=2)
     if permission and not user.has_perm(permission):
-        raise CommandError(f"{name} lacks the permission {permission}", returncode=2)
+        raise CommandError(f"{show_name(name)} lacks the permission {permission}", returncode=2)
     return user
 
 
 class FormattedCommand(OneLineCommand):
     """A command that prints text, or with `--format json` one object and nothing else."""
 
+    # Locks that have to outlast a transaction: behind a pooler in transaction mode they don't.
+    takes_locks = False
+
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; exit with 1 and name the column where NOVA's tables were changed."""
+        """Run the command; exit with 1 and name the column where NOVA's tables were changed.
+
+        Exits with 2 where it takes locks and connections share PostgreSQL's processes.
+        """
+        if self.takes_locks:
+            require_own_backends()
         try:
             with schema_errors():
                 return super().execute(*args, **options)
@@ -100,7 +116,7 @@ class FormattedCommand(OneLineCommand):
         )
 
     def print_json(self, value: object) -> None:
-        self.stdout.write(json.dumps(value, ensure_ascii=False, default=str))
+        cast("OneLineOutput", self.stdout).write_json(value)
 
 
 class ClientsCommand(FormattedCommand):
@@ -122,7 +138,9 @@ class ClientsCommand(FormattedCommand):
         found = all_clients().filter(slug__in=slugs)
         unknown = sorted(set(slugs) - set(found.values_list("slug", flat=True)))
         if unknown:
-            raise CommandError(f"unknown client: {', '.join(unknown)}", returncode=2)
+            raise CommandError(
+                f"unknown client: {', '.join(map(show_name, unknown))}", returncode=2
+            )
         return found
 
     def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
@@ -190,9 +208,9 @@ class ClientsCommand(FormattedCommand):
 
     def print_item(self, item: Item) -> None:
         """Print the item in one line, and a line for every field that differs."""
-        left_out = ("code", "mismatches")
+        left_out = ("slug", "code", "mismatches")
         words = [str(value) for name, value in item.items() if value and name not in left_out]
-        self.stdout.write("  ".join(words))
+        self.stdout.write("  ".join([show_name(str(item["slug"])), *words]))
         self.print_mismatches(cast("list[dict[str, str]]", item.get("mismatches", [])))
 
     def print_mismatches(self, mismatches: list[dict[str, str]]) -> None:
@@ -235,4 +253,4 @@ def describe_mismatch(mismatch: dict[str, str]) -> str:
         for store, side in (("PostgreSQL", "expected"), ("AWS", "actual"))
         if mismatch.get(side)
     ]
-    return f"{mismatch['path']}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"
+    return f"{show_name(mismatch['path'])}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"

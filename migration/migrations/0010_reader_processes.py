@@ -45,8 +45,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "reader process",
-                "verbose_name_plural": "readers",
+                "verbose_name": "process of NOVA",
+                "verbose_name_plural": "processes of NOVA",
                 "ordering": ["-last_read_at", "key"],
             },
         ),

@@ -12,10 +12,12 @@ from migration.models.clients import (
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
 from migration.models.copies import (
+    MOST_SEARCH_TRIES,
     CopySearch,
     FoundCopy,
     Redaction,
     SearchedClient,
+    SearchState,
     UnsearchedPlace,
     UnsearchedReason,
 )
@@ -49,6 +51,7 @@ from migration.models.write_stops import WriteStop
 
 __all__ = [
     "MANY_TRIES",
+    "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
@@ -84,6 +87,7 @@ __all__ = [
     "RoleGrant",
     "Run",
     "RunItem",
+    "SearchState",
     "SearchedClient",
     "Secret",
     "StaleRunError",

@@ -19,8 +19,11 @@ from credentials.models import Client
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# A search that has said nothing for this long was killed.
+# A search that has said nothing for this long was killed, or its place in the queue was lost.
 SILENT_AFTER = timedelta(minutes=2)
+# A search of the workers whose process is gone is begun again, up to this many times in all and for this long.
+MOST_SEARCH_TRIES = 3
+BEGUN_AGAIN_WITHIN = timedelta(hours=12)
 FORGOTTEN_AFTER = timedelta(days=90)
 
 
@@ -41,7 +44,28 @@ class UnsearchedReason(models.TextChoices):
     SHORT_VALUE = "short_value", _("a secret value is too short to be looked for")
 
 
+class SearchState(models.TextChoices):
+    """How far a search is."""
+
+    WAITING = "waiting", _("Waiting for a worker")
+    READING = "reading", _("Reading")
+    INTERRUPTED = "interrupted", _("Interrupted")
+    FINISHED = "finished", _("Finished")
+
+
 class CopySearchQuerySet(models.QuerySet["CopySearch"]):
+    def open(self) -> Self:
+        """Select the searches that have neither finished nor been marked as interrupted."""
+        return self.filter(finished_at=None, interrupted_at=None)
+
+    def mark_interrupted(self, search: CopySearch) -> bool:
+        """Say that this search ended unfinished; False where it has ended already."""
+        now = timezone.now()
+        if self.open().filter(pk=search.pk).update(interrupted_at=now) != 1:
+            return False
+        search.interrupted_at = now
+        return True
+
     def forget_old(self) -> None:
         """Delete the searches begun before FORGOTTEN_AFTER that are the newest of no client."""
         newest = SearchedClient.objects.newest().values("search_id")
@@ -64,6 +88,11 @@ class CopySearch(models.Model):
     started_at = models.DateTimeField(_("started"), null=True)
     seen_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    # Ended unfinished: its process is gone, and it is not begun again. It says nothing about any client.
+    interrupted_at = models.DateTimeField(_("interrupted"), null=True)
+    # A worker does it, for all clients: another worker can begin it again.
+    in_background = models.BooleanField(default=False, db_default=False)
+    tries = models.PositiveSmallIntegerField(default=0, db_default=0)
     clients = models.PositiveIntegerField(_("clients"), default=0, db_default=0)
     bytes_read = models.BigIntegerField(_("bytes read"), default=0, db_default=0)
     # The place that is being read, as "table 3 of 14".
@@ -80,11 +109,38 @@ class CopySearch(models.Model):
     def __str__(self) -> str:
         return f"search {self.pk}"
 
+    def finish(self) -> None:
+        """Store that it has read everything; raises RuntimeError if it was marked as interrupted, or begun again."""
+        self.finished_at = timezone.now()
+        numbers = {name: getattr(self, name) for name in ("tables", "tables_done", "bytes_read")}
+        still = CopySearch.objects.open().filter(pk=self.pk, tries=self.tries)
+        if still.update(finished_at=self.finished_at, **numbers) != 1:
+            raise RuntimeError(f"{self} was marked as interrupted, or begun again")
+
     @property
     def is_silent(self) -> bool:
-        """Say whether it is unfinished and was killed: it has shown no progress for SILENT_AFTER."""
+        """Say whether it is unfinished and has shown no progress for SILENT_AFTER."""
         last = self.seen_at or self.started_at or self.requested_at
         return self.finished_at is None and timezone.now() - last > SILENT_AFTER
+
+    @property
+    def state(self) -> SearchState:
+        """Return how far it is. One that was begun and is silent was killed, though nobody has marked it yet."""
+        if self.finished_at:
+            return SearchState.FINISHED
+        if self.started_at is None and self.interrupted_at is None:
+            return SearchState.WAITING
+        return (
+            SearchState.INTERRUPTED
+            if self.interrupted_at or self.is_silent
+            else SearchState.READING
+        )
+
+    @property
+    def may_begin_again(self) -> bool:
+        """Say whether a worker may begin it again after its process is gone."""
+        is_recent = timezone.now() - self.requested_at < BEGUN_AGAIN_WITHIN
+        return self.in_background and self.tries < MOST_SEARCH_TRIES and is_recent
 
 
 class SearchedClientQuerySet(models.QuerySet["SearchedClient"]):

@@ -110,8 +110,8 @@ class ReaderProcess(models.Model):
     objects = ReaderProcessQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("reader process")
-        verbose_name_plural = _("readers")
+        verbose_name = _("process of NOVA")
+        verbose_name_plural = _("processes of NOVA")
         ordering: ClassVar = ["-last_read_at", "key"]
         constraints: ClassVar = [
             limit_times("readerprocess", "aws_error_at", "first_seen_at", "last_read_at")

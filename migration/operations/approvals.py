@@ -39,23 +39,23 @@ def request_move(
     by: User,
     reason: str,
     seen: Phase | None = None,
-    override: str = "",
+    override: Override | None = None,
 ) -> MoveRequest:
     """Request a cutover or a purge. If a check fails, the request waits until it passes.
 
-    With `override`, the reason that `by` typed, the request overrides the evidence that is missing now, and no other.
+    `override`, in the name of `by`, overrides what it covers of the evidence that is missing now, and no other.
 
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
     """
     check_reason(reason)
-    check_reason(override)
+    if override:
+        check_reason(override.reason)
     snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise NotApproved(sentences.AT_ONCE())
     shut = [check for check in evaluate_gate(snapshot, new) if not check.passed]
-    wish = Override(override, by) if override else None
-    left, overridden = split_by_override(shut, wish)
-    if wish and not overridden and any(map(wish.covers, shut)):
+    left, overridden = split_by_override(shut, override)
+    if override and not overridden and any(map(override.covers, shut)):
         raise NotApproved(evidence_sentences.MAY_NOT_OVERRIDE(who=str(by)))
     reasons = [check.text for check in left]
     request = MoveRequest(
@@ -68,7 +68,7 @@ def request_move(
         reason=reason,
         requested_by=by,
         overridden=[check.text for check in overridden],
-        override_reason=override if overridden else "",
+        override_reason=override.reason if override and overridden else "",
     )
     try:
         with transaction.atomic():

@@ -5,6 +5,7 @@ The limiter asks `require_writes` before each attempt of each call that writes, 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -71,10 +72,9 @@ class WriteGuard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._state: WriteState | None = None
-        self._read_at = 0.0
+        self._read_at = -math.inf
         # The database with which this process began, and since when: it may not change unseen.
-        self._followed: DatabaseIdentity | None = None
-        self._followed_since: datetime | None = None
+        self._followed: tuple[DatabaseIdentity, datetime] | None = None
 
     def keep_state(self, state: WriteState, *, asked_at: float) -> None:
         """Keep a state that was asked for at this time of the monotonic clock."""
@@ -111,12 +111,12 @@ class WriteGuard:
     def _follow_database(self, state: WriteState, noted: DatabaseIdentity) -> bool:
         """Say whether it is still the database with which this process began, or was claimed since then."""
         with self._lock:
-            known, since = self._followed, self._followed_since
-            is_new = known is None or since is None
-            if is_new or (state.claimed_at and since and state.claimed_at > since):
-                self._followed, self._followed_since = noted, state.read_at
-                return True
-        return known is not None and noted.is_same_database(known)
+            if self._followed is None or (
+                state.claimed_at and state.claimed_at > self._followed[1]
+            ):
+                self._followed = noted, state.read_at
+            known, _since = self._followed
+        return noted.is_same_database(known)
 
 
 def write_guard() -> WriteGuard:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from credentials.models import ColumnUse, read_columns
+from credentials.models import CREDENTIAL_MODELS, ColumnUse, read_columns
 from migration.models import UnsearchedPlace, UnsearchedReason
-from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +16,12 @@ if TYPE_CHECKING:
 
 OWN_SCHEMAS = ("nova_admin",)
 MOST_DETAIL = 200
+# Where a credential's values belong, by table and column.
+CREDENTIAL_COLUMNS = {
+    (model.NOVA_TABLE, field.column)
+    for model in CREDENTIAL_MODELS.values()
+    for field in model._meta.concrete_fields
+}
 # The columns of stored tables, and of what stands like one in the catalogue, outside PostgreSQL's own schemas and the
 # site's. A virtual column stores nothing, and reading it would run its owner's expression.
 COLUMNS = """
@@ -29,7 +34,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'f', 'm') AND a.attgenerated <> 'v'
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
     AND n.nspname <> ALL(%(own)s)
-    AND n.oid <> pg_my_temp_schema() AND format('%%s.%%s', n.nspname, c.relname) <> ALL(%(credentials)s)
+    AND n.oid <> pg_my_temp_schema()
 ORDER BY n.nspname, c.relname, a.attnum
 """
 # A type of PostgreSQL's own functions sends its text as it is, in its binary form too.
@@ -113,14 +118,14 @@ def list_places(cursor: CursorWrapper) -> Places:
     """List the tables to search, and what can't be searched though it can hold a secret value."""
     cursor.execute(TYPES)
     types = {row[0]: _Type(*row[1:]) for row in cursor.fetchall()}
-    credentials = [*CREDENTIALS.values()]
-    # A column of `clients` that is mapped as secret is where its values belong.
+    # NOVA adds columns to these tables too. The values of one that is mapped as secret belong there.
     mapped = {(c.table, c.name) for c in read_columns() if c.use == ColumnUse.SECRET}
-    cursor.execute(COLUMNS, {"own": [*OWN_SCHEMAS], "credentials": credentials})
+    owned = CREDENTIAL_COLUMNS | mapped
+    cursor.execute(COLUMNS, {"own": [*OWN_SCHEMAS]})
     by_table: dict[int, list[_Column]] = {}
     for row in cursor.fetchall():
         column = _Column(*row)
-        if (f"{column.schema}.{column.table}", column.name) not in mapped:
+        if (f"{column.schema}.{column.table}", column.name) not in owned:
             by_table.setdefault(column.table_oid, []).append(column)
     tables: list[Table] = []
     unsearched: list[UnsearchedPlace] = []

@@ -16,6 +16,7 @@ from django.db.models import F
 from psycopg import sql
 
 from credentials.pointers import make_pointer
+from credentials.shown_names import show_name
 from migration import redaction_sentences as sentences
 from migration.models import Redaction
 from migration.operations.aws_store import secrets_manager
@@ -93,12 +94,16 @@ def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> 
     elsewhere = list_values_before_cutover() if clients else {}
     for client in clients:
         if not client.phase.aws_is_authority:
-            left_out.append(sentences.REDACT_PHASE(slug=client.slug, phase=client.phase.label))
+            left_out.append(
+                sentences.REDACT_PHASE(slug=show_name(client.slug), phase=client.phase.label)
+            )
             continue
         plan.slugs[client.client_id] = client.slug
         for value, name in client.in_aws.items():
             if other := elsewhere.get(value):
-                left_out.append(sentences.REDACT_SHARED(slug=client.slug, other=other))
+                left_out.append(
+                    sentences.REDACT_SHARED(slug=show_name(client.slug), other=show_name(other))
+                )
                 continue
             plan.replacements.setdefault(value, f"{make_pointer(name)} {REDACTED_BY}")
             plan.owners.setdefault(value, []).append(client.client_id)
@@ -184,7 +189,7 @@ class _ColumnRedactor:
                 break
             time.sleep(LOCK_PAUSE_SECONDS)
         raise NotRedactableError(
-            sentences.REDACT_STOPPED(column=self.column.name.text, code=code or "unknown")
+            sentences.REDACT_STOPPED(column=self.column.name.shown, code=code or "unknown")
         )
 
     def _try_piece(self, first: int, end: int) -> None:
@@ -217,7 +222,7 @@ class _ColumnRedactor:
             if self.column.name.full_table in EXECUTION_COLUMNS:
                 cursor.execute(f"LOCK TABLE ONLY {EXECUTIONS} IN ACCESS SHARE MODE")
         if find_redactable_column(self.column.name) != self.column:
-            raise NotRedactableError(sentences.REDACT_NO_COLUMN(column=self.column.name.text))
+            raise NotRedactableError(sentences.REDACT_NO_COLUMN(column=self.column.name.shown))
 
     def _read_rows(self, first: int, end: int) -> Iterator[tuple[str, str, str]]:
         """Yield place, transaction and text of each row that may be redacted, a few at a time."""

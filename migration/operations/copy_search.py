@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from migration.models import (
@@ -22,6 +23,7 @@ from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_places import list_places
 from migration.operations.copy_reader import TableReader, UnsearchedError, open_own_connection
 from migration.operations.copy_scanner import CopyScanner, Needles, make_needles
+from migration.operations.interrupted_searches import hold_search
 from migration.operations.secret_values import ClientValues, gather_values
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from migration.operations.copy_places import Places, Table
 
 TELL_SECONDS = 1.0
-# The first half of the two-part key of the advisory lock of a search; the second is its id.
-SEARCH_LOCK = 0x4E4F5643
 
 
 @dataclass(frozen=True)
@@ -100,30 +100,36 @@ def search_copies(
     tell: Callable[[SearchProgress], None] = lambda _progress: None,
 ) -> CopySearch:
     """Search for the values of these clients and store the result; `tell` is called about once a second."""
-    return _do_search(CopySearch.objects.create(by=by), client_ids, tell)
+    search = CopySearch.objects.create(by=by)
+    with hold_search(search.pk):
+        try:
+            return _do_search(search, client_ids, tell)
+        except BaseException:
+            with suppress(DatabaseError):  # then the lock is gone too, and others mark it
+                CopySearch.objects.mark_interrupted(search)
+            raise
 
 
 def work_on_search(*, search_id: int) -> None:
-    """Do a stored search over all clients, unless it is done or another worker is at it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SEARCH_LOCK, search_id])
-        if not cursor.fetchone()[0]:
+    """Do a stored search over all clients, from its beginning, unless it has ended or another worker is at it."""
+    with hold_search(search_id) as held:
+        search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
+        if search is None:
             return
-    try:
-        search = CopySearch.objects.filter(pk=search_id, finished_at=None).first()
-        if search is not None:
-            everyone = all_clients().values_list("pk", flat=True)
-            _do_search(search, list(everyone), lambda _progress: None)
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SEARCH_LOCK, search_id])
+        if search.tries and not search.may_begin_again:
+            CopySearch.objects.mark_interrupted(search)
+            return
+        everyone = all_clients().values_list("pk", flat=True)
+        _do_search(search, list(everyone), lambda _progress: None)
 
 
 def _do_search(
     search: CopySearch, client_ids: Collection[int], tell: Callable[[SearchProgress], None]
 ) -> CopySearch:
     search.started_at = search.seen_at = began = timezone.now()
-    search.clients = len(client_ids)
+    search.clients, search.tries = len(client_ids), search.tries + 1
+    # What another try has read says nothing about this one.
+    search.bytes_read = search.tables_done = search.tables = 0
     search.save()
 
     def record_progress(progress: SearchProgress) -> None:
@@ -142,6 +148,7 @@ def _do_search(
     done = _Search(make_needles(clients), record_progress)
     with connection.cursor() as cursor:
         places = list_places(cursor)
+    CopySearch.objects.filter(pk=search.pk).update(tables=len(places.tables))
     done.search_all(places)
     search.tables = search.tables_done = len(places.tables)
     search.bytes_read = done.bytes_read
@@ -160,9 +167,8 @@ def _store_result(
         rows_found[client_id] += rows
     everywhere = len(done.unsearched)
     own = {client.client_id: _list_unknown_values(client) for client in clients}
-    search.finished_at = timezone.now()
     with transaction.atomic():
-        search.save()
+        search.finish()
         FoundCopy.objects.bulk_create(
             FoundCopy(
                 search=search,

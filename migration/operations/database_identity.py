@@ -103,7 +103,7 @@ def note_database(
     plan: Sequence[tuple[Migration, bool]] = (),
     **_: object,
 ) -> None:
-    """Note what this database is, after its first `migrate`, and print it; warn after each on a copy."""
+    """Note what this database is, after its first `migrate`, and print it; warn after each on a duplicate."""
     wrapper = connections[using]
     if DatabaseClaim._meta.db_table not in wrapper.introspection.table_names():
         return  # `migrate` was run backwards
@@ -118,7 +118,7 @@ def note_database(
         lines = ["This database is the one that writes to AWS:", *describe_identity(reached)]
     elif noted is None or is_copy(reached, noted.identity):
         lines = [
-            "This database is a copy: it writes nothing to AWS until manage.py claim_database says that it is the one.",
+            "This database is a duplicate: it writes nothing to AWS until it is claimed (manage.py claim_database).",
             *describe_identity(reached),
         ]
     if stdout is not None and verbosity >= 1:

@@ -5,7 +5,7 @@ What is evidence has to have happened since the client entered its present phase
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -65,13 +65,15 @@ class PhaseEntry:
     last_answer_at: datetime | None = None
 
 
-def read_entry(client_migration: ClientMigration | None, counts: ReadCount | None) -> PhaseEntry:
+def read_entry(
+    client_id: int, client_migration: ClientMigration | None, counts: ReadCount | None
+) -> PhaseEntry:
     """Return the phase that the client is in and what was counted since it entered it."""
     if client_migration is None:
-        return PhaseEntry(0, Phase.POSTGRES)
+        return PhaseEntry(client_id, Phase.POSTGRES)
     reads = counts.count_since(client_migration.reads_at_entry) if counts else ReadsSince()
     return PhaseEntry(
-        client_id=client_migration.pk,
+        client_id=client_id,
         phase=Phase(client_migration.phase),
         since=client_migration.phase_changed_at,
         clean_streak=client_migration.clean_streak,
@@ -86,7 +88,7 @@ def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[E
         return
     yield _judge_streak(entry)
     yield _judge_time(entry, new)
-    yield _judge_reads(entry, new)
+    yield _name_inactive(_judge_reads(entry, new), entry, facts)
     yield _judge_processes(facts)
     if new == Phase.PURGED:
         yield _judge_copies(entry)
@@ -112,7 +114,9 @@ def _judge_streak(entry: PhaseEntry) -> EvidenceLine:
     wanted, n = settings.NOVA_CLEAN_STREAK, entry.clean_streak
     if not wanted:
         return _switched_off(Evidence.STREAK, "NOVA_CLEAN_STREAK")
-    text = sentences.CLEAN_STREAK(n=n, wanted=wanted)
+    half_a_sweep = timedelta(minutes=settings.NOVA_SWEEP_MINUTES / 2)
+    apart = evidence_sentences.STREAK_APART(n=wanted, time=describe_duration(half_a_sweep))
+    text = sentences.CLEAN_STREAK(n=n, wanted=apart if wanted > 1 else wanted)
     return EvidenceLine(Evidence.STREAK, n >= wanted, text)
 
 
@@ -138,6 +142,13 @@ def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
     text = evidence_sentences.READS_IN_DUAL_READ(n=n) if n >= wanted else None
     few = evidence_sentences.TOO_FEW_READS(n=n, wanted=wanted)
     return EvidenceLine(Evidence.READS, text is not None, text or few)
+
+
+def _name_inactive(line: EvidenceLine, entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
+    """Say of missing reads that they can't come, where the client is inactive: NOVA's reader refuses it."""
+    if line.is_met or entry.client_id not in facts.inactive_client_ids:
+        return line
+    return replace(line, text=evidence_sentences.INACTIVE_CLIENT(reads=line.text))
 
 
 def _judge_answers(entry: PhaseEntry) -> EvidenceLine:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from credentials.models import Client
 from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, ReadCount, ReaderProcess, Run, RunItem
 from migration.operations.nova_tables import read_nova_tables
@@ -37,6 +38,12 @@ class GateFacts:
     def read_counts(self) -> dict[int, ReadCount]:
         """Return client id -> the counts of its reads."""
         return {row.pk: row for row in ReadCount.objects.filter(pk__in=self._client_ids)}
+
+    @cached_property
+    def inactive_client_ids(self) -> set[int]:
+        """Return those of the clients that NOVA does not serve: `is_active` is false or not set."""
+        served = Client.objects.filter(pk__in=self._client_ids, is_active=True)
+        return set(self._client_ids) - set(served.values_list("pk", flat=True))
 
     @cached_property
     def open_items(self) -> dict[int, RunItem]:

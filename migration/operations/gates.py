@@ -129,7 +129,7 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
     """The client may not make this move yet; `shut` holds the checks that failed."""
 
     def __init__(self, slug: str, new: Phase, shut: list[Check]) -> None:
-        Exception.__init__(self, slug, new, shut)
+        # Python itself keeps all three in `args`, by which pickle makes the error anew.
         self.slug, self.new, self.shut = slug, new, shut
 
     @property
@@ -236,7 +236,7 @@ def database_checks(
         yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
     counts = facts.read_counts.get(snapshot.client_id)
     yield from _check_reads(counts)
-    for line in list_evidence(read_entry(client_migration, counts), new, facts):
+    for line in list_evidence(read_entry(snapshot.client_id, client_migration, counts), new, facts):
         fix = FIXES.get(line.kind, CheckFix.NONE)
         yield Check(
             line.text.key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django.db import OperationalError, connection, transaction
@@ -22,7 +22,8 @@ from credentials.shown_names import show_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration import table_sentences as sentences
 from migration.models import ClientMigration, check_reason
-from nova_credentials.messages import MessageError
+from migration.operations.values_after_purge import PurgedClient, list_purged_with_values
+from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
 
@@ -51,19 +52,19 @@ class NotAccepted(MessageError):  # noqa: N818  # the same
 
 @dataclass(frozen=True)
 class MappingResult:
-    """A mapping that was made: how many clients are pushed again, and how many purged ones keep values in the table."""
+    """A mapping that was made: how many clients are pushed again, and which purged ones keep values in the table."""
 
     column: NovaColumn
     use: ColumnUse
     clients_to_push: int
-    purged_with_values: int
+    purged_with_values: list[PurgedClient]
 
     @property
     def message(self) -> Message:
         """Say what was done, and what is left to do."""
         named = {"column": self.column.shown_name}
-        if self.purged_with_values:
-            return sentences.MAPPED_BUT_PURGED(**named, n=self.purged_with_values)
+        if kept := name_purged_with_values(self.column, self.purged_with_values):
+            return in_a_row(sentences.MAPPED(**named), kept) or kept
         if self.clients_to_push:
             return sentences.MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
         return sentences.MAPPED(**named)
@@ -123,8 +124,7 @@ def _map_locked(
         with connection.cursor() as cursor:
             cursor.execute(COUNT_EACH_CLIENT)
         clients = ClientMigration.objects.exclude(phase__in=(Phase.POSTGRES, Phase.PURGED)).count()
-    left = count_purged_with_values(column) if use == ColumnUse.SECRET else 0
-    return MappingResult(column, use, clients, left)
+    return MappingResult(column, use, clients, list_purged_with_values(replace(column, use=use)))
 
 
 def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
@@ -135,23 +135,23 @@ def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
         raise NotMapped(sentences.ONLY_TEXT(**named, type=show_name(column.type or "")))
     # A secret column that NOVA gave another name is one that nobody has mapped.
     leaves = column.use in (ColumnUse.SECRET, None) and use != ColumnUse.SECRET
-    if leaves and column.is_text and (n := _count_clients(column, with_pointer=True)):
+    if leaves and column.is_text and (n := _count_pointers(column)):
         # A restore would no longer bring these values back.
         raise NotMapped(sentences.RESTORE_BEFORE_MAPPING(**named, n=n))
 
 
-def count_purged_with_values(column: NovaColumn) -> int:
-    """Return how many purged clients still have a value in this text column: AWS alone should hold it."""
-    return _count_clients(column, with_pointer=False)
+def name_purged_with_values(column: NovaColumn, clients: list[PurgedClient]) -> Message | None:
+    """Say which purged clients have a value in this column, and what to do; None where there is none."""
+    if not clients:
+        return None
+    names = _few([show_name(client.slug) for client in clients])
+    return sentences.PURGED_KEEP_VALUES(column=column.shown_name, n=len(clients), names=names)
 
 
-def _count_clients(column: NovaColumn, *, with_pointer: bool) -> int:
+def _count_pointers(column: NovaColumn) -> int:
+    """Return how many clients have a pointer in this text column."""
     key = "id" if column.table == CLIENTS else "client_id"
-    name = quote_name(column.name)
-    purged = "SELECT client_id FROM migration_clientmigration WHERE phase = 'purged'"
-    wanted = f"starts_with({name}, %s)"
-    if not with_pointer:
-        wanted = f"NOT {wanted} AND {key} IN ({purged})"
+    wanted = f"starts_with({quote_name(column.name)}, %s)"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(DISTINCT {key}) FROM {column.table} WHERE {wanted}",  # noqa: S608  # quoted

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
 LOCK_WAIT_SECONDS = 30.0
 LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
-# botocore keeps this many connections open.
+# Fewer than the connections to AWS that are kept open.
 WRITERS = 10
 
 
@@ -95,29 +95,33 @@ def push(
         snapshots = read_snapshots(held)
         options = PushOptions(
             adopt=adopt,
-            include_inactive=include_inactive,
-            include_postgres=include_postgres,
             dry_run=dry_run,
             overwrite=overwrite,
             until=time.monotonic() + seconds if seconds else math.inf,
         )
         sm = secrets_manager(interactive=interactive)
-        results = _push_snapshots(snapshots, sm, options, run=run)
+        refusals = [
+            _refuse_unpushable(
+                snapshot, include_inactive=include_inactive, include_postgres=include_postgres
+            )
+            for snapshot in snapshots.values()
+        ]
+        refused = [refusal for refusal in refusals if refusal]
+        results = _push_snapshots(snapshots, refused, sm, options, run=run)
     return results + _list_busy(set(client_ids) - held)
 
 
 def _push_snapshots(
     snapshots: dict[int, ClientSnapshot],
+    refused: list[PushResult],
     sm: SecretsManager,
     options: PushOptions,
     *,
     run: Run | None,
 ) -> list[PushResult]:
-    refusals = [_refuse_unpushable(snapshot, options) for snapshot in snapshots.values()]
-    results = [refusal for refusal in refusals if refusal]
-    refused = {result.client_id for result in results}
-    writes = [PendingWrite(snapshot) for pk, snapshot in snapshots.items() if pk not in refused]
-    results += _write_and_verify(writes, sm, options, run=run)
+    refused_ids = {result.client_id for result in refused}
+    writes = [PendingWrite(snapshot) for pk, snapshot in snapshots.items() if pk not in refused_ids]
+    results = refused + _write_and_verify(writes, sm, options, run=run)
     if not options.dry_run:
         ClientMigration.objects.record_refused(
             (result.client_id, snapshots[result.client_id].revision if result.refused else None)
@@ -135,15 +139,17 @@ def _list_busy(client_ids: set[int]) -> list[PushResult]:
     ]
 
 
-def _refuse_unpushable(snapshot: ClientSnapshot, options: PushOptions) -> PushResult | None:
+def _refuse_unpushable(
+    snapshot: ClientSnapshot, *, include_inactive: bool, include_postgres: bool
+) -> PushResult | None:
     """Return the result of a client whose rows are not pushed; None where they are."""
     outcome, error_class = Outcome.SKIPPED, ""
     message: Message | None = None
     if snapshot.phase == Phase.PURGED:
         message = sentences.NOT_PUSHED_PURGED()
-    elif snapshot.phase == Phase.POSTGRES and not options.include_postgres:
+    elif snapshot.phase == Phase.POSTGRES and not include_postgres:
         message = sentences.NOT_PUSHED_BACK()
-    elif not snapshot.active and not options.include_inactive:
+    elif not snapshot.active and not include_inactive:
         message = sentences.NOT_PUSHED_INACTIVE()
     elif not snapshot.has_credentials and snapshot.phase == Phase.POSTGRES:
         message = sentences.NOT_PUSHED_EMPTY()

@@ -9,6 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_objects_on
+from credentials.shown_names import show_name, show_text
 from migration import redaction_sentences as sentences
 from migration.operations.copy_places import OWN_SCHEMAS
 from nova_credentials.messages import MessageError
@@ -105,6 +106,11 @@ class ColumnName(NamedTuple):
         """Return the column with its table and schema."""
         return f"{self.full_table}.{self.column}"
 
+    @property
+    def shown(self) -> str:
+        """Return the same, fit to be shown."""
+        return show_name(self.text)
+
 
 @dataclass(frozen=True)
 class RedactableColumn:
@@ -133,7 +139,7 @@ def parse_column(text: str) -> ColumnName:
     """Read `TABLE.COLUMN` or `SCHEMA.TABLE.COLUMN`; raises `NotRedactableError` for anything else."""
     parts = text.split(".")
     if not all(parts) or len(parts) not in (2, 3):
-        raise NotRedactableError(sentences.REDACT_NAME_WRONG(column=text))
+        raise NotRedactableError(sentences.REDACT_NAME_WRONG(column=show_name(text)))
     return ColumnName(*parts) if len(parts) == 3 else ColumnName("public", *parts)
 
 
@@ -154,7 +160,9 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
         if not may_change:
             table = _quote_table(name)
             raise NotRedactableError(
-                sentences.REDACT_NO_RIGHT(column=name.text, table=table, role=role)
+                sentences.REDACT_NO_RIGHT(
+                    column=name.shown, table=show_text(table), role=show_name(role)
+                )
             )
         if column := EXECUTION_COLUMNS.get(name.full_table):
             cursor.execute(HAS_STATE, [_quote_table(name), column])
@@ -170,11 +178,13 @@ def find_code_on(cursor: CursorWrapper, name: ColumnName) -> Message | None:
     # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
     found = list_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)
     objects = tuple(
-        f"{each.kind} {each.name}".strip() for each in found if each.kind in RUN_BY_UPDATES
+        f"{each.kind} {show_name(each.name)}".strip()
+        for each in found
+        if each.kind in RUN_BY_UPDATES
     )
     if not objects:
         return None
-    return sentences.REDACT_FOREIGN_CODE(column=name.text, objects=objects)
+    return sentences.REDACT_FOREIGN_CODE(column=name.shown, objects=objects)
 
 
 def _refuse_by_name(name: ColumnName, asked: ColumnName) -> None:
@@ -200,7 +210,7 @@ def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
 
 
 def _refuse(sentence: Sentence, name: ColumnName) -> NotRedactableError:
-    return NotRedactableError(sentence(column=name.text))
+    return NotRedactableError(sentence(column=name.shown))
 
 
 def _quote_table(name: ColumnName) -> str:

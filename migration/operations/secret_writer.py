@@ -34,7 +34,7 @@ EXISTS_ALREADY = "ResourceExistsException"
 # The stage under which AWS keeps a document that was replaced.
 REPLACED_STAGE = "NOVA_REPLACED"
 # A client with several secrets has the first of these outcomes that one of its secrets has.
-OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
+OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED)
 
 
 class RefusedError(MessageError):
@@ -63,11 +63,9 @@ class PostponedError(RefusedError):
 
 @dataclass(frozen=True)
 class PushOptions:
-    """The rules of a push: which clients it covers and what it may write."""
+    """The rules of a push: what it may write, and until when."""
 
     adopt: bool = False
-    include_inactive: bool = True
-    include_postgres: bool = True
     dry_run: bool = False
     overwrite: bool = False
     until: float = math.inf  # on the monotonic clock; no client is begun after it
@@ -79,7 +77,8 @@ class PendingWrite:
 
     snapshot: ClientSnapshot
     documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
-    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by secret name
+    # By secret name, of those that are written.
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     secrets: list[Secret] = field(default_factory=list)
     error: SecretsManagerError | RefusedError | None = None
 
@@ -97,7 +96,7 @@ class PendingWrite:
     @property
     def written_names(self) -> list[str]:
         """Return the names of the secrets that were written."""
-        return [name for name, outcome in self.outcomes.items() if outcome != Outcome.UNCHANGED]
+        return list(self.outcomes)
 
     def list_stored_names(self) -> tuple[str, ...]:
         """Return the names of the secrets that AWS surely has taken."""
@@ -199,7 +198,6 @@ class SecretWriter:
         ours = known is not None and known.arn == found.arn
         self._require_ours(pending, name, ours=ours or self.sm.describe_secret(name).is_ours)
         if found.holds_document(pending.documents[name]):
-            pending.outcomes.setdefault(name, Outcome.UNCHANGED)
             pending.add_secret(found)
             return
         if self._is_foreign(pending, found, known):

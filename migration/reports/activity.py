@@ -1,4 +1,4 @@
-"""Lists what users did lately, as sentences: moves, runs and resolved mismatches."""
+"""Lists what users did lately, as sentences: moves, runs, resolved mismatches, and stops of all AWS writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration.models import PhaseChange, PhaseChoices, Resolution, Run
+from migration.models import PhaseChange, PhaseChoices, Resolution, Run, WriteStop
 from migration.reports.alerts import VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 from nova_credentials.messages import Message
 
@@ -41,27 +41,40 @@ def list_activity() -> list[Activity]:
     # A run stands for its moves, and the runs of the schedule are no user's activity.
     moves = PhaseChange.objects.filter(run=None)
     runs = Run.objects.filter(~Q(by=None) | Q(kind=Run.Kind.MIGRATE))
-    resolutions = Resolution.objects.all()
+    resolutions, stops = Resolution.objects.all(), WriteStop.objects.all()
+    # Several stops end in the same moment, where several people stopped.
+    ended = stops.exclude(started_at=None).order_by("started_at", "-pk").distinct("started_at")
+    starts = stops.filter(pk__in=ended.values("pk"))
     parts = (
-        _select_newest(moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note"),
-        _select_newest(runs, "run", "created_at", "pk", "", "kind", "", "", ""),
-        _select_newest(resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message"),
+        _select_newest(
+            moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note", "override_reason"
+        ),
+        _select_newest(runs, "run", "created_at", "pk", "", "kind", "", "", "", ""),
+        _select_newest(
+            resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message", ""
+        ),
+        _select_newest(stops, "stop", "stopped_at", "pk", "", "", "", "reason", "", ""),
+        _select_newest(starts, "start", "started_at", "pk", "", "", "", "", "", "", by="started_by"),
     )  # fmt: skip
     newest = parts[0].union(*parts[1:], all=True).order_by("-at")[:SHOWN]
     return [_make_activity(row) for row in newest]
 
 
 def _select_newest(
-    rows: QuerySet[Model], what: str, at: str, target: str, *texts: str
+    rows: QuerySet[Model], what: str, at: str, target: str, *texts: str, by: str = "by"
 ) -> QuerySet[Model, _Row]:
     """Select the newest rows of one table, with the columns that the tables share."""
-    names = ("slug", "first", "second", "why", "note")
+    names = ("slug", "first", "second", "why", "note", "override")
     columns = {
         f"of_{name}": Cast(F(text) if text else Value(""), TextField())
         for name, text in zip(names, texts, strict=True)
     }
     chosen = rows.order_by("-pk").annotate(
-        what=Value(what, CharField()), at=F(at), target=F(target), who=F("by__username"), **columns
+        what=Value(what, CharField()),
+        at=F(at),
+        target=F(target),
+        who=F(f"{by}__username"),
+        **columns,
     )
     newest: QuerySet[Model, _Row] = chosen.values("what", "at", "target", "who", *columns)[:SHOWN]
     return newest
@@ -72,6 +85,10 @@ def _make_activity(row: _Row) -> Activity:
     if what == "run":
         url = reverse("admin:migration_run_change", args=[target])
         return Activity(row["at"], _describe_run(row), url, VIEW_RUNS)
+    if what in ("stop", "start"):
+        url = reverse("admin:migration_run_aws_writes")
+        sentence = _with_reason(_describe_switch(row), row["of_why"])
+        return Activity(row["at"], sentence, url, VIEW_RUNS)
     url = reverse("admin:credentials_client_change", args=[target])
     sentence, permission = (
         (_describe_move(row), VIEW_CLIENTS)
@@ -79,7 +96,8 @@ def _make_activity(row: _Row) -> Activity:
         else (_describe_resolution(row), VIEW_COMPARISONS)
     )
     note = Message.from_json(json.loads(row["of_note"])) if row["of_note"] else None
-    return Activity(row["at"], _with_reason(sentence, row["of_why"]), url, permission, note)
+    reasons = dict.fromkeys(why for why in (row["of_why"], row["of_override"]) if why)
+    return Activity(row["at"], _with_reason(sentence, "; ".join(reasons)), url, permission, note)
 
 
 def _actor_name(row: _Row) -> str:
@@ -94,7 +112,17 @@ def _describe_run(row: _Row) -> str:
 def _describe_move(row: _Row) -> str:
     old, new = (PhaseChoices(row[key]).label for key in ("of_first", "of_second"))
     values = {"who": _actor_name(row), "slug": row["of_slug"], "old": old, "new": new}
+    if row["of_override"]:
+        text = _("%(who)s moved %(slug)s from %(old)s to %(new)s, overriding missing evidence")
+        return text % values
     return _("%(who)s moved %(slug)s from %(old)s to %(new)s") % values
+
+
+def _describe_switch(row: _Row) -> str:
+    values = {"who": _actor_name(row)}
+    if row["what"] == "stop":
+        return _("%(who)s stopped all AWS writes") % values
+    return _("%(who)s started AWS writes again") % values
 
 
 def _describe_resolution(row: _Row) -> str:

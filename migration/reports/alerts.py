@@ -215,7 +215,7 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
     url = reverse("admin:migration_readerprocess_changelist")
     if number := data.readers.failing:
         failing = f"{url}?seen=failing"
-        action = Action(_("See the readers"), failing, VIEW_READERS)
+        action = Action(_("See NOVA's processes"), failing, VIEW_READERS)
         sentence = describe_failing(number)
         yield Alert(sentence, failing, VIEW_READERS, count=number, actions=(action,))
     if not any(row.clients for row in data.clients.phases if Phase(row.phase).reads_aws):

@@ -90,6 +90,8 @@ def _describe_override(change: PhaseChange) -> str:
     """Say that evidence was missing and why it was overridden; the evidence itself is in messages."""
     if not change.overridden:
         return ""
+    if change.override_reason == change.reason:
+        return _("Missing evidence was overridden.")
     return _("Missing evidence was overridden: %(reason)s.") % {
         "reason": change.override_reason.removesuffix(".")
     }

@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 
 from credentials.models import Client
 from migration.models import CopySearch, FoundCopy, Redaction, SearchedClient, UnsearchedPlace
+from migration.reports.redaction_commands import RedactionCommands, write_redaction_commands
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,10 +52,11 @@ class CopiesReport:
     never_searched: int
     newest: CopySearch | None
     redactions: list[Redaction]
+    commands: RedactionCommands
 
 
 def load_copies_report(page_number: str | None) -> CopiesReport:
-    """Load one page of the report, in eight queries."""
+    """Load one page of the report, in nine queries."""
     present = SearchedClient.objects.filter(client__in=Client.objects.values("pk"))
     newest = SearchedClient.objects.filter(pk__in=present.newest().values("pk"))
     counts = newest.aggregate(
@@ -65,9 +67,11 @@ def load_copies_report(page_number: str | None) -> CopiesReport:
     paginator = Paginator(newest.order_by("-rows_found", "-not_looked_at", "slug"), CLIENTS_A_PAGE)
     paginator.count = counts["all"]
     page = paginator.get_page(page_number)
+    clients = _load_clients(list(page.object_list))
     return CopiesReport(
         page=page,
-        clients=_load_clients(list(page.object_list)),
+        clients=clients,
+        commands=write_redaction_commands([copy for row in clients for copy in row.found]),
         with_copies=counts["with_copies"],
         clean=counts["clean"],
         uncertain=counts["all"] - counts["with_copies"] - counts["clean"],

@@ -55,7 +55,7 @@ ADOPTION_STEPS = (
     AdoptionStep(
         gettext_lazy("Deploy and look"),
         gettext_lazy(
-            "Start all processes of NOVA anew. Each appears on the page Readers with its first read."
+            "Start all processes of NOVA anew. Each appears on the page “NOVA's processes” with its first read."
         ),
     ),
 )

@@ -60,7 +60,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         from migration.operations.doctor.pooler import require_own_backends  # noqa: PLC0415  # imports this connection
 
-        require_own_backends(self.get_connection_params())
+        require_own_backends()
         super().prepare_database()
         with self.cursor() as cursor:
             prepare_schema(cursor)

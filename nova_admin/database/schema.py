@@ -10,6 +10,7 @@ from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable
 
 from credentials.nova_objects import list_objects_on
+from credentials.shown_names import show_text
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
 from nova_credentials.tables import NOVA_TABLES
@@ -100,7 +101,7 @@ def prepare_schema(cursor: CursorWrapper) -> None:
 
 def _require_safe_schema(cursor: CursorWrapper) -> None:
     cursor.execute(ROLE_OF_DATABASE)
-    if database := _fetch_value(cursor):
+    if database := _fetch_name(cursor):
         raise CommandError(
             f"A setting of the database makes every session start as another role. Run: ALTER DATABASE {database}"
             " RESET role; then run migrate again.",
@@ -118,21 +119,22 @@ def _require_ownership(
     cursor: CursorWrapper, owner: str, is_ours: bool, creators: str | None
 ) -> None:
     cursor.execute("SELECT quote_ident(current_user)")
-    role = _fetch_value(cursor)
+    role = _fetch_name(cursor)
     if not is_ours:
         raise CommandError(
-            f"The schema {SCHEMA} belongs to the role {owner}: connect as that role. If it was made for this site"
-            f" and is still empty, run as its owner: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
+            f"The schema {SCHEMA} belongs to the role {show_text(owner)}: connect as that role. If it was made for this"
+            f" site and is still empty, run as its owner: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
             returncode=2,
         )
     if creators:
+        names = show_text(creators)
         raise CommandError(
-            f"Others may create in the schema {SCHEMA}: {creators}. Run:"
-            f" REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators}; then run migrate again.",
+            f"Others may create in the schema {SCHEMA}: {names}. Run:"
+            f" REVOKE CREATE ON SCHEMA {SCHEMA} FROM {names}; then run migrate again.",
             returncode=2,
         )
     cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
-    if foreign := _fetch_value(cursor):
+    if foreign := _fetch_name(cursor):
         raise CommandError(
             f"Other roles own objects in the schema {SCHEMA}: {foreign}. Drop those that aren't the site's."
             " Hand over those that are, such as tables of its former role, by"
@@ -149,7 +151,7 @@ def _make_schema(cursor: CursorWrapper) -> None:
     if not may_create:
         raise CommandError(
             f"The site's tables need a schema of their own. Somebody who may create in this database has to run:"
-            f" CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}; then run migrate again.",
+            f" CREATE SCHEMA {SCHEMA} AUTHORIZATION {show_text(role)}; then run migrate again.",
             returncode=2,
         )
     cursor.execute(f"CREATE SCHEMA {SCHEMA}")
@@ -175,7 +177,7 @@ def _carry_over(cursor: CursorWrapper) -> None:
     if found := list_objects_on(
         cursor, [f"public.{name}" for name in names], counting=OLD_FUNCTION
     ):
-        objects = ", ".join(f"{each.kind} {each.name} on {each.table}" for each in found)
+        objects = ", ".join(f"{each.kind} {show_text(each.name)} on {each.table}" for each in found)
         raise CommandError(
             f"The first release's tables carry objects that it never made and that would run with this role's rights:"
             f" {objects}. Nothing was changed. Drop them, then run migrate again."
@@ -185,7 +187,7 @@ def _carry_over(cursor: CursorWrapper) -> None:
 
 def _describe_owners(foreign: list[str], cursor: CursorWrapper) -> str:
     cursor.execute("SELECT quote_ident(current_user)")
-    role = _fetch_value(cursor)
+    role = _fetch_name(cursor)
     return "\n".join(
         (
             "The first release's tables belong to another role, so they can't be moved.",
@@ -225,6 +227,11 @@ def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool)
     raise CommandError(
         "The first release's tables are in use. Nothing was changed; run migrate again."
     )
+
+
+def _fetch_name(cursor: CursorWrapper) -> str:
+    """Return the names that the statement gave, fit to be shown; empty for none."""
+    return show_text(str(_fetch_value(cursor) or ""))
 
 
 def _fetch_value(cursor: CursorWrapper) -> str:

@@ -6,6 +6,7 @@ psycopg, psycopg2 and boto3 are imported by the first call that needs them: toge
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar, overload
@@ -177,7 +178,7 @@ def _read_seconds(
     try:
         seconds = float(text)
     except ValueError:
-        seconds = -1
+        seconds = math.nan  # within no bounds
     if not least <= seconds <= MOST_SECONDS:
         raise RuntimeError(f"{name} is not a number of seconds from {least} to {MOST_SECONDS}.")
     return seconds

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nova_credentials.aws.answers import SecretsManagerError
 from nova_credentials.credential_types import CredentialType, DatabaseCredentials
+from nova_credentials.shown_names import show_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -108,7 +109,8 @@ def _choose_logins(
         newest = reader.get_credential(slug, wanted, label, refresh=True)
     except unreadable as error:
         # The caller gets the error of the login, which came first.
-        logger.warning("%s can't be read anew after a failed login: %s", slug, type(error).__name__)
+        told = "%s can't be read anew after a failed login: %s"
+        logger.warning(told, show_name(slug), type(error).__name__)
         return
     if newest != first:
         yield newest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from contextlib import contextmanager
@@ -141,7 +142,7 @@ class PostgresReader:
         self._conninfo = conninfo
         self._notes = notes or ProcessNotes()
         self._idle: list[Connection] = []
-        self._count_from = 0.0
+        self._count_from = -math.inf
 
     def read_client(self, slug: str) -> ClientState | None:
         """Read a client's state and rows in one snapshot; return None where it is unknown or inactive.

@@ -1,11 +1,12 @@
 """Notes this process in NOVA's database: that it reads through the package, with which release and AWS key.
 
-Knows no client and asks AWS nothing. The site's page *Readers* shows the notes.
+Knows no client and asks AWS nothing. The site's page *NOVA's processes* shows the notes.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -80,7 +81,7 @@ class ProcessNotes:
     """What this process has to say of itself, and when it says it again; any number of threads may use it."""
 
     def __init__(self) -> None:
-        self._due_at = 0.0
+        self._due_at = -math.inf
         self._claim_lock = threading.Lock()
         self._access_key_end = ""
         self._failure: _Failure | None = None
@@ -115,7 +116,9 @@ class ProcessNotes:
             connection.execute(sql.SQL("{}; {}").format(before, self._compose_note()))
         except psycopg.Error as error:
             if connection.info.transaction_status is not TransactionStatus.IDLE:
-                self._due_at = 0.0  # the statement itself failed, and the note was not reached
+                self._due_at = (
+                    -math.inf
+                )  # the statement itself failed, and the note was not reached
                 raise
             if not isinstance(error, NO_ANSWER):
                 self._due_at = time.monotonic() + NOTE_AGAIN_AFTER_SECONDS

@@ -21,6 +21,7 @@ from nova_credentials.reader.from_postgres import (
     parse_database_url,
 )
 from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
+from nova_credentials.shown_names import show_name, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -167,7 +168,9 @@ class Reader:
             if known is None or not known.reads_aws_alone:
                 raise
             logger.warning(
-                "PostgreSQL gives no answer (%s); %s is read from AWS", _describe_error(error), slug
+                "PostgreSQL gives no answer (%s); %s is read from AWS",
+                _describe_error(error),
+                show_name(slug),
             )
             return replace(known, remembered=True)
         if found is None:
@@ -207,7 +210,8 @@ class Reader:
             # A save or its push may have come in between: read both once more, AWS after PostgreSQL.
             return self._credentials_in_phase(slug, self._look_up(slug), None, until_now)
         if differing:
-            logger.warning("%s: AWS differs from PostgreSQL in %s", slug, ", ".join(differing))
+            paths = show_name(", ".join(differing))
+            logger.warning("%s: AWS differs from PostgreSQL in %s", show_name(slug), paths)
         self._count_read(found, match=int(not differing), mismatch=int(bool(differing)))
         # A caller who asks for a row that AWS lacks would get an error.
         lacking = _labels_of(found.credentials) - _labels_of(theirs)
@@ -229,7 +233,7 @@ class Reader:
     ) -> ClientCredentials | None:
         """Wait for AWS's value; return None where AWS fails, is late, or holds no document."""
         try:
-            error = asked.exception(timeout=max(0, until - time.monotonic()))
+            error = asked.exception(timeout=until - time.monotonic())
         except TimeoutError as late:
             error = late
         if error is None:
@@ -239,7 +243,9 @@ class Reader:
                 error = malformed
         self._notes.remember_failure(error)
         logger.warning(
-            "%s is read from PostgreSQL, as AWS failed: %s", slug, _describe_error(error)
+            "%s is read from PostgreSQL, as AWS failed: %s",
+            show_name(slug),
+            _describe_error(error),
         )
         return None
 
@@ -295,4 +301,4 @@ def _differing_paths(ours: ClientCredentials, theirs: ClientCredentials) -> Iter
 def _describe_error(error: BaseException) -> str:
     """Return the error's text, or only its class where the error isn't ours, as its text may hold a value."""
     ours = isinstance(error, (SecretsManagerError, DocumentError))
-    return str(error) if ours else type(error).__name__
+    return show_text(str(error)) if ours else type(error).__name__

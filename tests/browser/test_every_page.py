@@ -13,6 +13,7 @@ from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
+from migration.operations.gates import Override
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -213,12 +214,13 @@ def test_requests(look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
     settings.NOVA_MIN_READS = 20
+    maria = make_user("maria", "migration.override_gate")
     asked = request_move(
         client_id=pk,
         new=Phase.AWS,
-        by=make_user("maria", "migration.override_gate"),
+        by=maria,
         reason="INC-42",
-        override="A test client",
+        override=Override("A test client", maria),
     )
 
     found = look_at(

@@ -22,6 +22,7 @@ from migration.models import (
     Run,
     RunItem,
     Worker,
+    WriteStop,
 )
 from migration.reports.activity import list_activity
 from migration.reports.client_counts import count_clients
@@ -268,6 +269,40 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     assert [item.note for item in found] == [sentences.STATUSES["match"](), None, None, None]
     assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
     assert found[2].url == reverse("admin:credentials_client_change", args=[pk])
+
+
+def test_an_override_is_told_with_its_reason():
+    by = User.objects.create(username="maria")
+    move = {"client_id": 1, "slug": "idom", "old": "dual_read", "new": "aws", "by": by}
+    missing = [sentences.CLEAN_STREAK(n=0, wanted=3)]
+    PhaseChange.objects.create(**move, reason="T-42", overridden=missing, override_reason="Test")
+    PhaseChange.objects.create(**move, reason="T-43", overridden=missing, override_reason="T-43")
+    PhaseChange.objects.create(**move, reason="", overridden=missing, override_reason="Test")
+
+    assert [item.sentence.partition("(cut over)")[2] for item in list_activity()] == [
+        ", overriding missing evidence, reason: Test",
+        ", overriding missing evidence, reason: T-43",
+        ", overriding missing evidence, reason: T-42; Test",
+    ]
+
+
+def test_who_stopped_aws_writes_and_started_them_again_is_told():
+    by, other = User.objects.create(username="maria"), User.objects.create(username="ana")
+    WriteStop.objects.create(by=by, reason="INC-42", stopped_at=ago(hours=3))
+    WriteStop.objects.create(by=None, reason="INC-42", stopped_at=ago(hours=2))
+    WriteStop.objects.end_all(by=other)
+    WriteStop.objects.update(started_at=ago(hours=1))
+    WriteStop.objects.create(by=by, reason="INC-43")
+
+    found = list_activity()
+
+    assert [item.sentence for item in found] == [
+        "maria stopped all AWS writes, reason: INC-43",
+        "ana started AWS writes again",
+        "A command stopped all AWS writes, reason: INC-42",
+        "maria stopped all AWS writes, reason: INC-42",
+    ]
+    assert {item.url for item in found} == {reverse("admin:migration_run_aws_writes")}
 
 
 def test_what_the_schedule_starts_and_what_a_run_moves_is_no_news_of_its_own():

@@ -38,7 +38,7 @@ class Evil:
 
 @pytest.mark.parametrize(
     "name",
-    ["work_on", "push_pending", "resume_stalled_runs", "sweep", "refuse"],
+    ["work_on", "push_pending", "resume_stalled_runs", "resume_dead_searches", "sweep", "refuse"],
 )
 def test_public_functions_of_the_module_are_tasks(name):
     assert is_task(f"migration.tasks.{name}")

@@ -43,6 +43,8 @@ class Mutation:
     new: str
     line: int
     source_line: str
+    # The line of the statement of a function that it is in; None: it takes effect when the module is imported.
+    statement: int | None
 
     def apply_to(self, source: bytes) -> bytes:
         return source[: self.start] + self.new.encode() + source[self.end :]
@@ -62,13 +64,30 @@ class MutationFinder(ast.NodeVisitor):
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.found: list[Mutation] = []
-        self.visit(ast.parse(source))
+        tree = ast.parse(source)
+        self.statements = [
+            (*self.span(statement), statement.lineno)
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef)
+            for part in function.body
+            for statement in ast.walk(part)
+            if isinstance(statement, ast.stmt)
+        ]
+        self.visit(tree)
 
     def add(self, start: int, end: int, new: str, line: int) -> None:
         old = self.source[start:end].decode()
         self.found.append(
-            Mutation(self.module, start, end, old, new, line, self.lines[line - 1].strip())
+            Mutation(
+                *(self.module, start, end, old, new, line, self.lines[line - 1].strip()),
+                statement=self.find_statement(start),
+            )
         )
+
+    def find_statement(self, place: int) -> int | None:
+        """Return the line of the innermost statement of a function around the place."""
+        around = [(start, line) for start, end, line in self.statements if start <= place < end]
+        return max(around)[1] if around else None
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         return (
@@ -165,6 +184,8 @@ class MutationFinder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if any(ast.unparse(decorator) == "overload" for decorator in node.decorator_list):
+            return  # is for mypy alone
         for part in (node.args, *node.body):  # neither its decorators nor its annotations
             self.visit(part)
 

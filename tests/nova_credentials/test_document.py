@@ -367,6 +367,13 @@ def test_a_service_without_a_row_has_no_part_unless_it_is_kept():
     assert join_parts(parts, layout=Layout.SERVICE) == alone
 
 
+def test_a_document_with_the_plan_s_keys_alone_is_split_too():
+    plan = {"client_name": "IDOM", "database": {"host": "h"}}
+    assert split_document(plan, layout=Layout.SERVICE) == {
+        "database": {**plan, "other_databases": []}
+    }
+
+
 def test_a_part_with_other_rows_alone_is_kept():
     other = replace(DATABASE, is_primary=False)
     alone = build_from("IDOM", databases=[other], emails=[], aws=[])

@@ -29,7 +29,7 @@ def test_extras_are_read_in_the_order_of_the_rows():
     assert extras.client == {"code": "c"}
     assert extras.logins["database"] == [{"token": "t", "none": None}, {"token": "second"}]
     assert extras.logins["email"] == [{}]
-    assert "token" not in repr(extras)
+    assert repr(extras) == "ClientExtras()"
 
 
 @pytest.mark.parametrize("layout", Layout)
@@ -37,6 +37,15 @@ def test_extras_survive_being_split_and_joined(layout):
     parts = split_document(WITH_EXTRAS, layout=layout)
 
     assert join_parts(parts, layout=layout) == WITH_EXTRAS
+
+
+def test_a_malformed_extra_is_named_by_its_login_or_as_the_client_s_own():
+    of_a_login = {**document()["database"], "extra": []}
+
+    with pytest.raises(DocumentError, match=r"^idom: database\.extra must be an object"):
+        parse_extras(document(database=of_a_login), client_slug="idom")
+    with pytest.raises(DocumentError, match=r"^idom: extra must be an object"):
+        parse_extras(document(extra=[]), client_slug="idom")
 
 
 @pytest.mark.parametrize("extra", [None, [], "x", {"secret-key": 1}, {"secret-key": "\0"}])

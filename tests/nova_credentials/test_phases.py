@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from nova_credentials.phases import MOVES, IllegalMove, Phase, check_move
+from nova_credentials.phases import MOVES, IllegalMove, Phase, StalePhase, check_move
 
 LINE = ["postgres", "dual_write", "dual_read", "aws", "purged"]
 NAMES = {
@@ -41,34 +41,41 @@ def test_the_table_holds_no_other_move():
     assert dict(MOVES) == NAMES
 
 
-def test_a_refusal_survives_the_way_from_one_process_to_another():
-    refusal = IllegalMove("idom", Phase.POSTGRES, Phase.AWS)
+@pytest.mark.parametrize(
+    ("refusal", "text"),
+    [
+        (
+            IllegalMove("idom", Phase.POSTGRES, Phase.AWS),
+            "idom is in postgres: it can move to dual_write, not to aws.",
+        ),
+        (
+            StalePhase("idom", Phase.DUAL_READ, Phase.AWS),
+            "idom is no longer in dual_read: somebody moved it to aws first.",
+        ),
+    ],
+)
+def test_a_refusal_survives_the_way_from_one_process_to_another(refusal, text):
     copy = pickle.loads(pickle.dumps(refusal))
-    assert (str(copy), copy.slug, copy.old, copy.new) == (
-        "idom is in postgres: it can move to dual_write, not to aws.",
-        "idom",
-        Phase.POSTGRES,
-        Phase.AWS,
-    )
+    assert str(copy) == text
+    assert vars(copy) == vars(refusal)
 
 
 @pytest.mark.parametrize(
-    ("phase", "reads_postgres", "reads_aws", "writes_both"),
+    ("phase", "reads_postgres", "reads_aws", "aws_is_authority", "writes_both"),
     [
-        ("postgres", True, False, False),
-        ("dual_write", True, False, True),
-        ("dual_read", True, True, True),
-        ("aws", False, True, True),
-        ("purged", False, True, False),
+        ("postgres", True, False, False, False),
+        ("dual_write", True, False, False, True),
+        ("dual_read", True, True, False, True),
+        ("aws", False, True, True, True),
+        ("purged", False, True, True, False),
     ],
 )
-def test_a_phase_tells_what_is_read_and_written(phase, reads_postgres, reads_aws, writes_both):
+def test_a_phase_tells_what_is_read_and_written(
+    phase, reads_postgres, reads_aws, aws_is_authority, writes_both
+):
     phase = Phase(phase)
-    assert (phase.reads_postgres, phase.reads_aws, phase.writes_both) == (
-        reads_postgres,
-        reads_aws,
-        writes_both,
-    )
+    assert (phase.reads_postgres, phase.reads_aws) == (reads_postgres, reads_aws)
+    assert (phase.aws_is_authority, phase.writes_both) == (aws_is_authority, writes_both)
 
 
 def test_a_refusal_names_every_phase_that_is_allowed():

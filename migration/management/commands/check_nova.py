@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration.management.base import ClientsCommand, escape_controls
+from credentials.shown_names import show_name
+from migration.management.base import ClientsCommand
 from migration.operations.doctor import FindingState, examine_nova, role_exists
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Command(ClientsCommand):
     def handle(self, *args: object, **options: Any) -> None:
         role = options["role"]
         if role is not None and not role_exists(role):
-            raise CommandError(f"PostgreSQL has no role {role}", returncode=2)
+            raise CommandError(f"PostgreSQL has no role {show_name(role)}", returncode=2)
         findings = examine_nova(role=role)
         if options["format"] == "json":
             self.print_json([finding.to_json() for finding in findings])
@@ -48,11 +49,11 @@ class Command(ClientsCommand):
     def _print_findings(self, findings: list[Finding]) -> None:
         for finding in findings:
             told = f"{WORDS[finding.state]}: {finding.check.value}: {finding.message}"
-            self.stdout.write(escape_controls(told))
+            self.stdout.write(told)
             if finding.remedy:
-                self.stdout.write(escape_controls(f"    {finding.remedy}"))
+                self.stdout.write(f"    {finding.remedy}")
             for statement in finding.statements:
-                self.stdout.write(escape_controls(f"        {statement}"))
+                self.stdout.write(f"        {statement}")
         numbers = [
             f"{sum(finding.state == state for finding in findings)} {WORDS[state].lower()}"
             for state in FindingState

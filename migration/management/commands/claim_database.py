@@ -1,4 +1,4 @@
-"""`claim_database`: says that this copy of the database is the one that writes to AWS from now on."""
+"""`claim_database`: says that this duplicate of the database is the one that writes to AWS from now on."""
 
 from typing import Any
 
@@ -13,7 +13,10 @@ from migration.operations.database_identity import describe_identity
 
 
 class Command(FormattedCommand):
-    help = "Says that this database, a copy so far, is the one that writes to AWS. The other one goes on writing too."
+    help = (
+        "Says that this database, a duplicate so far, is the one that writes to AWS."
+        " The other one goes on writing too."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reason", required=True, help="kept with the claim")
@@ -46,7 +49,8 @@ class Command(FormattedCommand):
         noted = describe_identity(before.identity) if before else ["  nothing"]
         lines = ["It was noted:", *noted, "It is now:", *describe_identity(claim.identity)]
         lines += [f"It writes to AWS: {aws}.", *([str(refusal)] if refusal else [])]
-        self.stdout.write("\n".join(lines))
+        for line in lines:
+            self.stdout.write(line)
 
 
 def to_json(identity: DatabaseIdentity) -> dict[str, object]:

@@ -9,6 +9,7 @@ from migration.models import Run
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Compares clients in both stores; prints fingerprints only, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration.management.base import ClientsCommand, escape_controls
+from credentials.shown_names import show_name
+from migration import tasks
+from migration.management.base import ClientsCommand
 from migration.operations.copy_redaction import (
     RedactionPlan,
     RedactionResult,
@@ -16,17 +18,19 @@ from migration.operations.copy_redaction import (
     redact,
 )
 from migration.operations.copy_search import SearchProgress, search_copies
+from migration.operations.interrupted_searches import settle_dead_searches
 from migration.operations.redactable_columns import DEFAULT_COLUMNS
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.models import CopySearch
+    from migration.models import CopySearch, FoundCopy, UnsearchedPlace
 
 MEGABYTE = 1_000_000
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Says where else NOVA's database holds clients' secret values. Prints places, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -47,6 +51,7 @@ class Command(ClientsCommand):
         if options["column"] and not options["redact"]:
             raise CommandError("--column goes with --redact", returncode=2)
         client_ids = list(self.find_clients(options).values_list("pk", flat=True))
+        self._tell_dead_searches()
         search = search_copies(client_ids=client_ids, tell=self._tell_progress)
         columns = list(options["column"] or DEFAULT_COLUMNS)
         if options["redact"] and self._redact(search, client_ids, columns):
@@ -54,22 +59,29 @@ class Command(ClientsCommand):
             search = search_copies(client_ids=client_ids, tell=self._tell_progress)
         self._report(search, as_json=options["format"] == "json")
 
-    def _tell(self, text: str) -> None:
-        self.stderr.write(escape_controls(text))
+    def _tell_dead_searches(self) -> None:
+        """Name the searches that ended unfinished since somebody last looked."""
+        dead = settle_dead_searches()
+        for search in dead.interrupted:
+            began = f"{search.requested_at:%Y-%m-%d %H:%M} UTC"
+            self.stderr.write(f"{search}, begun {began}, was interrupted: it has no result.")
+        for search in dead.to_begin_again:
+            tasks.enqueue_search(search)
+            self.stderr.write(f"{search} was interrupted: it waits for a worker to begin it again.")
 
     def _tell_progress(self, now: SearchProgress) -> None:
-        self._tell(
-            f"{now.table}: {now.part_of_table:.0%}, table {now.tables_done + 1} of {now.tables};"
+        self.stderr.write(
+            f"{show_name(now.table)}: {now.part_of_table:.0%}, table {now.tables_done + 1} of {now.tables};"
             f" {now.bytes_read / MEGABYTE:,.0f} MB read, {now.bytes_per_second / MEGABYTE:,.0f} MB/s"
         )
 
     def _redact(self, search: CopySearch, client_ids: list[int], columns: list[str]) -> bool:
         """Redact if the answer to the question is `y`; say whether it did."""
         for copy in search.found_copies.all():
-            self._tell(f"found: {copy}")
+            self.stderr.write(f"found: {describe_copy(copy)}")
         plan = plan_redaction(client_ids=client_ids, columns=columns)
         for message in plan.left_out:
-            self._tell(f"left out: {message}")
+            self.stderr.write(f"left out: {message}")
         counted = count_redactable(plan)
         self._tell_result(plan, counted, "can be redacted")
         if not counted.rows:
@@ -89,9 +101,11 @@ class Command(ClientsCommand):
 
     def _tell_result(self, plan: RedactionPlan, result: RedactionResult, verb: str) -> None:
         for (client_id, column), rows in sorted(result.rows.items(), key=lambda item: item[0][1]):
-            self._tell(f"{plan.slugs[client_id]}: {column}, {rows} rows {verb}")
+            self.stderr.write(
+                f"{show_name(plan.slugs[client_id])}: {show_name(column)}, {rows} rows {verb}"
+            )
         for message in result.stopped:
-            self._tell(str(message))
+            self.stderr.write(str(message))
         if result.left:
             self.stderr.write(
                 f"{result.left} rows were left as they are: NOVA held or changed them, or the pointer does not fit."
@@ -99,20 +113,29 @@ class Command(ClientsCommand):
 
     def _report(self, search: CopySearch, *, as_json: bool) -> None:
         """Print the places; exit with 1 if there are some, or if something was not looked at."""
-        found = [
-            {"slug": copy.slug, "table": copy.table, "column": copy.column, "rows": copy.rows}
-            for copy in search.found_copies.all()
-        ]
+        found = list(search.found_copies.all())
         if as_json:
-            self.print_json(found)
+            keys = ("slug", "table", "column", "rows")
+            self.print_json([{key: getattr(copy, key) for key in keys} for copy in found])
         else:
-            for item in found:
-                told = f"{item['slug']}: {item['table']}.{item['column']}, {item['rows']} rows"
-                self.stdout.write(escape_controls(told))
+            for copy in found:
+                self.stdout.write(describe_copy(copy))
         unsearched = list(search.unsearched_places.all())
         for place in unsearched:
-            self._tell(f"not looked at: {f'{place.slug}, ' if place.slug else ''}{place}")
+            self.stderr.write(f"not looked at: {describe_place(place)}")
         if not found and not unsearched:
             self.stderr.write(f"No copy found; {search.tables} tables were read.")
         if found or unsearched:
             sys.exit(1)
+
+
+def describe_copy(copy: FoundCopy) -> str:
+    """Return client, column and number of rows, fit to be shown."""
+    return f"{show_name(copy.slug)}: {show_name(f'{copy.table}.{copy.column}')}, {copy.rows} rows"
+
+
+def describe_place(place: UnsearchedPlace) -> str:
+    """Return client, place and reason, fit to be shown."""
+    detail = f" ({show_name(place.detail)})" if place.detail else ""
+    of_client = f"{show_name(place.slug)}, " if place.slug else ""
+    return f"{of_client}{show_name(place.place)}: {place.get_reason_display()}{detail}"

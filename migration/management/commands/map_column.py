@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.models import ColumnUse
+from credentials.shown_names import show_name
 from migration.management.base import FormattedCommand, find_user
 from migration.operations.nova_tables import NotMapped, map_column
 
@@ -40,8 +41,11 @@ class Command(FormattedCommand):
                     "column": mapped.column.shown_name,
                     "use": mapped.use.value,
                     "clients_to_push": mapped.clients_to_push,
-                    "purged_with_values": mapped.purged_with_values,
+                    "purged_with_values": len(mapped.purged_with_values),
+                    "purged_clients": [client.slug for client in mapped.purged_with_values],
                 }
             )
         else:
             self.stdout.write(str(mapped.message))
+            for client in mapped.purged_with_values:
+                self.stdout.write(f"    {show_name(client.slug)}")

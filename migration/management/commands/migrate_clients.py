@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Pushes clients to Secrets Manager, reads them back, and starts to write them to both stores."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.core.management.base import CommandError
 
+from credentials.shown_names import show_name
 from migration import evidence_sentences, sentences
 from migration.management.base import ClientsCommand, find_user
 from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
@@ -51,6 +52,7 @@ class MoveReport(TypedDict):
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Moves clients one phase forward or back; naming them is the confirmation."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -76,7 +78,9 @@ class Command(ClientsCommand):
         if self.deletes and new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
         self.by, self.reason = find_user(options["by"]), options["reason"]
-        self.override, self.answers = options["override"] or "", AccountAnswers()
+        reason = options["override"]
+        self.override = Override(reason, self.by) if reason else None
+        self.answers = AccountAnswers()
         self.overridden: Counter[str] = Counter()
         chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
         results = [
@@ -91,7 +95,7 @@ class Command(ClientsCommand):
                 self.stdout.write(f"Overridden: {label}, for {n} of {len(results)} clients.")
             for result in results:
                 self.stdout.write(
-                    f"{result['slug']}: {result['phase']}"
+                    f"{show_name(result['slug'])}: {result['phase']}"
                     f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
                 )
         if not all(result["moved"] for result in results):
@@ -110,7 +114,7 @@ class Command(ClientsCommand):
                     by=self.by,
                     reason=self.reason,
                     schedule_deletion=self.deletes,
-                    override=Override(self.override, self.by) if self.override else None,
+                    override=self.override,
                     answers=self.answers,
                 )
                 said = done.full_message

@@ -10,6 +10,7 @@ from migration.models import Run, all_clients
 
 
 class Command(ClientsCommand):
+    takes_locks = True
     help = "Pushes every client that writes both stores and was written since its last push."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""Examines whether this database may write to AWS: it is no copy, and nobody has stopped the writes."""
+"""Examines whether this database may write to AWS: it is no duplicate, and nobody has stopped the writes."""
 
 from __future__ import annotations
 

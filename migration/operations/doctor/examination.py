@@ -18,9 +18,15 @@ from migration.operations.doctor.counting import (
     examine_stored_proof,
     examine_triggers,
 )
-from migration.operations.doctor.findings import Asked, CheckName, report_unlooked
+from migration.operations.doctor.findings import (
+    Asked,
+    CheckName,
+    FindingState,
+    report_unlooked,
+)
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
 from migration.operations.doctor.objects import examine_objects
+from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.owners import examine_owners
 from migration.operations.doctor.pooler import examine_pooler
 from migration.operations.doctor.readers import examine_readers
@@ -50,6 +56,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.COLUMNS: examine_columns,
     CheckName.NOVA_OBJECTS: examine_objects,
     CheckName.READERS: examine_readers,
+    CheckName.OTHER_READERS: examine_other_readers,
     CheckName.WORKERS: examine_workers,
     CheckName.COPIES: examine_copies,
 }
@@ -59,19 +66,22 @@ THOROUGH: Mapping[CheckName, Examination] = {
     CheckName.POOLER: examine_pooler,
     CheckName.CLOCKS: examine_clocks,
 }
+WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)
 # A table that somebody has locked must not make the doctor wait.
 LIMITS = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
 
 
 def examine_nova(*, role: str | None = None, thorough: bool = True) -> list[Finding]:
-    """Make every check, in the order of `CheckName`; raises OperationalError where PostgreSQL can't be reached at all.
+    """Make every check; raises OperationalError where PostgreSQL can't be reached at all.
 
+    Returns first what failed, then what was not looked at, then the rest, each in the order of `CheckName`.
     `role` is the role by which NOVA connects; without it, the owners of NOVA's tables. Unless `thorough`, the checks
     that do more than read the database are not made, and are reported so.
     """
     connection.ensure_connection()
     asked = Asked(role, thorough)
-    return [finding for check in CheckName for finding in _examine_subject(check, asked)]
+    findings = [finding for check in CheckName for finding in _examine_subject(check, asked)]
+    return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
 def _examine_subject(check: CheckName, asked: Asked) -> list[Finding]:

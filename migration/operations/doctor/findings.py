@@ -38,6 +38,7 @@ class CheckName(TextChoices):
     NOVA_OBJECTS = "nova_objects", _("Objects of others on NOVA's tables")
     POOLER = "pooler", _("Pooler in front of PostgreSQL")
     READERS = "readers", _("NOVA's reader")
+    OTHER_READERS = "other_readers", _("Reads past the package")
     WORKERS = "workers", _("Workers")
     COPIES = "copies", _("Copies of secret values")
     CLOCKS = "clocks", _("Clocks")
@@ -99,6 +100,12 @@ def report_failure(
     return Finding(check, FindingState.FAILED, message, remedy, statements)
 
 
-def report_unlooked(check: CheckName, message: Message, remedy: Message | None = None) -> Finding:
+def report_unlooked(
+    check: CheckName,
+    message: Message,
+    remedy: Message | None = None,
+    *,
+    statements: tuple[str, ...] = (),
+) -> Finding:
     """Report that the check could not be made."""
-    return Finding(check, FindingState.NOT_LOOKED_AT, message, remedy)
+    return Finding(check, FindingState.NOT_LOOKED_AT, message, remedy, statements)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from credentials.shown_names import show_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.nova_tables import list_nova_objects, split_accepted
@@ -22,7 +23,10 @@ def examine_objects(_asked: Asked) -> Iterator[Finding]:
     unknown, accepted = split_accepted(list_nova_objects())
     for each in unknown[:MOST_OBJECTS]:
         message = sentences.FOREIGN_OBJECT(
-            kind=each.kind.value, name=each.name or "–", table=each.table, owner=each.owner
+            kind=each.kind.value,
+            name=show_name(each.name) or "–",
+            table=show_name(each.table),
+            owner=show_name(each.owner),
         )
         yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
     if len(unknown) > MOST_OBJECTS:

@@ -10,6 +10,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -23,12 +24,14 @@ from migration.operations.doctor.findings import (
     report_ok,
     report_unlooked,
 )
+from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, TypeAlias
 
     from migration.operations.doctor.findings import Asked, Finding
+    from nova_credentials.messages import Message
 
     Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -81,11 +84,21 @@ def find_pooling(connection_parameters: Mapping[str, Any]) -> Pooling:
         return threads.submit(asyncio.run, _try_in_time(parameters)).result()
 
 
-def require_own_backends(connection_parameters: Mapping[str, Any]) -> None:
-    """Raise CommandError (exit 2) where connections share backends; go on where that could not be tried."""
-    if find_pooling(connection_parameters) == Pooling.SHARED_BACKENDS:
-        told = f"{sentences.BACKENDS_ARE_SHARED()} {sentences.CONNECT_DIRECTLY()}"
-        raise CommandError(told, returncode=2)
+@cache
+def require_own_backends() -> None:
+    """Raise CommandError (exit 2) where connections share backends; go on where that could not be tried.
+
+    Tries it once a process: a pooler is not put in between while a process runs.
+    """
+    if refusal := find_pooler_refusal():
+        raise CommandError(str(refusal), returncode=2)
+
+
+def find_pooler_refusal() -> Message | None:
+    """Say why no process of the site may work over this database's connections, and what to do; None if it may."""
+    if find_pooling(connection.get_connection_params()) != Pooling.SHARED_BACKENDS:
+        return None
+    return in_a_row(sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY())
 
 
 async def _try_in_time(parameters: Mapping[str, Any]) -> Pooling:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration.models import ReaderProcess
-from migration.operations.doctor import sentences
+from migration.operations.doctor import process_sentences as sentences
 from migration.operations.doctor.findings import (
     CheckName,
     report_failure,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
+from credentials.shown_names import show_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from nova_credentials.tables import NOVA_TABLES
@@ -70,15 +71,17 @@ def examine_create_rights(_asked: Asked) -> Iterator[Finding]:
         if everybody:
             yield report_failure(
                 CheckName.CREATE_RIGHTS,
-                sentences.EVERYBODY_MAY_CREATE(place=place),
+                sentences.EVERYBODY_MAY_CREATE(place=show_name(place)),
                 sentences.TAKE_THE_RIGHT_AWAY(),
                 statements=(f"REVOKE CREATE ON {place} FROM PUBLIC;",),
             )
         else:
             message = (
-                sentences.SOME_MAY_CREATE(place=place, roles=tuple(roles))
+                sentences.SOME_MAY_CREATE(
+                    place=show_name(place), roles=tuple(map(show_name, roles))
+                )
                 if roles
-                else sentences.NOBODY_MAY_CREATE(place=place)
+                else sentences.NOBODY_MAY_CREATE(place=show_name(place))
             )
             yield report_ok(CheckName.CREATE_RIGHTS, message)
 
@@ -94,18 +97,22 @@ class NovaRole:
     makes_members: bool
     powers: str
 
+    @property
+    def shown_name(self) -> str:
+        return show_name(self.name)
+
     def describe_missing_boundary(self, site: str) -> Message | None:
-        """Say why no boundary exists between this role and the site's; None where there is one."""
+        """Say why no boundary exists between this role and the site's, as it is shown; None where there is one."""
         if self.is_ours:
-            return sentences.SAME_ROLE(role=self.name)
+            return sentences.SAME_ROLE(role=self.shown_name)
         if self.is_superuser:
-            return sentences.NOVA_IS_SUPERUSER(role=self.name)
+            return sentences.NOVA_IS_SUPERUSER(role=self.shown_name)
         if self.is_member:
-            return sentences.NOVA_IS_MEMBER(role=self.name, site=site)
+            return sentences.NOVA_IS_MEMBER(role=self.shown_name, site=site)
         if self.makes_members:
-            return sentences.NOVA_MAKES_MEMBERS(role=self.name, site=site)
+            return sentences.NOVA_MAKES_MEMBERS(role=self.shown_name, site=site)
         if self.powers:
-            return sentences.NOVA_HAS_POWERS(role=self.name, powers=self.powers)
+            return sentences.NOVA_HAS_POWERS(role=self.shown_name, powers=self.powers)
         return None
 
 
@@ -113,17 +120,18 @@ def examine_boundary(asked: Asked) -> Iterator[Finding]:
     """Say of each role of NOVA's whether it can do whatever the site can."""
     with connection.cursor() as cursor:
         cursor.execute(THE_SITES_ROLE)
-        site, site_is_superuser = cursor.fetchone()
+        own_name, site_is_superuser = cursor.fetchone()
         cursor.execute(
             NOVA_ROLES, {"role": asked.role, "tables": list(NOVA_TABLES), "powers": list(POWERS)}
         )
         roles = [NovaRole(*row) for row in cursor.fetchall()]
+    site = show_name(own_name)
     for role in roles:
         if missing := role.describe_missing_boundary(site):
             yield report_failure(CheckName.BOUNDARY, missing, sentences.MAKE_A_ROLE())
         else:
             yield report_ok(
-                CheckName.BOUNDARY, sentences.ROLES_ARE_APART(role=role.name, site=site)
+                CheckName.BOUNDARY, sentences.ROLES_ARE_APART(role=role.shown_name, site=site)
             )
     if site_is_superuser:
         yield report_failure(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from credentials.shown_names import show_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
@@ -37,7 +38,7 @@ def examine_schema(_asked: Asked) -> Iterator[Finding]:
             return
         found = list(_list_problems(cursor, role, *row))
     yield from found or [
-        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=role))
+        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=show_name(role)))
     ]
 
 
@@ -59,15 +60,17 @@ def _list_problems(
     if not is_ours:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.SCHEMA_IS_FOREIGN(schema=SCHEMA, owner=owner, role=role),
-            sentences.CONNECT_AS_OWNER(owner=owner),
+            sentences.SCHEMA_IS_FOREIGN(
+                schema=SCHEMA, owner=show_name(owner), role=show_name(role)
+            ),
+            sentences.CONNECT_AS_OWNER(owner=show_name(owner)),
             statements=(f"ALTER SCHEMA {SCHEMA} OWNER TO {role};",),
         )
         return  # everything in it is the other role's
     if creators:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=creators),
+            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=show_name(creators)),
             sentences.TAKE_THE_RIGHT_AWAY(),
             statements=(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators};",),
         )
@@ -75,7 +78,9 @@ def _list_problems(
     if foreign := cursor.fetchone()[0]:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.FOREIGN_OBJECTS(schema=SCHEMA, objects=_shorten_list(foreign.split(", "))),
+            sentences.FOREIGN_OBJECTS(
+                schema=SCHEMA, objects=_shorten_list(show_name(foreign).split(", "))
+            ),
             sentences.DROP_OR_HAND_OVER(),
         )
 

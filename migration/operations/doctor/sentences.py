@@ -181,7 +181,7 @@ TRIGGERS_WERE_CHANGED = Sentence(
 )
 WORKERS_MEND_IT = Sentence(
     "workers_mend_it",
-    "The workers mend it within a minute or two, if no check below stands in the way.",
+    "The workers mend it within a minute or two, if no other check stands in the way.",
 )
 UPDATES_ARE_COUNTED = Sentence(
     "updates_are_counted", "An update, tried and undone, was counted on %(tables)s.", glue=", "
@@ -218,6 +218,10 @@ COLUMNS_ARE_KNOWN = Sentence(
 SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
     "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
+)
+PURGE_AGAIN = Sentence(
+    "purge_again",
+    "The page NOVA's tables names them all; docs/nova-tables.md says how to restore and purge them.",
 )
 NO_FOREIGN_OBJECTS = Sentence(
     "no_foreign_objects",
@@ -256,40 +260,7 @@ MAKE_ROOM = Sentence(
     "make_room", "A worker process alone needs six: raise max_connections, or the size of the pool."
 )
 
-# Processes
-READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
-READER_NEVER_READ = Sentence(
-    "reader_never_read", "No process of NOVA has read through the package yet."
-)
-READERS_ARE_GONE = Sentence(
-    "readers_are_gone",
-    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
-)
-LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
-READERS_FAIL = Sentence(
-    "readers_fail",
-    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
-    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
-)
-SEE_THE_READERS = Sentence(
-    "see_the_readers",
-    "The page Readers names the processes and the class of the error. docs/reader.md has the IAM policy that NOVA"
-    " needs.",
-)
-WORKERS_ARE_ALIVE = Sentence(
-    "workers_are_alive",
-    "%(n)s worker processes are alive: %(names)s.",
-    glue=", ",
-    one="%(n)s worker process is alive: %(names)s.",
-)
-WORKERS_ARE_GONE = Sentence(
-    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
-)
-NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
-START_A_WORKER = Sentence(
-    "start_a_worker",
-    "Start one: python manage.py qcluster. Without it nothing is pushed or compared.",
-)
+# Copies of secret values
 COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
     "Nobody has looked where else the database holds secret values.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from migration.models import Worker
-from migration.operations.doctor import sentences
+from migration.operations.doctor import process_sentences as sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 
 if TYPE_CHECKING:

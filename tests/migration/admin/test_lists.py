@@ -1,10 +1,12 @@
 """The lists of clients and of runs, and the page of a client in the admin."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from migration.models import ClientMigration, Outcome, PhaseChange, Run
+from migration.models import ClientMigration, Outcome, PhaseChange, ReadCount, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client
 from tests.migration.admin.pages import (
@@ -49,6 +51,58 @@ def test_the_clients_are_narrowed_by_where_they_stand(viewer, query, slugs):
     found = viewer.get(f"{CLIENTS}?{query}").context["cl"].result_list
 
     assert [client.slug for client in found] == slugs
+
+
+@pytest.fixture
+def read_clients(stores):
+    """Clients by when NOVA last read them; one of each in a phase in which reads are counted, one before it."""
+    now, day = timezone.now(), timedelta(days=1)
+    times = {
+        "now": now - timedelta(hours=1),
+        "old": now - 2 * day,
+        "wrong-clock": now + 30 * day,
+        "unread": None,
+    }
+    for slug, last in times.items():
+        pk = make_client(slug)
+        ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_READ)
+        if last:
+            ReadCount.objects.create(client_id=pk, reads=1, last_read_at=last)
+    make_client("in-postgres")
+
+
+@pytest.mark.parametrize(
+    ("value", "slugs"),
+    [
+        ("day", ["now"]),
+        ("not", ["old", "unread", "wrong-clock"]),
+        ("never", ["unread"]),
+        ("else", ["in-postgres", "now", "old", "unread", "wrong-clock"]),
+    ],
+)
+def test_the_clients_are_narrowed_by_when_nova_read_them(viewer, read_clients, value, slugs):
+    found = viewer.get(f"{CLIENTS}?read={value}").context["cl"].result_list
+
+    assert [client.slug for client in found] == slugs
+
+
+def test_the_list_shows_when_nova_last_read_a_client(viewer):
+    pk = make_client("idom")
+    ReadCount.objects.create(
+        client_id=pk, reads=1, last_read_at=timezone.now() - timedelta(hours=3, minutes=1)
+    )
+
+    assert "3 hours ago" in text(viewer.get(CLIENTS)).replace("\xa0", " ")
+
+
+@pytest.mark.parametrize(("phase", "shown"), [(Phase.DUAL_WRITE, ""), (Phase.DUAL_READ, "Never")])
+def test_the_list_says_never_only_where_reads_are_counted(viewer, phase, shown):
+    pk = make_client("idom")
+    ClientMigration.objects.create(client_id=pk, phase=phase)
+
+    changelist = viewer.get(CLIENTS).context["cl"]
+
+    assert changelist.model_admin.read_when(changelist.result_list[0]) == shown
 
 
 def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):

@@ -6,7 +6,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import ClientMigration, Comparison, OpenMismatch, Outcome, PhaseChange, Run
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    OpenMismatch,
+    Outcome,
+    PhaseChange,
+    ReadCount,
+    Run,
+)
 from tests.factories import make_comparison, make_full_client, make_many
 from tests.migration.admin.pages import (
     CLIENTS,
@@ -32,6 +40,13 @@ def queries(browser, url: str) -> int:
 def fill(number: int) -> None:
     """So many clients, runs, comparisons that differ, and items of one run."""
     make_many(number, status="mismatch")
+    ReadCount.objects.bulk_create(
+        [
+            ReadCount(client_id=pk, last_read_at=timezone.now())
+            for pk in ClientMigration.objects.values_list("pk", flat=True)
+        ],
+        ignore_conflicts=True,
+    )
     Comparison.objects.update(mismatches=[DIFFERENT, EXTRA])
     OpenMismatch.objects.update_from(Comparison.objects.values_list("pk", flat=True))
     user = User.objects.first()

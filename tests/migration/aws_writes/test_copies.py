@@ -109,7 +109,7 @@ def test_a_dump_restored_as_staging_overwrites_nothing_of_productions(production
     pushed = staging.push_pending()
 
     assert pushed.returncode == 1
-    assert "This database is a copy" in pushed.stderr
+    assert "This database is a duplicate" in pushed.stderr
     assert count_writes(aws) == before
     assert value_in_aws() == "example-password-1"
     # It reads and compares, and what is pending stays so.
@@ -117,7 +117,7 @@ def test_a_dump_restored_as_staging_overwrites_nothing_of_productions(production
     assert json.loads(compared.stdout)["mismatched"] == 1
     (status,) = json.loads(staging.manage("client_status", "--format", "json").stdout)
     assert (status["push_pending"], status["phase"]) == (True, "dual_write")
-    assert "is a copy" in staging.manage("migrate", "--no-color").stdout
+    assert "is a duplicate" in staging.manage("migrate", "--no-color").stdout
     # Production goes on.
     production.ask(WRITE, "example-of-production", production.idom)
     assert production.push_pending().returncode == 0
@@ -334,4 +334,4 @@ def test_a_copied_data_folder_under_another_port_is_a_copy(tmp_path, clusters, p
 
     assert copied.push_pending().returncode == 1
     assert value_in_aws() == "example-password-1"
-    assert "is a copy" in copied.manage("migrate", "--no-color").stdout
+    assert "is a duplicate" in copied.manage("migrate", "--no-color").stdout

@@ -1,10 +1,13 @@
 """The page *Copies*: the newest result of each client, and the search that a worker does."""
 
+import io
 import json
+import shlex
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -12,9 +15,16 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import CopySearch, FoundCopy, SearchedClient, UnsearchedPlace
+from migration.models import (
+    ClientMigration,
+    CopySearch,
+    FoundCopy,
+    SearchedClient,
+    UnsearchedPlace,
+)
 from migration.operations.copy_search import search_copies
 from migration.reports.copies import load_copies_report
+from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, make_many, make_user
 from tests.migration.copies.nova_tables import add_execution
 
@@ -192,3 +202,77 @@ def test_the_evidence_of_a_purge_is_the_newest_search_since_a_moment(nova, store
     assert (found.search_id, found.found_nothing_anywhere) == (search.pk, True)
     assert SearchedClient.objects.newest_since(idom, timezone.now()) is None
     assert SearchedClient.objects.newest_since(idom, None) == found
+
+
+# The command that redacts
+
+
+@pytest.fixture
+def found(nova, stores):
+    """Copies of two clients, one read from AWS, in a column of the history, in another table and in code."""
+    search = CopySearch.objects.create(started_at=timezone.now(), finished_at=timezone.now())
+
+    def found(slug: str, phase: Phase, *columns: str) -> None:
+        pk = make_client(slug)
+        ClientMigration.objects.create(client_id=pk, phase=phase)
+        SearchedClient.objects.create(
+            search=search, client_id=pk, slug=slug, searched_at=timezone.now(), rows_found=1
+        )
+        for column in columns:
+            table, _dot, name = column.rpartition(".")
+            FoundCopy.objects.create(
+                search=search, client_id=pk, slug=slug, table=table, column=name, rows=1
+            )
+
+    return found
+
+
+RESULT, CONTEXT = "public.executions.result", "public.chain_of_work.input_context"
+
+
+def test_the_page_has_the_command_that_redacts_the_copies_it_shows(found, browser):
+    found("idom", Phase.AWS, RESULT, "public.notes.body", "public.code_cache.code")
+    found("other", Phase.PURGED, CONTEXT)
+
+    shown = text_of(browser.get(REPORT))
+
+    command = "python manage.py find_copies {} --redact --column {}"
+    assert command.format("idom other", f"{CONTEXT} {RESULT}") in shown
+    assert command.format("idom", "public.notes.body") in shown
+    assert "--column public.code_cache" not in shown
+
+
+def test_the_command_is_one_that_the_command_line_takes(found, browser, monkeypatch):
+    found("idom", Phase.AWS, RESULT)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    command = load_copies_report(None).commands.history
+
+    call_command(*shlex.split(command)[2:])  # finds nothing, so it ends well
+
+
+def test_clients_still_read_from_postgresql_are_named_and_in_no_command(found, browser):
+    found("idom", Phase.DUAL_READ, RESULT)
+
+    shown = text_of(browser.get(REPORT))
+
+    assert "Not before they are in the phase AWS" in shown
+    assert "idom (Dual read)" in shown
+    assert "--redact" not in shown
+
+
+@pytest.mark.parametrize(
+    ("slug", "column"),
+    [
+        ("-all", RESULT),
+        ("a;reboot", RESULT),
+        ("idom", "public.notes; reboot.body"),
+        ("idom", "public.notes\n.body"),
+        ("idom", "public.a.b.c"),
+    ],
+)
+def test_no_name_that_a_shell_would_not_take_as_it_is_gets_into_a_command(found, slug, column):
+    found(slug, Phase.AWS, column)
+
+    commands = load_copies_report(None).commands
+
+    assert (commands.history, commands.others) == ("", "")

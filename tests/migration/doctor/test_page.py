@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -10,6 +11,8 @@ from django.utils import timezone
 from credentials.models import CountingProof, ProofOutcome
 from credentials.proof import prove_counting
 from migration.models import Worker
+from migration.operations.doctor import CheckName, FindingState
+from migration.operations.doctor.examination import WORST_FIRST
 from nova_credentials.tables import COUNTED_TABLES
 from tests.factories import make_full_client, make_many, make_user
 
@@ -138,3 +141,26 @@ def test_its_queries_do_not_grow_with_the_clients(as_role):
         numbers.append(len(queries))
 
     assert numbers[0] == numbers[1]
+
+
+def test_what_failed_comes_first_then_what_was_not_looked_at_each_in_the_usual_order(as_role):
+    response = as_role("Viewer").get(PAGE)
+
+    found = [(finding.state, finding.check) for finding in response.context["findings"]]
+    ranks = [list(WORST_FIRST).index(state) for state, _check in found]
+    assert len(set(ranks)) == 3
+    assert ranks == sorted(ranks)
+    order = list(CheckName)
+    for state in FindingState:
+        places = [order.index(check) for each, check in found if each == state]
+        assert places == sorted(places)
+
+
+def test_the_command_prints_what_failed_first(as_role, capsys):
+    with pytest.raises(SystemExit):
+        call_command("check_nova")
+
+    words = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    told = [word for word in words if word in ("FAILED", "not looked at", "ok")]
+    assert told == sorted(told, key=("FAILED", "not looked at", "ok").index)
+    assert {"FAILED", "ok"} <= set(told)

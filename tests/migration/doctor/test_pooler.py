@@ -1,12 +1,16 @@
 """A pooler in transaction mode, a real PgBouncer, is told from one in session mode, and refused."""
 
 import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migration.operations.doctor.pooler import Pooling, find_pooling
-from tests.checkout import manage
+from tests.checkout import ROOT, manage
 from tests.migration.doctor.pgbouncer import pooled
 
 
@@ -61,6 +65,63 @@ def test_check_nova_refuses_it_and_migrate_changes_nothing_behind_it(hostile, tm
     assert hostile.ask("SELECT to_regclass('nova_admin.django_migrations')") == [(None,)]
     assert checked.returncode == 1
     assert "FAILED: pooler: Connections share PostgreSQL's processes" in checked.stdout
+
+
+@pytest.fixture(scope="module")
+def shared(migrated, tmp_path_factory) -> Iterator[str]:
+    """The site's DATABASE_URL through a pool in transaction mode."""
+    folder = tmp_path_factory.mktemp("pool")
+    with pooled(migrated.of(migrated.site), folder, mode="transaction") as uri:
+        yield as_url(uri)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("qcluster",),
+        ("push_pending", "--inline"),
+        ("compare_clients", "--all", "--inline"),
+        ("migrate_clients", "--all", "--inline"),
+        ("move_clients", "dual_read", "idom"),
+        ("find_copies", "--all"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_workers_and_commands_whose_locks_would_not_hold_say_so_and_do_nothing(
+    migrated, shared, command
+):
+    before = migrated.ask("SELECT count(*) FROM nova_admin.migration_run")
+
+    done = manage(*command, DATABASE_URL=shared)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("CommandError: Connections share PostgreSQL's processes")
+    assert "pool in session mode" in done.stderr
+    assert migrated.ask("SELECT count(*) FROM nova_admin.migration_run") == before
+    assert migrated.ask("SELECT count(*) FROM nova_admin.migration_worker") == [(0,)]
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_the_site_itself_starts_behind_a_pool_in_session_mode_only(migrated, tmp_path, mode):
+    with pooled(migrated.of(migrated.site), tmp_path, mode=mode) as uri:
+        done = subprocess.run(
+            [sys.executable, "-c", "import nova_admin.wsgi"],
+            check=False,
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DATABASE_URL": as_url(uri),
+                "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+            },
+            capture_output=True,
+            text=True,
+        )
+
+    if mode == "session":
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert "ImproperlyConfigured: Connections share PostgreSQL's processes" in done.stderr
 
 
 def as_url(conninfo: str) -> str:

@@ -85,6 +85,16 @@ def test_on_a_move_that_wants_no_evidence_it_is_not_kept(idom, maria, new):
     assert PhaseChange.objects.first().override_reason == ""
 
 
+def test_an_override_of_certain_lines_covers_no_other(idom, maria):
+    shown = frozenset({"clean_streak", "time_in_phase", "no_reader_process"})
+
+    with pytest.raises(ShutGate) as refusal:
+        move(client_id=idom, new=Phase.AWS, by=maria, override=Override("Test", maria, shown))
+
+    assert refusal.value.codes == ["too_few_reads"]
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
 def test_a_reason_that_can_not_be_stored_moves_nobody(idom, maria):
     with pytest.raises(ReasonError):
         move(client_id=idom, new=Phase.AWS, by=maria, override=override(maria, "x" * 501))
@@ -100,8 +110,8 @@ def approval(settings):
     settings.NOVA_REQUIRE_APPROVAL = True
 
 
-def ask(pk: int, by, override: str = "Test client") -> MoveRequest:
-    return request_move(client_id=pk, new=Phase.AWS, by=by, reason="INC-42", override=override)
+def ask(pk: int, by) -> MoveRequest:
+    return request_move(client_id=pk, new=Phase.AWS, by=by, reason="INC-42", override=override(by))
 
 
 def test_an_approver_approves_the_override_that_the_request_shows(idom, maria, ana, approval):

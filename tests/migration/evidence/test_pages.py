@@ -14,7 +14,7 @@ from migration.operations.comparisons import compare
 from migration.operations.gates import Override
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, give_evidence, make_full_client, make_user
+from tests.factories import VIEW, count_reads, give_evidence, make_full_client, make_user
 from tests.migration.moves.clients import advance, phase_of, write_password
 
 MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
@@ -24,7 +24,11 @@ MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
     "migration.approve_move",
     "migration.view_moverequest",
 )
-NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (Can be overridden with a reason.)"
+NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (Can be overridden.)"
+OTHERS_MAY = (
+    "Only somebody who may override missing evidence (an Administrator) can override the lines"
+)
+MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
 WHY = (
     "The gate is shut because nothing proves yet that NOVA can work from AWS alone; missing:"
     " matching comparisons, time in the phase, reads by NOVA, NOVA processes seen."
@@ -55,10 +59,15 @@ def text(response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
-def press(client, pk: int, new: str, seen: str, **data: str) -> str:
+def press(client, pk: int, new: str, seen: str, **data: object) -> str:
     sent = {"new": new, "seen": seen, "slug": "idom", "reason": "INC-42"} | data
     response = client.post(f"/admin/credentials/client/{pk}/move/", sent)
     return " ".join(map(str, get_messages(response.wsgi_request)))
+
+
+def fields(html: str, name: str) -> list[str]:
+    """The values of the form's fields of that name."""
+    return re.findall(rf'name="{name}" value="([^"]*)"', html)
 
 
 def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(idom, client, log_in):
@@ -89,27 +98,57 @@ def test_who_may_not_override_sees_why_and_no_form(idom, client, log_in):
 
     assert WHY in text(response)
     assert NO_READ in text(response)
+    assert OTHERS_MAY in text(response)
     assert 'name="slug"' not in response.content.decode()
-    said = press(client, idom, "aws", "dual_read", override="Test client")
+    said = press(client, idom, "aws", "dual_read", override="1", missing=MISSING)
     assert "operator has no permission to override missing evidence." in said
     assert phase_of(idom) == Phase.DUAL_READ
 
 
-def test_who_may_override_gives_a_reason_of_its_own(idom, client, log_in):
+def test_who_may_override_gives_one_reason_for_the_lines_that_the_page_shows(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
 
     response = client.get(dialog(idom))
 
-    assert 'name="override" required' in response.content.decode()
+    html = response.content.decode()
+    assert fields(html, "missing") == MISSING
+    assert len(re.findall(r'name="reason" required', html)) == 1
+    assert "You can override the lines marked so, with a reason." in text(response)
+    assert "also for overriding the missing evidence (required)" in text(response)
     assert "Cut over to AWS without the missing evidence" in text(response)
-    press(client, idom, "aws", "dual_read", override=" ")
-    assert phase_of(idom) == Phase.DUAL_READ
-    said = press(client, idom, "aws", "dual_read", override="Test client")
+    said = press(client, idom, "aws", "dual_read", override="1", missing=MISSING)
     assert "Missing evidence was overridden: " in said
     assert phase_of(idom) == Phase.AWS
     history = text(client.get(page_of(idom)))
-    assert "INC-42. Missing evidence was overridden: Test client." in history
+    assert "INC-42. Missing evidence was overridden. " in history
     assert "NOVA's reader: 0 of 20 reads since dual read began." in history
+
+
+def test_without_a_reason_nothing_is_overridden(idom, client, log_in):
+    log_in(MOVE, OVERRIDE)
+
+    press(client, idom, "aws", "dual_read", override="1", missing=MISSING, reason=" ")
+
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
+def test_a_line_that_the_page_did_not_show_is_not_overridden(idom, client, log_in):
+    log_in(MOVE, OVERRIDE)
+    give_evidence(idom)
+    ClientMigration.objects.update(clean_streak=2)
+    shown = fields(client.get(dialog(idom)).content.decode(), "missing")
+    assert shown == ["clean_streak"]
+    count_reads(idom, matches=-1)  # one too few, since the page was shown
+
+    said = press(client, idom, "aws", "dual_read", override="1", missing=shown)
+
+    assert "NOVA's reader: 19 of 20 reads since dual read began." in said
+    assert "comparisons in a row" not in said
+    assert phase_of(idom) == Phase.DUAL_READ
+    assert fields(client.get(dialog(idom)).content.decode(), "missing") == [
+        "clean_streak",
+        "too_few_reads",
+    ]
 
 
 def test_a_fact_that_fails_leaves_no_override_to_offer(idom, client, log_in):
@@ -120,6 +159,7 @@ def test_a_fact_that_fails_leaves_no_override_to_offer(idom, client, log_in):
 
     assert 'name="override"' not in response.content.decode()
     assert "The gate is shut, and nobody can override this: A push is pending" in text(response)
+    assert "with a reason, once all others pass: those can't be overridden." in text(response)
 
 
 def test_an_open_gate_offers_no_override(proven, client, log_in):
@@ -149,6 +189,7 @@ def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, permis
     assert dialog(cut_over, "purged") not in response.content.decode()
     assert "Next step: wait until " in text(response)
     assert "needed: 7 days." in text(response)
+    assert "overridden" not in text(response)
     assert ">Purge" not in response.content.decode()
 
 
@@ -163,6 +204,8 @@ def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
     html = client.get(dialog(cut_over, "purged")).content.decode()
 
     assert "needed: 7 days." in unescape(html)
+    assert "No page offers this purge before " in html
+    assert "can be overridden." not in html.lower()
     assert 'name="slug"' not in html
     assert 'name="override"' not in html
 
@@ -191,7 +234,11 @@ def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, l
     settings.NOVA_REQUIRE_APPROVAL = True
     maria = make_user("maria", *VIEW, MOVE, OVERRIDE)
     asked = request_move(
-        client_id=idom, new=Phase.AWS, by=maria, reason="INC-42", override="Test client"
+        client_id=idom,
+        new=Phase.AWS,
+        by=maria,
+        reason="INC-42",
+        override=Override("Test client", maria),
     )
     log_in(APPROVE, SEE)
 
@@ -211,11 +258,26 @@ def test_a_request_may_override_and_need_not(idom, client, log_in, settings):
 
     html = client.get(dialog(idom)).content.decode()
 
-    assert 'name="override"' in html
-    assert 'name="override" required' not in html
-    press(client, idom, "aws", "dual_read", override="")
+    assert re.search(r'type="checkbox" name="override"', html)
+    press(client, idom, "aws", "dual_read", missing=MISSING)
     asked = MoveRequest.objects.get()
     assert (asked.state, asked.overridden) == (MoveRequest.State.WAITING, [])
+
+
+def test_a_request_overrides_what_the_page_showed_for_the_reason_of_the_move(
+    idom, client, log_in, settings
+):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    log_in(MOVE, OVERRIDE, SEE)
+
+    press(client, idom, "aws", "dual_read", override="1", missing=MISSING[1:])
+
+    asked = MoveRequest.objects.get()
+    assert [line.key for line in asked.overridden] == MISSING[1:]
+    assert [line.key for line in asked.reasons] == MISSING[:1]
+    assert asked.override_reason == "INC-42"
+    shown = text(client.get(f"/admin/migration/moverequest/{asked.pk}/change/"))
+    assert "The request overrides missing evidence, for the same reason:" in shown
 
 
 @pytest.fixture
@@ -245,10 +307,23 @@ def test_for_several_clients_it_is_told_how_many_lack_what(three, client, log_in
     said = text(response)
     assert "2 clients lack nothing but evidence: reads by NOVA: 2 clients" in said
     assert "Cut over 2 clients without the missing evidence" in said
-    confirm = {"number": "2", "reason": "INC-42"}
-    bulk(client, *three[1:], **confirm, override="Test")
+    shown = {
+        f"missing_{pk}": fields(response.content.decode(), f"missing_{pk}") for pk in three[1:]
+    }
+    assert list(shown.values()) == [["too_few_reads"]] * 2
+    bulk(client, *three[1:], number="2", reason="INC-42", override="1", **shown)
     assert [phase_of(pk) for pk in three] == [Phase.DUAL_READ, Phase.AWS, Phase.AWS]
-    assert PhaseChange.objects.filter(override_reason="Test").count() == 2
+    assert PhaseChange.objects.filter(override_reason="INC-42").count() == 2
+
+
+def test_of_several_clients_one_that_lacks_more_than_was_shown_stays(three, client, log_in):
+    log_in(MOVE, OVERRIDE)
+    shown = {f"missing_{pk}": "too_few_reads" for pk in three[1:]}
+    ClientMigration.objects.filter(pk=three[1]).update(clean_streak=2)
+
+    bulk(client, *three[1:], number="2", reason="INC-42", override="1", **shown)
+
+    assert [phase_of(pk) for pk in three[1:]] == [Phase.DUAL_READ, Phase.AWS]
 
 
 def test_who_may_not_override_several_is_offered_none(three, client, log_in):
@@ -257,7 +332,8 @@ def test_who_may_not_override_several_is_offered_none(three, client, log_in):
     response = bulk(client, *three)
 
     assert 'name="override"' not in response.content.decode()
-    bulk(client, *three[1:], number="2", reason="INC-42", override="Test")
+    shown = {f"missing_{pk}": "too_few_reads" for pk in three[1:]}
+    bulk(client, *three[1:], number="2", reason="INC-42", override="1", **shown)
     assert phase_of(three[1]) == Phase.DUAL_READ
 
 

@@ -6,11 +6,13 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
+from credentials.models import Client
 from migration.models import ClientMigration, ReadCount
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition
+from migration.operations.gates import Condition, ShutGate
 from migration.operations.moves import move
+from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import count_reads, give_evidence, nova_uri
@@ -163,3 +165,45 @@ def test_counts_that_begin_anew_are_no_evidence(cut_over):
     count_reads(cut_over, reads=1)
 
     assert codes(cut_over, Phase.PURGED) == [NONE]
+
+
+# Clients that NOVA does not serve
+
+
+NO_INACTIVE = (
+    "NOVA's reader: 0 of 20 reads since dual read began. NOVA reads no inactive client: make it active,"
+    " or have this line overridden with a reason."
+)
+
+
+def set_active(pk: int, is_active: bool | None) -> None:
+    """As somebody does in the admin; the write is pushed."""
+    Client.objects.filter(pk=pk).update(is_active=is_active)
+    push(client_ids=[pk])
+
+
+@pytest.mark.parametrize("is_active", [False, None])
+def test_the_gate_says_that_nova_reads_no_inactive_client(unread, reader, is_active):
+    set_active(unread, is_active)
+    with pytest.raises(ValueError, match="inactive"):
+        read(reader, 1)
+
+    with pytest.raises(ShutGate) as refusal:
+        move(client_id=unread, new=Phase.AWS)
+
+    assert [str(reason) for reason in refusal.value.reasons] == [NO_INACTIVE]
+
+
+def test_the_gate_says_so_before_a_purge_too(unread, reader):
+    read(reader, 20)
+    move(client_id=unread, new=Phase.AWS)
+    set_active(unread, False)
+
+    assert "inactive_client" in codes(unread, Phase.PURGED)
+
+
+def test_an_inactive_client_that_was_read_often_enough_needs_no_word(unread, reader):
+    read(reader, 20)
+    set_active(unread, False)
+
+    move(client_id=unread, new=Phase.AWS)

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from migration.models import ClientMigration, Comparison
 from migration.operations.comparisons import compare
+from migration.operations.gates import ShutGate
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_copy_search
@@ -34,6 +35,26 @@ def test_pressing_a_button_three_times_makes_no_streak(proven):
 
     assert streak(proven) == 1
     assert codes(proven, Phase.AWS) == ["clean_streak"]
+
+
+def test_the_gate_says_in_minutes_how_far_apart_the_comparisons_have_to_be(idom, settings):
+    settings.NOVA_SWEEP_MINUTES = 15
+
+    with pytest.raises(ShutGate) as refusal:
+        move(client_id=idom, new=Phase.AWS)
+
+    assert str(refusal.value.reasons[0]) == (
+        "0 comparisons in a row matched since this phase began; needed: 3, at least 7.5 minutes apart."
+    )
+
+
+def test_where_one_comparison_is_enough_nothing_is_said_of_their_distance(idom, settings):
+    settings.NOVA_CLEAN_STREAK = 1
+
+    with pytest.raises(ShutGate) as refusal:
+        move(client_id=idom, new=Phase.AWS)
+
+    assert str(refusal.value.reasons[0]).endswith("needed: 1.")
 
 
 def test_the_first_match_counts_and_each_that_is_half_a_sweep_later(idom, settings):

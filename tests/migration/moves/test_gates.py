@@ -9,9 +9,17 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, Run, RunItem
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    PhaseChange,
+    ReadCount,
+    ReasonError,
+    Run,
+    RunItem,
+)
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition
+from migration.operations.gates import Condition, Override
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
@@ -177,6 +185,16 @@ def test_with_a_secret_a_service_a_client_goes_there_and_back_too(settings):
         move(client_id=pk, new=phase)
 
     assert document(pk) == before
+
+
+@pytest.mark.parametrize("typed", ["x" * 10_001, "a\0b"])
+def test_a_reason_that_cannot_be_stored_is_refused_before_anything_moves(idom, typed):
+    with pytest.raises(ReasonError):
+        move(client_id=idom, new=Phase.DUAL_WRITE, reason=typed)
+    with pytest.raises(ReasonError):
+        move(client_id=idom, new=Phase.DUAL_WRITE, override=Override(typed, None))
+
+    assert not PhaseChange.objects.exists()
 
 
 def test_a_client_that_is_gone_is_told_of():

@@ -26,6 +26,21 @@ from tests.migration.moves.clients import LINE, advance, codes, refusal_of, writ
 pytestmark = pytest.mark.usefixtures("stores")
 
 
+def test_a_move_waits_five_seconds_for_the_client(idom, monkeypatch):
+    waits = []
+
+    @contextmanager
+    def hold(client_ids, *, wait_seconds):
+        waits.append((list(client_ids), wait_seconds))
+        yield set()
+
+    monkeypatch.setattr(moves, "hold_client_locks", hold)
+
+    refusal_of(idom, Phase.DUAL_WRITE)
+
+    assert waits == [([idom], 5)]
+
+
 def test_of_two_who_move_at_once_one_wins(idom):
     advance(idom, Phase.DUAL_READ)
     results = []

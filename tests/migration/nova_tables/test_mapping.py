@@ -146,16 +146,6 @@ def advance_back(pk: int) -> None:
     move(client_id=pk, new=Phase.AWS)
 
 
-def test_purged_clients_with_a_value_in_a_new_secret_column_are_told(add_column, idom):
-    advance(idom, Phase.PURGED)
-    column = add_column()
-    write(column, "example", idom)
-
-    mapped = map_column(name=column, use=ColumnUse.SECRET)
-
-    assert (mapped.purged_with_values, mapped.message.key) == (1, "mapped_but_purged")
-
-
 def test_between_secret_and_plain_no_document_changes(add_column, idom):
     column = add_column()
     map_column(name=column, use=ColumnUse.SECRET)
@@ -215,6 +205,7 @@ def test_the_command_maps_and_prints_one_object(add_column, capsys, prefix):
         "use": "secret",
         "clients_to_push": 0,
         "purged_with_values": 0,
+        "purged_clients": [],
     }
     mapping = ColumnMapping.objects.get()
     assert (mapping.use, mapping.username) == (ColumnUse.SECRET, "maria")

@@ -6,11 +6,11 @@ import pytest
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import ClientMigration, Comparison, Outcome, Secret
-from migration.operations import aws_store
+from migration.models import ClientMigration, Comparison, Outcome, PlannedVersion, Secret
+from migration.operations import aws_store, secret_writer
 from migration.operations.comparisons import compare
 from nova_admin.embedded.aws import AwsServer
-from nova_credentials.aws import SecretsManager
+from nova_credentials.aws import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
 from tests.factories import make_client, make_database, make_full_client, update
 from tests.migration.pushes.pushed import push_one, stored
@@ -48,7 +48,53 @@ def test_a_secret_scheduled_for_deletion_is_restored_then_written(sm):
 
     assert push_one(pk).outcome == Outcome.RESTORED
     assert stored(sm, "idom")["database"]["port"] == 5433
-    assert sm.get_value("nova/clients/idom").arn == arn
+    value = sm.get_value("nova/clients/idom")
+    assert value.arn == arn
+    # Killed before it is recorded, the push is known for ours.
+    assert PlannedVersion.objects.filter(pk=value.version_id).exists()
+
+
+def test_a_restored_secret_that_is_newer_than_the_database_is_not_overwritten(sm, monkeypatch):
+    pk = make_client("idom")
+    row = make_database(pk)
+    push_one(pk)
+    sm.schedule_deletion("nova/clients/idom", days=7)
+    update("client_database_credentials", row, db_port=5433)
+    monkeypatch.setattr(
+        secret_writer,
+        "find_newer_versions",
+        lambda values, **_: {value.version_id for value in values},
+    )
+
+    assert push_one(pk).message == sentences.WRITTEN_SINCE_BACKUP(name="nova/clients/idom")
+    assert stored(sm, "idom")["database"]["port"] == 5432
+
+
+def test_a_secret_that_it_knows_is_not_described_again(monkeypatch):
+    pk = make_full_client("idom")
+    push_one(pk)
+    monkeypatch.setattr(SecretsManager, "describe_secret", None)
+
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+
+def test_a_secret_that_somebody_made_anew_under_the_name_is_not_ours(sm):
+    pk = make_full_client("idom")
+    push_one(pk)
+    sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
+    sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
+
+    assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert sm.get_value("nova/clients/idom").text == "somebody else's"
+
+
+def test_a_secret_that_may_not_be_created_is_an_error_of_its_own(monkeypatch):
+    def refuse(*_, **__):
+        raise SecretsManagerError.from_code("AccessDeniedException", "CreateSecret", "idom")
+
+    monkeypatch.setattr(SecretsManager, "create_secret", refuse)
+
+    assert push_one(make_full_client("idom")).error_class == "permission"
 
 
 @pytest.fixture

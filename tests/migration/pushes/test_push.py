@@ -49,6 +49,7 @@ def test_what_was_pushed_is_compared_and_its_revision_stored():
 
     result = push_one(pk)
 
+    assert (result.busy, result.refused, result.postponed) == (False, False, False)
     assert result.comparison.status == Comparison.Status.MATCH
     assert revision(pk) == (4, 4)  # the client and three rows
     assert Comparison.objects.newest().get().client_id == pk
@@ -81,6 +82,8 @@ def test_a_changed_row_becomes_a_new_version(sm):
 
     assert push_one(pk).outcome == Outcome.UPDATED
     assert stored(sm, "idom")["database"]["password"] == "example-password-9"
+    stages = sm.describe_secret("nova/clients/idom").versions.values()
+    assert sorted(stage for each in stages for stage in each) == ["AWSCURRENT", "AWSPREVIOUS"]
 
 
 def test_an_earlier_value_again_becomes_current_again(sm):

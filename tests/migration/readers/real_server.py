@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from psycopg import pq
 
 from nova_admin.embedded import run_while_parent_lives
@@ -20,6 +21,7 @@ START_SECONDS = 60
 # Another one than Debian's, by its folder of programs.
 OTHER = os.environ.get("NOVA_TEST_POSTGRES_BIN", "")
 LIBRARY = "pg_stat_statements.so"
+NOT_HERE = "no PostgreSQL here has pg_stat_statements: apt-get install postgresql"
 
 
 def find_programs() -> list[Path]:
@@ -27,6 +29,13 @@ def find_programs() -> list[Path]:
     debians = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = [folder for folder in debians if (folder.parent / "lib" / LIBRARY).exists()]
     return [Path(OTHER), *found] if OTHER else found
+
+
+def do_without() -> None:
+    """Skips the test, or fails it where CI has installed PostgreSQL."""
+    if os.environ.get("REQUIRE_PG_STAT_STATEMENTS"):
+        pytest.fail(NOT_HERE)
+    pytest.skip(NOT_HERE)
 
 
 @contextmanager

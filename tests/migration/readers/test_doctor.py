@@ -3,11 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
+from migration.models import OtherStatement
 from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.readers import examine_readers
+from migration.operations.other_statements import note_other_statements
 from tests.factories import make_reader_process
+from tests.migration.readers import statistics
+from tests.migration.readers.test_other_statements import HELPER
 
 pytestmark = pytest.mark.django_db
 
@@ -28,3 +34,91 @@ def test_a_process_that_read_in_the_last_hour_is_ok():
 def test_a_process_that_aws_fails_is_a_failure():
     make_reader_process(aws_error="permission", aws_error_at=timezone.now())
     assert found() == [("ok", "reader_read"), ("failed", "readers_fail")]
+
+
+# Who reads past the package
+
+
+@pytest.fixture
+def counted(db):
+    """An extension that counts statements, as far as the site can see (rolled back with the test)."""
+    statistics.install()
+
+
+def others() -> list[tuple[str, str]]:
+    return [(str(each.state), each.message.key) for each in examine_other_readers(Asked())]
+
+
+def age(**minutes: int) -> None:
+    OtherStatement.objects.update(
+        **{name: timezone.now() - timedelta(minutes=n) for name, n in minutes.items()}
+    )
+
+
+def test_without_the_extension_nobody_knows_who_reads_past_the_package():
+    (found,) = examine_other_readers(Asked())
+
+    assert (found.state, found.message.key) == ("not_looked_at", "other_reads_not_counted")
+    assert found.statements == ("CREATE EXTENSION pg_stat_statements;",)
+
+
+def test_where_only_the_package_and_the_site_read_all_is_well(counted):
+    assert others() == [("ok", "no_other_reads")]
+
+
+def test_a_statement_of_the_old_helper_is_named_and_failed_once_it_is_seen_to_be_called(counted):
+    statistics.count(HELPER, calls=7)
+    assert others() == [("not_looked_at", "other_has_read")]
+
+    note_other_statements()
+    assert others() == [("not_looked_at", "other_has_read")]
+    OtherStatement.objects.update(calls=6)
+    (found,) = examine_other_readers(Asked())
+
+    assert (found.state, found.message.key) == ("failed", "other_reads")
+    told = str(found.message)
+    assert "postgres reads client_database_credentials past the package" in told
+    assert "7 times" in told
+    assert "db_host" not in told
+
+
+def test_a_statement_that_was_not_called_for_an_hour_is_no_failure(counted):
+    """pg_stat_statements never forgets it."""
+    statistics.count(HELPER)
+    note_other_statements()
+    OtherStatement.objects.update(called_at=timezone.now())
+    assert others() == [("failed", "other_reads")]
+
+    age(called_at=61, first_noticed_at=90)
+
+    assert others() == [("ok", "others_have_stopped")]
+
+
+def test_many_statements_are_cut_short(counted):
+    for number in range(23):
+        statistics.count(HELPER, queryid=number)
+
+    found = others()
+
+    assert len(found) == 21
+    assert found[-1] == ("not_looked_at", "more_other_reads")
+
+
+def test_statements_that_are_hidden_are_not_looked_at_whatever_else_is_seen(counted):
+    statistics.count("<insufficient privilege>", queryid=None)
+
+    (found,) = examine_other_readers(Asked())
+
+    assert (found.state, found.message.key) == ("not_looked_at", "other_reads_hidden")
+    assert found.statements[0].startswith('GRANT pg_read_all_stats TO "')
+
+
+def test_a_role_with_a_name_that_steers_terminals_is_shown_without_its_tricks(counted):
+    with connection.cursor() as cursor:
+        cursor.execute('CREATE ROLE "no\x1b[2Jva\u202e"')
+    statistics.count(HELPER, role="no\x1b[2Jva\u202e")
+
+    (found,) = examine_other_readers(Asked())
+
+    assert r"no\x1b[2Jva\u202e" in str(found.message)
+    assert str(found.message).isprintable()

@@ -1,4 +1,4 @@
-"""The page Readers, the dashboard's line about them, and a client's next step where NOVA was never seen."""
+"""The page NOVA's processes, the dashboard's line about them, and a client's next step where NOVA was never seen."""
 
 import re
 from datetime import timedelta

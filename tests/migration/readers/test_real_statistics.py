@@ -1,8 +1,10 @@
 """The real pg_stat_statements tells the package's and the site's statements from NOVA's old helper's.
 
-A site and a reader of this checkout run on it. Skipped where no PostgreSQL of the machine has the extension.
+A site and a reader of this checkout run on it. Skipped where no PostgreSQL of the machine has the extension, but not
+in CI, which installs one.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -12,8 +14,8 @@ import pytest
 from migration.operations.other_statements import Unseen, read_statements
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
-from tests.checkout import manage
-from tests.migration.readers.real_server import find_programs, running
+from tests.checkout import ROOT, manage
+from tests.migration.readers.real_server import do_without, find_programs, running
 
 PROGRAMS = find_programs()
 HELPER = """
@@ -22,10 +24,7 @@ JOIN client_database_credentials dc ON dc.client_id = c.id
 WHERE c.slug = %s AND c.is_active = true AND dc.is_primary = true
 """
 
-pytestmark = [
-    pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL here has pg_stat_statements"),
-    pytest.mark.long(25),
-]
+pytestmark = pytest.mark.long(25)
 
 
 @dataclass
@@ -46,8 +45,10 @@ class Server:
             there.execute(statement, values or None)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS, ids=str)
+@pytest.fixture(scope="module", params=PROGRAMS or [None], ids=str)
 def server(request):
+    if request.param is None:
+        do_without()
     with running(request.param) as uri:
         found = Server(uri)
         for statement in (*nova_database.TABLES, nova_database.ROWS):
@@ -152,3 +153,19 @@ def test_a_role_without_the_right_is_told_that_others_are_hidden(server):
     server.execute("REVOKE pg_read_all_stats FROM watcher")
     assert allowed.unseen is None
     assert "nova" in {row.role for row in allowed.statements}
+
+
+def test_ci_installs_a_postgresql_with_the_extension_and_lets_nobody_skip_these_tests():
+    ci = (ROOT / ".ci" / "run").read_text()
+
+    assert "REQUIRE_PG_STAT_STATEMENTS=1" in ci[: ci.index("make check test")]
+    assert re.search(r"apt-get install .*\bpostgresql\b", ci)
+
+
+def test_without_the_extension_they_are_skipped_but_fail_where_it_is_required(monkeypatch):
+    monkeypatch.delenv("REQUIRE_PG_STAT_STATEMENTS", raising=False)
+    with pytest.raises(pytest.skip.Exception):
+        do_without()
+    monkeypatch.setenv("REQUIRE_PG_STAT_STATEMENTS", "1")
+    with pytest.raises(pytest.fail.Exception):
+        do_without()

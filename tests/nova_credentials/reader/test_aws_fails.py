@@ -4,12 +4,14 @@ import socket
 import threading
 
 import pytest
+from django.db.models import F
 
+from credentials.models import ClientRevision
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_aws
-from tests.factories import make_full_client
+from tests.factories import make_full_client, update
 from tests.nova_credentials.in_phases import bring, stand
 from tests.nova_credentials.nova_process import TIMEOUT_SECONDS as WATCHDOG_SECONDS
 from tests.nova_credentials.reader.questions import AWS_ALONE, counts, in_time
@@ -46,6 +48,21 @@ def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, capl
     ] * 2
 
 
+def test_a_slug_that_steers_terminals_is_logged_without_its_tricks(make_reader, down, caplog):
+    pk = make_full_client("idom")
+    bring(pk, Phase.DUAL_READ)
+    slug = "x\x1b[2J\nforged\u202e"
+    update("clients", pk, slug=slug)
+    ClientRevision.objects.fold_writes()
+    ClientRevision.objects.update(pushed_revision=F("revision"))
+
+    make_reader(timeout=0.2).get_credential(slug, "database")
+
+    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
+    assert warning.startswith(r"x\x1b[2J\nforged\u202e is read from PostgreSQL")
+    assert warning.isprintable()
+
+
 @pytest.mark.parametrize("phase", AWS_ALONE)
 @pytest.mark.parametrize("failure", ["hanging", "down"])
 def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, request, phase, failure):
@@ -58,6 +75,19 @@ def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, reque
         reader.get_credential("idom", "database")
     assert counts(pk) == (1, 0, 0, 1)
     assert reader.client_id("idom") == pk
+
+
+def test_aws_is_asked_three_times_and_no_more(make_reader, hanging):
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    reader, asked = make_reader(timeout=0.05), []
+    reader._aws._get_manager().sm.meta.events.register(
+        "before-send.secrets-manager", lambda **_: asked.append(1)
+    )
+
+    with pytest.raises(SecretsManagerError):
+        reader.get_credential("idom", "database")
+    assert len(asked) == 3
 
 
 def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader, monkeypatch):

@@ -1,7 +1,10 @@
 """How long a reader's cache answers."""
 
+from unittest.mock import MagicMock
+
 import pytest
 
+from nova_credentials import reader as drop_in
 from nova_credentials.document import DocumentError
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
@@ -64,6 +67,37 @@ def test_a_slow_read_does_not_replace_a_later_one_in_the_cache(make_reader, monk
 
     assert reader.get_credential("idom", "database").db_user == "a"
     assert reader.get_credential("idom", "database").db_user == "b"
+
+
+def test_of_two_reads_at_one_moment_the_later_is_cached(make_reader, monkeypatch):
+    row = make_database(make_client("idom"), db_user="a")
+    reader = make_reader(cache_seconds=30)
+    monkeypatch.setattr("nova_credentials.reader.routing.time.monotonic", lambda: 100.0)
+    reader.get_credential("idom", "database")
+    update("client_database_credentials", row, db_user="b")
+    reader.get_credential("idom", "database", refresh=True)
+
+    assert reader.get_credential("idom", "database").db_user == "b"
+
+
+@pytest.mark.parametrize("asked", [{}, {"refresh": False}, {"refresh": True}])
+def test_novas_functions_take_the_cache_s_answer_unless_a_refresh_is_asked_for(asked, monkeypatch):
+    reader = MagicMock()
+    monkeypatch.setattr(drop_in, "_shared_reader", lambda: reader)
+    connect = MagicMock()
+    monkeypatch.setattr(drop_in, "connect_to_database", connect)
+
+    drop_in.get_database_credentials("idom", **asked)
+    drop_in.get_email_credentials("idom", **asked)
+    drop_in.get_aws_credentials("idom", **asked)
+    drop_in.get_all_credentials("idom", **asked)
+    drop_in.get_available_credentials("idom", **asked)
+    drop_in.get_database_connection("idom", **asked)
+
+    calls = [*reader.get_credential.call_args_list, *reader.get_all_credentials.call_args_list]
+    assert len(calls) == 5
+    wanted = asked.get("refresh", False)
+    assert {call.kwargs["refresh"] for call in [*calls, *connect.call_args_list]} == {wanted}
 
 
 def test_a_row_that_the_cache_lacks_is_looked_for(make_reader):

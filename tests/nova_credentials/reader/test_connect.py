@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 
 import psycopg
 import psycopg2
@@ -16,13 +17,19 @@ import pytest
 
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
+from nova_credentials.credential_types import DatabaseCredentials
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import connect_to_database, connections
 from nova_credentials.reader.connections import choose_connect
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.nova_credentials.in_phases import bring, stand
-from tests.nova_credentials.reader.questions import AWS_ALONE, POSTGRES_ALONE, change_in_aws
+from tests.nova_credentials.reader.questions import (
+    AWS_ALONE,
+    POSTGRES_ALONE,
+    change_in_aws,
+    in_time,
+)
 
 DRIVERS = {"psycopg2": psycopg2, "psycopg": psycopg}
 
@@ -241,6 +248,49 @@ def test_a_server_that_gives_no_answer_in_time_is_not_asked_twice(
             connect_to_database(caching, "idom")
     assert time.monotonic() - began < 5
     assert reads == ["idom"]
+
+
+@pytest.mark.parametrize(("seconds", "logins"), [(8.9, 2), (9.0, 1)])
+def test_a_login_that_took_nine_seconds_timed_out(caching, login, monkeypatch, seconds, logins):
+    """The server is there, and the newest secret is another one."""
+    row, _ = login
+    caching.get_credential("idom", "database")
+    update("client_database_credentials", row, db_password_encrypted="example-b")
+    clock, tried = [100.0], []
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def refuse(**options):
+        tried.append(options)
+        clock[0] += seconds
+        raise psycopg.OperationalError("no")
+
+    with pytest.raises(psycopg.OperationalError):
+        connect_to_database(caching, "idom", connect=refuse)
+    assert [options["connect_timeout"] for options in tried] == [10] * logins
+
+
+def test_who_asks_whether_a_server_is_there_waits_two_seconds(monkeypatch):
+    waits = []
+
+    def connect(address, seconds):
+        waits.append((address, seconds))
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    login = DatabaseCredentials(1, "idom", "db.example.test", 5432, "n", "u", "p", None, True)
+
+    assert connections._is_server_there(login) is False
+    assert waits == [(("db.example.test", 5432), 2)]
+
+
+def test_nobody_waits_for_a_socket_whose_server_accepts_nothing(tmp_path):
+    login = DatabaseCredentials(1, "idom", str(tmp_path), 1, "n", "u", "p", None, True)
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as other:
+        server.bind(f"{tmp_path}/.s.PGSQL.1")
+        server.listen(0)
+        other.connect(f"{tmp_path}/.s.PGSQL.1")
+
+        assert in_time(lambda: connections._is_server_there(login)) is True
 
 
 # While a secret is rotated

@@ -67,14 +67,31 @@ def test_a_connection_that_was_cut_is_opened_again(reader, role, phase):
     assert reader.get_credential("idom", "database").db_password == "example-password-1"
 
 
+def test_with_one_connection_all_that_nobody_uses_are_given_up(reader, role):
+    bring(make_full_client("idom"), Phase.POSTGRES)
+    postgres = reader._postgres
+    with postgres._use_connection(postgres._open_connection()):
+        reader.get_all_credentials("idom")
+    assert len(postgres._idle) == 2
+    disconnect(role)
+
+    reader.get_all_credentials("idom")
+
+    assert [there.closed for there in postgres._idle] == [False]
+
+
 def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monkeypatch):
     make_full_client("idom")
     monkeypatch.setattr(from_postgres, "STATEMENT_TIMEOUT", "100ms")
+    reader.get_all_credentials("idom")
+    kept = list(reader._postgres._idle)
     with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
         other.execute("LOCK TABLE public.clients")
         with pytest.raises(psycopg.errors.QueryCanceled):
             in_time(lambda: reader.get_all_credentials("idom"))
 
+    # It wasn't asked a second time, by another connection.
+    assert reader._postgres._idle == kept
     assert reader.get_all_credentials("idom")["database"].db_password == "example-password-1"
 
 

@@ -34,7 +34,7 @@ READS_AWS = [phase for phase in Phase if phase.reads_aws]
 @pytest.fixture
 def later(monkeypatch):
     """Lets so many seconds pass on the reader's clock."""
-    now = [process_notes.time.monotonic()]
+    now = [1000.0]
     clock = SimpleNamespace(monotonic=lambda: now[0])
     monkeypatch.setattr(process_notes, "time", clock)
 
@@ -149,11 +149,11 @@ def test_a_process_notes_itself_once_a_minute_in_one_row(reader, later):
     first_seen = noted().first_seen_at
     long_ago()
 
-    later(59)
+    later(59.5)
     reader.get_all_credentials("idom")
     assert not ReaderProcess.objects.seen_in_last_hour().exists()
 
-    later(2)
+    later(0.5)
     reader.get_all_credentials("idom")
     (row,) = ReaderProcess.objects.all()
     assert row.is_seen
@@ -293,10 +293,10 @@ def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_afte
     if phase.reads_aws:
         assert counts(pk) == (1, 1, 0, 0)
 
-    later(299)
+    later(299.5)
     reader.get_all_credentials("idom")
     assert noted() is None
-    later(2)
+    later(0.5)
     reader.get_all_credentials("idom")
     assert noted() is not None
 

@@ -1,6 +1,7 @@
 """A reader in processes without Django, in forks and in threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -61,6 +62,27 @@ print(os.waitpid(child, 0)[1], read(), backends() == of_parent)
     )
 
     assert printed == "0 True True"
+
+
+def test_of_the_connections_of_many_threads_four_are_kept(reader):
+    postgres = reader._postgres
+    with ExitStack() as at_once:
+        used = [
+            at_once.enter_context(postgres._use_connection(postgres._open_connection()))
+            for _ in range(6)
+        ]
+
+    assert len(postgres._idle) == 4
+    assert {there for there in used if not there.closed} == set(postgres._idle)
+
+
+def test_a_connection_within_a_transaction_is_closed_and_not_kept(reader):
+    postgres = reader._postgres
+    with postgres._use_connection(postgres._open_connection()) as used:
+        used.execute("BEGIN")
+
+    assert used.closed
+    assert postgres._idle == []
 
 
 def test_many_threads_read_at_once(make_reader):

@@ -1,0 +1,32 @@
+"""The output of the commands. Names in the database are other people's choice: none steers a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from django.core.management.base import OutputWrapper
+
+from credentials.shown_names import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class OneLineOutput(OutputWrapper):
+    """Writes each text as one line (`show_text`), and JSON with its values as they are."""
+
+    def write(  # type: ignore[override]  # as Django's own does
+        self,
+        msg: str = "",
+        style_func: Callable[[str], str] | None = None,
+        ending: str | None = None,
+    ) -> None:
+        super().write(show_text(msg.removesuffix("\n")), style_func, ending)
+
+    def write_json(self, value: object) -> None:
+        """Write one line of JSON. What can't be seen is escaped as JSON does it, so that no value changes."""
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        super().write(
+            "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+        )

@@ -1,0 +1,93 @@
+"""The doctor's sentences about processes: NOVA's, others that read its tables, and this site's workers."""
+
+from nova_credentials.messages import Sentence
+
+# NOVA's reader
+READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
+READER_NEVER_READ = Sentence(
+    "reader_never_read", "No process of NOVA has read through the package yet."
+)
+READERS_ARE_GONE = Sentence(
+    "readers_are_gone",
+    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
+)
+LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+READERS_FAIL = Sentence(
+    "readers_fail",
+    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
+    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
+)
+SEE_THE_READERS = Sentence(
+    "see_the_readers",
+    "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
+    " needs.",
+)
+
+# Others that read the tables, above all NOVA's old helper
+OTHER_READS = Sentence(
+    "other_reads",
+    "The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, %(n)s times in all.",
+    one="The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, once in all.",
+)
+OTHER_HAS_READ = Sentence(
+    "other_has_read",
+    "The role %(role)s has read %(tables)s past the package, %(n)s times in all. When it did last is known an hour"
+    " after it was first noticed.",
+    one="The role %(role)s has read %(tables)s past the package, once in all. When it did is known an hour after it"
+    " was first noticed.",
+)
+MORE_OTHER_READS = Sentence(
+    "more_other_reads",
+    "And %(n)s more statements read credential tables past the package.",
+    one="And one more statement reads a credential table past the package.",
+)
+REPLACE_THE_HELPER = Sentence(
+    "replace_the_helper",
+    "Most likely NOVA's old helper: after a purge it gets a pointer in place of the password. Find the program on the"
+    " page “NOVA's processes”, and let it read through the package (docs/reader.md).",
+)
+WAIT_AN_HOUR = Sentence(
+    "wait_an_hour", "Check again in an hour, with workers running: they look every five minutes."
+)
+OTHERS_HAVE_STOPPED = Sentence(
+    "others_have_stopped",
+    "%(n)s statements have read credential tables past the package, none of them in the last hour.",
+    one="One statement has read credential tables past the package, but not in the last hour.",
+)
+NO_OTHER_READS = Sentence(
+    "no_other_reads",
+    "pg_stat_statements shows no read of the credential tables past the package and this site.",
+)
+OTHER_READS_NOT_COUNTED = Sentence(
+    "other_reads_not_counted",
+    "PostgreSQL keeps no statistics of statements here, so nobody can say whether NOVA's old helper still reads.",
+)
+INSTALL_STATISTICS = Sentence(
+    "install_statistics",
+    "Put pg_stat_statements into shared_preload_libraries, start PostgreSQL anew and run, as a superuser:",
+)
+OTHER_READS_NOT_READABLE = Sentence(
+    "other_reads_not_readable",
+    "pg_stat_statements is installed, but this site can't read it: its role lacks the right, or the library is not in"
+    " shared_preload_libraries.",
+)
+OTHER_READS_HIDDEN = Sentence(
+    "other_reads_hidden", "PostgreSQL hides the statements of other roles from this site."
+)
+GRANT_STATISTICS = Sentence("grant_statistics", "Run, as somebody who may:")
+
+# Workers
+WORKERS_ARE_ALIVE = Sentence(
+    "workers_are_alive",
+    "%(n)s worker processes are alive: %(names)s.",
+    glue=", ",
+    one="%(n)s worker process is alive: %(names)s.",
+)
+WORKERS_ARE_GONE = Sentence(
+    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
+)
+NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
+START_A_WORKER = Sentence(
+    "start_a_worker",
+    "Start one: python manage.py qcluster. Without it nothing is pushed or compared.",
+)

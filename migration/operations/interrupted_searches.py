@@ -1,0 +1,66 @@
+"""Finds searches for copies whose process is gone: each holds a lock that ends with its process, however that ends.
+
+Such a search has found out nothing. A worker begins it again, or it is marked as interrupted. Knows no queue.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import connection
+from django.utils import timezone
+
+from migration.models import CopySearch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The first half of the two-part key of the advisory lock of a search; the second is its id.
+SEARCH_LOCK = 0x4E4F5643
+
+
+class DeadSearches(NamedTuple):
+    """The searches that were found without a process."""
+
+    interrupted: list[CopySearch]  # marked now
+    to_begin_again: list[CopySearch]  # or to queue once more, as their place in the queue was lost
+
+
+@contextmanager
+def hold_search(search_id: int) -> Iterator[bool]:
+    """Hold the lock of a search until the block ends; gives False where another process holds it.
+
+    Session-level, so that it ends with the process.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SEARCH_LOCK, search_id])
+        held = bool(cursor.fetchone()[0])
+    try:
+        yield held
+    finally:
+        # A closed connection has released it already.
+        if held and connection.connection and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SEARCH_LOCK, search_id])
+
+
+def settle_dead_searches(*, begin_again: bool = True) -> DeadSearches:
+    """Mark the searches whose process is gone as interrupted, but for those that a worker may begin again.
+
+    Those wait once more, and are returned for the queue; without `begin_again` all are marked.
+    """
+    found = DeadSearches([], [])
+    for search_id in CopySearch.objects.open().order_by("pk").values_list("pk", flat=True):
+        with hold_search(search_id) as held:
+            # Read under the lock: it may have finished meanwhile.
+            search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
+            if search is None or (search.started_at is None and not search.is_silent):
+                continue
+            if begin_again and search.may_begin_again:
+                search.started_at, search.seen_at = None, timezone.now()
+                search.save(update_fields=["started_at", "seen_at"])
+                found.to_begin_again.append(search)
+            elif CopySearch.objects.mark_interrupted(search):
+                found.interrupted.append(search)
+    return found

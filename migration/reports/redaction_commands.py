@@ -1,0 +1,70 @@
+"""Writes the commands that redact the copies of some clients, ready to be pasted into a shell. Reads phases only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from migration.models import ClientMigration, PhaseChoices
+from migration.operations.redactable_columns import (
+    CODE_TABLES,
+    CREDENTIAL_TABLES,
+    DEFAULT_COLUMNS,
+)
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from migration.models import FoundCopy
+
+# What a shell takes as it is, and what `--column` can name.
+PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
+
+
+@dataclass
+class RedactionCommands:
+    """The commands for the clients on a page; "" where there is nothing to replace."""
+
+    # Of executions, where only those that have ended are changed.
+    history: str = ""
+    # Of other tables, where no state says which rows NOVA is done with.
+    others: str = ""
+    # Clients with copies that are still read from PostgreSQL, with their phase.
+    too_early: list[tuple[str, str]] = field(default_factory=list)
+
+
+def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommands:
+    """Return the commands that replace what was found, as far as it may be replaced, in one query."""
+    ids = {copy.client_id for copy in found}
+    phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
+    early, history, others = {}, [], []
+    for copy in found:
+        phase = Phase(phases.get(copy.client_id, Phase.POSTGRES))
+        if not phase.aws_is_authority:
+            early[copy.slug] = str(PhaseChoices(phase).label)
+        elif _name_column(copy) in DEFAULT_COLUMNS:
+            history.append(copy)
+        elif copy.table not in (*CODE_TABLES, *CREDENTIAL_TABLES):
+            others.append(copy)
+    return RedactionCommands(_write_command(history), _write_command(others), sorted(early.items()))
+
+
+def _name_column(copy: FoundCopy) -> str:
+    return f"{copy.table}.{copy.column}"
+
+
+def _write_command(found: Iterable[FoundCopy]) -> str:
+    """Return the command. A name that a shell would not take as it is stays out: nobody pastes what others wrote."""
+    plain = [
+        copy
+        for copy in found
+        if PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy))
+    ]
+    if not plain:
+        return ""
+    slugs = sorted({copy.slug for copy in plain})
+    columns = sorted({_name_column(copy) for copy in plain})
+    return f"python manage.py find_copies {' '.join(slugs)} --redact --column {' '.join(columns)}"

@@ -1,0 +1,75 @@
+"""A step of the installation that PostgreSQL refuses: how often it is tried, and what it says."""
+
+import pytest
+
+from credentials import triggers
+from credentials.triggers import Refusal
+
+
+@pytest.fixture
+def pauses(db, monkeypatch) -> list[float]:
+    made = []
+    monkeypatch.setattr(triggers.time, "sleep", made.append)
+    return made
+
+
+def fail_with(condition: str) -> str:
+    return f"DO $$BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{condition}'; END$$"
+
+
+@pytest.mark.parametrize("condition", ["lock_not_available", "deadlock_detected"])
+def test_a_table_in_use_is_tried_fifteen_times_for_three_seconds(pauses, condition):
+    refused = triggers._run_step(fail_with(condition), "the table", grant="a right")
+
+    assert refused == [Refusal("the table is in use; run migrate again")]
+    assert pauses == [0.2] * 15
+
+
+@pytest.mark.parametrize(
+    ("condition", "refusal"),
+    [
+        (
+            "foreign_key_violation",
+            Refusal("the table has rows of clients that are gone (delete them; run migrate again)"),
+        ),
+        ("insufficient_privilege", Refusal("the table: this role lacks the right", "a right")),
+    ],
+)
+def test_what_no_second_try_would_change_is_tried_once(pauses, condition, refusal):
+    assert triggers._run_step(fail_with(condition), "the table", grant="a right") == [refusal]
+    assert pauses == []
+
+
+def test_another_error_is_told_by_its_class(pauses):
+    (refusal,) = triggers._run_step(fail_with("out_of_memory"), "the table", grant="a right")
+
+    assert refusal.why == "the table: OutOfMemory (SQLSTATE 53200)"
+    assert refusal.grant == ""
+    assert pauses == []
+
+
+# What `migrate` prints
+
+
+@pytest.mark.parametrize(
+    ("missing", "refused", "verbosity", "printed"),
+    [
+        ([], [], 1, ""),
+        (["public.clients"], [], 0, ""),
+        (["public.clients"], [], 1, "Made, because they were missing: public.clients."),
+        ([], [Refusal("the table is in use")], 0, ""),
+        ([], [Refusal("the table is in use")], 1, "not counted everywhere: the table is in use."),
+        ([], [Refusal("no right", "TRIGGER ON x")], 1, "To count them: GRANT TRIGGER ON x TO "),
+    ],
+)
+def test_migrate_prints_what_it_made_and_what_is_refused_unless_it_is_to_be_quiet(
+    db, monkeypatch, capsys, missing, refused, verbosity, printed
+):
+    monkeypatch.setattr(triggers, "_missing", missing)
+    monkeypatch.setattr(triggers, "count_every_write", lambda **_: refused)
+
+    triggers.install_triggers(verbosity=verbosity)
+
+    said = capsys.readouterr().err
+    assert printed in said
+    assert bool(said) == bool(printed)

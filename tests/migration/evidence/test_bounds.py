@@ -1,0 +1,168 @@
+"""The gate at the very bounds of its numbers: one more or less, at one moment of the clock."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.utils import timezone
+
+from migration.models import ClientMigration, Comparison, ReadCount, ReadsSince
+from migration.operations import gates
+from migration.operations.evidence import (
+    Evidence,
+    PhaseEntry,
+    describe_duration,
+    find_purge_time,
+    list_evidence,
+    read_entry,
+)
+from nova_credentials.phases import Phase
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+DAY, HALF_AN_HOUR = timedelta(days=1), timedelta(minutes=30)
+MOMENT = timedelta(microseconds=1)
+DUAL_READ = PhaseEntry(7, Phase.DUAL_READ, NOON - 30 * DAY)
+AWS = PhaseEntry(7, Phase.AWS, NOON - 30 * DAY)
+
+
+@pytest.fixture(autouse=True)
+def noon(wanted, monkeypatch) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: NOON)
+
+
+def is_met(kind: Evidence, entry: PhaseEntry, *, processes: int = 0) -> bool:
+    new = Phase.PURGED if entry.phase == Phase.AWS else Phase.AWS
+    lines = list_evidence(entry, new, SimpleNamespace(processes_seen=processes))
+    (line,) = [line for line in lines if line.kind == kind]
+    assert not line.is_off
+    return line.is_met
+
+
+def changed(entry: PhaseEntry, **changes: object) -> PhaseEntry:
+    return PhaseEntry(**vars(entry) | changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "enough", "too_little"),
+    [
+        (Evidence.STREAK, {"clean_streak": 3}, {"clean_streak": 2}),
+        (Evidence.TIME, {"since": NOON - DAY}, {"since": NOON - DAY + MOMENT}),
+        (Evidence.READS, {"reads": ReadsSince(20, 20)}, {"reads": ReadsSince(20, 19)}),
+    ],
+)
+def test_what_is_wanted_for_a_cutover_is_enough(kind, enough, too_little):
+    assert is_met(kind, changed(DUAL_READ, **enough))
+    assert not is_met(kind, changed(DUAL_READ, **too_little))
+
+
+def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
+    since_ever = changed(DUAL_READ, since=None)
+    (line,) = [
+        line
+        for line in list_evidence(since_ever, Phase.AWS, SimpleNamespace(processes_seen=0))
+        if line.kind == Evidence.TIME
+    ]
+    assert not line.is_met
+    assert str(line.text) == "In the phase Dual read for 0 seconds; needed: 24 hours."
+
+
+def test_one_process_is_enough():
+    assert is_met(Evidence.PROCESSES, DUAL_READ, processes=1)
+    assert not is_met(Evidence.PROCESSES, DUAL_READ, processes=0)
+
+
+def test_a_purge_is_possible_from_the_seventh_day_on():
+    week = 7 * DAY
+    assert is_met(Evidence.TIME, changed(AWS, since=NOON - week))
+    assert not is_met(Evidence.TIME, changed(AWS, since=NOON - week + MOMENT))
+    assert find_purge_time(NOON - week) is None
+    assert find_purge_time(NOON - week + MOMENT) == NOON + MOMENT
+
+
+@pytest.mark.parametrize(
+    ("last", "counts"),
+    [
+        (NOON - DAY, True),
+        (NOON - DAY - MOMENT, False),
+        (NOON + DAY, True),
+        (NOON + DAY + MOMENT, False),
+        (None, False),
+    ],
+)
+def test_an_answer_of_aws_counts_for_a_day(last, counts):
+    answered = changed(AWS, reads=ReadsSince(1), last_answer_at=last)
+    assert is_met(Evidence.READS, answered) == counts
+    assert not is_met(Evidence.READS, changed(answered, reads=ReadsSince(0)))
+
+
+def test_an_answer_counts_from_the_moment_of_the_cutover_on():
+    entered = changed(AWS, since=NOON - timedelta(hours=1), reads=ReadsSince(1))
+    assert is_met(Evidence.READS, changed(entered, last_answer_at=entered.since))
+    assert not is_met(Evidence.READS, changed(entered, last_answer_at=entered.since - MOMENT))
+
+
+def test_of_a_client_that_was_never_moved_nothing_was_counted():
+    assert read_entry(7, None, None) == PhaseEntry(
+        7, Phase.POSTGRES, None, 0, ReadsSince(0, 0, 0, 0), None
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7_199, "119.9 minutes"),
+        (7_200, "2 hours"),
+        (172_799, "47.9 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_a_length_of_time_has_two_of_its_unit_at_least_and_is_never_rounded_up(seconds, text):
+    assert str(describe_duration(timedelta(seconds=seconds))) == text
+
+
+# Facts
+
+
+@pytest.mark.parametrize(
+    ("compared_at", "is_fresh"),
+    [
+        (NOON - HALF_AN_HOUR, True),
+        (NOON - HALF_AN_HOUR - MOMENT, False),
+        (NOON + HALF_AN_HOUR, True),
+        (NOON + HALF_AN_HOUR + MOMENT, False),
+    ],
+)
+def test_a_comparison_is_fresh_for_half_an_hour(compared_at, is_fresh):
+    newest = Comparison(pk=1, status=Comparison.Status.MATCH, compared_at=compared_at)
+
+    checks = list(gates._check_compared(ClientMigration(comparison=newest)))
+
+    assert [check.passed for check in checks] == ([True] if is_fresh else [True, False])
+    assert is_fresh or "30 minutes" in str(checks[-1].text)
+
+
+@pytest.mark.parametrize(
+    ("lately", "passed"),
+    [
+        ({}, []),
+        ({"last_read_at": NOON - HALF_AN_HOUR}, []),
+        ({"last_read_at": NOON - HALF_AN_HOUR + MOMENT}, [True, True]),
+        ({"last_mismatch_at": NOON - HALF_AN_HOUR + MOMENT}, [False, True]),
+        ({"last_failure_at": NOON - HALF_AN_HOUR + MOMENT}, [True, False]),
+        (
+            {
+                "last_read_at": NOON,
+                "last_mismatch_at": NOON - HALF_AN_HOUR,
+                "last_failure_at": NOON - HALF_AN_HOUR,
+            },
+            [True, True],
+        ),
+    ],
+)
+def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(lately, passed):
+    checks = list(gates._check_reads(ReadCount(**lately)))
+
+    assert [check.passed for check in checks] == passed
+    assert not any(check.is_off for check in checks)
