@@ -1,5 +1,6 @@
 """The stores of every test: the worker's own database and its own embedded AWS, both empty at the start."""
 
+import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -18,8 +19,10 @@ from migration.operations import copy_places, evidence
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
+from tests import templates
 from tests.attacks.hostile_site import hostile, traps
 from tests.factories import all_tables
+from tests.migrated import make_migrated_template
 
 __all__ = ["hostile", "traps"]
 
@@ -76,12 +79,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = dealt + others
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        templates.drop_templates()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings) -> None:
+    """Have the processes of a run copy their databases from one that is migrated."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        connection.settings_dict["TEST"]["TEMPLATE"] = make_migrated_template()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     """The worker's database, from which this process' limiter has gone before it is dropped."""
     # Tests that play a worker are no worker process: a thread would outlive them, with its connection.
     post_spawn.disconnect(dispatch_uid="migration.start_heartbeat")
     with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(templates.CLAIM)
         kept, structure = keep_rows(), read_structure()
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
