@@ -67,9 +67,7 @@ def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommands:
 
 def _can_be_pasted(copy: FoundCopy) -> bool:
     """Say whether a shell takes both names as they are: nobody pastes what others wrote."""
-    return bool(
-        PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy))
-    )
+    return bool(PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy)))
 
 
 def _name_column(copy: FoundCopy) -> str:

@@ -294,6 +294,18 @@ def test_a_request_may_override_and_need_not(idom, client, log_in, settings):
     assert (asked.state, asked.overridden) == (MoveRequest.State.WAITING, [])
 
 
+def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    log_in(MOVE, OVERRIDE)
+    write_password(idom, "example-new")
+
+    response = client.get(dialog(idom))
+
+    assert re.search(r'type="checkbox" name="override"', response.content.decode())
+    assert "The request waits for the others: those can't be overridden." in text(response)
+    assert "once all others pass" not in text(response)
+
+
 def test_a_request_overrides_what_the_page_showed_for_the_reason_of_the_move(
     idom, client, log_in, settings
 ):
