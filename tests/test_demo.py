@@ -134,8 +134,11 @@ def rows_of(output: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_every_broken_client_is_explained(first_demo):
-    rows = rows_of((first_demo / "output").read_text())
+    output = (first_demo / "output").read_text()
+    rows = rows_of(output)
 
+    assert "\\n" not in output  # each line is one
+    assert "\n\n  Migration: " in output
     assert len(rows) >= 24
     for slug, why in BROKEN.items():
         assert why in rows[slug][4]

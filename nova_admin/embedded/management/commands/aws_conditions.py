@@ -73,7 +73,8 @@ class Command(OneLineCommand):
                 report = get_conditions(settings.AWS_ENDPOINT_URL)
         except (ValueError, NoEmbeddedAwsError) as error:
             raise CommandError(str(error), returncode=2) from error
-        self.stdout.write(json.dumps(report, indent=2))
+        for line in json.dumps(report, indent=2).splitlines():
+            self.stdout.write(line)
 
 
 def make_conditions(options: dict[str, Any]) -> Conditions:
