@@ -1,12 +1,15 @@
 """The stores of every test: the worker's own database and its own embedded AWS, both empty at the start."""
 
+import os
 from collections.abc import Iterator
 from functools import cache
 
 import botocore.session
 import pytest
 from django.db import connection
+from django.template import Context, RequestContext, Template
 from django.test import TransactionTestCase
+from django.test.utils import instrumented_test_render
 from django.utils import timezone, translation
 from django_q.signals import post_spawn
 
@@ -16,8 +19,10 @@ from migration.operations import copy_places, evidence
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.embedded.aws import AwsServer
+from tests import templates
 from tests.attacks.hostile_site import hostile, traps
 from tests.factories import all_tables
+from tests.migrated import make_migrated_template
 
 __all__ = ["hostile", "traps"]
 
@@ -25,13 +30,16 @@ __all__ = ["hostile", "traps"]
 KEPT = "kept_for_tests"
 # What these tell is of the database itself, its tables and triggers, and not of a test's rows.
 LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtriggers")
-# Of each table its columns, constraints, indexes and triggers. A test that doesn't put them back makes others fail.
+# Of each table its columns and triggers, of the site's own its constraints and indexes too (some tests have NOVA make a
+# table anew, which gives them other names). A test that doesn't put them back makes others fail.
 STRUCTURE = """
 SELECT t.relname, found.* FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace, LATERAL (
     SELECT 'column', attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
         WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped
-    UNION ALL SELECT 'constraint', conname::text, contype::text FROM pg_constraint WHERE conrelid = t.oid
-    UNION ALL SELECT 'index', indexrelid::regclass::text, indisvalid::text FROM pg_index WHERE indrelid = t.oid
+    UNION ALL SELECT 'constraint', conname::text, contype::text FROM pg_constraint
+        WHERE conrelid = t.oid AND n.nspname = 'nova_admin'
+    UNION ALL SELECT 'index', indexrelid::regclass::text, indisvalid::text FROM pg_index
+        WHERE indrelid = t.oid AND n.nspname = 'nova_admin'
     UNION ALL SELECT 'trigger', tgname::text, tgenabled::text FROM pg_trigger WHERE tgrelid = t.oid AND NOT tgisinternal
 ) AS found
 WHERE t.relkind = 'r' AND n.nspname IN ('public', 'nova_admin')
@@ -40,6 +48,18 @@ WHERE t.relkind = 'r' AND n.nspname IN ('public', 'nova_admin')
 
 # A session of boto3's reads AWS's models anew, for 80 ms; all sessions of this process share what was read.
 botocore.session.create_loader = cache(botocore.session.create_loader)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contexts_of_pages(django_test_environment) -> None:
+    """Have `response.context` hold what a page was given, and no copy of it for each of the hundreds it includes."""
+    Template._render = render_template
+
+
+def render_template(template: Template, context: Context) -> str:
+    if isinstance(context, RequestContext) and context.template is template:
+        return instrumented_test_render(template, context)
+    return template.nodelist.render(context)
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,12 +82,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = dealt + others
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        templates.drop_templates()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings) -> None:
+    """Have the processes of a run copy their databases from one that is migrated."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        connection.settings_dict["TEST"]["TEMPLATE"] = make_migrated_template()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     """The worker's database, from which this process' limiter has gone before it is dropped."""
     # Tests that play a worker are no worker process: a thread would outlive them, with its connection.
     post_spawn.disconnect(dispatch_uid="migration.start_heartbeat")
     with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(templates.CLAIM)
         kept, structure = keep_rows(), read_structure()
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.

@@ -9,6 +9,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.templates import claim_copy
+
 CLIENTS = """
 CREATE TABLE clients (
     id SERIAL PRIMARY KEY, name VARCHAR(255) NOT NULL, slug VARCHAR(100) UNIQUE NOT NULL,
@@ -86,14 +88,18 @@ ORDER BY 1, 2, 3
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """An empty database on the test server, by its URI; dropped afterwards."""
+def database(template: str = "") -> Iterator[str]:
+    """An empty database on the test server, or a copy of one in `templates`, by its URI; dropped afterwards."""
     server, name = os.environ["DATABASE_URL"], f"nova_{uuid4().hex}"
     identifier = sql.Identifier(name)
+    uri = make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(make.format(identifier, sql.Identifier(template or "template1")))
         try:
-            yield make_conninfo(server, dbname=name)
+            if template:
+                claim_copy(uri)
+            yield uri
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 

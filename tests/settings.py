@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from tests.templates import RUN
+
 LOCAL = Path(__file__).resolve().parent.parent / ".local" / "test"
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -16,6 +18,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     )
     # The workers inherit it.
     os.environ["SECRET_KEY"] = secrets.token_urlsafe(64)
+    os.environ[RUN] = f"{os.getpid()}_{secrets.token_hex(4)}"
 
 os.environ["DEBUG"] = "1"
 # Each worker puts its own in place (`aws` in conftest.py); until then nothing answers.

@@ -12,9 +12,9 @@ from alembic.migration import MigrationContext
 
 from nova_admin.database.schema import CARRIED_OVER
 from tests import nova_database
-from tests.attacks.hostile import hostile_database
-from tests.checkout import manage
+from tests.attacks.hostile import copied_hostile_database, hostile_database
 from tests.first_release.load import load_database
+from tests.migrated import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,31 +109,37 @@ def proposed(uri: str) -> list[object]:
 @pytest.fixture
 def hostile() -> Iterator[Hostile]:
     with hostile_database() as hostile:
-        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+        make_schema(hostile)
         yield hostile
 
 
-def migrate(hostile: Hostile) -> None:
-    done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def migrated() -> Iterator[Hostile]:
+    with copied_hostile_database("of_alembic", migrate_untouched) as hostile:
+        yield hostile
 
 
-def test_nothing_is_proposed_on_a_migrated_database(hostile):
+def make_schema(hostile: Hostile) -> None:
+    hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+
+
+def migrate_untouched(hostile: Hostile) -> None:
+    make_schema(hostile)
     assert proposed(hostile.of(hostile.nova)) == []
-
-    migrate(hostile)
-
-    assert proposed(hostile.of(hostile.nova)) == []
+    migrate(hostile.of(hostile.site))
 
 
-def test_nothing_of_the_sites_is_proposed_where_novas_role_may_read_it(hostile):
-    migrate(hostile)
-    hostile.run(
-        f"GRANT USAGE ON SCHEMA nova_admin TO {hostile.nova}",
-        f"GRANT ALL ON ALL TABLES IN SCHEMA nova_admin TO {hostile.nova}",
+def test_nothing_is_proposed_on_a_migrated_database(migrated):
+    assert proposed(migrated.of(migrated.nova)) == []
+
+
+def test_nothing_of_the_sites_is_proposed_where_novas_role_may_read_it(migrated):
+    migrated.run(
+        f"GRANT USAGE ON SCHEMA nova_admin TO {migrated.nova}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA nova_admin TO {migrated.nova}",
     )
 
-    assert proposed(hostile.of(hostile.nova)) == []
+    assert proposed(migrated.of(migrated.nova)) == []
 
 
 def test_nothing_is_proposed_on_the_tables_that_migrate_made(hostile):
@@ -141,7 +147,7 @@ def test_nothing_is_proposed_on_the_tables_that_migrate_made(hostile):
         "DROP TABLE public.clients, public.client_database_credentials, public.client_email_credentials CASCADE;"
         f" GRANT CREATE ON SCHEMA public TO {hostile.site}"
     )
-    migrate(hostile)
+    migrate(hostile.of(hostile.site))
 
     operations = proposed(hostile.of(hostile.nova))
 

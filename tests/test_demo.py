@@ -38,9 +38,7 @@ BROKEN = {
 @contextmanager
 def copied_checkout(folder: Path) -> Iterator[Path]:
     """A copy of the checkout without stores, until everything in it has ended."""
-    shutil.copytree(
-        ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__")
-    )
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.pyc.*"))
     yield folder
     assert all_end(folder)  # the stores end a little after their last user
 
@@ -136,8 +134,11 @@ def rows_of(output: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_every_broken_client_is_explained(first_demo):
-    rows = rows_of((first_demo / "output").read_text())
+    output = (first_demo / "output").read_text()
+    rows = rows_of(output)
 
+    assert "\\n" not in output  # each line is one
+    assert "\n\n  Migration: " in output
     assert len(rows) >= 24
     for slug, why in BROKEN.items():
         assert why in rows[slug][4]
@@ -148,7 +149,12 @@ def test_every_broken_client_is_explained(first_demo):
 
 
 @pytest.mark.long(25)
-def test_a_second_demo_finds_the_first(first_demo, seeded):
+def test_a_second_demo_finds_the_first_and_a_profile_and_settings_left_empty_do_not_matter(
+    first_demo, seeded
+):
+    example = (ROOT / ".env.example").read_text()
+    (seeded / ".env").write_text(f"{example}\nAWS_PROFILE=not-there\n")
+
     process = start(seeded, "--once")
 
     output = process.communicate(timeout=180)[0]
@@ -161,30 +167,36 @@ def test_a_second_demo_finds_the_first(first_demo, seeded):
     assert not {row[2] for row in rows.values()} & {"created", "restored"}
 
 
+def find_address(line: str) -> str:
+    found = re.search(r"http://\S+", line)
+    return found[0] if found else ""
+
+
+def lines_to_address(process: subprocess.Popen[str]) -> Iterator[str]:
+    """What the demo says, up to the line with the address of its site."""
+    for line in process.stdout:
+        yield line
+        if find_address(line):
+            return
+
+
 def address_of(process: subprocess.Popen[str]) -> str:
-    return next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)", line)))
+    *_, line = lines_to_address(process)
+    return find_address(line)
 
 
-@pytest.mark.long(15)
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_the_site_is_served_on_a_free_port_until_it_is_stopped(seeded, name):
+@contextmanager
+def port_in_use() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = taken.getsockname()[1]
-        # As a script that starts it with `&` does: Ctrl-C is ignored at first.
-        process = start(
-            seeded, "--port", str(port), prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
-        )
-        address = address_of(process)
-        assert f":{port}/" not in address
-        with urllib.request.urlopen(address) as page:
-            assert b"NOVA Admin" in page.read()
-        assert len(processes_of(seeded)) > 3
-        process.send_signal(getattr(signal, name))
-        process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert all_end(seeded)
+        yield taken.getsockname()[1]
+
+
+def assert_is_served(address: str, *, port_in_use: int) -> None:
+    assert f":{port_in_use}/" not in address
+    with urllib.request.urlopen(address) as page:
+        assert b"NOVA Admin" in page.read()
 
 
 def manage_seeded(checkout: Path, *arguments: str) -> str:
@@ -204,11 +216,18 @@ def manage_seeded(checkout: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.long(20)
-def test_a_small_nova_reads_all_clients_through_the_package_until_the_demo_ends(seeded):
-    process = start(seeded, "--port", "0")
-    address_of(process)
+@pytest.mark.long(25)
+def test_the_site_is_served_and_a_small_nova_reads_all_clients_through_the_package_until_ctrl_c(
+    seeded,
+):
+    with port_in_use() as port:
+        # As a script that starts it with `&` does: Ctrl-C is ignored at first.
+        process = start(
+            seeded, "--port", str(port), prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+        )
+        assert_is_served(address_of(process), port_in_use=port)
     assert "72 seconds in dual read before a cutover" in process.stdout.readline()
+    assert len(processes_of(seeded)) > 3
 
     manage_seeded(seeded, "move_clients", "dual_read", "idom", "ebro_water")
     deadline = time.monotonic() + 60
@@ -221,20 +240,30 @@ def test_a_small_nova_reads_all_clients_through_the_package_until_the_demo_ends(
     assert all(n >= 2 for n in reads)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
+    assert process.returncode == 0
     assert all_end(seeded)
 
 
-@pytest.mark.long(20)
-def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_well(seeded):
+@pytest.mark.long(25)
+def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_well_until_sigterm(
+    seeded,
+):
     process = start(seeded, "--port", "0")
     address_of(process)
     process.kill()
     process.communicate()
 
     assert all_end(seeded)
-    again = start(seeded, "--once")
-    assert "Clients: 0 new" in again.communicate(timeout=180)[0]
+    with port_in_use() as port:
+        again = start(seeded, "--port", str(port))
+        said = list(lines_to_address(again))
+        assert_is_served(find_address(said[-1]), port_in_use=port)
+    assert "Clients: 0 new" in "".join(said)
+    assert len(processes_of(seeded)) > 3
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=60)
     assert again.returncode == 0
+    assert all_end(seeded)
 
 
 @pytest.mark.long(20)
@@ -249,19 +278,31 @@ def test_a_failure_that_is_not_on_purpose_is_named_and_exits_with_1(checkout):
     assert "failed, but not broken on purpose: changed_in_aws, too_large\n" in said
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("DATABASE_URL", "postgresql://nova.example.invalid/nova"),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1"),
-    ],
-)
+STORES = {
+    "DATABASE_URL": ("NOVA_EMBEDDED_DATABASE", "postgresql://nova.example.invalid/nova"),
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": ("NOVA_EMBEDDED_AWS", "http://127.0.0.1:1"),
+}
+
+
+def as_embedded(*names: str) -> dict[str, str]:
+    """These stores as a demo tells its children of them: they are not started once more, and nobody asks them here."""
+    return {
+        variable: url
+        for name in names
+        for marker, url in [STORES[name]]
+        for variable in (name, marker)
+    }
+
+
+@pytest.mark.parametrize("name", STORES)
 @pytest.mark.parametrize("in_file", [True, False])
-def test_stores_that_are_not_the_embedded_ones_are_left_alone(checkout, name, value, in_file):
+def test_stores_that_are_not_the_embedded_ones_are_left_alone(checkout, name, in_file):
+    value = STORES[name][1]
     if in_file:
         (checkout / ".env").write_text(f"{name}={value}\n")
+    (other,) = STORES.keys() - {name}
 
-    process = start(checkout, "--once", **{} if in_file else {name: value})
+    process = start(checkout, "--once", **({} if in_file else {name: value}) | as_embedded(other))
 
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out, said.count("\n")) == (2, "", 1)
@@ -269,23 +310,12 @@ def test_stores_that_are_not_the_embedded_ones_are_left_alone(checkout, name, va
     assert value not in said
 
 
-@pytest.mark.long(15)
-def test_a_profile_and_settings_left_empty_do_not_matter_to_a_demo(seeded):
-    example = (ROOT / ".env.example").read_text()
-    (seeded / ".env").write_text(f"{example}\nAWS_PROFILE=not-there\n")
-
-    process = start(seeded, "--once")
-
-    process.communicate(timeout=180)
-    assert process.returncode == 0
-
-
 @pytest.mark.parametrize(
     "arguments", [["--port", "99999"], ["--clients", "-3"], ["--clients=-3"], ["--bogus"], ["more"]]
 )
 def test_wrong_use_is_one_line_before_anything_is_made(checkout, arguments):
-    process = start(checkout, *arguments)
+    process = start(checkout, *arguments, **as_embedded(*STORES))
 
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out, said.count("\n")) == (2, "", 1)
-    assert not (checkout / ".local" / "qcluster.log").exists()
+    assert not (checkout / ".local").exists()

@@ -165,7 +165,7 @@ def after_the_cutover(way: Way) -> None:
     way.nova_writes()
     by_schedule(way)
     with way.without_aws():
-        assert "was not checked" in way.move("dual_read")
+        assert "were not checked" in way.move("dual_read")
     way.go("aws")
     way.change_in_aws()
     assert "Nothing was saved" in way.save()
@@ -179,7 +179,7 @@ def after_the_cutover(way: Way) -> None:
         way.go("aws")
         way.sm.put_value(NAME, text)
         by_schedule(way)
-        assert "was not checked" in way.move("dual_read")
+        assert "were not checked" in way.move("dual_read")
     way.go("aws")
 
 

@@ -14,7 +14,7 @@ from unfold.decorators import display
 from migration import tasks
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
 from migration.models import MOST_SEARCH_TRIES, CopySearch, SearchState
-from migration.operations.interrupted_searches import settle_dead_searches
+from migration.operations.interrupted_searches import begin_background_search
 from migration.reports.copies import load_copies_report, load_search
 from migration.templatetags.migration_pages import make_label, moment
 
@@ -84,24 +84,22 @@ class StartSearchView(AdminView):
     permission_required = SEARCH_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        # What was killed is not begun again: the search that is asked for now takes its place.
-        settle_dead_searches(begin_again=False)
-        if CopySearch.objects.open().exists():
+        search = begin_background_search(get_signed_in_user(request))
+        if search is None:
             messages.warning(request, gettext("A search is already running."))
         else:
-            self.start_search(request)
+            self.queue_search(search)
         return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
 
-    def start_search(self, request: HttpRequest) -> None:
-        """Store the search and queue it; without a queue there is none."""
-        search = CopySearch.objects.create(by=get_signed_in_user(request), in_background=True)
+    def queue_search(self, search: CopySearch) -> None:
+        """Queue the stored search; without a queue there is none."""
         if tasks.enqueue_search(search):
             text = gettext("The search was started. Reload this page to see its result.")
-            messages.success(request, text)
+            messages.success(self.request, text)
         else:
             search.delete()
             text = gettext("Nothing was started: the task queue can't be reached. Try again later.")
-            messages.error(request, text)
+            messages.error(self.request, text)
 
 
 class CopySearchAdmin(ReadOnlyAdmin):

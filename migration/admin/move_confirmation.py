@@ -88,6 +88,12 @@ class ConfirmMoveView(ClientView):
         missing = checks.missing_evidence if may_override else []
         requests = MoveRequest.objects.open().filter(client_id=self.client_id)
         text = make_confirmation_text(kind, self.client.name)
+        note, waits = checks.override_note, needs_approval(kind)
+        if missing and waits and not checks.may_be_overridden:
+            note = _(
+                "You can override the lines marked so, with a reason. The request waits for the others: those can't be"
+                " overridden."
+            )
         return {
             "slug": self.snapshot.slug,
             "move": MoveOption(kind, self.snapshot.phase, self.new, self.client_id),
@@ -95,9 +101,9 @@ class ConfirmMoveView(ClientView):
             "lines": checks.lines,
             "shut": checks.is_shut,
             "why_shut": checks.why_shut,
+            "override_note": note,
             # A request waits for the facts that fail; a move at once is not offered then.
-            "override_note": checks.override_note,
-            "missing": missing if needs_approval(kind) or checks.may_be_overridden else [],
+            "missing": missing if waits or checks.may_be_overridden else [],
             "possible_at": possible_at,
             "move_request": requests.select_related("requested_by").first(),
             "input_classes": " ".join(BASE_INPUT_CLASSES),

@@ -21,8 +21,15 @@ from migration.admin.base import (
     get_typed_reason,
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
-from migration.models import MOVE_PERMISSIONS, PUSHED, PhaseChoices, ReasonError
+from migration.models import (
+    MOVE_PERMISSIONS,
+    PUSHED,
+    ClientMigration,
+    PhaseChoices,
+    ReasonError,
+)
 from migration.operations.approvals import NotApproved, request_move
+from migration.operations.evidence import find_purge_time
 from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -62,12 +69,18 @@ class MoveClientView(ClientView):
             messages.error(request, problem)
             moved = False
         else:
-            moved = make_move(
-                request, client_id, self.new, self.seen, override=read_override(request)
-            )
+            override = None if self.is_early_purge() else read_override(request)
+            moved = make_move(request, client_id, self.new, self.seen, override=override)
         if moved or not needs_confirmation:
             return redirect_back(request, client_id)
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
+
+    def is_early_purge(self) -> bool:
+        """Say whether it is a purge before its time, which no page offers: so no form of a page overrides it either."""
+        if self.new != Phase.PURGED:
+            return False
+        found = ClientMigration.objects.filter(pk=self.client_id).first()
+        return find_purge_time(found.phase_changed_at if found else None) is not None
 
     def find_problem(self) -> str:
         """Return what is missing in the confirmation, or ""."""

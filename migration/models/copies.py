@@ -124,6 +124,11 @@ class CopySearch(models.Model):
         return self.finished_at is None and timezone.now() - last > SILENT_AFTER
 
     @property
+    def may_be_queued(self) -> bool:
+        """Say whether it waits for a worker, and not for so long that its place in the queue must be lost."""
+        return self.started_at is None and not self.is_silent
+
+    @property
     def state(self) -> SearchState:
         """Return how far it is. One that was begun and is silent was killed, though nobody has marked it yet."""
         if self.finished_at:

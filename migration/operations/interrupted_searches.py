@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from migration.models import CopySearch
@@ -16,8 +16,11 @@ from migration.models import CopySearch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from django.contrib.auth.models import User
+
 # The first half of the two-part key of the advisory lock of a search; the second is its id.
 SEARCH_LOCK = 0x4E4F5643
+NO_SEARCH = 0  # the second half while one is being stored; no search has this id
 
 
 class DeadSearches(NamedTuple):
@@ -45,17 +48,35 @@ def hold_search(search_id: int) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SEARCH_LOCK, search_id])
 
 
+def begin_background_search(by: User) -> CopySearch | None:
+    """Store a search for a worker; None where another one is under way, also where two people ask at once.
+
+    One whose process is gone is not begun again: this one takes its place. So does it of one that shows no progress
+    though its lock is held: PostgreSQL learns late of a host that has lost its power.
+    """
+    settle_dead_searches(begin_again=False)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [SEARCH_LOCK, NO_SEARCH])
+            (alone,) = cursor.fetchone()
+        if not alone or not all(search.is_silent for search in CopySearch.objects.open()):
+            return None
+        return CopySearch.objects.create(by=by, in_background=True)
+
+
 def settle_dead_searches(*, begin_again: bool = True) -> DeadSearches:
     """Mark the searches whose process is gone as interrupted, but for those that a worker may begin again.
 
     Those wait once more, and are returned for the queue; without `begin_again` all are marked.
     """
     found = DeadSearches([], [])
-    for search_id in CopySearch.objects.open().order_by("pk").values_list("pk", flat=True):
-        with hold_search(search_id) as held:
+    for seen in CopySearch.objects.open().order_by("pk"):
+        if seen.may_be_queued:
+            continue  # not even its lock is tried: the worker that takes it now would leave it alone
+        with hold_search(seen.pk) as held:
             # Read under the lock: it may have finished meanwhile.
-            search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
-            if search is None or (search.started_at is None and not search.is_silent):
+            search = CopySearch.objects.open().filter(pk=seen.pk).first() if held else None
+            if search is None or search.may_be_queued:
                 continue
             if begin_again and search.may_begin_again:
                 search.started_at, search.seen_at = None, timezone.now()

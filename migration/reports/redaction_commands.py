@@ -15,7 +15,7 @@ from migration.operations.redactable_columns import (
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from migration.models import FoundCopy
 
@@ -34,37 +34,49 @@ class RedactionCommands:
     others: str = ""
     # Clients with copies that are still read from PostgreSQL, with their phase.
     too_early: list[tuple[str, str]] = field(default_factory=list)
+    # Slug and column of what could be replaced but is in no command, for a name that a shell would not take as it is.
+    unwritten: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def say_something(self) -> bool:
+        """Say whether anything of the page can be replaced, now or later."""
+        return bool(self.history or self.others or self.too_early or self.unwritten)
 
 
 def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommands:
     """Return the commands that replace what was found, as far as it may be replaced, in one query."""
     ids = {copy.client_id for copy in found}
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
-    early, history, others = {}, [], []
+    early, history, others, unwritten = {}, [], [], []
     for copy in found:
         phase = Phase(phases.get(copy.client_id, Phase.POSTGRES))
         if not phase.aws_is_authority:
             early[copy.slug] = str(PhaseChoices(phase).label)
+        elif copy.table in (*CODE_TABLES, *CREDENTIAL_TABLES):
+            continue
+        elif not _can_be_pasted(copy):
+            unwritten.append((copy.slug, _name_column(copy)))
         elif _name_column(copy) in DEFAULT_COLUMNS:
             history.append(copy)
-        elif copy.table not in (*CODE_TABLES, *CREDENTIAL_TABLES):
+        else:
             others.append(copy)
-    return RedactionCommands(_write_command(history), _write_command(others), sorted(early.items()))
+    return RedactionCommands(
+        _write_command(history), _write_command(others), sorted(early.items()), sorted(unwritten)
+    )
+
+
+def _can_be_pasted(copy: FoundCopy) -> bool:
+    """Say whether a shell takes both names as they are: nobody pastes what others wrote."""
+    return bool(PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy)))
 
 
 def _name_column(copy: FoundCopy) -> str:
     return f"{copy.table}.{copy.column}"
 
 
-def _write_command(found: Iterable[FoundCopy]) -> str:
-    """Return the command. A name that a shell would not take as it is stays out: nobody pastes what others wrote."""
-    plain = [
-        copy
-        for copy in found
-        if PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy))
-    ]
-    if not plain:
+def _write_command(found: Collection[FoundCopy]) -> str:
+    if not found:
         return ""
-    slugs = sorted({copy.slug for copy in plain})
-    columns = sorted({_name_column(copy) for copy in plain})
+    slugs = sorted({copy.slug for copy in found})
+    columns = sorted({_name_column(copy) for copy in found})
     return f"python manage.py find_copies {' '.join(slugs)} --redact --column {' '.join(columns)}"

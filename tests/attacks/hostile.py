@@ -19,9 +19,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from tests import nova_database
+from tests.templates import RUN, hand_over, make_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NOVA_TABLES = "public.clients, public.client_database_credentials, public.client_email_credentials"
 
@@ -74,7 +75,8 @@ WHERE o.oprnamespace = 'pg_catalog'::regnamespace
 """
 # What each trap does: it tells as whom it ran, and takes what it can get.
 SPRING = """
-CREATE FUNCTION trap.spring(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $trap$
+CREATE OR REPLACE FUNCTION trap.spring(what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $trap$
 BEGIN
     RAISE LOG 'TRAP {token} ran as % in a session of %: %', current_user, session_user, what;
     BEGIN
@@ -187,28 +189,64 @@ class Hostile:
 @contextmanager
 def hostile_database() -> Iterator[Hostile]:
     """NOVA's role has made its tables in a database of its own; the site's role has the rights that it asks for."""
-    token = uuid4().hex[:12]
-    roles = [f"{kind}_{token}" for kind in ("nova", "site", "reader")]
+    with roles_of(token := uuid4().hex[:12]), nova_database.database() as uri:
+        hostile = Hostile(uri, token)
+        make_tables(hostile)
+        yield hostile
+
+
+@contextmanager
+def copied_hostile_database(what: str, fill: Callable[[Hostile], None]) -> Iterator[Hostile]:
+    """A copy of what `fill` made of a hostile database once in the run; its roles are its own."""
+    of_the_run = f"{os.environ[RUN]}_{what}"
+    template = make_once(what, lambda uri: fill_as_roles(Hostile(uri, of_the_run), fill))
+    with roles_of(token := uuid4().hex[:12]), nova_database.database(template) as uri:
+        hostile, before = Hostile(uri, token), Hostile(uri, of_the_run)
+        give_database(hostile)
+        for kind in ("nova", "site", "reader"):
+            hand_over(uri, getattr(before, kind), getattr(hostile, kind))
+        grant_to_site(hostile)
+        yield hostile
+
+
+def fill_as_roles(hostile: Hostile, fill: Callable[[Hostile], None]) -> None:
+    make_roles(hostile.token)
+    make_tables(hostile)
+    fill(hostile)
+
+
+@contextmanager
+def roles_of(token: str) -> Iterator[None]:
+    try:
+        make_roles(token)
+        yield
+    finally:
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+            for kind in ("nova", "site", "reader"):
+                server.execute(f"DROP ROLE IF EXISTS {kind}_{token}")
+
+
+def make_roles(token: str) -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        try:
-            for role in roles:
-                server.execute(f"CREATE ROLE {role} LOGIN")
-            with nova_database.database() as uri:
-                hostile = Hostile(uri, token)
-                make_tables(hostile)
-                yield hostile
-        finally:
-            for role in roles:
-                server.execute(f"DROP ROLE IF EXISTS {role}")
+        for kind in ("nova", "site", "reader"):
+            server.execute(f"CREATE ROLE {kind}_{token} LOGIN")
 
 
 def make_tables(hostile: Hostile) -> None:
+    give_database(hostile)
+    hostile.run(*nova_database.TABLES, role=hostile.nova)
+    grant_to_site(hostile)
+
+
+def give_database(hostile: Hostile) -> None:
     name = psycopg.conninfo.conninfo_to_dict(hostile.uri)["dbname"]
     hostile.run(
         f"ALTER DATABASE {name} OWNER TO {hostile.nova}",
         f"GRANT ALL ON SCHEMA public TO {hostile.nova}",
     )
-    hostile.run(*nova_database.TABLES, role=hostile.nova)
+
+
+def grant_to_site(hostile: Hostile) -> None:
     hostile.run(
         f"GRANT SELECT, INSERT, UPDATE, REFERENCES, TRIGGER ON {NOVA_TABLES} TO {hostile.site}",
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {hostile.site}",

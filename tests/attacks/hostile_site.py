@@ -1,17 +1,19 @@
 """The site in a database of NOVA's that is full of traps: for every test whose statements none of them may catch."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.core.management import call_command
 from django.db import connection
 
 from migration.operations import aws_writes
 from migration.operations.rate_limiter import rate_limiter
-from tests.attacks.hostile import Hostile, hostile_database, plant, plant_tables
+from tests.attacks.hostile import SPRING, Hostile, copied_hostile_database, plant, plant_tables
+from tests.migrated import migrate
+from tests.templates import RUN
 
 
 @contextmanager
@@ -34,20 +36,40 @@ def _turn_to(settings: dict[str, str]) -> None:
     aws_writes._write_guard.cache_clear()  # a process may not change its database unseen; this one does
 
 
+@contextmanager
+def planted_database(what: str, fill: Callable[[Hostile], None]) -> Iterator[Hostile]:
+    """A copy of a database full of traps, which tell of this copy's roles."""
+    with copied_hostile_database(what, fill) as hostile:
+        hostile.run(SPRING.format(token=hostile.token, nova=hostile.nova), role=hostile.nova)
+        yield hostile
+
+
+def fill_with_traps(hostile: Hostile) -> None:
+    hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+    assert plant(hostile) > 10_000
+
+
+def migrate_among_traps(hostile: Hostile) -> None:
+    fill_with_traps(hostile)
+    migrate(hostile.of(hostile.site))
+    assert hostile.sprung() == []
+    plant_tables(hostile)
+
+
 @pytest.fixture
 def hostile(stores) -> Iterator[Hostile]:
     """NOVA's database, full of traps before our first `migrate`."""
-    with hostile_database() as hostile:
-        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
-        assert plant(hostile) > 10_000
-        with connected_to(hostile):
-            yield hostile
+    with planted_database("planted", fill_with_traps) as hostile, connected_to(hostile):
+        yield hostile
 
 
 @pytest.fixture
-def traps(hostile, settings) -> Hostile:
+def traps(stores, settings) -> Iterator[Hostile]:
     """The same once it is migrated, with tables in the way of the site's too: what a test uses then is watched."""
-    call_command("migrate", verbosity=0)
-    plant_tables(hostile)
-    settings.ALLOWED_HOSTS = ["*"]
-    return hostile
+    with planted_database("traps", migrate_among_traps) as hostile:
+        # PostgreSQL's default path looks first into the schema of the role's own name.
+        own = f"site_{os.environ[RUN]}_traps"
+        hostile.run(f"ALTER SCHEMA {own} RENAME TO {hostile.site}")
+        settings.ALLOWED_HOSTS = ["*"]
+        with connected_to(hostile):
+            yield hostile

@@ -22,6 +22,7 @@ from migration.operations.pushes import push
 from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.phases import Phase
 from tests.factories import sent_form, start_run
+from tests.page_forms import open_form
 from tests.test_no_secret_escapes import (
     MARKERS,
     Haystack,
@@ -134,6 +135,13 @@ def browser(stores, client):
     return client
 
 
+def empty_onboarding_form(browser, url: str, fields: dict[str, str] = {}) -> dict[str, str]:  # noqa: B006
+    """It is the same in every test, and kept here once it was read from its page."""
+    if not fields:
+        fields |= sent_form(browser.get(url).content.decode(), "onboard_form")
+    return fields
+
+
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_save_that_novas_table_refuses_is_told_by_its_code_alone(
@@ -144,10 +152,10 @@ def test_a_save_that_novas_table_refuses_is_told_by_its_code_alone(
     url = reverse("admin:credentials_client_change", args=[pk])
     *change, code = REFUSALS[refusal]
     with changed_by_nova(*change), looked_through(haystack, sql=not debug):
-        data = sent_form(browser.get(url).content.decode())
+        data = open_form(browser, url)
         text = page(haystack, browser, url, data | {"databases-0-db_password": TYPED})
         add = reverse("admin:credentials_client_add")
-        empty = sent_form(browser.get(add).content.decode(), "onboard_form")
+        empty = empty_onboarding_form(browser, add)
         logins = {
             name: "x.example"
             for name in empty
@@ -174,7 +182,7 @@ def test_an_error_that_is_no_refusal_of_the_row_is_a_page_without_it(
     url = reverse("admin:credentials_client_change", args=[pk])
     raised = trigger(f"RAISE EXCEPTION 'no %', NEW USING ERRCODE = '{code}';")
     with changed_by_nova(*raised), looked_through(haystack, sql=not debug):
-        data = sent_form(browser.get(url).content.decode())
+        data = open_form(browser, url)
         page(haystack, browser, url, data | {"databases-0-db_password": TYPED})
 
     assert Client.objects.get(pk=pk).databases.get().db_password == MARKERS["db_password_encrypted"]
@@ -189,7 +197,7 @@ def test_what_a_trigger_only_warns_of_is_printed_and_logged_nowhere(browser, cap
         "RAISE WARNING 'row %', NEW; RAISE NOTICE 'row %', NEW; RAISE INFO 'row %', NEW;"
     )
     with changed_by_nova(*warns), looked_through(haystack):
-        data = sent_form(browser.get(url).content.decode())
+        data = open_form(browser, url)
         page(haystack, browser, url, data | {"databases-0-db_password": TYPED})
 
     assert Client.objects.get(pk=pk).databases.get().db_password == TYPED
@@ -344,7 +352,7 @@ def test_what_is_masked_is_found_where_nothing_masks_it(browser, monkeypatch):
     url = reverse("admin:credentials_client_change", args=[pk])
     raised = trigger("RAISE EXCEPTION 'no %', NEW USING ERRCODE = '40001';")
     with changed_by_nova(*raised), looked_through(haystack):
-        data = sent_form(browser.get(url).content.decode())
+        data = open_form(browser, url)
         page(haystack, browser, url, data | {"databases-0-db_password": TYPED})
 
     assert "log django.request" in found(haystack)

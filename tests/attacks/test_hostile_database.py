@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.attacks.hostile import BAIT, SPRING, YES, Hostile, hostile_database
+from tests.attacks.hostile import (
+    BAIT,
+    SPRING,
+    YES,
+    Hostile,
+    copied_hostile_database,
+    hostile_database,
+)
 from tests.checkout import manage
 
 if TYPE_CHECKING:
@@ -29,13 +36,17 @@ CREATE TABLE {schema}.migration_clientmigration (client_id int, phase text);
 @pytest.fixture
 def hostile() -> Iterator[Hostile]:
     with hostile_database() as hostile:
-        hostile.run(
-            "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC",
-            SPRING.format(token=hostile.token, nova=hostile.nova),
-            YES,
-            role=hostile.nova,
-        )
+        make_traps(hostile)
         yield hostile
+
+
+def make_traps(hostile: Hostile) -> None:
+    hostile.run(
+        "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC",
+        SPRING.format(token=hostile.token, nova=hostile.nova),
+        YES,
+        role=hostile.nova,
+    )
 
 
 def migrate(hostile: Hostile, role: str = "") -> subprocess.CompletedProcess[str]:
@@ -260,18 +271,17 @@ def test_what_only_a_superuser_or_the_site_may_do_is_refused_by_postgresql(migra
 
 @pytest.fixture(scope="module")
 def migrated() -> Iterator[Hostile]:
-    with hostile_database() as hostile:
-        hostile.run(
-            "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC",
-            SPRING.format(token=hostile.token, nova=hostile.nova),
-            YES,
-            role=hostile.nova,
-        )
-        make_schema(hostile)
-        hostile.run("INSERT INTO public.clients (name, slug) VALUES ('A', 'a')", role=hostile.nova)
-        done = migrate(hostile)
-        assert done.returncode == 0, done.stderr
+    with copied_hostile_database("with_a_trap", migrate_with_a_trap) as hostile:
+        hostile.run(SPRING.format(token=hostile.token, nova=hostile.nova), role=hostile.nova)
         yield hostile
+
+
+def migrate_with_a_trap(hostile: Hostile) -> None:
+    make_traps(hostile)
+    make_schema(hostile)
+    hostile.run("INSERT INTO public.clients (name, slug) VALUES ('A', 'a')", role=hostile.nova)
+    done = migrate(hostile)
+    assert done.returncode == 0, done.stderr
 
 
 POLICY = (

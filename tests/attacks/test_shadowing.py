@@ -132,15 +132,16 @@ def test_nothing_that_novas_role_makes_runs_as_another_role(traps, stores, clien
     assert traps.sprung(by_nova=True) != []  # they do spring
 
 
-def test_the_traps_catch_a_site_whose_path_has_public(hostile, monkeypatch):
+def test_the_traps_catch_a_site_whose_path_has_public(hostile):
     call_command("migrate", verbosity=0)
     make_full_client("acme")
-    monkeypatch.setattr(base, "SESSION", "SET search_path = public, nova_admin")
-    connection.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "SESSION", "SET search_path = public, nova_admin")
+        connection.close()
 
-    list(Client.objects.with_push_pending().filter(slug="acme"))
-    with locks.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
-        pass
+        list(Client.objects.with_push_pending().filter(slug="acme"))
+        with locks.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
+            pass
 
     sprung = " ".join(hostile.sprung())
     assert "= (varchar, varchar)" in sprung

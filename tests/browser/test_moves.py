@@ -12,7 +12,7 @@ from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, make_user
-from tests.migration.moves.clients import advance, password, phase_of
+from tests.migration.moves.clients import enter_phase, password, phase_of
 
 pytestmark = pytest.mark.browser
 
@@ -27,9 +27,8 @@ def somebody(visit) -> Callable[..., Person]:
 def client_in(phase: Phase) -> int:
     """IDOM, its gate to the next phase open."""
     pk = make_full_client("idom")
-    advance(pk, phase)
-    for _ in range(3):
-        compare(client_ids=[pk])
+    enter_phase(pk, phase)
+    compare(client_ids=[pk])
     return pk
 
 

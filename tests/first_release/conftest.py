@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -10,31 +11,69 @@ import psycopg
 import pytest
 
 from tests import nova_database
+from tests.first_release.database import NOVA_TABLES, First
 from tests.first_release.load import load_database
+from tests.templates import RUN, hand_over, make_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-from tests.first_release.database import NOVA_TABLES, First
 
 
 @pytest.fixture
 def first() -> Iterator[First]:
     """Loaded by a superuser, who owns all of it; the site's role may do what docs/reader.md and `migrate` ask for."""
+    with site_role() as site, nova_database.database() as uri:
+        yield load_first(uri, site)
+
+
+@pytest.fixture
+def migrated_first() -> Iterator[First]:
+    """A copy of the same after `migrate`, which the site's role ran as the owner of the first release's tables."""
+    before = f"site_{os.environ[RUN]}_carried"
+
+    def fill(uri: str) -> None:
+        make_role(before)
+        first = load_first(uri, before)
+        first.own()
+        assert first.migrate().returncode == 0
+
+    template = make_once("carried", fill)
+    with site_role() as site, nova_database.database(template) as uri:
+        first = First(uri, site)
+        hand_over(uri, before, site)
+        grant_to_site(first)
+        yield first
+
+
+@contextmanager
+def site_role() -> Iterator[str]:
     site = f"site_{uuid4().hex[:12]}"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f"CREATE ROLE {site} LOGIN")
-        try:
-            with nova_database.database() as uri:
-                load_database(uri)
-                first = First(uri, site)
-                first.run(
-                    f"CREATE SCHEMA nova_admin AUTHORIZATION {site}",
-                    *(
-                        f"GRANT SELECT, INSERT, UPDATE, REFERENCES, TRIGGER ON public.{table} TO {site}"
-                        for table in NOVA_TABLES
-                    ),
-                    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {site}",
-                )
-                yield first
-        finally:
+    make_role(site)
+    try:
+        yield site
+    finally:
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
             server.execute(f"DROP ROLE {site}")
+
+
+def make_role(name: str) -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f"CREATE ROLE {name} LOGIN")
+
+
+def load_first(uri: str, site: str) -> First:
+    load_database(uri)
+    first = First(uri, site)
+    first.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {site}")
+    grant_to_site(first)
+    return first
+
+
+def grant_to_site(first: First) -> None:
+    first.run(
+        *(
+            f"GRANT SELECT, INSERT, UPDATE, REFERENCES, TRIGGER ON public.{table} TO {first.site}"
+            for table in NOVA_TABLES
+        ),
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {first.site}",
+    )

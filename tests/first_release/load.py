@@ -48,10 +48,10 @@ def load_secrets(client: Any, folder: Path = HERE) -> dict[str, str]:
     return arns
 
 
-def store_arns(uri: str, arns: dict[str, str]) -> None:
+def store_arns(uri: str, arns: dict[str, str], schema: str = "public") -> None:
     """Makes the `Secret` rows know the ARNs under which the secrets were made again."""
     with psycopg.connect(uri) as connection:
         connection.cursor().executemany(
-            "UPDATE public.migration_secret SET arn = %s WHERE name = %s",
+            f"UPDATE {schema}.migration_secret SET arn = %s WHERE name = %s",
             [(arn, name) for name, arn in arns.items()],
         )

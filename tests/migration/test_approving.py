@@ -28,7 +28,14 @@ from migration.operations.pushes import push
 from nova_credentials.messages import Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
-from tests.migration.moves.clients import advance, codes, document, phase_of, write_password
+from tests.migration.moves.clients import (
+    advance,
+    codes,
+    document,
+    enter_phase,
+    phase_of,
+    write_password,
+)
 
 State = MoveRequest.State
 MOVE, PURGE, APPROVE = (
@@ -57,12 +64,8 @@ def ana() -> User:
 def ready_for(new: Phase, slug: str = "idom") -> int:
     """A client whose gate to `new` is open."""
     pk = make_full_client(slug)
-    without = {Phase.AWS: Phase.DUAL_READ, Phase.PURGED: Phase.DUAL_READ}[new]
-    advance(pk, without)
-    for _ in range(3):
-        compare(client_ids=[pk])
-    if new == Phase.PURGED:
-        ClientMigration.objects.filter(pk=pk).update(phase=Phase.AWS)
+    enter_phase(pk, {Phase.AWS: Phase.DUAL_READ, Phase.PURGED: Phase.AWS}[new])
+    compare(client_ids=[pk])
     return pk
 
 

@@ -19,6 +19,7 @@ from nova_credentials.phases import Phase
 from tests import nova_database
 from tests.checkout import ROOT, manage
 from tests.factories import make_client, make_database, make_full_client, update
+from tests.migrated import migrated_database, migrated_nova_database
 
 COUNTS = (
     "clients", "created", "updated", "unchanged", "restored", "skipped", "failed", "matched", "mismatched",
@@ -156,8 +157,7 @@ def test_wrong_use_is_one_line_on_standard_error_and_exit_2(db, arguments):
 
 
 def test_wrong_use_from_a_shell():
-    with nova_database.database() as uri:
-        assert manage("migrate", DATABASE_URL=uri).returncode == 0
+    with migrated_database() as uri:
         for arguments in (["nobody"], ["--bad"]):
             done = manage("migrate_clients", *arguments, DATABASE_URL=uri)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -176,8 +176,7 @@ def test_before_the_first_migrate_every_command_says_so_in_one_line():
 def without_rights():
     """The URI of a role that may enter the database, and nothing more."""
     role = f"nobody_{uuid4().hex}"
-    with nova_database.database() as uri, psycopg.connect(uri, autocommit=True) as connection:
-        assert manage("migrate", DATABASE_URL=uri).returncode == 0
+    with migrated_database() as uri, psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN")
         yield psycopg.conninfo.make_conninfo(uri, user=role)
         connection.execute(f"DROP ROLE {role}")
@@ -226,31 +225,28 @@ def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback():
-    with nova_database.database() as uri:
-        assert manage("migrate", DATABASE_URL=uri).returncode == 0
-        with psycopg.connect(uri) as holder:
-            holder.execute("LOCK TABLE public.clients")
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", "client_status"],
-                cwd=ROOT,
-                env=os.environ
-                | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "DATABASE_URL": uri},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                # A test run in the background ignores it, and what it starts would too.
-                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-            )
-            waiting = (
-                "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
-                " WHERE NOT granted AND datname = current_database()"
-            )
-            with psycopg.connect(uri, autocommit=True) as watcher:
-                while watcher.execute(waiting).fetchone() == (0,):
-                    assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=30) == ("", "")
-            assert process.returncode == 130
+    with migrated_database() as uri, psycopg.connect(uri) as holder:
+        holder.execute("LOCK TABLE public.clients")
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "client_status"],
+            cwd=ROOT,
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "DATABASE_URL": uri},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A test run in the background ignores it, and what it starts would too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        waiting = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+            " WHERE NOT granted AND datname = current_database()"
+        )
+        with psycopg.connect(uri, autocommit=True) as watcher:
+            while watcher.execute(waiting).fetchone() == (0,):
+                assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 130
 
 
 def test_client_status_as_text_has_names_the_pending_push_and_what_differs(stores, capsys):
@@ -287,12 +283,8 @@ def test_an_unreachable_database_is_one_line_and_exit_2():
 
 def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
     """The whole path on a database of NOVA's own making, by commands alone."""
-    with nova_database.database() as uri:
-        with psycopg.connect(uri, autocommit=True) as connection:
-            for statement in (*nova_database.TABLES, nova_database.ROWS):
-                connection.execute(statement)
+    with migrated_nova_database() as uri:
         environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
-        assert manage("migrate", **environment).returncode == 0
         done = manage(
             "migrate_clients",
             "--all",

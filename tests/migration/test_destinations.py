@@ -11,8 +11,10 @@ from credentials.models import AwsCredential, Client, DatabaseCredential, EmailC
 from migration.operations import aws_store
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
-from tests.factories import make_database, make_full_client, make_user, nova_connected, sent_form
+from tests.factories import make_database, make_full_client, make_user, nova_connected
 from tests.migration.moves.clients import advance
+from tests.nova_credentials.in_phases import bring
+from tests.page_forms import errors_of, forms_alone, open_form, send_form
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -56,7 +58,7 @@ def idom() -> int:
 
 
 @pytest.fixture
-def operator(client):
+def operator_with_pages(client):
     """Somebody who edits logins and may reveal none."""
     user = make_user("operator")
     user.groups.add(Group.objects.get(name="Operator"))
@@ -64,12 +66,19 @@ def operator(client):
     return client
 
 
+@pytest.fixture
+def operator(operator_with_pages):
+    """As above; most tests look at a refusal's errors and at no page."""
+    with forms_alone():
+        yield operator_with_pages
+
+
 def url_of(pk: int) -> str:
     return reverse("admin:credentials_client_change", args=[pk])
 
 
 def form_of(operator, pk: int) -> dict[str, str]:
-    return sent_form(operator.get(url_of(pk)).content.decode())
+    return open_form(operator, url_of(pk))
 
 
 def everything(sm) -> dict[str, object]:
@@ -88,26 +97,22 @@ def everything(sm) -> dict[str, object]:
     return found
 
 
-def refusal(response) -> str:
-    assert response.status_code == 200, "it was saved"
-    return " ".join(str(error) for error in response.context["errors"])
-
-
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize(("field", "value", "words"), CHANGES)
 def test_another_destination_asks_for_the_secret_and_writes_nothing(
     operator, idom, sm, phase, field, value, words
 ):
-    advance(idom, phase)
+    bring(idom, phase)
     before = everything(sm)
 
     response = operator.post(url_of(idom), form_of(operator, idom) | {field: value})
 
-    assert words in refusal(response)
+    assert words in errors_of(response)
     assert everything(sm) == before
 
 
-def test_all_that_changed_is_named_at_the_secret_and_in_spanish_too(operator, idom):
+def test_all_that_changed_is_named_at_the_secret_and_in_spanish_too(operator_with_pages, idom):
+    operator = operator_with_pages
     changes = {"databases-0-db_host": EVIL, "databases-0-db_port": "1", "databases-0-db_user": "x"}
     data = form_of(operator, idom) | changes
 
@@ -143,7 +148,7 @@ def test_another_logins_secret_is_not_enough(operator, idom, sm, kind):
     changes = {destination[kind]: EVIL} | others
     response = operator.post(url_of(idom), form_of(operator, idom) | changes)
 
-    assert "enter the" in refusal(response)
+    assert "enter the" in errors_of(response)
     assert everything(sm) == before
 
 
@@ -155,7 +160,7 @@ def test_neither_nothing_nor_a_pointer_is_taken_for_a_secret(operator, idom, sm,
     changes = {"databases-0-db_host": EVIL, SECRETS["databases"]: typed}
     response = operator.post(url_of(idom), form_of(operator, idom) | changes)
 
-    assert refusal(response)
+    assert errors_of(response)
     assert everything(sm) == before
 
 
@@ -182,7 +187,7 @@ def test_there_and_back_leads_nowhere(operator, idom):
     back = {"databases-0-db_host": "db.example.test"}
     response = operator.post(url_of(idom), form_of(operator, idom) | back)
 
-    assert "The host changed" in refusal(response)
+    assert "The host changed" in errors_of(response)
     assert DatabaseCredential.objects.get(client=idom).db_password == "example-typed"
 
 
@@ -192,7 +197,7 @@ def test_saved_as_a_new_client_a_login_needs_its_secret(operator, idom, sm):
 
     response = operator.post(url_of(idom), form_of(operator, idom) | changes)
 
-    assert "required" in refusal(response)
+    assert "required" in errors_of(response)
     assert everything(sm) == before
 
 
@@ -201,7 +206,7 @@ def test_a_row_is_moved_to_no_other_client(operator, idom, sm):
     before = everything(sm)
 
     changes = {"databases-0-client": str(other), "databases-0-db_host": EVIL}
-    assert refusal(operator.post(url_of(idom), form_of(operator, idom) | changes))
+    assert errors_of(operator.post(url_of(idom), form_of(operator, idom) | changes))
 
     assert everything(sm) == before
 
@@ -236,7 +241,7 @@ def test_rows_that_change_places_in_the_form_ask_for_both_secrets(operator, idom
 
     response = operator.post(url_of(idom), data)
 
-    assert refusal(response).count("The host changed") == 2
+    assert errors_of(response).count("The host changed") == 2
     assert everything(sm) == before
 
 
@@ -248,7 +253,7 @@ def test_a_row_that_is_sent_twice_is_asked_for_its_secret_twice(operator, idom, 
 
     response = operator.post(url_of(idom), data)
 
-    assert "The host changed" in refusal(response)
+    assert "The host changed" in errors_of(response)
     assert everything(sm) == before
 
 
@@ -334,7 +339,7 @@ def test_null_that_stays_unset_is_no_change_and_nulls_default_typed_out_is_one(o
     assert everything(sm) == before
 
     data = form_of(operator, idom) | {"emails-0-email_provider": "gmail"}
-    assert "The provider changed" in refusal(operator.post(url_of(idom), data))
+    assert "The provider changed" in errors_of(operator.post(url_of(idom), data))
     assert everything(sm) == before
 
 
@@ -352,4 +357,4 @@ def test_who_may_reveal_is_asked_too(client, idom):
     client.force_login(User.objects.create_superuser("root"))
 
     data = form_of(client, idom) | {"databases-0-db_host": EVIL}
-    assert "The host changed" in refusal(client.post(url_of(idom), data))
+    assert "The host changed" in errors_of(send_form(client, url_of(idom), data))

@@ -26,6 +26,7 @@ from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import (
     advance,
     change_in_aws,
+    enter_phase,
     is_pending,
     phase_of,
     write_password,
@@ -45,9 +46,8 @@ MOVE, PURGE, RESOLVE, RUN = (
 def idom() -> int:
     """In dual read, its gate to AWS open."""
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_READ)
-    for _ in range(3):
-        compare(client_ids=[pk])
+    enter_phase(pk, Phase.DUAL_READ)
+    compare(client_ids=[pk])
     return pk
 
 

@@ -3,8 +3,7 @@
 import psycopg
 import pytest
 
-from tests import nova_database
-from tests.checkout import manage
+from tests.migrated import migrate, migrated_database
 
 LONG = "known and agreed " * 4_000
 OLD = """
@@ -35,11 +34,6 @@ TABLES = {
 }
 
 
-def migrate(uri: str, *to: str) -> None:
-    done = manage("migrate", *to, DATABASE_URL=uri)
-    assert done.returncode == 0, done.stderr
-
-
 def of_text(text: str) -> dict:
     return {"key": "", "values": {}, "text": text}
 
@@ -53,8 +47,7 @@ def stored(connection: psycopg.Connection) -> dict[str, list[tuple]]:
 
 @pytest.fixture(scope="module")
 def uri():
-    with nova_database.database() as uri:
-        migrate(uri)
+    with migrated_database() as uri:
         migrate(uri, "migration", "0007")
         yield uri
 

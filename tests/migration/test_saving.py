@@ -18,11 +18,17 @@ from tests.factories import (
     make_full_client,
     make_user,
     nova_connected,
-    sent_form,
     while_someone_waits_for_rows,
     write_uncommitted,
 )
-from tests.migration.moves.clients import advance, change_in_aws, is_pending, write_password
+from tests.migration.moves.clients import (
+    advance,
+    change_in_aws,
+    enter_phase,
+    is_pending,
+    write_password,
+)
+from tests.page_forms import open_form, send_form
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -48,10 +54,10 @@ def save(client):
 
     def save(pk: int, *, meanwhile=lambda: None, **changes: str) -> str:
         url = f"/admin/credentials/client/{pk}/change/"
-        data = sent_form(client.get(url).content.decode())
+        data = open_form(client, url)
         meanwhile()
-        response = client.post(url, data | changes)
-        assert response.status_code == 302, response.context["errors"]
+        response = send_form(client, url, data | changes)
+        assert response.status_code == 302, response.context_data["errors"]
         return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
     return save
@@ -67,7 +73,7 @@ def row(pk: int):
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.DUAL_READ])
 def test_a_save_before_the_cutover_is_pushed_in_the_same_request(idom, sm, save, phase):
-    advance(idom, phase)
+    enter_phase(idom, phase)
 
     said = save(
         idom, **{"databases-0-db_password": "example-new", "databases-0-db_host": "new.example"}
@@ -87,7 +93,7 @@ def test_a_save_in_postgres_goes_nowhere_else(idom, sm, save):
 
 
 def test_without_aws_a_save_before_the_cutover_stands_and_is_pending(idom, settings, save):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
     said = save(idom, **{"databases-0-db_password": "example-new"})
@@ -99,7 +105,7 @@ def test_without_aws_a_save_before_the_cutover_stands_and_is_pending(idom, setti
 
 
 def test_a_save_before_the_cutover_stands_though_its_push_ends_in_an_error(idom, save, monkeypatch):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     monkeypatch.setattr("migration.operations.saves.push", lambda **_: 1 / 0)
 
     save(idom, **{"databases-0-db_password": "example-new"})
@@ -109,7 +115,7 @@ def test_a_save_before_the_cutover_stands_though_its_push_ends_in_an_error(idom,
 
 
 def test_a_save_after_the_cutover_is_in_both_stores(idom, sm, save):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
 
     save(idom, **{"databases-0-db_password": "example-new"})
 
@@ -135,7 +141,7 @@ def test_without_aws_a_save_after_the_cutover_is_saved_nowhere(idom, sm, setting
 
 
 def test_a_save_overwrites_nothing_that_somebody_else_wrote_in_aws(idom, sm, save):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
 
     said = save(idom, **{"databases-0-db_name": "new"})
@@ -146,7 +152,7 @@ def test_a_save_overwrites_nothing_that_somebody_else_wrote_in_aws(idom, sm, sav
 
 
 def test_a_save_takes_along_what_nova_wrote_and_was_not_pushed_yet(idom, sm, save):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_password(idom, "example-novas")
 
     save(idom, **{"databases-0-db_name": "new"})
@@ -157,7 +163,7 @@ def test_a_save_takes_along_what_nova_wrote_and_was_not_pushed_yet(idom, sm, sav
 
 
 def test_a_save_while_the_client_is_pushed_is_refused_and_can_be_made_again(idom, sm, save):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     other = connection.copy()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", [locks.CLIENT_LOCK, idom])
@@ -231,7 +237,7 @@ def test_a_new_row_of_a_purged_client_has_its_secret_in_aws_alone(idom, sm, save
 
 
 def test_a_slug_cannot_be_changed_once_the_secret_has_it_in_its_name(idom, save):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
 
     save(idom, slug="other")
 
@@ -242,7 +248,7 @@ def test_a_save_that_waits_for_novas_transaction_holds_none_of_its_rows(idom, cl
     """With one of them in hand it would be a deadlock, which may end NOVA's transaction."""
     client.force_login(make_user("operator", *VIEW, *CHANGE))
     url = f"/admin/credentials/client/{idom}/change/"
-    data = sent_form(client.get(url).content.decode())
+    data = open_form(client, url)
     with nova_connected() as nova:
         write_uncommitted(nova, idom)
         while_someone_waits_for_rows(monkeypatch, lambda: add_mail_and_commit(nova, idom))
@@ -257,7 +263,7 @@ def test_a_save_does_not_wait_for_ever_for_novas_transaction(idom, client, monke
     client.force_login(make_user("operator", *VIEW, *CHANGE))
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0)
     url = f"/admin/credentials/client/{idom}/change/"
-    data = sent_form(client.get(url).content.decode())
+    data = open_form(client, url)
     with nova_connected() as nova:
         write_uncommitted(nova, idom)
 
@@ -275,7 +281,7 @@ def test_no_secret_is_saved_that_a_restore_would_take_for_a_pointer(idom, client
     url = f"/admin/credentials/client/{idom}/change/"
     typed = {"databases-0-db_password": "aws-secretsmanager:example-typed"}
 
-    page = client.post(url, sent_form(client.get(url).content.decode()) | typed).content.decode()
+    page = client.post(url, open_form(client, url) | typed).content.decode()
 
     assert "A secret may not begin with aws-secretsmanager:" in page
     assert "example-typed" not in page
@@ -285,7 +291,7 @@ def test_no_secret_is_saved_that_a_restore_would_take_for_a_pointer(idom, client
 def test_a_save_that_ends_after_a_step_back_to_postgresql_is_pushed_nowhere(
     idom, sm, save, monkeypatch
 ):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     before = sm.get_value(NAME)
     push = saves.push
 

@@ -4,6 +4,7 @@
 what is kept next is known to work.
 """
 
+import fcntl
 import json
 import os
 import subprocess
@@ -42,8 +43,19 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def present(tmp_path_factory) -> Path:
-    """What would be kept of the present release."""
-    folder = tmp_path_factory.mktemp("release")
+    """What would be kept of the present release; the first process of the run makes it for all."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "present_release"
+    with (root / "present_release.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            keep_present(tmp_path_factory.mktemp("release")).rename(folder)
+    return folder
+
+
+def keep_present(folder: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "tests.keep_release", str(folder)],
         cwd=ROOT,

@@ -14,6 +14,7 @@ from tests.factories import (
     make_user,
     sent_form,
 )
+from tests.page_forms import open_form, send_form
 
 
 @pytest.fixture
@@ -39,11 +40,24 @@ def idom(db) -> int:
 
 @pytest.fixture
 def edit(operator):
-    """Opens a client's form, sends it back with some fields changed, and answers with the response."""
+    """Opens a client's form, sends it back with some fields changed, and answers with the response, left unrendered."""
 
     def edit(pk, **changes):
-        data = sent_form(operator.get(change(pk)).content.decode())
+        data = open_form(operator, change(pk))
         assert set(changes) <= set(data), "the page has no such field"
-        return operator.post(change(pk), data | changes)
+        return send_form(operator, change(pk), data | changes)
 
     return edit
+
+
+@pytest.fixture
+def send_untouched(operator):
+    """Opens a client's page and sends its form back as a browser does, which is what other tests send too."""
+
+    def send_untouched(pk):
+        data = sent_form(operator.get(change(pk)).content.decode())
+        token = data.pop("csrfmiddlewaretoken")
+        assert open_form(operator, change(pk)) == data
+        return operator.post(change(pk), data | {"csrfmiddlewaretoken": token})
+
+    return send_untouched

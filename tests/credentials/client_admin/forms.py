@@ -5,7 +5,8 @@ from django.urls import reverse
 from psycopg import sql
 
 from credentials.models import Client
-from tests.factories import qualified, sent_form, update
+from tests.factories import qualified, update
+from tests.page_forms import open_form
 
 TABLES = (
     "clients",
@@ -48,13 +49,6 @@ def changed_columns(before, after) -> set[str]:
     }
 
 
-def errors(response) -> str:
-    """The words of a refusal, from the form and its inlines."""
-    assert response.status_code == 200, "it was saved"
-    context = response.context
-    return " ".join(str(error) for error in context["errors"])
-
-
 def make_odd(pk: int, table: str, **columns) -> None:
     rows = stored()[table]
     update(
@@ -64,7 +58,7 @@ def make_odd(pk: int, table: str, **columns) -> None:
 
 def new_client(browser) -> dict[str, str]:
     """The form of a new client with one login of each kind, as scripts add them to the page."""
-    data = sent_form(browser.get(ADD).content.decode())
+    data = open_form(browser, ADD)
     return data | {
         "name": "New",
         "slug": "new",

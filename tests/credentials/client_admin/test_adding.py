@@ -3,8 +3,9 @@
 import pytest
 
 from credentials.models import Client
-from tests.credentials.client_admin.forms import ADD, SECRETS, change, errors, new_client, stored
-from tests.factories import make_client, make_full_client, sent_form
+from tests.credentials.client_admin.forms import ADD, SECRETS, change, new_client, stored
+from tests.factories import make_client, make_full_client
+from tests.page_forms import errors_of, open_form
 
 
 def test_a_client_is_added_with_a_login_of_each_kind_at_once(root):
@@ -31,7 +32,7 @@ def test_a_new_client_that_is_not_whole_is_refused_whole(root, field, value):
     make_client("taken")
     before = stored()
 
-    assert errors(root.post(ADD, new_client(root) | {field: value})) != ""
+    assert errors_of(root.post(ADD, new_client(root) | {field: value})) != ""
 
     assert stored() == before
 
@@ -44,11 +45,11 @@ def test_two_new_primary_rows_are_refused_in_words(root):
 
     response = root.post(ADD, data | second | {"databases-TOTAL_FORMS": "2"})
 
-    assert "2 database logins are primary" in errors(response)
+    assert "2 database logins are primary" in errors_of(response)
 
 
 def test_a_login_is_added_to_a_stored_client(root, idom):
-    data = sent_form(root.get(change(idom)).content.decode()) | {
+    data = open_form(root, change(idom)) | {
         "databases-TOTAL_FORMS": "2",
         "databases-1-label": "second",
         "databases-1-is_primary": "false",
@@ -70,7 +71,7 @@ def test_a_login_is_added_to_a_stored_client(root, idom):
 def test_a_row_of_another_client_cannot_be_written_through_this_ones_form(operator, idom):
     other = make_full_client("other")
     theirs = Client.objects.get(pk=other).databases.get()
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     before = stored()
 
     response = operator.post(

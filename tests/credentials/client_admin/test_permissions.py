@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from tests.credentials.client_admin.forms import ADD, LIST, change, changed_columns, stored
 from tests.factories import VIEW, make_user, sent_form
+from tests.page_forms import open_form
 
 
 def test_nobody_deletes_a_client_or_a_login_here(root, idom):
@@ -44,7 +45,7 @@ def test_a_viewer_sees_masks_and_nothing_to_type_into(client, idom):
 
 def test_a_viewer_cannot_save(client, idom):
     client.force_login(User.objects.create_superuser("root"))
-    data = sent_form(client.get(change(idom)).content.decode())
+    data = open_form(client, change(idom))
     client.force_login(make_user("viewer", *VIEW))
     before = stored()
 

@@ -3,8 +3,9 @@
 import pytest
 
 from credentials.models import Client
-from tests.credentials.client_admin.forms import ADD, LIST, SECRETS, change, errors, new_client
+from tests.credentials.client_admin.forms import ADD, LIST, SECRETS, change, new_client
 from tests.factories import make_client, make_database, update
+from tests.page_forms import errors_of, open_form
 
 
 def test_no_stored_secret_is_on_any_page(root, idom):
@@ -26,10 +27,12 @@ def test_a_stored_secret_is_shown_as_a_mask_of_one_width(root, idom):
     assert masks == {idom: 3, short: 1}
 
 
-def test_a_refused_form_sends_back_neither_the_stored_nor_the_typed_secret(edit, idom):
-    response = edit(idom, name="", **dict.fromkeys(SECRETS, "MARKER-FOUR typed"))
+def test_a_refused_form_sends_back_neither_the_stored_nor_the_typed_secret(operator, idom):
+    typed = {"name": "", **dict.fromkeys(SECRETS, "MARKER-FOUR typed")}
 
-    assert "required" in errors(response)
+    response = operator.post(change(idom), open_form(operator, change(idom)) | typed)
+
+    assert "required" in errors_of(response)
     assert "MARKER" not in response.content.decode()
     assert response.content.decode().count("Type it again") == 3
 
@@ -39,7 +42,7 @@ def test_a_refused_form_for_a_new_client_does_not_send_back_the_typed_secret(roo
 
     response = root.post(ADD, data)
 
-    assert "required" in errors(response)
+    assert "required" in errors_of(response)
     assert "MARKER" not in response.content.decode()
 
 

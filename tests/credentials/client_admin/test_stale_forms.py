@@ -4,8 +4,9 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client
-from tests.credentials.client_admin.forms import TABLES, change, errors, make_odd, stored
+from tests.credentials.client_admin.forms import TABLES, change, make_odd, stored
 from tests.factories import make_database, make_full_client, sent_form
+from tests.page_forms import errors_of, open_form, send_form
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -13,57 +14,59 @@ from tests.factories import make_database, make_full_client, sent_form
 def test_a_form_opened_before_another_write_is_refused_and_writes_nothing(
     operator, idom, table, field
 ):
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     make_odd(idom, table, updated_at="2020-01-01")
     before = stored()
 
-    response = operator.post(change(idom), data | {field: "typed"})
+    response = send_form(operator, change(idom), data | {field: "typed"})
 
-    assert "changed since you opened" in errors(response)
+    assert "changed since you opened" in errors_of(response)
     assert stored() == before
 
 
 def test_a_form_opened_before_a_row_was_added_or_taken_away_is_refused(operator, idom):
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     make_database(idom, label="by NOVA", is_primary=False)
 
-    assert "changed since you opened" in errors(operator.post(change(idom), data | {"name": "x"}))
+    assert "changed since you opened" in errors_of(
+        send_form(operator, change(idom), data | {"name": "x"})
+    )
 
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.client_email_credentials")
     before = stored()
 
-    response = operator.post(change(idom), data | {"name": "x"})
+    response = send_form(operator, change(idom), data | {"name": "x"})
 
     assert response.status_code == 200
     assert stored() == before
 
 
 def test_a_form_with_the_revision_taken_out_is_refused(operator, idom):
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     del data["revision"]
 
-    response = operator.post(change(idom), data | {"name": "x"})
+    response = send_form(operator, change(idom), data | {"name": "x"})
 
-    assert "changed since you opened" in errors(response)
+    assert "changed since you opened" in errors_of(response)
 
 
 def test_a_refused_stale_form_sent_again_is_refused_again(operator, idom):
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     make_odd(idom, "clients", description="by NOVA")
     refused = operator.post(change(idom), data | {"name": "x"})
 
     again = operator.post(change(idom), sent_form(refused.content.decode()))
 
-    assert "changed since you opened" in errors(again)
+    assert "changed since you opened" in errors_of(again)
 
 
 def test_a_save_of_another_client_does_not_make_a_form_stale(operator, edit, idom):
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     edit(make_full_client("other"), name="Other")
 
-    assert operator.post(change(idom), data | {"name": "x"}).status_code == 302
+    assert send_form(operator, change(idom), data | {"name": "x"}).status_code == 302
 
 
 WRITES = {
@@ -85,16 +88,16 @@ WRITES = {
 @pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
 def test_a_form_opened_before_a_write_that_was_not_counted_is_refused(operator, idom, write):
     """The revision stays as it was: only the rows say it."""
-    data = sent_form(operator.get(change(idom)).content.decode())
+    data = open_form(operator, change(idom))
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(write)
         cursor.execute("SET session_replication_role = origin")
     before = stored()
 
-    response = operator.post(change(idom), data | {"emails-0-email_password": "typed"})
+    response = send_form(operator, change(idom), data | {"emails-0-email_password": "typed"})
 
-    assert "changed since you opened" in errors(response)
+    assert "changed since you opened" in errors_of(response)
     assert stored() == before
 
 

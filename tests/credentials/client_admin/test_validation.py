@@ -3,8 +3,9 @@
 import pytest
 
 from credentials.models import Client
-from tests.credentials.client_admin.forms import change, errors, make_odd, stored
+from tests.credentials.client_admin.forms import change, make_odd, stored
 from tests.factories import make_aws, make_client, make_database, make_email
+from tests.page_forms import errors_of
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ def test_two_primary_rows_of_one_kind_are_refused_in_words(edit, idom, make, pre
 
     response = edit(idom, **{f"{prefix}-1-is_primary": "true"})
 
-    assert words in errors(response)
+    assert words in errors_of(response)
     assert stored() == before
 
 
@@ -48,7 +49,7 @@ def test_the_primary_row_can_be_exchanged_in_one_form(edit, idom):
 def test_a_slug_that_no_secret_can_have_is_refused(edit, idom, slug):
     before = stored()
 
-    assert errors(edit(idom, slug=slug)) != ""
+    assert errors_of(edit(idom, slug=slug)) != ""
 
     assert stored() == before
 
@@ -56,7 +57,7 @@ def test_a_slug_that_no_secret_can_have_is_refused(edit, idom, slug):
 def test_a_slug_that_is_taken_is_refused(edit, idom):
     make_client("other")
 
-    assert "already exists" in errors(edit(idom, slug="other"))
+    assert "already exists" in errors_of(edit(idom, slug="other"))
 
 
 def test_a_bad_stored_slug_can_stay_and_can_be_mended(edit, idom):
@@ -83,7 +84,7 @@ def test_a_slug_that_ends_like_an_arn_is_saved_with_a_warning(edit, operator, id
 def test_a_new_port_outside_the_range_is_refused(edit, idom, field, port):
     before = stored()
 
-    assert errors(edit(idom, **{field: port})) != ""
+    assert errors_of(edit(idom, **{field: port})) != ""
 
     assert stored() == before
 
@@ -99,9 +100,9 @@ def test_the_first_and_the_last_port_are_taken(edit, idom, port):
 
 @pytest.mark.parametrize("field", ["name", "slug", "databases-0-db_host", "emails-0-email_user"])
 def test_a_field_that_nova_needs_cannot_be_emptied(edit, idom, field):
-    assert "required" in errors(edit(idom, **{field: ""}))
+    assert "required" in errors_of(edit(idom, **{field: ""}))
 
 
 def test_a_null_byte_is_refused_in_words(edit, idom):
     for field in ("name", "databases-0-db_host", "databases-0-db_password"):
-        assert "Null characters" in errors(edit(idom, **{field: "a\0b"}))
+        assert "Null characters" in errors_of(edit(idom, **{field: "a\0b"}))

@@ -3,11 +3,12 @@
 import psycopg
 
 from tests import nova_database
-from tests.credentials.triggers.migrated_database import NOVA_TABLES, make_tables, migrate
+from tests.credentials.triggers.migrated_database import NOVA_TABLES
+from tests.migrated import make_nova_tables, migrate
 
 
 def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
-    make_tables(connection)
+    make_nova_tables(connection)
     before = (
         nova_database.catalogue(connection, NOVA_TABLES),
         nova_database.contents(connection, NOVA_TABLES),
@@ -21,7 +22,7 @@ def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
 
 def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
     without_mail = [table for table in nova_database.TABLES if table is not nova_database.EMAILS]
-    make_tables(
+    make_nova_tables(
         connection, without_mail, rows="INSERT INTO public.clients (name, slug) VALUES ('A', 'a')"
     )
     kept = [table for table in NOVA_TABLES if table != "client_email_credentials"]
@@ -54,34 +55,8 @@ def test_an_empty_database_gets_the_tables_that_novas_sql_makes(uri, connection)
     )
 
 
-def test_a_second_migrate_changes_nothing(uri, connection):
-    make_tables(connection)
-    migrate(uri)
-    triggers = "SELECT tgrelid::regclass::text, tgname, oid FROM pg_trigger ORDER BY 1, 2"
-    before = connection.execute(triggers).fetchall()
-
-    migrate(uri)
-
-    assert connection.execute(triggers).fetchall() == before
-
-
-def test_the_aws_logins_refer_to_the_clients_that_nova_made_anew(uri, connection):
-    make_tables(connection)
-    migrate(uri)
-    connection.execute(
-        "CREATE TABLE anew (LIKE public.clients INCLUDING ALL); INSERT INTO anew TABLE public.clients;"
-        "ALTER TABLE public.clients RENAME TO before; ALTER TABLE anew RENAME TO clients"
-    )
-
-    migrate(uri)
-
-    refers = "SELECT confrelid::regclass::text FROM pg_constraint WHERE conname = %s"
-    found = connection.execute(refers, ["client_aws_credentials_client_id_fkey"]).fetchall()
-    assert found == [("clients",)]
-
-
 def test_adoption_of_a_live_database_leaves_no_gap(uri, connection):
-    make_tables(connection)
+    make_nova_tables(connection)
 
     migrate(uri)
 

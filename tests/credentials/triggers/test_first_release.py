@@ -1,5 +1,6 @@
 """The triggers of a first release are replaced, and no write is lost or counted twice."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -8,15 +9,18 @@ import psycopg
 import pytest
 
 from nova_admin.database.schema import CARRIED_OVER
+from tests import nova_database
 from tests.checkout import manage
 from tests.credentials.triggers.migrated_database import (
     APP,
     NOVA_TABLES,
+    app_role,
     grant_triggers,
-    make_tables,
-    migrate,
+    make_app_role,
     writes,
 )
+from tests.migrated import make_nova_tables, migrate
+from tests.templates import RUN, hand_over, make_once
 
 FIRST_FUNCTION = """
 CREATE FUNCTION public.nova_admin_count_write() RETURNS trigger
@@ -77,26 +81,41 @@ def put_old_triggers(connection, aws_table: str) -> None:
         )
 
 
-@pytest.fixture
-def owner(uri, connection) -> Iterator[str]:
-    """The URI of the role that ran the first release's `migrate`: no superuser, and not the owner of NOVA's tables."""
-    make_tables(connection)
-    connection.execute(f"CREATE ROLE {APP} LOGIN")
-    try:
-        connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {APP}")
-        connection.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {APP}")
-        for table in NOVA_TABLES[:3]:
-            connection.execute(f"GRANT SELECT, INSERT, UPDATE ON {table} TO {APP}")
-            connection.execute(f"GRANT USAGE ON {table}_id_seq TO {APP}")
-        grant_triggers(connection)
-        as_owner = psycopg.conninfo.make_conninfo(uri, user=APP)
+BEFORE = f"site_{os.environ[RUN]}_first_release"
+
+
+def give_first_rights(connection, role: str) -> None:
+    connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {role}")
+    connection.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
+    grant_triggers(connection, role)
+
+
+def fill(uri: str) -> None:
+    with psycopg.connect(uri, autocommit=True) as connection:
+        make_nova_tables(connection)
+        make_app_role(connection, BEFORE, NOVA_TABLES[:3])
+        give_first_rights(connection, BEFORE)
+        as_owner = psycopg.conninfo.make_conninfo(uri, user=BEFORE)
         migrate(as_owner)
         with psycopg.connect(as_owner, autocommit=True) as session:
             make_first_release(session)
-        yield as_owner
-    finally:
-        connection.execute(f"DROP OWNED BY {APP} CASCADE")
-        connection.execute(f"DROP ROLE {APP}")
+        # The next one that asks copies this database, whose rights are no part of a copy.
+        connection.execute(f"REVOKE ALL ON DATABASE {connection.info.dbname} FROM {BEFORE}")
+
+
+@pytest.fixture
+def uri() -> Iterator[str]:
+    with nova_database.database(make_once("first_release_of_a_role", fill)) as uri:
+        yield uri
+
+
+@pytest.fixture
+def owner(uri, connection) -> Iterator[str]:
+    """The URI of the role that ran the first release's `migrate`: no superuser, and not the owner of NOVA's tables."""
+    with app_role(connection, NOVA_TABLES[:3]):
+        give_first_rights(connection, APP)
+        hand_over(uri, BEFORE, APP)
+        yield psycopg.conninfo.make_conninfo(uri, user=APP)
 
 
 class Writer(threading.Thread):

@@ -7,16 +7,20 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.checkout import manage
-from tests.credentials.triggers.migrated_database import NOVA_TABLES, make_tables, migrate, writes
+from tests.credentials.triggers.migrated_database import NOVA_TABLES, writes
+from tests.migrated import migrated_nova_database
 
 # Roles belong to the whole server, which the workers of a test run share.
 ROLE = f"nova_{uuid4().hex}"
 
 
-def test_every_write_to_any_of_the_tables_is_counted(uri, connection):
-    make_tables(connection)
-    migrate(uri)
+@pytest.fixture
+def uri() -> Iterator[str]:
+    with migrated_nova_database() as uri:
+        yield uri
+
+
+def test_every_write_to_any_of_the_tables_is_counted(connection):
     statements = [
         "UPDATE public.clients SET name = 'Other' WHERE id = 2",
         "UPDATE public.client_database_credentials SET db_port = 5433 WHERE client_id = 2",
@@ -34,8 +38,6 @@ def test_every_write_to_any_of_the_tables_is_counted(uri, connection):
 
 
 def test_a_row_that_changes_hands_is_a_write_to_both_clients(uri, connection):
-    make_tables(connection)
-    migrate(uri)
 
     connection.execute(
         "UPDATE public.client_database_credentials SET client_id = 1 WHERE client_id = 2"
@@ -45,8 +47,6 @@ def test_a_row_that_changes_hands_is_a_write_to_both_clients(uri, connection):
 
 
 def test_nova_deletes_a_client_as_before(uri, connection):
-    make_tables(connection)
-    migrate(uri)
     connection.execute(
         "INSERT INTO nova_admin.client_aws_credentials (client_id, access_key_id, secret_access_key)"
         " VALUES (2, 'i', 's')"
@@ -68,8 +68,6 @@ def test_nova_deletes_a_client_as_before(uri, connection):
 @pytest.fixture
 def novas_role(uri, connection) -> Iterator[psycopg.Connection]:
     """NOVA's own connection: a role that has its own tables, and no right on this app's."""
-    make_tables(connection)
-    migrate(uri)
     connection.execute(f"CREATE ROLE {ROLE}")
     try:
         for table in NOVA_TABLES:
@@ -121,20 +119,3 @@ def test_the_trigger_waits_for_no_other_transaction(novas_role, uri):
         novas_role.execute(
             "UPDATE public.client_email_credentials SET imap_port = 1 WHERE client_id = 2"
         )
-
-
-def test_migrating_back_takes_the_triggers_away(uri, connection):
-    make_tables(connection)
-    migrate(uri)
-    warnings = []
-    connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
-
-    done = manage("migrate", "credentials", "zero", DATABASE_URL=uri)
-
-    assert done.returncode == 0, done.stderr
-    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
-    assert warnings == []
-    triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'nova_admin_count_write'"
-    assert connection.execute(triggers).fetchone() == (0,)
-    migrate(uri)
-    assert connection.execute(triggers).fetchone() == (4,)

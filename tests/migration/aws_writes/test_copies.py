@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests import nova_database
 from tests.checkout import manage
+from tests.migrated import migrated_database
 from tests.migration.aws_writes.calls import count_writes
 from tests.migration.aws_writes.processes import serve
 from tests.migration.aws_writes.servers import (
@@ -80,9 +81,8 @@ class Site:
 
 @pytest.fixture
 def production(aws):
-    with nova_database.database() as uri:
+    with migrated_database() as uri:
         site = Site(uri, aws)
-        site.printed = site.manage("migrate", "--no-color").stdout
         site.idom = site.add_client("idom")
         assert site.migrate_all().returncode == 0
         yield site
@@ -146,14 +146,20 @@ def test_a_claim_says_that_a_copy_is_the_one(production, staging):
 
 
 @pytest.mark.long(5)
-def test_a_database_prints_at_its_first_migrate_what_it_is(production):
-    (oid,) = production.ask("SELECT oid FROM pg_database WHERE datname = current_database()")[0]
-    (system,) = production.ask("SELECT system_identifier::text FROM pg_control_system()")[0]
+def test_a_database_prints_at_its_first_migrate_what_it_is(aws):
+    with nova_database.database() as uri:
+        site = Site(uri, aws)
+        printed = site.manage("migrate", "--no-color").stdout
+        site.add_client("idom")
+        assert site.migrate_all().returncode == 0
+        oid_of_this = "SELECT oid FROM pg_database WHERE datname = current_database()"
+        ((oid,),) = site.ask(oid_of_this)
+        ((system,),) = site.ask("SELECT system_identifier::text FROM pg_control_system()")
 
-    assert "This database is the one that writes to AWS:" in production.printed
-    for fact in (f"database oid: {oid}", f"system identifier: {system}", ":5432/nova_"):
-        assert fact in production.printed
-    assert "writes to AWS" not in production.manage("migrate", "--no-color").stdout
+        assert "This database is the one that writes to AWS:" in printed
+        for fact in (f"database oid: {oid}", f"system identifier: {system}", ":5432/nova_"):
+            assert fact in printed
+        assert "writes to AWS" not in site.manage("migrate", "--no-color").stdout
 
 
 @pytest.mark.long(8)

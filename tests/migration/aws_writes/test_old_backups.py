@@ -27,6 +27,7 @@ from tests.migration.moves.clients import (
     phase_of,
     write_password,
 )
+from tests.nova_credentials.in_phases import bring
 
 OLDER, NEWER = "example-password-1", "example-newer"
 # The phase in the backup, and the phase that the client had reached when the backup was restored.
@@ -44,7 +45,7 @@ def go_back(idom):
     """The client is in `then`, its value is changed and pushed, it goes on to `now`, and the backup is restored."""
 
     def go(then: Phase, now: Phase) -> None:
-        advance(idom, then)
+        bring(idom, then)
         take_backup()
         if then == Phase.POSTGRES:
             advance(idom, Phase.DUAL_WRITE)

@@ -28,6 +28,7 @@ from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     codes,
+    enter_phase,
     is_pending,
     password,
     phase_of,
@@ -103,7 +104,7 @@ def test_nothing_else_of_the_site_makes_a_client_of_secrets_manager():
 
 
 def test_a_save_after_the_cutover_is_refused(stores, idom, refuse):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     refuse()
 
     with pytest.raises(SaveRefusedError) as refusal:
@@ -124,9 +125,8 @@ def save_password(pk: int, value: str) -> None:
 
 
 def test_the_gate_names_it_once_and_probes_nothing(stores, idom, refuse):
-    advance(idom, Phase.DUAL_READ)
-    for _ in range(3):
-        compare(client_ids=[idom])
+    enter_phase(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom])
     refuse()
     before = count_writes(stores)
 
@@ -147,9 +147,8 @@ def test_the_gate_names_it_once_and_probes_nothing(stores, idom, refuse):
     ],
 )
 def test_no_client_is_moved_forward(idom, refuse, old, new):
-    advance(idom, old)
-    for _ in range(3):
-        compare(client_ids=[idom])
+    enter_phase(idom, old)
+    compare(client_ids=[idom])
     refuse()
 
     assert REFUSED & set(codes(idom, new))
@@ -176,7 +175,7 @@ def test_moves_back_that_write_nothing_are_made(stores, idom, refuse, old, new):
 
 
 def test_a_rollback_that_would_keep_rows_in_aws_is_refused(stores, idom, sm, refuse):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     write_password(idom, "example-novas")
     refuse()
@@ -197,7 +196,7 @@ def test_a_secret_is_not_deleted_and_the_move_says_so(stores, idom, sm, refuse):
 
 
 def test_a_mismatch_is_not_copied_where_that_would_write(stores, idom, sm, refuse):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     write_password(idom, "example-novas")
     refuse()

@@ -6,21 +6,27 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models import CopySearch, SearchedClient, SearchState
-from migration.operations import copy_reader, copy_search
+from migration.operations import copy_reader, copy_search, interrupted_searches
 from migration.operations.copy_search import search_copies
-from migration.operations.interrupted_searches import SEARCH_LOCK, hold_search
+from migration.operations.interrupted_searches import (
+    SEARCH_LOCK,
+    begin_background_search,
+    hold_search,
+)
 from tests.checkout import ROOT
 from tests.factories import make_full_client, nova_connected, nova_uri
 from tests.migration.copies.nova_tables import add_execution
@@ -215,6 +221,97 @@ def test_a_new_search_takes_the_place_of_one_that_was_killed(browser):
     dead.refresh_from_db()
     assert dead.state == SearchState.INTERRUPTED
     assert queued() == [CopySearch.objects.first().pk] != [dead.pk]
+
+
+def test_a_new_search_is_begun_beside_one_whose_lock_outlived_its_host(browser):
+    lost = begun(in_background=True, minutes_ago=60)
+    with nova_connected() as elsewhere:
+        elsewhere.execute("SELECT pg_advisory_lock(%s, %s)", [SEARCH_LOCK, lost.pk])
+        assert "Interrupted" in text_of(browser.get(REPORT))
+
+        shown = text_of(browser.post(START, follow=True))
+
+    assert "The search was started" in shown
+    assert queued() == [CopySearch.objects.first().pk] != [lost.pk]
+
+
+def test_two_people_who_press_at_once_start_one_search(browser):
+    root = User.objects.get()
+    both = Barrier(2)
+
+    def press(_number: int) -> bool:
+        try:
+            connection.ensure_connection()
+            both.wait()
+            return begin_background_search(root) is not None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        began = list(threads.map(press, range(2)))
+
+    assert (sorted(began), CopySearch.objects.count()) == ([False, True], 1)
+
+
+def test_the_lock_of_a_search_that_waits_in_the_queue_is_not_even_tried(stores, monkeypatch):
+    # A worker that takes it in the same moment would take it for another worker's, and leave it.
+    CopySearch.objects.create(in_background=True)
+    dead = begun(in_background=True)
+    tried = []
+
+    def hold(search_id: int):
+        tried.append(search_id)
+        return hold_search(search_id)
+
+    monkeypatch.setattr(interrupted_searches, "hold_search", hold)
+    for _ in range(2):
+        tasks.resume_dead_searches()
+
+    assert tried == [dead.pk]
+
+
+def test_a_search_whose_connection_is_cut_fails_and_is_begun_again_once(nova, stores, monkeypatch):
+    make_full_client("idom")
+    search = CopySearch.objects.create(in_background=True)
+    plain = copy_search.list_places
+
+    def cut_and_list(cursor):
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+        with nova_connected() as elsewhere:
+            elsewhere.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        return plain(cursor)
+
+    monkeypatch.setattr(copy_search, "list_places", cut_and_list)
+    with pytest.raises(DatabaseError):
+        tasks.search_copies(search.pk)
+    connection.close()  # as django-q does after each task
+    monkeypatch.undo()
+
+    for _ in range(2):
+        tasks.resume_dead_searches()
+    assert queued() == [search.pk]
+    tasks.search_copies(search.pk)
+    search.refresh_from_db()
+    assert (search.state, search.tries) == (SearchState.FINISHED, 2)
+
+
+def test_several_who_look_at_once_queue_a_dead_search_once(stores):
+    search = begun(in_background=True)
+    all_four = Barrier(4)
+
+    def look(_number: int) -> None:
+        try:
+            connection.ensure_connection()
+            all_four.wait()
+            tasks.resume_dead_searches()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(look, range(4)))
+
+    assert queued() == [search.pk]
 
 
 @pytest.mark.long(10)

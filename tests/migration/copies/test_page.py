@@ -276,3 +276,22 @@ def test_no_name_that_a_shell_would_not_take_as_it_is_gets_into_a_command(found,
     commands = load_copies_report(None).commands
 
     assert (commands.history, commands.others) == ("", "")
+    assert commands.unwritten == [(slug, column)]
+
+
+def test_what_is_in_no_command_is_named_on_the_page(found, browser):
+    found("a b;$(reboot)\u202e", Phase.AWS, RESULT, 'public.no\ntes."b`ody`')
+    found("idom", Phase.AWS, CONTEXT)
+
+    shown = text_of(browser.get(REPORT))
+
+    assert f"find_copies idom --redact --column {CONTEXT}<" in shown
+    said = shown.partition("In no command, ")[2]
+    assert r"a b;$(reboot)\u202e: <code>public.executions.result</code>" in said
+    assert r"<code>public.no\ntes.&quot;b`ody`</code>" in said
+
+
+def test_where_nothing_can_be_replaced_the_page_has_no_such_card(found, browser):
+    found("idom", Phase.AWS, "public.code_cache.code")
+
+    assert "by pointers" not in text_of(browser.get(REPORT))

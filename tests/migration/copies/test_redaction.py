@@ -11,7 +11,7 @@ from migration.operations.redactable_columns import DEFAULT_COLUMNS
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, nova_connected
 from tests.migration.copies.nova_tables import add_execution, add_step
-from tests.migration.moves.clients import advance, change_in_aws
+from tests.migration.moves.clients import advance, change_in_aws, enter_phase
 
 PASSWORD = "example-password-1"
 POINTER = "aws-secretsmanager:nova/clients/idom (redacted by nova-admin)"
@@ -20,7 +20,7 @@ POINTER = "aws-secretsmanager:nova/clients/idom (redacted by nova-admin)"
 @pytest.fixture
 def idom(stores) -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     return pk
 
 

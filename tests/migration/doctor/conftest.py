@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.attacks.hostile import Hostile, hostile_database
+from tests.attacks.hostile import Hostile, copied_hostile_database, hostile_database
 from tests.checkout import manage
+from tests.migrated import migrate
 
 
 @dataclass
@@ -50,12 +51,14 @@ def hostile() -> Iterator[Hostile]:
 @pytest.fixture(scope="module")
 def migrated() -> Iterator[Hostile]:
     """The same after `migrate`, once a module: a test puts back what it changes."""
-    with hostile_database() as hostile:
-        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
-        hostile.run("INSERT INTO public.clients (name, slug) VALUES ('IDOM', 'idom')")
-        done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
-        assert done.returncode == 0, done.stderr
+    with copied_hostile_database("of_the_doctor", migrate_with_a_client) as hostile:
         yield hostile
+
+
+def migrate_with_a_client(hostile: Hostile) -> None:
+    hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+    hostile.run("INSERT INTO public.clients (name, slug) VALUES ('IDOM', 'idom')")
+    migrate(hostile.of(hostile.site))
 
 
 @pytest.fixture

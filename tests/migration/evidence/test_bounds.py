@@ -32,7 +32,9 @@ def noon(wanted, monkeypatch) -> None:
 
 def is_met(kind: Evidence, entry: PhaseEntry, *, processes: int = 0) -> bool:
     new = Phase.PURGED if entry.phase == Phase.AWS else Phase.AWS
-    lines = list_evidence(entry, new, SimpleNamespace(processes_seen=processes))
+    lines = list_evidence(
+        entry, new, SimpleNamespace(processes_seen=processes, inactive_client_ids=set())
+    )
     (line,) = [line for line in lines if line.kind == kind]
     assert not line.is_off
     return line.is_met
@@ -59,7 +61,9 @@ def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
     since_ever = changed(DUAL_READ, since=None)
     (line,) = [
         line
-        for line in list_evidence(since_ever, Phase.AWS, SimpleNamespace(processes_seen=0))
+        for line in list_evidence(
+            since_ever, Phase.AWS, SimpleNamespace(processes_seen=0, inactive_client_ids=set())
+        )
         if line.kind == Evidence.TIME
     ]
     assert not line.is_met

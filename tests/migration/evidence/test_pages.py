@@ -210,6 +210,36 @@ def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
     assert 'name="override"' not in html
 
 
+EARLY = ["clean_streak", "time_in_phase", "not_answered_by_aws", "copies_not_searched"]
+
+
+@pytest.mark.parametrize("approval", [False, True])
+def test_a_form_that_no_page_showed_overrides_no_purge_before_its_time(
+    cut_over, client, log_in, settings, approval
+):
+    settings.NOVA_REQUIRE_APPROVAL = approval
+    log_in(MOVE, PURGE, OVERRIDE)
+    compare(client_ids=[cut_over])
+
+    said = press(client, cut_over, "purged", "aws", override="1", missing=EARLY)
+
+    assert "needed: 7 days." in said
+    assert phase_of(cut_over) == Phase.AWS
+    assert [asked.overridden for asked in MoveRequest.objects.all()] == [[]] * approval
+
+
+@pytest.mark.parametrize("missing", [[], ["nonsense", "", "\0"], ["push_pending"]])
+def test_codes_that_are_no_missing_evidence_override_nothing(idom, client, log_in, missing):
+    log_in(MOVE, OVERRIDE)
+    write_password(idom, "example-new")
+
+    said = press(client, idom, "aws", "dual_read", override="1", missing=missing)
+
+    assert "A push is pending" in said
+    assert "NOVA's reader: 0 of 20 reads" in said
+    assert phase_of(idom) == Phase.DUAL_READ
+
+
 def test_once_it_is_time_the_rollback_is_the_bigger_button_and_comes_first(
     cut_over, client, log_in
 ):
@@ -262,6 +292,18 @@ def test_a_request_may_override_and_need_not(idom, client, log_in, settings):
     press(client, idom, "aws", "dual_read", missing=MISSING)
     asked = MoveRequest.objects.get()
     assert (asked.state, asked.overridden) == (MoveRequest.State.WAITING, [])
+
+
+def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    log_in(MOVE, OVERRIDE)
+    write_password(idom, "example-new")
+
+    response = client.get(dialog(idom))
+
+    assert re.search(r'type="checkbox" name="override"', response.content.decode())
+    assert "The request waits for the others: those can't be overridden." in text(response)
+    assert "once all others pass" not in text(response)
 
 
 def test_a_request_overrides_what_the_page_showed_for_the_reason_of_the_move(

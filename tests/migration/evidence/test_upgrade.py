@@ -3,8 +3,7 @@
 import psycopg
 import pytest
 
-from tests import nova_database
-from tests.migration.test_messages_migration import migrate
+from tests.migrated import migrate, migrated_database
 
 OLD = """
 INSERT INTO public.clients (id, name, slug) VALUES (1, 'A', 'a'), (2, 'B', 'b');
@@ -15,8 +14,7 @@ INSERT INTO migration_readcount (client_id, reads, matches, mismatches, aws_fail
 
 @pytest.mark.long(10)
 def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undone():
-    with nova_database.database() as uri:
-        migrate(uri)
+    with migrated_database() as uri:
         migrate(uri, "migration", "0008")
         path = "-c search_path=nova_admin"
         with psycopg.connect(uri, autocommit=True, options=path) as connection:
@@ -43,8 +41,7 @@ def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undo
 
 @pytest.mark.long(10)
 def test_times_that_nobody_can_read_do_not_stop_the_upgrade():
-    with nova_database.database() as uri:
-        migrate(uri)
+    with migrated_database() as uri:
         migrate(uri, "migration", "0014")
         path = "-c search_path=nova_admin"
         with psycopg.connect(uri, autocommit=True, options=path) as connection:

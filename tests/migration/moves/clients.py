@@ -2,16 +2,18 @@
 
 import json
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.db.models import F
 
 from credentials.models import Client, DatabaseCredential
-from migration.models import ClientMigration
+from migration.models import ClientMigration, Outcome
 from migration.operations import snapshots
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moves import move
+from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import update
@@ -26,6 +28,16 @@ def advance(pk: int, new: Phase) -> None:
         if phase not in (Phase.POSTGRES, Phase.DUAL_WRITE):
             compare(client_ids=[pk])
         move(client_id=pk, new=phase)
+
+
+def enter_phase(pk: int, new: Phase) -> None:
+    """Takes a client to a phase up to `aws` past the gates: pushed once, each change of its phase recorded."""
+    assert new != Phase.PURGED, "a purge has to take place"
+    if new != Phase.POSTGRES:
+        (pushed,) = push(client_ids=[pk])
+        assert pushed.outcome == Outcome.CREATED, pushed.message
+    for step in pairwise(LINE[: LINE.index(new) + 1]):
+        assert ClientMigration.objects.change_phase([pk], *step) == {pk}
 
 
 def compare_apart(pk: int, times: int = 1) -> None:

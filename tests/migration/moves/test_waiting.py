@@ -109,8 +109,7 @@ def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
     )
 
     for phase in [*LINE[1:], *reversed(LINE[:-1])]:
-        for _ in range(3):
-            resolutions.check_again(client_id=idom)
+        resolutions.check_again(client_id=idom)
         move(client_id=idom, new=phase, schedule_deletion=True)
         if phase == Phase.DUAL_READ:
             resolutions.copy_to_aws(client_id=idom)

@@ -80,7 +80,7 @@ class Command(OneLineCommand):
             with ExitStack() as stack:
                 self._run_demo(stack, options)
         except KeyboardInterrupt:
-            self.stdout.write("\nStopped.")
+            self._print_lines("", "Stopped.")
         if self.surprises:
             raise CommandError(f"failed, but not broken on purpose: {', '.join(self.surprises)}")
 
@@ -105,17 +105,21 @@ class Command(OneLineCommand):
         port = find_free_port(options["port"])
         site = stack.enter_context(start_manage("runserver", "--noreload", f"127.0.0.1:{port}"))
         wait_until_served(port, site)
-        self.stdout.write(
-            f"\n  http://127.0.0.1:{port}/   user: admin   password: {password}"
-            "\n  A small NOVA reads all clients through the package. The gates want short times here:"
-            f" {describe_short_times()}."
-            "\n  Ctrl-C ends it all."
+        self._print_lines(
+            "",
+            f"  http://127.0.0.1:{port}/   user: admin   password: {password}",
+            "  A small NOVA reads all clients through the package. The gates want short times here:"
+            f" {describe_short_times()}.",
+            "  Ctrl-C ends it all.",
         )
-        self.stdout.flush()
         site.wait()
 
     def _print_step(self, text: str) -> None:
-        self.stdout.write(f"… {text}")
+        self._print_lines(f"… {text}")
+
+    def _print_lines(self, *lines: str) -> None:
+        for line in lines:
+            self.stdout.write(line)
         self.stdout.flush()
 
     def _finish_run(self, title: str, kind: Run.Kind) -> Run:
@@ -134,8 +138,8 @@ class Command(OneLineCommand):
         """Print one line a client: its phase, its outcome, and why."""
         compared = {item.slug: item for item in compare.items.all()}
         phases = {status["slug"]: status for status in list_client_statuses(all_clients())}
-        self.stdout.write(
-            f"\n  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
+        self._print_lines(
+            "", f"  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
         )
         for item in migrate.items.order_by("slug"):
             status = phases[item.slug]
@@ -151,9 +155,8 @@ class Command(OneLineCommand):
                 f"  {item.slug:24} {status['phase']:11} {item.outcome:10} {state:15} {remarks}"
             )
         counts = {name: number for name, number in migrate.count_items().items() if number}
-        self.stdout.write(
-            "\n  Migration: " + ", ".join(f"{number} {name}" for name, number in counts.items())
-        )
+        named = ", ".join(f"{number} {name}" for name, number in counts.items())
+        self._print_lines("", f"  Migration: {named}")
 
 
 def shorten_times() -> None:
