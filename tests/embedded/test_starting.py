@@ -28,6 +28,7 @@ def environment(monkeypatch) -> dict[str, str]:
 def test_the_embedded_aws_is_asked_with_its_own_key_and_never_sent_a_real_one(environment):
     starting.start_stores()
 
+    environment.pop("PYTEST_CURRENT_TEST", None)
     assert environment == {
         "DATABASE_URL": "postgresql:///embedded",
         "NOVA_EMBEDDED_DATABASE": "postgresql:///embedded",
