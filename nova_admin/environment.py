@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
 
+from nova_credentials.aws.endpoint import GENERIC_VARIABLE, VARIABLE, refuse_configured_endpoint
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL = BASE_DIR / ".local"
 
@@ -131,6 +133,26 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             )
         return str(self(name))
 
+    def require_aws_endpoint(self) -> str:
+        """Return the address of Secrets Manager, or nothing for AWS's own.
+
+        Raises ImproperlyConfigured as `require_store` does, and for an address that is meant for all of AWS's
+        services or, in production, one where the way there is open to others.
+        """
+        endpoint = self.require_store(VARIABLE)
+        if self.store_is_embedded(VARIABLE):
+            return endpoint
+        if self(GENERIC_VARIABLE):
+            raise ImproperlyConfigured(
+                f"{GENERIC_VARIABLE} is set: boto3 would send secrets to an address for all of AWS's services."
+                f" Unset it, and name the one of Secrets Manager in {VARIABLE} if it isn't AWS's own."
+            )
+        if not self("DEBUG") and urlsplit(endpoint).scheme == "http":
+            raise ImproperlyConfigured(
+                f"{VARIABLE} is not https://…, so secrets could be read on the way."
+            )
+        return endpoint
+
 
 def require_strong_key(name: str, key: str) -> None:
     """Raise ImproperlyConfigured where the key can be guessed."""
@@ -242,14 +264,21 @@ def make_database_settings(uri: str) -> dict[str, object]:
 
 
 def require_aws_configuration(*, credentials: bool) -> None:
-    """Raise ImproperlyConfigured where boto3 would fail later: a missing profile and, if asked, no credentials."""
+    """Raise ImproperlyConfigured where boto3 would fail later: a missing profile and, if asked, no credentials.
+
+    Its configuration file may not say where Secrets Manager is, unless the variable does.
+    """
     from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415  # slow to import
     from botocore.session import get_session  # noqa: PLC0415
 
     try:
         session = get_session()
         session.get_scoped_config()
+        if not os.environ.get(VARIABLE, "").strip():
+            refuse_configured_endpoint(session)
         found = not credentials or session.get_credentials() is not None
+    except RuntimeError as error:
+        raise ImproperlyConfigured(str(error)) from None
     except ProfileNotFound:
         raise ImproperlyConfigured(
             "AWS_PROFILE names a profile that boto3 does not find."

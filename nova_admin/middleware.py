@@ -9,6 +9,34 @@ from django.shortcuts import render
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
 
+# What no page uses, so that nothing that gets into one can.
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in (
+        *("accelerometer", "autoplay", "camera", "clipboard-read", "display-capture"),
+        *("encrypted-media", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts"),
+        *("magnetometer", "microphone", "midi", "payment", "screen-wake-lock", "serial", "usb"),
+        "xr-spatial-tracking",
+    )
+)
+
+
+def protect_answers(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Give every answer a Permissions-Policy, and have nothing kept that doesn't say how long it may be.
+
+    Static files say it, and Django's admin does for most of its pages, but not for the form of a password.
+    """
+
+    def answer_request(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        response.headers.setdefault("Cache-Control", "no-store, private")
+        return response
+
+    return answer_request
+
 
 def refuse_nul(
     get_response: Callable[[HttpRequest], HttpResponse],

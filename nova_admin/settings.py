@@ -4,15 +4,13 @@ In development (`DEBUG=1`) `manage.py` starts a store that is not named; product
 """
 
 import os
-from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import environment
+from nova_admin import environment, site_names
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -20,6 +18,8 @@ from nova_admin.environment import (
     parse_names,
     whole_number_from,
 )
+from nova_admin.navigation import is_at_runs, require_permission
+from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
 
 BASE_DIR, LOCAL = environment.BASE_DIR, environment.LOCAL
@@ -30,6 +30,7 @@ env = environment.Environment(
     NOVA_FINGERPRINT_KEY=(str, ""),
     ALLOWED_HOSTS=(parse_names, []),
     CSRF_TRUSTED_ORIGINS=(parse_names, []),
+    NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
     SECURE_SSL_REDIRECT=(parse_flag, True),
     SECURE_HSTS_SECONDS=(whole_number_from(0), 31_536_000),
     DATABASE_URL=(str, ""),
@@ -37,6 +38,7 @@ env = environment.Environment(
     NOVA_EMBEDDED_DATABASE=(str, ""),
     AWS_REGION=(environment.parse_region, "us-east-1"),
     AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
+    AWS_ENDPOINT_URL=(str, ""),
     NOVA_EMBEDDED_AWS=(str, ""),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
     NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
@@ -62,6 +64,14 @@ ALLOWED_HOSTS = env.require_value(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
+if not DEBUG:
+    site_names.require_exact_hosts(ALLOWED_HOSTS)
+    site_names.require_https_origins(CSRF_TRUSTED_ORIGINS)
+
+# The first middleware takes these headers out of every request whose proxy isn't named.
+NOVA_TRUSTED_PROXIES = env("NOVA_TRUSTED_PROXIES")
+SECURE_PROXY_SSL_HEADER = (PROTO, "https")
+USE_X_FORWARDED_HOST = True
 
 # The two stores.
 NAMED_STORES = env.list_named_stores()
@@ -71,7 +81,7 @@ DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 # Further names of the same database; one that is reached by any other is a duplicate, and writes nothing to AWS.
 NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")
 AWS_REGION = env("AWS_REGION")
-AWS_ENDPOINT_URL = env.require_store("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+AWS_ENDPOINT_URL = env.require_aws_endpoint()
 if not env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
     environment.require_aws_configuration(credentials=not DEBUG)
 
@@ -119,7 +129,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "nova_admin.trusted_proxies.believe_trusted_proxies",
+    "nova_admin.middleware.protect_answers",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "nova_admin.middleware.refuse_nul",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -128,7 +141,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "nova_admin.middleware.ExplainSchemaErrors",
 ]
 
@@ -179,7 +191,6 @@ STORAGES = {
 }
 
 if not DEBUG:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT")
     SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
@@ -219,19 +230,6 @@ LOGGING = {
         for name in ("boto3", "botocore", "urllib3", "django.db.backends")
     },
 }
-
-
-def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
-    """Return a test of a request: whether its user has one of the permissions."""
-    return lambda request: any(map(request.user.has_perm, permissions))
-
-
-def is_at_runs(request: HttpRequest) -> bool:
-    """Say whether the page is one of the runs. The pages of the site below the same address have links of their own."""
-    own = ("migration_run_check_nova", "migration_run_aws_writes")
-    at = request.resolver_match.url_name if request.resolver_match else None
-    return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
-
 
 UNFOLD = {
     "SITE_TITLE": "NOVA Admin",

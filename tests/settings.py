@@ -34,7 +34,13 @@ os.environ |= {
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
 for name in (
     *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),
-    *("AWS_REGION", "AWS_PROFILE", "NOVA_EMBEDDED_DATABASE", "NOVA_EMBEDDED_AWS"),
+    *(
+        "AWS_REGION",
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL",
+        "NOVA_EMBEDDED_DATABASE",
+        "NOVA_EMBEDDED_AWS",
+    ),
     "NOVA_FINGERPRINT_KEY",
 ):
     os.environ.pop(name, None)

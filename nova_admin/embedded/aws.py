@@ -4,9 +4,11 @@ A folder has one server: don't open an AwsServer on a folder that `start_server`
 """
 
 import argparse
+import hmac
 import http.client
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from nova_admin.embedded.conditions import ConditionsMiddleware
@@ -28,8 +30,15 @@ HEALTH_PATH = "/health"
 Middleware = Callable[[WSGIApplication], WSGIApplication]
 
 
-def start_server(folder: Path) -> str:
-    """Start the folder's one server, unless it runs, and return its endpoint URL; it ends soon after its last user.
+class RunningServer(NamedTuple):
+    """How a server is reached: it answers nobody who signs with another access key id."""
+
+    endpoint: str
+    access_key: str
+
+
+def start_server(folder: Path) -> RunningServer:
+    """Start the folder's one server, unless it runs, and say how it is reached; it ends soon after its last user.
 
     Each process that called this is a user until it ends, however it ends. Its forks are not: a fork that may outlive
     it calls this too. Raises SharedServerError where no server comes up.
@@ -40,17 +49,24 @@ def start_server(folder: Path) -> str:
         ready=_is_answering,
         timeout=START_SECONDS,
     )
-    return _make_endpoint(info["port"])
+    return RunningServer(_make_endpoint(info["port"]), info["access_key"])
 
 
 class AwsServer:
     """The embedded AWS, served by threads of this process; a context manager.
 
     Without a folder it keeps nothing. `conditions` sets delays, quotas and faults. `wrap` puts a WSGI middleware
-    behind them, where ConnectionAbortedError drops the connection and ConnectionResetError resets it.
+    behind them, where ConnectionAbortedError drops the connection and ConnectionResetError resets it. With an
+    `access_key` whoever signs with another id is refused; without one, as in most tests, everybody is answered.
     """
 
-    def __init__(self, folder: Path | None = None, *, wrap: Middleware = lambda app: app) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        wrap: Middleware = lambda app: app,
+        access_key: str = "",
+    ) -> None:
         # moto takes a third of a second to import, and `start_server` doesn't need it.
         from nova_admin.embedded.secret_files import SecretFiles  # noqa: PLC0415
         from nova_admin.embedded.service import Service  # noqa: PLC0415
@@ -59,6 +75,8 @@ class AwsServer:
         self._service = Service(SecretFiles(folder / "secrets") if folder else None)
         self.conditions = ConditionsMiddleware(wrap(self._service))
         app = add_conditions_api(self.conditions, self.conditions)
+        if access_key:
+            app = _require_access_key(app, access_key)
         self._http = KeepAliveServer(_add_health_check(app, self.identity))
         self.conditions.listener = self._http
         self.port = self._http.port
@@ -91,9 +109,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     lifetime = SharedServer(folder)
     lifetime.become_server()
-    with AwsServer(folder) as server:
+    access_key = f"EMBEDDED{secrets.token_hex(8).upper()}"  # in the letters of AWS's own
+    with AwsServer(folder, access_key=access_key) as server:
         lifetime.announce_info(
-            {"pid": os.getpid(), "port": server.port, "identity": server.identity}
+            {
+                "pid": os.getpid(),
+                "port": server.port,
+                "identity": server.identity,
+                "access_key": access_key,
+            }
         )
         lifetime.wait_until_unused()
 
@@ -119,6 +143,32 @@ def _add_health_check(app: WSGIApplication, identity: str) -> WSGIApplication:
             return app(environ, start_response)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response(f"{HTTPStatus.OK.value} {HTTPStatus.OK.phrase}", headers)
+        return [body]
+
+    return answer
+
+
+def _require_access_key(app: WSGIApplication, access_key: str) -> WSGIApplication:
+    """Refuse, as AWS refuses an unknown key, what isn't signed with this id: any user of the machine finds the port.
+
+    The signature itself is not checked: only processes that were given the id know it.
+    """
+    body = json.dumps(
+        {
+            "__type": "UnrecognizedClientException",
+            "message": "The access key id is not this server's.",
+        }
+    ).encode()
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        signed = re.search(r"Credential=([^/]*)/", environ.get("HTTP_AUTHORIZATION", ""))
+        if signed and hmac.compare_digest(signed[1].encode(), access_key.encode()):
+            return app(environ, start_response)
+        headers = [
+            ("Content-Type", "application/x-amz-json-1.1"),
+            ("Content-Length", str(len(body))),
+        ]
+        start_response(f"{HTTPStatus.BAD_REQUEST.value} {HTTPStatus.BAD_REQUEST.phrase}", headers)
         return [body]
 
     return answer

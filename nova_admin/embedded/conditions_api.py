@@ -5,6 +5,7 @@ Imports nothing of moto, so that a command starts fast.
 
 import http.client
 import json
+import os
 import time
 from collections.abc import Iterable
 from contextlib import closing
@@ -73,11 +74,17 @@ def _call_server(endpoint: str, method: str, body: str | None = None) -> Report:
         raise NoEmbeddedAwsError(f"{endpoint} is no embedded AWS")
     try:
         with closing(_connect_when_listening(url.port)) as connection:
-            connection.request(method, PATH, body)
+            # The server of a folder answers its own key alone (`starting.py`).
+            key = os.environ.get("AWS_ACCESS_KEY_ID", "")
+            connection.request(method, PATH, body, {"Authorization": f"Credential={key}/"})
             answer = connection.getresponse()
             content = json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoEmbeddedAwsError(f"no embedded AWS answers at {endpoint}") from error
+    if "__type" in content:  # AWS's form of an error
+        raise NoEmbeddedAwsError(
+            f"the embedded AWS at {endpoint} has another key than this process"
+        )
     if answer.status == HTTPStatus.BAD_REQUEST:
         raise ValueError(content["error"])
     report: Report = content

@@ -23,6 +23,7 @@ class ServerInfo(TypedDict, total=False):
     port: int
     uri: str
     identity: str
+    access_key: str
 
 
 POLL_SECONDS = 1.0

@@ -20,6 +20,7 @@ from nova_credentials.aws.answers import (
     SecretValue,
     SecretVersion,
 )
+from nova_credentials.aws.endpoint import read_endpoint, refuse_configured_endpoint
 from nova_credentials.document import MAX_BYTES, MAX_NAME
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from boto3.session import Session
     from botocore.model import OperationModel
+    from botocore.session import Session as BotocoreSession
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import (
         GetSecretValueResponseTypeDef,
@@ -73,15 +75,25 @@ _session_lock = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _own_session(_pid: int) -> Session:
+def _own_botocore_session(_pid: int) -> BotocoreSession:
+    from botocore.session import get_session
+
+    return get_session()
+
+
+@lru_cache(maxsize=1)
+def _own_session(pid: int) -> Session:
     """Return this process' session, not boto3's default one. It reads AWS's descriptions of its calls just once."""
     from boto3.session import Session
 
-    return Session()
+    return Session(botocore_session=_own_botocore_session(pid))
 
 
 class SecretsManager:
-    """Calls AWS; each failure is a SecretsManagerError. Thread-safe: a process needs one. Time-outs are in seconds."""
+    """Calls AWS; each failure is a SecretsManagerError. Thread-safe: a process needs one. Time-outs are in seconds.
+
+    Without an `endpoint_url` the environment decides; RuntimeError where it names one that is not for secrets.
+    """
 
     def __init__(
         self,
@@ -102,7 +114,10 @@ class SecretsManager:
             read_timeout=read_timeout,
             max_pool_connections=pool,
         )
+        endpoint_url = endpoint_url or read_endpoint(os.environ)
         with _session_lock:
+            if not endpoint_url:
+                refuse_configured_endpoint(_own_botocore_session(os.getpid()))
             self.sm: SecretsManagerClient = _own_session(os.getpid()).client(
                 "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
             )

@@ -11,6 +11,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from nova_credentials.aws.endpoint import read_endpoint
 from nova_credentials.credential_types import (
     AwsCredentials,
     CredentialType,
@@ -158,6 +159,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
     if layout not in tuple(Layout):
         raise RuntimeError("NOVA_SECRET_LAYOUT must be 'client' or 'service'.")
     read_driver(environment)
+    read_endpoint(environment)
     if "DATABASE_URL" not in environment:
         # As in NOVA's helper: a task fails on ValueError, and is tried again on any other error.
         raise ValueError("DATABASE_URL is not set to a PostgreSQL URI (postgresql://…).")

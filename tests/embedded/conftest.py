@@ -20,12 +20,14 @@ from nova_admin.embedded.aws import AwsServer
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def connect(endpoint: str | None, region: str = "us-east-1", **config) -> SecretsManagerClient:
+def connect(
+    endpoint: str | None, region: str = "us-east-1", *, access_key: str = "example-key", **config
+) -> SecretsManagerClient:
     return boto3.client(
         "secretsmanager",
         region_name=region,
         endpoint_url=endpoint,
-        aws_access_key_id="example-key",
+        aws_access_key_id=access_key,
         aws_secret_access_key="example-password-1",
         config=Config(retries={"total_max_attempts": 1}, proxies={}, **config),
     )
@@ -46,6 +48,10 @@ class User:
 
     process: subprocess.Popen
     address: str
+    access_key: str = ""
+
+    def connect(self) -> SecretsManagerClient:
+        return connect(self.address, access_key=self.access_key)
 
     def kill(self) -> None:
         self.process.kill()
@@ -64,7 +70,8 @@ def use() -> Iterator[Callable[..., User]]:
     def start_user(module: str, folder: Path, **kwargs) -> User:
         code = (
             f"import pathlib, sys; from nova_admin.embedded import {module}\n"
-            f"print({module}.start_server(pathlib.Path({str(folder)!r}), **{kwargs!r}), flush=True)\n"
+            f"got = {module}.start_server(pathlib.Path({str(folder)!r}), **{kwargs!r})\n"
+            "print(*(got if isinstance(got, tuple) else [got]), flush=True)\n"
             "sys.stdin.read()"
         )
         process = subprocess.Popen(
@@ -75,7 +82,7 @@ def use() -> Iterator[Callable[..., User]]:
             stdout=subprocess.PIPE,
         )
         assert process.stdout is not None
-        users.append(User(process, process.stdout.readline().strip()))
+        users.append(User(process, *process.stdout.readline().split()))
         return users[-1]
 
     yield start_user

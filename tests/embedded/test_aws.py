@@ -323,24 +323,28 @@ def test_no_value_is_ever_printed_or_logged(tmp_path, capfd, caplog):
 def test_processes_share_one_server_which_ends_after_the_last(tmp_path, use):
     first, second = use("aws", tmp_path), use("aws", tmp_path)
     assert first.address == second.address
-    sm = connect(first.address)
+    assert first.access_key == second.access_key
+    sm = first.connect()
     create(sm)
+    refused("UnrecognizedClientException", connect(first.address).list_secrets)
     arn = sm.describe_secret(SecretId=NAME)["ARN"]
     first.leave()
     assert not eventually(lambda: not answers(second.address), seconds=2.5)
     second.kill()
     assert eventually(lambda: not answers(second.address))
-    third = connect(use("aws", tmp_path).address)
+    later = use("aws", tmp_path)
+    assert later.access_key != first.access_key  # made anew at each start
+    third = later.connect()
     assert third.describe_secret(SecretId=NAME)["ARN"] == arn
     assert current(third) == "example-password-1"
 
 
 def test_a_killed_server_is_replaced_and_has_every_secret(tmp_path, use):
     user = use("aws", tmp_path)
-    create(connect(user.address))
+    create(user.connect())
     os.kill(json.loads((tmp_path / "run" / "info.json").read_text())["pid"], signal.SIGKILL)
     assert eventually(lambda: not answers(user.address))
-    assert current(connect(use("aws", tmp_path).address)) == "example-password-1"
+    assert current(use("aws", tmp_path).connect()) == "example-password-1"
 
 
 def test_a_server_ends_with_its_folder(tmp_path, use):
@@ -355,3 +359,19 @@ def test_processes_that_start_at_once_share_one_server(tmp_path, use):
     with ThreadPoolExecutor(4) as threads:
         users = list(threads.map(lambda _: use("aws", tmp_path), range(4)))
     assert len({user.address for user in users}) == 1
+
+
+@pytest.mark.parametrize("key", ["embedded", "example-key", "EMBEDDED0", ""])
+def test_a_local_user_without_the_servers_key_is_refused(key):
+    """The attack: any user of the machine finds the port, and was answered whatever key signed."""
+    with AwsServer(access_key="EMBEDDED01") as server:
+        owner = connect(server.endpoint, access_key="EMBEDDED01")
+        create(owner)
+        stranger = connect(server.endpoint, access_key=key or "x")
+        if not key:  # not signed at all
+            unsign = "before-send.secrets-manager"
+            stranger.meta.events.register(unsign, lambda request, **_: request.headers.clear())
+
+        refused("UnrecognizedClientException", stranger.list_secrets)
+        refused("UnrecognizedClientException", stranger.get_secret_value, SecretId=NAME)
+        assert current(owner) == "example-password-1"

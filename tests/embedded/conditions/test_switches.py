@@ -12,7 +12,6 @@ from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
 from nova_admin.embedded.conditions_api import NoEmbeddedAwsError, get_conditions, set_conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from tests.embedded.conditions.calls import fine, strike
-from tests.embedded.conftest import connect
 from tests.embedded.test_strict_rules import NAME, create, current, refused
 
 # Switches
@@ -37,15 +36,20 @@ def test_terms_survive_the_way_to_the_server(server):
     assert get_conditions(server.endpoint) == report
 
 
-def test_another_process_switches_the_server_of_a_folder(tmp_path, use):
-    address = use("aws", tmp_path).address
-    sm = connect(address)
+def test_another_process_switches_the_server_of_a_folder(tmp_path, use, monkeypatch):
+    user = use("aws", tmp_path)
+    address, sm = user.address, user.connect()
     create(sm)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", user.access_key)
     set_conditions(address, Conditions(faults=(FaultRule(fault=Fault.EXPIRED),)))
     refused("ExpiredTokenException", sm.get_secret_value, SecretId=NAME)
     assert get_conditions(address)["injected"] == {"expired": 1}
     set_conditions(address, Conditions())
     assert current(sm) == "example-password-1"
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "example-key")
+    with pytest.raises(NoEmbeddedAwsError, match="another key"):
+        set_conditions(address, TERMS)
 
 
 def test_who_switches_a_server_that_refuses_waits_until_it_listens(server, sm):
