@@ -59,13 +59,14 @@ def main() -> None:
 
     if not options.peak:
         shutil.rmtree(LOCAL / "aws", ignore_errors=True)
+        server = aws.start_server(LOCAL / "aws")
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
             "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64),
             "NOVA_AWS_WRITES_PER_SECOND": "49",
             "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.start_server(LOCAL / "aws"),
-            "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.endpoint,
+            "AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": "embedded",
         }  # fmt: skip
     with nova_database.database() as uri:
         os.environ["DATABASE_URL"] = uri
