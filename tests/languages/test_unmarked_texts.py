@@ -80,8 +80,8 @@ MARKS = {*messages.MARKS, messages.SENTENCE, "_", "ImproperlyConfigured"}
 IN_ENGLISH = (
     "credentials/grants.py",
     "credentials/triggers.py",
+    "nova_credentials/aws/endpoint.py",
     "nova_credentials/reader",
-    "nova_credentials/secrets_manager.py",
     "migration/checks.py",
     "migration/management/",
     "migration/operations/database_identity.py",
