@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from nova_admin.embedded import postgres
 from tests.checkout import ROOT
 from tests.mutation.plugin import NOTES, ORDER
 from tests.mutation.probes import add_probes
+from tests.templates import claim_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +60,7 @@ class Workplace:
         self.uri = postgres.start_server(
             copy / ".local" / "test" / "postgres", settings=SERVER_SETTINGS
         )
-        self.database_oid = 0
+        self.is_kept = False
 
     def measure_tests(self, files: Iterable[str], modules: Iterable[str]) -> list[TestNote]:
         """Run the tests without a defect, and keep the database that `migrate` made; exits where they fail."""
@@ -85,19 +87,20 @@ class Workplace:
         """Keep a copy of the tests' database."""
         with psycopg.connect(self.uri, autocommit=True) as connection:
             found = connection.execute(
-                "SELECT oid FROM pg_database WHERE datname = %s", [TEST_DATABASE]
+                "SELECT FROM pg_database WHERE datname = %s", [TEST_DATABASE]
             )
-            for (self.database_oid,) in found:  # there is none where no test needed it
+            self.is_kept = found.fetchone() is not None  # there is none where no test needed it
+            if self.is_kept:
                 connection.execute(compose("CREATE DATABASE {kept} TEMPLATE {name}"))
 
     def renew_database(self, *, empty: bool) -> None:
         """Put back the kept database, whatever a run of tests left; `empty`: the run is to make one by `migrate`."""
         with psycopg.connect(self.uri, autocommit=True) as connection:
             connection.execute(compose("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-            if self.database_oid and not empty:
-                # The site takes a database with another oid for a copy.
-                statement = "CREATE DATABASE {name} TEMPLATE {kept} OID {oid}"
-                connection.execute(compose(statement, oid=self.database_oid))
+            if not self.is_kept or empty:
+                return
+            connection.execute(compose("CREATE DATABASE {name} TEMPLATE {kept}"))
+        claim_copy(make_conninfo(self.uri, dbname=TEST_DATABASE))
 
     def is_found(self, mutation: Mutation, *parts: list[TestNote]) -> bool:
         """Make the defect, and run one part of the tests after the other until one fails."""
@@ -142,7 +145,7 @@ class Workplace:
             return None
 
 
-def compose(statement: str, *, oid: int = 0) -> sql.Composed:
+def compose(statement: str) -> sql.Composed:
     return sql.SQL(statement).format(
-        name=sql.Identifier(TEST_DATABASE), kept=sql.Identifier(KEPT_DATABASE), oid=oid
+        name=sql.Identifier(TEST_DATABASE), kept=sql.Identifier(KEPT_DATABASE)
     )
