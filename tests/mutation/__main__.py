@@ -37,9 +37,11 @@ READER = "tests/nova_credentials/reader"
 MOVES = (
     *("tests/migration/test_move_guards.py", "tests/migration/moves"),
     *("tests/migration/test_approving.py", "tests/migration/evidence"),
+    "tests/migration/nova_tables",
 )
 PUSHES = (
     *("tests/migration/pushes", "tests/migration/test_move_guards.py"),
+    "tests/migration/nova_tables",
     *("tests/migration/test_version_keys.py", "tests/migration/test_saving.py"),
     *(
         "tests/migration/aws_writes/test_half_saves.py",

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from migration.operations import aws_writes, version_plans
-from migration.operations.aws_writes import WriteGuard
+from migration.operations.aws_writes import NotChanged, WriteGuard, claim_database
 from migration.operations.version_plans import find_newer_versions
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -85,3 +85,9 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
     found = find_newer_versions([SimpleNamespace(**whole)], known=known, keys=keys)
 
     assert found == ({whole["version_id"]} if is_newer and since else set())
+
+
+@pytest.mark.usefixtures("stores")
+def test_the_database_that_writes_already_is_not_claimed_again():
+    with pytest.raises(NotChanged, match="This database is the one"):
+        claim_database(reason="INC-1")

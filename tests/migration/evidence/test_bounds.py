@@ -170,3 +170,17 @@ def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(lately, passed):
 
     assert [check.passed for check in checks] == passed
     assert not any(check.is_off for check in checks)
+
+
+@pytest.mark.parametrize(("wanted_streak", "says_so"), [(1, False), (2, True)])
+def test_from_two_comparisons_on_it_is_said_how_far_apart_they_must_be(
+    settings, wanted_streak, says_so
+):
+    settings.NOVA_CLEAN_STREAK = wanted_streak
+    facts = SimpleNamespace(processes_seen=0, inactive_client_ids=set())
+    texts = [
+        str(line.text)
+        for line in list_evidence(DUAL_READ, Phase.AWS, facts)
+        if line.kind == Evidence.STREAK
+    ]
+    assert ["apart" in text for text in texts] == [says_so]

@@ -197,3 +197,13 @@ def test_where_no_thread_can_start_the_answer_is_an_error_at_once(monkeypatch):
     for _ in range(from_aws.THREADS + 1):  # each gives its place back
         answer = aws.start_reading("idom")
         assert isinstance(answer.exception(timeout=0), RuntimeError)
+
+
+def test_where_all_threads_hang_the_answer_is_an_error_at_once():
+    aws = from_aws.AwsReader(
+        region="us-east-1", prefix="nova/clients", layout=Layout.CLIENT, timeout=1
+    )
+    for _ in range(from_aws.THREADS):
+        assert aws._free.acquire(blocking=False)
+
+    assert isinstance(aws.start_reading("idom").exception(timeout=0), TimeoutError)
