@@ -168,7 +168,7 @@ def _refuse_unpushable(
 
 def _find_problem(snapshot: ClientSnapshot) -> Message | None:
     """Say why the rows make no document, or none that fits into a secret; None if nothing is wrong."""
-    if snapshot.problem or snapshot.document is None:
+    if snapshot.document is None:
         return snapshot.problem
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
     return documents.size_problem(snapshot.document, snapshot.slug, prefix=prefix, layout=layout)

@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from migration.operations import aws_writes, version_plans
-from migration.operations.aws_writes import NotChanged, WriteGuard, claim_database
+from migration.operations.aws_writes import (
+    COPY,
+    STOPPED,
+    NotChanged,
+    WriteGuard,
+    WritesRefusedError,
+    claim_database,
+)
 from migration.operations.version_plans import find_newer_versions
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -91,3 +98,8 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
 def test_the_database_that_writes_already_is_not_claimed_again():
     with pytest.raises(NotChanged, match="This database is the one"):
         claim_database(reason="INC-1")
+
+
+@pytest.mark.parametrize(("key", "code"), [("writes_stopped", STOPPED), ("database_is_copy", COPY)])
+def test_the_code_of_a_refusal_says_whether_somebody_stopped_the_writes(key, code):
+    assert WritesRefusedError.because(SimpleNamespace(key=key)).code == code

@@ -207,3 +207,15 @@ def test_where_all_threads_hang_the_answer_is_an_error_at_once():
         assert aws._free.acquire(blocking=False)
 
     assert isinstance(aws.start_reading("idom").exception(timeout=0), TimeoutError)
+
+
+def test_the_end_of_a_process_waits_for_no_thread_that_reads(monkeypatch):
+    started = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    aws = from_aws.AwsReader(
+        region="us-east-1", prefix="nova/clients", layout=Layout.CLIENT, timeout=1
+    )
+
+    aws.start_reading("idom")
+
+    assert [thread.daemon for thread in started] == [True]

@@ -1,6 +1,7 @@
 """A process of NOVA's notes itself in the database: seldom, in passing, and never at the cost of a read."""
 
 import logging
+import math
 import os
 import re
 import socket
@@ -365,3 +366,19 @@ def test_a_host_of_any_name_can_be_noted(reader, monkeypatch):
 
     assert noted().host == "x');?DROP\\???" + "y" * 242
     assert from_postgres.KEPT_CONNECTIONS >= len(reader._postgres._idle) == 1
+
+
+def test_of_threads_that_ask_at_once_one_makes_the_note():
+    notes = ProcessNotes()
+
+    class Meanwhile:
+        """Another thread makes the note before this one has the lock."""
+
+        def __enter__(self) -> None:
+            notes._due_at = math.inf
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    notes._claim_lock = Meanwhile()
+    assert not notes._claim_note()
