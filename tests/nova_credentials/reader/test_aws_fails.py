@@ -211,7 +211,11 @@ def test_where_all_threads_hang_the_answer_is_an_error_at_once():
 
 def test_the_end_of_a_process_waits_for_no_thread_that_reads(monkeypatch):
     started = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+
+    def start(thread):
+        started.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     aws = from_aws.AwsReader(
         region="us-east-1", prefix="nova/clients", layout=Layout.CLIENT, timeout=1
     )
