@@ -293,6 +293,8 @@ class World:
     @contextmanager
     def as_a_restored_copy(self) -> Iterator[None]:
         """The database is a copy of itself inside; afterwards it is as it was."""
+        # Nobody else acts now; but autovacuum may cut off the end of a table, for longer than anybody waits here.
+        self.nova.execute(f"SET lock_timeout = '{PATIENCE_SECONDS}s'")
         self.nova.execute("; ".join(f"CREATE TEMP TABLE {k} AS TABLE {t}" for t, k in KEPT))
         self.nova.execute(
             "INSERT INTO nova_admin.migration_databaseclaim (system_identifier, database_oid, place, aws, reason)"
@@ -304,9 +306,8 @@ class World:
         finally:
             back = [f"DELETE FROM {t}; INSERT INTO {t} TABLE {k}; DROP TABLE {k}" for t, k in KEPT]
             quietly = "SET LOCAL session_replication_role = replica"
-            # Nobody else acts now; but autovacuum may cut off the end of a table, for longer than anybody waits here.
-            patiently = f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"
-            self.nova.execute("; ".join([quietly, patiently, *back]))
+            self.nova.execute("; ".join([quietly, *back]))
+            self.nova.execute(LOCK_TIMEOUT)
             write_guard().forget_state()
 
     def landed(self, waited: list[tuple[str, int, bool]]) -> None:
