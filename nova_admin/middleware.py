@@ -9,7 +9,7 @@ from django.shortcuts import render
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
 
-# What no page uses, so that nothing that gets into one can.
+# No page uses these. Switched off, they are of no use to a script that gets into a page either.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in (

@@ -86,7 +86,7 @@ class StalePhase(MessageError):  # noqa: N818 - the word of the design
     """Somebody else moved the client first."""
 
     def __init__(self, slug: str, seen: Phase, now: Phase) -> None:
-        # As above.
+        # All three stay in `args`, by which pickle makes the error anew.
         self.slug, self.seen, self.now = slug, seen, now
 
     @property

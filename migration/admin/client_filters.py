@@ -86,7 +86,7 @@ class PushFilter(ClientFilter):
 
 
 class ReadFilter(ClientFilter):
-    """Whether NOVA reads the client through the package. Reads are counted from dual read on, so no other is listed."""
+    """Filters by when NOVA last read the client through the package. Reads are counted from dual read on."""
 
     title = _("NOVA's last read")
     parameter_name = "read"

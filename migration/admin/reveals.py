@@ -123,9 +123,8 @@ class RevealView(ClientView):
                 name=field.name,
                 by=get_signed_in_user(request),
                 reason=get_typed_reason(request),
-                address=request.META.get(
-                    "REMOTE_ADDR", ""
-                ),  # the client's, behind a trusted proxy too
+                # Behind a trusted proxy it is the client's too.
+                address=request.META.get("REMOTE_ADDR", ""),
             )
         except LookupError:
             raise Http404 from None

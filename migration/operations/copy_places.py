@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OWN_SCHEMAS = ("nova_admin",)
 MOST_DETAIL = 200
-# Where a credential's values belong, by table and column.
+# A value of a login is at home in these columns, by table and column, and no copy there.
 CREDENTIAL_COLUMNS = {
     (model.NOVA_TABLE, field.column)
     for model in CREDENTIAL_MODELS.values()

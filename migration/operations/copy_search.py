@@ -128,7 +128,7 @@ def _do_search(
 ) -> CopySearch:
     search.started_at = search.seen_at = began = timezone.now()
     search.clients, search.tries = len(client_ids), search.tries + 1
-    # What another try has read says nothing about this one.
+    # A try begins with the first table again, whatever the one before had read.
     search.bytes_read = search.tables_done = search.tables = 0
     search.save()
 

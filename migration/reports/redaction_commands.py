@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from migration.models import FoundCopy
 
-# What a shell takes as it is, and what `--column` can name.
+# Names without a character that a shell would take for something else.
 PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
 

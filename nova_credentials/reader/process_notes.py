@@ -116,9 +116,8 @@ class ProcessNotes:
             connection.execute(sql.SQL("{}; {}").format(before, self._compose_note()))
         except psycopg.Error as error:
             if connection.info.transaction_status is not TransactionStatus.IDLE:
-                self._due_at = (
-                    -math.inf
-                )  # the statement itself failed, and the note was not reached
+                # The statement before it failed, so the note was not reached.
+                self._due_at = -math.inf
                 raise
             if not isinstance(error, NO_ANSWER):
                 self._due_at = time.monotonic() + NOTE_AGAIN_AFTER_SECONDS

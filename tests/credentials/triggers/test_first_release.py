@@ -41,7 +41,7 @@ BEGIN
 END
 $function$
 """
-# What this release added to tables of the first one.
+# The columns that this release added to tables of the first one.
 ADDED = {
     "migration_clientmigration": ("streak_counted_at", "reads_at_entry"),
     "migration_moverequest": ("overridden", "override_reason"),
