@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nova_credentials import comparison, credential_types
@@ -246,10 +246,20 @@ def test_a_document_matches_itself(document):
     assert compare_documents(document, json.loads(json.dumps(document)), key=KEY) == []
 
 
+def hide_columns(path: str) -> str:
+    """Leaves out what is within `extra`: a name there is told only where PostgreSQL has such a column."""
+    return re.sub(r"(^|\.)extra\..*", r"\1extra.…", path)
+
+
 @given(anything, anything)
+@example({"extra": {}}, {"extra": {"client_name": None}})
+@example({"extra": {"extra": {}}}, {"extra": {"extra": {"client_name": None}}})
 def test_both_directions_find_the_same_paths(one, two):
     there, back = compare_documents(one, two, key=KEY), compare_documents(two, one, key=KEY)
-    assert [row.path for row in there] == [row.path for row in back]
+    paths, paths_back = [row.path for row in there], [row.path for row in back]
+    assert sorted(map(hide_columns, paths)) == sorted(map(hide_columns, paths_back))
+    if paths == [hide_columns(path) for path in paths]:
+        assert paths == paths_back
     assert bool(there) == (json.dumps(one, sort_keys=True) != json.dumps(two, sort_keys=True))
     assert comparison.are_equal(one, two) == (there == [])
 
