@@ -234,7 +234,11 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
         document = json.loads(text, parse_constant=int)
     except (ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict) or _is_deeper(document, _MAX_DEPTH):
+    # Nothing is nested deeper than it has opening brackets: few documents have to be walked through.
+    brackets = text.count("{") + text.count("[")
+    if not isinstance(document, dict) or (
+        brackets > _MAX_DEPTH and _is_deeper(document, _MAX_DEPTH)
+    ):
         raise DocumentError(sentences.NOT_A_DOCUMENT(name=source))
     return document
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -25,6 +26,7 @@ from nova_credentials.messages import MessageError
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from django_stubs_ext.db.models.manager import RelatedManager
@@ -51,30 +53,36 @@ class RowsChangedError(Exception):
     """The client or its rows were written since they were read, or the client is gone."""
 
 
-# The name of the reverse relation from a client to its rows of each type.
-RELATIONS = {
-    CredentialType.DATABASE: "databases",
-    CredentialType.EMAIL: "emails",
-    CredentialType.AWS: "aws_logins",
-}
+RowsByType = dict[CredentialType, list["Credential"]]
+CREDENTIAL_MODELS = (DatabaseCredential, EmailCredential, AwsCredential)
 
 
-def _prefetched_list(relation: str) -> str:
-    """Return the name of the attribute into which `with_credentials` reads the rows."""
-    return f"{relation}_read"
+def read_rows(clients: Iterable[Client]) -> None:
+    """Read every credential row of these clients into them: three statements, whatever their number."""
+    by_pk = {client.pk: client for client in clients}
+    for pk, rows in _select_rows(by_pk).items():
+        by_pk[pk].rows_read = rows
 
 
-def _credential_prefetches() -> list[models.Prefetch[str]]:
-    # Into plain lists: a manager for each client and table would take longer than reading its rows.
-    return [models.Prefetch(name, to_attr=_prefetched_list(name)) for name in RELATIONS.values()]
+def _select_rows(clients: Mapping[int, Client]) -> dict[int, RowsByType]:
+    """Return the rows of clients by client and type, in the order of their ids."""
+    found: dict[int, RowsByType] = {pk: {t: [] for t in CredentialType} for pk in clients}
+    for model in CREDENTIAL_MODELS:
+        # Raw: a queryset would be put into SQL anew each time, for longer than PostgreSQL takes to answer.
+        for row in model._default_manager.raw(_select_statement(model), [list(clients)]):
+            row.client = clients[row.client_id]
+            found[row.client_id][model.TYPE].append(row)
+    return found
+
+
+@cache
+def _select_statement(model: type[Credential]) -> str:
+    columns = ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields)
+    return f"SELECT {columns} FROM {model._meta.db_table} WHERE client_id = ANY(%s) ORDER BY id"  # noqa: S608  # the models' names
 
 
 class ClientQuerySet(models.QuerySet["Client"]):
-    """Clients, with their rows, revisions and pending pushes."""
-
-    def with_credentials(self) -> Self:
-        """Read every credential row too: three queries, whatever the number of clients."""
-        return self.prefetch_related(*_credential_prefetches())
+    """Clients, with their revisions and pending pushes."""
 
     def with_revision(self) -> Self:
         """Annotate `revision` and `pushed_revision` (None: never pushed)."""
@@ -122,7 +130,8 @@ class ClientQuerySet(models.QuerySet["Client"]):
         )
 
     def read_all(self) -> tuple[NovaColumn, ...]:
-        """Read these clients `with_credentials`, their mapped columns too; return all columns of NOVA's tables."""
+        """Read these clients' rows and mapped columns into them; return all columns of NOVA's tables."""
+        read_rows(self)
         return read_extras({client: client.credentials_by_type().values() for client in self})
 
     def lock_rows(self, client_id: int) -> None:
@@ -154,7 +163,7 @@ def _try_to_lock_rows(client_id: int) -> bool:
     lock = {"pk": client_id}
     try:
         with transaction.atomic():
-            for model in (Client, DatabaseCredential, EmailCredential, AwsCredential):
+            for model in (Client, *CREDENTIAL_MODELS):
                 rows = model._default_manager.filter(**lock).select_for_update(nowait=True)
                 list(rows.order_by("pk").values_list("pk"))
                 lock = {"client_id": client_id}
@@ -186,6 +195,7 @@ class Client(models.Model):
     NOVA_TABLE = CLIENTS
     extra: Extra = MappingProxyType({})
     nova_columns: tuple[NovaColumn, ...] | None = None
+    rows_read: RowsByType | None = None  # by `read_rows`
 
     objects = ClientQuerySet.as_manager()
 
@@ -199,13 +209,9 @@ class Client(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def credentials_by_type(self) -> dict[CredentialType, list[Credential]]:
+    def credentials_by_type(self) -> RowsByType:
         """Return this client's credential rows by type, in the order of their ids."""
-        return {t: self._read_rows(name) for t, name in RELATIONS.items()}
-
-    def _read_rows(self, relation: str) -> list[Credential]:
-        prefetched: list[Credential] | None = getattr(self, _prefetched_list(relation), None)
-        return list(getattr(self, relation).order_by("pk")) if prefetched is None else prefetched
+        return _select_rows({self.pk: self})[self.pk] if self.rows_read is None else self.rows_read
 
     def make_stamp(self) -> str:
         """Return the revision and a keyed digest of what the client's form writes: another one after any write.
@@ -213,7 +219,7 @@ class Client(models.Model):
         Writes that no trigger counted show in the digest alone. Needs `with_revision`, and reads the credential rows
         into this client.
         """
-        models.prefetch_related_objects([self], *_credential_prefetches())
+        read_rows([self])
         state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
         for rows in self.credentials_by_type().values():
             state += [row.read_columns() for row in rows]

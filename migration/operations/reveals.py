@@ -38,8 +38,8 @@ class RevealedValue:
 def find_credential(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
     """Return the client and its credential; raises `LookupError` where there is none."""
     with repeatable_read():
-        client = all_clients().filter(pk=client_id).with_phase().with_credentials().first()
-    of_types = client.credentials_by_type().items() if client else ()
+        client = all_clients().filter(pk=client_id).with_phase().first()
+        of_types = client.credentials_by_type().items() if client else ()
     for row in (
         row for credential_type, rows in of_types for row in rows if credential_type == kind
     ):

@@ -93,7 +93,7 @@ def list_values_before_cutover() -> dict[str, str]:
 
 
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
-    clients = all_clients().filter(pk__in=client_ids).with_phase().with_credentials()
+    clients = all_clients().filter(pk__in=client_ids).with_phase()
     columns = clients.read_all()
     for client in clients:
         values = ClientValues(client.pk, client.slug, Phase(client.phase))  # type: ignore[attr-defined]  # annotated

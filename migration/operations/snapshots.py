@@ -107,7 +107,7 @@ def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, Nov
 
 
 def _select_clients(client_ids: Collection[int]) -> ClientPhaseQuerySet:
-    return all_clients().filter(pk__in=client_ids).with_phase().with_revision().with_credentials()
+    return all_clients().filter(pk__in=client_ids).with_phase().with_revision()
 
 
 def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
