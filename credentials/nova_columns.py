@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, ProgrammingError, models
@@ -173,6 +173,7 @@ def find_schema_problem(error: Exception) -> Message | None:
         return None
 
 
+@lru_cache(maxsize=8)  # they are read again for every batch of clients, and change next to never
 def judge_columns(columns: tuple[NovaColumn, ...]) -> NovaColumns:
     """Find the changes in columns that were read."""
     return NovaColumns(columns, tuple(_find_changes(columns)))
