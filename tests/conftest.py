@@ -18,6 +18,7 @@ from migration import evidence_sentences
 from migration.operations import copy_places, evidence
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
+from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
 from tests import templates
 from tests.attacks.hostile_site import hostile, traps
@@ -28,6 +29,7 @@ __all__ = ["hostile", "traps"]
 
 # What `migrate` leaves in the tables, copied once, to be put back after each test that commits.
 KEPT = "kept_for_tests"
+PUT_BACK = f"{KEPT}.put_back()"
 # What these tell is of the database itself, its tables and triggers, and not of a test's rows.
 LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtriggers")
 # Of each table its columns and triggers, of the site's own its constraints and indexes too (some tests have NOVA make a
@@ -44,6 +46,10 @@ SELECT t.relname, found.* FROM pg_class t JOIN pg_namespace n ON n.oid = t.relna
 ) AS found
 WHERE t.relkind = 'r' AND n.nspname IN ('public', 'nova_admin')
 """
+# Of the rows of what is named `told`, whatever their order.
+DIGEST = "coalesce(sum(hashtextextended(told::text, 0)), 0)"
+STRUCTURE_DIGEST = f"SELECT {DIGEST} FROM ({STRUCTURE}) AS told"
+FORGET_SESSION = "RESET ALL; SELECT pg_advisory_unlock_all(); UNLISTEN *; DISCARD TEMP"
 
 
 # A session of boto3's reads AWS's models anew, for 80 ms; all sessions of this process share what was read.
@@ -102,60 +108,70 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
             cursor.execute(templates.CLAIM)
-        kept, structure = keep_rows(), read_structure()
+        keep_rows()
+        structure = read_structure()
     with pytest.MonkeyPatch.context() as patch:
         # Django truncates every table and has `migrate` fill them again: a fifth of a second a test.
-        patch.setattr(
-            TransactionTestCase, "_fixture_teardown", lambda _case: put_back(kept, structure)
-        )
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: put_back(structure))
+        # It connects anew for each test, to a backend that knows no table yet; that takes longer than most tests.
+        patch.setattr(TransactionTestCase, "_should_reload_connections", lambda _case: False)
         patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()
 
 
-def keep_rows() -> dict[str, bool]:
-    """Copies each table that has rows now; returns for each of all tables whether it was copied."""
-    kept = {}
+def keep_rows() -> None:
+    """Copies each table that has rows now, and makes the function that puts them back."""
+    statements = []
     with connection.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {KEPT} CASCADE; CREATE SCHEMA {KEPT}")
         for table in all_tables():
             if table in LEFT_ALONE:
                 continue
+            empty = f"DELETE FROM {table};"
             cursor.execute(f"SELECT EXISTS (SELECT FROM {table})")
-            (kept[table],) = cursor.fetchone()
-            if kept[table]:
-                cursor.execute(f"CREATE TABLE {copy_of(table)} AS TABLE {table}")
-    return kept
+            if cursor.fetchone() == (True,):
+                copy = f"{KEPT}.{table.partition('.')[2]}"
+                cursor.execute(f"CREATE TABLE {copy} AS TABLE {table}")
+                empty = (
+                    f"IF (SELECT {DIGEST} FROM {table} AS told) <> (SELECT {DIGEST} FROM {copy} AS told)"
+                    f" THEN {empty} INSERT INTO {table} TABLE {copy}; END IF;"
+                )
+            statements.append(empty)
+        # A function's statements are planned once.
+        body = " ".join(statements)
+        cursor.execute(
+            f"CREATE FUNCTION {PUT_BACK} RETURNS void LANGUAGE plpgsql"
+            f" SET session_replication_role = replica AS $$BEGIN {body} END$$"
+        )
 
 
-def read_structure() -> set[tuple[str, ...]]:
+def read_structure(what: str = STRUCTURE_DIGEST) -> list[tuple[str, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(STRUCTURE)
-        return set(cursor.fetchall())
+        cursor.execute(what)
+        return cursor.fetchall()
 
 
-def put_back(kept: dict[str, bool], structure: set[tuple[str, ...]]) -> None:
-    """Empties the tables, and says which of them the test left otherwise than it found them."""
-    empty_tables(kept)
-    assert read_structure() == structure
+def put_back(structure: list[tuple[str, ...]]) -> None:
+    """Empties the tables and ends what the session kept; fails where the test left the tables otherwise made."""
+    empty_tables()
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET_SESSION)
+    connection.connection.execute(SESSION)
+    connection.init_connection_state()
+    assert read_structure() == structure, read_structure(STRUCTURE)
 
 
-def empty_tables(kept: dict[str, bool]) -> None:
+def empty_tables() -> None:
     """Makes every table hold what it held at the start; no trigger and no foreign key looks on."""
-    statements = [f"DELETE FROM {table}" for table in kept]
-    statements += [f"INSERT INTO {table} TABLE {copy_of(table)}" for table in kept if kept[table]]
     with connection.cursor() as cursor:
-        cursor.execute("; ".join(["SET LOCAL session_replication_role = replica", *statements]))
+        cursor.execute(f"SELECT {PUT_BACK}")
         write_guard().forget_state()  # a stop that the test began is gone too
         # A test may have left the triggers or their functions otherwise than it found them.
         count_every_write(nothing_was_pushed=True)
         cursor.execute(
             "DELETE FROM nova_admin.credentials_countingproof; DELETE FROM nova_admin.credentials_countinggap"
         )
-
-
-def copy_of(table: str) -> str:
-    return f"{KEPT}.{table.partition('.')[2]}"
 
 
 @pytest.fixture(autouse=True)
