@@ -5,7 +5,7 @@ A step is a statement to PostgreSQL or a call of AWS, of the process that acts.
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,6 +70,8 @@ class Stage:
         self.interruption: Interruption | None = None
         self.died = False
         self._http = URLLib3Session()
+        # Others act in a thread of their own, which keeps its connection: making one takes longer than most acts.
+        self._others = ThreadPoolExecutor(1)
         self._events = [
             aws_store.secrets_manager(interactive=interactive).sm.meta.events
             for interactive in (False, True)
@@ -78,6 +80,8 @@ class Stage:
             events.register_first("before-send.*.*", self._before_a_call)
 
     def close(self) -> None:
+        self._others.submit(connection.close).result()
+        self._others.shutdown()
         self._http.close()
         for events in self._events:
             events.unregister("before-send.*.*", self._before_a_call)
@@ -147,18 +151,14 @@ class Stage:
     def _let(self, actor: Callable[[World], None]) -> None:
         """Has somebody else act meanwhile, with a connection of their own."""
         self.interruption = None
+        self._others.submit(self._act, actor).result()
 
-        def act() -> None:
-            try:
-                actor(self.world)
-            except BaseException as error:  # noqa: BLE001  # raised once the act is over
-                self.said_by_others.append(error)
-            finally:
-                connection.close()
-
-        thread = threading.Thread(target=act)
-        thread.start()
-        thread.join()
+    def _act(self, actor: Callable[[World], None]) -> None:
+        try:
+            actor(self.world)
+        except BaseException as error:  # noqa: BLE001  # raised once the act is over
+            self.said_by_others.append(error)
+            connection.close()
 
     def _end(self) -> None:
         """The process' connection goes first, so that none of its code can tidy up."""
