@@ -234,11 +234,8 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
         document = json.loads(text, parse_constant=int)
     except (ValueError, RecursionError):
         document = None
-    # Nothing is nested deeper than it has opening brackets: few documents have to be walked through.
-    brackets = text.count("{") + text.count("[")
-    if not isinstance(document, dict) or (
-        brackets > _MAX_DEPTH and _is_deeper(document, _MAX_DEPTH)
-    ):
+    may_be_deep = text.count("{") + text.count("[") > _MAX_DEPTH  # else there is no need to look
+    if not isinstance(document, dict) or (may_be_deep and _is_deeper(document, _MAX_DEPTH)):
         raise DocumentError(sentences.NOT_A_DOCUMENT(name=source))
     return document
 
