@@ -31,18 +31,16 @@ ADMINISTERS = {
     "migration.reveal_credential",
     "credentials.accept_object",
     "migration.override_gate",
-    *(
-        f"auth.{action}_{model}"
-        for action in ("view", "add", "change", "delete")
-        for model in ("user", "group")
-    ),
 }
+# Users are never deleted, and only superusers say what a group may do.
+ADMINISTERS_USERS = {"auth.view_user", "auth.add_user", "auth.change_user", "auth.view_group"}
 # In addition, every role may view everything of these apps, without secret values.
 ROLES: dict[str, set[str]] = {
     "Viewer": set(),
     "Operator": OPERATES,
     "Approver": APPROVES,
     "Administrator": OPERATES | APPROVES | ADMINISTERS,
+    "User administrator": ADMINISTERS_USERS,
 }
 
 

@@ -23,6 +23,7 @@ from migration.operations.approvals import (
     NotApproved,
     approve_request,
     cancel_request,
+    find_approval_refusal,
     get_override,
 )
 from migration.operations.gates import ShutGate
@@ -47,14 +48,20 @@ class MoveRequestView(ObjectView[MoveRequest]):
         names = Client.objects.filter(pk=move_request.client_id).values_list("name", flat=True)
         name = names.first()
         kind = MOVES[Phase(move_request.old), Phase(move_request.new)]
-        is_own, approves = self.is_own(), user.has_perm(APPROVE_PERMISSION)
+        approves = self.may_act() and user.has_perm(APPROVE_PERMISSION)
+        why_not = (
+            find_approval_refusal(move_request, get_signed_in_user(self.request))
+            if approves
+            else None
+        )
         checks = self.make_checks() if self.may_act() else Checklist([], [])
         return super().get_context_data(**kwargs) | {
             "move_request": move_request,
             "lines": checks.lines,
             "why_shut": checks.why_shut,
-            "is_own": is_own,
-            "may_approve": self.may_act() and approves and not is_own,
+            "is_own": self.is_own(),
+            "may_approve": approves and why_not is None,
+            "why_not_approved": why_not,
             "may_cancel": self.may_act(),
             "confirmation_text": make_confirmation_text(kind, name or move_request.slug),
             "may_view_client": name is not None and user.has_perm("credentials.view_client"),
@@ -123,13 +130,12 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         "request_name",
         "state_badge",
         "failed_checks",
-        "requested_by",
+        "requested_by_name",
         "requested_when",
-        "decided_by",
+        "decided_by_name",
         "decided_when",
     )
     list_filter = ("state",)
-    list_select_related: ClassVar = ["requested_by", "decided_by"]
     search_fields = ("slug",)
     search_help_text = _("Slug")
     list_per_page = 50

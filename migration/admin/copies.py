@@ -19,7 +19,6 @@ from migration.reports.copies import load_copies_report, load_search
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
@@ -103,7 +102,7 @@ class StartSearchView(AdminView):
 
 
 class CopySearchAdmin(ReadOnlyAdmin):
-    list_display = ("search_name", "state_badge", "by", "clients", "tables", "requested_when")
+    list_display = ("search_name", "state_badge", "by_name", "clients", "tables", "requested_when")
     list_per_page = 50
     show_full_result_count = False
     object_view = CopySearchView
@@ -111,9 +110,6 @@ class CopySearchAdmin(ReadOnlyAdmin):
         ("report/", "report", CopiesView),
         ("start/", "start", StartSearchView),
     ]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[CopySearch]:
-        return super().get_queryset(request).select_related("by")
 
     @display(description=_("search"), ordering="pk")
     def search_name(self, search: CopySearch) -> str:

@@ -105,7 +105,7 @@ class ConfirmMoveView(ClientView):
             # A request waits for the facts that fail; a move at once is not offered then.
             "missing": missing if waits or checks.may_be_overridden else [],
             "possible_at": possible_at,
-            "move_request": requests.select_related("requested_by").first(),
+            "move_request": requests.first(),
             "input_classes": " ".join(BASE_INPUT_CLASSES),
         }
 

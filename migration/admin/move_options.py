@@ -79,7 +79,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
         requests = MoveRequest.objects.filter(client_id=client.pk)
     return {
         "moves": list_moves(request, client, phase),
-        "move_request": requests.open().select_related("requested_by").first(),
+        "move_request": requests.open().first(),
         "watch": watch_cutover(client.pk, phase),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),

@@ -73,7 +73,7 @@ class RunAdmin(ReadOnlyAdmin):
         "done_of_total",
         "failed_label",
         "differ_label",
-        "by",
+        "by_name",
         "started_at",
     )
     list_filter: ClassVar = ["kind", StateFilter]
@@ -95,7 +95,7 @@ class RunAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        return Run.objects.with_counts().select_related("by").order_by("-pk")
+        return Run.objects.with_counts().order_by("-pk")
 
     def has_view_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
         # Users who may start a run may see how it goes.

@@ -1,28 +1,187 @@
-"""Users and groups in the site's looks; the task queue's own pages are taken away."""
+"""Users and groups: who changes them gives their own password, and only superusers give single permissions.
+
+The task queue's own pages are taken away.
+"""
 
 from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.forms import ModelForm
+from django.http import QueryDict
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_request
+from migration.admin.base import get_signed_in_user
+from migration.models import PasswordReset
 from migration.task_queue import remove_queue_pages
+from migration.templatetags.migration_pages import moment
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldOpts, _FieldsetSpec
+    from django.http import HttpRequest, HttpResponse
 
 admin.site.unregister([User, Group])
 # A run has its own page.
 remove_queue_pages()
 
+# A user in a role has what the role may do; what goes beyond roles, superusers give.
+SUPERUSERS_GIVE = ("is_superuser", "user_permissions")
+# Nobody but a superuser gives these to themselves, or takes them away by mistake.
+OTHERS_GIVE = ("is_active", "is_staff", "groups")
+PASSWORD_FIELDSET: tuple[None, _FieldOpts] = (None, {"fields": (FIELD,)})
+hide_posted_values = method_decorator(sensitive_post_parameters(), name="changeform_view")
 
+
+class ChangeUserForm(ActorPasswordForm, UserChangeForm):
+    pass
+
+
+class AddUserForm(ActorPasswordForm, UserCreationForm):
+    pass
+
+
+class ChangeGroupForm(ActorPasswordForm, ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    pass
+
+
+class ResetPasswordForm(ActorPasswordForm, AdminPasswordChangeForm):
+    def save(self, commit: bool = True) -> User:
+        """Store the password, and who set it."""
+        with transaction.atomic():
+            user: User = super().save(commit)
+            by = get_signed_in_user(self.request)
+            PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.PASSWORD)
+        return user
+
+
+@hide_posted_values
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
+class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    form = ChangeUserForm
+    add_form = AddUserForm
+    change_password_form = ResetPasswordForm
+    change_user_password_template = "admin/migration/reset_password.html"  # noqa: S105  # a template
+    list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_active")
+    # None of them could ask for a password.
+    actions = None
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Say whether the user may change users; a superuser is changed by superusers."""
+        may_change = super().has_change_permission(request, obj)
+        return may_change and (obj is None or not obj.is_superuser or is_superuser(request))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Refuse: records name the user, who can be deactivated."""
+        return False
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> _FieldsetSpec:
+        """Leave out what the user may not give, and ask for their password where they may change something."""
+        found = super().get_fieldsets(request, obj)
+        if obj:
+            found = [*found, (None, {"fields": ("last_reset",)})]
+        if not is_superuser(request):
+            found = [(name, leave_out(options, SUPERUSERS_GIVE)) for name, options in found]
+        return [*found, PASSWORD_FIELDSET] if self.has_change_permission(request, obj) else found
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        fields = (*super().get_readonly_fields(request, obj), "last_reset")
+        is_own = obj is not None and obj.pk == request.user.pk
+        return (*fields, *OTHERS_GIVE) if is_own and not is_superuser(request) else fields
+
+    def get_form(
+        self, request: HttpRequest, obj: User | None = None, change: bool = False, **options: Any
+    ) -> type[ModelForm[User]]:
+        return bind_to_request(super().get_form(request, obj, change=change, **options), request)
+
+    @display(description=_("Last reset by somebody else"))
+    def last_reset(self, user: User) -> str | None:
+        """Say who last changed how the user logs in, and when."""
+        reset = PasswordReset.objects.filter(user=user).first()
+        if reset is None:
+            return None
+        values = {"what": reset.get_what_display(), "who": reset.by_name}
+        return format_html(
+            "{}, {}", gettext("%(what)s by %(who)s") % values, moment(reset.reset_at)
+        )
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            by = get_signed_in_user(request)
+            PasswordReset.objects.record(user=obj, by=by, what=PasswordReset.What.ACCOUNT)
+
+    def user_change_password(
+        self,
+        request: HttpRequest,
+        id: str,  # noqa: A002  # the address names it so
+        form_url: str = "",
+    ) -> HttpResponse:
+        """Show or take the form of a password; Django's view makes it without the request."""
+        asking = copy.copy(self)
+        asking.change_password_form = bind_to_request(self.change_password_form, request)
+        return super(UserAdmin, asking).user_change_password(request, id, form_url)
 
 
+@hide_posted_values
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin, ModelAdmin):
-    pass
+    form = ChangeGroupForm
+    fields = ("name", "permissions")
+    actions = None
+    delete_confirmation_template = "admin/migration/delete_group.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Group | None = None) -> _FieldsetSpec:
+        """Ask for the user's password where they may change something."""
+        found = super().get_fieldsets(request, obj)
+        may = self.has_change_permission if obj else self.has_add_permission
+        return [*found, PASSWORD_FIELDSET] if may(request) else found
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Group | None = None
+    ) -> tuple[str, ...]:
+        """Let only superusers say what a group may do: whoever fills groups could give anything otherwise."""
+        return () if is_superuser(request) else ("permissions",)
+
+    def get_form(
+        self, request: HttpRequest, obj: Group | None = None, change: bool = False, **options: Any
+    ) -> type[ModelForm[Group]]:
+        return bind_to_request(super().get_form(request, obj, change=change, **options), request)
+
+    @method_decorator(sensitive_post_parameters())
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Delete the group once the password is right; ask again where it is not."""
+        asked = bind_to_request(ActorPasswordForm, request)
+        form = asked(request.POST) if request.method == "POST" else asked()
+        if request.method == "POST" and not form.is_valid():
+            request.POST = QueryDict()  # Django's view then asks again, and deletes nothing
+        return super().delete_view(request, object_id, {**(extra_context or {}), "form": form})
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    """Say whether the user is an active superuser."""
+    return get_signed_in_user(request).is_superuser
+
+
+def leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
+    """Return a fieldset's options without the fields of these names."""
+    left: _FieldOpts = {
+        **options,
+        "fields": [name for name in options["fields"] if name not in names],
+    }
+    return left

@@ -25,6 +25,7 @@ from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
+from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
@@ -44,6 +45,7 @@ from migration.models.role_grants import RoleGrant
 from migration.models.run_items import PUSHED, Outcome, RunItem
 from migration.models.runs import MANY_TRIES, Run, StaleRunError
 from migration.models.secrets import Secret
+from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
@@ -71,6 +73,7 @@ __all__ = [
     "OpenMismatchQuerySet",
     "OtherStatement",
     "Outcome",
+    "PasswordReset",
     "PhaseChange",
     "PhaseChoices",
     "PlannedVersion",
@@ -94,6 +97,7 @@ __all__ = [
     "StatementCount",
     "UnsearchedPlace",
     "UnsearchedReason",
+    "UserDeletionError",
     "VersionKey",
     "Worker",
     "WriteState",

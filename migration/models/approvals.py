@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from migration import sentences
 from migration.models.fields import MessageListField
+from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
 from nova_credentials.phases import MOVES, Move, Phase
@@ -39,7 +40,11 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
     ) -> bool:
         """Give the open requests their final state; return False where none was open any more."""
         closed = self.open().update(
-            state=state, decided_by=by, decided_at=timezone.now(), reasons=list(reasons)
+            state=state,
+            decided_by=by,
+            decided_by_name=get_kept_name(by),
+            decided_at=timezone.now(),
+            reasons=list(reasons),
         )
         return closed > 0
 
@@ -83,6 +88,7 @@ class MoveRequest(models.Model):
         related_name="+",
         verbose_name=_("requested by"),
     )
+    requested_by_name = KeptNameField("requested_by", _("requested by"))
     requested_at = models.DateTimeField(_("requested"), default=timezone.now)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -91,6 +97,7 @@ class MoveRequest(models.Model):
         related_name="+",
         verbose_name=_("decided by"),
     )
+    decided_by_name = KeptNameField("decided_by", _("decided by"))
     decided_at = models.DateTimeField(_("decided"), null=True)
 
     objects = MoveRequestQuerySet.as_manager()
@@ -110,6 +117,8 @@ class MoveRequest(models.Model):
             ),
             limit_reason("moverequest"),
             limit_reason("moverequest", "override_reason"),
+            require_kept_name("moverequest", "requested_by"),
+            require_kept_name("moverequest", "decided_by"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="request_of_client"),
@@ -130,9 +139,13 @@ class MoveRequest(models.Model):
     @property
     def request_text(self) -> str:
         """Say who requested the move and why, in the page's language."""
-        who = self.requested_by or gettext("a user deleted since")
         text = gettext("%(who)s requested a move of %(client)s (%(what)s), reason %(reason)s")
-        values = {"who": who, "client": self.slug, "what": self.move_name, "reason": self.reason}
+        values = {
+            "who": self.requested_by_name,
+            "client": self.slug,
+            "what": self.move_name,
+            "reason": self.reason,
+        }
         return text % values
 
     @property
@@ -143,9 +156,9 @@ class MoveRequest(models.Model):
     @property
     def outcome_text(self) -> str:
         """Return the state, with the user who decided, in the page's language."""
-        if not self.decided_by:
+        if not self.decided_by_name:
             return self.get_state_display()
-        values = {"state": self.get_state_display(), "who": self.decided_by}
+        values = {"state": self.get_state_display(), "who": self.decided_by_name}
         return gettext("%(state)s by %(who)s") % values
 
     @property

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration.models.kept_names import KeptNameField, require_kept_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -83,6 +84,7 @@ class CopySearch(models.Model):
         related_name="+",
         verbose_name=_("started by"),
     )
+    by_name = KeptNameField("by", _("started by"))
     requested_at = models.DateTimeField(_("requested"), default=timezone.now, db_default=Now())
     # Rows that are written after `started_at` were not looked at.
     started_at = models.DateTimeField(_("started"), null=True)
@@ -103,6 +105,7 @@ class CopySearch(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [require_kept_name("copysearch", "by")]
         verbose_name = _("search for copies")
         verbose_name_plural = _("searches for copies")
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.reasons import limit_reason
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class DatabaseClaim(models.Model):
     # The AWS account and key that the site had then, as far as they were known.
     aws = models.TextField(blank=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    by_name = KeptNameField("by")
     # As the user typed it; empty at the first `migrate`.
     reason = models.TextField(_("reason"), blank=True)
     claimed_at = models.DateTimeField(db_default=Now())
@@ -77,7 +79,10 @@ class DatabaseClaim(models.Model):
         permissions: ClassVar = [
             ("claim_database", _("Can claim a copied database as the one that writes to AWS"))
         ]
-        constraints: ClassVar = [limit_reason("databaseclaim")]
+        constraints: ClassVar = [
+            limit_reason("databaseclaim"),
+            require_kept_name("databaseclaim", "by"),
+        ]
 
     def __str__(self) -> str:
         return self.place

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.models.fields import MessageField, MessageListField
+from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
 
@@ -25,6 +26,7 @@ class PhaseChange(models.Model):
     old = models.CharField(_("from"), max_length=16, choices=PhaseChoices)
     new = models.CharField(_("to"), max_length=16, choices=PhaseChoices)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    by_name = KeptNameField("by")
     # The text as the user typed it; `note` is this site's own message about the move.
     reason = models.TextField(_("reason"), blank=True)
     note = MessageField(_("note"), null=True)
@@ -46,6 +48,7 @@ class PhaseChange(models.Model):
         constraints: ClassVar = [
             limit_reason("phasechange"),
             limit_reason("phasechange", "override_reason"),
+            require_kept_name("phasechange", "by"),
         ]
 
     def __str__(self) -> str:

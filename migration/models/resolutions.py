@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.models.fields import MessageField
+from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.reasons import limit_reason
 
 
@@ -59,6 +60,7 @@ class Resolution(models.Model):
     slug = models.CharField(max_length=100)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    by_name = KeptNameField("by")
     # As the user typed it.
     reason = models.TextField(_("reason"), blank=True)
     message = MessageField(_("result"), null=True)
@@ -72,7 +74,10 @@ class Resolution(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [models.Index(fields=["client", "-id"], name="resolution_of_client")]
-        constraints: ClassVar = [limit_reason("resolution")]
+        constraints: ClassVar = [
+            limit_reason("resolution"),
+            require_kept_name("resolution", "by"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.get_kind_display()}"

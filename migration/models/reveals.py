@@ -26,7 +26,7 @@ class Reveal(models.Model):
     credential_id = models.IntegerField(_("credential"))
     field = models.CharField(_("field"), max_length=64)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    # Kept when the user is deleted.
+    # The name that the user had then.
     username = models.CharField(_("user"), max_length=150)
     # As the user typed it.
     reason = models.TextField(_("reason"))

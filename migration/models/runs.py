@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from migration import sentences
 from migration.models.comparisons import Comparison
+from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.run_items import Outcome, RunItem, RunItemQuerySet
 from nova_credentials.messages import Message, MessageError
 
@@ -65,7 +66,7 @@ class RunQuerySet(models.QuerySet["Run"]):
     def forget_sweeps(self) -> None:
         """Delete the schedule's comparison runs of more than two days ago, with their items."""
         before = timezone.now() - SWEEPS_ARE_KEPT
-        self.filter(by=None, kind=Run.Kind.COMPARE, created_at__lt=before).delete()
+        self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
     def with_counts(self) -> Self:
         """Annotate `total`, `done`, `failed` and `mismatched`."""
@@ -106,6 +107,7 @@ class Run(models.Model):
         related_name="+",
         verbose_name=_("started by"),
     )
+    by_name = KeptNameField("by", _("started by"))
     adopt = models.BooleanField(_("adopt secrets that are not ours"), default=False)
     include_inactive = models.BooleanField(_("include inactive clients"), default=False)
     # The number of times that a client is tried if its error may pass by itself.
@@ -122,6 +124,7 @@ class Run(models.Model):
     steered_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
+    steered_by_name = KeptNameField("steered_by")
     steered_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(_("started"), default=timezone.now)
     # When a worker last began or ended a batch of it, or it was handed to the workers.
@@ -137,6 +140,10 @@ class Run(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            require_kept_name("run", "by"),
+            require_kept_name("run", "steered_by"),
+        ]
         verbose_name = _("run")
         verbose_name_plural = _("runs")
 
@@ -223,7 +230,8 @@ class Run(models.Model):
         now = timezone.now()
         # A stopped run that is not finished yet cannot be retried: workers may still finish their batches.
         is_over = "finished_at" in fields
-        fields |= {"state": new, "steered_by": by, "steered_at": now, "worked_at": now}
+        fields |= {"state": new, "steered_by": by, "steered_by_name": get_kept_name(by)}
+        fields |= {"steered_at": now, "worked_at": now}
         found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)
         if found.update(**fields) != 1:
             self._raise_stale(new)

@@ -24,9 +24,8 @@ WRITE_STATE = """
     ),
     'stop', (
         SELECT to_jsonb(newest) FROM (
-            SELECT stopped_at, reason, username FROM migration_writestop
-            LEFT JOIN auth_user ON auth_user.id = by_id
-            WHERE started_at IS NULL ORDER BY migration_writestop.id DESC LIMIT 1
+            SELECT stopped_at, reason, by_name AS username FROM migration_writestop
+            WHERE started_at IS NULL ORDER BY id DESC LIMIT 1
         ) AS newest
     )
 )::text)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from migration import evidence_sentences, sentences
-from migration.models import MoveRequest, check_reason
+from migration import evidence_sentences, sentences, user_sentences
+from migration.models import MoveRequest, PasswordReset, check_reason
 from migration.operations.gates import (
     NEED_APPROVAL,
     Override,
@@ -85,8 +85,8 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
     `MoveRequest.DoesNotExist`.
     """
     request = MoveRequest.objects.get(pk=request_id)
-    if request.requested_by_id in (None, by.pk):
-        raise NotApproved(sentences.OWN_REQUEST())
+    if why_not := find_approval_refusal(request, by):
+        raise NotApproved(why_not)
     _require_open_request(request)
     try:
         moved = move(
@@ -95,7 +95,7 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
             seen=Phase(request.old),
             by=by,
             reason=request.reason,
-            note=sentences.ASKED_FOR_BY(who=str(request.requested_by)),
+            note=sentences.ASKED_FOR_BY(who=request.requested_by_name),
             approves=request,
             override=get_override(request),
         )
@@ -107,6 +107,21 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
     except Client.DoesNotExist:
         raise _fail_request(request, by, sentences.CLIENT_GONE()) from None
     return moved
+
+
+def find_approval_refusal(request: MoveRequest, by: User) -> Message | None:
+    """Say why this user may not approve the request, whatever its checks say; None where they may."""
+    requester = request.requested_by
+    if requester is None or requester.pk == by.pk:
+        return sentences.OWN_REQUEST()
+    if not requester.is_active:
+        return user_sentences.REQUESTER_DEACTIVATED(who=request.requested_by_name)
+    reset = PasswordReset.objects.find_shared_hand(requester.pk, by.pk)
+    if reset is None:
+        return None
+    return user_sentences.COULD_ACT_AS_BOTH(
+        who=reset.by_name, whom=reset.user_name, ago=reset.reset_at
+    )
 
 
 def get_override(request: MoveRequest) -> Override | None:
@@ -132,7 +147,7 @@ def _select_request(request: MoveRequest) -> MoveRequestQuerySet:
 
 def _require_open_request(request: MoveRequest) -> None:
     if not request.is_open:
-        who = str(request.decided_by) if request.decided_by else sentences.SOMEBODY()
+        who = request.decided_by_name or sentences.SOMEBODY()
         raise NotApproved(sentences.REQUEST_OVER(state=request.state_message, who=who))
 
 

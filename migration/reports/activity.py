@@ -40,7 +40,7 @@ def list_activity() -> list[Activity]:
     """List the newest activity, in one query."""
     # A run stands for its moves, and the runs of the schedule are no user's activity.
     moves = PhaseChange.objects.filter(run=None)
-    runs = Run.objects.filter(~Q(by=None) | Q(kind=Run.Kind.MIGRATE))
+    runs = Run.objects.filter(~Q(by_name="") | Q(kind=Run.Kind.MIGRATE))
     resolutions, stops = Resolution.objects.all(), WriteStop.objects.all()
     # Several stops end in the same moment, where several people stopped.
     ended = stops.exclude(started_at=None).order_by("started_at", "-pk").distinct("started_at")
@@ -73,7 +73,7 @@ def _select_newest(
         what=Value(what, CharField()),
         at=F(at),
         target=F(target),
-        who=F(f"{by}__username"),
+        who=F(f"{by}_name"),
         **columns,
     )
     newest: QuerySet[Model, _Row] = chosen.values("what", "at", "target", "who", *columns)[:SHOWN]

@@ -46,6 +46,6 @@ def load_aws_writes() -> AwsWrites:
         copy=write_guard().explain_copy(state),
         reached=read_identity(connection),
         noted=state.noted,
-        stops=list(WriteStop.objects.select_related("by", "started_by")[:SHOWN]),
-        claims=list(DatabaseClaim.objects.select_related("by")[:SHOWN]),
+        stops=list(WriteStop.objects.all()[:SHOWN]),
+        claims=list(DatabaseClaim.objects.all()[:SHOWN]),
     )

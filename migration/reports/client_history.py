@@ -78,10 +78,10 @@ def _make_sentence(what: str, who: object = None, reason: str = "", more: str = 
 
 
 def _list_moves(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
-    for change in PhaseChange.objects.filter(client_id=client_id).select_related("by")[:number]:
+    for change in PhaseChange.objects.filter(client_id=client_id)[:number]:
         phases = {"old": change.get_old_display(), "new": change.get_new_display()}
         what = _("Moved from %(old)s to %(new)s") % phases
-        text = _make_sentence(what, change.by, change.reason, _describe_override(change))
+        text = _make_sentence(what, change.by_name, change.reason, _describe_override(change))
         messages = (change.note, *change.overridden)
         yield Event(change.changed_at, "trending_flat", text, messages)
 
@@ -100,15 +100,15 @@ def _describe_override(change: PhaseChange) -> str:
 def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:
     """Yield the client's runs, without the sweeps: a sweep is listed as a comparison where its result changed."""
     items = RunItem.objects.filter(client_id=client_id).exclude(
-        run__kind=Run.Kind.COMPARE, run__by=None
+        run__kind=Run.Kind.COMPARE, run__by_name=""
     )
-    for item in items.select_related("run__by").order_by("-pk")[:number]:
+    for item in items.select_related("run").order_by("-pk")[:number]:
         outcome = item.get_outcome_display() if item.outcome else _("Waiting")
         url = reverse("admin:migration_run_change", args=[item.run_id])
         yield Event(
             item.finished_at or item.run.created_at,
             "play_circle",
-            _make_sentence(str(item.run), item.run.by, outcome),
+            _make_sentence(str(item.run), item.run.by_name, outcome),
             (item.message,),
             url if has_permission("migration.view_run") else "",
         )
@@ -152,13 +152,12 @@ def _describe_comparison(comparison: Comparison) -> str:
 def _list_resolutions(
     client_id: int, number: int, _has_permission: HasPermission
 ) -> Iterator[Event]:
-    rows = Resolution.objects.filter(client_id=client_id).select_related("by")
-    for row in rows[:number]:
+    for row in Resolution.objects.filter(client_id=client_id)[:number]:
         what = str(row.get_kind_display())
         if row.until:
             until = formats.date_format(row.until)
             what = _("%(what)s until %(until)s") % {"what": what, "until": until}
-        text = _make_sentence(what, row.by, row.reason)
+        text = _make_sentence(what, row.by_name, row.reason)
         yield Event(row.resolved_at, "build", text, (row.message,))
 
 
@@ -176,8 +175,7 @@ def _list_requests(client_id: int, number: int, has_permission: HasPermission) -
     """Yield the requests for approval with their outcome."""
     if not has_permission("migration.view_moverequest"):
         return
-    asked = MoveRequest.objects.filter(client_id=client_id)
-    for row in asked.select_related("requested_by", "decided_by")[:number]:
+    for row in MoveRequest.objects.filter(client_id=client_id)[:number]:
         url = reverse("admin:migration_moverequest_change", args=[row.pk])
         text = _make_sentence(row.request_text, more=f"{row.outcome_text}.")
         at = row.decided_at or row.requested_at

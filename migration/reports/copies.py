@@ -76,7 +76,7 @@ def load_copies_report(page_number: str | None) -> CopiesReport:
         clean=counts["clean"],
         uncertain=counts["all"] - counts["with_copies"] - counts["clean"],
         never_searched=Client.objects.count() - counts["all"],
-        newest=CopySearch.objects.select_related("by").first(),
+        newest=CopySearch.objects.first(),
         redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),
     )
 

@@ -37,9 +37,7 @@ def select_runs_for_progress() -> QuerySet[Run]:
     """Select runs with the annotations that `measure_progress` needs."""
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
-    return Run.objects.select_related("by", "steered_by").annotate(
-        throttled_at=Subquery(throttled), worker_seen_at=Subquery(seen)
-    )
+    return Run.objects.annotate(throttled_at=Subquery(throttled), worker_seen_at=Subquery(seen))
 
 
 def measure_progress(run: Run) -> Progress:

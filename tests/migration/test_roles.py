@@ -28,11 +28,12 @@ from tests.migration.moves.clients import LINE, advance, enter_phase, write_pass
 from tests.nova_credentials.in_phases import bring
 from tests.page_forms import pages_left_out
 
-VIEWER, OPERATOR, APPROVER, ADMINISTRATOR = ROLES
-EVERYBODY = {VIEWER, OPERATOR, APPROVER, ADMINISTRATOR}
+VIEWER, OPERATOR, APPROVER, ADMINISTRATOR, USER_ADMINISTRATOR = ROLES
+EVERYBODY = {*ROLES}
 OPERATORS = {OPERATOR, ADMINISTRATOR}
 APPROVERS = {APPROVER, ADMINISTRATOR}
 ADMINISTRATORS = {ADMINISTRATOR}
+USER_ADMINISTRATORS = {USER_ADMINISTRATOR}
 NOBODY: set[str] = set()
 
 READ_ONLY = (
@@ -64,11 +65,14 @@ PAGES = {
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
     f"{CLIENT}_reveal": ADMINISTRATORS,
     **{
-        f"auth_{model}_{page}": ADMINISTRATORS
+        f"auth_{model}_{page}": USER_ADMINISTRATORS
         for model in ("user", "group")
-        for page in ("changelist", "add", "history", "delete", "change")
+        for page in ("changelist", "history", "change")
     },
-    "auth_user_password_change": ADMINISTRATORS,
+    "auth_user_add": USER_ADMINISTRATORS,
+    # Users are never deleted, and groups are made by superusers.
+    **dict.fromkeys(("auth_user_delete", "auth_group_add", "auth_group_delete"), NOBODY),
+    "auth_user_password_change": USER_ADMINISTRATORS,
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -95,11 +99,11 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_comparison_assign": ({}, OPERATORS),
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
-    **{f"auth_{model}_add": ({}, ADMINISTRATORS) for model in ("user", "group")},
-    **{f"auth_{model}_change": ({}, ADMINISTRATORS) for model in ("user", "group")},
-    **{f"auth_{model}_delete": ({}, ADMINISTRATORS) for model in ("user", "group")},
-    **{f"auth_{model}_changelist": ({}, ADMINISTRATORS) for model in ("user", "group")},
-    "auth_user_password_change": ({}, ADMINISTRATORS),
+    **{f"auth_user_{page}": ({}, USER_ADMINISTRATORS) for page in ("add", "change")},
+    **{f"auth_group_{page}": ({}, NOBODY) for page in ("add", "change", "delete")},
+    "auth_user_delete": ({"post": "yes"}, NOBODY),
+    **{f"auth_{model}_changelist": ({}, USER_ADMINISTRATORS) for model in ("user", "group")},
+    "auth_user_password_change": ({}, USER_ADMINISTRATORS),
     "password_change": ({}, EVERYBODY),
 }
 # Django's own, for everybody, or for whoever is not logged in.
@@ -361,8 +365,9 @@ EXPECTED_BUTTONS = {
     VIEWER: set(),
     OPERATOR: OPERATORS_BUTTONS,
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
-    ADMINISTRATOR: {*POSTS}
-    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
+    USER_ADMINISTRATOR: {"auth_user_add", "auth_user_change"},
+    ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
+    - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     - {
