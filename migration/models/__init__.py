@@ -48,6 +48,7 @@ from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
 from migration.models.write_stops import WriteStop
+from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 
 __all__ = [
     "MANY_TRIES",
@@ -71,6 +72,7 @@ __all__ = [
     "OpenMismatchQuerySet",
     "OtherStatement",
     "Outcome",
+    "PasswordPlace",
     "PhaseChange",
     "PhaseChoices",
     "PlannedVersion",
@@ -98,6 +100,7 @@ __all__ = [
     "Worker",
     "WriteState",
     "WriteStop",
+    "WrongPassword",
     "all_clients",
     "check_reason",
     "newest_status_is",

@@ -69,6 +69,8 @@ PAGES = {
         for page in ("changelist", "add", "history", "delete", "change")
     },
     "auth_user_password_change": ADMINISTRATORS,
+    "migration_wrongpassword_changelist": ADMINISTRATORS,
+    "migration_wrongpassword_add": NOBODY,
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -101,9 +103,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"auth_{model}_changelist": ({}, ADMINISTRATORS) for model in ("user", "group")},
     "auth_user_password_change": ({}, ADMINISTRATORS),
     "password_change": ({}, EVERYBODY),
+    "migration_wrongpassword_changelist": ({}, ADMINISTRATORS),
 }
 # Django's own, for everybody, or for whoever is not logged in.
-OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site"}
+OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
 
 
 @dataclass
