@@ -1,8 +1,9 @@
 """Connects the app that moves clients from PostgreSQL to AWS."""
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_login_failed
 from django.db.backends.signals import connection_created
-from django.db.models.signals import post_migrate, post_save
+from django.db.models.signals import post_migrate, post_save, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,12 +14,15 @@ class MigrationConfig(AppConfig):
     verbose_name = _("Migration")
 
     def ready(self) -> None:
+        from axes.models import AccessAttempt
         from django_q.models import Task
         from django_q.signals import call_hook, post_spawn, pre_enqueue
 
-        from migration import checks  # noqa: F401  # importing registers them
+        from migration import checks, login_checks  # noqa: F401  # importing registers them
         from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys
+        from migration.operations.lockouts import keep_no_form
+        from migration.operations.wrong_passwords import record_failed_login
         from migration.roles import ensure_roles
         from migration.task_queue import replace_foreign_task
         from migration.tasks import ensure_schedules, start_heartbeat
@@ -30,6 +34,9 @@ class MigrationConfig(AppConfig):
         pre_enqueue.connect(replace_foreign_task, dispatch_uid="migration.replace_foreign_task")
         # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.
         post_save.disconnect(call_hook, sender=Task)
+        pre_save.connect(keep_no_form, sender=AccessAttempt, dispatch_uid="migration.keep_no_form")
+        # Connected after django-axes' own receiver, as its app stands before this one.
+        user_login_failed.connect(record_failed_login, dispatch_uid="migration.record_failed_login")
         connection_created.connect(
             note_new_connection, dispatch_uid="migration.note_new_connection"
         )

@@ -34,7 +34,13 @@ from migration.models import (
     Worker,
     all_clients,
 )
-from migration.operations import copy_search, interrupted_searches, other_statements, runs
+from migration.operations import (
+    copy_search,
+    interrupted_searches,
+    other_statements,
+    runs,
+    wrong_passwords,
+)
 from migration.operations.aws_writes import find_write_refusal
 
 if TYPE_CHECKING:
@@ -169,6 +175,7 @@ def sweep() -> None:
     Worker.objects.forget_old()
     ReaderProcess.objects.forget_old()
     PlannedVersion.objects.forget_old()
+    wrong_passwords.forget_old()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.

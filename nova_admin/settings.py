@@ -18,7 +18,9 @@ from nova_admin.environment import (
     parse_names,
     whole_number_from,
 )
-from nova_admin.navigation import is_at_runs, require_permission
+from nova_admin.login_settings import *  # noqa: F403  # AXES_…, AUTH…, SESSION_…: it says why each
+from nova_admin.login_settings import LOGIN_VARIABLES
+from nova_admin.navigation import WRONG_PASSWORDS, is_at_runs, require_permission
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
 
@@ -53,6 +55,7 @@ env = environment.Environment(
     NOVA_REDIS_URL=(str, ""),
     NOVA_WORKERS=(whole_number_from(1), 2),
     LOG_LEVEL=(environment.parse_log_level, "INFO"),
+    **LOGIN_VARIABLES,
 )
 
 DEBUG = env("DEBUG")
@@ -112,6 +115,8 @@ NOVA_AWS_READS_PER_SECOND = env("NOVA_AWS_READS_PER_SECOND")
 NOVA_REDIS_URL = env("NOVA_REDIS_URL")
 NOVA_WORKERS = env("NOVA_WORKERS")
 LOG_LEVEL = env("LOG_LEVEL")
+SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SESSION_LIMIT")
+AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
 
 INSTALLED_APPS = [
     "unfold",
@@ -122,6 +127,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "axes",  # before `migration`, which records what it counted
     "credentials",
     "migration",
     "django_q",  # its command `qcluster` is replaced by that of `migration`
@@ -141,7 +147,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "nova_admin.session_end.EndSessions",
     "nova_admin.middleware.ExplainSchemaErrors",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "nova_admin.urls"
@@ -156,19 +164,12 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "nova_admin.session_end.add_session_end",
             ]
         },
     }
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-    )
-]
 
 # Pages are in the browser's language, or in the one chosen there; commands, logs and stored texts are in English.
 LANGUAGE_CODE = "en"
@@ -228,7 +229,8 @@ LOGGING = {
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("boto3", "botocore", "urllib3", "django.db.backends")
-    },
+    }
+    | {"axes": {"level": "ERROR"}},  # `migration` logs wrong passwords, in its own words
 }
 
 UNFOLD = {
@@ -336,6 +338,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:auth_group_changelist"),
                         "permission": require_permission("auth.view_group"),
                     },
+                    WRONG_PASSWORDS,
                 ],
             },
         ],

@@ -1,11 +1,14 @@
-"""The site's addresses: the admin, and the choice of its language."""
+"""The site's addresses: the admin, the end of a session, and the choice of the language."""
 
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from nova_admin.session_end import SessionEndView
+
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

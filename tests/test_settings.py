@@ -110,6 +110,10 @@ def test_an_unreachable_database_is_one_line():
         ("NOVA_SECRET_LAYOUT", "both"),
         ("DATABASE_URL", "postgresql://host"),
         ("ALLOWED_HOSTS", " , "),
+        ("SESSION_COOKIE_AGE", "half an hour"),
+        ("NOVA_SESSION_LIMIT", "59"),
+        ("AXES_FAILURE_LIMIT", "0"),
+        ("AXES_COOLOFF_TIME", "25"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(name, value):

@@ -3,7 +3,10 @@
 from django.contrib import admin
 
 from credentials.models import Client, ColumnMapping
-from migration.admin import users  # noqa: F401  # registers users and groups
+from migration.admin import (
+    own_password,  # noqa: F401  # guards the change of the own password
+    users,  # noqa: F401  # registers users and groups
+)
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
@@ -12,7 +15,15 @@ from migration.admin.dashboard import get_dashboard_context
 from migration.admin.nova_tables import NovaTablesAdmin
 from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
-from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
+from migration.admin.wrong_passwords import WrongPasswordAdmin
+from migration.models import (
+    Comparison,
+    CopySearch,
+    MoveRequest,
+    ReaderProcess,
+    Run,
+    WrongPassword,
+)
 
 __all__ = [
     "ClientAdmin",
@@ -22,6 +33,7 @@ __all__ = [
     "NovaTablesAdmin",
     "ReaderProcessAdmin",
     "RunAdmin",
+    "WrongPasswordAdmin",
     "get_dashboard_context",
 ]
 
@@ -32,3 +44,4 @@ admin.site.register(MoveRequest, MoveRequestAdmin)
 admin.site.register(ColumnMapping, NovaTablesAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)
+admin.site.register(WrongPassword, WrongPasswordAdmin)

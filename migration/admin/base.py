@@ -66,6 +66,8 @@ class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, 
     http_method_names = ["get", "head", "post"]  # noqa: RUF012  # Django's own declaration
     model_admin: ModelAdmin
     permission_required: str | None = None
+    # Whether opening it is a use of the site, which keeps the user logged in.
+    renews_session: ClassVar[bool] = True
 
     @property
     def title(self) -> str:

@@ -119,6 +119,7 @@ class WatchNumbersView(ClientView):
     """The numbers since a client's cutover, for a page that is open."""
 
     template_name = "admin/migration/client_watch_numbers.html"
+    renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         client_migration = ClientMigration.objects.filter(pk=client_id).first()

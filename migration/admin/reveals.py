@@ -23,7 +23,8 @@ from migration.admin.base import (
     get_signed_in_user,
     get_typed_reason,
 )
-from migration.models import Comparison, ReasonError
+from migration.admin.own_password import confirm_own_password
+from migration.models import Comparison, PasswordPlace, ReasonError
 from migration.operations.reveals import NotRevealed, find_credential, reveal
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class RevealView(ClientView):
         """Return what is missing in the form. A right password counts for the session from now on."""
         request, problems = self.request, []
         if not is_freshly_authenticated(request):
-            if request.user.check_password(request.POST.get("password", "")):
+            password = request.POST.get("password", "")
+            if confirm_own_password(request, password, place=PasswordPlace.REVEAL):
                 request.session[AUTHENTICATED_AT] = time.time()
             else:
                 problems.append(_("That is not your password."))

@@ -63,6 +63,7 @@ class LiveRunView(AdminView):
     """The part of a run's page, and of the dashboard, that changes while the run goes on."""
 
     template_name = "admin/migration/run_live.html"
+    renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         run = get_object_or_404(select_runs_for_progress(), pk=pk)

@@ -50,6 +50,7 @@ from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
 from migration.models.write_stops import WriteStop
+from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 
 __all__ = [
     "MANY_TRIES",
@@ -73,6 +74,7 @@ __all__ = [
     "OpenMismatchQuerySet",
     "OtherStatement",
     "Outcome",
+    "PasswordPlace",
     "PasswordReset",
     "PhaseChange",
     "PhaseChoices",
@@ -102,6 +104,7 @@ __all__ = [
     "Worker",
     "WriteState",
     "WriteStop",
+    "WrongPassword",
     "all_clients",
     "check_reason",
     "newest_status_is",

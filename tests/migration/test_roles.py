@@ -73,6 +73,8 @@ PAGES = {
     # Users are never deleted, and groups are made by superusers.
     **dict.fromkeys(("auth_user_delete", "auth_group_add", "auth_group_delete"), NOBODY),
     "auth_user_password_change": USER_ADMINISTRATORS,
+    "migration_wrongpassword_changelist": USER_ADMINISTRATORS,
+    "migration_wrongpassword_add": NOBODY,
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -105,9 +107,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"auth_{model}_changelist": ({}, USER_ADMINISTRATORS) for model in ("user", "group")},
     "auth_user_password_change": ({}, USER_ADMINISTRATORS),
     "password_change": ({}, EVERYBODY),
+    "migration_wrongpassword_changelist": ({}, USER_ADMINISTRATORS),
 }
 # Django's own, for everybody, or for whoever is not logged in.
-OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site"}
+OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
 
 
 @dataclass

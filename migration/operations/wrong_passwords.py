@@ -1,0 +1,111 @@
+"""Checks the password of somebody who is logged in, records every wrong one, and ends a session after too many."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING
+
+from axes.helpers import get_client_username
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.utils import timezone
+
+from credentials.shown_names import show_text
+from migration.models import PasswordPlace, WrongPassword
+from migration.operations.lockouts import NO_USER, forget_attempts, let_in_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+
+# So many wrong passwords end the session in which they were typed.
+MOST_IN_A_SESSION = 5
+
+logger = logging.getLogger(__name__)
+
+
+def count_wrong_passwords(session_key: str) -> int:
+    """Return how many were typed in this session."""
+    return WrongPassword.objects.filter(session=_digest(session_key)).count()
+
+
+def check_own_password(
+    *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
+) -> bool:
+    """Say whether it is the user's password. The MOST_IN_A_SESSION-th wrong one deletes the session.
+
+    Where the session is gone it is False and the password isn't looked at. In a transaction that is rolled back nothing
+    is recorded.
+    """
+    # The row's lock has those who guess in one session wait for each other: two at once are two.
+    with transaction.atomic():
+        session = Session.objects.select_for_update().filter(session_key=session_key).first()
+        if session is None:
+            return False
+        if user.check_password(password):
+            return True
+        count = count_wrong_passwords(session_key) + 1
+        WrongPassword.objects.create(
+            username=user.get_username(),
+            address=address,
+            place=place,
+            session=_digest(session_key),
+            shut_out=count >= MOST_IN_A_SESSION,
+        )
+        if count >= MOST_IN_A_SESSION:
+            session.delete()
+    _log(user.get_username(), address, place, ended=count >= MOST_IN_A_SESSION)
+    return False
+
+
+def record_failed_login(
+    credentials: dict[str, str], request: HttpRequest | None = None, **_: object
+) -> None:
+    """Record a wrong password at the login. Called after django-axes has counted it."""
+    count = getattr(request, "axes_failures_since_start", None)
+    if request is None or count is None:
+        return  # whoever is locked out is refused without a look at the password, a thousand times a minute perhaps
+    account, address = get_client_username(request, credentials), request.axes_ip_address  # type: ignore[attr-defined]
+    username = "" if account.startswith(NO_USER) else account
+    shut_out = count >= settings.AXES_FAILURE_LIMIT
+    WrongPassword.objects.create(
+        username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out
+    )
+    _log(username, address, PasswordPlace.LOGIN, ended=shut_out)
+
+
+def let_in(chosen: Iterable[WrongPassword], *, by: User) -> int:
+    """End the locks that these records tell of, and note who did; return how many locks there were."""
+    at_login = {(row.username, row.address) for row in chosen if row.place == PasswordPlace.LOGIN}
+    ended = let_in_again(at_login)
+    for username, address in ended:
+        WrongPassword.objects.filter(
+            username=username, address=address, shut_out=True, let_in_at=None
+        ).update(let_in_at=timezone.now(), let_in_by=by.get_username())
+    return len(ended)
+
+
+def forget_old() -> None:
+    """Delete old records of wrong passwords, counts that lock nobody out any more, and sessions that have ended."""
+    WrongPassword.objects.forget_old()
+    forget_attempts()
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+
+
+def _digest(session_key: str) -> str:
+    """Return what stands for the session: its key is as good as a password."""
+    return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+def _log(username: str, address: str, place: PasswordPlace, *, ended: bool) -> None:
+    logger.warning(
+        "Wrong password for %s from %s (%s)%s",
+        show_text(username) if username else "a name that no user has",
+        show_text(address) or "a Unix socket",
+        place.value,
+        ": locked out, or the session ended" if ended else "",
+    )

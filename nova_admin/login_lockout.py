@@ -1,0 +1,59 @@
+"""Answers what django-axes asks: who tries to log in, from where, and what somebody who is locked out is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from django.utils.formats import time_format
+from django.utils.translation import gettext as _
+
+from migration.operations.lockouts import find_account, find_lock_end
+from nova_admin.session_end import render_refusal
+from nova_admin.trusted_proxies import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.http import HttpRequest, HttpResponse
+
+# Of whoever connects by a Unix socket, and names nobody: a column of addresses takes no other text.
+NO_ADDRESS = "::"
+# As the forms of Django and of django-allauth name it.
+ACCOUNT_FIELDS = ("username", "login", "email")
+
+
+def get_address(request: HttpRequest) -> str:
+    """Return the client's address. Behind a proxy that is trusted it is in REMOTE_ADDR already."""
+    return str(parse_address(request.META.get("REMOTE_ADDR", "")) or NO_ADDRESS)
+
+
+def get_account(request: HttpRequest, credentials: Mapping[str, str] | None = None) -> str:
+    """Return the user that the login is for, however the name was typed."""
+    sent = credentials or request.POST
+    typed = next((sent[name] for name in ACCOUNT_FIELDS if sent.get(name)), "")
+    return find_account(typed)
+
+
+def answer_locked_out(
+    request: HttpRequest, _response: HttpResponse, credentials: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Say that this address is locked out for this user, until when, and what else can be done."""
+    ends_at = find_lock_end(get_account(request, credentials), get_address(request))
+    now = timezone.now()
+    ends_at = max(ends_at or now, now)
+    local = timezone.localtime(ends_at)
+    texts = [
+        _("Too many wrong passwords were typed for this user from your address."),
+        _("You can try again from %(time)s %(zone)s on.")
+        % {"time": time_format(local, "TIME_FORMAT"), "zone": local.tzname()},
+        _("At other addresses this user can log in as ever."),
+        _(
+            "Whoever administers the users can let you in before, on the page “Wrong passwords”."
+            " Tell them if it wasn't you who tried."
+        ),
+    ]
+    title = _("You are locked out for now")
+    response = render_refusal(request, title, texts, status=429, may_log_in=False)
+    response.headers["Retry-After"] = str(int((ends_at - now).total_seconds()) + 1)
+    return response

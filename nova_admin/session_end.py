@@ -1,0 +1,152 @@
+"""Ends sessions, has pages say when theirs ends, and answers for whoever no longer has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self, cast
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import logout
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse, reverse_lazy
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.generic import TemplateView
+
+from migration.admin.own_password import COUNT
+from nova_admin.session_store import LOGGED_IN_AT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.sessions.backends.base import SessionBase
+    from django.http import HttpRequest
+
+    from nova_admin.session_store import SessionStore
+
+# From that long before its end on, a page says when its session ends …
+SAID_BEFORE_END = timedelta(minutes=5)
+# … and asks again this often, as another page may have renewed it.
+ASKED_EVERY = timedelta(minutes=1)
+
+
+class EndSessions:
+    """Renews a session when somebody uses it, which the polls of an open page don't, and ends it where it has to."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """End the session in which too many wrong passwords were typed, and say so in place of the page."""
+        response = self.get_response(request)
+        count = getattr(request, COUNT, 0)
+        return end_session(request, count) if count else response
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
+    ) -> HttpResponse | None:
+        """Renew the session; lead a part of a page that has none any more to the login, page and all."""
+        if request.user.is_authenticated and LOGGED_IN_AT not in request.session:
+            logout(request)  # of an earlier release, which kept sessions for two weeks
+        if not request.user.is_authenticated:
+            return lead_to_login(request) if "HX-Request" in request.headers else None
+        if not is_poll(request, view):
+            request.session.renew()  # type: ignore[attr-defined]  # it is a SessionStore
+        return None
+
+
+@dataclass(frozen=True)
+class SessionEnd:
+    """When a session ends, and what a page says of it."""
+
+    ends_at: datetime
+    # Using the site doesn't move it: the login was too long ago.
+    is_last: bool
+
+    @classmethod
+    def of_session(cls, session: SessionBase) -> Self:
+        store = cast("SessionStore", session)
+        is_last = store.last_end is not None and store.ends_at >= store.last_end
+        return cls(timezone.localtime(store.ends_at), is_last)
+
+    @property
+    def left(self) -> timedelta:
+        return self.ends_at - timezone.now()
+
+    @property
+    def is_near(self) -> bool:
+        return self.left <= SAID_BEFORE_END
+
+    @property
+    def minutes_left(self) -> int:
+        return max(1, round(self.left / timedelta(minutes=1)))
+
+    @property
+    def hours_at_most(self) -> float:
+        return timedelta(seconds=settings.NOVA_SESSION_LIMIT) / timedelta(hours=1)
+
+    @property
+    def seconds_to_ask(self) -> int:
+        """Return after how many seconds the page asks again; at the end itself, the answer leads to the login."""
+        wait = min(self.left, ASKED_EVERY) if self.is_near else self.left - SAID_BEFORE_END
+        return max(0, int(wait.total_seconds())) + 1
+
+
+class SessionEndView(LoginRequiredMixin, TemplateView):
+    """The line that says when the session ends, shortly before it does. A POST keeps the session."""
+
+    http_method_names = ("get", "post")
+    login_url = reverse_lazy("admin:login")
+    template_name = "admin/session_end.html"
+    renews_session = False  # a page that is open asks by itself
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        return self.get(request)
+
+
+def end_session(request: HttpRequest, count: int) -> HttpResponse:
+    """Log out, and return the page that says why."""
+    logout(request)
+    text = _(
+        "A wrong password was typed %(n)s times, so you have been logged out."
+        " It is recorded. Log in again to go on."
+    )
+    title = _("Your session has been ended")
+    return render_refusal(request, title, [text % {"n": count}], status=403, may_log_in=True)
+
+
+def is_poll(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
+    """Say whether an open page asks by itself, on a view that says so by `renews_session = False`."""
+    view_class = getattr(view, "view_class", None)
+    return request.method == "GET" and not getattr(view_class, "renews_session", True)
+
+
+def lead_to_login(request: HttpRequest) -> HttpResponse:
+    """Have htmx open the login in place of the page; what a redirect leads to it would show inside the page."""
+    parts = urlsplit(request.headers.get("HX-Current-URL", ""))
+    page = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    if not page.startswith("/") or not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
+        page = reverse("admin:index")
+    login = f"{reverse('admin:login')}?{urlencode({'next': page})}"
+    return HttpResponse(status=204, headers={"HX-Redirect": login})
+
+
+def add_session_end(request: HttpRequest) -> dict[str, object]:
+    """Give every template the end of the session, which is read from the session where a page shows it."""
+    return {"session_end": SimpleLazyObject(lambda: SessionEnd.of_session(request.session))}
+
+
+def render_refusal(
+    request: HttpRequest, title: str, texts: list[str], *, status: int, may_log_in: bool
+) -> HttpResponse:
+    """Return a page, outside the menus, that says in plain words why somebody gets no further."""
+    context = admin.site.each_context(request) | {"title": title, "texts": texts}
+    context["may_log_in"] = may_log_in
+    return render(request, "admin/refusal.html", context, status=status)

@@ -1,0 +1,257 @@
+"""Guessing at the login: it ends after some tries, of one user at one address alone, and everything is on record."""
+
+import logging
+import re
+from datetime import timedelta
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from migration.models import PasswordPlace, WrongPassword
+from migration.operations.lockouts import find_locks
+from migration.operations.wrong_passwords import forget_old
+from nova_admin.trusted_proxies import TrustedProxies
+from tests.factories import make_user
+from tests.logins.conftest import PASSWORD
+from tests.page_forms import pages_left_out
+from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged
+
+LIST = "/admin/migration/wrongpassword/"
+
+
+def guess(log_in, times: int = 5, **who) -> list[int]:
+    """The statuses of so many tries; the pages themselves are left out."""
+    with pages_left_out():
+        return [
+            log_in(**{"username": "maria", "password": f"guess-{n}"} | who).status_code
+            for n in range(times)
+        ]
+
+
+def gets_in(response) -> bool:
+    return response.status_code == 302
+
+
+def test_guessing_ends_after_five_tries_at_this_address_and_nowhere_else(maria, log_in):
+    make_user("juan", password=PASSWORD)
+
+    assert guess(log_in, 7) == [200] * 4 + [429] * 3
+
+    assert log_in("maria").status_code == 429, "the right password is of no use here"
+    assert gets_in(log_in("maria", address="10.0.0.9"))
+    assert gets_in(log_in("juan"))
+
+
+def test_hundreds_of_tries_keep_nobody_else_out_and_cost_no_look_at_a_password(
+    maria, log_in, monkeypatch
+):
+    make_user("juan", password=PASSWORD)
+    looked = []
+    encode = MD5PasswordHasher.encode
+    monkeypatch.setattr(
+        MD5PasswordHasher, "encode", lambda *args: looked.append(1) or encode(*args)
+    )
+    for n in range(200):
+        request = RequestFactory().post("/admin/login/", REMOTE_ADDR="10.0.0.8")
+        assert authenticate(request, username="maria", password=f"guess-{n}") is None
+
+    assert len(looked) == 5
+    assert WrongPassword.objects.count() == AccessAttempt.objects.get().failures_since_start == 5
+    assert gets_in(log_in("juan"))
+    assert gets_in(log_in("maria", address="10.0.0.9"))
+
+
+def test_another_browser_or_spelling_gives_no_more_tries(maria, log_in):
+    spellings = ("maria", "MARIA", "Maria", "mARIA", "marIA")
+    answers = []
+    for n, name in enumerate(spellings):
+        browser = Client(REMOTE_ADDR="10.0.0.8", headers={"User-Agent": f"browser {n}"})
+        sent = {"username": name, "password": "guess"}
+        with pages_left_out():
+            answers.append(browser.post("/admin/login/", sent).status_code)
+
+    assert answers == [200] * 4 + [429]
+
+
+def test_a_forged_header_makes_no_other_address(maria, settings):
+    settings.NOVA_TRUSTED_PROXIES = TrustedProxies.parse("10.0.0.1")
+    data = {"username": "maria", "password": "guess"}
+
+    def tried(peer: str, forwarded: str) -> list[int]:
+        headers = {"X-Forwarded-For": forwarded}
+        browser = Client(REMOTE_ADDR=peer, headers=headers)
+        with pages_left_out():
+            return browser.post("/admin/login/", data).status_code
+
+    forged = [tried("10.0.0.8", f"192.0.2.{n}") for n in range(5)]
+    behind_proxy = [tried("10.0.0.1", f"192.0.2.{n}, 198.51.100.7") for n in range(5)]
+
+    assert forged == behind_proxy == [200] * 4 + [429]
+    assert {address for _user, address in find_locks()} == {"10.0.0.8", "198.51.100.7"}
+
+
+def test_one_client_behind_a_proxy_locks_out_no_other(maria, settings):
+    settings.NOVA_TRUSTED_PROXIES = TrustedProxies.parse("10.0.0.1")
+
+    def tried(client: str, password: str) -> int:
+        browser = Client(REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": client})
+        sent = {"username": "maria", "password": password}
+        with pages_left_out():
+            return browser.post("/admin/login/", sent).status_code
+
+    assert [tried("192.0.2.1", "guess") for _ in range(5)][-1] == 429
+    assert tried("192.0.2.2", PASSWORD) == 302
+
+
+def test_the_page_says_why_and_when_it_ends_and_it_ends_then(maria, log_in, clock):
+    guess(log_in)
+    clock.turn(minutes=5)
+
+    response = log_in("maria")
+
+    text = response.content.decode()
+    end = clock.time + timedelta(minutes=10)
+    assert response.status_code == 429
+    assert "Too many wrong passwords were typed for this user from your address." in text
+    assert f"You can try again from {end.strftime('%-I:%M').removesuffix(':00')}" in text
+    assert 600 <= int(response.headers["Retry-After"]) <= 601
+    clock.turn(minutes=9, seconds=59)
+    assert log_in("maria").status_code == 429
+    clock.turn(seconds=2)
+    assert gets_in(log_in("maria"))
+
+
+def test_the_lock_ends_although_somebody_goes_on_trying(maria, log_in, clock):
+    guess(log_in)
+    for _ in range(3):
+        clock.turn(minutes=5, seconds=1)
+        guess(log_in, 2)
+
+    assert WrongPassword.objects.count() == 7
+    assert gets_in(log_in("maria"))
+
+
+def test_a_login_sets_the_count_to_zero(maria, log_in):
+    guess(log_in, 4)
+    assert gets_in(log_in("maria"))
+
+    assert guess(log_in, 4) == [200] * 4
+
+
+def test_a_name_that_nobody_has_is_locked_out_in_the_same_way(maria, log_in):
+    """Otherwise the login would say which users there are."""
+    assert guess(log_in, 6, username="nobody-has-it") == guess(log_in, 6) == [200] * 4 + [429] * 2
+    pages = [log_in(name).content.decode() for name in ("nobody-has-it", "maria")]
+    assert cut_tokens(pages[0]) == cut_tokens(pages[1])
+
+
+def cut_tokens(page: str) -> str:
+    return re.sub(r'(csrfmiddlewaretoken" value=)"\w+"', r"\1", page)
+
+
+def test_wrong_passwords_are_on_record_with_user_address_and_time(maria, log_in):
+    began_at = timezone.now()
+    guess(log_in, 5)
+
+    rows = list(WrongPassword.objects.order_by("pk"))
+
+    assert {(row.username, row.address, row.place) for row in rows} == {
+        ("maria", "10.0.0.8", PasswordPlace.LOGIN)
+    }
+    assert all(began_at <= row.typed_at <= timezone.now() for row in rows)
+    assert [row.shut_out for row in rows] == [False] * 4 + [True]
+
+
+def test_nothing_that_was_typed_is_kept_or_logged(maria, log_in):
+    """Neither in the password's own field, nor in one that django-axes doesn't know, nor in the user's."""
+    typed = ("MARKER-password", "MARKER-other-field", "MARKER-as-user")
+    haystack = Haystack()
+    with everything_logged(haystack):
+        log_in("maria", "MARKER-password", Password="MARKER-other-field")
+        log_in("MARKER-as-user", "MARKER-password")
+        for _ in range(5):
+            log_in("maria", "MARKER-password")
+    add_tables(haystack)
+
+    everything = "".join(map(haystack.text, list(haystack.pieces)))
+    assert WrongPassword.objects.filter(username="").count() == 1
+    assert [word for word in typed if word in everything] == []
+    assert "table axes_accessattempt" in haystack.pieces
+
+
+def test_wrong_passwords_are_logged_once_with_the_name_of_a_user_alone(maria, log_in, caplog):
+    with caplog.at_level(logging.INFO):
+        log_in("maria", "guess")
+        log_in("example-password-as-user", "guess")
+
+    lines = [record.getMessage() for record in caplog.records if "assword" in record.getMessage()]
+    assert lines == [
+        "Wrong password for maria from 10.0.0.8 (login)",
+        "Wrong password for a name that no user has from 10.0.0.8 (login)",
+    ]
+
+
+@pytest.fixture
+def juan(db) -> User:
+    return make_user("juan", "auth.view_user", "auth.change_user", password=PASSWORD)
+
+
+def test_who_administers_users_lets_somebody_in_again(maria, juan, log_in, client):
+    guess(log_in)
+    guess(log_in, address="10.0.0.9")
+    client.force_login(juan)
+    row = WrongPassword.objects.filter(address="10.0.0.8", shut_out=True).get()
+    assert "Locked out until" in client.get(LIST).content.decode()
+
+    sent = {"action": "let_in_again", "_selected_action": [row.pk]}
+    page = client.post(LIST, sent, follow=True).content.decode()
+
+    assert "1 user can try again at once." in page
+    assert "Let in again by juan" in page
+    assert gets_in(log_in("maria"))
+    assert log_in("maria", address="10.0.0.9").status_code == 429
+    again = client.post(LIST, sent, follow=True).content.decode()
+    assert "None of these is locked out now." in again
+
+
+def test_others_neither_see_the_page_nor_let_anybody_in(maria, log_in, client):
+    guess(log_in)
+    row = WrongPassword.objects.filter(shut_out=True).get()
+    client.force_login(make_user("viewer", "credentials.view_client"))
+    assert client.get(LIST).status_code == 403
+    client.force_login(make_user("auditor", "auth.view_user"))
+    assert client.get(LIST).status_code == 200
+
+    client.post(LIST, {"action": "let_in_again", "_selected_action": [row.pk]})
+
+    assert log_in("maria").status_code == 429
+
+
+def test_the_list_asks_the_database_as_often_whatever_it_shows(
+    juan, client, django_assert_max_num_queries
+):
+    WrongPassword.objects.bulk_create(
+        WrongPassword(username="maria", address="10.0.0.8", place="login") for _ in range(50)
+    )
+    client.force_login(juan)
+    client.get(LIST)
+    with django_assert_max_num_queries(12):
+        client.get(LIST)
+
+
+def test_old_records_are_forgotten(maria, log_in):
+    guess(log_in)
+    old, older = (timezone.now() - timedelta(days=days) for days in (89, 91))
+    AccessAttempt.objects.update(attempt_time=old)
+    WrongPassword.objects.update(typed_at=older)
+    WrongPassword.objects.filter(shut_out=True).update(typed_at=old)
+
+    forget_old()
+
+    assert WrongPassword.objects.get().shut_out
+    assert AccessAttempt.objects.count() == 0
