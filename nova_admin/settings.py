@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import environment, site_names
+from nova_admin import content_policy, environment, site_names
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -131,6 +131,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "nova_admin.trusted_proxies.believe_trusted_proxies",
     "nova_admin.middleware.protect_answers",
+    "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -181,6 +182,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -190,6 +192,7 @@ STORAGES = {
     },
 }
 
+CONTENT_SECURITY_POLICY = content_policy.CONTENT_SECURITY_POLICY
 if not DEBUG:
     SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT")
     SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")
