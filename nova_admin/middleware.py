@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
+from django.utils.translation import gettext
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
@@ -49,6 +50,12 @@ def refuse_nul(
         return get_response(request)
 
     return answer_request
+
+
+def refuse_form(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer 403 to a form without the token of this login. Django logs the reason; nobody else needs it."""
+    context = admin.site.each_context(request) | {"title": gettext("This form was refused")}
+    return render(request, "admin/refused_form.html", context, status=403)
 
 
 class ExplainSchemaErrors:

@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import environment, site_names
+from nova_admin import content_policy, environment, site_names
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -137,6 +137,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "nova_admin.trusted_proxies.believe_trusted_proxies",
     "nova_admin.middleware.protect_answers",
+    "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -182,6 +183,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -191,6 +193,8 @@ STORAGES = {
     },
 }
 
+CONTENT_SECURITY_POLICY = content_policy.CONTENT_SECURITY_POLICY
+CSRF_FAILURE_VIEW = "nova_admin.middleware.refuse_form"
 if not DEBUG:
     SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT")
     SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")

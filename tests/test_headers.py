@@ -18,6 +18,7 @@ EXPECTED = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'",
 }
 # The pages that show a credential, or have a form for one.
 WITH_CREDENTIALS = (
@@ -90,6 +91,33 @@ def test_answers_to_what_is_wrong_have_them_too(db, client):
     ):
         assert lacks(response) == {}
         assert response.status_code in (200, 400, 403, 404)
+
+
+def policy_of(response) -> dict[str, str]:
+    directives = response.headers["Content-Security-Policy"].split("; ")
+    return dict(directive.split(" ", 1) for directive in directives)
+
+
+def test_no_page_runs_a_script_that_is_not_a_file_of_the_site(db, client):
+    """Before, no answer had a policy: a script that got into a page could have read every secret on it."""
+    policies, nonces = [], []
+    for _ in range(2):
+        response = client.get("/admin/login/")
+        nonce = re.search(r'<style id="unfold-theme-colors" nonce="([^"]{24})">', response.text)[1]
+        policies.append(policy_of(response))
+        assert policies[-1].pop("style-src-elem") == f"'self' 'nonce-{nonce}'"
+        nonces.append(nonce)
+
+    assert nonces[0] != nonces[1]
+    assert policies == 2 * [
+        {
+            "default-src": "'none'",
+            "style-src-attr": "'unsafe-inline'",
+            **dict.fromkeys(("frame-ancestors", "base-uri"), "'none'"),
+            **dict.fromkeys(("script-src", "img-src", "font-src"), "'self'"),
+            **dict.fromkeys(("connect-src", "form-action"), "'self'"),
+        }
+    ]
 
 
 def test_static_files_are_kept_as_before(client, settings):

@@ -90,6 +90,19 @@ def test_the_login_with_an_error_and_after_the_logout(visit):
     assert found + violations(page) == []
 
 
+def test_a_form_without_its_token(visit, complaints):
+    page = visit("/admin/", user=AnonymousUser())
+    page.context.clear_cookies()
+    page.get_by_label("Username").fill("maria")
+    page.get_by_role("textbox", name="Password").fill("example-password")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="This form was refused").wait_for()
+
+    assert violations(page) == []
+    assert all("403" in complaint for complaint in complaints)
+    complaints.clear()
+
+
 def test_a_site_on_which_nothing_has_happened(look_at):
     found = look_at(
         *("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS, CHECK_NOVA),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0016_resumed_searches")]
+    dependencies = [("migration", "0017_kept_names")]
 
     operations = [
         migrations.CreateModel(
