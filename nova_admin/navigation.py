@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 
 def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
@@ -16,3 +17,11 @@ def is_at_runs(request: HttpRequest) -> bool:
     own = ("migration_run_check_nova", "migration_run_aws_writes")
     at = request.resolver_match.url_name if request.resolver_match else None
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
+
+
+def list_account_links(request: HttpRequest) -> list[dict[str, object]]:
+    """Return the menu below one's own name."""
+    own = [{"title": _("Second factor"), "link": reverse("admin:second_factor")}]
+    if request.user.is_authenticated and request.user.has_usable_password():
+        own.insert(0, {"title": _("Change password"), "link": reverse("admin:password_change")})
+    return own

@@ -18,7 +18,8 @@ from nova_admin.environment import (
     parse_names,
     whole_number_from,
 )
-from nova_admin.navigation import is_at_runs, require_permission
+from nova_admin.login import settings as login_settings
+from nova_admin.navigation import is_at_runs, list_account_links, require_permission
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
 
@@ -112,6 +113,9 @@ NOVA_AWS_READS_PER_SECOND = env("NOVA_AWS_READS_PER_SECOND")
 NOVA_REDIS_URL = env("NOVA_REDIS_URL")
 NOVA_WORKERS = env("NOVA_WORKERS")
 LOG_LEVEL = env("LOG_LEVEL")
+NOVA_REQUIRE_SECOND_FACTOR = login_settings.read_requirement(debug=DEBUG)
+NOVA_OIDC = login_settings.read_oidc_provider(debug=DEBUG)
+globals().update(login_settings.read_settings(debug=DEBUG))
 
 INSTALLED_APPS = [
     "unfold",
@@ -122,6 +126,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    *login_settings.APPS,
     "credentials",
     "migration",
     "django_q",  # its command `qcluster` is replaced by that of `migration`
@@ -141,6 +146,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    *login_settings.MIDDLEWARE,
     "nova_admin.middleware.ExplainSchemaErrors",
 ]
 
@@ -252,6 +258,7 @@ UNFOLD = {
     "SCRIPTS": [lambda request: static("migration/accessible.js")],
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
+    "ACCOUNT": {"navigation": list_account_links},
     "DASHBOARD_CALLBACK": "migration.admin.get_dashboard_context",
     "SIDEBAR": {
         "show_search": False,

@@ -4,8 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from nova_admin.login.urls import urlpatterns as login_patterns
+
+admin_patterns, *admin_names = admin.site.urls
+
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
-    path("admin/", admin.site.urls),
+    path("admin/", ([*login_patterns, *admin_patterns], *admin_names)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

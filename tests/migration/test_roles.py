@@ -69,6 +69,8 @@ PAGES = {
         for page in ("changelist", "add", "history", "delete", "change")
     },
     "auth_user_password_change": ADMINISTRATORS,
+    "auth_user_reset_factor": ADMINISTRATORS,
+    **dict.fromkeys(("second_factor", "second_factor_set_up"), EVERYBODY),
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -100,10 +102,14 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"auth_{model}_delete": ({}, ADMINISTRATORS) for model in ("user", "group")},
     **{f"auth_{model}_changelist": ({}, ADMINISTRATORS) for model in ("user", "group")},
     "auth_user_password_change": ({}, ADMINISTRATORS),
+    "auth_user_reset_factor": ({}, ADMINISTRATORS),
+    **dict.fromkeys(("second_factor", "second_factor_set_up"), ({}, EVERYBODY)),
     "password_change": ({}, EVERYBODY),
 }
 # Django's own, for everybody, or for whoever is not logged in.
 OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site"}
+# For whoever is about to log in; tests/login has their tests.
+OTHERS |= {"second_factor_enter", "oidc_start", "oidc_callback"}
 
 
 @dataclass
@@ -275,7 +281,8 @@ def test_without_a_role_there_is_nothing_to_see(site, client, role):
     if role:
         client.force_login(site.users[role])
 
-    for name in {*PAGES} - {"index", "search", "password_change", "password_change_done", "jsi18n"}:
+    own = {"password_change", "password_change_done", "second_factor", "second_factor_set_up"}
+    for name in {*PAGES} - own - {"index", "search", "jsi18n"}:
         response = client.get(site.address(name))
         refused = 404 if name == "app_list" else 403
         assert response.status_code == (refused if role else 302), name
@@ -357,14 +364,17 @@ OPERATORS_BUTTONS = {
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
     "migration_copysearch_start",
 }
+OWN_BUTTONS = {"second_factor_set_up"}  # new recovery codes are for whoever has some
 EXPECTED_BUTTONS = {
-    VIEWER: set(),
-    OPERATOR: OPERATORS_BUTTONS,
-    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
+    VIEWER: OWN_BUTTONS,
+    OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,
+    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"} | OWN_BUTTONS,
     ADMINISTRATOR: {*POSTS}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "auth_user_password_change", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
+    # Nobody has a second factor.
+    - {"second_factor", "auth_user_reset_factor"}
     - {
         "migration_run_start_writes",
         "migration_run_claim",
