@@ -19,7 +19,7 @@ def is_at_runs(request: HttpRequest) -> bool:
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
 
 
-def list_account_links(request: HttpRequest) -> list[dict[str, object]]:
+def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
     """Return the menu below one's own name."""
     own = [{"title": _("Second factor"), "link": reverse("admin:second_factor")}]
     if request.user.is_authenticated and request.user.has_usable_password():

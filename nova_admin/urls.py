@@ -6,10 +6,10 @@ from django.views.generic import RedirectView
 
 from nova_admin.login.urls import urlpatterns as login_patterns
 
-admin_patterns, *admin_names = admin.site.urls
+admin_patterns, app_name, namespace = admin.site.urls
 
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
-    path("admin/", ([*login_patterns, *admin_patterns], *admin_names)),
+    path("admin/", ([*login_patterns, *admin_patterns], app_name, namespace)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -12,6 +12,7 @@ from allauth.account.stages import LoginStage
 from django.contrib.auth import login
 from django.http import HttpResponseRedirect
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 
 from migration.operations.second_factors import has_second_factor
 
@@ -24,6 +25,8 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 GIVEN = "second_factor_given"
 # On a request that gives it: the session is another one once the user is logged in.
 GIVING = "_gives_second_factor"
+# In a login that waits for its second factor: what Django keeps in a session of the user's password.
+PASSWORD_PROOF = "password_proof"  # noqa: S105  # a name
 
 
 def begin_login(
@@ -52,7 +55,13 @@ class SecondFactorStage(LoginStage):
         """Return the way to the page that asks for it, if it has to be asked for."""
         if getattr(self.request, GIVING, False) or not has_second_factor(self.login.user):
             return None, True
+        self.state[PASSWORD_PROOF] = self.login.user.get_session_auth_hash()
         return HttpResponseRedirect(reverse(self.urlname)), True
+
+    def is_still_good(self) -> bool:
+        """Say whether the user is active and has the password that was given."""
+        user, proof = self.login.user, self.state.get(PASSWORD_PROOF, "")
+        return user.is_active and constant_time_compare(proof, user.get_session_auth_hash())
 
 
 class LoginAdapter(DefaultAccountAdapter):

@@ -109,7 +109,8 @@ def read_endpoints(provider: OidcProvider) -> Endpoints:
         raise OidcError(sentences.NO_ANSWER())
     # Where nothing is said, it is basic (OpenID Connect Discovery, 3).
     methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-    return Endpoints(*map(str, addresses), by_basic="client_secret_basic" in methods)
+    authorization, token, keys = map(str, addresses)
+    return Endpoints(authorization, token, keys, by_basic="client_secret_basic" in methods)
 
 
 def verify_token(token: object, provider: OidcProvider, *, keys: Claims, nonce: str) -> Claims:

@@ -86,9 +86,10 @@ class EnterFactorView(FactorPage):
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         """Lead away whoever has no code to give here."""
         self.stage = LoginStageController.enter(request, SecondFactorStage.key)
-        self.user = self.stage.login.user if self.stage else find_user_without_code(request)
-        if self.user is None:
+        user = self.stage.login.user if self.stage else find_user_without_code(request)
+        if not isinstance(user, User) or (self.stage and not self.stage.is_still_good()):
             return HttpResponseRedirect(reverse("admin:login"))
+        self.user = user
         self.page_title = _("Second factor")
         return super().dispatch(request, *args, **kwargs)
 

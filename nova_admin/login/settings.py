@@ -54,7 +54,7 @@ def read_oidc_provider(*, debug: bool) -> OidcProvider | None:
     names = (*REQUIRED, "GROUPS_CLAIM", "SCOPES")
     env = Environment(**{f"{PREFIX}{name}": (str, "") for name in names})
     given = {name: str(env(f"{PREFIX}{name}")) for name in names}
-    if not any(given.values()):
+    if not any(given[name] for name in REQUIRED):
         return None
     for name in REQUIRED:
         if not given[name]:
@@ -93,9 +93,9 @@ def parse_issuer(value: str, *, debug: bool) -> str:
 
 def parse_groups(value: str) -> dict[str, str]:
     """Return the site's group for each group of the provider, given `theirs=Operator, others=Viewer`."""
-    pairs = [tuple(map(str.strip, pair.rpartition("=")[::2])) for pair in parse_names(value)]
-    groups = dict(pairs)
-    if not groups or len(groups) < len(pairs) or not all(all(pair) for pair in pairs):
+    pairs = [pair.rpartition("=") for pair in parse_names(value)]
+    groups = {theirs.strip(): ours.strip() for theirs, _equals, ours in pairs}
+    if not groups or len(groups) < len(pairs) or not all(map(all, groups.items())):
         raise ImproperlyConfigured(
             f"{PREFIX}GROUPS is not a list of their-group=Role, separated by commas, each of theirs once."
         )

@@ -41,6 +41,9 @@ def test_a_second_factor_is_required_in_production_unless_it_says_otherwise(
 
 
 def test_without_variables_there_is_no_provider(environment):
+    # As .env.example has them.
+    environment(NOVA_OIDC_GROUPS_CLAIM="groups", NOVA_OIDC_SCOPES="openid", NOVA_OIDC_ISSUER="")
+
     assert login_settings.read_oidc_provider(debug=False) is None
 
 
