@@ -65,8 +65,10 @@ class FactorPage(RedirectURLMixin, TemplateView):
         return reverse("admin:index")
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        # No way to a site that can't be used yet.
+        shown = admin.site.each_context(self.request) | {"site_url": None}
         return super().get_context_data(
-            **admin.site.each_context(self.request),
+            **shown,
             title=self.page_title,
             next=self.get_redirect_url(),
             go_on=self.get_success_url(),
