@@ -16,3 +16,17 @@ def check_fingerprint_key(**_: object) -> list[Warning]:
             id="migration.W001",
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def check_second_factor(**_: object) -> list[Warning]:
+    """Warn if whoever may do more than view logs in with a password alone."""
+    if settings.NOVA_REQUIRE_SECOND_FACTOR:
+        return []
+    return [
+        Warning(
+            "NOVA_REQUIRE_SECOND_FACTOR is off: who knows an Operator's password needs nothing else.",
+            hint="Unset it, or set it to 1. docs/login.md says how people set up their second factor.",
+            id="migration.W002",
+        )
+    ]

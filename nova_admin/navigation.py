@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.urls import reverse, reverse_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -25,3 +26,11 @@ WRONG_PASSWORDS = {
     "link": reverse_lazy("admin:migration_wrongpassword_changelist"),
     "permission": require_permission("auth.view_user"),
 }
+
+
+def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
+    """Return the menu below one's own name."""
+    own = [{"title": gettext("Second factor"), "link": reverse("admin:second_factor")}]
+    if request.user.is_authenticated and request.user.has_usable_password():
+        own.insert(0, {"title": gettext("Change password"), "link": reverse("admin:password_change")})
+    return own

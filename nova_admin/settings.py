@@ -18,9 +18,15 @@ from nova_admin.environment import (
     parse_names,
     whole_number_from,
 )
+from nova_admin.login import settings as login_settings
 from nova_admin.login_settings import *  # noqa: F403  # AXES_…, AUTH…, SESSION_…: it says why each
 from nova_admin.login_settings import LOGIN_VARIABLES
-from nova_admin.navigation import WRONG_PASSWORDS, is_at_runs, require_permission
+from nova_admin.navigation import (
+    WRONG_PASSWORDS,
+    is_at_runs,
+    list_account_links,
+    require_permission,
+)
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
 
@@ -117,6 +123,9 @@ NOVA_WORKERS = env("NOVA_WORKERS")
 LOG_LEVEL = env("LOG_LEVEL")
 SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SESSION_LIMIT")
 AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
+NOVA_REQUIRE_SECOND_FACTOR = login_settings.read_requirement(debug=DEBUG)
+NOVA_OIDC = login_settings.read_oidc_provider(debug=DEBUG)
+globals().update(login_settings.read_settings(debug=DEBUG))
 
 INSTALLED_APPS = [
     "unfold",
@@ -128,6 +137,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",  # before `migration`, which records what it counted
+    *login_settings.APPS,
     "credentials",
     "migration",
     "django_q",  # its command `qcluster` is replaced by that of `migration`
@@ -149,6 +159,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "nova_admin.session_end.EndSessions",
+    *login_settings.MIDDLEWARE,
     "nova_admin.middleware.ExplainSchemaErrors",
     "axes.middleware.AxesMiddleware",
 ]
@@ -258,6 +269,7 @@ UNFOLD = {
     "SCRIPTS": [lambda request: static("migration/accessible.js")],
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
+    "ACCOUNT": {"navigation": list_account_links},
     "DASHBOARD_CALLBACK": "migration.admin.get_dashboard_context",
     "SIDEBAR": {
         "show_search": False,

@@ -4,11 +4,14 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from nova_admin.login.urls import urlpatterns as login_patterns
 from nova_admin.session_end import SessionEndView
+
+admin_patterns, app_name, namespace = admin.site.urls
 
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
-    path("admin/", admin.site.urls),
+    path("admin/", ([*login_patterns, *admin_patterns], app_name, namespace)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

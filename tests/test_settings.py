@@ -187,6 +187,15 @@ def test_the_deploy_check_names_a_fingerprint_key_that_is_not_set():
     assert result.stderr.count("HINT") == 1
 
 
+def test_the_deploy_check_names_a_second_factor_that_is_not_required():
+    deploy = ("check", "--deploy", "--fail-level", "WARNING")
+
+    result = manage(*deploy, **PRODUCTION | {"NOVA_REQUIRE_SECOND_FACTOR": "0"})
+
+    assert result.returncode == 1
+    assert "(migration.W002) NOVA_REQUIRE_SECOND_FACTOR is off" in result.stderr
+
+
 OPTIONAL = [
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_PROFILE",

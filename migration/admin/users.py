@@ -6,7 +6,7 @@ The task queue's own pages are taken away.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
@@ -25,7 +25,8 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_request
-from migration.admin.base import get_signed_in_user
+from migration.admin.base import OwnViews, get_signed_in_user
+from migration.admin.second_factors import ResetFactorView, remove_allauth_pages
 from migration.models import PasswordReset
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import moment
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 admin.site.unregister([User, Group])
 # A run has its own page.
 remove_queue_pages()
+remove_allauth_pages()
 
 # A user in a role has what the role may do; what goes beyond roles, superusers give.
 SUPERUSERS_GIVE = ("is_superuser", "user_permissions")
@@ -70,7 +72,9 @@ class ResetPasswordForm(ActorPasswordForm, AdminPasswordChangeForm):
 
 @hide_posted_values
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
+    own_views: ClassVar = [("<int:user_id>/reset-factor/", "reset_factor", ResetFactorView)]
+    change_form_after_template = "admin/migration/user_factor.html"
     form = ChangeUserForm
     add_form = AddUserForm
     change_password_form = ResetPasswordForm

@@ -75,6 +75,8 @@ PAGES = {
     "auth_user_password_change": USER_ADMINISTRATORS,
     "migration_wrongpassword_changelist": USER_ADMINISTRATORS,
     "migration_wrongpassword_add": NOBODY,
+    "auth_user_reset_factor": USER_ADMINISTRATORS,
+    **dict.fromkeys(("second_factor", "second_factor_set_up"), EVERYBODY),
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -106,11 +108,15 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "auth_user_delete": ({"post": "yes"}, NOBODY),
     **{f"auth_{model}_changelist": ({}, USER_ADMINISTRATORS) for model in ("user", "group")},
     "auth_user_password_change": ({}, USER_ADMINISTRATORS),
+    "auth_user_reset_factor": ({}, USER_ADMINISTRATORS),
+    **dict.fromkeys(("second_factor", "second_factor_set_up"), ({}, EVERYBODY)),
     "password_change": ({}, EVERYBODY),
     "migration_wrongpassword_changelist": ({}, USER_ADMINISTRATORS),
 }
 # Django's own, for everybody, or for whoever is not logged in.
 OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
+# For whoever is about to log in; tests/login has their tests.
+OTHERS |= {"second_factor_enter", "oidc_start", "oidc_callback"}
 
 
 @dataclass
@@ -282,7 +288,8 @@ def test_without_a_role_there_is_nothing_to_see(site, client, role):
     if role:
         client.force_login(site.users[role])
 
-    for name in {*PAGES} - {"index", "search", "password_change", "password_change_done", "jsi18n"}:
+    own = {"password_change", "password_change_done", "second_factor", "second_factor_set_up"}
+    for name in {*PAGES} - own - {"index", "search", "jsi18n"}:
         response = client.get(site.address(name))
         refused = 404 if name == "app_list" else 403
         assert response.status_code == (refused if role else 302), name
@@ -364,15 +371,18 @@ OPERATORS_BUTTONS = {
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
     "migration_copysearch_start",
 }
+OWN_BUTTONS = {"second_factor_set_up"}  # new recovery codes are for whoever has some
 EXPECTED_BUTTONS = {
-    VIEWER: set(),
-    OPERATOR: OPERATORS_BUTTONS,
-    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"},
-    USER_ADMINISTRATOR: {"auth_user_add", "auth_user_change"},
+    VIEWER: OWN_BUTTONS,
+    OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,
+    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"} | OWN_BUTTONS,
+    USER_ADMINISTRATOR: {"auth_user_add", "auth_user_change"} | OWN_BUTTONS,
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
+    # Nobody has a second factor.
+    - {"second_factor", "auth_user_reset_factor"}
     - {
         "migration_run_start_writes",
         "migration_run_claim",

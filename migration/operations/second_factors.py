@@ -1,0 +1,252 @@
+"""Sets up, checks and resets second factors: codes of an app (TOTP) and recovery codes, stored by allauth.
+
+Who may do more than view needs one (`needs_second_factor`); `nova_admin.login` asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from allauth.mfa import app_settings
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+)
+from allauth.mfa.utils import decrypt
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.utils import timezone
+
+from credentials.shown_names import show_name
+from migration import factor_sentences as sentences
+from migration.models import PasswordReset
+from migration.operations.factor_encryption import UnreadableFactorError, encrypt_anew
+from migration.operations.mails import send_mail_to
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Message
+
+logger = logging.getLogger(__name__)
+
+# A code counts in its own half minute and in those beside it.
+WITHIN_PERIODS = 1
+# At the set-up, codes of so many half minutes ago or ahead show that a clock is wrong.
+CLOCK_PERIODS = 60
+# The half minute of the newest code that was taken: no code of it or of an earlier one counts again.
+LAST_PERIOD = "last_period"
+ENCRYPTED = ("secret", "seed")
+# After so many wrong codes in a row the user is told, and a code is only looked at so long after the last wrong one.
+# That holds the user up too, while somebody who has their password guesses: with a new password it ends.
+MOST_WRONG = 5
+WAIT_SECONDS = 30
+WRONG_IN_A_ROW, WRONG_AT = "wrong_in_a_row", "wrong_at"
+
+
+class Answer(StrEnum):
+    """The result of checking a code."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    TOO_SOON = "too_soon"
+    UNREADABLE = "unreadable"
+
+
+class NotSetUpError(MessageError):
+    """The second factor was not set up: the code did not prove that the app has the secret."""
+
+
+class NotResetError(MessageError):
+    """The second factor was not reset."""
+
+
+def needs_second_factor(user: User) -> bool:
+    """Say whether the user may do anything beyond viewing."""
+    names = () if user.is_superuser else user.get_all_permissions()
+    return user.is_superuser or any(
+        not name.partition(".")[2].startswith("view_") for name in names
+    )
+
+
+def has_second_factor(user: User) -> bool:
+    """Say whether the user has set up a second factor."""
+    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+
+
+def make_factor_secret() -> str:
+    """Return a new secret for an app, in base 32."""
+    return generate_totp_secret()
+
+
+def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
+    """Store the secret as the user's second factor, in place of an earlier one, and return new recovery codes.
+
+    Raises NotSetUpError where the code isn't the secret's at this time.
+    """
+    digits = _keep_digits(code)
+    period = _find_period(secret, digits, within=WITHIN_PERIODS)
+    if period is None:
+        raise NotSetUpError(_explain_wrong_code(secret, digits))
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)
+        Authenticator.objects.filter(user=user).delete()
+        factor = TOTP.activate(user, secret).instance
+        factor.data[LAST_PERIOD] = period
+        factor.save(update_fields=["data"])
+        codes = RecoveryCodes.activate(user).get_unused_codes()
+    logger.warning("%s set up a second factor", show_name(user.username))
+    send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_SET_UP())
+    return codes
+
+
+def renew_recovery_codes(user: User) -> list[str]:
+    """Return new recovery codes; those before no longer count."""
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)
+        Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()
+        codes = RecoveryCodes.activate(user).get_unused_codes()
+    logger.warning("%s made new recovery codes", show_name(user.username))
+    send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_NEW_CODES())
+    return codes
+
+
+def count_recovery_codes(user: User) -> int:
+    """Return how many recovery codes the user has left."""
+    kept = Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).first()
+    if kept is None:
+        return 0
+    return app_settings.RECOVERY_CODE_COUNT - int(kept.data["used_mask"]).bit_count()
+
+
+def check_code(*, user: User, code: str) -> Answer:
+    """Check a code of the app or a recovery code. Each counts once, for all processes together."""
+    try:
+        with transaction.atomic():
+            answer, guessed = _check_locked(user, _keep_digits(code))
+    except UnreadableFactorError:
+        logger.error("the second factor of %s can't be read", show_name(user.username))  # noqa: TRY400  # no trace needed
+        return Answer.UNREADABLE
+    if guessed:
+        logger.warning("several wrong codes of the second factor of %s", show_name(user.username))
+        send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
+    return answer
+
+
+def prove_identity(*, user: User, answer: str) -> bool:
+    """Say whether the answer is the user's own password, or a code of their second factor."""
+    if user.has_usable_password() and user.check_password(answer):
+        return True
+    return bool(_keep_digits(answer)) and check_code(user=user, code=answer) is Answer.RIGHT
+
+
+def find_reset_refusal(user: User, by: User | None) -> Message | None:
+    """Say why this second factor may not be reset by this user, or by a command; None where it may."""
+    if by is not None and by.pk == user.pk:
+        return sentences.OWN_FACTOR()
+    if by is not None and user.is_superuser and not by.is_superuser:
+        return sentences.FACTOR_OF_SUPERUSER()
+    return None if has_second_factor(user) else sentences.NO_FACTOR(who=user.username)
+
+
+def reset_second_factor(user: User, by: User | None) -> bool:
+    """Remove the user's second factor and end their sessions; return whether they could be told by mail.
+
+    `by` is None for a command. Raises NotResetError where `find_reset_refusal` has a reason.
+    """
+    if refusal := find_reset_refusal(user, by):
+        raise NotResetError(refusal)
+    with transaction.atomic():
+        Authenticator.objects.filter(user=user).delete()
+        end_sessions(user)
+        if by:
+            PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.FACTOR)
+    who = show_name(by.username) if by else "a command"
+    logger.warning("the second factor of %s was reset by %s", show_name(user.username), who)
+    text = sentences.MAIL_RESET(by=by.username) if by else sentences.MAIL_RESET_BY_COMMAND()
+    return send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=text)
+
+
+def end_sessions(user: User) -> None:
+    """Log the user out everywhere. A login that waits for its second factor ends with that."""
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
+            session.delete()
+
+
+def encrypt_factors_anew() -> tuple[int, int]:
+    """Encrypt every second factor with the newest key; return how many were, and how many can't be read."""
+    done = unreadable = 0
+    for pk in Authenticator.objects.values_list("pk", flat=True):
+        with transaction.atomic():
+            factor = Authenticator.objects.select_for_update().filter(pk=pk).first()
+            if factor is None:
+                continue
+            try:
+                again = {
+                    name: encrypt_anew(factor.data[name])
+                    for name in ENCRYPTED
+                    if name in factor.data
+                }
+            except UnreadableFactorError:
+                unreadable += 1
+                continue
+            factor.data |= again
+            factor.save(update_fields=["data"])
+            done += 1
+    return done, unreadable
+
+
+def _check_locked(user: User, digits: str) -> tuple[Answer, bool]:
+    """Check a code within a transaction, and say whether the user has to be told of guesses."""
+    locked = Authenticator.objects.select_for_update().filter(user=user)
+    factors = {factor.type: factor for factor in locked}
+    totp = factors.get(Authenticator.Type.TOTP)
+    recovery = factors.get(Authenticator.Type.RECOVERY_CODES)
+    if totp is None:
+        return Answer.WRONG, False
+    now, wrong = time.time(), totp.data.get(WRONG_IN_A_ROW, 0)
+    if wrong >= MOST_WRONG and now - totp.data[WRONG_AT] < WAIT_SECONDS:
+        return Answer.TOO_SOON, False
+    period = _find_period(decrypt(totp.data["secret"]), digits, within=WITHIN_PERIODS)
+    if right := period is not None and period > totp.data.get(LAST_PERIOD, -1):
+        totp.data[LAST_PERIOD] = period
+    elif recovery is not None:
+        right = RecoveryCodes(recovery).validate_code(digits)
+    totp.data |= {WRONG_IN_A_ROW: 0} if right else {WRONG_IN_A_ROW: wrong + 1, WRONG_AT: now}
+    totp.last_used_at = timezone.now() if right else totp.last_used_at
+    totp.save(update_fields=["data", "last_used_at"])
+    return Answer.RIGHT if right else Answer.WRONG, not right and wrong + 1 == MOST_WRONG
+
+
+def _find_period(secret: str, digits: str, *, within: int) -> int | None:
+    """Return the half minute whose code this is, the nearest first; None where it is of none."""
+    now = int(time.time()) // app_settings.TOTP_PERIOD
+    for period in sorted(range(now - within, now + within + 1), key=lambda each: abs(each - now)):
+        if secrets.compare_digest(format_hotp_value(hotp_value(secret, period)), digits):
+            return period
+    return None
+
+
+def _explain_wrong_code(secret: str, digits: str) -> Message:
+    """Say by how much a clock is wrong, if it is. Only at the set-up: elsewhere it would help to guess codes."""
+    found = _find_period(secret, digits, within=CLOCK_PERIODS)
+    if found is None:
+        return sentences.CODE_NOT_RIGHT()
+    off = abs(found * app_settings.TOTP_PERIOD - time.time())
+    return sentences.CODE_OF_ANOTHER_TIME(n=max(1, round(off / 60)))
+
+
+def _keep_digits(code: str) -> str:
+    """Return the code without the blanks and hyphens that apps and people put in; nothing where it is no code."""
+    bare = "".join(code.split()).replace("-", "")
+    return bare if bare.isascii() and bare.isdecimal() and len(bare) <= 8 else ""

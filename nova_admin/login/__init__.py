@@ -1,0 +1,1 @@
+"""The login: the password, the second factor, and OpenID Connect where it is set."""

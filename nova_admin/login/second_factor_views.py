@@ -1,0 +1,236 @@
+"""The pages of one's own second factor: to enter a code, to set it up, to see it and make new recovery codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allauth.account.stages import LoginStageController
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.utils import decrypt, encrypt
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_login_failed
+from django.contrib.auth.views import RedirectURLMixin
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.generic import TemplateView
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from migration import factor_sentences as sentences
+from migration.admin.reveals import is_freshly_authenticated
+from migration.operations.factor_encryption import UnreadableFactorError
+from migration.operations.second_factors import (
+    WAIT_SECONDS,
+    Answer,
+    NotSetUpError,
+    check_code,
+    count_recovery_codes,
+    has_second_factor,
+    make_factor_secret,
+    needs_second_factor,
+    prove_identity,
+    renew_recovery_codes,
+    set_up_second_factor,
+)
+from nova_admin.login.adapter import GIVEN, GIVING, SecondFactorStage, note_second_factor
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+
+# The secret of the app that is being set up, encrypted.
+NEW_SECRET = "second_factor_new"  # noqa: S105  # a name
+REFUSALS = {
+    Answer.WRONG: sentences.CODE_REFUSED(),
+    Answer.TOO_SOON: sentences.CODE_TOO_SOON(n=WAIT_SECONDS),
+    Answer.UNREADABLE: sentences.FACTOR_UNREADABLE(),
+}
+
+
+@method_decorator([never_cache, sensitive_post_parameters()], name="dispatch")
+class FactorPage(RedirectURLMixin, TemplateView):
+    """A page in the looks of the login. It goes on to the address in `next`, or to the dashboard."""
+
+    page_title = ""
+
+    def get_default_redirect_url(self) -> str:
+        return reverse("admin:index")
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        # No way to a site that can't be used yet.
+        shown = admin.site.each_context(self.request) | {"site_url": None}
+        return super().get_context_data(
+            **shown,
+            title=self.page_title,
+            next=self.get_redirect_url(),
+            go_on=self.get_success_url(),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            **kwargs,
+        )
+
+    def show_problem(self, problem: str, **context: object) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(problem=problem, **context))
+
+
+class EnterFactorView(FactorPage):
+    """Asks for a code between the password and the login, or in a session that began without one."""
+
+    template_name = "admin/login/enter_factor.html"
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        """Lead away whoever has no code to give here."""
+        self.stage = LoginStageController.enter(request, SecondFactorStage.key)
+        user = self.stage.login.user if self.stage else find_user_without_code(request)
+        if not isinstance(user, User) or (self.stage and not self.stage.is_still_good()):
+            return HttpResponseRedirect(reverse("admin:login"))
+        self.user = user
+        self.page_title = _("Second factor")
+        return super().dispatch(request, *args, **kwargs)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        answer = check_code(user=self.user, code=request.POST.get("code", ""))
+        if answer is not Answer.RIGHT:
+            report_failure(request, self.user)
+            return self.show_problem(localize(REFUSALS[answer]))
+        if self.stage:
+            setattr(request, GIVING, True)
+            response: HttpResponse = self.stage.exit()
+            return response
+        note_second_factor(request)
+        return HttpResponseRedirect(self.get_success_url())
+
+
+class SignedInPage(FactorPage):
+    """A page for a session that has given the second factor, if its user has one."""
+
+    user: User
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        """Lead to the login, or to the page that asks for a code, whoever has to go there first."""
+        if not admin.site.has_permission(request) or not isinstance(request.user, User):
+            way = urlencode({"next": request.get_full_path()})
+            return HttpResponseRedirect(f"{reverse('admin:login')}?{way}")
+        if find_user_without_code(request):
+            way = urlencode({"next": request.get_full_path()})
+            return HttpResponseRedirect(f"{reverse('admin:second_factor_enter')}?{way}")
+        self.user = request.user
+        self.page_title = _("Second factor")
+        return super().dispatch(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        return super().get_context_data(
+            wants_proof=not is_freshly_authenticated(self.request),
+            may_prove=self.user.has_usable_password() or has_second_factor(self.user),
+            needed=needs_second_factor(self.user),
+            **kwargs,
+        )
+
+    def proves_identity(self) -> bool:
+        """Say whether the user logged in just now, or gave their password or a code."""
+        if is_freshly_authenticated(self.request):
+            return True
+        if prove_identity(user=self.user, answer=self.request.POST.get("answer", "")):
+            return True
+        report_failure(self.request, self.user)
+        return False
+
+    def show_codes(self, codes: list[str]) -> HttpResponse:
+        """Show recovery codes, this once: nothing keeps them."""
+        shown = [f"{code[:4]} {code[4:]}" for code in codes]
+        context = SignedInPage.get_context_data(self, codes=shown)
+        return self.response_class(
+            request=self.request, template="admin/login/recovery_codes.html", context=context
+        )
+
+
+class SetUpFactorView(SignedInPage):
+    """Shows a new secret as a QR code, and stores it once a code proves that an app has it."""
+
+    template_name = "admin/login/set_up_factor.html"
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        if not self.proves_identity():
+            return self.show_problem(
+                _("That is neither your password nor a code of your second factor.")
+            )
+        try:
+            codes = set_up_second_factor(
+                user=self.user, secret=self.find_secret(), code=request.POST.get("code", "")
+            )
+        except NotSetUpError as refusal:
+            return self.show_problem(localize(refusal.message))
+        del request.session[NEW_SECRET]
+        note_second_factor(request)
+        return self.show_codes(codes)
+
+    def find_secret(self) -> str:
+        """Return the session's new secret: the same until it is stored, so that a page may be loaded again."""
+        try:
+            return decrypt(self.request.session[NEW_SECRET])
+        except (KeyError, UnreadableFactorError):
+            secret = make_factor_secret()
+            self.request.session[NEW_SECRET] = encrypt(secret)
+            return secret
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        secret = self.find_secret()
+        allauth = DefaultMFAAdapter(self.request)
+        address = allauth.build_totp_url(self.user, secret)
+        return super().get_context_data(
+            replaces=has_second_factor(self.user),
+            secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+            app_address=address,
+            # The library draws it of this address alone.
+            qr_code=mark_safe(draw_qr_code(address)),  # noqa: S308
+            **kwargs,
+        )
+
+
+class OwnFactorView(SignedInPage):
+    """Says whether the user has a second factor and how many recovery codes are left; makes new ones."""
+
+    template_name = "admin/login/own_factor.html"
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        if not has_second_factor(self.user):
+            return HttpResponseRedirect(reverse("admin:second_factor_set_up"))
+        if not self.proves_identity():
+            return self.show_problem(
+                _("That is neither your password nor a code of your second factor.")
+            )
+        return self.show_codes(renew_recovery_codes(self.user))
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        return super().get_context_data(
+            has_factor=has_second_factor(self.user),
+            codes_left=count_recovery_codes(self.user),
+            **kwargs,
+        )
+
+
+def find_user_without_code(request: HttpRequest) -> User | None:
+    """Return the user of a session that has yet to give the code of a factor that the user has."""
+    user = request.user
+    if not isinstance(user, User) or request.session.get(GIVEN) or not has_second_factor(user):
+        return None
+    return user
+
+
+def report_failure(request: HttpRequest, user: User) -> None:
+    """Have a wrong code count as a failed login, for whoever counts them."""
+    user_login_failed.send(
+        sender=__name__, credentials={"username": user.get_username()}, request=request
+    )
+
+
+def draw_qr_code(address: str) -> str:
+    """Return the address as a QR code, an <svg> without a style."""
+    return str(DefaultMFAAdapter().build_totp_svg(address)).partition("?>")[2]

@@ -1,0 +1,1 @@
+"""The login: second factors, and OpenID Connect."""

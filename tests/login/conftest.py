@@ -1,0 +1,62 @@
+"""Somebody with a password, the clock of the codes, and a provider of OpenID Connect on this machine."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from nova_admin.login.settings import OidcProvider
+from tests.factories import make_user
+from tests.login.fake_provider import FakeProvider
+
+PASSWORD = "example-login-password"
+
+
+@pytest.fixture(autouse=True)
+def required(settings) -> None:
+    settings.NOVA_REQUIRE_SECOND_FACTOR = True
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the site's clock: for codes alone, as sessions have one too."""
+    moment = SimpleNamespace(now=1_800_000_000.0)
+    monkeypatch.setattr("time.time", lambda: moment.now)
+    return moment
+
+
+@pytest.fixture
+def maria(db) -> User:
+    """An Operator."""
+    user = make_user("maria", password=PASSWORD, email="maria@example.test")
+    user.groups.add(Group.objects.get(name="Operator"))
+    return user
+
+
+@pytest.fixture
+def ana(db) -> User:
+    """An Administrator."""
+    user = make_user("ana", password=PASSWORD, email="ana@example.test")
+    user.groups.add(Group.objects.get(name="Administrator"))
+    return user
+
+
+@pytest.fixture(scope="session")
+def running_provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(running_provider, settings) -> FakeProvider:
+    """The provider, as this site knows it."""
+    running_provider.reset()
+    settings.NOVA_OIDC = OidcProvider(
+        issuer=running_provider.issuer,
+        client_id="nova",
+        client_secret="example-client-secret",
+        groups={"ops": "Operator", "readers": "Viewer", "lost": "No such group"},
+        over_http=True,
+    )
+    return running_provider

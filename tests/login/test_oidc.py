@@ -1,0 +1,339 @@
+"""Logins by OpenID Connect: who gets in with which roles, and the answers of a provider that give nobody a login."""
+
+import json
+import logging
+
+import jwt
+import pytest
+from allauth.socialaccount.models import SocialAccount, SocialApp
+from cryptography.hazmat.primitives.asymmetric import rsa
+from django.contrib.auth.models import Group, User
+
+from nova_admin.login.adapter import GIVEN
+from tests.factories import make_user
+from tests.login.codes import give_factor
+from tests.login.test_pages import ENTER, INDEX, LOGIN, RUNS, SET_UP, is_logged_in
+
+START, CALLBACK = "/admin/login/oidc/", "/admin/login/oidc/callback/"
+
+
+@pytest.fixture
+def come_back(provider, client):
+    """Logs in at the provider; returns the site's answer."""
+
+    def come_back(**claims):
+        client.logout()
+        begun = client.get(START)
+        assert begun.status_code == 302, begun.content
+        return client.get(provider.log_in(begun.url, **claims))
+
+    return come_back
+
+
+def groups_of(user: User) -> set[str]:
+    return set(user.groups.values_list("name", flat=True))
+
+
+def test_without_a_provider_there_is_no_trace_of_it(db, client):
+    assert "oidc" not in client.get(LOGIN).content.decode()
+    for address in (START, CALLBACK):
+        assert client.get(address).status_code == 404
+
+
+def test_the_login_leads_to_the_provider_and_asks_for_proofs(provider, client, db):
+    page = client.get(f"{LOGIN}?next={RUNS}").content.decode()
+    assert f'href="{START}?next=%2Fadmin%2Fmigration%2Frun%2F"' in page
+
+    response = client.get(START)
+
+    provider.log_in(response.url)
+    assert response.url.startswith(f"{provider.issuer}/authorize?")
+    assert provider.asked["code_challenge_method"] == "S256"
+    assert len(provider.asked["nonce"]) > 30
+    assert "example-client-secret" not in response.url + json.dumps(dict(client.session))
+
+
+def test_a_first_login_makes_an_account_with_the_roles_of_its_groups(come_back, client, db):
+    details = {"preferred_username": "maria", "email": "maria@example.test", "given_name": "María"}
+
+    response = come_back(groups=["ops", "readers", "others"], amr=["pwd", "mfa"], **details)
+
+    assert (response.status_code, response.url) == (302, INDEX)
+    user = User.objects.get()
+    assert (user.username, user.email, user.first_name) == ("maria", "maria@example.test", "María")
+    assert groups_of(user) == {"Operator", "Viewer"}
+    assert user.is_staff
+    assert not user.is_superuser
+    assert not user.has_usable_password()
+    assert client.get(INDEX).status_code == 200
+    assert client.get(LOGIN).url == INDEX
+
+
+def test_a_login_leads_to_where_somebody_wanted_to_go_and_to_no_other_site(provider, client, db):
+    for wanted, led in ((RUNS, RUNS), ("https://evil.example/", INDEX), ("//evil.example/", INDEX)):
+        client.logout()
+        begun = client.get(START, {"next": wanted})
+        assert client.get(provider.log_in(begun.url)).url == led
+
+
+def test_the_providers_own_second_factor_counts_and_without_one_the_sites_is_asked_for(
+    come_back, client, db
+):
+    come_back(amr=["mfa"])
+    assert client.session[GIVEN] is True
+
+    assert come_back(amr=["pwd"]).url == INDEX
+    assert client.get(INDEX).url.startswith(SET_UP)
+    phone, _ = give_factor(User.objects.get())
+
+    assert come_back(amr="mfa").url == ENTER
+    assert not is_logged_in(client)
+    assert client.post(ENTER, {"code": phone.show()}).url == INDEX
+    assert client.get(INDEX).status_code == 200
+
+
+def test_roles_follow_the_provider_at_each_login(come_back, client, db):
+    come_back(groups=["ops"])
+    user = User.objects.get()
+    user.groups.add(Group.objects.get(name="Administrator"))  # by hand
+
+    come_back(groups="readers")
+
+    assert groups_of(user) == {"Viewer"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([], "None of your groups"),
+        (None, "None of your groups"),
+        (["unknown"], "None of your groups"),
+        ({"ops": True}, "None of your groups"),
+        ([["ops"], 1], "None of your groups"),
+        (["lost"], "No such group, which is no group of the site"),
+        (["ops", "lost"], "No such group, which is no group of the site"),
+    ],
+)
+def test_without_a_role_nobody_gets_in_and_no_account_is_made(come_back, client, db, groups, said):
+    response = come_back(groups=groups)
+
+    assert response.status_code == 403
+    assert said in response.content.decode()
+    assert not User.objects.exists()
+    assert not SocialAccount.objects.exists()
+    assert not is_logged_in(client)
+
+
+def test_who_lost_every_role_is_refused_and_keeps_none_here(come_back, client, db):
+    come_back()
+    user = User.objects.get()
+
+    assert come_back(groups=[]).status_code == 403
+
+    assert groups_of(user) == set()
+    assert not is_logged_in(client)
+
+
+def test_who_was_deactivated_here_stays_out(come_back, client, db):
+    come_back()
+    User.objects.update(is_active=False)
+
+    response = come_back()
+
+    assert response.status_code == 403
+    assert "was deactivated" in response.content.decode()
+
+
+def test_no_account_is_taken_over_by_name_or_address(come_back, client, db):
+    mine = make_user("Maria", email="maria@example.test", is_superuser=True)
+
+    come_back(preferred_username="maria", email="maria@example.test", email_verified=True)
+
+    account = SocialAccount.objects.get().user
+    assert account.pk != mine.pk
+    assert account.username == "maria-2"
+    assert not account.is_superuser
+    come_back(preferred_username="Maria", email="other@example.test")
+    assert User.objects.count() == 2
+    account.refresh_from_db()
+    assert (account.username, account.email) == ("maria-2", "other@example.test")
+
+
+def test_another_subject_or_another_issuer_is_somebody_else(come_back, provider, settings, db):
+    come_back(preferred_username="maria")
+    come_back(preferred_username="maria", sub="subject-2")
+    SocialAccount.objects.filter(uid="subject-1").update(provider="https://before.example")
+    come_back(preferred_username="maria")
+
+    assert set(User.objects.values_list("username", flat=True)) == {"maria", "maria-2", "maria-3"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "name", "address"),
+    [
+        (
+            {"preferred_username": "a b<script>", "email": "x@y.example"},
+            "a_b_script_",
+            "x@y.example",
+        ),
+        (
+            {"preferred_username": "m" * 500, "email": "x@y.example", "email_verified": False},
+            "m" * 140,
+            "",
+        ),
+        ({"preferred_username": 7, "email": "no address"}, "no_address", ""),
+        ({"email": ["x@y.example"]}, "subject-1", ""),
+    ],
+)
+def test_what_the_provider_calls_somebody_is_made_fit(come_back, db, claims, name, address):
+    come_back(**claims)
+
+    user = User.objects.get()
+    assert (user.username, user.email) == (name, address)
+
+
+def expired() -> dict[str, int]:
+    return {"exp": 1_700_000_000, "iat": 1_699_999_000}
+
+
+LIES = {
+    "another issuer": ({"iss": "https://evil.example"}, "another issuer"),
+    "the issuer with a slash": ({"iss": "http://127.0.0.1/realm/"}, "another issuer"),
+    "another audience": ({"aud": "another-site"}, "for another site"),
+    "no audience": ({"aud": None}, "something is missing in it"),
+    "several audiences, for another": ({"aud": ["nova", "b"], "azp": "b"}, "for another site"),
+    "several audiences, for nobody": ({"aud": ["nova", "b"]}, "for another site"),
+    "expired": (expired(), "expired"),
+    "never expires": ({"exp": None}, "something is missing in it"),
+    "of the future": ({"iat": 4_000_000_000, "exp": 4_000_000_300}, "expired"),
+    "another nonce": ({"nonce": "of another login"}, "an answer to another login"),
+    "no nonce": ({"nonce": None}, "something is missing in it"),
+    "no subject": ({"sub": None}, "something is missing in it"),
+    "an empty subject": ({"sub": ""}, "something is missing in it"),
+    "a long subject": ({"sub": "x" * 256}, "something is missing in it"),
+    "a subject that is a number": ({"sub": 1}, "something is missing in it"),
+}
+
+
+@pytest.mark.parametrize(("lies", "said"), LIES.values(), ids=LIES)
+def test_a_token_that_is_not_for_this_login_logs_in_nobody(
+    come_back, provider, client, db, caplog, lies, said
+):
+    provider.lies = lies
+
+    with caplog.at_level(logging.WARNING):
+        response = come_back()
+
+    assert response.status_code == 403
+    assert said in response.content.decode()
+    assert "a login by OpenID Connect was refused" in caplog.text
+    assert not User.objects.exists()
+    assert not is_logged_in(client)
+
+
+def test_a_token_of_another_key_or_none_logs_in_nobody(come_back, provider, db):
+    forged = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = provider.key.public_key().public_numbers().n.to_bytes(256, "big")
+    for key, algorithm, header in (
+        (forged, "RS256", {}),
+        (provider.key, "RS256", {"kid": "key-2"}),
+        (public, "HS256", {}),
+        ("", "none", {}),
+    ):
+        provider.signing_key, provider.algorithm, provider.header = key, algorithm, header
+        response = come_back()
+        assert response.status_code == 403
+        assert "its signature is wrong" in response.content.decode(), (algorithm, header)
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("token", [None, "", "x.y.z", 7, jwt.encode({}, "k" * 32, "HS256")[:-5]])
+def test_what_is_no_token_logs_in_nobody(come_back, provider, db, monkeypatch, token):
+    monkeypatch.setattr(provider, "make_token", lambda: token)
+
+    assert come_back().status_code == 403
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"issuer": "https://evil.example"},
+        {"issuer": None},
+        {"token_endpoint": None},
+        {"token_endpoint": "file:///etc/passwd"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"jwks_uri": ["x"]},
+    ],
+)
+def test_a_provider_that_says_something_else_of_itself_is_not_asked(provider, client, db, said):
+    provider.said = said
+
+    assert client.get(START).status_code == 403
+
+
+@pytest.mark.parametrize("status", [307, 400, 500])
+def test_a_provider_that_gives_no_token_or_sends_on_logs_in_nobody(come_back, provider, db, status):
+    provider.status = status
+
+    response = come_back()
+
+    assert response.status_code == 403
+    assert "does not answer as it should" in response.content.decode()
+
+
+def test_a_provider_that_is_not_there_is_a_sentence(provider, client, db, monkeypatch):
+    provider.said = {"jwks_uri": "http://127.0.0.1:1/keys"}
+    begun = client.get(START)
+
+    response = client.get(provider.log_in(begun.url))
+
+    assert response.status_code == 403
+    assert "does not answer as it should" in response.content.decode()
+
+
+def test_an_answer_to_no_login_of_this_browser_is_refused(provider, client, db):
+    back = provider.log_in(client.get(START).url)
+    other = type(client)()
+
+    for response in (
+        other.get(back),
+        client.get(CALLBACK),
+        client.get(f"{CALLBACK}?code=x&state=of-nobody"),
+    ):
+        assert response.status_code == 403
+        assert "not begun in this browser" in response.content.decode()
+    assert client.get(back).status_code == 302
+    client.logout()
+    assert "not begun in this browser" in client.get(back).content.decode()
+
+
+def test_an_answer_after_ten_minutes_is_refused(provider, client, db, at):
+    back = provider.log_in(client.get(START).url)
+    at.now += 601
+
+    assert "more than ten minutes ago" in client.get(back).content.decode()
+
+
+def test_a_provider_that_refuses_and_one_that_answers_for_another_are_sentences(
+    provider, client, db
+):
+    back = provider.log_in(client.get(START).url).replace("code=", "error=access_denied&c=")
+    assert "did not log you in" in client.get(back).content.decode()
+    back = provider.log_in(client.get(START).url)
+    refused = client.get(f"{back}&iss=https://evil.example").content.decode()
+    assert "another issuer" in refused
+
+
+def test_a_provider_in_the_database_is_not_asked(provider, client, db):
+    """Whoever can write allauth's table must not be able to log in people."""
+    SocialApp.objects.create(provider="openid_connect", provider_id="evil", client_id="x")
+
+    assert client.get(START).url.startswith(provider.issuer)
+    assert client.get("/accounts/oidc/evil/login/").status_code == 404
+
+
+@pytest.mark.parametrize("methods", [["client_secret_post"], ["client_secret_basic"], None])
+def test_the_site_proves_itself_as_the_provider_wants(come_back, provider, db, methods):
+    provider.said = {"token_endpoint_auth_methods_supported": methods}
+
+    assert come_back().status_code == 302

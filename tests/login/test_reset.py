@@ -1,0 +1,138 @@
+"""A lost second factor: who resets it, what proves who they are, and what the person learns."""
+
+import logging
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from migration.operations.second_factors import NotResetError, reset_second_factor
+from tests.factories import make_user
+from tests.login.codes import give_factor
+from tests.login.conftest import PASSWORD
+from tests.login.test_pages import ENTER, INDEX, SET_UP, give_password
+
+
+def address(user) -> str:
+    return f"/admin/auth/user/{user.pk}/reset-factor/"
+
+
+@pytest.fixture
+def ana_in(ana, client, at):
+    """Ana, logged in with her second factor, and her phone."""
+    phone, _ = give_factor(ana)
+    client.force_login(ana)
+    client.post(ENTER, {"code": phone.show()})
+    at.now += 60
+    mail.outbox.clear()
+    return client, phone
+
+
+@pytest.mark.parametrize("by_code", [False, True])
+def test_an_administrator_resets_it_with_their_own_password_or_code(
+    ana_in, maria, at, caplog, by_code
+):
+    administrator, anas = ana_in
+    give_factor(maria)
+    marias = Client()
+    marias.force_login(maria)
+    mail.outbox.clear()
+    change = administrator.get(f"/admin/auth/user/{maria.pk}/change/").content.decode()
+    assert address(maria) in change
+
+    with caplog.at_level(logging.WARNING):
+        answer = anas.show() if by_code else PASSWORD
+        response = administrator.post(address(maria), {"answer": answer})
+
+    assert response.url == f"/admin/auth/user/{maria.pk}/change/"
+    assert not Authenticator.objects.filter(user=maria).exists()
+    assert "the second factor of maria was reset by ana" in caplog.text
+    (told,) = mail.outbox
+    assert told.to == ["maria@example.test"]
+    assert "ana reset your second factor" in told.body
+    assert marias.get(INDEX).url.startswith("/admin/login/")
+    assert give_password(marias) == INDEX
+    assert marias.get(INDEX).url.startswith(SET_UP)
+
+
+@pytest.mark.parametrize("answer", ["", "wrong", "000000"])
+def test_without_a_right_answer_nothing_is_reset(ana_in, maria, answer):
+    administrator, _ = ana_in
+    give_factor(maria)
+
+    page = administrator.post(address(maria), {"answer": answer}).content.decode()
+
+    assert "neither your password nor a code" in page
+    assert Authenticator.objects.filter(user=maria).exists()
+
+
+def test_ones_own_a_superusers_and_none_are_refused(ana_in, ana, maria):
+    administrator, _ = ana_in
+    root = make_user("root", is_superuser=True)
+    give_factor(root)
+
+    for user, said in (
+        (ana, "replace it on your own page"),
+        (root, "Only a superuser resets"),
+        (maria, "maria has no second factor"),
+    ):
+        for page in (
+            administrator.get(address(user)),
+            administrator.post(address(user), {"answer": PASSWORD}),
+        ):
+            assert said in page.content.decode()
+    assert Authenticator.objects.filter(user__in=[ana, root]).count() == 4
+
+
+def test_an_operator_resets_nobodys(maria, ana, client, at):
+    phone, _ = give_factor(maria)
+    give_factor(ana)
+    client.force_login(maria)
+    client.post(ENTER, {"code": phone.show()})
+
+    assert client.post(address(ana), {"answer": PASSWORD}).status_code == 403
+    assert Authenticator.objects.filter(user=ana).exists()
+
+
+@pytest.mark.parametrize("broken", ["no server", "no address", "server fails"])
+def test_that_no_mail_could_be_sent_is_said(ana_in, maria, settings, monkeypatch, broken):
+    administrator, _ = ana_in
+    give_factor(maria)
+    if broken == "no server":
+        settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    elif broken == "no address":
+        type(maria).objects.update(email="")
+    else:
+        monkeypatch.setattr("migration.operations.mails.send_mail", fail)
+
+    page = administrator.post(address(maria), {"answer": PASSWORD}, follow=True)
+
+    assert "No mail could be sent: tell them yourself." in page.content.decode()
+
+
+def fail(*_args: object) -> None:
+    raise ConnectionRefusedError("the name of a server")
+
+
+def test_the_last_administrator_is_helped_by_a_command(ana, at, capsys):
+    give_factor(ana)
+    mail.outbox.clear()
+
+    call_command("reset_second_factor", "ana", "--format", "json")
+
+    assert capsys.readouterr().out == '{"user": "ana", "reset": true, "told": true}\n'
+    assert "reset on the server" in mail.outbox[0].body
+    for arguments, code in ((["ana"], 1), (["nobody"], 2)):
+        with pytest.raises(CommandError) as refused:
+            call_command("reset_second_factor", *arguments)
+        assert refused.value.returncode == code
+
+
+def test_the_one_function_refuses_too(maria, ana, at):
+    ana.groups.set([Group.objects.get(name="Viewer")])
+
+    with pytest.raises(NotResetError, match="maria has no second factor"):
+        reset_second_factor(maria, ana)
