@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import environment, site_names
+from nova_admin import audit_settings, environment, site_names
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -18,7 +18,7 @@ from nova_admin.environment import (
     parse_names,
     whole_number_from,
 )
-from nova_admin.navigation import is_at_runs, require_permission
+from nova_admin.navigation import AUDIT, is_at_runs, require_permission
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
 
@@ -28,6 +28,7 @@ env = environment.Environment(
     DEBUG=(parse_flag, False),
     SECRET_KEY=(str, ""),
     NOVA_FINGERPRINT_KEY=(str, ""),
+    **audit_settings.SCHEME,
     ALLOWED_HOSTS=(parse_names, []),
     CSRF_TRUSTED_ORIGINS=(parse_names, []),
     NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
@@ -60,6 +61,7 @@ DEBUG = env("DEBUG")
 SECRET_KEY = env.require_secret_key()
 # The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
 NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
+NOVA_AUDIT = audit_settings.read_audit_settings(env)
 ALLOWED_HOSTS = env.require_value(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
@@ -141,6 +143,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "nova_admin.middleware.note_actor",
     "nova_admin.middleware.ExplainSchemaErrors",
 ]
 
@@ -324,6 +327,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_run_aws_writes"),
                         "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
+                    AUDIT,
                     {
                         "title": _("Users"),
                         "icon": "person",

@@ -5,6 +5,7 @@ from django.contrib import admin
 from credentials.models import Client, ColumnMapping
 from migration.admin import users  # noqa: F401  # registers users and groups
 from migration.admin.approvals import MoveRequestAdmin
+from migration.admin.audit import AuditEventAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.copies import CopySearchAdmin
@@ -12,9 +13,10 @@ from migration.admin.dashboard import get_dashboard_context
 from migration.admin.nova_tables import NovaTablesAdmin
 from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
-from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
+from migration.models import AuditEvent, Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 
 __all__ = [
+    "AuditEventAdmin",
     "ClientAdmin",
     "ComparisonAdmin",
     "CopySearchAdmin",
@@ -32,3 +34,4 @@ admin.site.register(MoveRequest, MoveRequestAdmin)
 admin.site.register(ColumnMapping, NovaTablesAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)
+admin.site.register(AuditEvent, AuditEventAdmin)

@@ -4,6 +4,8 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 """
 
 from migration.models.approvals import MoveRequest
+from migration.models.audit_actors import Actor, acting
+from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
@@ -55,6 +57,11 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
+    "Actor",
+    "AuditCheckpoint",
+    "AuditCode",
+    "AuditEvent",
+    "AuditLink",
     "AwsFailure",
     "ClientMigration",
     "ClientMigrationQuerySet",
@@ -98,6 +105,7 @@ __all__ = [
     "Worker",
     "WriteState",
     "WriteStop",
+    "acting",
     "all_clients",
     "check_reason",
     "newest_status_is",
