@@ -40,7 +40,6 @@ RESOLUTIONS = {
 }
 RUN_STARTED = Sentence("audit_run_started", "Started %(run)s.")
 RUN_STEERED = Sentence("audit_run_steered", "Set %(run)s to: %(state)s.")
-RATE_CHANGED = Sentence("audit_rate_changed", "Changed the rate of AWS writes.")
 REDACTED = Sentence(
     "audit_redacted",
     "Replaced secret values by pointers in %(n)s rows of %(column)s.",
