@@ -151,9 +151,8 @@ class RevealView(ClientView):
         field = self.field
         record_refused_reveal(
             field.client,
-            kind=field.credential_type,
-            credential_id=field.credential.pk,
-            name=field.name,
+            field.credential,
+            field.name,
             why=audit_sentences.WRONG_PASSWORD(),
             by=get_signed_in_user(self.request),
         )

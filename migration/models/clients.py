@@ -178,7 +178,7 @@ def _describe_change(change: PhaseChange) -> Iterator[AuditEvent]:
     about: dict[str, Any] = {"by": change.by, "client_id": change.client_id, "slug": change.slug}
     yield AuditEvent.sign_new(AuditCode.MOVE, moved, reason=change.reason, **about)
     if change.overridden:
-        facts = audit_sentences.OVERRIDDEN(new=new, lines=tuple(change.overridden))
+        facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new, lines=tuple(change.overridden))
         yield AuditEvent.sign_new(AuditCode.OVERRIDE, facts, reason=change.override_reason, **about)
 
 

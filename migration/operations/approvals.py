@@ -132,7 +132,7 @@ def cancel_request(*, request_id: int, by: User) -> MoveRequest:
     request = MoveRequest.objects.get(pk=request_id)
     with transaction.atomic():
         if _select_request(request).close_open(MoveRequest.State.CANCELLED, by=by):
-            request.record_act(AuditCode.CANCELLATION, audit_sentences.REQUEST_CANCELLED, by=by)
+            request.record_act(AuditCode.CANCELLATION, audit_sentences.CANCELLED_REQUEST, by=by)
             return request
     request.refresh_from_db()
     _require_open_request(request)

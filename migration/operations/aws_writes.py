@@ -173,7 +173,7 @@ def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
     with transaction.atomic():
         stop = WriteStop.objects.create(by=by, reason=reason)
         AuditEvent.objects.record(
-            AuditCode.WRITES_STOPPED, audit_sentences.WRITES_STOPPED(), by=by, reason=reason
+            AuditCode.WRITES_STOPPED, audit_sentences.STOPPED_WRITES(), by=by, reason=reason
         )
     write_guard().forget_state()
     return stop
@@ -185,7 +185,7 @@ def start_aws_writes(*, by: User | None = None) -> int:
         ended = WriteStop.objects.end_all(by=by)
         if ended:
             AuditEvent.objects.record(
-                AuditCode.WRITES_STARTED, audit_sentences.WRITES_STARTED(), by=by
+                AuditCode.WRITES_STARTED, audit_sentences.STARTED_WRITES(), by=by
             )
     write_guard().forget_state()
     return ended

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from credentials.models import Client
+    from credentials.models import Client, Credential
     from migration.models import MoveRequest
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
@@ -54,12 +54,12 @@ def record_refused_approval(request: MoveRequest, *, why: Message, by: User) -> 
 
 
 def record_refused_reveal(
-    client: Client, *, kind: str, credential_id: int, name: str, why: Message, by: User
+    client: Client, row: Credential, name: str, *, why: Message, by: User
 ) -> None:
     """Record that the value of the field `name` was not shown to who asked for it."""
     AuditEvent.objects.record(
         AuditCode.REFUSAL,
-        audit_sentences.REVEAL_REFUSED(field=name, type=kind, id=str(credential_id), why=why),
+        audit_sentences.REVEAL_REFUSED(field=name, row=row.as_message(), why=why),
         by=by,
         client_id=client.pk,
         slug=client.slug,

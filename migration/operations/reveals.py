@@ -66,9 +66,7 @@ def reveal(
     try:
         value = _read_from_aws(client, row, name) if purged else str(getattr(row, name))
     except NotRevealed as refusal:
-        record_refused_reveal(
-            client, kind=kind, credential_id=credential_id, name=name, why=refusal.message, by=by
-        )
+        record_refused_reveal(client, row, name, why=refusal.message, by=by)
         raise
     with transaction.atomic():
         record = Reveal.objects.create(
@@ -84,7 +82,7 @@ def reveal(
         )
         AuditEvent.objects.record(
             AuditCode.REVEAL,
-            audit_sentences.REVEALED(field=name, type=kind, id=str(credential_id)),
+            audit_sentences.REVEALED(field=name, row=row.as_message()),
             by=by,
             client_id=client_id,
             slug=client.slug,

@@ -160,4 +160,4 @@ def _describe_row(form: ClientForm | CredentialForm) -> Message:
     sentence = (
         audit_sentences.LOGIN_ADDED if form.empty_permitted else audit_sentences.LOGIN_CHANGED
     )
-    return sentence(type=row.TYPE.value, id=str(row.pk), fields=fields)
+    return sentence(row=row.as_message(), fields=fields)

@@ -11,7 +11,7 @@ from migration.operations.audit_chain import AuditHead, seal_audit
 
 
 def write_entries(number: int = 5, **fields) -> list[AuditEvent]:
-    facts = sentences.WRITES_STARTED()
+    facts = sentences.STARTED_WRITES()
     return [
         AuditEvent.objects.record(AuditCode.WRITES_STARTED, facts, by=f"user {n}", **fields)
         for n in range(number)

@@ -136,7 +136,10 @@ def test_moves_overrides_and_refused_moves(idom, maria, settings):
     refused, moved, overridden = entries.list_new()
     assert (refused.code, refused.reason) == ("refusal", "INC-42")
     assert str(refused.message).startswith("The move to AWS (cut over) was refused: ")
-    assert (str(moved.message), moved.reason) == ("Moved from Dual read to AWS (cut over).", "INC-42")
+    assert (str(moved.message), moved.reason) == (
+        "Moved from Dual read to AWS (cut over).",
+        "INC-42",
+    )
     assert (overridden.code, overridden.reason) == ("override", "so be it")
 
 
