@@ -77,6 +77,7 @@ class OnboardClientView(OnboardingView):
             with database_refusals(), transaction.atomic():
                 client, rows = forms.save_client()
                 self._log_addition(client, rows)
+                self.client_saved(client, forms)
         except RefusedByDatabaseError as refusal:
             problem = localize(refusal.message)
             forms.add_refusal(_("Nothing was saved: %(problem)s") % {"problem": problem})
@@ -88,6 +89,9 @@ class OnboardClientView(OnboardingView):
             messages.warning(self.request, f"{warning}.")
         self.client_added(client)
         return client
+
+    def client_saved(self, client: Client, forms: OnboardingForms) -> None:
+        """Do what a subclass does with a new client in the transaction that stores it."""
 
     def client_added(self, client: Client) -> None:
         """Do what a subclass does with a new client, once it is committed."""

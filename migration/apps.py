@@ -19,6 +19,7 @@ class MigrationConfig(AppConfig):
         from django_q.signals import call_hook, post_spawn, pre_enqueue
 
         from migration import checks, login_checks  # noqa: F401  # importing registers them
+        from migration.audit_signals import connect_signals
         from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys
         from migration.operations.lockouts import keep_no_form
@@ -27,6 +28,7 @@ class MigrationConfig(AppConfig):
         from migration.task_queue import replace_foreign_task
         from migration.tasks import ensure_schedules, start_heartbeat
 
+        connect_signals()
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )

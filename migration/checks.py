@@ -5,6 +5,20 @@ from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's
 
 
 @register(Tags.security, deploy=True)
+def check_audit_key(**_: object) -> list[Warning]:
+    """Warn if the key that signs the audit is derived from SECRET_KEY: a rotation of that one then needs it listed."""
+    if settings.NOVA_AUDIT.key:
+        return []
+    return [
+        Warning(
+            "NOVA_AUDIT_KEY is not set: the key that signs the audit is derived from SECRET_KEY.",
+            hint="Set it to a key of its own. docs/audit.md says how.",
+            id="migration.W002",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def check_fingerprint_key(**_: object) -> list[Warning]:
     """Warn if the key of the short codes is derived from SECRET_KEY, as the two then can't be rotated separately."""
     if settings.NOVA_FINGERPRINT_KEY:

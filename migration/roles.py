@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from django.contrib.auth.models import Group, Permission
 from django.db import connections
 
-from migration.models import RoleGrant
+from migration.models import AuditEvent, RoleGrant
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredential")
 
+# Who did what, from which address: not for everybody.
+VIEW_AUDIT = "migration.view_auditevent"
 OPERATES = {
     *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
     "migration.add_copysearch",
@@ -24,17 +26,18 @@ OPERATES = {
     "credentials.map_column",
     "migration.stop_aws_writes",
 }
-APPROVES = {"migration.approve_move"}
+APPROVES = {"migration.approve_move", VIEW_AUDIT}
 ADMINISTERS = {
     "migration.claim_database",
     "migration.purge_client",
     "migration.reveal_credential",
     "credentials.accept_object",
     "migration.override_gate",
+    VIEW_AUDIT,
 }
 # Users are never deleted, and only superusers say what a group may do.
 ADMINISTERS_USERS = {"auth.view_user", "auth.add_user", "auth.change_user", "auth.view_group"}
-# In addition, every role may view everything of these apps, without secret values.
+# In addition, every role may view everything of these apps but the audit, without secret values.
 ROLES: dict[str, set[str]] = {
     "Viewer": set(),
     "Operator": OPERATES,
@@ -47,7 +50,8 @@ ROLES: dict[str, set[str]] = {
 def ensure_roles(*, using: str, **_: object) -> None:
     """Give the roles their permissions, after `migrate`: a schema migration would run before Django makes them."""
     connection = connections[using]
-    if RoleGrant._meta.db_table not in connection.introspection.table_names():
+    tables = connection.introspection.table_names()
+    if not {RoleGrant._meta.db_table, AuditEvent._meta.db_table} <= set(tables):
         return  # `migrate` was run backwards
     for name, names in ROLES.items():
         group, _created = Group.objects.using(using).get_or_create(name=name)
@@ -61,8 +65,12 @@ def ensure_roles(*, using: str, **_: object) -> None:
 
 def select_permissions(names: set[str], *, using: str = "default") -> QuerySet[Permission]:
     """Select the named permissions (`app.codename`) and those to view everything of these apps."""
-    found = Permission.objects.using(using).filter(
-        content_type__app_label__in=("credentials", "migration"), codename__startswith="view_"
+    found = (
+        Permission.objects.using(using)
+        .filter(
+            content_type__app_label__in=("credentials", "migration"), codename__startswith="view_"
+        )
+        .exclude(codename=VIEW_AUDIT.partition(".")[2])
     )
     for name in names:
         app, codename = name.split(".")

@@ -35,6 +35,7 @@ from migration.models import (
     all_clients,
 )
 from migration.operations import (
+    audit_heads,
     copy_search,
     interrupted_searches,
     other_statements,
@@ -168,6 +169,16 @@ def note_other_statements() -> None:
     other_statements.note_other_statements()
 
 
+def seal_audit() -> None:
+    """Put new entries of the audit into its chain, and log its head. Scheduled every minute."""
+    audit_heads.seal_and_log()
+
+
+def publish_audit_head() -> None:
+    """Log the head of the audit's chain and send it to the webhook. Scheduled every hour."""
+    audit_heads.publish_head()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
@@ -209,6 +220,8 @@ def ensure_schedules(**_: object) -> None:
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),
         ("Look for reads of NOVA's old helper", note_other_statements, 5),
+        ("Seal the audit", seal_audit, 1),
+        ("Publish the audit's head", publish_audit_head, 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(

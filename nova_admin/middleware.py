@@ -1,6 +1,7 @@
 """Checks every request before a page sees it, and answers for pages that can't read NOVA's tables."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
@@ -9,7 +10,10 @@ from django.utils.translation import gettext
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
+from migration import audit_sentences as sentences
+from migration.models import Actor, AuditCode, AuditEvent, acting
 
+ANONYMOUS = "anonymous"
 # No page uses these. Switched off, they are of no use to a script that gets into a page either.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
@@ -56,6 +60,39 @@ def refuse_form(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 to a form without the token of this login. Django logs the reason; nobody else needs it."""
     context = admin.site.each_context(request) | {"title": gettext("This form was refused")}
     return render(request, "admin/refused_form.html", context, status=403)
+
+
+def note_actor(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Have the audit's entries of a request name its user and address, and record what a user may not do.
+
+    By now REMOTE_ADDR is the client's. Nothing is stored for who isn't logged in: anybody could fill the table.
+    """
+
+    def answer_request(request: HttpRequest) -> HttpResponse:
+        def find_name() -> str:
+            return request.user.get_username() if request.user.is_authenticated else ANONYMOUS
+
+        with acting(Actor(request.META.get("REMOTE_ADDR", ""), find_name=find_name)):
+            response = get_response(request)
+            if response.status_code == HTTPStatus.FORBIDDEN and request.user.is_authenticated:
+                record_refusal(request)
+        return response
+
+    return answer_request
+
+
+def record_refusal(request: HttpRequest) -> None:
+    """Record the page by its name: what stands in an address may be anything."""
+    match = request.resolver_match
+    page = match.view_name if match else "?"
+    client_id = match.kwargs.get("client_id") if match else None
+    AuditEvent.objects.record(
+        AuditCode.REFUSAL,
+        sentences.PAGE_REFUSED(method=request.method or "", page=page),
+        client_id=client_id,
+    )
 
 
 class ExplainSchemaErrors:

@@ -27,10 +27,19 @@ WRONG_PASSWORDS = {
     "permission": require_permission("auth.view_user"),
 }
 
+AUDIT = {
+    "title": _("Audit"),
+    "icon": "history_edu",
+    "link": reverse_lazy("admin:migration_auditevent_changelist"),
+    "permission": require_permission("migration.view_auditevent"),
+}
+
 
 def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
     """Return the menu below one's own name."""
     own = [{"title": gettext("Second factor"), "link": reverse("admin:second_factor")}]
     if request.user.is_authenticated and request.user.has_usable_password():
-        own.insert(0, {"title": gettext("Change password"), "link": reverse("admin:password_change")})
+        own.insert(
+            0, {"title": gettext("Change password"), "link": reverse("admin:password_change")}
+        )
     return own

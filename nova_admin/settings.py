@@ -6,11 +6,9 @@ In development (`DEBUG=1`) `manage.py` starts a store that is not named; product
 import os
 
 from django.core.exceptions import ImproperlyConfigured
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import content_policy, environment, site_names
+from nova_admin import audit_settings, content_policy, environment, site_names
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -21,12 +19,7 @@ from nova_admin.environment import (
 from nova_admin.login import settings as login_settings
 from nova_admin.login_settings import *  # noqa: F403  # AXES_…, AUTH…, SESSION_…: it says why each
 from nova_admin.login_settings import LOGIN_VARIABLES
-from nova_admin.navigation import (
-    WRONG_PASSWORDS,
-    is_at_runs,
-    list_account_links,
-    require_permission,
-)
+from nova_admin.looks import UNFOLD  # noqa: F401  # a setting
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
 
@@ -36,6 +29,7 @@ env = environment.Environment(
     DEBUG=(parse_flag, False),
     SECRET_KEY=(str, ""),
     NOVA_FINGERPRINT_KEY=(str, ""),
+    **audit_settings.SCHEME,
     ALLOWED_HOSTS=(parse_names, []),
     CSRF_TRUSTED_ORIGINS=(parse_names, []),
     NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
@@ -69,6 +63,7 @@ DEBUG = env("DEBUG")
 SECRET_KEY = env.require_secret_key()
 # The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
 NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
+NOVA_AUDIT = audit_settings.read_audit_settings(env)
 ALLOWED_HOSTS = env.require_value(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
@@ -158,6 +153,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "nova_admin.middleware.note_actor",
     "nova_admin.session_end.EndSessions",
     *login_settings.MIDDLEWARE,
     "nova_admin.middleware.ExplainSchemaErrors",
@@ -246,117 +242,4 @@ LOGGING = {
         for name in ("boto3", "botocore", "urllib3", "django.db.backends")
     }
     | {"axes": {"level": "ERROR"}},  # `migration` logs wrong passwords, in its own words
-}
-
-UNFOLD = {
-    "SITE_TITLE": "NOVA Admin",
-    "SITE_HEADER": "NOVA Admin",
-    "SITE_SUBHEADER": _("Credentials to AWS"),
-    "SITE_SYMBOL": "key",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-    "SITE_FAVICONS": [
-        {
-            "rel": "icon",
-            "type": "image/svg+xml",
-            "href": lambda request: static("migration/favicon.svg"),
-        }
-    ],
-    "STYLES": [
-        lambda request: static("migration/without_scripts.css"),
-        lambda request: static("migration/readable.css"),
-    ],
-    "SCRIPTS": [lambda request: static("migration/accessible.js")],
-    # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
-    "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
-    "ACCOUNT": {"navigation": list_account_links},
-    "DASHBOARD_CALLBACK": "migration.admin.get_dashboard_context",
-    "SIDEBAR": {
-        "show_search": False,
-        "navigation": [
-            {
-                "items": [
-                    {
-                        "title": _("Dashboard"),
-                        "icon": "dashboard",
-                        "link": reverse_lazy("admin:index"),
-                    },
-                    {
-                        "title": _("Clients"),
-                        "icon": "groups",
-                        "link": reverse_lazy("admin:credentials_client_changelist"),
-                        "permission": require_permission("credentials.view_client"),
-                    },
-                    {
-                        "title": _("Runs"),
-                        "icon": "play_circle",
-                        "link": reverse_lazy("admin:migration_run_changelist"),
-                        "active": is_at_runs,
-                        "permission": require_permission("migration.view_run", "migration.add_run"),
-                    },
-                    {
-                        "title": _("Mismatches"),
-                        "icon": "compare_arrows",
-                        "link": reverse_lazy("admin:migration_comparison_report"),
-                        "permission": require_permission("migration.view_comparison"),
-                    },
-                    {
-                        "title": _("NOVA's processes"),
-                        "icon": "visibility",
-                        "link": reverse_lazy("admin:migration_readerprocess_changelist"),
-                        "permission": require_permission("migration.view_readerprocess"),
-                    },
-                    {
-                        "title": _("Copies"),
-                        "icon": "content_copy",
-                        "link": reverse_lazy("admin:migration_copysearch_report"),
-                        "permission": require_permission("migration.view_copysearch"),
-                    },
-                    {
-                        "title": _("Requests"),
-                        "icon": "approval",
-                        "link": reverse_lazy("admin:migration_moverequest_changelist"),
-                        "permission": require_permission("migration.view_moverequest"),
-                    },
-                    {
-                        "title": _("Check NOVA"),
-                        "icon": "monitor_heart",
-                        "link": reverse_lazy("admin:migration_run_check_nova"),
-                        "permission": require_permission("migration.view_worker"),
-                    },
-                ]
-            },
-            {
-                "title": _("Site"),
-                "separator": True,
-                "items": [
-                    {
-                        "title": _("NOVA's tables"),
-                        "icon": "table",
-                        "link": reverse_lazy("admin:credentials_columnmapping_changelist"),
-                        "permission": require_permission("credentials.view_columnmapping"),
-                    },
-                    {
-                        "title": _("AWS writes"),
-                        "icon": "cloud_upload",
-                        "link": reverse_lazy("admin:migration_run_aws_writes"),
-                        "permission": require_permission("migration.view_run", "migration.add_run"),
-                    },
-                    {
-                        "title": _("Users"),
-                        "icon": "person",
-                        "link": reverse_lazy("admin:auth_user_changelist"),
-                        "permission": require_permission("auth.view_user"),
-                    },
-                    {
-                        "title": _("Groups"),
-                        "icon": "group",
-                        "link": reverse_lazy("admin:auth_group_changelist"),
-                        "permission": require_permission("auth.view_group"),
-                    },
-                    WRONG_PASSWORDS,
-                ],
-            },
-        ],
-    },
 }

@@ -41,7 +41,7 @@ for name in (
         "NOVA_EMBEDDED_DATABASE",
         "NOVA_EMBEDDED_AWS",
     ),
-    "NOVA_FINGERPRINT_KEY",
+    *("NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY", "NOVA_AUDIT_OLD_KEYS", "NOVA_AUDIT_WEBHOOK"),
 ):
     os.environ.pop(name, None)
 

@@ -8,6 +8,7 @@ from migration.admin import (
     users,  # noqa: F401  # registers users and groups
 )
 from migration.admin.approvals import MoveRequestAdmin
+from migration.admin.audit import AuditEventAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.copies import CopySearchAdmin
@@ -17,6 +18,7 @@ from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
 from migration.admin.wrong_passwords import WrongPasswordAdmin
 from migration.models import (
+    AuditEvent,
     Comparison,
     CopySearch,
     MoveRequest,
@@ -26,6 +28,7 @@ from migration.models import (
 )
 
 __all__ = [
+    "AuditEventAdmin",
     "ClientAdmin",
     "ComparisonAdmin",
     "CopySearchAdmin",
@@ -45,3 +48,4 @@ admin.site.register(ColumnMapping, NovaTablesAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)
 admin.site.register(WrongPassword, WrongPasswordAdmin)
+admin.site.register(AuditEvent, AuditEventAdmin)

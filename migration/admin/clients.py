@@ -32,7 +32,8 @@ from migration.admin.reveals import RevealView, get_reveal_context
 from migration.admin.run_starts import start_run
 from migration.admin.secret_versions import SecretVersionsView
 from migration.models import Run, all_clients
-from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.operations.refused_acts import record_refused_save
+from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_status import has_push_pending
 from migration.templatetags.migration_pages import badge, make_label, moment
 from nova_credentials.phases import Phase
@@ -163,6 +164,11 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
                     credential_type = formset.model.TYPE
                     save.keep_secrets_out(credential_type, row.instance, row.typed_secrets())
         super().save_related(request, form, formsets, change)
+        record_save(
+            form.instance,
+            [form, *(row for rows in formsets for row in rows.forms)],
+            added=not change,
+        )
         save.finish(warn=lambda message: messages.warning(request, localize(message)))
 
     def changeform_view(
@@ -171,6 +177,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         try:
             return super().changeform_view(request, *args, **kwargs)
         except SaveRefusedError as refusal:
+            record_refused_save(refusal.client_id, why=refusal.message)
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.get_full_path())
 

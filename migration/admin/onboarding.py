@@ -10,9 +10,11 @@ from credentials.onboarding_views import OnboardClientView
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
+from migration.operations.saves import record_save
 
 if TYPE_CHECKING:
     from credentials.models import Client
+    from credentials.onboarding import OnboardingForms
 
 
 class OnboardAndMigrateView(OnboardClientView):
@@ -26,6 +28,9 @@ class OnboardAndMigrateView(OnboardClientView):
             "migrate_now": "migrate_now" in self.request.POST,
             "checkbox_classes": " ".join(CHECKBOX_CLASSES),
         }
+
+    def client_saved(self, client: Client, forms: OnboardingForms) -> None:
+        record_save(client, [forms.client, *forms.filled_logins.values()], added=True)
 
     def client_added(self, client: Client) -> None:
         if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):

@@ -17,6 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.forms import MASK
 from credentials.localization import localize
 from credentials.models import Client
+from migration import audit_sentences
 from migration.admin.base import (
     RESOLVE_PERMISSION,
     ClientView,
@@ -25,6 +26,7 @@ from migration.admin.base import (
 )
 from migration.admin.own_password import confirm_own_password
 from migration.models import Comparison, PasswordPlace, ReasonError
+from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.reveals import NotRevealed, find_credential, reveal
 
 if TYPE_CHECKING:
@@ -142,9 +144,20 @@ class RevealView(ClientView):
                 request.session[AUTHENTICATED_AT] = time.time()
             else:
                 problems.append(_("That is not your password."))
+                self.record_wrong_password()
         if not get_typed_reason(request):
             problems.append(_("Give a reason or a ticket: it is kept with your name."))
         return problems
+
+    def record_wrong_password(self) -> None:
+        field = self.field
+        record_refused_reveal(
+            field.client,
+            field.credential,
+            field.name,
+            why=audit_sentences.WRONG_PASSWORD(),
+            by=get_signed_in_user(self.request),
+        )
 
     def show_page(
         self, problems: list[str] | None = None, *, revealed: RevealedValue | None = None

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from migration.models import Comparison, Outcome, RunItem
 from migration.operations import runs
+from migration.operations.csv_cells import defuse_formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +87,3 @@ def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
     for item in items.iterator(chunk_size=1000):
         finished = item.finished_at.isoformat() if item.finished_at else ""
         yield write_line([*(defuse_formula(getattr(item, name)) for name in names), finished])
-
-
-def defuse_formula(value: object) -> str:
-    """Return the value as text that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

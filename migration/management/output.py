@@ -30,3 +30,7 @@ class OneLineOutput(OutputWrapper):
         super().write(
             "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
         )
+
+    def write_unchanged(self, text: str) -> None:
+        """Write a piece of a larger text in which nothing steers a terminal."""
+        super().write(text, ending="")

@@ -4,6 +4,8 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 """
 
 from migration.models.approvals import MoveRequest
+from migration.models.audit_actors import Actor, acting
+from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
@@ -58,6 +60,11 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "PUSHED",
     "WRITES_BOTH",
+    "Actor",
+    "AuditCheckpoint",
+    "AuditCode",
+    "AuditEvent",
+    "AuditLink",
     "AwsFailure",
     "ClientMigration",
     "ClientMigrationQuerySet",
@@ -105,6 +112,7 @@ __all__ = [
     "WriteState",
     "WriteStop",
     "WrongPassword",
+    "acting",
     "all_clients",
     "check_reason",
     "newest_status_is",

@@ -11,7 +11,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration import sentences
+from migration import audit_sentences, sentences
+from migration.models.audit_events import AuditEvent
 from migration.models.fields import MessageListField
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.phases import PhaseChoices
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from nova_credentials.messages import Message
+    from migration.models.audit_events import AuditCode
+    from nova_credentials.messages import Message, Sentence, Value
 
 
 class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
@@ -129,6 +131,20 @@ class MoveRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.move_name}: {self.slug}"
+
+    def record_act(self, code: AuditCode, sentence: Sentence, *, by: User | None) -> None:
+        """Record in the audit what `by` did with the request, with the words of who requested it."""
+        values: dict[str, Value] = {"old": Phase(self.old).label, "new": Phase(self.new).label}
+        if sentence is not audit_sentences.REQUESTED:
+            values["who"] = str(self.requested_by or "?")
+        AuditEvent.objects.record(
+            code,
+            sentence(**values),
+            by=by,
+            client_id=self.client_id,
+            slug=self.slug,
+            reason=self.reason,
+        )
 
     @property
     def move_name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import connection, models, transaction
 from django.db.models.functions import Coalesce, JSONObject
@@ -10,13 +10,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, ClientQuerySet
+from migration import audit_sentences
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.moves import PhaseChange
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED, ReadCount
 from nova_credentials.phases import Phase, check_move
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -94,7 +96,7 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                 return set()
             now = timezone.now()
             reads = self._enter_phase([row.pk for row in moving], new, now)
-            PhaseChange.objects.bulk_create(
+            changes = [
                 PhaseChange(
                     client_id=row.pk,
                     slug=row.client.slug,
@@ -111,6 +113,10 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                     changed_at=now,
                 )
                 for row in moving
+            ]
+            PhaseChange.objects.bulk_create(changes)
+            AuditEvent.objects.record_many(
+                [event for change in changes for event in _describe_change(change)]
             )
         return {row.pk for row in moving}
 
@@ -163,6 +169,17 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                 """,
                 [[client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
             )
+
+
+def _describe_change(change: PhaseChange) -> Iterator[AuditEvent]:
+    """Yield the audit's entry of a move, and that of its override where evidence was missing."""
+    old, new = Phase(change.old).label, Phase(change.new).label
+    moved = audit_sentences.MOVED(old=old, new=new)
+    about: dict[str, Any] = {"by": change.by, "client_id": change.client_id, "slug": change.slug}
+    yield AuditEvent.sign_new(AuditCode.MOVE, moved, reason=change.reason, **about)
+    if change.overridden:
+        facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new, lines=tuple(change.overridden))
+        yield AuditEvent.sign_new(AuditCode.OVERRIDE, facts, reason=change.override_reason, **about)
 
 
 class ClientMigration(models.Model):

@@ -12,7 +12,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration import sentences
+from migration import audit_sentences, sentences
+from migration.models.audit_actors import Actor, acting, current_actor
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.run_items import Outcome, RunItem, RunItemQuerySet
@@ -178,6 +180,8 @@ class Run(models.Model):
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
             run.finish_if_done()
+            if by:  # those of the schedule are too many to be told from each other
+                run.record_act(audit_sentences.RUN_STARTED(run=run.name_message), by=by)
         return run
 
     def add_items(self, chosen: Iterable[tuple[int, str]]) -> None:
@@ -233,10 +237,20 @@ class Run(models.Model):
         fields |= {"state": new, "steered_by": by, "steered_by_name": get_kept_name(by)}
         fields |= {"steered_at": now, "worked_at": now}
         found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)
-        if found.update(**fields) != 1:
+        with transaction.atomic():
+            if changed := found.update(**fields):
+                state = audit_sentences.RUN_STEERED(run=self.name_message, state=new.value)
+                self.record_act(state, by=by)
+        if not changed:
             self._raise_stale(new)
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def record_act(self, facts: Message, *, by: User | None) -> None:
+        """Record in the audit what was done with the run, under the name that its entries share."""
+        actor = current_actor()
+        with acting(Actor(actor.origin, f"run {self.pk}", actor.find_name)):
+            AuditEvent.objects.record(AuditCode.RUN, facts, by=by)
 
     def _raise_stale(self, wanted: State) -> NoReturn:
         self.refresh_from_db(fields=["state"])

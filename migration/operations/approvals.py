@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from migration import evidence_sentences, sentences, user_sentences
-from migration.models import MoveRequest, PasswordReset, check_reason
+from migration import audit_sentences, evidence_sentences, sentences, user_sentences
+from migration.models import AuditCode, MoveRequest, PasswordReset, check_reason
 from migration.operations.gates import (
     NEED_APPROVAL,
     Override,
@@ -17,6 +17,7 @@ from migration.operations.gates import (
     split_by_override,
 )
 from migration.operations.moves import move
+from migration.operations.refused_acts import record_refused_approval
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
@@ -73,6 +74,7 @@ def request_move(
     try:
         with transaction.atomic():
             request.save()
+            request.record_act(AuditCode.REQUEST, audit_sentences.REQUESTED, by=by)
     except IntegrityError:
         raise NotApproved(sentences.ASKED_ALREADY(slug=snapshot.slug)) from None
     return request
@@ -85,6 +87,14 @@ def approve_request(*, request_id: int, by: User) -> MoveResult:
     `MoveRequest.DoesNotExist`.
     """
     request = MoveRequest.objects.get(pk=request_id)
+    try:
+        return _approve(request, by)
+    except NotApproved as refusal:
+        record_refused_approval(request, why=refusal.message, by=by)
+        raise
+
+
+def _approve(request: MoveRequest, by: User) -> MoveResult:
     if why_not := find_approval_refusal(request, by):
         raise NotApproved(why_not)
     _require_open_request(request)
@@ -135,9 +145,12 @@ def get_override(request: MoveRequest) -> Override | None:
 def cancel_request(*, request_id: int, by: User) -> MoveRequest:
     """Cancel the request: its requester takes it back, or an approver refuses it."""
     request = MoveRequest.objects.get(pk=request_id)
-    if not _select_request(request).close_open(MoveRequest.State.CANCELLED, by=by):
-        request.refresh_from_db()
-        _require_open_request(request)
+    with transaction.atomic():
+        if _select_request(request).close_open(MoveRequest.State.CANCELLED, by=by):
+            request.record_act(AuditCode.CANCELLATION, audit_sentences.CANCELLED_REQUEST, by=by)
+            return request
+    request.refresh_from_db()
+    _require_open_request(request)
     return request
 
 

@@ -12,10 +12,12 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import connection, transaction
 
-from migration import sentences
+from migration import audit_sentences, sentences
 from migration.models import (
+    AuditCode,
+    AuditEvent,
     DatabaseClaim,
     DatabaseIdentity,
     WriteState,
@@ -168,14 +170,23 @@ def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
     """Stop every AWS write of all workers and pages within a second. Raises `ReasonError`."""
     require_reason(reason)
-    stop = WriteStop.objects.create(by=by, reason=reason)
+    with transaction.atomic():
+        stop = WriteStop.objects.create(by=by, reason=reason)
+        AuditEvent.objects.record(
+            AuditCode.WRITES_STOPPED, audit_sentences.STOPPED_WRITES(), by=by, reason=reason
+        )
     write_guard().forget_state()
     return stop
 
 
 def start_aws_writes(*, by: User | None = None) -> int:
     """Let AWS writes go on; return how many stops were ended."""
-    ended = WriteStop.objects.end_all(by=by)
+    with transaction.atomic():
+        ended = WriteStop.objects.end_all(by=by)
+        if ended:
+            AuditEvent.objects.record(
+                AuditCode.WRITES_STARTED, audit_sentences.STARTED_WRITES(), by=by
+            )
     write_guard().forget_state()
     return ended
 
@@ -192,6 +203,11 @@ def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> Dat
         raise NotChanged(sentences.DATABASE_UNKNOWN())
     if noted and not is_copy(reached, noted.identity):
         raise NotChanged(sentences.DATABASE_IS_THE_ONE(this=reached.place))
-    claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
+    with transaction.atomic():
+        claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
+        facts = audit_sentences.CLAIMED(
+            place=reached.place, noted=noted.place if noted else audit_sentences.NOTHING()
+        )
+        AuditEvent.objects.record(AuditCode.CLAIM, facts, by=by, reason=reason)
     write_guard().forget_state()
     return claim

@@ -17,8 +17,9 @@ from psycopg import sql
 
 from credentials.pointers import make_pointer
 from credentials.shown_names import show_name
+from migration import audit_sentences
 from migration import redaction_sentences as sentences
-from migration.models import Redaction
+from migration.models import AuditCode, AuditEvent, Redaction
 from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_scanner import make_value_needles
 from migration.operations.redactable_columns import (
@@ -277,6 +278,17 @@ class _ColumnRedactor:
                 column=name.column,
                 rows=number,
             ).pk
+        AuditEvent.objects.record_many(
+            [
+                AuditEvent.sign_new(
+                    AuditCode.REDACTION,
+                    audit_sentences.REDACTED(n=number, column=name.shown),
+                    client_id=client_id,
+                    slug=self.plan.slugs[client_id],
+                )
+                for client_id, number in rows.items()
+            ]
+        )
         return made
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration import sentences
-from migration.models import ClientMigration, PhaseChange
+from django.db import transaction
+
+from migration import audit_sentences, sentences
+from migration.models import AuditCode, AuditEvent, ClientMigration, PhaseChange
 from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import in_a_row
@@ -27,10 +29,20 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
     sm = secrets_manager(interactive=True)
     done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.names.values()))
     done = done or sentences.NO_SECRET()
-    change = PhaseChange.objects.filter(client_id=snapshot.client_id, new=Phase.POSTGRES).first()
-    if change:
-        change.note = in_a_row(change.note, done)
-        change.save(update_fields=["note"])
+    with transaction.atomic():
+        change = PhaseChange.objects.filter(
+            client_id=snapshot.client_id, new=Phase.POSTGRES
+        ).first()
+        if change:
+            change.note = in_a_row(change.note, done)
+            change.save(update_fields=["note"])
+        AuditEvent.objects.record(
+            AuditCode.DELETION,
+            audit_sentences.DELETION_SCHEDULED(result=done),
+            by=change.by if change else None,
+            client_id=snapshot.client_id,
+            slug=snapshot.slug,
+        )
     return done
 
 

@@ -15,9 +15,10 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import evidence_sentences, sentences
+from migration import audit_sentences, evidence_sentences, sentences
 from migration.models import (
     PUSHED,
+    AuditCode,
     ClientMigration,
     Comparison,
     MoveRequest,
@@ -43,6 +44,7 @@ from migration.operations.gates import (
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks
 from migration.operations.pushes import push
+from migration.operations.refused_acts import recording_refused_move
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
     copy_aws_to_rows,
@@ -144,6 +146,7 @@ class MoveAttempt:
             approved = asked.filter(pk=self.approves.pk)
             if not approved.close_open(MoveRequest.State.DONE, by=self.by):
                 raise self.shut_gate(sentences.NOTHING_ASKED_FOR())
+            self.approves.record_act(AuditCode.APPROVAL, audit_sentences.APPROVED, by=self.by)
         elsewhere = sentences.MOVED_MEANWHILE(phase=self.new.label)
         asked.close_open(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
 
@@ -182,14 +185,15 @@ def move(
         kind = check_move(snapshot.slug, snapshot.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
         attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves, override, answers)
-        if needs_approval(kind) and approves is None:
-            raise attempt.shut_gate(sentences.NEEDS_APPROVAL())
-        if not held:
-            raise attempt.shut_gate(sentences.MOVE_UNDER_WAY())
-        try:
-            message = MOVE_HANDLERS[snapshot.phase, new](attempt)
-        except STORE_ERRORS as error:
-            raise attempt.shut_gate(error.message) from None
+        with recording_refused_move(snapshot, new, by=by, reason=reason):
+            if needs_approval(kind) and approves is None:
+                raise attempt.shut_gate(sentences.NEEDS_APPROVAL())
+            if not held:
+                raise attempt.shut_gate(sentences.MOVE_UNDER_WAY())
+            try:
+                message = MOVE_HANDLERS[snapshot.phase, new](attempt)
+            except STORE_ERRORS as error:
+                raise attempt.shut_gate(error.message) from None
         if attempt.schedule_deletion:
             message = schedule_secret_deletion(snapshot)
     return MoveResult(snapshot.slug, snapshot.phase, new, message, tuple(attempt.overridden))

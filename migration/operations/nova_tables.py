@@ -20,8 +20,9 @@ from credentials.nova_objects import ROLE_KINDS, list_foreign_objects
 from credentials.pointers import POINTER
 from credentials.shown_names import show_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
+from migration import audit_sentences
 from migration import table_sentences as sentences
-from migration.models import ClientMigration, check_reason
+from migration.models import AuditCode, AuditEvent, ClientMigration, check_reason
 from migration.operations.values_after_purge import PurgedClient, list_purged_with_values
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
@@ -119,6 +120,11 @@ def _map_locked(
                 "mapped_at": timezone.now(),
             },
         )
+    AuditEvent.objects.record(
+        AuditCode.COLUMN_MAPPED,
+        audit_sentences.COLUMN_MAPPED(column=column.shown_name, use=use.value),
+        by=by,
+    )
     clients = 0
     if (column.use is not None and column.use.travels) != use.travels:
         with connection.cursor() as cursor:
@@ -199,7 +205,7 @@ def accept_objects(
 
 
 def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedObject:
-    accepted, _made = AcceptedObject.objects.get_or_create(
+    accepted, made = AcceptedObject.objects.get_or_create(
         kind=found.kind.value,
         name=found.name,
         table=found.table,
@@ -211,6 +217,13 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
             "username": by.get_username() if by else "",
         },
     )
+    if made:
+        AuditEvent.objects.record(
+            AuditCode.OBJECT_ACCEPTED,
+            audit_sentences.OBJECT_ACCEPTED(object=describe_object(found)),
+            by=by,
+            reason=reason,
+        )
     return accepted
 
 

@@ -12,8 +12,17 @@ from django.conf import settings
 from django.db import transaction
 
 from credentials.models import ClientRevision
-from migration import sentences
-from migration.models import ClientMigration, Comparison, Outcome, Run, Secret, all_clients
+from migration import audit_sentences, sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    Comparison,
+    Outcome,
+    Run,
+    Secret,
+    all_clients,
+)
 from migration.operations.aws_store import secret_layout, secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_comparison
@@ -184,6 +193,7 @@ def write_document(snapshot: ClientSnapshot, *, document: Document) -> None:
         raise RefusedError(problem)
     pending = PendingWrite(snapshot)
     make_writer([pending], secrets_manager(interactive=True), PushOptions()).write_client(pending)
+    _record_writes([pending])
     if pending.error and (names := pending.list_stored_names()):
         raise PartlyWrittenError(sentences.SAVED_IN_PART(names=names, error=pending.error.message))
     if pending.error:
@@ -255,8 +265,28 @@ def _record_results(writes: list[PendingWrite], results: list[PushResult]) -> No
             [result.comparison for result in results if result.comparison], read_back=True
         )
         Secret.objects.record([secret for pending in writes for secret in pending.secrets])
+        _record_writes(writes)
         ClientRevision.objects.record_pushed(
             (pending.snapshot.client_id, pending.snapshot.revision)
             for pending in writes
             if pending.snapshot.client_id in matched
         )
+
+
+def _record_writes(writes: Collection[PendingWrite]) -> None:
+    """Record in the audit what AWS has taken of each client; a push that changed nothing there is no entry."""
+    events = []
+    for pending in writes:
+        names = pending.list_stored_names()
+        if not names:
+            continue
+        facts = audit_sentences.PUSHED(secrets=names)
+        if pending.error:
+            facts = audit_sentences.PUSHED_IN_PART(secrets=names, error=pending.error.message)
+        snapshot = pending.snapshot
+        events.append(
+            AuditEvent.sign_new(
+                AuditCode.PUSH, facts, client_id=snapshot.client_id, slug=snapshot.slug
+            )
+        )
+    AuditEvent.objects.record_many(events)

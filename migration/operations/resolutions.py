@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db import transaction
+
 from credentials.models import Client
 from credentials.triggers import writes_are_counted
-from migration import sentences
-from migration.models import PUSHED, ClientMigration, Comparison, Resolution, check_reason
+from migration import audit_sentences, sentences
+from migration.models import (
+    PUSHED,
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    Comparison,
+    Resolution,
+    check_reason,
+)
 from migration.operations.aws_store import list_newer_versions, read_aws, secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.locks import hold_client_locks
@@ -128,6 +138,15 @@ def _record_resolution(
     **more: object,
 ) -> Resolution:
     slug = Client.objects.values_list("slug", flat=True).get(pk=client_id)
-    return Resolution.objects.create(
-        client_id=client_id, slug=slug, kind=kind, by=by, reason=reason, message=message, **more
-    )
+    with transaction.atomic():
+        AuditEvent.objects.record(
+            AuditCode.RESOLUTION,
+            audit_sentences.RESOLUTIONS[kind](),
+            by=by,
+            client_id=client_id,
+            slug=slug,
+            reason=reason,
+        )
+        return Resolution.objects.create(
+            client_id=client_id, slug=slug, kind=kind, by=by, reason=reason, message=message, **more
+        )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.db import transaction
+
 from credentials.copying import RowNotInAwsError, read_purged_secrets
 from credentials.pointers import is_purged
-from migration import sentences
-from migration.models import Reveal, all_clients, check_reason
+from migration import audit_sentences, sentences
+from migration.models import AuditCode, AuditEvent, Reveal, all_clients, check_reason
 from migration.operations.aws_store import read_aws, secrets_manager
+from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.snapshots import read_snapshots, repeatable_read
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -60,18 +63,31 @@ def reveal(
     if name not in row.SECRET_FIELDS:
         raise LookupError(name)
     purged = Phase(client.phase) == Phase.PURGED and is_purged(row)  # type: ignore[attr-defined]
-    value = _read_from_aws(client, row, name) if purged else str(getattr(row, name))
-    record = Reveal.objects.create(
-        client_id=client_id,
-        slug=client.slug,
-        kind=kind,
-        credential_id=credential_id,
-        field=name,
-        by=by,
-        username=by.get_username(),
-        reason=reason,
-        address=address,
-    )
+    try:
+        value = _read_from_aws(client, row, name) if purged else str(getattr(row, name))
+    except NotRevealed as refusal:
+        record_refused_reveal(client, row, name, why=refusal.message, by=by)
+        raise
+    with transaction.atomic():
+        record = Reveal.objects.create(
+            client_id=client_id,
+            slug=client.slug,
+            kind=kind,
+            credential_id=credential_id,
+            field=name,
+            by=by,
+            username=by.get_username(),
+            reason=reason,
+            address=address,
+        )
+        AuditEvent.objects.record(
+            AuditCode.REVEAL,
+            audit_sentences.REVEALED(field=name, row=row.as_message()),
+            by=by,
+            client_id=client_id,
+            slug=client.slug,
+            reason=reason,
+        )
     return RevealedValue(value, purged, record)
 
 

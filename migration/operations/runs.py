@@ -15,7 +15,17 @@ from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
-from migration.models import PUSHED, ClientMigration, Comparison, Outcome, Run, RunItem
+from migration.models import (
+    PUSHED,
+    Actor,
+    ClientMigration,
+    Comparison,
+    Outcome,
+    Run,
+    RunItem,
+    acting,
+)
+from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
 from migration.operations.pushes import PushResult, push
@@ -163,9 +173,19 @@ def process_batch(run: Run, batch: int) -> None:
     if run.state != Run.State.RUNNING or not items:
         return
     Run.objects.record_work(run.pk)
-    _process_items(run, items)
+    with acting(_get_actor(run)):
+        _process_items(run, items)
     RunItem.objects.record(items.values())
     Run.objects.record_work(run.pk)
+
+
+def _get_actor(run: Run) -> Actor:
+    """Return who acts in the run, for the audit: who started it, and this process."""
+
+    def find_name() -> str:
+        return run.by.get_username() if run.by else SYSTEM
+
+    return Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)
 
 
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:

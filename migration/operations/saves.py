@@ -12,10 +12,10 @@ from credentials.copying import (
     read_purged_extras,
     read_purged_secrets,
 )
-from credentials.models import ClientRevision
+from credentials.models import Client, ClientRevision
 from credentials.pointers import make_pointer
-from migration import sentences
-from migration.models import PUSHED, ClientMigration, Outcome
+from migration import audit_sentences, sentences
+from migration.models import PUSHED, AuditCode, AuditEvent, ClientMigration, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.locks import CLIENT_LOCK
 from migration.operations.pushes import push, write_document
@@ -27,15 +27,18 @@ from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from credentials.models import Client, Credential
+    from credentials.forms import ClientForm, CredentialForm
+    from credentials.models import Credential
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.document import Extra
 
 
 class SaveRefusedError(MessageError):
     """AWS is the authority and did not accept the save; nothing is saved in PostgreSQL."""
+
+    client_id: int | None = None
 
 
 class AdminSave:
@@ -57,6 +60,12 @@ class AdminSave:
         if self.phase == Phase.PURGED:
             self._read_aws()
 
+    def refuse(self, why: Message) -> SaveRefusedError:
+        """Return the error that refuses the save of this client."""
+        error = SaveRefusedError(why)
+        error.client_id = self.client_id
+        return error
+
     def _lock_client(self) -> None:
         """Take the client's lock or refuse the save: a push or move that has it may wait for the rows of this save."""
         with connection.cursor() as cursor:
@@ -65,7 +74,7 @@ class AdminSave:
             )
             (locked,) = cursor.fetchone()
         if not locked:
-            raise SaveRefusedError(sentences.SAVE_UNDER_WAY())
+            raise self.refuse(sentences.SAVE_UNDER_WAY())
 
     def _read_aws(self) -> None:
         """Read the rows' values from AWS now: the save may change the fields by which they are matched."""
@@ -77,7 +86,7 @@ class AdminSave:
             self.secrets = read_purged_secrets(client, found.document)
             self.extras = read_purged_extras(client, found.document)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
-            raise SaveRefusedError(_say_not_saved(error)) from None
+            raise self.refuse(_say_not_saved(error)) from None
 
     def keep_secrets_out(
         self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
@@ -109,7 +118,7 @@ class AdminSave:
                 ),
             )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
-            raise SaveRefusedError(_say_not_saved(error)) from None
+            raise self.refuse(_say_not_saved(error)) from None
         ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 
 
@@ -126,3 +135,29 @@ def _push_saved(client_id: int, warn: Callable[[Message], None]) -> None:
     (result,) = push(client_ids=[client_id], include_postgres=False, interactive=True)
     if result.outcome not in (*PUSHED, Outcome.SKIPPED):
         warn(sentences.SAVED_NOT_PUSHED(reason=result.summary_message))
+
+
+def record_save(
+    client: Client, forms: Iterable[ClientForm | CredentialForm], *, added: bool
+) -> None:
+    """Record in the audit which fields of the client and its credentials were saved, within the save's transaction."""
+    changes = [_describe_row(form) for form in forms if form.has_changed()]
+    if not changes:
+        return
+    code = AuditCode.CLIENT_ADDED if added else AuditCode.CLIENT_SAVED
+    sentence = audit_sentences.CLIENT_ADDED if added else audit_sentences.CLIENT_SAVED
+    AuditEvent.objects.record(
+        code, sentence(changes=tuple(changes)), client_id=client.pk, slug=client.slug
+    )
+
+
+def _describe_row(form: ClientForm | CredentialForm) -> Message:
+    fields = ", ".join(form.changed_data)
+    row = form.instance
+    if isinstance(row, Client):
+        return audit_sentences.FIELDS_OF_CLIENT(fields=fields)
+    # Only the form of a row that is to be added may be left empty.
+    sentence = (
+        audit_sentences.LOGIN_ADDED if form.empty_permitted else audit_sentences.LOGIN_CHANGED
+    )
+    return sentence(row=row.as_message(), fields=fields)

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection
 from django.utils import timezone
 
-from migration.models import Comparison, CopySearch, Redaction, Run, all_clients
+from migration.models import AuditEvent, Comparison, CopySearch, Redaction, Run, all_clients
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
@@ -40,6 +40,7 @@ CHECK_NOVA = f"{RUNS}check-nova/"
 REQUESTS = "/admin/migration/moverequest/"
 READERS = "/admin/migration/readerprocess/"
 COPIES = "/admin/migration/copysearch/"
+AUDIT = "/admin/migration/auditevent/"
 
 
 @pytest.fixture
@@ -107,6 +108,17 @@ def test_a_site_on_which_nothing_has_happened(look_at):
     found = look_at(
         *("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS, CHECK_NOVA),
         *(COPIES, f"{COPIES}report/"),
+    )
+
+    assert found == {}
+
+
+def test_the_audit_with_and_without_filters_and_an_entry(look_at, transactional_db):
+    make_user("maria")
+    newest = AuditEvent.objects.latest("pk").pk
+
+    found = look_at(
+        AUDIT, f"{AUDIT}?code=login&who=maria&since=2026-01-01", f"{AUDIT}{newest}/change/"
     )
 
     assert found == {}

@@ -13,8 +13,9 @@ from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
 from migration import sentences
+from migration.audit_sentences import RESOLUTIONS
 from migration.evidence_sentences import EVIDENCE
-from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Run
+from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Resolution, Run
 from migration.operations.evidence import Evidence
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
@@ -97,7 +98,11 @@ LABELS = (
 
 
 # A sentence for each code of an enum.
-BY_CODE = ((COLUMN_CHANGES, ColumnChange), (EVIDENCE, Evidence))
+BY_CODE = (
+    (COLUMN_CHANGES, ColumnChange),
+    (EVIDENCE, Evidence),
+    (RESOLUTIONS, Resolution.Kind),
+)
 
 
 @pytest.mark.parametrize(("declared", "codes"), BY_CODE)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Comparison, CopySearch, MoveRequest, ReaderProcess, Run
+from migration.models import AuditEvent, Comparison, CopySearch, MoveRequest, ReaderProcess, Run
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
@@ -45,6 +45,7 @@ READ_ONLY = (
 )
 CLIENT, LOGIN = "credentials_client", "auth_user"
 TABLES = "credentials_columnmapping"
+AUDIT = "migration_auditevent"
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
     "jsi18n": EVERYBODY,
@@ -77,6 +78,8 @@ PAGES = {
     "migration_wrongpassword_add": NOBODY,
     "auth_user_reset_factor": USER_ADMINISTRATORS,
     **dict.fromkeys(("second_factor", "second_factor_set_up"), EVERYBODY),
+    **{f"{AUDIT}_{page}": APPROVERS for page in ("changelist", "change", "history")},
+    **{f"{AUDIT}_{page}": NOBODY for page in ("add", "delete")},
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -112,6 +115,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **dict.fromkeys(("second_factor", "second_factor_set_up"), ({}, EVERYBODY)),
     "password_change": ({}, EVERYBODY),
     "migration_wrongpassword_changelist": ({}, USER_ADMINISTRATORS),
+    f"{AUDIT}_export": ({"format": "csv"}, APPROVERS),
 }
 # Django's own, for everybody, or for whoever is not logged in.
 OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
@@ -157,11 +161,13 @@ class Site:
             "_assign",
             "_writes",
             "_claim",
+            "_export",
             "cutover",
         )
         models = {
             "credentials_client_": lambda: client,
             "credentials_columnmapping_": lambda: 1,
+            "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
@@ -255,7 +261,8 @@ def test_each_role_may_post_what_is_its_own_and_is_refused_the_rest(site, client
 
 
 def everything_stored() -> dict[str, list[tuple]]:
-    passing = {"nova_admin.django_session"}
+    # What is refused is recorded, and nothing else.
+    passing = {"nova_admin.django_session", "nova_admin.migration_auditevent"}
     with connection.cursor() as cursor:
         stored = {}
         for table in sorted(set(all_tables()) - passing):
@@ -329,14 +336,18 @@ class Offers(HTMLParser):
             self.inside = ""
 
 
+def is_entry(address: str) -> bool:
+    return bool(re.fullmatch(r"/admin/migration/auditevent/[0-9a-f-]{36}/change/", address))
+
+
 def walk(client) -> dict[str, Offers]:
     """Every page that can be reached by links, each address once whatever is asked of it."""
     found: dict[str, Offers] = {}
     to_see = ["/admin/"]
     while to_see and len(found) < 200:
         address = to_see.pop()
-        if address in found:
-            continue
+        if address in found or (is_entry(address) and any(map(is_entry, found))):
+            continue  # the page of one entry of the audit is as that of another
         response = client.get(address)
         assert response.status_code in (200, 302), f"{address} is linked: {response.status_code}"
         shown = response.status_code == 200 and not response.streaming
@@ -375,7 +386,8 @@ OWN_BUTTONS = {"second_factor_set_up"}  # new recovery codes are for whoever has
 EXPECTED_BUTTONS = {
     VIEWER: OWN_BUTTONS,
     OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,
-    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel"} | OWN_BUTTONS,
+    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel", f"{AUDIT}_export"}
+    | OWN_BUTTONS,
     USER_ADMINISTRATOR: {"auth_user_add", "auth_user_change"} | OWN_BUTTONS,
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}

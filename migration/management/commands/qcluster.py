@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
+from migration.operations.audit_starts import record_start
 from migration.operations.doctor.pooler import require_own_backends
 
 
@@ -12,4 +13,5 @@ class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types
 
     def handle(self, *args: object, **options: object) -> None:
         require_own_backends()
+        record_start()
         super().handle(*args, **options)

@@ -1,0 +1,81 @@
+"""Holds the sentences of the audit: what was done, without who did it, and never with a secret value."""
+
+from nova_credentials.messages import Sentence
+
+# Clients and their credentials
+FIELDS_OF_CLIENT = Sentence("fields_of_client", "client: %(fields)s")
+LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
+LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
+CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
+CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
+SAVE_REFUSED = Sentence("save_refused", "A save was refused: %(why)s")
+PUSHED = Sentence("pushed", "Wrote to AWS: %(secrets)s.", glue=", ")
+PUSHED_IN_PART = Sentence(
+    "pushed_in_part", "Wrote to AWS: %(secrets)s. Then it failed: %(error)s", glue=", "
+)
+REVEALED = Sentence("revealed", "Revealed %(field)s of %(row)s.")
+REVEAL_REFUSED = Sentence("reveal_refused", "Revealing %(field)s of %(row)s was refused: %(why)s")
+WRONG_PASSWORD = Sentence("wrong_password", "the password was wrong.")
+
+# Moves
+MOVED = Sentence("moved", "Moved from %(old)s to %(new)s.")
+EVIDENCE_OVERRIDDEN = Sentence(
+    "evidence_overridden", "Moved to %(new)s without evidence: %(lines)s"
+)
+MOVE_REFUSED = Sentence("move_refused", "The move to %(new)s was refused: %(reasons)s")
+REQUESTED = Sentence("requested", "Requested the move from %(old)s to %(new)s.")
+APPROVED = Sentence("approved", "Approved what %(who)s requested: %(old)s to %(new)s.")
+APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why)s")
+CANCELLED_REQUEST = Sentence(
+    "cancelled_request", "Cancelled what %(who)s requested: %(old)s to %(new)s."
+)
+DELETION_SCHEDULED = Sentence("deletion_scheduled", "Deletion of its secrets: %(result)s")
+
+# Mismatches, runs, copies
+RESOLUTIONS = {
+    "check": Sentence("resolution_check", "Compared both stores again."),
+    "to_aws": Sentence("resolution_to_aws", "Copied PostgreSQL to AWS."),
+    "to_postgres": Sentence("resolution_to_postgres", "Copied AWS to PostgreSQL."),
+    "acknowledge": Sentence("resolution_acknowledge", "Acknowledged the mismatches."),
+}
+RUN_STARTED = Sentence("run_started", "Started %(run)s.")
+RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
+REDACTED = Sentence(
+    "redacted",
+    "Replaced secret values by pointers in %(n)s rows of %(column)s.",
+    one="Replaced secret values by pointers in %(n)s row of %(column)s.",
+)
+
+# The site
+CLAIMED = Sentence(
+    "claimed", "Claimed %(place)s as the database that writes to AWS; noted was %(noted)s."
+)
+NOTHING = Sentence("nothing", "nothing")
+STOPPED_WRITES = Sentence("stopped_writes", "Stopped all AWS writes.")
+STARTED_WRITES = Sentence("started_writes", "Started AWS writes again.")
+COLUMN_MAPPED = Sentence("column_mapped", "Mapped %(column)s as: %(use)s.")
+OBJECT_ACCEPTED = Sentence("object_accepted", "Accepted %(object)s.")
+LOGGED_IN = Sentence("logged_in", "Logged in.")
+LOGGED_OUT = Sentence("logged_out", "Logged out.")
+LOGIN_REFUSED = Sentence("login_refused", "A login was refused.")
+PAGE_REFUSED = Sentence("page_refused", "Refused: %(method)s %(page)s.")
+USER_ADDED = Sentence("user_added", "Added the user %(name)s.")
+USER_CHANGED = Sentence("user_changed", "Changed the user %(name)s: %(fields)s.")
+USER_DELETED = Sentence("user_deleted", "Deleted the user %(name)s.")
+GROUP_ADDED = Sentence("group_added", "Added the group %(name)s.")
+GROUP_CHANGED = Sentence("group_changed", "Changed the group %(name)s: %(fields)s.")
+GROUP_DELETED = Sentence("group_deleted", "Deleted the group %(name)s.")
+GIVEN = Sentence("given", "%(owner)s was given: %(names)s.", glue=", ")
+TAKEN = Sentence("taken", "%(owner)s lost: %(names)s.", glue=", ")
+EVERYTHING = Sentence("everything", "all that there were")
+OF_USER = Sentence("of_user", "The user %(name)s")
+OF_GROUP = Sentence("of_group", "The group %(name)s")
+STARTED = Sentence("started", "Started with %(settings)s.", glue=", ")
+
+# The audit itself
+EXPORTED = Sentence("exported", "Exported audit entries as %(format)s: %(filters)s.")
+ALL_ENTRIES = Sentence("all_entries", "all of them")
+TRIMMED = Sentence(
+    "trimmed",
+    "Let go of the entries up to %(position)s, from before %(day)s; they are in the file %(sha256)s.",
+)

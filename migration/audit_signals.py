@@ -1,0 +1,134 @@
+"""Records what Django itself tells: logins, and changes of users and groups by whichever page, command or code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+
+from migration import audit_sentences as sentences
+from migration.models import AuditCode, AuditEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from django.db.models import Model
+
+    from nova_credentials.messages import Sentence
+
+# The column that each login writes; the login itself is an entry.
+LAST_LOGIN = "last_login"
+UNKNOWN = "unknown"
+_CHANGED = "_fields_that_are_changed"
+
+
+def connect_signals() -> None:
+    """Have every login and every change of a user or a group recorded."""
+    user_logged_in.connect(_record_login, dispatch_uid="migration.audit_login")
+    user_logged_out.connect(_record_logout, dispatch_uid="migration.audit_logout")
+    user_login_failed.connect(_record_refused_login, dispatch_uid="migration.audit_refused_login")
+    for model in (User, Group):
+        uid = f"migration.audit_{model.__name__}"
+        pre_save.connect(_note_changes, sender=model, dispatch_uid=uid)
+        post_save.connect(_record_change, sender=model, dispatch_uid=uid)
+        post_delete.connect(_record_deletion, sender=model, dispatch_uid=uid)
+    for through in (User.groups.through, User.user_permissions.through, Group.permissions.through):
+        m2m_changed.connect(_record_relation, sender=through, dispatch_uid=through.__name__)
+
+
+def _record_login(*, user: User, **_: object) -> None:
+    AuditEvent.objects.record(AuditCode.LOGIN, sentences.LOGGED_IN(), by=user)
+
+
+def _record_logout(*, user: User | None, **_: object) -> None:
+    if user is not None:  # somebody whose session was over
+        AuditEvent.objects.record(AuditCode.LOGOUT, sentences.LOGGED_OUT(), by=user)
+
+
+def _record_refused_login(*, credentials: dict[str, object], **_: object) -> None:
+    """Record the name only if there is such a user: people type passwords into the field of the name."""
+    typed = str(credentials.get(User.USERNAME_FIELD, ""))
+    found = "\0" not in typed and User.objects.filter(username=typed).values_list("username")
+    (name,) = (found and found.first()) or (UNKNOWN,)
+    AuditEvent.objects.record(AuditCode.LOGIN_REFUSED, sentences.LOGIN_REFUSED(), by=name)
+
+
+def _note_changes(
+    *,
+    instance: Model,
+    using: str,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **_: object,
+) -> None:
+    """Compare the row with what is stored, before it is saved."""
+    names = {field.name for field in instance._meta.concrete_fields} - {LAST_LOGIN}
+    if update_fields is not None:
+        names &= set(update_fields)
+    changed: list[str] | None = None
+    if instance.pk and names:
+        stored = type(instance)._default_manager.using(using).filter(pk=instance.pk).values(*names)
+        if before := stored.first():
+            changed = sorted(name for name in names if before[name] != getattr(instance, name))
+    setattr(instance, _CHANGED, changed if names else [])
+
+
+def _record_change(*, instance: Model, created: bool, using: str, **_: object) -> None:
+    code, added, changed, _deleted = _words_of(instance)
+    fields: list[str] | None = getattr(instance, _CHANGED, None)
+    name = str(instance)
+    if created:
+        AuditEvent.objects.using(using).record(code, added(name=name))
+    elif fields:
+        facts = changed(name=name, fields=", ".join(fields))
+        AuditEvent.objects.using(using).record(code, facts)
+
+
+def _record_deletion(*, instance: Model, using: str, **_: object) -> None:
+    code, _added, _changed, deleted = _words_of(instance)
+    AuditEvent.objects.using(using).record(code, deleted(name=str(instance)))
+
+
+def _record_relation(
+    *,
+    instance: Model,
+    action: str,
+    model: type[Model],
+    pk_set: set[int] | None,
+    using: str,
+    **_: object,
+) -> None:
+    """Record which groups or permissions a user or a group was given, or lost."""
+    if action not in ("post_add", "post_remove", "pre_clear") or pk_set == set():
+        return
+    sentence = sentences.GIVEN if action == "post_add" else sentences.TAKEN
+    others = model._default_manager.using(using)
+    if pk_set is not None:
+        others = others.filter(pk__in=pk_set)
+    names = tuple(sorted(map(_name_of, others))) if pk_set else (sentences.EVERYTHING(),)
+    is_user = isinstance(instance, User)
+    owner = (sentences.OF_USER if is_user else sentences.OF_GROUP)(name=_name_of(instance))
+    code = AuditCode.USER_CHANGED if is_user else AuditCode.GROUP_CHANGED
+    AuditEvent.objects.using(using).record(code, sentence(owner=owner, names=names))
+
+
+def _name_of(row: Model) -> str:
+    return row.codename if isinstance(row, Permission) else str(row)
+
+
+def _words_of(row: Model) -> tuple[AuditCode, Sentence, Sentence, Sentence]:
+    if isinstance(row, User):
+        return (
+            AuditCode.USER_CHANGED,
+            sentences.USER_ADDED,
+            sentences.USER_CHANGED,
+            sentences.USER_DELETED,
+        )
+    return (
+        AuditCode.GROUP_CHANGED,
+        sentences.GROUP_ADDED,
+        sentences.GROUP_CHANGED,
+        sentences.GROUP_DELETED,
+    )

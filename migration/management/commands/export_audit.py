@@ -1,0 +1,47 @@
+"""`export_audit`: prints the entries of the audit, and records that it did."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from migration.management.base import FormattedCommand, find_user
+from migration.operations.audit_export import AuditFilter, ExportFormat, export_audit
+
+if TYPE_CHECKING:
+    from migration.management.output import OneLineOutput
+
+
+class Command(FormattedCommand):
+    help = (
+        "Prints the audit's entries, all as they are at one moment. That it did is an entry, too."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--since", metavar="TIME", help="2026-11-26, or 2026-11-26T08:00+00:00")
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        parser.add_argument("--format", choices=[*ExportFormat], default="json")
+
+    def handle(self, *args: object, **options: Any) -> None:
+        since = parse_moment(options["since"]) if options["since"] is not None else None
+        export_audit(
+            chosen=AuditFilter(since=since),
+            kind=ExportFormat(options["format"]),
+            write=cast("OneLineOutput", self.stdout).write_unchanged,
+            by=find_user(options["by"], permission="migration.view_auditevent"),
+        )
+
+
+def parse_moment(text: str) -> Any:
+    """Return the moment that was typed, a day as its beginning in UTC; exit with 2 where it is none."""
+    try:
+        moment = parse_datetime(text)
+        day = None if moment else parse_date(text)
+    except ValueError:
+        moment = day = None
+    if day:
+        moment = parse_datetime(f"{day}T00:00:00Z")
+    if moment is None:
+        raise CommandError("not a time such as 2026-11-26 or 2026-11-26T08:00+00:00", returncode=2)
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

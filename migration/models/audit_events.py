@@ -1,0 +1,235 @@
+"""Owns the audit: an entry for every act, the links that chain the entries, and the checkpoints of what was let go.
+
+Nothing here is ever changed or deleted; the database refuses it (`migration.audit_sql`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib.auth.models import User
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from migration.models.audit_actors import current_actor
+from migration.models.audit_signatures import audit_keys, describe_moment, make_entry_id
+from migration.models.reasons import limit_reason
+from nova_credentials.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from migration.models.audit_signatures import AuditKeys
+
+
+class AuditCode(models.TextChoices):
+    """The kinds of act. Programs and filters go by these, never by a sentence."""
+
+    CLIENT_ADDED = "client_added", _("Client added")
+    CLIENT_SAVED = "client_saved", _("Client saved")
+    PUSH = "push", _("Push")
+    REVEAL = "reveal", _("Reveal")
+    MOVE = "move", _("Move")
+    OVERRIDE = "override", _("Override")
+    DELETION = "deletion", _("Secrets deleted")
+    REQUEST = "request", _("Request")
+    APPROVAL = "approval", _("Approval")
+    CANCELLATION = "cancellation", _("Request cancelled")
+    RESOLUTION = "resolution", _("Mismatch resolved")
+    RUN = "run", _("Run")
+    REDACTION = "redaction", _("Redaction")
+    CLAIM = "claim", _("Database claimed")
+    WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")
+    WRITES_STARTED = "writes_started", _("AWS writes started")
+    COLUMN_MAPPED = "column_mapped", _("Column mapped")
+    OBJECT_ACCEPTED = "object_accepted", _("Object accepted")
+    LOGIN = "login", _("Login")
+    LOGOUT = "logout", _("Logout")
+    LOGIN_REFUSED = "login_refused", _("Login refused")
+    REFUSAL = "refusal", _("Refused")
+    USER_CHANGED = "user_changed", _("User changed")
+    GROUP_CHANGED = "group_changed", _("Group changed")
+    SETTINGS = "settings", _("Settings at a start")
+    EXPORT = "export", _("Audit exported")
+    TRIM = "trim", _("Old entries let go")
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def record(
+        self,
+        code: AuditCode,
+        facts: Message,
+        *,
+        by: User | str | None = None,
+        client_id: int | None = None,
+        slug: str = "",
+        reason: str = "",
+    ) -> AuditEvent:
+        """Write one entry, within the caller's transaction: it is there exactly if the act is. One statement.
+
+        `by`: who acts, where it is not who asked for the page. A refused act is recorded once its transaction is over.
+        """
+        event = AuditEvent.sign_new(
+            code, facts, by=by, client_id=client_id, slug=slug, reason=reason
+        )
+        event.save(using=self.db, force_insert=True)
+        return event
+
+    def record_many(self, events: Collection[AuditEvent]) -> None:
+        """Write entries that `AuditEvent.sign_new` made, in one statement."""
+        if events:
+            self.bulk_create(events)
+
+
+class AuditEvent(models.Model):
+    """One act: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    at = models.DateTimeField(_("time"))
+    # An `AuditCode`. Not its choices: a new kind of act is no schema migration.
+    code = models.CharField(_("what"), max_length=32)
+    # Names, kept whatever becomes of the user and the client.
+    who = models.CharField(_("who"), max_length=150)
+    origin = models.CharField(_("from"), max_length=200, blank=True)
+    client_id = models.IntegerField(_("client"), null=True)
+    slug = models.CharField(_("slug"), max_length=100, blank=True)
+    # As the user typed it.
+    reason = models.TextField(_("reason"), blank=True)
+    # A `Message` as JSON. Text, as PostgreSQL writes a jsonb in other words than those that were signed.
+    facts = models.TextField()
+    # The same for all entries of one request or one run.
+    correlation = models.CharField(max_length=40)
+    key = models.CharField(max_length=16)
+    signature = models.CharField(max_length=64)
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        default_permissions = ("view",)
+        indexes: ClassVar = [
+            models.Index(fields=["slug", "-id"], name="audit_of_client"),
+            models.Index(fields=["who", "-id"], name="audit_of_user"),
+            models.Index(fields=["code", "-id"], name="audit_of_code"),
+        ]
+        constraints: ClassVar = [limit_reason("auditevent")]
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
+
+    def __str__(self) -> str:
+        return f"{self.code} of {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+    @classmethod
+    def sign_new(
+        cls,
+        code: AuditCode,
+        facts: Message,
+        *,
+        by: User | str | None = None,
+        client_id: int | None = None,
+        slug: str = "",
+        reason: str = "",
+    ) -> AuditEvent:
+        """Make a signed entry of what happens now, and who acts; it is not stored yet."""
+        actor, keys = current_actor(), audit_keys()
+        entry_id, at = make_entry_id()
+        name = by.get_username() if isinstance(by, User) else by
+        event = cls(
+            id=entry_id,
+            at=at,
+            code=code,
+            who=(name or actor.find_name())[:150],
+            origin=actor.origin[:200],
+            client_id=client_id,
+            slug=slug[:100],
+            reason=reason,
+            facts=json.dumps(facts.to_json(), separators=(",", ":")),
+            correlation=actor.correlation,
+            key=keys.current_id,
+        )
+        event.signature = keys.sign(*event.signed_parts)
+        return event
+
+    @property
+    def signed_parts(self) -> tuple[str, ...]:
+        """Return every column but the signature, as text: what is signed."""
+        return (
+            str(self.id),
+            describe_moment(self.at),
+            self.code,
+            self.who,
+            self.origin,
+            "" if self.client_id is None else str(self.client_id),
+            self.slug,
+            self.reason,
+            self.facts,
+            self.correlation,
+            self.key,
+        )
+
+    def is_unchanged(self, keys: AuditKeys) -> bool:
+        """Say whether this site signed the entry as it is now."""
+        return keys.holds(self.signature, self.key, *self.signed_parts)
+
+    @property
+    def message(self) -> Message:
+        """Say what happened."""
+        try:
+            return Message.from_json(json.loads(self.facts))
+        except ValueError:  # somebody wrote over it; `verify_audit` says so
+            return Message.of_text(self.facts)
+
+    @property
+    def code_label(self) -> str:
+        """Return the kind of act in the page's language; of a later release's, the code."""
+        return str(dict(AuditCode.choices).get(self.code, self.code))
+
+
+class AuditLink(models.Model):
+    """The place of one entry in the chain. Its signature covers the link before it."""
+
+    position = models.BigIntegerField(primary_key=True)
+    event_id = models.UUIDField(unique=True)
+    key = models.CharField(max_length=16)
+    signature = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.signature}"
+
+
+class AuditCheckpoint(models.Model):
+    """The link up to which entries were exported and let go; the chain is verified from there on."""
+
+    position = models.BigIntegerField(primary_key=True)
+    # Of the link at that position.
+    link_signature = models.CharField(max_length=64)
+    made_at = models.DateTimeField()
+    who = models.CharField(max_length=150)
+    # The SHA-256 of the file with the entries that were let go.
+    exported = models.CharField(max_length=64)
+    key = models.CharField(max_length=16)
+    signature = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["-position"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"checkpoint at {self.position}"
+
+    @property
+    def signed_parts(self) -> tuple[str, ...]:
+        return (
+            "checkpoint",
+            str(self.position),
+            self.link_signature,
+            describe_moment(self.made_at),
+            self.who,
+            self.exported,
+            self.key,
+        )

@@ -1,0 +1,127 @@
+"""Seals entries of the audit into its chain. Writers of entries never wait for it.
+
+An entry is signed when it is written; a link gives it its place in the chain at most a minute later. What was removed
+before it was sealed is not missed, as what is cut off at the end: that shows against a head that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
+
+from migration.models import AuditCheckpoint, AuditEvent, AuditLink
+from migration.models.audit_signatures import audit_keys, first_id_at
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from migration.models.audit_signatures import AuditKeys
+
+SEAL_LOCK = 0x4E4F564153
+ENTRIES_AT_ONCE = 10_000
+# In the task of each minute; an entry whose transaction took longer is found by that of each hour.
+RECENT = timedelta(hours=1)
+FIRST_SIGNATURE = "0" * 64
+BEFORE_ALL = UUID(int=0)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AuditHead:
+    """The last link of the chain. Kept elsewhere, it proves that nothing up to it was cut off."""
+
+    position: int = 0
+    signature: str = FIRST_SIGNATURE
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.signature}"
+
+    @classmethod
+    def parse(cls, text: str) -> AuditHead:
+        """Read a head as it is printed; raises ValueError."""
+        position, colon, signature = text.strip().partition(":")
+        is_sound = position.isascii() and position.isdecimal() and len(position) < 19
+        if not (colon and is_sound and len(signature) == len(FIRST_SIGNATURE)):
+            raise ValueError("not a head of the audit (position:signature)")
+        return cls(int(position), signature.lower())
+
+
+def read_head() -> AuditHead:
+    """Return the last link; where all links were let go, the newest checkpoint's."""
+    link = AuditLink.objects.order_by("-position").first()
+    if link:
+        return AuditHead(link.position, link.signature)
+    checkpoint = AuditCheckpoint.objects.first()
+    return AuditHead(checkpoint.position, checkpoint.link_signature) if checkpoint else AuditHead()
+
+
+def sign_link(keys: AuditKeys, before: AuditHead, event: AuditEvent) -> str:
+    """Return the signature of the link that puts the entry after this one."""
+    return keys.sign(*link_parts(before, event.pk, event.signature))
+
+
+def link_parts(before: AuditHead, event_id: UUID, signature: str) -> tuple[str, ...]:
+    """Return what a link signs: the link before it, its own position and the entry with its signature."""
+    return ("link", before.signature, str(before.position + 1), str(event_id), signature)
+
+
+def seal_audit(*, everything: bool = False, wait: bool = False) -> AuditHead:
+    """Link every entry that has no place yet, in the order of their ids; return the head.
+
+    `everything`: not only the last hour's. `wait`: for another process that seals now, instead of leaving it to that.
+    An entry that this site didn't sign gets no place: `verify_audit` reports it.
+    """
+    after = BEFORE_ALL if everything else first_id_at(datetime.now(UTC) - RECENT)
+    while after := _seal_some(after, wait=wait):
+        pass
+    return read_head()
+
+
+def select_unsealed(after: UUID = BEFORE_ALL) -> QuerySet[AuditEvent]:
+    """Select the entries without a place in the chain from this id on, oldest first."""
+    links = AuditLink.objects.filter(event_id=OuterRef("pk"))
+    return AuditEvent.objects.filter(~Exists(links), pk__gt=after).order_by("pk")
+
+
+def _seal_some(after: UUID, *, wait: bool) -> UUID | None:
+    """Link some entries in one transaction; return the id after which to go on, None at the end."""
+    keys = audit_keys()
+    with transaction.atomic():
+        if not _lock_chain(wait=wait):
+            return None
+        # Read after the lock, so that it is the last link of whoever had it before.
+        head = read_head()
+        events = list(select_unsealed(after)[:ENTRIES_AT_ONCE])
+        links: list[AuditLink] = []
+        for event in events:
+            if event.is_unchanged(keys):
+                head = AuditHead(head.position + 1, sign_link(keys, head, event))
+                links.append(
+                    AuditLink(
+                        position=head.position,
+                        event_id=event.pk,
+                        key=keys.current_id,
+                        signature=head.signature,
+                    )
+                )
+        AuditLink.objects.bulk_create(links)
+    if foreign := len(events) - len(links):
+        logger.warning(
+            "%s audit entries are not as this site signed them: run verify_audit", foreign
+        )
+    return events[-1].pk if len(events) == ENTRIES_AT_ONCE else None
+
+
+def _lock_chain(*, wait: bool) -> bool:
+    function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    with connection.cursor() as cursor:
+        # The one that waits returns nothing, and has the lock.
+        cursor.execute(f"SELECT {function}(%s)::text IS DISTINCT FROM 'false'", [SEAL_LOCK])  # noqa: S608  # one of two
+        return bool(cursor.fetchone()[0])

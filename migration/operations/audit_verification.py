@@ -1,0 +1,175 @@
+"""Verifies the audit: that every entry is as this site signed it, in its place in the chain, and that none is missing.
+
+Reads in the order of the chain and keeps one entry at a time, so the length of the chain doesn't matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from migration import audit_sql
+from migration.models import AuditCheckpoint, AuditEvent, AuditLink
+from migration.models.audit_signatures import audit_keys
+from migration.operations.audit_chain import AuditHead, link_parts, select_unsealed
+from migration.operations.snapshots import repeatable_read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.models.audit_signatures import AuditKeys
+
+# More are counted, and not listed.
+MOST_FAULTS = 100
+ROWS_AT_ONCE = 2000
+
+LINKS_WITH_EVENTS = """
+SELECT l.position, l.event_id, l.key, l.signature, {columns}
+FROM nova_admin.migration_auditlink l LEFT JOIN nova_admin.migration_auditevent e ON e.id = l.event_id
+WHERE l.position > %s ORDER BY l.position
+"""
+
+
+class AuditFault(StrEnum):
+    """What was done to the audit by somebody who got around the site."""
+
+    CHANGED = "changed"
+    REMOVED = "removed"
+    REORDERED = "reordered"
+    ADDED = "added"
+    CUT_OFF = "cut_off"  # the head that was kept elsewhere is not in the chain
+    CHECKPOINT = "checkpoint"  # one that this site didn't sign
+    UNPROTECTED = "unprotected"  # the database doesn't refuse changes of a table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault, and where it is: a position in the chain, the id of an entry, or a table."""
+
+    fault: AuditFault
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.fault}: {self.place}"
+
+
+@dataclass
+class Verification:
+    """What was verified, and every fault that was found."""
+
+    head: AuditHead = field(default_factory=AuditHead)
+    # The checkpoint from which the chain was verified; 0 where no entry was ever let go.
+    begins_after: int = 0
+    sealed: int = 0
+    # Signed and not yet in the chain: their removal could not be noticed yet.
+    unsealed: int = 0
+    faults: Counter[AuditFault] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, fault: AuditFault, place: object) -> None:
+        self.faults[fault] += 1
+        if len(self.findings) < MOST_FAULTS:
+            self.findings.append(Finding(fault, str(place)))
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.faults
+
+
+def verify_audit(*, kept_head: AuditHead | None = None) -> Verification:
+    """Verify the whole audit as it is at one moment. `kept_head`: one that was kept outside the database."""
+    found = Verification()
+    with repeatable_read():
+        _verify_protection(found)
+        start = _verify_checkpoints(found)
+        _verify_chain(found, start, kept_head)
+        _verify_unsealed(found)
+    return found
+
+
+def _verify_protection(found: Verification) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(audit_sql.LIST_PROTECTED, [audit_sql.FUNCTION, audit_sql.REFUSE])
+        protected = {name for (name,) in cursor.fetchall()}
+    for table in audit_sql.TABLES:
+        if table.partition(".")[2] not in protected:
+            found.add(AuditFault.UNPROTECTED, table)
+
+
+def _verify_checkpoints(found: Verification) -> AuditHead:
+    """Return the newest checkpoint that this site signed, at which the chain begins."""
+    keys, start = audit_keys(), AuditHead()
+    for checkpoint in AuditCheckpoint.objects.order_by("position"):
+        if keys.holds(checkpoint.signature, checkpoint.key, *checkpoint.signed_parts):
+            start = AuditHead(checkpoint.position, checkpoint.link_signature)
+        else:
+            found.add(AuditFault.CHECKPOINT, checkpoint.position)
+    found.begins_after = start.position
+    return start
+
+
+def _verify_chain(found: Verification, start: AuditHead, kept: AuditHead | None) -> None:
+    before, keys = start, audit_keys()
+    places_of_kept = {start.position: start}
+    for link, event in read_chain(start.position):
+        first_missing, last_missing = before.position + 1, link.position - 1
+        if last_missing >= first_missing:
+            place = (
+                f"{first_missing}-{last_missing}" if last_missing > first_missing else last_missing
+            )
+            found.add(AuditFault.REMOVED, place)
+        if fault := _find_fault(keys, before, link, event):
+            found.add(fault, link.position)
+        before = AuditHead(link.position, link.signature)
+        found.sealed += 1
+        if kept and kept.position == link.position:
+            places_of_kept[link.position] = before
+    found.head = before
+    if kept and kept.position >= start.position and places_of_kept.get(kept.position) != kept:
+        found.add(AuditFault.CUT_OFF, kept)
+
+
+def _find_fault(
+    keys: AuditKeys, before: AuditHead, link: AuditLink, event: AuditEvent | None
+) -> AuditFault | None:
+    """Return what is wrong with this link or its entry."""
+    if event is None:
+        return AuditFault.REMOVED
+    parts = link_parts(before, link.event_id, event.signature)
+    # After a gap nobody knows the signature that the link covers.
+    in_place = link.position > before.position + 1 or keys.holds(link.signature, link.key, *parts)
+    if not event.is_unchanged(keys):
+        return AuditFault.CHANGED if in_place else AuditFault.ADDED
+    return None if in_place else AuditFault.REORDERED
+
+
+def _verify_unsealed(found: Verification) -> None:
+    keys = audit_keys()
+    for event in select_unsealed().iterator(chunk_size=ROWS_AT_ONCE):
+        if event.is_unchanged(keys):
+            found.unsealed += 1
+        else:
+            found.add(AuditFault.ADDED, event.pk)
+
+
+def read_chain(after: int = 0) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
+    """Yield the links after this position in order, each with its entry; None where that is gone.
+
+    Within a transaction: it reads a few rows at a time from PostgreSQL.
+    """
+    columns = [field.column for field in AuditEvent._meta.concrete_fields]
+    statement = LINKS_WITH_EVENTS.format(columns=", ".join(f"e.{name}" for name in columns))
+    names = [field.attname for field in AuditEvent._meta.concrete_fields]
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(statement, [after])
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            for position, event_id, key, signature, *of_event in rows:
+                link = AuditLink(position=position, event_id=event_id, key=key, signature=signature)
+                event = (
+                    None if of_event[0] is None else AuditEvent.from_db("default", names, of_event)
+                )
+                yield link, event

@@ -1,0 +1,73 @@
+"""Records acts that were refused. Called once the act's own transaction is over, so that the entry stays."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from migration import audit_sentences
+from migration.models import AuditCode, AuditEvent
+from migration.operations.gates import ShutGate
+from nova_credentials.phases import StalePhase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+
+    from credentials.models import Client, Credential
+    from migration.models import MoveRequest
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.messages import Message
+    from nova_credentials.phases import Phase
+
+
+@contextmanager
+def recording_refused_move(
+    snapshot: ClientSnapshot, new: Phase, *, by: User | None, reason: str
+) -> Iterator[None]:
+    """Record, with every reason, that the block did not move the client; the error goes on."""
+    try:
+        yield
+    except (ShutGate, StalePhase) as refusal:
+        why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
+        AuditEvent.objects.record(
+            AuditCode.REFUSAL,
+            audit_sentences.MOVE_REFUSED(new=new.label, reasons=tuple(why)),
+            by=by,
+            client_id=snapshot.client_id,
+            slug=snapshot.slug,
+            reason=reason,
+        )
+        raise
+
+
+def record_refused_approval(request: MoveRequest, *, why: Message, by: User) -> None:
+    """Record that `by` could not approve the request."""
+    AuditEvent.objects.record(
+        AuditCode.REFUSAL,
+        audit_sentences.APPROVAL_REFUSED(why=why),
+        by=by,
+        client_id=request.client_id,
+        slug=request.slug,
+    )
+
+
+def record_refused_reveal(
+    client: Client, row: Credential, name: str, *, why: Message, by: User
+) -> None:
+    """Record that the value of the field `name` was not shown to who asked for it."""
+    AuditEvent.objects.record(
+        AuditCode.REFUSAL,
+        audit_sentences.REVEAL_REFUSED(field=name, row=row.as_message(), why=why),
+        by=by,
+        client_id=client.pk,
+        slug=client.slug,
+    )
+
+
+def record_refused_save(client_id: int | None, *, why: Message) -> None:
+    """Record that AWS, or who may decide for it, did not take the save of a client."""
+    AuditEvent.objects.record(
+        AuditCode.REFUSAL, audit_sentences.SAVE_REFUSED(why=why), client_id=client_id
+    )

@@ -1,0 +1,76 @@
+"""Reads the settings of the audit, and collects what its entries tell of all settings at a process's start."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from nova_admin.environment import parse_names, require_strong_key
+
+if TYPE_CHECKING:
+    from nova_admin.environment import Environment
+
+# Whatever isn't named here may hold a secret: of it the audit notes only whether it is set, and whether it changed.
+SHOWN = frozenset(
+    {
+        *("DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "NOVA_TRUSTED_PROXIES"),
+        *("SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "NOVA_DATABASE_NAMES", "AWS_REGION"),
+        *("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_SECRET_LAYOUT", "NOVA_SECRET_PREFIX"),
+        *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
+        *("NOVA_DEMO", "NOVA_REQUIRE_APPROVAL", "NOVA_REQUIRE_SECOND_FACTOR", "NOVA_SWEEP_MINUTES"),
+        *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
+    }
+)
+
+
+def parse_webhook(value: str) -> str:
+    """Return the URL, which has to be https; raises ValueError."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("not a URL that begins with https://")
+    return value
+
+
+SCHEME = {
+    "NOVA_AUDIT_KEY": (str, ""),
+    "NOVA_AUDIT_OLD_KEYS": (parse_names, []),
+    "NOVA_AUDIT_WEBHOOK": (parse_webhook, ""),
+}
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """The keys that sign the audit, where its head is sent, and the variables that this process was started with."""
+
+    # Empty: derived from SECRET_KEY.
+    key: str = field(default="", repr=False)
+    old_keys: tuple[str, ...] = field(default=(), repr=False)
+    webhook: str = field(default="", repr=False)
+    shown: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def read_audit_settings(env: Environment) -> AuditSettings:
+    """Read the settings of the audit; raises ImproperlyConfigured for a key that can be guessed."""
+    key, old_keys = str(env("NOVA_AUDIT_KEY")), tuple(env("NOVA_AUDIT_OLD_KEYS"))
+    if key:
+        require_strong_key("NOVA_AUDIT_KEY", key)
+    if key in old_keys:
+        raise ImproperlyConfigured("NOVA_AUDIT_OLD_KEYS lists the key that NOVA_AUDIT_KEY names.")
+    names = {*env.scheme, *SHOWN}
+    given = {name: value for name in sorted(names) if (value := os.environ.get(name, "").strip())}
+    return AuditSettings(
+        key,
+        old_keys,
+        str(env("NOVA_AUDIT_WEBHOOK")),
+        {name: value for name, value in given.items() if name in SHOWN},
+        {name: value for name, value in given.items() if name not in SHOWN},
+    )

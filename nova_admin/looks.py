@@ -1,0 +1,127 @@
+"""Owns the looks of the pages: what Unfold is told, and the links of its sidebar."""
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+from nova_admin.navigation import (
+    AUDIT,
+    WRONG_PASSWORDS,
+    is_at_runs,
+    list_account_links,
+    require_permission,
+)
+
+UNFOLD = {
+    "SITE_TITLE": "NOVA Admin",
+    "SITE_HEADER": "NOVA Admin",
+    "SITE_SUBHEADER": _("Credentials to AWS"),
+    "SITE_SYMBOL": "key",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("migration/favicon.svg"),
+        }
+    ],
+    "STYLES": [
+        lambda request: static("migration/without_scripts.css"),
+        lambda request: static("migration/readable.css"),
+    ],
+    "SCRIPTS": [lambda request: static("migration/accessible.js")],
+    # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
+    "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
+    "ACCOUNT": {"navigation": list_account_links},
+    "DASHBOARD_CALLBACK": "migration.admin.get_dashboard_context",
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": [
+            {
+                "items": [
+                    {
+                        "title": _("Dashboard"),
+                        "icon": "dashboard",
+                        "link": reverse_lazy("admin:index"),
+                    },
+                    {
+                        "title": _("Clients"),
+                        "icon": "groups",
+                        "link": reverse_lazy("admin:credentials_client_changelist"),
+                        "permission": require_permission("credentials.view_client"),
+                    },
+                    {
+                        "title": _("Runs"),
+                        "icon": "play_circle",
+                        "link": reverse_lazy("admin:migration_run_changelist"),
+                        "active": is_at_runs,
+                        "permission": require_permission("migration.view_run", "migration.add_run"),
+                    },
+                    {
+                        "title": _("Mismatches"),
+                        "icon": "compare_arrows",
+                        "link": reverse_lazy("admin:migration_comparison_report"),
+                        "permission": require_permission("migration.view_comparison"),
+                    },
+                    {
+                        "title": _("NOVA's processes"),
+                        "icon": "visibility",
+                        "link": reverse_lazy("admin:migration_readerprocess_changelist"),
+                        "permission": require_permission("migration.view_readerprocess"),
+                    },
+                    {
+                        "title": _("Copies"),
+                        "icon": "content_copy",
+                        "link": reverse_lazy("admin:migration_copysearch_report"),
+                        "permission": require_permission("migration.view_copysearch"),
+                    },
+                    {
+                        "title": _("Requests"),
+                        "icon": "approval",
+                        "link": reverse_lazy("admin:migration_moverequest_changelist"),
+                        "permission": require_permission("migration.view_moverequest"),
+                    },
+                    {
+                        "title": _("Check NOVA"),
+                        "icon": "monitor_heart",
+                        "link": reverse_lazy("admin:migration_run_check_nova"),
+                        "permission": require_permission("migration.view_worker"),
+                    },
+                ]
+            },
+            {
+                "title": _("Site"),
+                "separator": True,
+                "items": [
+                    {
+                        "title": _("NOVA's tables"),
+                        "icon": "table",
+                        "link": reverse_lazy("admin:credentials_columnmapping_changelist"),
+                        "permission": require_permission("credentials.view_columnmapping"),
+                    },
+                    {
+                        "title": _("AWS writes"),
+                        "icon": "cloud_upload",
+                        "link": reverse_lazy("admin:migration_run_aws_writes"),
+                        "permission": require_permission("migration.view_run", "migration.add_run"),
+                    },
+                    AUDIT,
+                    {
+                        "title": _("Users"),
+                        "icon": "person",
+                        "link": reverse_lazy("admin:auth_user_changelist"),
+                        "permission": require_permission("auth.view_user"),
+                    },
+                    {
+                        "title": _("Groups"),
+                        "icon": "group",
+                        "link": reverse_lazy("admin:auth_group_changelist"),
+                        "permission": require_permission("auth.view_group"),
+                    },
+                    WRONG_PASSWORDS,
+                ],
+            },
+        ],
+    },
+}

@@ -1,0 +1,286 @@
+"""Which entries acts leave: who, from where, on which client, why; once each, and none where nothing was done."""
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from credentials.models import DatabaseCredential
+from migration.models import AuditEvent, Run, all_clients
+from migration.operations import aws_writes, runs
+from migration.operations.approvals import (
+    NotApproved,
+    approve_request,
+    cancel_request,
+    request_move,
+)
+from migration.operations.audit_starts import describe_settings
+from migration.operations.comparisons import compare
+from migration.operations.gates import Override, ShutGate
+from migration.operations.moves import move
+from migration.operations.pushes import push
+from migration.operations.resolutions import acknowledge, check_again
+from nova_credentials.phases import Phase
+from tests.credentials.client_admin.forms import change
+from tests.factories import CHANGE, VIEW, make_comparison, make_full_client, make_user
+from tests.migration.admin.pages import DIFFERENT
+from tests.migration.moves.clients import enter_phase
+from tests.page_forms import open_form, pages_left_out, send_form
+
+PASSWORD = "example-login-password"
+
+
+@pytest.fixture
+def idom(stores) -> int:
+    return make_full_client("idom")
+
+
+@pytest.fixture
+def maria(stores, client) -> User:
+    user = make_user("maria", *VIEW, *CHANGE, "migration.reveal_credential", password=PASSWORD)
+    client.force_login(user)
+    return user
+
+
+class Entries:
+    """The entries that were written since, the oldest first."""
+
+    def __init__(self) -> None:
+        self.before = {*AuditEvent.objects.values_list("pk", flat=True)}
+
+    def list_new(self) -> list[AuditEvent]:
+        return list(AuditEvent.objects.exclude(pk__in=self.before).order_by("pk"))
+
+    @property
+    def texts(self) -> list[tuple[str, str, str]]:
+        return [(e.code, e.who, str(e.message)) for e in self.list_new()]
+
+
+def test_a_save_names_the_fields_and_never_a_value(idom, maria, client):
+    data = open_form(client, change(idom))
+    row = DatabaseCredential.objects.get(client_id=idom)
+    data |= {"name": "Idom SA", "databases-0-db_password": "MARKER-ONE"}
+    entries = Entries()
+
+    assert send_form(client, change(idom), data).status_code == 302
+
+    (entry,) = entries.list_new()
+    said = f"Changed client: name; database login {row.pk}: db_password."
+    assert (entry.code, entry.who, str(entry.message)) == ("client_saved", "maria", said)
+    assert (entry.origin, entry.client_id, entry.slug) == ("127.0.0.1", idom, "idom")
+    assert "MARKER" not in entry.facts
+
+
+def test_a_save_that_changes_nothing_is_no_entry(idom, maria, client):
+    data = open_form(client, change(idom))
+    entries = Entries()
+
+    assert send_form(client, change(idom), data).status_code == 302
+
+    assert entries.texts == []
+
+
+def test_the_pages_of_one_request_share_a_name_and_other_requests_have_another(idom, maria, client):
+    enter_phase(idom, Phase.DUAL_WRITE)
+    data = open_form(client, change(idom)) | {"databases-0-db_password": "example-new"}
+    entries = Entries()
+
+    send_form(client, change(idom), data)
+    client.post("/admin/logout/")
+
+    saved, pushed, out = entries.list_new()
+    assert [each.code for each in (saved, pushed, out)] == ["client_saved", "push", "logout"]
+    assert str(pushed.message) == "Wrote to AWS: nova/clients/idom."
+    assert saved.correlation == pushed.correlation != out.correlation
+
+
+def test_a_save_that_aws_refuses_is_an_entry_though_nothing_was_saved(idom, maria, client):
+    enter_phase(idom, Phase.AWS)
+    data = open_form(client, change(idom)) | {"databases-0-db_password": "example-new"}
+    aws_writes.stop_aws_writes(reason="INC-42")
+    entries = Entries()
+
+    send_form(client, change(idom), data)
+
+    ((code, who, said),) = entries.texts
+    assert (code, who) == ("refusal", "maria")
+    assert said.startswith("A save was refused: Nothing was saved: Somebody stopped all AWS writes")
+
+
+def test_a_push_that_wrote_nothing_is_no_entry(idom):
+    entries = Entries()
+
+    push(client_ids=[idom])
+    push(client_ids=[idom])
+
+    assert entries.texts == [("push", "system", "Wrote to AWS: nova/clients/idom.")]
+
+
+def test_moves_overrides_and_refused_moves(idom, maria, settings):
+    enter_phase(idom, Phase.DUAL_READ)
+    settings.NOVA_MIN_READS = 20
+    maria.is_superuser = True
+    maria.save()
+    entries = Entries()
+
+    with pytest.raises(ShutGate):
+        move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    compare(client_ids=[idom])
+    move(
+        client_id=idom,
+        new=Phase.AWS,
+        by=maria,
+        reason="INC-42",
+        override=Override("so be it", maria),
+    )
+
+    refused, moved, overridden = entries.list_new()
+    assert (refused.code, refused.reason) == ("refusal", "INC-42")
+    assert str(refused.message).startswith("The move to AWS (cut over) was refused: ")
+    assert (str(moved.message), moved.reason) == (
+        "Moved from Dual read to AWS (cut over).",
+        "INC-42",
+    )
+    assert (overridden.code, overridden.reason) == ("override", "so be it")
+
+
+def test_requests_approvals_and_refused_approvals(idom, maria, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    enter_phase(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom])
+    other = make_user("other")
+    entries = Entries()
+
+    first = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    cancel_request(request_id=first.pk, by=other)
+    second = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-43")
+    with pytest.raises(NotApproved):
+        approve_request(request_id=second.pk, by=maria)
+    approve_request(request_id=second.pk, by=other)
+
+    said = [(code, who) for code, who, _text in entries.texts]
+    assert said == [
+        ("request", "maria"),
+        ("cancellation", "other"),
+        ("request", "maria"),
+        ("refusal", "maria"),
+        ("move", "other"),
+        ("approval", "other"),
+    ]
+
+
+def test_a_reveal_and_a_wrong_password(idom, maria, client):
+    row = DatabaseCredential.objects.get(client_id=idom).pk
+    url = f"/admin/credentials/client/{idom}/reveal/database/{row}/db_password/"
+    session = client.session
+    session["authenticated_at"] = 0
+    session.save()
+    entries = Entries()
+
+    with pages_left_out():
+        client.post(url, {"reason": "INC-42", "password": "MARKER-ONE"})
+        client.post(url, {"reason": "INC-42", "password": PASSWORD})
+
+    refused, shown = entries.list_new()
+    why = f"Revealing db_password of database login {row} was refused: the password was wrong."
+    assert (refused.code, refused.who, str(refused.message)) == ("refusal", "maria", why)
+    assert (shown.code, shown.reason, shown.slug) == ("reveal", "INC-42", "idom")
+    assert str(shown.message) == f"Revealed db_password of database login {row}."
+
+
+def test_logins_and_refused_ones_and_no_name_that_is_none(maria, client):
+    client.logout()
+    entries = Entries()
+    form = {"username": "maria", "password": PASSWORD}
+
+    with pages_left_out():
+        client.post("/admin/login/", form | {"username": "MARKER-ONE my password"})
+        client.post("/admin/login/", form | {"password": "wrong"})
+        client.post("/admin/login/", form)
+        client.post("/admin/logout/")
+
+    found = [(each.code, each.who, each.origin) for each in entries.list_new()]
+    assert found == [
+        ("login_refused", "unknown", "127.0.0.1"),
+        ("login_refused", "maria", "127.0.0.1"),
+        ("login", "maria", "127.0.0.1"),
+        ("logout", "maria", "127.0.0.1"),
+    ]
+
+
+def test_a_page_that_is_refused_and_none_that_is_shown(idom, maria, client):
+    entries = Entries()
+
+    assert client.post(f"/admin/credentials/client/{idom}/push/").status_code == 403
+    with pages_left_out():
+        client.get(change(idom))
+    client.logout()
+    client.post(f"/admin/credentials/client/{idom}/push/")  # to the login
+
+    refused, out = entries.list_new()
+    assert str(refused.message) == "Refused: POST admin:credentials_client_push."
+    assert (refused.who, refused.client_id, out.code) == ("maria", idom, "logout")
+
+
+def test_users_and_groups_by_whatever_code_changes_them(transactional_db):
+    entries = Entries()
+
+    user = make_user("new")
+    user.set_password("MARKER-ONE")
+    user.is_active = False
+    user.save()
+    user.save()
+    user.save(update_fields=["last_login"])
+    user.groups.add(Group.objects.get(name="Viewer"))
+    user.groups.clear()
+    group = Group.objects.create(name="Other")
+    user.delete()
+    group.delete()
+
+    assert [text for _code, _who, text in entries.texts] == [
+        "Added the user new.",
+        "Changed the user new: is_active, password.",
+        "The user new was given: Viewer.",
+        "The user new lost: all that there were.",
+        "Added the group Other.",
+        "Deleted the user new.",
+        "Deleted the group Other.",
+    ]
+
+
+def test_a_run_names_who_started_it_and_its_entries_belong_together(idom, maria):
+    entries = Entries()
+
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=maria)
+    runs.finish_inline(run)
+
+    found = entries.list_new()
+    assert [each.code for each in found] == ["run", "push", "move"]
+    assert {each.who for each in found} == {"maria"}
+    assert {each.correlation for each in found} == {f"run {run.pk}"}
+
+
+def test_stops_mismatches_and_the_rest(idom, maria):
+    make_comparison(idom, "mismatch", mismatches=[DIFFERENT])
+    entries = Entries()
+
+    aws_writes.stop_aws_writes(reason="INC-42", by=maria)
+    aws_writes.start_aws_writes(by=maria)
+    aws_writes.start_aws_writes(by=maria)  # there was nothing to start
+    acknowledge(client_id=idom, until=timezone.localdate(), reason="known", by=maria)
+    check_again(client_id=idom, by=maria)
+
+    codes = [code for code, _who, _text in entries.texts]
+    assert codes == ["writes_stopped", "writes_started", "resolution", "resolution"]
+
+
+def test_the_settings_of_a_start_have_no_secret(settings):
+    audit = type(settings.NOVA_AUDIT)
+    settings.NOVA_AUDIT = audit(shown={"NOVA_WORKERS": "2"}, hidden={"X": "MARKER-ONE"})
+    before = describe_settings()
+    settings.NOVA_AUDIT = audit(shown={"NOVA_WORKERS": "2"}, hidden={"X": "MARKER-TWO"})
+    after = describe_settings()
+
+    assert before[0] == after[0] == "NOVA_WORKERS=2"
+    assert before[1].startswith("X is set (")
+    assert before[1] != after[1]
+    assert "MARKER" not in repr((before, after, settings.NOVA_AUDIT))
