@@ -5,7 +5,8 @@ BIN := .venv/bin
 READY := .venv/ready
 
 TOOLS := .local/tools
-INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
+# A lock is whole: nothing is looked up beside it.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
 .PHONY: demo test check lock audit bench reliability soak mutation screenshots messages format clean
 
