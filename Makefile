@@ -4,7 +4,11 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check bench reliability soak mutation screenshots messages format clean
+TOOLS := .local/tools
+# A lock is whole: nothing is looked up beside it.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
+
+.PHONY: demo test check lock audit bench reliability soak mutation screenshots messages format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -29,6 +33,12 @@ check: $(READY)  ## the static side
 format: $(READY)  ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+lock: $(TOOLS)/ready  ## the locks of all dependencies, after a list was changed (ARGS="--upgrade": the newest versions that the lists allow)
+	$(PYTHON) -m tests.dependencies.locking $(TOOLS)/bin/uv $(ARGS)
+
+audit: $(TOOLS)/ready  ## advisories about the locked versions; fails too if they could not be asked for
+	$(PYTHON) -m tests.dependencies.auditing $(TOOLS)/bin/pip-audit
 
 bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -56,7 +66,15 @@ STATIC = DEBUG=1 SECRET_KEY=$(KEY) DATABASE_URL=postgresql:///unused AWS_ENDPOIN
 PRODUCTION = DEBUG= SECRET_KEY=$(KEY) NOVA_FINGERPRINT_KEY=$(KEY) ALLOWED_HOSTS=example.invalid \
 	DATABASE_URL=postgresql:///unused AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check
 
-$(READY): requirements.txt requirements-dev.txt
+# Nothing is installed whose hash is not in a lock. A lock that was not made of its list is refused before.
+$(READY): requirements.txt requirements-dev.txt requirements-dev.lock
+	$(PYTHON) -m tests.dependencies.locking --check
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python $(INSTALL) requirements-dev.lock
+	touch $@
+
+# In an environment of their own: neither the site nor its tests need them.
+$(TOOLS)/ready: requirements-tools.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(INSTALL) requirements-tools.lock
 	touch $@

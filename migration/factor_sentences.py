@@ -28,7 +28,8 @@ CODE_TOO_SOON = Sentence(
 )
 FACTOR_UNREADABLE = Sentence(
     "factor_unreadable",
-    "Your second factor can no longer be read, as the site's SECRET_KEY was changed. A user administrator has to reset it.",
+    "Your second factor can no longer be read, as the site's SECRET_KEY was changed. A user administrator"
+    " has to reset it.",
 )
 
 # Reset
