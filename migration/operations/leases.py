@@ -35,6 +35,10 @@ HELD = """
         AND pg_locks.pid = l.pid AND classid::bigint << 32 | objid::bigint = l.session_key
 )))
 """
+# For a query that has candidates of a column `batch`; its parameters are the kind and the key of batch 0.
+NOBODY_HOLDS_BATCH = f"""
+NOT EXISTS (SELECT FROM migration_lease AS l WHERE l.kind = %s AND l.key = %s::bigint | batch AND {HELD})
+"""  # constants
 # SKIP LOCKED: a row that another session is just taking, or that a save holds until its commit, is not waited for.
 TAKE = f"""
 WITH taken AS (

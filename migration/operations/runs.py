@@ -18,7 +18,7 @@ from migration import sentences
 from migration.models import PUSHED, ClientMigration, Comparison, LeaseKind, Outcome, Run, RunItem
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
-from migration.operations.leases import list_held, try_lease
+from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
 from migration.operations.pushes import PushResult, push
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
@@ -213,8 +213,15 @@ def held_batches(run_id: int) -> set[int]:
 def _lock_free_batch(run: Run) -> Iterator[int | None]:
     """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
     batches = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
-    held = held_batches(run.pk)
-    for batch in [one for one in batches[:CANDIDATE_BATCHES] if one not in held]:
+    candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
+    first = run.pk << BATCH_BITS
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT batch FROM ({candidates}) AS candidate (batch) WHERE {NOBODY_HOLDS_BATCH}",  # noqa: S608  # Django's own query
+            [*values, LeaseKind.BATCH, first],
+        )
+        free = [batch for (batch,) in cursor.fetchall()]
+    for batch in free:
         with _try_lock_batch(run.pk, batch) as leased:
             if leased:
                 yield batch
