@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     Columns = tuple["NovaColumn", ...]
     RowsOfClient = Iterable[Sequence[Credential]]
 
-# Changes of mappings wait for the transactions that hold this lock shared: a purge must see the mappings that hold when
-# it commits. The first half of the two-part key of PostgreSQL's advisory locks; another one than clients' locks have.
-MAPPING_LOCK = 0x4D41_5050
+# Changes of mappings wait for the transactions that hold the table: a purge must see the mappings that hold when it
+# commits. These two modes exclude each other. No role but the site's may lock it so; an advisory lock any role may.
+HOLD_MAPPINGS = "LOCK TABLE nova_admin.credentials_columnmapping IN ROW SHARE MODE"
+LOCK_MAPPINGS = "LOCK TABLE nova_admin.credentials_columnmapping IN EXCLUSIVE MODE"
 
 # Every column of the tables with its mapping, and every mapping whose column is gone. A domain counts as its base type,
 # and can be ignored only: its owner's checks run whenever it is written. PostgreSQL keeps the n of varchar(n) as n + 4.
@@ -160,10 +161,10 @@ def quote_name(name: str) -> str:
 def hold_mappings() -> None:
     """Keep mappings from being changed until the caller's transaction ends; other holders don't wait."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, 0)", [MAPPING_LOCK])
+        cursor.execute(HOLD_MAPPINGS)
 
 
 def lock_mappings() -> None:
     """Wait until nobody holds the mappings, and keep all others out until the caller's transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [MAPPING_LOCK])
+        cursor.execute(LOCK_MAPPINGS)

@@ -25,6 +25,7 @@ from migration.models.copies import (
 )
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.leases import Lease, LeaseKind
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.password_resets import PasswordReset
@@ -76,6 +77,8 @@ __all__ = [
     "DatabaseClaim",
     "DatabaseIdentity",
     "FoundCopy",
+    "Lease",
+    "LeaseKind",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",

@@ -1,4 +1,4 @@
-"""Finds searches for copies whose process is gone: each holds a lock that ends with its process, however that ends.
+"""Finds searches for copies whose process is gone: each holds a lease that ends with its process, however that ends.
 
 Such a search has found out nothing. A worker begins it again, or it is marked as interrupted. Knows no queue.
 """
@@ -8,19 +8,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from migration.models import CopySearch
+from migration.models import CopySearch, LeaseKind
+from migration.operations.leases import hold_until_commit, try_lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.contrib.auth.models import User
 
-# The first half of the two-part key of the advisory lock of a search; the second is its id.
-SEARCH_LOCK = 0x4E4F5643
-NO_SEARCH = 0  # the second half while one is being stored; no search has this id
+NO_SEARCH = 0  # the lease of storing one; no search has this id
 
 
 class DeadSearches(NamedTuple):
@@ -32,33 +31,23 @@ class DeadSearches(NamedTuple):
 
 @contextmanager
 def hold_search(search_id: int) -> Iterator[bool]:
-    """Hold the lock of a search until the block ends; gives False where another process holds it.
+    """Hold the lease of a search until the block ends; gives False where another process holds it.
 
-    Session-level, so that it ends with the process.
+    The session holds it, so that it ends with the process.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SEARCH_LOCK, search_id])
-        held = bool(cursor.fetchone()[0])
-    try:
+    with try_lease(LeaseKind.SEARCH, search_id, for_good=True) as held:
         yield held
-    finally:
-        # A closed connection has released it already.
-        if held and connection.connection and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SEARCH_LOCK, search_id])
 
 
 def begin_background_search(by: User) -> CopySearch | None:
     """Store a search for a worker; None where another one is under way, also where two people ask at once.
 
     One whose process is gone is not begun again: this one takes its place. So does it of one that shows no progress
-    though its lock is held: PostgreSQL learns late of a host that has lost its power.
+    though its lease is held: PostgreSQL learns late of a host that has lost its power.
     """
     settle_dead_searches(begin_again=False)
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [SEARCH_LOCK, NO_SEARCH])
-            (alone,) = cursor.fetchone()
+        alone = hold_until_commit(LeaseKind.SEARCH, NO_SEARCH)
         if not alone or not all(search.is_silent for search in CopySearch.objects.open()):
             return None
         return CopySearch.objects.create(by=by, in_background=True)
@@ -72,9 +61,9 @@ def settle_dead_searches(*, begin_again: bool = True) -> DeadSearches:
     found = DeadSearches([], [])
     for seen in CopySearch.objects.open().order_by("pk"):
         if seen.may_be_queued:
-            continue  # not even its lock is tried: the worker that takes it now would leave it alone
+            continue  # not even its lease is tried: the worker that takes it now would leave it alone
         with hold_search(seen.pk) as held:
-            # Read under the lock: it may have finished meanwhile.
+            # Read under the lease: it may have finished meanwhile.
             search = CopySearch.objects.open().filter(pk=seen.pk).first() if held else None
             if search is None or search.may_be_queued:
                 continue

@@ -20,6 +20,7 @@ from migration.models import (
     Actor,
     ClientMigration,
     Comparison,
+    LeaseKind,
     Outcome,
     Run,
     RunItem,
@@ -28,6 +29,7 @@ from migration.models import (
 from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
+from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
 from migration.operations.pushes import PushResult, push
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The run's number and the batch's number share the 64 bits of one lock key.
+# The run's number and the batch's number share the 64 bits of one lease's key.
 BATCH_BITS = 24
-# The batch number of the lock that the one worker holds that waits for items to be retried.
+# The batch number of the lease that the one worker holds that waits for items to be retried.
 RETRY_LOCK = (1 << BATCH_BITS) - 1
 # While one batch waits for AWS, another is read or stored.
 BATCHES_AT_ONCE = 4
@@ -166,8 +168,8 @@ def is_held(run: Run) -> bool:
 
 
 def process_batch(run: Run, batch: int) -> None:
-    """Give each free item of the batch its outcome. The caller holds the batch's lock."""
-    # Read under the lock: who stops a run learns from the locks which batches are still being processed.
+    """Give each free item of the batch its outcome. The caller holds the batch's lease."""
+    # Read under the lease: who stops a run learns from the leases which batches are still being processed.
     run.refresh_from_db(fields=["state"])
     items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
     if run.state != Run.State.RUNNING or not items:
@@ -224,57 +226,35 @@ def skip_open_items(run: Run) -> None:
 
 def held_batches(run_id: int) -> set[int]:
     """Return the batches that workers hold now, on whichever host."""
-    low_bits = 32 - BATCH_BITS
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT objid::bigint & %s FROM pg_locks JOIN pg_database ON pg_database.oid = database
-            WHERE locktype = 'advisory' AND datname = current_database() AND objsubid = 1 AND granted
-                AND classid::bigint = %s AND objid::bigint >> %s = %s
-            """,
-            [RETRY_LOCK, run_id >> low_bits, BATCH_BITS, run_id & ((1 << low_bits) - 1)],
-        )
-        return {batch for (batch,) in cursor.fetchall()}
+    first = run_id << BATCH_BITS
+    return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
 
 
 @contextmanager
 def _lock_free_batch(run: Run) -> Iterator[int | None]:
-    """Lock the first batch with free items that no worker holds, and give its number; None where there is none."""
+    """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
     batches = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
     candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
-    # LIMIT takes one row at a time, so no second lock is tried once one was free.
-    statement = f"""
-        SELECT batch FROM ({candidates}) AS candidate (batch)
-        WHERE pg_try_advisory_lock(%s::bigint | batch) LIMIT 1
-    """  # noqa: S608  # Django's own query
+    first = run.pk << BATCH_BITS
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, run.pk << BATCH_BITS])
-        locked = cursor.fetchone()
-    try:
-        yield locked[0] if locked else None
-    finally:
-        if locked:
-            _unlock_batch(run.pk, locked[0])
+        cursor.execute(
+            f"SELECT batch FROM ({candidates}) AS candidate (batch) WHERE {NOBODY_HOLDS_BATCH}",  # noqa: S608  # Django's own query
+            [*values, LeaseKind.BATCH, first],
+        )
+        free = [batch for (batch,) in cursor.fetchall()]
+    for batch in free:
+        with _try_lock_batch(run.pk, batch) as leased:
+            if leased:
+                yield batch
+                return
+    yield None
 
 
 @contextmanager
 def _try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
-    """Try to lock the batch and say whether it worked. PostgreSQL releases the lock when the process dies."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [run_id << BATCH_BITS | batch])
-        locked = cursor.fetchone()[0]
-    try:
-        yield locked
-    finally:
-        if locked:
-            _unlock_batch(run_id, batch)
-
-
-def _unlock_batch(run_id: int, batch: int) -> None:
-    """Release the lock; a connection that is closed has released it."""
-    if connection.connection and not connection.connection.closed:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [run_id << BATCH_BITS | batch])
+    """Try to lease the batch and say whether it worked. The lease ends when the process dies."""
+    with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, for_good=True) as leased:
+        yield leased
 
 
 def _push_items(run: Run, items: dict[int, RunItem]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from credentials.copying import (
     RowNotInAwsError,
@@ -15,9 +15,9 @@ from credentials.copying import (
 from credentials.models import Client, ClientRevision
 from credentials.pointers import make_pointer
 from migration import audit_sentences, sentences
-from migration.models import PUSHED, AuditCode, AuditEvent, ClientMigration, Outcome
+from migration.models import PUSHED, AuditCode, AuditEvent, ClientMigration, LeaseKind, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
-from migration.operations.locks import CLIENT_LOCK
+from migration.operations.leases import hold_until_commit
 from migration.operations.pushes import push, write_document
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot
@@ -67,13 +67,8 @@ class AdminSave:
         return error
 
     def _lock_client(self) -> None:
-        """Take the client's lock or refuse the save: a push or move that has it may wait for the rows of this save."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_try_advisory_xact_lock(%s, %s)", [CLIENT_LOCK, self.client_id]
-            )
-            (locked,) = cursor.fetchone()
-        if not locked:
+        """Take the client's lease or refuse the save: a push or move that has it may wait for the rows of this save."""
+        if not hold_until_commit(LeaseKind.CLIENT, self.client_id):
             raise self.refuse(sentences.SAVE_UNDER_WAY())
 
     def _read_aws(self) -> None:

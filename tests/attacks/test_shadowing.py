@@ -145,7 +145,7 @@ def test_the_traps_catch_a_site_whose_path_has_public(hostile):
 
     sprung = " ".join(hostile.sprung())
     assert "= (varchar, varchar)" in sprung
-    assert "unnest(int4[])" in sprung
+    assert "unnest(int8[])" in sprung
 
 
 def test_novas_role_can_make_no_cast_between_postgresqls_own_types(hostile):

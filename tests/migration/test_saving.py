@@ -4,10 +4,10 @@ import json
 
 import pytest
 from django.contrib.messages import get_messages
-from django.db import connection
 
 from credentials.models import Client
-from migration.operations import aws_store, locks, saves, snapshots
+from migration.models import LeaseKind
+from migration.operations import aws_store, saves, snapshots
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -21,6 +21,7 @@ from tests.factories import (
     while_someone_waits_for_rows,
     write_uncommitted,
 )
+from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import (
     advance,
     change_in_aws,
@@ -164,13 +165,8 @@ def test_a_save_takes_along_what_nova_wrote_and_was_not_pushed_yet(idom, sm, sav
 
 def test_a_save_while_the_client_is_pushed_is_refused_and_can_be_made_again(idom, sm, save):
     enter_phase(idom, Phase.AWS)
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [locks.CLIENT_LOCK, idom])
-    try:
+    with held_elsewhere(LeaseKind.CLIENT, idom):
         assert "under way" in save(idom, **{"databases-0-db_password": "example-new"})
-    finally:
-        other.close()
     assert "under way" not in save(idom, **{"databases-0-db_password": "example-new"})
     assert stored(sm)["database"]["password"] == "example-new"
 

@@ -19,16 +19,17 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import CopySearch, SearchedClient, SearchState
+from migration.models import CopySearch, LeaseKind, SearchedClient, SearchState
 from migration.operations import copy_reader, copy_search, interrupted_searches
 from migration.operations.copy_search import search_copies
 from migration.operations.interrupted_searches import (
-    SEARCH_LOCK,
     begin_background_search,
     hold_search,
 )
+from migration.operations.leases import list_held
 from tests.checkout import ROOT
 from tests.factories import make_full_client, nova_connected, nova_uri
+from tests.held_leases import held_elsewhere
 from tests.migration.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
@@ -99,8 +100,7 @@ def test_a_delivery_after_the_last_try_marks_the_search(stores):
 
 def test_a_search_whose_process_lives_is_left_alone_however_silent_it_is(stores):
     search = begun(minutes_ago=60)
-    with nova_connected() as elsewhere:
-        elsewhere.execute("SELECT pg_advisory_lock(%s, %s)", [SEARCH_LOCK, search.pk])
+    with held_elsewhere(LeaseKind.SEARCH, search.pk):
         tasks.resume_dead_searches()
         search.refresh_from_db()
         assert search.interrupted_at is None
@@ -146,10 +146,7 @@ def test_an_interrupted_command_says_so_itself(nova, stores, monkeypatch):
         search_copies(client_ids=[pk])
 
     assert CopySearch.objects.get().state == SearchState.INTERRUPTED
-    with hold_search(CopySearch.objects.get().pk), nova_connected() as elsewhere:
-        free = "SELECT pg_try_advisory_lock(%s, %s)"
-        found = elsewhere.execute(free, [SEARCH_LOCK, CopySearch.objects.get().pk]).fetchone()
-        assert found == (False,)  # so it was free before
+    assert list_held(LeaseKind.SEARCH, 0, CopySearch.objects.get().pk) == set()
 
 
 def test_what_was_marked_meanwhile_stores_no_result(nova, stores, monkeypatch):
@@ -225,8 +222,7 @@ def test_a_new_search_takes_the_place_of_one_that_was_killed(browser):
 
 def test_a_new_search_is_begun_beside_one_whose_lock_outlived_its_host(browser):
     lost = begun(in_background=True, minutes_ago=60)
-    with nova_connected() as elsewhere:
-        elsewhere.execute("SELECT pg_advisory_lock(%s, %s)", [SEARCH_LOCK, lost.pk])
+    with held_elsewhere(LeaseKind.SEARCH, lost.pk):
         assert "Interrupted" in text_of(browser.get(REPORT))
 
         shown = text_of(browser.post(START, follow=True))

@@ -1,0 +1,173 @@
+"""A lease is held by one session, and ends with it, however that ends."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection, transaction
+
+from migration.models import Lease, LeaseKind
+from migration.operations.leases import (
+    hold_until_commit,
+    list_held,
+    release_leases,
+    take_leases,
+    try_lease,
+)
+from nova_admin.database.base import SESSION
+from tests.held_leases import held_elsewhere
+
+CLIENT, BATCH = LeaseKind.CLIENT, LeaseKind.BATCH
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_of_several_clients_those_that_are_free_are_taken():
+    with held_elsewhere(CLIENT, 2, 4):
+        assert take_leases(CLIENT, [1, 2, 3, 4]) == {1, 3}
+        assert list_held(CLIENT, 1, 9) == {1, 2, 3, 4}
+    release_leases(CLIENT, [1, 3])
+    assert list_held(CLIENT, 1, 9) == set()
+
+
+def test_another_kind_is_another_lease():
+    with held_elsewhere(CLIENT, 1), try_lease(BATCH, 1) as taken:
+        assert taken
+
+
+def test_what_a_session_holds_it_can_take_again_and_keeps_until_the_last_release():
+    with try_lease(CLIENT, 1):
+        with try_lease(CLIENT, 1) as again:
+            assert again
+        assert list_held(CLIENT, 1, 1) == {1}
+    assert list_held(CLIENT, 1, 1) == set()
+
+
+def test_the_lease_of_a_session_that_broke_is_free_at_once():
+    with held_elsewhere(CLIENT, 1):
+        pass
+    assert Lease.objects.filter(key=1, pid__isnull=False).exists()
+    assert list_held(CLIENT, 1, 1) == set()
+    with try_lease(CLIENT, 1) as taken:
+        assert taken
+
+
+def test_a_connection_that_connected_anew_holds_nothing_and_releases_nothing_of_its_successor():
+    with try_lease(CLIENT, 1) as taken:
+        assert taken
+        connection.close()
+        assert list_held(CLIENT, 1, 1) == set()
+        with held_elsewhere(CLIENT, 1):
+            release_leases(CLIENT, [1])
+            assert list_held(CLIENT, 1, 1) == {1}
+
+
+def test_a_pooler_that_resets_the_session_ends_its_leases():
+    with try_lease(CLIENT, 1):
+        with connection.cursor() as cursor:
+            cursor.execute("DISCARD ALL")
+            cursor.execute(SESSION)
+        assert list_held(CLIENT, 1, 1) == set()
+    connection.close()
+
+
+def test_a_lease_that_is_younger_than_the_statement_is_never_taken_for_dead():
+    with held_elsewhere(CLIENT, 1):
+        pass
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE migration_lease SET taken_at = clock_timestamp() + interval '1 hour'"
+        )
+    assert take_leases(CLIENT, [1]) == set()
+    assert list_held(CLIENT, 1, 1) == {1}
+
+
+def test_a_lease_of_a_process_id_that_another_session_has_now_is_free():
+    with held_elsewhere(CLIENT, 1), connection.cursor() as cursor:
+        cursor.execute("UPDATE migration_lease SET session_key = session_key # 1")
+        assert take_leases(CLIENT, [1]) == {1}
+        release_leases(CLIENT, [1])
+
+
+def test_many_who_take_at_once_share_without_waiting_or_overlap():
+    start = threading.Barrier(4)
+
+    def take(number: int) -> list[set[int]]:
+        keys = list(range(40)) if number % 2 else list(range(39, -1, -1))
+        taken = []
+        try:
+            connection.ensure_connection()
+            for _ in range(5):
+                start.wait(30)
+                taken.append(take_leases(CLIENT, keys))
+                start.wait(30)
+                release_leases(CLIENT, taken[-1])
+        finally:
+            connection.close()
+        return taken
+
+    with ThreadPoolExecutor(4) as threads:
+        rounds = zip(*threads.map(take, range(4)), strict=True)
+    for one_round in rounds:
+        assert sum(len(taken) for taken in one_round) == len(set.union(*one_round))
+
+
+def test_a_transaction_that_is_rolled_back_leaves_nothing_held():
+    with pytest.raises(ZeroDivisionError), transaction.atomic(), try_lease(CLIENT, 1):
+        raise ZeroDivisionError
+    assert list_held(CLIENT, 1, 1) == set()
+
+
+def test_until_its_commit_a_save_holds_the_lease_and_others_do_not_wait():
+    with try_lease(CLIENT, 1):
+        pass
+    with transaction.atomic():
+        assert hold_until_commit(CLIENT, 1)
+        assert asked_elsewhere(1) == set()
+    assert asked_elsewhere(1) == {1}
+
+
+def test_a_save_does_not_wait_for_who_holds_the_lease():
+    with held_elsewhere(CLIENT, 1), transaction.atomic():
+        assert not hold_until_commit(CLIENT, 1)
+
+
+def test_a_save_of_a_client_that_nobody_has_worked_on_holds_its_lease():
+    with transaction.atomic():
+        assert hold_until_commit(CLIENT, 1)
+        assert hold_until_commit(CLIENT, 1)
+    assert asked_elsewhere(1) == {1}
+
+
+def test_no_row_is_left_of_what_comes_once():
+    with try_lease(BATCH, 1, for_good=True):
+        assert Lease.objects.count() == 1
+    assert not Lease.objects.exists()
+
+
+def test_a_crash_of_postgresql_empties_the_table():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relpersistence::text FROM pg_class WHERE oid = 'migration_lease'::regclass"
+        )
+        assert cursor.fetchone() == ("u",)
+
+
+def test_taking_and_releasing_are_a_statement_each(django_assert_num_queries):
+    take_leases(CLIENT, [0])  # the session takes its lock once
+    with django_assert_num_queries(2):
+        taken = take_leases(CLIENT, range(1, 100))
+        release_leases(CLIENT, taken)
+
+
+def asked_elsewhere(key: int) -> set[int]:
+    """The answer to another session, whose connection ends then."""
+
+    def ask() -> set[int]:
+        try:
+            return take_leases(CLIENT, [key])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ask).result(20)
