@@ -3,10 +3,12 @@
 `migration/login_checks.py` names the weak ones for `check --deploy`.
 """
 
+from collections.abc import Callable
+
 from nova_admin.environment import decimal_up_to, whole_number_from
 
 # The variables of the environment. All times are in seconds, but AXES_COOLOFF_TIME is in hours, as in django-axes.
-LOGIN_VARIABLES = {
+LOGIN_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     # A session ends that long after its last use, polls of open pages not counted …
     "SESSION_COOKIE_AGE": (whole_number_from(60), 30 * 60),
     # … and that long after the login in any case.

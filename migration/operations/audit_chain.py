@@ -79,8 +79,8 @@ def seal_audit(*, everything: bool = False, wait: bool = False) -> AuditHead:
     An entry that this site didn't sign gets no place: `verify_audit` reports it.
     """
     after = BEFORE_ALL if everything else first_id_at(datetime.now(UTC) - RECENT)
-    while after := _seal_some(after, wait=wait):
-        pass
+    while (sealed_to := _seal_some(after, wait=wait)) is not None:
+        after = sealed_to
     return read_head()
 
 
