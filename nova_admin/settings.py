@@ -16,7 +16,7 @@ from nova_admin.environment import (
     parse_names,
     whole_number_from,
 )
-from nova_admin.login import settings as login_settings
+from nova_admin.login import settings as factor_settings
 from nova_admin.login_settings import *  # noqa: F403  # AXES_…, AUTH…, SESSION_…: it says why each
 from nova_admin.login_settings import LOGIN_VARIABLES
 from nova_admin.looks import UNFOLD  # noqa: F401  # a setting
@@ -118,9 +118,9 @@ NOVA_WORKERS = env("NOVA_WORKERS")
 LOG_LEVEL = env("LOG_LEVEL")
 SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SESSION_LIMIT")
 AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
-NOVA_REQUIRE_SECOND_FACTOR = login_settings.read_requirement(debug=DEBUG)
-NOVA_OIDC = login_settings.read_oidc_provider(debug=DEBUG)
-globals().update(login_settings.read_settings(debug=DEBUG))
+NOVA_REQUIRE_SECOND_FACTOR = factor_settings.read_requirement(debug=DEBUG)
+NOVA_OIDC = factor_settings.read_oidc_provider(debug=DEBUG)
+globals().update(factor_settings.read_settings(debug=DEBUG))
 
 INSTALLED_APPS = [
     "unfold",
@@ -132,7 +132,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",  # before `migration`, which records what it counted
-    *login_settings.APPS,
+    *factor_settings.APPS,
     "credentials",
     "migration",
     "django_q",  # its command `qcluster` is replaced by that of `migration`
@@ -155,7 +155,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "nova_admin.middleware.note_actor",
     "nova_admin.session_end.EndSessions",
-    *login_settings.MIDDLEWARE,
+    *factor_settings.MIDDLEWARE,
     "nova_admin.middleware.ExplainSchemaErrors",
     "axes.middleware.AxesMiddleware",
 ]

@@ -10,17 +10,15 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from migration.admin.own_password import confirm_own_password
+from migration.models import PasswordPlace
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 FIELD = "current_password"
 
 AnyForm = TypeVar("AnyForm", bound=forms.BaseForm)
-
-
-def confirm_actor(request: HttpRequest, password: str) -> bool:
-    """Say whether this is the password of the user who sent the request."""
-    return bool(request.user.is_active and request.user.check_password(password))
 
 
 class ActorPasswordForm(forms.Form):
@@ -37,9 +35,13 @@ class ActorPasswordForm(forms.Form):
     )
 
     def clean_current_password(self) -> str:
-        """Check the password, and keep nothing of it."""
-        if not confirm_actor(self.request, self.cleaned_data.pop(FIELD)):
-            raise ValidationError(gettext("That is not your password."), code="wrong_password")
+        """Check the password, or a code in its place, and keep nothing of it."""
+        given = self.cleaned_data.pop(FIELD)
+        if not confirm_own_password(self.request, given, place=PasswordPlace.USERS):
+            raise ValidationError(
+                gettext("That is neither your password nor a code of your second factor."),
+                code="wrong_password",
+            )
         return ""
 
     @property

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.contrib.auth.signals import user_login_failed
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -17,10 +16,11 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import AdminView, get_signed_in_user
+from migration.admin.own_password import confirm_own_password
+from migration.models import PasswordPlace
 from migration.operations.second_factors import (
     NotResetError,
     find_reset_refusal,
-    prove_identity,
     reset_second_factor,
 )
 
@@ -63,10 +63,8 @@ class ResetFactorView(AdminView):
         by = get_signed_in_user(request)
         if find_reset_refusal(self.user, by):
             return self.show_page()
-        if not prove_identity(user=by, answer=request.POST.get("answer", "")):
-            user_login_failed.send(
-                sender=__name__, credentials={"username": by.username}, request=request
-            )
+        answer = request.POST.get("answer", "")
+        if not confirm_own_password(request, answer, place=PasswordPlace.USERS):
             return self.show_page(
                 _("That is neither your password nor a code of your second factor.")
             )

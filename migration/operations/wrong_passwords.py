@@ -15,6 +15,7 @@ from django.utils import timezone
 from credentials.shown_names import show_text
 from migration.models import PasswordPlace, WrongPassword
 from migration.operations.lockouts import NO_USER, forget_attempts, let_in_again
+from migration.operations.second_factors import prove_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +37,7 @@ def count_wrong_passwords(session_key: str) -> int:
 def check_own_password(
     *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
 ) -> bool:
-    """Say whether it is the user's password. The MOST_IN_A_SESSION-th wrong one deletes the session.
+    """Say whether it is the user's password, or a code of their second factor. The MOST_IN_A_SESSION-th wrong one deletes the session.
 
     Where the session is gone it is False and the password isn't looked at. In a transaction that is rolled back nothing
     is recorded.
@@ -46,7 +47,7 @@ def check_own_password(
         session = Session.objects.select_for_update().filter(session_key=session_key).first()
         if session is None:
             return False
-        if user.check_password(password):
+        if prove_identity(user=user, answer=password):
             return True
         count = count_wrong_passwords(session_key) + 1
         WrongPassword.objects.create(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Static files are answered before this is asked.
 OPEN = {
     *("admin:second_factor_enter", "admin:second_factor_set_up", "admin:logout", "set_language"),
-    "admin:jsi18n",
+    *("admin:jsi18n", "session_end"),
 }
 
 

@@ -110,7 +110,9 @@ def test_a_stolen_session_changes_no_user_and_no_group(client, root, maria, crew
             assert answer.status_code == 200, guess
             assert [*form_of(answer).errors] == ["current_password"], guess
             assert read_accounts() == before, guess
-    assert form_of(answer).errors["current_password"] == ["That is not your password."]
+    assert form_of(answer).errors["current_password"] == [
+        "That is neither your password nor a code of your second factor."
+    ]
 
     assert client.post(address, sent | {"current_password": PASSWORD}).status_code == 302
     assert read_accounts() != before
