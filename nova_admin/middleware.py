@@ -1,9 +1,9 @@
-"""Checks every request before a page sees it, and answers for pages that can't read NOVA's tables."""
+"""Gives every answer its headers, and answers for pages that can't read NOVA's tables."""
 
 from collections.abc import Callable
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from credentials.localization import localize
@@ -34,19 +34,6 @@ def protect_answers(
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cache-Control", "no-store, private")
         return response
-
-    return answer_request
-
-
-def refuse_nul(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 400 to an address with a NUL in it, for which PostgreSQL raises an error instead of finding nothing."""
-
-    def answer_request(request: HttpRequest) -> HttpResponse:
-        if any("\0" in value for values in request.GET.lists() for value in values[1]):
-            return HttpResponseBadRequest()
-        return get_response(request)
 
     return answer_request
 

@@ -134,7 +134,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "nova_admin.middleware.refuse_nul",
+    "nova_admin.malformed_requests.RefuseMalformed",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -145,6 +145,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "nova_admin.urls"
+CSRF_FAILURE_VIEW = "nova_admin.error_pages.show_stale_form"
 WSGI_APPLICATION = "nova_admin.wsgi.application"
 TEMPLATES = [
     {
