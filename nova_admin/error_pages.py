@@ -5,17 +5,19 @@ An error page reads nothing from the database and believes no session: one of th
 
 from __future__ import annotations
 
+from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import get_language_from_request, override
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from django_stubs_ext import StrPromise
 
 
@@ -76,15 +78,15 @@ def show_server_error(request: HttpRequest) -> HttpResponse:
 
 def render_error(request: HttpRequest, status: HTTPStatus, *texts: StrPromise) -> HttpResponse:
     """Return the page with its title and its sentences: what is wrong, then what to do."""
-    nobody = HttpRequest()
-    nobody.user, nobody.META, nobody.path = AnonymousUser(), request.META, request.path
+    as_nobody = copy(request)
+    as_nobody.user = AnonymousUser()
     title, *sentences = texts
     language = get_language_from_request(request)
     with override(language):
-        context = admin.site.each_context(nobody) | {
+        context = admin.site.each_context(as_nobody) | {
             "title": title,
             "sentences": sentences,
             "status": int(status),
         }
-        page = render_to_string("error.html", context, request)
+        page = render_to_string("error.html", context, as_nobody)
     return HttpResponse(page, status=status, headers={"Content-Language": language})

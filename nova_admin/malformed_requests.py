@@ -1,7 +1,7 @@
 """Refuses what can't be a valid request, before a page reads it: with 400, 404 for an address, 405 for a method.
 
 PostgreSQL stores no NUL, Python converts no number of thousands of digits, and Django raises an error where a length, a
-charset or a field's name is none. What somebody typed into a form isn't judged here: the form says what is wrong with it.
+charset or a field's name is none. What somebody typed into a form isn't judged here: the form says what is wrong.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def read_number(text: str) -> int | None:
 
 
 def read_text(request: HttpRequest, name: str) -> str:
-    """Return a field of the form, "" if there is none; raise BadRequest for a NUL, which the database has in no text."""
+    """Return a field of the form, "" if there is none; raise BadRequest for a NUL, which no stored text has."""
     text = request.POST.get(name, "")
     if "\0" in text:
         raise BadRequest("A field of the form holds a NUL")

@@ -111,7 +111,7 @@ STEERING = {"action", "select_across", "index"}
 
 
 def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:
-    """Every form of the site with what a browser sends of it, save for values that have it refused, so that nothing is done."""
+    """Every form of the site as a browser sends it, save for values that have it refused: nothing is done."""
     client, run, user = ids["/client/"], ids["/run/"], ids["/user/"]
     row = {"select_across": "0", "index": "0"}
     page = f"{CLIENTS}{client}/"
