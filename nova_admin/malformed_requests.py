@@ -56,7 +56,7 @@ def check_request(request: HttpRequest) -> None:
     if NUL in request.path_info:
         raise Http404
     # The charset first: the address is read in it.
-    if request.content_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+    if (request.content_params or {}).get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise BadRequest("The charset is not UTF-8")
     if not is_number(request.META.get("CONTENT_LENGTH") or "0", MOST_LENGTH_DIGITS):
         raise BadRequest("The Content-Length is no number")

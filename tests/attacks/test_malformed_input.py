@@ -160,7 +160,7 @@ def test_no_field_of_a_form_makes_it_fail(ids, administrator, nothing_changes):
     draw = random.Random(SEED)
     for address, body in forms:
         fields = sorted(body.keys() - malformed.STEERING)
-        for field in draw.sample(fields, min(len(fields), 6)):
+        for field in draw.sample(fields, min(len(fields), 4)):
             maria.post(f"{field}=NUL", address, body | {field: NUL})
             if field not in ("reason", "role"):
                 value = draw.choice((DIGITS, "x", "-1", ""))
@@ -168,14 +168,14 @@ def test_no_field_of_a_form_makes_it_fail(ids, administrator, nothing_changes):
 
     assert maria.failed == []
     assert set(maria.statuses) <= {200, 302, 400, 403, 404}
-    assert maria.statuses[200] > 50
+    assert maria.statuses[200] > 30
 
 
 def test_no_header_makes_any_page_fail(ids, administrator, nothing_changes):
     """Before, a session of NULs did, for everybody."""
     strict = Client(raise_request_exception=False, enforce_csrf_checks=True)
     for sender in (Sender(administrator, "maria"), Sender(strict, "nobody")):
-        for address in ("/admin/", "/admin/login/", "/i18n/setlang/", "/no-such-page/"):
+        for address in ("/admin/login/", "/i18n/setlang/"):
             for name, headers in malformed.HEADERS.items():
                 for method in ("GET", "POST"):
                     sender.send(name, method, address, headers=headers)
