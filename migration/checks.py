@@ -13,7 +13,7 @@ def check_audit_key(**_: object) -> list[Warning]:
         Warning(
             "NOVA_AUDIT_KEY is not set: the key that signs the audit is derived from SECRET_KEY.",
             hint="Set it to a key of its own. docs/audit.md says how.",
-            id="migration.W002",
+            id="migration.W011",
         )
     ]
 
@@ -41,6 +41,6 @@ def check_second_factor(**_: object) -> list[Warning]:
         Warning(
             "NOVA_REQUIRE_SECOND_FACTOR is off: who knows an Operator's password needs nothing else.",
             hint="Unset it, or set it to 1. docs/login.md says how people set up their second factor.",
-            id="migration.W002",
+            id="migration.W012",
         )
     ]

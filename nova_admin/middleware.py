@@ -1,12 +1,11 @@
-"""Checks every request before a page sees it, and answers for pages that can't read NOVA's tables."""
+"""Gives every answer its headers, has the audit know who acts, and answers for pages that can't read NOVA's tables."""
 
 from collections.abc import Callable
 from http import HTTPStatus
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
@@ -41,25 +40,6 @@ def protect_answers(
         return response
 
     return answer_request
-
-
-def refuse_nul(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 400 to an address with a NUL in it, for which PostgreSQL raises an error instead of finding nothing."""
-
-    def answer_request(request: HttpRequest) -> HttpResponse:
-        if any("\0" in value for values in request.GET.lists() for value in values[1]):
-            return HttpResponseBadRequest()
-        return get_response(request)
-
-    return answer_request
-
-
-def refuse_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer 403 to a form without the token of this login. Django logs the reason; nobody else needs it."""
-    context = admin.site.each_context(request) | {"title": gettext("This form was refused")}
-    return render(request, "admin/refused_form.html", context, status=403)
 
 
 def note_actor(

@@ -146,7 +146,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "nova_admin.middleware.refuse_nul",
+    "nova_admin.malformed_requests.RefuseMalformed",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -161,6 +161,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "nova_admin.urls"
+CSRF_FAILURE_VIEW = "nova_admin.error_pages.show_stale_form"
 WSGI_APPLICATION = "nova_admin.wsgi.application"
 TEMPLATES = [
     {
@@ -201,7 +202,6 @@ STORAGES = {
 }
 
 CONTENT_SECURITY_POLICY = content_policy.CONTENT_SECURITY_POLICY
-CSRF_FAILURE_VIEW = "nova_admin.middleware.refuse_form"
 if not DEBUG:
     SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT")
     SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")

@@ -1,4 +1,4 @@
-"""The site's addresses: the admin, the end of a session, and the choice of the language."""
+"""The site's addresses: the admin, the end of a session, the choice of the language, and pages where there is none."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -15,3 +15,8 @@ urlpatterns = [
     path("admin/", ([*login_patterns, *admin_patterns], app_name, namespace)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
+
+handler400 = "nova_admin.error_pages.show_bad_request"
+handler403 = "nova_admin.error_pages.show_refusal"
+handler404 = "nova_admin.error_pages.show_not_found"
+handler500 = "nova_admin.error_pages.show_server_error"

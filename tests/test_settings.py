@@ -13,6 +13,7 @@ PRODUCTION = {
     "DEBUG": "",
     "SECRET_KEY": secrets.token_urlsafe(64),
     "NOVA_FINGERPRINT_KEY": secrets.token_urlsafe(64),
+    "NOVA_AUDIT_KEY": secrets.token_urlsafe(64),
     "ALLOWED_HOSTS": "example.invalid",
     "DATABASE_URL": "postgresql:///unused",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
@@ -175,6 +175,14 @@ class ReadOnlyAdmin(OwnViews):
 def read_number(text: str) -> int | None:
     """Return a whole number of an address or a form; None where it is none, or larger than any that is stored."""
     return int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None
+
+
+def read_text(request: HttpRequest, name: str) -> str:
+    """Return a field of the form, "" if there is none; raise BadRequest for a NUL, which no stored text has."""
+    text = request.POST.get(name, "")
+    if "\0" in text:
+        raise BadRequest("A field of the form holds a NUL")
+    return text
 
 
 def get_signed_in_user(request: HttpRequest) -> User:

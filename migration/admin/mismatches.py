@@ -16,6 +16,7 @@ from migration.admin.base import (
     RUN_PERMISSION,
     AdminView,
     get_signed_in_user,
+    read_text,
 )
 from migration.admin.mismatch_report import (
     get_report_context,
@@ -99,7 +100,7 @@ class AssignMismatchesView(AdminView):
 
     def find_owner(self) -> User | None:
         """Return the user who was chosen, None for nobody; raise Http404 for one who can own no mismatch."""
-        name = self.request.POST.get("owner", "")
+        name = read_text(self.request, "owner")
         if not name:
             return None
         owner = list_assignable_users().filter(username=name).first()

@@ -23,6 +23,7 @@ from migration.admin.base import (
     ReadOnlyAdmin,
     get_signed_in_user,
     get_typed_reason,
+    read_text,
 )
 from migration.models import ReasonError
 from migration.operations.nova_tables import (
@@ -182,15 +183,15 @@ class MapColumnView(AdminView):
     permission_required = MAP_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        use = request.POST.get("use", "")
+        use = read_text(request, "use")
         if use not in ColumnUse.values:
             raise BadRequest
         try:
             mapped = map_column(
-                name=request.POST.get("column", ""),
+                name=read_text(request, "column"),
                 use=ColumnUse(use),
                 by=get_signed_in_user(request),
-                seen=request.POST.get("seen", ""),
+                seen=read_text(request, "seen"),
             )
         except NotMapped as refusal:
             messages.error(request, localize(refusal.message))
@@ -207,7 +208,7 @@ class AcceptObjectView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         try:
             accept_objects(
-                digests=[request.POST.get("digest", "")],
+                digests=[read_text(request, "digest")],
                 reason=get_typed_reason(request),
                 by=get_signed_in_user(request),
             )

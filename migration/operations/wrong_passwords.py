@@ -37,8 +37,9 @@ def count_wrong_passwords(session_key: str) -> int:
 def check_own_password(
     *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
 ) -> bool:
-    """Say whether it is the user's password, or a code of their second factor. The MOST_IN_A_SESSION-th wrong one deletes the session.
+    """Say whether it is the user's password, or a code of their second factor.
 
+    The MOST_IN_A_SESSION-th wrong one deletes the session.
     Where the session is gone it is False and the password isn't looked at. In a transaction that is rolled back nothing
     is recorded.
     """

@@ -97,7 +97,7 @@ def test_a_form_without_its_token(visit, complaints):
     page.get_by_label("Username").fill("maria")
     page.get_by_role("textbox", name="Password").fill("example-password")
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="This form was refused").wait_for()
+    page.get_by_role("heading", name="This form is no longer valid").wait_for()
 
     assert violations(page) == []
     assert all("403" in complaint for complaint in complaints)

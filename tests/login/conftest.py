@@ -36,9 +36,9 @@ def maria(db) -> User:
 
 @pytest.fixture
 def ana(db) -> User:
-    """An Administrator."""
+    """An Administrator who administers users too."""
     user = make_user("ana", password=PASSWORD, email="ana@example.test")
-    user.groups.add(Group.objects.get(name="Administrator"))
+    user.groups.add(*Group.objects.filter(name__in=("Administrator", "User administrator")))
     return user
 
 

@@ -388,8 +388,12 @@ EXPECTED_BUTTONS = {
     OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,
     APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel", f"{AUDIT}_export"}
     | OWN_BUTTONS,
-    USER_ADMINISTRATOR: {"auth_user_add", "auth_user_change"} | OWN_BUTTONS,
+    USER_ADMINISTRATOR: {
+        *("auth_user_add", "auth_user_change", "migration_wrongpassword_changelist"),
+        *OWN_BUTTONS,
+    },
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
+    - {"migration_wrongpassword_changelist"}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}

@@ -1,0 +1,171 @@
+"""What no browser sends: values, bodies, headers and methods, and the real forms whose fields take such values."""
+
+from typing import Any
+
+from tests.page_forms import open_form
+
+CLIENTS, RUNS, COMPARISONS = (
+    "/admin/credentials/client/",
+    "/admin/migration/run/",
+    "/admin/migration/comparison/",
+)
+NUL, DIGITS = "a\0b", "9" * 5000
+# Each in an address as it stands there. The last ones are what Django's admin writes for a NUL and for no character.
+IDS = (
+    DIGITS,
+    "9" * 25,
+    "9" * 19,
+    "-1",
+    "x",
+    "%00",
+    "a%00b",
+    "%FF",
+    "%C2%B2",
+    "%D9%A3",
+    "_00",
+    "_FF",
+)
+VALUES = (
+    "%00",
+    DIGITS,
+    "9" * 19,
+    "-1",
+    "x",
+    "",
+    "%FF%C3%28",
+    "%ED%A0%80",
+    "%C2%B2",
+    "a%0D%0Ab:c",
+    "1e400",
+)
+# Names that pages read from an address, of ours and of Django's lists and forms.
+NAMES = (
+    *("q", "o", "p", "e", "all", "id", "id__exact", "_popup", "_to_field", "_facets", "_changelist_filters"),
+    *("phase", "comparison", "push", "read", "active", "seen", "state", "kind__exact", "status__exact"),
+    *("tab", "history", "items", "page", "status", "kind", "field", "age", "owner", "next", "language"),
+    *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
+    *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id"),
+)  # fmt: skip
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=x"
+PART = b'--x\r\nContent-Disposition: form-data; name="kind"'
+# A content type and a body.
+BODIES = {
+    "json that ends in the middle": ("application/json", b'{"kind": "che'),
+    "multipart that ends in a value": (MULTIPART, PART + b"\r\n\r\nche"),
+    "multipart that ends in a header": (MULTIPART, PART[:20]),
+    "multipart without a boundary": ("multipart/form-data", b"kind=x"),
+    "a boundary of odd characters": ("multipart/form-data; boundary=\xff", b"kind=x"),
+    "base64 that is none": (MULTIPART, PART + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--x--\r\n"),
+    "a file's name with a NUL": (MULTIPART, PART + b'; filename="a\0b"\r\n\r\nx\r\n--x--\r\n'),
+    "an unknown charset": (f"{FORM}; charset=klingon", b"kind=x"),
+    "a charset of two bytes": (f"{FORM}; charset=utf-16", b"kind=x"),
+    "a charset that is no text": (f"{MULTIPART}; charset=zlib", PART + b"\r\n\r\nx\r\n--x--\r\n"),
+    "a charset that always fails": (f"{MULTIPART}; charset=undefined", PART + b"\r\n\r\nx\r\n--x--\r\n"),
+    "bytes that are no UTF-8": (FORM, b"kind=%ff&reason=\xff\xfe&\xff=1"),
+    "too many fields": (FORM, b"&".join([b"a=1"] * 1001)),
+    "too large": (FORM, b"a=" + b"1" * 2_700_000),
+    "no type": ("", b"kind=x"),
+    "separators alone": (FORM, b"&&;==%&"),
+}  # fmt: skip
+LENGTHS = ("abc", "-5", "1.5", "0x3", "\xb2", "+3", DIGITS)
+
+OCTAL_NUL = '"' + "\\000" * 32 + '"'
+HEADERS: dict[str, dict[str, str]] = {
+    "a session of NULs": {"cookie": f"sessionid={OCTAL_NUL}"},
+    "a session of odd characters": {"cookie": "sessionid=" + "\xff" * 32},
+    "a session of 9000 characters": {"cookie": "sessionid=" + "x" * 9000},
+    "a token of NULs": {"cookie": f"csrftoken={OCTAL_NUL}", "x-csrftoken": "\xff"},
+    "messages of NULs": {"cookie": f"messages={OCTAL_NUL}"},
+    "a language of NULs": {"cookie": f"django_language={OCTAL_NUL}"},
+    "an unknown language": {"accept-language": "\xff,;q=zz,es-" + "x" * 300},
+    "languages without end": {"accept-language": "es," * 2000},
+    "another host": {"host": "evil.example"},
+    "no host": {"host": ""},
+    "half an address as host": {"host": "[::1"},
+    "a port too many": {"host": "localhost:999999999"},
+    "an odd host": {"host": "\xe9 a"},
+    "odd forwarded headers": {"x-forwarded-for": "\xff", "x-forwarded-host": "a b", "x-forwarded-proto": "\xff"},
+    "half an address as origin": {"origin": "http://[::1", "referer": "http://[::1"},
+    "a date that is none": {"if-modified-since": "\xff 99 99", "if-none-match": "\xff", "range": "bytes=-9"},
+    "odd htmx headers": {"hx-request": "\xff", "hx-trigger-name": DIGITS},
+}  # fmt: skip
+METHODS = ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "FOO", "get", "DISPATCH", "")
+
+# These do the same whatever the form holds: only what is refused before the page may be sent to them.
+WITHOUT_FIELDS = (
+    *("/admin/logout/", f"{RUNS}aws-writes/start/", f"{RUNS}start-all/", f"{RUNS}compare-all/"),
+    *(
+        "/admin/migration/copysearch/start/",
+        "/push/",
+        "/approve/",
+        "/cancel/",
+        "/delete/",
+        "/check-nova/",
+    ),
+)
+
+# Fields of a list that steer what an action does, and are nothing that is looked up.
+STEERING = {"action", "select_across", "index"}
+
+
+def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:
+    """Every form of the site as a browser sends it, save for values that have it refused: nothing is done."""
+    client, run, user = ids["/client/"], ids["/run/"], ids["/user/"]
+    row = {"select_across": "0", "index": "0"}
+    page = f"{CLIENTS}{client}/"
+    actions = (
+        "push_selected",
+        "compare_selected",
+        "move_to_postgres",
+        "cut_over",
+        "restore",
+        "delete_selected",
+    )
+    resolution = {
+        "reason": "",
+        "until": "2000-01-01",
+        "shown": str(ids["/comparison/"]),
+        "back": "/admin/",
+    }
+    changed = open_form(browser, f"{page}change/")
+    return [
+        ("/i18n/setlang/", {"language": "es", "next": "/admin/"}),
+        ("/admin/login/", {"username": "nobody", "password": "example", "next": "/admin/"}),
+        ("/admin/password_change/", {"old_password": "x", "new_password1": "y", "new_password2": "y"}),
+        ("/admin/auth/user/add/", {"username": "", "usable_password": "true", "password1": "1", "password2": "2"}),
+        (
+            f"/admin/auth/user/{user}/change/",
+            {"username": "", "first_name": "", "email": "", "groups": "1", "user_permissions": "0"}
+            | {"last_login_0": "2020-01-01", "last_login_1": "10:00", "_to_field": "id", "_popup": "1"},
+        ),
+        (f"/admin/auth/user/{user}/password/", {"usable_password": "true", "password1": "1", "password2": "2"}),
+        ("/admin/auth/group/add/", {"name": "", "permissions": "0"}),
+        ("/admin/auth/group/", {"action": "delete_selected", "_selected_action": "999999", **row}),
+        *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
+        (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
+        (
+            f"{page}move/",
+            {"new": "aws", "seen": "dual_read", "reason": "x", "slug": "", "override": "on", "missing": "x"}
+            | {"schedule_deletion": "on", "back": "/admin/"},
+        ),
+        (f"{page}resolve/", {"kind": "acknowledge", **resolution}),
+        (f"{page}reveal/database/{ids['/database/']}/db_password/", {"password": "x", "reason": ""}),
+        (f"{CLIENTS}onboard/", {"client-name": "n", "client-slug": "", "database-db_port": "1", "migrate_now": "on"}),
+        (
+            f"{CLIENTS}onboard/check/",
+            {"client-name": "n", "client-slug": "s", "database-db_port": "1", "email-email_provider": "gmail"},
+        ),
+        (f"{page}change/", changed | {"name": "", "databases-0-db_port": "0"}),
+        (f"{RUNS}aws-writes/stop/", {"reason": ""}),
+        (f"{RUNS}aws-writes/claim/", {"reason": ""}),
+        (f"{RUNS}check-nova/", {"role": "no-such-role"}),
+        (f"{RUNS}{run}/steer/", {"order": "", "item": "1"}),
+        (f"{RUNS}{run}/steer/", {"order": "retry", "item": "0"}),
+        (f"{RUNS}{run}/rate/", {"writes": "0", "reads": "0"}),
+        (f"{COMPARISONS}report/check/", {"row": "0", "client": "0"}),
+        (f"{COMPARISONS}report/assign/", {"row": "0", "owner": "nobody"}),
+        ("/admin/credentials/columnmapping/map/", {"use": "secret", "column": "clients.x", "seen": ""}),
+        ("/admin/credentials/columnmapping/accept/", {"digest": "x", "reason": "x"}),
+    ]  # fmt: skip
