@@ -194,7 +194,7 @@ def test_the_deploy_check_names_a_second_factor_that_is_not_required():
     result = manage(*deploy, **PRODUCTION | {"NOVA_REQUIRE_SECOND_FACTOR": "0"})
 
     assert result.returncode == 1
-    assert "(migration.W002) NOVA_REQUIRE_SECOND_FACTOR is off" in result.stderr
+    assert "(migration.W012) NOVA_REQUIRE_SECOND_FACTOR is off" in result.stderr
 
 
 OPTIONAL = [

@@ -26,7 +26,7 @@ COUNT = "wrong_passwords_in_session"
 
 
 def confirm_own_password(request: HttpRequest, password: str, *, place: PasswordPlace) -> bool:
-    """Say whether it is the own password, or a code of the own factor. A wrong one is recorded; none at all is no guess.
+    """Say whether it is the own password, or a code of the own factor. A wrong one is recorded; none is no guess.
 
     After too many the session ends, whatever the page answers.
     """
