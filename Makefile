@@ -53,7 +53,7 @@ clean:  ## everything that can be made again; the embedded stores too
 # Static checks need settings, but neither store. The keys are made for the moment.
 KEY = $(shell $(PYTHON) -c "import secrets; print(secrets.token_urlsafe(64))")
 STATIC = DEBUG=1 SECRET_KEY=$(KEY) DATABASE_URL=postgresql:///unused AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:1
-PRODUCTION = DEBUG= SECRET_KEY=$(KEY) NOVA_FINGERPRINT_KEY=$(KEY) ALLOWED_HOSTS=example.invalid \
+PRODUCTION = DEBUG= SECRET_KEY=$(KEY) NOVA_FINGERPRINT_KEY=$(KEY) NOVA_AUDIT_KEY=$(KEY) ALLOWED_HOSTS=example.invalid \
 	DATABASE_URL=postgresql:///unused AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check
 
 $(READY): requirements.txt requirements-dev.txt

@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from nova_admin.environment import parse_names, require_strong_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nova_admin.environment import Environment
 
 # Whatever isn't named here may hold a secret: of it the audit notes only whether it is set, and whether it changed.
@@ -39,7 +41,7 @@ def parse_webhook(value: str) -> str:
     return value
 
 
-SCHEME = {
+SCHEME: dict[str, tuple[Callable[[str], object], object]] = {
     "NOVA_AUDIT_KEY": (str, ""),
     "NOVA_AUDIT_OLD_KEYS": (parse_names, []),
     "NOVA_AUDIT_WEBHOOK": (parse_webhook, ""),

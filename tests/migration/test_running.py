@@ -185,7 +185,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
         make_full_client(f"client-{n}")
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
-    with django_assert_max_num_queries(50):
+    with django_assert_max_num_queries(53):
         runs.finish_inline(run)
 
     assert run.count_items()["created"] == 60
