@@ -22,9 +22,8 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.run_items import TABS
-from migration.models import AuditEvent, Comparison, Run, RunItem, all_clients
+from migration.models import Comparison, Run, RunItem, all_clients
 from migration.operations import aws_store, snapshots
-from migration.operations.audit_starts import record_start
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import MismatchKind
@@ -45,6 +44,7 @@ from tests.factories import (
     update,
 )
 from tests.haystack import NEEDLE, Haystack
+from tests.migration.audit.exports import look_at_the_audit
 
 MARKERS = {
     "db_password_encrypted": "MARKER-ONE-'\"\\ of the database",
@@ -329,18 +329,6 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     command(haystack, "start_aws_writes")
 
 
-def look_at_the_audit(haystack: Haystack, browser) -> None:
-    """Its pages are among those of every model, its table among all tables."""
-    command(haystack, "verify_audit", "--format", "json")
-    for kind in ("json", "csv"):
-        command(haystack, "export_audit", "--format", kind)
-        url = reverse("admin:migration_auditevent_export")
-        response = browser.post(url, {"format": kind})
-        haystack.add(f"page {url}", b"".join(response.streaming_content).decode())
-    record_start()
-    assert AuditEvent.objects.values("code").distinct().count() > 10
-
-
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
     mapped_columns.map_everything(partial(command, haystack), partial(page, haystack, browser))
@@ -388,7 +376,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     command(haystack, "push_pending", "--inline", "--format", "json")
     fail_in_every_way(haystack, sm, settings, pk)
     stop_the_writes(haystack, browser, pk)
-    look_at_the_audit(haystack, browser)
+    look_at_the_audit(haystack, browser, partial(command, haystack))
     start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     for url in every_admin_page():
         page(haystack, browser, url)

@@ -139,7 +139,7 @@ WEAK_KEYS = {
 
 
 @pytest.mark.parametrize("key", WEAK_KEYS.values(), ids=WEAK_KEYS)
-@pytest.mark.parametrize("name", ["SECRET_KEY", "NOVA_FINGERPRINT_KEY"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY"])
 def test_a_key_that_can_be_guessed_is_refused_with_what_to_run(name, key):
     result = manage("check", **PRODUCTION | {name: key})
 
@@ -177,15 +177,16 @@ def test_the_development_key_is_there_for_the_embedded_stores(key):
     assert result.returncode == 0, result.stderr
 
 
-def test_the_deploy_check_names_a_fingerprint_key_that_is_not_set():
+def test_the_deploy_check_names_keys_that_are_not_set():
     deploy = ("check", "--deploy", "--fail-level", "WARNING")
     assert manage(*deploy, **PRODUCTION).returncode == 0
 
-    result = manage(*deploy, **PRODUCTION | {"NOVA_FINGERPRINT_KEY": ""})
+    result = manage(*deploy, **PRODUCTION | {"NOVA_FINGERPRINT_KEY": "", "NOVA_AUDIT_KEY": ""})
 
     assert result.returncode == 1
     assert "(migration.W001) NOVA_FINGERPRINT_KEY is not set" in result.stderr
-    assert result.stderr.count("HINT") == 1
+    assert "(migration.W002) NOVA_AUDIT_KEY is not set" in result.stderr
+    assert result.stderr.count("HINT") == 2
 
 
 def test_the_deploy_check_names_a_second_factor_that_is_not_required():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, time, timedelta
-from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, ClassVar
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -116,6 +116,19 @@ class AuditView(AdminView):
         )
 
 
+class ExportFile:
+    """A file in memory, and on the disk once it is large. The answer that sends it closes it."""
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] = io.BytesIO()
+
+    def write(self, text: str) -> None:
+        if isinstance(self.file, io.BytesIO) and self.file.tell() > IN_MEMORY:
+            in_memory, self.file = self.file, TemporaryFile()  # noqa: SIM115  # the answer closes it
+            self.file.write(in_memory.getvalue())
+        self.file.write(text.encode())
+
+
 class ExportAuditView(AdminView):
     """The entries that the address chooses, as a file. It is written whole, then sent: a slow reader holds nothing."""
 
@@ -123,18 +136,16 @@ class ExportAuditView(AdminView):
         if request.POST.get("format") not in [*ExportFormat]:
             return HttpResponseBadRequest()
         kind = ExportFormat(request.POST["format"])
-        file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # the answer closes it
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        export = ExportFile()
         export_audit(
             chosen=make_filter(read_filters(request.GET)),
             kind=kind,
-            write=text.write,
+            write=export.write,
             by=get_signed_in_user(request),
         )
-        text.detach()  # and writes what is left
-        file.seek(0)
+        export.file.seek(0)
         return FileResponse(
-            file,
+            export.file,
             as_attachment=True,
             filename=f"audit.{kind}",
             content_type=CONTENT_TYPES[kind],

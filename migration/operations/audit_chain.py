@@ -78,9 +78,9 @@ def seal_audit(*, everything: bool = False, wait: bool = False) -> AuditHead:
     `everything`: not only the last hour's. `wait`: for another process that seals now, instead of leaving it to that.
     An entry that this site didn't sign gets no place: `verify_audit` reports it.
     """
-    after = BEFORE_ALL if everything else first_id_at(datetime.now(UTC) - RECENT)
-    while (sealed_to := _seal_some(after, wait=wait)) is not None:
-        after = sealed_to
+    after: UUID | None = BEFORE_ALL if everything else first_id_at(datetime.now(UTC) - RECENT)
+    while after:
+        after = _seal_some(after, wait=wait)
     return read_head()
 
 

@@ -135,7 +135,7 @@ def _delete_some(position: int) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("; ".join((LOCK_TIMEOUT, *off)))
             cursor.execute(DELETE, [position])
-            number: int = cursor.rowcount
+            number = int(cursor.rowcount)
             cursor.execute("; ".join(on))
     except OperationalError:
         raise NotTrimmedError(
