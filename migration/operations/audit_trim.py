@@ -63,6 +63,7 @@ def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimR
     found = verify_audit()
     if not found.is_sound:
         raise NotTrimmedError(sentences.AUDIT_NOT_SOUND(fault=str(found.findings[0])))
+    _delete_let_go(found.begins_after)
     head, digest = _export_old(found, before, file)
     if head is None:
         file.unlink()
