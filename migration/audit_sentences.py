@@ -79,3 +79,13 @@ TRIMMED = Sentence(
     "trimmed",
     "Let go of the entries up to %(position)s, from before %(day)s; they are in the file %(sha256)s.",
 )
+AUDIT_NOT_SOUND = Sentence(
+    "audit_not_sound", "The audit is not sound: %(fault)s. Run verify_audit."
+)
+NO_OLD_ENTRY = Sentence("no_old_entry", "No entry in the chain is that old.")
+AUDIT_IN_USE = Sentence(
+    "audit_in_use", "The audit is in use. Run it again: it goes on where it was."
+)
+AUDIT_NOT_OWNED = Sentence(
+    "audit_not_owned", "This role doesn't own the audit's tables, so it can't delete."
+)

@@ -18,6 +18,7 @@ from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_export import ExportFormat, write_events
 from migration.operations.audit_verification import read_chain, verify_audit
 from migration.operations.snapshots import repeatable_read
+from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +41,8 @@ WITH gone AS (
 """  # noqa: S608  # its names are constants
 
 
-class NotTrimmedError(Exception):
-    """Nothing was let go; the text says why."""
+class NotTrimmedError(MessageError):
+    """Nothing was let go; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimR
     seal_audit(everything=True, wait=True)
     found = verify_audit()
     if not found.is_sound:
-        raise NotTrimmedError(f"The audit is not sound: {found.findings[0]}. Run verify_audit.")
+        raise NotTrimmedError(sentences.AUDIT_NOT_SOUND(fault=str(found.findings[0])))
     _delete_let_go(found.begins_after)
     head, digest = _export_old(found, before, file)
     if head is None:
         file.unlink()
-        raise NotTrimmedError("No entry in the chain is that old.")
+        raise NotTrimmedError(sentences.NO_OLD_ENTRY())
     checkpoint = _make_checkpoint(head, digest, before, by)
     return TrimResult(_delete_let_go(head.position), checkpoint)
 
@@ -138,11 +139,7 @@ def _delete_some(position: int) -> int:
             number = int(cursor.rowcount)
             cursor.execute("; ".join(on))
     except OperationalError:
-        raise NotTrimmedError(
-            "The audit is in use. Run it again: it goes on where it was."
-        ) from None
+        raise NotTrimmedError(sentences.AUDIT_IN_USE()) from None
     except ProgrammingError:
-        raise NotTrimmedError(
-            "This role doesn't own the audit's tables, so it can't delete."
-        ) from None
+        raise NotTrimmedError(sentences.AUDIT_NOT_OWNED()) from None
     return number
