@@ -4,12 +4,12 @@ from nova_credentials.messages import Sentence
 
 # Set-up
 CODE_NOT_RIGHT = Sentence(
-    "factor_code_not_right",
+    "code_not_right",
     "That code is not right. Type the one that your app shows now; if it is that one, the clock of your phone may be"
     " wrong.",
 )
 CODE_OF_ANOTHER_TIME = Sentence(
-    "factor_code_of_another_time",
+    "code_of_another_time",
     "That code is about %(n)s minutes off: the clock of your phone is wrong, or that of this site. Have your phone set"
     " its clock by itself, and try again.",
     one="That code is about a minute off: the clock of your phone is wrong, or that of this site. Have your phone set"
@@ -18,12 +18,12 @@ CODE_OF_ANOTHER_TIME = Sentence(
 
 # Entering a code
 CODE_REFUSED = Sentence(
-    "factor_code_refused",
+    "code_refused",
     "That code is not right, or was used before. If your app shows it now, the clock of your phone may be wrong: have"
     " it set its clock by itself, and try the next code.",
 )
 CODE_TOO_SOON = Sentence(
-    "factor_code_too_soon",
+    "code_too_soon",
     "Too many wrong codes: wait %(n)s seconds and give the next one.",
 )
 FACTOR_UNREADABLE = Sentence(
@@ -33,37 +33,35 @@ FACTOR_UNREADABLE = Sentence(
 )
 
 # Reset
-OWN_FACTOR = Sentence(
-    "factor_is_your_own", "This is your own second factor: replace it on your own page."
-)
+OWN_FACTOR = Sentence("own_factor", "This is your own second factor: replace it on your own page.")
 FACTOR_OF_SUPERUSER = Sentence(
     "factor_of_superuser", "Only a superuser resets the second factor of a superuser."
 )
-NO_FACTOR = Sentence("factor_not_there", "%(who)s has no second factor.")
+NO_FACTOR = Sentence("no_factor", "%(who)s has no second factor.")
 
 # Mails
 MAIL_RESET = Sentence(
-    "factor_mail_reset",
+    "mail_reset",
     "%(by)s reset your second factor at NOVA Admin, and you were logged out. At your next login you set up a new one."
     " If you did not ask for it, tell your Administrators now.",
 )
 MAIL_RESET_BY_COMMAND = Sentence(
-    "factor_mail_reset_by_command",
+    "mail_reset_by_command",
     "Your second factor at NOVA Admin was reset on the server, and you were logged out. At your next login you set up a"
     " new one. If you did not ask for it, tell your Administrators now.",
 )
 MAIL_SET_UP = Sentence(
-    "factor_mail_set_up",
+    "mail_set_up",
     "A second factor was set up for your login at NOVA Admin. If it was not you, tell your Administrators now.",
 )
 MAIL_NEW_CODES = Sentence(
-    "factor_mail_new_codes",
+    "mail_new_codes",
     "New recovery codes were made for your login at NOVA Admin; the old ones no longer work. If it was not you, tell"
     " your Administrators now.",
 )
 MAIL_GUESSED = Sentence(
-    "factor_mail_guessed",
+    "mail_guessed",
     "Somebody who has your password gave several wrong codes of your second factor at NOVA Admin. If it was not you,"
     " change your password and tell your Administrators now.",
 )
-MAIL_SUBJECT = Sentence("factor_mail_subject", "NOVA Admin: your second factor")
+MAIL_SUBJECT = Sentence("mail_subject", "NOVA Admin: your second factor")

@@ -15,7 +15,7 @@ from django_q.signals import post_spawn
 
 from credentials.triggers import count_every_write
 from migration import audit_sql, evidence_sentences
-from migration.operations import copy_places, evidence
+from migration.operations import copy_places, evidence, leases
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database.base import SESSION
@@ -169,6 +169,7 @@ def put_back(structure: list[tuple[str, ...]]) -> None:
     empty_tables()
     with connection.cursor() as cursor:
         cursor.execute(FORGET_SESSION)
+    leases._of_thread.__dict__.clear()  # the lock that its leases stand on is gone
     connection.connection.execute(SESSION)
     connection.init_connection_state()
     assert read_structure() == structure, read_structure(STRUCTURE)

@@ -110,7 +110,8 @@ def note_database(
     claims = DatabaseClaim.objects.using(using)
     wrapper.ensure_connection()
     reached, lines = read_identity(wrapper), list[str]()
-    noted = claims.newest()
+    # Nothing else of it: where `migrate` was run backwards, later columns are missing.
+    noted = claims.only("system_identifier", "database_oid", "place").newest()
     if reached is None:
         lines = ["This database does not say what it is: nothing is written to AWS."]
     elif noted is None and not _was_emptied(using, plan):

@@ -78,7 +78,7 @@ INSERT INTO migration_lease (kind, key) VALUES (%(kind)s, %(key)s) ON CONFLICT (
 
 
 @dataclass
-class Session:
+class LeaseSession:
     """One session of this process, by the number of the lock that proves that it lives, and what it holds how often."""
 
     connected: psycopg.Connection[tuple[object, ...]]
@@ -90,16 +90,16 @@ class Session:
 _of_thread = threading.local()
 
 
-def _own_session() -> Session:
+def _own_session() -> LeaseSession:
     """Return the session of this thread's connection: a new one after it has connected anew."""
     connection.ensure_connection()
-    session: Session | None = getattr(_of_thread, "session", None)
+    session: LeaseSession | None = getattr(_of_thread, "session", None)
     if session is None or session.connected is not connection.connection:
-        session = Session(connection.connection, secrets.randbits(63))
+        session = LeaseSession(connection.connection, secrets.randbits(63))
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [session.key])
             if cursor.fetchone() != (True,):
-                raise DatabaseError("The session's own lock is taken.")
+                raise DatabaseError("the session's own lock is taken")
         _of_thread.session = session
     return session
 
@@ -121,7 +121,7 @@ def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = F
 
     A connection that is closed has released them.
     """
-    session: Session | None = getattr(_of_thread, "session", None)
+    session: LeaseSession | None = getattr(_of_thread, "session", None)
     connected = connection.connection
     if (
         session is None

@@ -15,10 +15,10 @@ PERMISSIVE = {
         "CNRI-Python",
     ),
 }
-# psycopg: used as a library, unchanged.
-PRODUCTION = PERMISSIVE | {"LGPL-3.0-only"}
-# Nothing of it is delivered. MPL: hypothesis, certifi, pathspec. LGPL: NOVA's other driver.
-DEVELOPMENT = PRODUCTION | {"MPL-2.0", "LGPL"}
+# Used as libraries, unchanged: psycopg (LGPL), certifi (MPL).
+PRODUCTION = PERMISSIVE | {"LGPL-3.0-only", "MPL-2.0"}
+# Nothing of it is delivered: NOVA's other driver.
+DEVELOPMENT = PRODUCTION | {"LGPL"}
 
 # What authors wrote before metadata had a field for SPDX's names.
 WRITTEN = {

@@ -93,9 +93,7 @@ def test_who_may_see_clients_only_sees_no_login(client, idom):
     assert "db.example.test" not in page.content.decode()
 
 
-@pytest.mark.parametrize(
-    "key", ["abc", "0", "99999999", "99999999999999999999", "_00", "1%2F2", "%00"]
-)
+@pytest.mark.parametrize("key", ["abc", "0", "99999999", "99999999999999999999", "_00", "1%2F2"])
 def test_a_client_that_is_not_there_is_told_in_words(root, key):
     response = root.get(f"{LIST}{key}/change/", follow=True)
 

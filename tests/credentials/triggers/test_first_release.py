@@ -44,8 +44,13 @@ $function$
 # The columns that this release added to tables of the first one.
 ADDED = {
     "migration_clientmigration": ("streak_counted_at", "reads_at_entry"),
-    "migration_moverequest": ("overridden", "override_reason"),
-    "migration_phasechange": ("overridden", "override_reason"),
+    "migration_moverequest": (
+        *("overridden", "override_reason"),
+        *("requested_by_name", "decided_by_name"),
+    ),
+    "migration_phasechange": ("overridden", "override_reason", "by_name"),
+    "migration_resolution": ("by_name",),
+    "migration_run": ("by_name", "steered_by_name"),
     "migration_readcount": ("last_failure_at", "last_answer_at"),
 }
 OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"
@@ -57,7 +62,7 @@ def make_first_release(connection) -> None:
         "DROP TABLE nova_admin.credentials_countinggap, nova_admin.credentials_countingproof,"
         " nova_admin.credentials_countingtriggers;"
         " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name >= '0003'"
-        " OR app = 'migration' AND name >= '0009'"
+        " OR app = 'migration' AND name >= '0009' OR app IN ('axes', 'account', 'mfa', 'socialaccount')"
     )
     for table, columns in ADDED.items():
         for column in columns:
