@@ -18,8 +18,8 @@ MIDDLEWARE = "csp.middleware.CSPMiddleware"
 DIRECTIVES = ("script-src", "form-action", "base-uri", "frame-ancestors")
 OWN_SOURCES = {SELF, NONE, NONCE}
 SHORTEST_HSTS_SECONDS = 182 * 24 * 60 * 60
-# Of IPv4 and IPv6: a network of fewer bits holds more than anybody's own proxies.
-FEWEST_BITS = {4: 8, 6: 16}
+# A network of fewer bits holds more than anybody's own proxies.
+FEWEST_BITS_OF_IPV4, FEWEST_BITS_OF_IPV6 = 8, 16
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
@@ -63,7 +63,9 @@ def _check_proxies() -> Iterator[Warning]:
     # Two halves of the world are the world.
     of_ipv4 = collapse_addresses(net for net in networks if isinstance(net, IPv4Network))
     of_ipv6 = collapse_addresses(net for net in networks if isinstance(net, IPv6Network))
-    if any(network.prefixlen < FEWEST_BITS[network.version] for network in (*of_ipv4, *of_ipv6)):
+    fewest = min((net.prefixlen for net in of_ipv4), default=FEWEST_BITS_OF_IPV4)
+    fewest_of_ipv6 = min((net.prefixlen for net in of_ipv6), default=FEWEST_BITS_OF_IPV6)
+    if fewest < FEWEST_BITS_OF_IPV4 or fewest_of_ipv6 < FEWEST_BITS_OF_IPV6:
         text = "NOVA_TRUSTED_PROXIES names a network wider than /8, or /16 of IPv6: many could invent addresses."
         hint = "Name the proxies themselves, or the network that holds only them."
         yield Warning(text, hint=hint, id="migration.W015")
