@@ -18,7 +18,7 @@ class MigrationConfig(AppConfig):
         from django_q.models import Task
         from django_q.signals import call_hook, post_spawn, pre_enqueue
 
-        from migration import checks, login_checks  # noqa: F401  # importing registers them
+        from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
         from migration.audit_signals import connect_signals
         from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys

@@ -24,8 +24,17 @@ SHOWN = frozenset(
         *("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_SECRET_LAYOUT", "NOVA_SECRET_PREFIX"),
         *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
         *("NOVA_DEMO", "NOVA_REQUIRE_APPROVAL", "NOVA_REQUIRE_SECOND_FACTOR", "NOVA_SWEEP_MINUTES"),
+        *("SESSION_COOKIE_AGE", "NOVA_SESSION_LIMIT", "AXES_FAILURE_LIMIT", "AXES_COOLOFF_TIME"),
+        *("NOVA_OIDC_ISSUER", "NOVA_OIDC_GROUPS", "NOVA_OIDC_GROUPS_CLAIM", "NOVA_MAIL_FROM"),
         *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
     }
+)
+# Keys and passwords that others than `settings` read; a rotation of each shows.
+HIDDEN_ELSEWHERE = (
+    "SECRET_KEY_FALLBACKS",
+    "NOVA_OIDC_CLIENT_SECRET",
+    "NOVA_MAIL_URL",
+    "AWS_ACCESS_KEY_ID",
 )
 
 
@@ -67,7 +76,7 @@ def read_audit_settings(env: Environment) -> AuditSettings:
         require_strong_key("NOVA_AUDIT_KEY", key)
     if key in old_keys:
         raise ImproperlyConfigured("NOVA_AUDIT_OLD_KEYS lists the key that NOVA_AUDIT_KEY names.")
-    names = {*env.scheme, *SHOWN}
+    names = {*env.scheme, *SHOWN, *HIDDEN_ELSEWHERE}
     given = {name: value for name in sorted(names) if (value := os.environ.get(name, "").strip())}
     return AuditSettings(
         key,

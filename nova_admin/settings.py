@@ -207,6 +207,8 @@ if not DEBUG:
     SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
+    # By these names browsers take a cookie from this host by https alone, so no neighbour's page can set one.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 
 # A task takes batches for a minute, and its last ones another (docs/scaling.md). The broker delivers a task again only
 # after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.

@@ -185,7 +185,7 @@ def test_the_deploy_check_names_keys_that_are_not_set():
 
     assert result.returncode == 1
     assert "(migration.W001) NOVA_FINGERPRINT_KEY is not set" in result.stderr
-    assert "(migration.W002) NOVA_AUDIT_KEY is not set" in result.stderr
+    assert "(migration.W011) NOVA_AUDIT_KEY is not set" in result.stderr
     assert result.stderr.count("HINT") == 2
 
 

@@ -83,6 +83,7 @@ IN_ENGLISH = (
     "nova_credentials/aws/endpoint.py",
     "nova_credentials/reader",
     "migration/checks.py",
+    "migration/exposure_checks.py",
     "migration/login_checks.py",
     "migration/management/",
     "migration/operations/database_identity.py",

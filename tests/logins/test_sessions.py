@@ -16,9 +16,11 @@ from django.urls import reverse
 from migration.models import Run
 from migration.operations.wrong_passwords import forget_old
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
+from tests.checkout import manage
 from tests.factories import VIEW, make_client, make_user
 from tests.logins.conftest import PASSWORD
 from tests.page_forms import pages_left_out
+from tests.test_settings import PRODUCTION
 
 PAGE = "/admin/password_change/done/"
 END = "/admin/session/"
@@ -241,6 +243,22 @@ def test_the_cookie_goes_with_the_browser_and_ended_sessions_from_the_table(cloc
     forget_old()
 
     assert Session.objects.count() == 0
+
+
+def test_in_production_no_other_host_can_set_the_cookies_of_this_one():
+    """Before, a page of a neighbour (evil.example.com for nova.example.com) could plant a session or a token."""
+    names = ("SESSION_COOKIE", "CSRF_COOKIE")
+    show = "from django.conf import settings as s\n" + "\n".join(
+        f"print(s.{name}_NAME, s.{name}_SECURE, s.{name}_PATH, s.{name}_DOMAIN)" for name in names
+    )
+
+    result = manage("shell", "-v", "0", "-c", show, **PRODUCTION)
+
+    # A browser refuses a cookie of such a name without Secure, with another path or with a domain.
+    assert result.stdout.splitlines() == [
+        "__Host-sessionid True / None",
+        "__Host-csrftoken True / None",
+    ]
 
 
 def test_without_a_session_a_page_is_the_login_as_ever(db):

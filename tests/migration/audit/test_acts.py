@@ -19,6 +19,8 @@ from migration.operations.gates import Override, ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import acknowledge, check_again
+from nova_admin.audit_settings import SCHEME, read_audit_settings
+from nova_admin.environment import Environment
 from nova_credentials.phases import Phase
 from tests.credentials.client_admin.forms import change
 from tests.factories import CHANGE, VIEW, make_comparison, make_full_client, make_user
@@ -282,3 +284,21 @@ def test_the_settings_of_a_start_have_no_secret(settings):
     assert before[1].startswith("X is set (")
     assert before[1] != after[1]
     assert "MARKER" not in repr((before, after, settings.NOVA_AUDIT))
+
+
+def test_a_start_shows_the_settings_of_logins_and_that_a_secret_of_theirs_is_another(monkeypatch):
+    """Before, another mapping of groups to roles, or a lock-out of a thousand tries, left no trace."""
+    shown = {"NOVA_OIDC_GROUPS": "ops=Administrator", "AXES_FAILURE_LIMIT": "1000"}
+    hidden = {
+        "NOVA_OIDC_CLIENT_SECRET": "MARKER-ONE",
+        "NOVA_MAIL_URL": "smtp://nova:MARKER-TWO@mail.example:25",
+        "SECRET_KEY_FALLBACKS": "MARKER-THREE",
+    }
+    for name, value in (shown | hidden).items():
+        monkeypatch.setenv(name, value)
+
+    audit = read_audit_settings(Environment(**SCHEME))
+
+    assert audit.shown.items() >= shown.items()
+    assert audit.hidden.items() >= hidden.items()
+    assert "MARKER" not in repr(audit)
