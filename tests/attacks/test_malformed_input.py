@@ -42,8 +42,7 @@ def ids(stores) -> dict[str, int]:
     run = Run.objects.create(kind=Run.Kind.PUSH)
     run.add_items([(client_id, "idom")])
     run.items.update(outcome="failed")
-    administrator = make_user("maria")
-    administrator.groups.add(Group.objects.get(name="Administrator"))
+    administrator = make_user("maria", is_superuser=True)  # every page is open to her
     return {
         "/client/": client_id,
         "/database/": DatabaseCredential.objects.get(client=client_id).pk,

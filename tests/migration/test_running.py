@@ -185,7 +185,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
         make_full_client(f"client-{n}")
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
-    # One of them is the session's own lock, taken once; a batch is chosen and leased by a statement each; audited by two.
+    # One is the session's own lock, taken once; a batch is chosen and leased by a statement each, and audited by two.
     with django_assert_max_num_queries(55):
         runs.finish_inline(run)
 
