@@ -3,33 +3,33 @@
 from nova_credentials.messages import Sentence
 
 NO_ANSWER = Sentence(
-    "oidc_no_answer",
+    "no_answer",
     "The login provider does not answer as it should. Try again; if it stays so, tell your Administrators.",
 )
 NOT_BEGUN_HERE = Sentence(
-    "oidc_not_begun_here",
+    "not_begun_here",
     "This login was not begun in this browser, or more than ten minutes ago. Begin it again.",
 )
-PROVIDER_REFUSED = Sentence("oidc_provider_refused", "The login provider did not log you in.")
+PROVIDER_REFUSED = Sentence("provider_refused", "The login provider did not log you in.")
 WRONG_TOKEN = Sentence(
-    "oidc_wrong_token",
+    "wrong_token",
     "The login provider's answer is not valid for this site (%(why)s), so nobody was logged in. Tell your"
     " Administrators if it stays so.",
 )
-WRONG_ISSUER = Sentence("oidc_wrong_issuer", "another issuer")
-WRONG_AUDIENCE = Sentence("oidc_wrong_audience", "for another site")
-EXPIRED = Sentence("oidc_expired", "expired, or the clock of this site is wrong")
-WRONG_SIGNATURE = Sentence("oidc_wrong_signature", "its signature is wrong")
-WRONG_NONCE = Sentence("oidc_wrong_nonce", "an answer to another login")
-MALFORMED = Sentence("oidc_malformed", "something is missing in it")
+WRONG_ISSUER = Sentence("wrong_issuer", "another issuer")
+WRONG_AUDIENCE = Sentence("wrong_audience", "for another site")
+EXPIRED = Sentence("expired", "expired, or the clock of this site is wrong")
+WRONG_SIGNATURE = Sentence("wrong_signature", "its signature is wrong")
+WRONG_NONCE = Sentence("wrong_nonce", "an answer to another login")
+MALFORMED = Sentence("malformed", "something is missing in it")
 
 NO_ROLE = Sentence(
-    "oidc_no_role",
+    "no_role",
     "None of your groups at the login provider has a role on this site. Ask your Administrators for one.",
 )
 NO_SUCH_GROUP = Sentence(
-    "oidc_no_such_group",
+    "no_such_group",
     "The site maps one of your groups to %(name)s, which is no group of the site. Tell your Administrators: it stands"
     " in NOVA_OIDC_GROUPS.",
 )
-DEACTIVATED = Sentence("oidc_deactivated", "Your account on this site was deactivated.")
+DEACTIVATED = Sentence("deactivated", "Your account on this site was deactivated.")

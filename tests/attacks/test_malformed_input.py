@@ -158,8 +158,10 @@ def test_no_address_fails(ids, administrator, nothing_changes):
     assert set(maria.statuses) <= {200, 204, 301, 302, 304, 400, 403, 404, 405}
 
 
-def test_no_field_of_a_form_makes_it_fail(ids, administrator, nothing_changes):
+def test_no_field_of_a_form_makes_it_fail(ids, administrator, nothing_changes, monkeypatch):
     """Before, a NUL as owner did, and an empty name of a field."""
+    for module in ("migration.admin.own_password", "migration.operations.wrong_passwords"):
+        monkeypatch.setattr(f"{module}.MOST_IN_A_SESSION", 1_000)  # her session goes on
     maria = Sender(administrator, "maria")
     forms = malformed.list_forms(administrator, ids)
     draw = random.Random(SEED)

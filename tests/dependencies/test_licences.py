@@ -61,7 +61,7 @@ def test_a_licence_is_read_where_it_stands(fields, licence):
         ("GPL-3.0-only", False),
         ("AGPL-3.0-only AND MIT", False),
         ("(MIT)", False),
-        ("MPL-2.0", False),
+        ("EUPL-1.2", False),
         ("", False),
     ],
 )
