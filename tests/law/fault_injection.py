@@ -80,7 +80,7 @@ class Stage:
             events.register_first("before-send.*.*", self._before_a_call)
 
     def close(self) -> None:
-        self._others.submit(lambda: connection.close()).result()  # that thread's own
+        self._others.submit(connections.close_all).result()  # those of that thread
         self._others.shutdown()
         self._http.close()
         for events in self._events:
