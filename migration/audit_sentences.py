@@ -22,6 +22,8 @@ MOVED = Sentence("moved", "Moved from %(old)s to %(new)s.")
 EVIDENCE_OVERRIDDEN = Sentence(
     "evidence_overridden", "Moved to %(new)s without evidence: %(lines)s"
 )
+GATE_PASSED = Sentence("gate_passed", "The gate to %(new)s let it pass: %(lines)s")
+LINE_OVERRIDDEN = Sentence("line_overridden", "Overridden: %(line)s")
 MOVE_REFUSED = Sentence("move_refused", "The move to %(new)s was refused: %(reasons)s")
 REQUESTED = Sentence("requested", "Requested the move from %(old)s to %(new)s.")
 APPROVED = Sentence("approved", "Approved what %(who)s requested: %(old)s to %(new)s.")

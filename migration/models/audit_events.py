@@ -32,6 +32,7 @@ class AuditCode(models.TextChoices):
     REVEAL = "reveal", _("Reveal")
     MOVE = "move", _("Move")
     OVERRIDE = "override", _("Override")
+    GATE = "gate", _("Gate")
     DELETION = "deletion", _("Secrets deleted")
     REQUEST = "request", _("Request")
     APPROVAL = "approval", _("Approval")

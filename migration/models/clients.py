@@ -83,11 +83,13 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         run: Run | None = None,
         overridden: Collection[Message] = (),
         override_reason: str = "",
+        gate: Collection[Message] = (),
     ) -> set[int]:
         """Move the clients that are still in `old`, each with its `PhaseChange`; return their ids.
 
         `reason` is the text that a user typed, `note` this site's own message about the move. `overridden` is the
-        evidence that was missing, `override_reason` why it moves all the same.
+        evidence that was missing, `override_reason` why it moves all the same. `gate` is every line of the gate that
+        let it pass, for the audit.
         """
         check_move(f"{len(client_ids)} clients", old, new)
         with transaction.atomic():
@@ -116,7 +118,7 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
             ]
             PhaseChange.objects.bulk_create(changes)
             AuditEvent.objects.record_many(
-                [event for change in changes for event in _describe_change(change)]
+                [event for change in changes for event in _describe_change(change, gate)]
             )
         return {row.pk for row in moving}
 
@@ -171,8 +173,8 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
             )
 
 
-def _describe_change(change: PhaseChange) -> Iterator[AuditEvent]:
-    """Yield the audit's entry of a move, and that of its override where evidence was missing."""
+def _describe_change(change: PhaseChange, gate: Collection[Message]) -> Iterator[AuditEvent]:
+    """Yield the audit's entry of a move, of its override where evidence was missing, and of its gate if it had one."""
     old, new = Phase(change.old).label, Phase(change.new).label
     moved = audit_sentences.MOVED(old=old, new=new)
     about: dict[str, Any] = {"by": change.by, "client_id": change.client_id, "slug": change.slug}
@@ -180,6 +182,9 @@ def _describe_change(change: PhaseChange) -> Iterator[AuditEvent]:
     if change.overridden:
         facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new, lines=tuple(change.overridden))
         yield AuditEvent.sign_new(AuditCode.OVERRIDE, facts, reason=change.override_reason, **about)
+    if gate:
+        passed = audit_sentences.GATE_PASSED(new=new, lines=tuple(gate))
+        yield AuditEvent.sign_new(AuditCode.GATE, passed, **about)
 
 
 class ClientMigration(models.Model):

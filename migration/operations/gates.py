@@ -151,13 +151,13 @@ def require_open(
     *,
     override: Override | None = None,
     answers: AccountAnswers | None = None,
-) -> list[Check]:
-    """Raise `ShutGate` with every failed check, if any failed; return those that were overridden."""
-    shut = [check for check in evaluate_gate(snapshot, new, answers=answers) if not check.passed]
-    left, overridden = split_by_override(shut, override)
+) -> tuple[list[Check], list[Check]]:
+    """Raise `ShutGate` with every failed check, if any failed; return all, and those that were overridden."""
+    checks = evaluate_gate(snapshot, new, answers=answers)
+    left, overridden = split_by_override([each for each in checks if not each.passed], override)
     if left:
         raise ShutGate(snapshot.slug, new, left)
-    return overridden
+    return checks, overridden
 
 
 def split_by_override(

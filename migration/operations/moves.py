@@ -33,6 +33,7 @@ from migration.operations.aws_store import (
 )
 from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
+from migration.operations.gate_lines import describe_gate_lines
 from migration.operations.gates import (
     Check,
     Override,
@@ -107,13 +108,16 @@ class MoveAttempt:
     approves: MoveRequest | None
     override: Override | None = None
     answers: AccountAnswers | None = None
-    overridden: list[Check] = field(default_factory=list)  # by `pass_gate`
+    # Both by `pass_gate`.
+    overridden: list[Check] = field(default_factory=list)
+    gate: list[Message] = field(default_factory=list)
 
     def pass_gate(self) -> None:
         """Raise `ShutGate` unless every check passes or is overridden."""
-        self.overridden[:] = require_open(
+        checks, self.overridden[:] = require_open(
             self.snapshot, self.new, override=self.override, answers=self.answers
         )
+        self.gate[:] = describe_gate_lines(checks, self.overridden)
 
     def shut_gate(self, *reasons: Message) -> ShutGate:
         """Return the error that refuses the move for these reasons."""
@@ -133,6 +137,7 @@ class MoveAttempt:
             note=in_a_row(self.note, note),
             overridden=[check.text for check in self.overridden],
             override_reason=self.override.reason if self.override and self.overridden else "",
+            gate=self.gate,
         )
         if not moved:
             client_migration = ClientMigration.objects.get(pk=snapshot.client_id)

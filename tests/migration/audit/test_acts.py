@@ -135,7 +135,7 @@ def test_moves_overrides_and_refused_moves(idom, maria, settings):
         override=Override("so be it", maria),
     )
 
-    refused, moved, overridden = entries.list_new()
+    refused, moved, overridden, gate = entries.list_new()
     assert (refused.code, refused.reason) == ("refusal", "INC-42")
     assert str(refused.message).startswith("The move to AWS (cut over) was refused: ")
     assert (str(moved.message), moved.reason) == (
@@ -143,6 +143,11 @@ def test_moves_overrides_and_refused_moves(idom, maria, settings):
         "INC-42",
     )
     assert (overridden.code, overridden.reason) == ("override", "so be it")
+    assert gate.code == "gate"
+    assert str(gate.message).startswith("The gate to AWS (cut over) let it pass: ")
+    assert "No push is pending." in str(gate.message)
+    assert "Overridden: NOVA's reader: 0 of 20 reads" in str(gate.message)
+    assert "Switched off (NOVA_DUAL_READ_HOURS=0): time in the phase." in str(gate.message)
 
 
 def test_requests_approvals_and_refused_approvals(idom, maria, settings):
@@ -166,6 +171,7 @@ def test_requests_approvals_and_refused_approvals(idom, maria, settings):
         ("request", "maria"),
         ("refusal", "maria"),
         ("move", "other"),
+        ("gate", "other"),
         ("approval", "other"),
     ]
 
