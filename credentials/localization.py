@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 
 
-def localize(message: Message | None) -> str:
-    """Return the message in the language of the page, or in English if its sentence is no longer known."""
+def localize(message: Message | None, *, at: datetime | None = None) -> str:
+    """Return the message in the language of the page, or in English if its sentence is no longer known.
+
+    Times in it are shown as their age now, or as of `at`.
+    """
     if message is None:
         return ""
     sentence = message.sentence
@@ -32,7 +35,9 @@ def localize(message: Message | None) -> str:
     if sentence.one:
         template = ngettext(sentence.one, sentence.template, message.values["n"])  # type: ignore[arg-type]  # a number
     glue = gettext(sentence.glue)
-    return template % {name: _format_value(value, glue) for name, value in message.values.items()}
+    return template % {
+        name: _format_value(value, glue, at) for name, value in message.values.items()
+    }
 
 
 def localize_html(message: Message | None) -> SafeString:
@@ -42,15 +47,15 @@ def localize_html(message: Message | None) -> SafeString:
     return format_html('<span lang="en">{}</span>', message.text)
 
 
-def _format_value(value: Value, glue: str) -> str:
+def _format_value(value: Value, glue: str, at: datetime | None) -> str:
     match value:
         case Message():
-            return localize(value)
+            return localize(value, at=at)
         case tuple():
-            return glue.join(_format_value(part, glue) for part in value)
+            return glue.join(_format_value(part, glue, at) for part in value)
         case datetime():
-            age = timezone.now() - value
-            return timesince(value) if age >= MINUTE else gettext("less than a minute")
+            now = at or timezone.now()
+            return timesince(value, now) if now - value >= MINUTE else gettext("less than a minute")
         case date():
             return date_format(value)
         case int() | float():

@@ -75,6 +75,10 @@ OF_GROUP = Sentence("of_group", "The group %(name)s")
 STARTED = Sentence("started", "Started with %(settings)s.", glue=", ")
 
 # The audit itself
+CERTIFICATE_MADE = Sentence("certificate_made", "Made a certificate of the cutover at %(at)s.")
+CERTIFICATE_DOWNLOADED = Sentence(
+    "certificate_downloaded", "Downloaded the certificate of the cutover made at %(at)s."
+)
 EXPORTED = Sentence("exported", "Exported audit entries as %(format)s: %(filters)s.")
 ALL_ENTRIES = Sentence("all_entries", "all of them")
 TRIMMED = Sentence(

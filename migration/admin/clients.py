@@ -15,6 +15,7 @@ from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from migration.admin.base import RUN_PERMISSION, OwnViews
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
+from migration.admin.certificates import CertificateView, get_certificate_context
 from migration.admin.client_filters import (
     ActiveFilter,
     ComparisonFilter,
@@ -81,6 +82,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
             RevealView,
         ),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
+        ("<int:client_id>/certificate/", "certificate", CertificateView),
     ]
 
     def get_queryset(self, request: HttpRequest) -> ClientPhaseQuerySet:
@@ -191,4 +193,5 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
             context["may_run"] = self.has_run_permission(request)
             context |= get_moves_context(request, client) | get_client_context(request, client)
             context |= get_reveal_context(request, client.pk)
+            context |= get_certificate_context(request, client.pk)
         return super().render_change_form(request, context, *args, **kwargs)

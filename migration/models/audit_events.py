@@ -52,6 +52,7 @@ class AuditCode(models.TextChoices):
     USER_CHANGED = "user_changed", _("User changed")
     GROUP_CHANGED = "group_changed", _("Group changed")
     SETTINGS = "settings", _("Settings at a start")
+    CERTIFICATE = "certificate", _("Certificate")
     EXPORT = "export", _("Audit exported")
     TRIM = "trim", _("Old entries let go")
 

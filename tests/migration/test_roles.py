@@ -56,7 +56,10 @@ PAGES = {
     "migration_comparison_report": EVERYBODY,
     "migration_run_check_nova": EVERYBODY,
     "migration_copysearch_report": EVERYBODY,
-    **{f"{CLIENT}_{page}": EVERYBODY for page in ("changelist", "change", "watch", "versions")},
+    **{
+        f"{CLIENT}_{page}": EVERYBODY
+        for page in ("changelist", "change", "watch", "versions", "certificate")
+    },
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
@@ -91,6 +94,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
+    f"{CLIENT}_certificate": ({}, EVERYBODY),
     f"{TABLES}_map": ({"use": "ignore"}, OPERATORS),
     f"{TABLES}_accept": ({}, ADMINISTRATORS),
     "migration_run_start_all": ({}, OPERATORS),
@@ -134,7 +138,9 @@ class Site:
         return reverse(f"admin:{name}", args=self.arguments(name))
 
     def arguments(self, name: str) -> list[object]:
-        client = self.clients[Phase.DUAL_READ]
+        # Only who was cut over has a certificate.
+        phase = Phase.AWS if name.endswith("_certificate") else Phase.DUAL_READ
+        client = self.clients[phase]
         if name.endswith("_dialog"):
             return [client, "aws"]
         if name.endswith("_reveal"):
@@ -261,8 +267,9 @@ def test_each_role_may_post_what_is_its_own_and_is_refused_the_rest(site, client
 
 
 def everything_stored() -> dict[str, list[tuple]]:
-    # What is refused is recorded, and nothing else.
-    passing = {"nova_admin.django_session", "nova_admin.migration_auditevent"}
+    # What is refused is recorded, and that a certificate was made, which seals the audit; nothing else.
+    audit = {f"nova_admin.migration_audit{what}" for what in ("event", "link")}
+    passing = {"nova_admin.django_session", *audit}
     with connection.cursor() as cursor:
         stored = {}
         for table in sorted(set(all_tables()) - passing):
@@ -382,7 +389,8 @@ OPERATORS_BUTTONS = {
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
     "migration_copysearch_start",
 }
-OWN_BUTTONS = {"second_factor_set_up"}  # new recovery codes are for whoever has some
+# New recovery codes are for whoever has some.
+OWN_BUTTONS = {"second_factor_set_up", f"{CLIENT}_certificate"}
 EXPECTED_BUTTONS = {
     VIEWER: OWN_BUTTONS,
     OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,

@@ -1,13 +1,17 @@
-"""`verify_audit`: verifies that no entry of the audit was changed, removed, reordered or added."""
+"""`verify_audit`: verifies that no entry of the audit was changed, removed, reordered or added, or one certificate."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from credentials.shown_names import show_text
 from migration.management.base import FormattedCommand
 from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_verification import Verification, verify_audit
+from migration.operations.certificate_facts import LONGEST_FILE, Json, UnreadableCertificateError
+from migration.operations.certificate_verification import CertificateVerdict, verify_certificate
 
 
 class Command(FormattedCommand):
@@ -17,12 +21,21 @@ class Command(FormattedCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
+        asked = parser.add_mutually_exclusive_group()
+        asked.add_argument(
             "--head", help="a head that was kept elsewhere: also say whether the end was cut off"
+        )
+        asked.add_argument(
+            "--certificate",
+            metavar="FILE",
+            help="verify this certificate of a cutover instead of the whole audit",
         )
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
+        if options["certificate"] is not None:
+            self._verify_certificate(options["certificate"], as_json=options["format"] == "json")
+            return
         try:
             kept = AuditHead.parse(options["head"]) if options["head"] is not None else None
         except ValueError as error:
@@ -41,6 +54,37 @@ class Command(FormattedCommand):
         if not found.is_sound:
             sys.exit(1)
 
+    def _verify_certificate(self, path: str, *, as_json: bool) -> None:
+        try:
+            verdict = verify_certificate(read_text(Path(path)))
+        except OSError as error:
+            raise CommandError(f"--certificate: {error.strerror}", returncode=2) from None
+        except (UnicodeDecodeError, UnreadableCertificateError):
+            raise CommandError("--certificate: the file is no certificate", returncode=2) from None
+        if as_json:
+            self.print_json(certificate_to_json(verdict))
+        else:
+            self._print_verdict(verdict)
+        if not verdict.is_genuine:
+            sys.exit(1)
+
+    def _print_verdict(self, verdict: CertificateVerdict) -> None:
+        facts = verdict.facts
+        if facts is not None:
+            cutover, made = describe_cutover(facts["cutover"]), facts["made_at"]
+            slug, name = show_text(str(facts["slug"])), show_text(str(facts["made_by"]))
+            self.stdout.write(f"Certificate of {slug}: {cutover}; made at {made} by {name}.")
+        for finding in verdict.findings:
+            self.stdout.write(f"{finding.fault} {finding.place}".strip())
+        if verdict.let_go:
+            self.stdout.write(f"{verdict.let_go:,} of its entries were let go at a checkpoint.")
+        if verdict.is_genuine:
+            self.stdout.write(
+                f"The certificate is genuine: {verdict.agreeing:,} of its entries are in the audit as it says."
+            )
+        else:
+            self.stdout.write("The certificate is NOT genuine, or the audit no longer agrees.")
+
     def _print_text(self, found: Verification) -> None:
         for finding in found.findings:
             self.stdout.write(str(finding))
@@ -54,6 +98,29 @@ class Command(FormattedCommand):
             f"The audit is {verdict}: {found.sealed:,} entries in the chain, {found.unsealed:,} not in it yet."
         )
         self.stdout.write(f"Head: {found.head}")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of the file, up to what is too long for a certificate."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(LONGEST_FILE + 1)
+
+
+def describe_cutover(cutover: Json) -> str:
+    if not isinstance(cutover, dict):
+        return ""
+    who = show_text(str(cutover["who"])) or "nobody who is named"
+    return f"cut over at {cutover['at']} by {who}"
+
+
+def certificate_to_json(verdict: CertificateVerdict) -> dict[str, object]:
+    return {
+        "genuine": verdict.is_genuine,
+        "certificate": verdict.facts,
+        "agreeing": verdict.agreeing,
+        "let_go": verdict.let_go,
+        "findings": [{"fault": each.fault.value, "place": each.place} for each in verdict.findings],
+    }
 
 
 def to_json(found: Verification) -> dict[str, object]:

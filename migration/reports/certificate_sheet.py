@@ -1,0 +1,165 @@
+"""Makes the sentences of a certificate of its facts, in the page's language. Reads no table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from credentials.localization import localize
+from credentials.shown_names import show_name
+from migration import sentences
+from migration.models import AuditCode, PhaseChoices
+from migration.models.comparisons import COMPARISONS_ARE_KEPT
+from migration.operations.certificate_facts import MoveProof
+from migration.operations.gate_lines import LineState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from migration.models import ReadsSince
+    from migration.operations.certificate_facts import Certificate, ComparisonFact, MoveFact
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One line of the sheet: a short label and what is said under it."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SheetSection:
+    """The lines under one heading."""
+
+    title: str
+    rows: list[SheetRow]
+
+
+def make_sheet(facts: Certificate) -> list[SheetSection]:
+    """Return the sections of the certificate in the order in which they are read."""
+    parts = (
+        (_("Cutover"), _describe_cutover(facts)),
+        (_("The gate at the cutover"), _describe_gate(facts)),
+        (_("Comparisons and reads"), _describe_proofs(facts)),
+        (_("Moves"), (_describe_move(move) for move in facts.moves)),
+        (_("Audit"), _describe_audit(facts)),
+    )
+    return [SheetSection(title, list(rows)) for title, rows in parts]
+
+
+def show_moment(at: datetime | None) -> str:
+    """Return the moment as paper needs it: a time that doesn't age, with its zone."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else "–"
+
+
+def _describe_cutover(facts: Certificate) -> Iterator[SheetRow]:
+    cutover, approval = facts.cutover, facts.approval
+    yield SheetRow(_("Client"), f"{show_name(facts.name)} ({show_name(facts.slug)})")
+    yield SheetRow(_("Cut over"), _by(cutover.at, cutover.who))
+    if cutover.reason:
+        yield SheetRow(_("Reason"), cutover.reason)
+    if approval:
+        yield SheetRow(_("Requested"), _by(approval.requested_at, approval.requested_by))
+        yield SheetRow(_("Approved"), _by(approval.approved_at, approval.approved_by))
+    phase = PhaseChoices(facts.phase).label
+    yield SheetRow(_("Phase"), f"{phase} ({show_moment(facts.made_at)})")
+
+
+def _by(at: datetime | None, who: str) -> str:
+    what = show_moment(at)
+    return _("%(what)s by %(who)s") % {"what": what, "who": show_name(who)} if who else what
+
+
+def _describe_gate(facts: Certificate) -> Iterator[SheetRow]:
+    labels = {
+        LineState.PASSED: _("Passed"),
+        LineState.OFF: _("Switched off"),
+        LineState.OVERRIDDEN: _("Overridden"),
+    }
+    at = facts.cutover.at
+    for line in facts.gate or ():
+        yield SheetRow(labels[line.state], localize(line.text, at=at))
+    if facts.gate is None:
+        yield SheetRow("–", _("The audit has no entry of this gate, but for what was overridden."))
+        for text in facts.cutover.overridden:
+            yield SheetRow(labels[LineState.OVERRIDDEN], localize(text, at=at))
+    if facts.cutover.overridden:
+        yield SheetRow(_("Reason of the override"), facts.cutover.override_reason)
+
+
+def _describe_proofs(facts: Certificate) -> Iterator[SheetRow]:
+    yield SheetRow(_("At the cutover"), _describe_comparison(facts.comparison_at_cutover))
+    counted = ", ".join(
+        f"{localize(sentences.STATUSES[status]())}: {_show_number(n)}"
+        for status, n in sorted(facts.comparisons_in_dual_read.items())
+    )
+    days = COMPARISONS_ARE_KEPT.days
+    yield SheetRow(
+        _("In dual read"),
+        _("%(counts)s (comparisons are kept for %(days)s days)")
+        % {"counts": counted or "–", "days": days},
+    )
+    yield SheetRow(_("Newest comparison"), _describe_comparison(facts.newest_comparison))
+    yield SheetRow(_("Reads in dual read"), _describe_reads(facts.reads_in_dual_read))
+    answered = _("Answered by AWS: %(n)s; failed at AWS: %(failures)s; last answer: %(last)s") % {
+        "n": _show_number(facts.answered_since_cutover),
+        "failures": _show_number(facts.reads_since_cutover.aws_failures),
+        "last": show_moment(facts.last_answer_at),
+    }
+    yield SheetRow(_("Reads since the cutover"), answered)
+    yield SheetRow(_("Copies searched"), _describe_copies(facts))
+
+
+def _describe_comparison(comparison: ComparisonFact | None) -> str:
+    if comparison is None:
+        return "–"
+    return f"{localize(sentences.STATUSES[comparison.status]())}, {show_moment(comparison.at)}"
+
+
+def _describe_reads(reads: ReadsSince) -> str:
+    return _("Equal: %(equal)s; different: %(different)s; failed at AWS: %(failures)s") % {
+        "equal": _show_number(reads.matches),
+        "different": _show_number(reads.mismatches),
+        "failures": _show_number(reads.aws_failures),
+    }
+
+
+def _describe_copies(facts: Certificate) -> str:
+    copies = facts.copies
+    if copies is None:
+        return _("Never")
+    found = _("rows with a copy: %(rows)s; places not looked at: %(places)s") % {
+        "rows": _show_number(copies.rows_found),
+        "places": _show_number(copies.not_looked_at),
+    }
+    return f"{_by(copies.searched_at, copies.by)}; {found}"
+
+
+def _describe_move(move: MoveFact) -> SheetRow:
+    proofs = {
+        MoveProof.AGREES: _("as in the audit"),
+        MoveProof.NOT_KEPT: _("older than the audit's entries"),
+        MoveProof.DIFFERS: _("NOT as in the audit"),
+    }
+    phases = f"{PhaseChoices(move.old).label} → {PhaseChoices(move.new).label}"
+    return SheetRow(phases, f"{_by(move.at, move.who)}; {proofs[move.proof]}")
+
+
+def _describe_audit(facts: Certificate) -> Iterator[SheetRow]:
+    labels = dict(AuditCode.choices)
+    entries = ", ".join(
+        f"{'–' if entry.position is None else entry.position} {labels.get(entry.code, entry.code)}"
+        for entry in facts.entries
+    )
+    yield SheetRow(_("Entries, by place"), entries or "–")
+    yield SheetRow(_("Head of the chain"), facts.audit_head)
+
+
+def _show_number(n: int) -> str:
+    return number_format(n, force_grouping=True)
