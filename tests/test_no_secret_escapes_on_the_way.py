@@ -161,6 +161,7 @@ def before_the_cutover(way: Way) -> None:
 
 
 def after_the_cutover(way: Way) -> None:
+    assert "Download as JSON" in way.press("certificate")  # and the file is in the page
     way.save_in_every_way()
     way.nova_writes()
     by_schedule(way)

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One line of the sheet: a short label and what is said under it."""
+    """One line of the sheet: a short label and what is said under it; `is_marked` where a reader should look twice."""
 
     label: str
     text: str
+    is_marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,12 @@ def _describe_gate(facts: Certificate) -> Iterator[SheetRow]:
     }
     at = facts.cutover.at
     for line in facts.gate or ():
-        yield SheetRow(labels[line.state], localize(line.text, at=at))
+        is_marked = line.state != LineState.PASSED
+        yield SheetRow(labels[line.state], localize(line.text, at=at), is_marked)
     if facts.gate is None:
         yield SheetRow("–", _("The audit has no entry of this gate, but for what was overridden."))
         for text in facts.cutover.overridden:
-            yield SheetRow(labels[LineState.OVERRIDDEN], localize(text, at=at))
+            yield SheetRow(labels[LineState.OVERRIDDEN], localize(text, at=at), is_marked=True)
     if facts.cutover.overridden:
         yield SheetRow(_("Reason of the override"), facts.cutover.override_reason)
 
@@ -148,7 +150,8 @@ def _describe_move(move: MoveFact) -> SheetRow:
         MoveProof.DIFFERS: _("NOT as in the audit"),
     }
     phases = f"{PhaseChoices(move.old).label} → {PhaseChoices(move.new).label}"
-    return SheetRow(phases, f"{_by(move.at, move.who)}; {proofs[move.proof]}")
+    text = f"{_by(move.at, move.who)}; {proofs[move.proof]}"
+    return SheetRow(phases, text, move.proof == MoveProof.DIFFERS)
 
 
 def _describe_audit(facts: Certificate) -> Iterator[SheetRow]:
