@@ -168,16 +168,20 @@ def every_admin_page() -> Iterator[str]:
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
         )
     for client in Client.objects.order_by("-pk")[:4]:
-        for phase in Phase:
-            yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
-        for name in ("watch", "certificate"):
-            yield reverse(f"admin:credentials_client_{name}", args=[client.pk])
-        yield from reveal_pages(client)
+        yield from pages_of_client(client)
     report = reverse("admin:migration_comparison_report")
     yield from (report, reverse("admin:migration_copysearch_report"))
     yield from (f"{report}?status={status}" for status in Comparison.Status)
     yield from (f"{report}?kind={kind}" for kind in MismatchKind)
     yield f"{report}?field=database.password"
+
+
+def pages_of_client(client: Client) -> Iterator[str]:
+    for phase in Phase:
+        yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
+    for name in ("watch", "certificate"):
+        yield reverse(f"admin:credentials_client_{name}", args=[client.pk])
+    yield from reveal_pages(client)
 
 
 def reveal_pages(client: Client) -> Iterator[str]:
