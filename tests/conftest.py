@@ -81,14 +81,13 @@ def render_template(template: Template, context: Context) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have every process of the run begin with its share of the `long` tests, the longest first.
+    """Have every process of the run begin with its share of the `long` tests and of those with a browser.
 
     xdist's `worksteal` deals the list in pieces of one size, a piece to each process.
     """
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    long = [item for item in items if item.get_closest_marker("long")]
-    long.sort(key=lambda item: item.get_closest_marker("long").args, reverse=True)
-    others = [item for item in items if not item.get_closest_marker("long")]
+    long = sorted(filter(seconds_of, items), key=seconds_of, reverse=True)
+    others = [item for item in items if not seconds_of(item)]
     dealt: list[pytest.Item] = []
     for number in range(processes):
         share = long[number::processes]
@@ -97,6 +96,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dealt += share + others[:more]
         del others[:more]
     items[:] = dealt + others
+
+
+def seconds_of(item: pytest.Item) -> int:
+    """About how long the test takes, where that is long."""
+    if mark := item.get_closest_marker("long"):
+        return mark.args[0]
+    return 12 if item.get_closest_marker("browser") else 0
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
