@@ -170,8 +170,8 @@ def every_admin_page() -> Iterator[str]:
     for client in Client.objects.order_by("-pk")[:4]:
         for phase in Phase:
             yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
-        for name in ("watch", "certificate"):
-            yield reverse(f"admin:credentials_client_{name}", args=[client.pk])
+        yield reverse("admin:credentials_client_watch", args=[client.pk])
+        yield reverse("admin:credentials_client_certificate", args=[client.pk])
         yield from reveal_pages(client)
     report = reverse("admin:migration_comparison_report")
     yield from (report, reverse("admin:migration_copysearch_report"))
