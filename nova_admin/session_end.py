@@ -130,8 +130,11 @@ def is_poll(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
 
 def lead_to_login(request: HttpRequest) -> HttpResponse:
     """Have htmx open the login in place of the page; what a redirect leads to it would show inside the page."""
-    parts = urlsplit(request.headers.get("HX-Current-URL", ""))
-    page = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    try:
+        parts = urlsplit(request.headers.get("HX-Current-URL", ""))
+        page = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    except ValueError:  # anybody can send anything
+        page = ""
     if not page.startswith("/") or not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
         page = reverse("admin:index")
     login = f"{reverse('admin:login')}?{urlencode({'next': page})}"

@@ -6,6 +6,8 @@ from functools import wraps
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.http import HttpResponseRedirect
+from django.urls import reverse
 
 from migration.admin.base import get_signed_in_user
 from migration.models import PasswordPlace
@@ -56,6 +58,9 @@ def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., Http
         if request.method == "POST":
             old = request.POST.get("old_password", "")
             confirm_own_password(request, old, place=PasswordPlace.PASSWORD_CHANGE)
+            if hasattr(request, COUNT):
+                # The page looks at the password by itself, and would take it in a session that another guess has ended.
+                return HttpResponseRedirect(reverse("admin:login"))
         return view(request, *args, **kwargs)
 
     return confirm_and_change

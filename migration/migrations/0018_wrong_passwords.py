@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                             ("reveal", "reveal of a secret value"),
                             ("password_change", "change of the own password"),
                             ("users", "change to users and groups"),
+                            ("second_factor", "page of the own second factor"),
                         ],
                         max_length=16,
                         verbose_name="page",

@@ -19,6 +19,7 @@ class PasswordPlace(models.TextChoices):
     REVEAL = "reveal", _("reveal of a secret value")
     PASSWORD_CHANGE = "password_change", _("change of the own password")
     USERS = "users", _("change to users and groups")
+    SECOND_FACTOR = "second_factor", _("page of the own second factor")
 
 
 class WrongPasswordQuerySet(models.QuerySet["WrongPassword"]):

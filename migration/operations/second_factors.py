@@ -29,7 +29,8 @@ from django.utils import timezone
 
 from credentials.shown_names import show_name
 from migration import factor_sentences as sentences
-from migration.models import PasswordReset
+from migration.audit_sentences import USER_CHANGED
+from migration.models import AuditCode, AuditEvent, PasswordReset
 from migration.operations.factor_encryption import UnreadableFactorError, encrypt_anew
 from migration.operations.mails import send_mail_to
 from nova_credentials.messages import MessageError
@@ -104,6 +105,7 @@ def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
         factor.data[LAST_PERIOD] = period
         factor.save(update_fields=["data"])
         codes = RecoveryCodes.activate(user).get_unused_codes()
+        _record(user, "second_factor")
     logger.warning("%s set up a second factor", show_name(user.username))
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_SET_UP())
     return codes
@@ -115,6 +117,7 @@ def renew_recovery_codes(user: User) -> list[str]:
         User.objects.select_for_update().get(pk=user.pk)
         Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()
         codes = RecoveryCodes.activate(user).get_unused_codes()
+        _record(user, "recovery_codes")
     logger.warning("%s made new recovery codes", show_name(user.username))
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_NEW_CODES())
     return codes
@@ -168,6 +171,7 @@ def reset_second_factor(user: User, by: User | None) -> bool:
     with transaction.atomic():
         Authenticator.objects.filter(user=user).delete()
         end_sessions(user)
+        _record(user, "second_factor", by=by)
         if by:
             PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.FACTOR)
     who = show_name(by.username) if by else "a command"
@@ -176,9 +180,14 @@ def reset_second_factor(user: User, by: User | None) -> bool:
     return send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=text)
 
 
-def end_sessions(user: User) -> None:
-    """Log the user out everywhere. A login that waits for its second factor ends with that."""
+def end_sessions(user: User, *, kept: str | None = None) -> None:
+    """Log the user out everywhere, but in the session with the kept key.
+
+    A login that waits for a second factor which is gone can't be ended by a code any more.
+    """
     for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        if session.pk == kept:
+            continue
         if session.get_decoded().get(SESSION_KEY) == str(user.pk):
             session.delete()
 
@@ -204,6 +213,12 @@ def encrypt_factors_anew() -> tuple[int, int]:
             factor.save(update_fields=["data"])
             done += 1
     return done, unreadable
+
+
+def _record(user: User, what: str, *, by: User | None = None) -> None:
+    """Have the audit tell that it was changed: it says as much as a password about who can log in."""
+    facts = USER_CHANGED(name=user.get_username(), fields=what)
+    AuditEvent.objects.record(AuditCode.USER_CHANGED, facts, by=by)
 
 
 def _check_locked(user: User, digits: str) -> tuple[Answer, bool]:

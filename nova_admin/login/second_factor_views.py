@@ -24,22 +24,26 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import factor_sentences as sentences
+from migration.admin.own_password import confirm_own_password
 from migration.admin.reveals import is_freshly_authenticated
+from migration.models import PasswordPlace
 from migration.operations.factor_encryption import UnreadableFactorError
+from migration.operations.lockouts import find_lock_end
 from migration.operations.second_factors import (
     WAIT_SECONDS,
     Answer,
     NotSetUpError,
     check_code,
     count_recovery_codes,
+    end_sessions,
     has_second_factor,
     make_factor_secret,
     needs_second_factor,
-    prove_identity,
     renew_recovery_codes,
     set_up_second_factor,
 )
 from nova_admin.login.adapter import GIVEN, GIVING, SecondFactorStage, note_second_factor
+from nova_admin.login_lockout import answer_locked_out, get_address
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -96,9 +100,15 @@ class EnterFactorView(FactorPage):
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest) -> HttpResponse:
+        name = self.user.get_username()
+        # Whoever is locked out at this address is so for codes as for passwords.
+        if find_lock_end(name, get_address(request)):
+            return answer_locked_out(request, HttpResponse(), {"username": name})
         answer = check_code(user=self.user, code=request.POST.get("code", ""))
         if answer is not Answer.RIGHT:
-            report_failure(request, self.user)
+            # A code that wasn't looked at may have been right: it locks out nobody.
+            if answer is Answer.WRONG:
+                report_failure(request, self.user)
             return self.show_problem(localize(REFUSALS[answer]))
         if self.stage:
             setattr(request, GIVING, True)
@@ -137,10 +147,8 @@ class SignedInPage(FactorPage):
         """Say whether the user logged in just now, or gave their password or a code."""
         if is_freshly_authenticated(self.request):
             return True
-        if prove_identity(user=self.user, answer=self.request.POST.get("answer", "")):
-            return True
-        report_failure(self.request, self.user)
-        return False
+        answer = self.request.POST.get("answer", "")
+        return confirm_own_password(self.request, answer, place=PasswordPlace.SECOND_FACTOR)
 
     def show_codes(self, codes: list[str]) -> HttpResponse:
         """Show recovery codes, this once: nothing keeps them."""
@@ -167,6 +175,8 @@ class SetUpFactorView(SignedInPage):
             )
         except NotSetUpError as refusal:
             return self.show_problem(localize(refusal.message))
+        # Who replaces the factor may have lost the old one to somebody.
+        end_sessions(self.user, kept=request.session.session_key)
         del request.session[NEW_SECRET]
         note_second_factor(request)
         return self.show_codes(codes)
