@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from django.db.models import Model
+    from django.http import HttpRequest
 
     from nova_credentials.messages import Sentence
 
@@ -47,8 +48,14 @@ def _record_logout(*, user: User | None, **_: object) -> None:
         AuditEvent.objects.record(AuditCode.LOGOUT, sentences.LOGGED_OUT(), by=user)
 
 
-def _record_refused_login(*, credentials: dict[str, object], **_: object) -> None:
+def _record_refused_login(
+    *, credentials: dict[str, object], request: HttpRequest | None = None, **_: object
+) -> None:
     """Record the name only if there is such a user: people type passwords into the field of the name."""
+    # Refused without a look at the password, a thousand times a minute perhaps: anybody could fill the table.
+    is_counted = getattr(request, "axes_failures_since_start", None) is not None
+    if getattr(request, "axes_locked_out", False) and not is_counted:
+        return
     typed = str(credentials.get(User.USERNAME_FIELD, ""))
     found = "\0" not in typed and User.objects.filter(username=typed).values_list("username")
     (name,) = (found and found.first()) or (UNKNOWN,)
