@@ -13,6 +13,7 @@ from migration import audit_sentences as sentences
 from migration.models import Actor, AuditCode, AuditEvent, acting
 
 ANONYMOUS = "anonymous"
+HIGHEST_ID = (1 << 31) - 1
 # No page uses these. Switched off, they are of no use to a script that gets into a page either.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
@@ -68,6 +69,8 @@ def record_refusal(request: HttpRequest) -> None:
     match = request.resolver_match
     page = match.view_name if match else "?"
     client_id = match.kwargs.get("client_id") if match else None
+    if isinstance(client_id, int) and client_id > HIGHEST_ID:
+        client_id = None  # no client's, and no number that the column takes
     AuditEvent.objects.record(
         AuditCode.REFUSAL,
         sentences.PAGE_REFUSED(method=request.method or "", page=page),

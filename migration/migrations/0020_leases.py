@@ -18,7 +18,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "kind",
-                    models.SmallIntegerField(choices=[(1, "Client"), (2, "Batch"), (3, "Search")]),
+                    models.SmallIntegerField(
+                        choices=[(1, "Client"), (2, "Batch"), (3, "Search"), (4, "Audit")]
+                    ),
                 ),
                 ("key", models.BigIntegerField()),
                 ("pid", models.IntegerField(null=True)),

@@ -179,7 +179,7 @@ class AuditEvent(models.Model):
         """Say what happened."""
         try:
             return Message.from_json(json.loads(self.facts))
-        except ValueError:  # somebody wrote over it; `verify_audit` says so
+        except (ValueError, RecursionError):  # somebody wrote over it; `verify_audit` says so
             return Message.of_text(self.facts)
 
     @property

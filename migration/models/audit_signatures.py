@@ -40,7 +40,10 @@ class AuditKeys:
     def holds(self, signature: str, key_id: str, *parts: str) -> bool:
         """Say whether these parts were signed with the key of this name."""
         key = self.by_id.get(key_id)
-        return key is not None and hmac.compare_digest(_digest(key, *parts), signature)
+        # As bytes: of text that isn't ASCII, which somebody may have written there, `compare_digest` raises.
+        return key is not None and hmac.compare_digest(
+            _digest(key, *parts).encode(), signature.encode()
+        )
 
 
 def audit_keys() -> AuditKeys:

@@ -1,4 +1,4 @@
-"""Owns the leases: which session of PostgreSQL works on a client, a batch of a run, or a search. Knows no operation."""
+"""Owns the leases: which session works on a client, a batch, a search or the audit's chain. Knows no operation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ class LeaseKind(models.IntegerChoices):
     CLIENT = 1
     BATCH = 2
     SEARCH = 3
+    AUDIT = 4  # of its one chain
 
 
 class Lease(models.Model):

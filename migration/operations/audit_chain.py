@@ -7,23 +7,26 @@ before it was sealed is not missed, as what is cut off at the end: that shows ag
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from migration.models import AuditCheckpoint, AuditEvent, AuditLink
+from migration.models import AuditCheckpoint, AuditEvent, AuditLink, LeaseKind
 from migration.models.audit_signatures import audit_keys, first_id_at
+from migration.operations.leases import hold_until_commit
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from migration.models.audit_signatures import AuditKeys
 
-SEAL_LOCK = 0x4E4F564153
+CHAIN = 0  # the key of its lease
+LOCK_POLL_SECONDS = 0.05
 ENTRIES_AT_ONCE = 10_000
 # In the task of each minute; an entry whose transaction took longer is found by that of each hour.
 RECENT = timedelta(hours=1)
@@ -120,8 +123,7 @@ def _seal_some(after: UUID, *, wait: bool) -> UUID | None:
 
 
 def _lock_chain(*, wait: bool) -> bool:
-    function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
-    with connection.cursor() as cursor:
-        # The one that waits returns nothing, and has the lock.
-        cursor.execute(f"SELECT {function}(%s)::text IS DISTINCT FROM 'false'", [SEAL_LOCK])  # noqa: S608  # one of two
-        return bool(cursor.fetchone()[0])
+    """Hold the chain's lease until the transaction ends. No role but the site's can keep it from being sealed."""
+    while not (is_held := hold_until_commit(LeaseKind.AUDIT, CHAIN)) and wait:
+        time.sleep(LOCK_POLL_SECONDS)
+    return is_held

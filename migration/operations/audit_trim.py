@@ -78,7 +78,7 @@ def _export_old(found: Verification, before: datetime, file: Path) -> tuple[Audi
 
     def list_old() -> Iterator[AuditEvent]:
         nonlocal last
-        for link, event in read_chain(found.begins_after):
+        for link, event in read_chain(found.begins_after + 1):
             if event is None or event.at >= before:
                 return
             last = AuditHead(link.position, link.signature)

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 # More are counted, and not listed.
 MOST_FAULTS = 100
 ROWS_AT_ONCE = 2000
+BEFORE_ALL_LINKS = -(1 << 63)
 
 LINKS_WITH_EVENTS = """
 SELECT l.position, l.event_id, l.key, l.signature, {columns}
 FROM nova_admin.migration_auditlink l LEFT JOIN nova_admin.migration_auditevent e ON e.id = l.event_id
-WHERE l.position > %s ORDER BY l.position
+WHERE l.position >= %s ORDER BY l.position
 """
 
 
@@ -86,6 +87,7 @@ def verify_audit(*, kept_head: AuditHead | None = None) -> Verification:
     with repeatable_read():
         _verify_protection(found)
         start = _verify_checkpoints(found)
+        _verify_before(found, start)
         _verify_chain(found, start, kept_head)
         _verify_unsealed(found)
     return found
@@ -112,10 +114,23 @@ def _verify_checkpoints(found: Verification) -> AuditHead:
     return start
 
 
+def _verify_before(found: Verification, start: AuditHead) -> None:
+    """Verify the entries with a link before the chain's begin: what a trim that was killed has left, or nothing.
+
+    A link there, where no chain is verified, would hide an entry from what is verified as unsealed.
+    """
+    keys = audit_keys()
+    for link, event in read_chain(BEFORE_ALL_LINKS):
+        if link.position > start.position:
+            return
+        if link.position < 1 or event is None or not event.is_unchanged(keys):
+            found.add(AuditFault.ADDED, link.position)
+
+
 def _verify_chain(found: Verification, start: AuditHead, kept: AuditHead | None) -> None:
     before, keys = start, audit_keys()
     places_of_kept = {start.position: start}
-    for link, event in read_chain(start.position):
+    for link, event in read_chain(start.position + 1):
         first_missing, last_missing = before.position + 1, link.position - 1
         if last_missing >= first_missing:
             place = (
@@ -156,8 +171,8 @@ def _verify_unsealed(found: Verification) -> None:
             found.add(AuditFault.ADDED, event.pk)
 
 
-def read_chain(after: int = 0) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
-    """Yield the links after this position in order, each with its entry; None where that is gone.
+def read_chain(first: int = 1) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
+    """Yield the links from this position on in order, each with its entry; None where that is gone.
 
     Within a transaction: it reads a few rows at a time from PostgreSQL.
     """
@@ -165,7 +180,7 @@ def read_chain(after: int = 0) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
     statement = LINKS_WITH_EVENTS.format(columns=", ".join(f"e.{name}" for name in columns))
     names = [field.attname for field in AuditEvent._meta.concrete_fields]
     with connection.chunked_cursor() as cursor:
-        cursor.execute(statement, [after])
+        cursor.execute(statement, [first])
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             for position, event_id, key, signature, *of_event in rows:
                 link = AuditLink(position=position, event_id=event_id, key=key, signature=signature)

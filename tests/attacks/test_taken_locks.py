@@ -11,6 +11,8 @@ from psycopg.conninfo import make_conninfo
 
 from credentials.models import ColumnUse
 from migration.models import CopySearch, LeaseKind, Outcome, Run, all_clients
+from migration.operations.audit_chain import seal_audit, select_unsealed
+from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.copy_search import search_copies
 from migration.operations.interrupted_searches import begin_background_search
 from migration.operations.leases import release_leases, take_leases
@@ -24,8 +26,8 @@ from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import enter_phase
 from tests.page_forms import open_form, send_form
 
-# The numbers of the locks that decided, before leases did: clients, searches, mappings.
-CLIENT, SEARCH, MAPPING = 0x4E4F5641, 0x4E4F5643, 0x4D415050
+# The numbers of the locks that decided, before leases did: clients, searches, mappings, the audit's chain.
+CLIENT, SEARCH, MAPPING, SEAL = 0x4E4F5641, 0x4E4F5643, 0x4D415050, 0x4E4F564153
 BATCH_BITS = 24
 MANY = 200
 
@@ -96,6 +98,15 @@ def test_who_takes_the_lock_of_mappings_stops_no_mapping(outsider):
         finally:
             nova.execute("ALTER TABLE public.clients DROP COLUMN planted")
             nova.commit()
+
+
+def test_who_takes_the_lock_of_the_audit_keeps_no_entry_from_its_place_in_the_chain(outsider):
+    outsider.execute("SELECT pg_advisory_lock(%s)", [SEAL])
+    stop_aws_writes(reason="an incident")
+
+    seal_audit(wait=True)
+
+    assert not select_unsealed().exists()
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
 from migration import audit_sql, tasks
-from migration.models import AuditLink
+from migration.models import AuditLink, LeaseKind
 from migration.models.audit_signatures import EPOCH, first_id_at, make_entry_id
-from migration.operations import audit_chain
 from migration.operations.audit_chain import AuditHead, seal_audit, select_unsealed
 from migration.operations.audit_heads import HeadNotSentError, send_head
 from migration.operations.audit_verification import verify_audit
@@ -76,7 +75,9 @@ def test_an_entry_whose_transaction_ends_late_gets_its_place_then(chain):
 
 def test_who_seals_is_not_waited_for_by_those_who_write(chain, django_assert_num_queries):
     with psycopg.connect(nova_uri()) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", [audit_chain.SEAL_LOCK])
+        other.execute(
+            "SELECT FROM nova_admin.migration_lease WHERE kind = %s FOR UPDATE", [LeaseKind.AUDIT]
+        )
         write_entries(1)
         assert seal_audit() == chain  # it is left to the other
         other.rollback()
