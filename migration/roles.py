@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import Group, Permission
 from django.db import connections
+from django.db.models import Q
 
 from migration.models import AuditEvent, RoleGrant
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
 _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredential")
@@ -37,6 +39,8 @@ ADMINISTERS = {
 }
 # Users are never deleted, and only superusers say what a group may do.
 ADMINISTERS_USERS = {"auth.view_user", "auth.add_user", "auth.change_user", "auth.view_group"}
+# Who has these could be acted for by whoever changes their login: a user administrator without them may not.
+GUARDED = ADMINISTERS - {VIEW_AUDIT}
 # In addition, every role may view everything of these apps but the audit, without secret values.
 ROLES: dict[str, set[str]] = {
     "Viewer": set(),
@@ -45,6 +49,30 @@ ROLES: dict[str, set[str]] = {
     "Administrator": OPERATES | APPROVES | ADMINISTERS,
     "User administrator": ADMINISTERS_USERS,
 }
+
+
+def may_administer(actor: User, user: User) -> bool:
+    """Say whether the actor may change how the user logs in: not of somebody who may do what the actor may not."""
+    if actor.is_superuser:
+        return True
+    # Whatever Django says of a deactivated user: they may be activated again.
+    held = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    names = held.values_list("content_type__app_label", "codename")
+    guarded = {f"{app}.{codename}" for app, codename in names} & GUARDED
+    return not user.is_superuser and guarded <= actor.get_all_permissions()
+
+
+def select_givable_groups(actor: User) -> QuerySet[Group]:
+    """Select the groups that the actor may put users into."""
+    if actor.is_superuser:
+        return Group.objects.all()
+    lacking = GUARDED - actor.get_all_permissions()
+    names = Q()
+    for name in lacking:
+        app, codename = name.split(".")
+        names |= Q(content_type__app_label=app, codename=codename)
+    found = Permission.objects.filter(names) if lacking else Permission.objects.none()
+    return Group.objects.exclude(permissions__in=found)
 
 
 def ensure_roles(*, using: str, **_: object) -> None:

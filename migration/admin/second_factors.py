@@ -23,6 +23,7 @@ from migration.operations.second_factors import (
     find_reset_refusal,
     reset_second_factor,
 )
+from migration.roles import may_administer
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -51,6 +52,13 @@ class ResetFactorView(AdminView):
     @cached_property
     def user(self) -> User:
         return get_object_or_404(User, pk=self.kwargs["user_id"])
+
+    def has_permission(self) -> bool:
+        """Say whether the user may change how this one logs in. Of a superuser's factor the page says why not."""
+        if not super().has_permission():
+            return False
+        by = get_signed_in_user(self.request)
+        return self.user.is_superuser or may_administer(by, self.user)
 
     @property
     def title(self) -> str:

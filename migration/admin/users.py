@@ -28,11 +28,13 @@ from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_req
 from migration.admin.base import OwnViews, get_signed_in_user
 from migration.admin.second_factors import ResetFactorView, remove_allauth_pages
 from migration.models import PasswordReset
+from migration.roles import may_administer, select_givable_groups
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import moment
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec
+    from django.db.models import ManyToManyField
     from django.http import HttpRequest, HttpResponse
 
 admin.site.unregister([User, Group])
@@ -84,9 +86,9 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     actions = None
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Say whether the user may change users; a superuser is changed by superusers."""
+        """Say whether the user may change users, and this one."""
         may_change = super().has_change_permission(request, obj)
-        return may_change and (obj is None or not obj.is_superuser or is_superuser(request))
+        return may_change and (obj is None or may_administer(get_signed_in_user(request), obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Refuse: records name the user, who can be deactivated."""
@@ -103,8 +105,19 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         fields = (*super().get_readonly_fields(request, obj), "last_reset")
-        is_own = obj is not None and obj.pk == request.user.pk
-        return (*fields, *OTHERS_GIVE) if is_own and not is_superuser(request) else fields
+        if obj is None or is_superuser(request):
+            return fields
+        # Records tell people apart by their names: nobody takes over somebody else's.
+        fields = (*fields, "username")
+        return (*fields, *OTHERS_GIVE) if obj.pk == request.user.pk else fields
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
+    ) -> Any:
+        """Offer the groups that the user may give."""
+        if db_field.name == "groups":
+            options["queryset"] = select_givable_groups(get_signed_in_user(request))
+        return super().formfield_for_manytomany(db_field, request, **options)
 
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **options: Any

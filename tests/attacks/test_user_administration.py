@@ -297,3 +297,61 @@ def test_who_made_an_account_does_not_approve_what_it_requested(client, keeper):
     said = " ".join(str(each) for each in get_messages(answer.wsgi_request))
     assert "keeper changed how eva logs in" in said
     assert PasswordReset.objects.get().what == "account"
+
+
+def put_into(user: User, *roles: str) -> User:
+    user.groups.set(Group.objects.filter(name__in=roles))
+    return user
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_a_user_administrator_takes_over_no_administrator(client, keeper, maria, is_active):
+    """The attack: give an Administrator a password and an address of one's own, and log in as them."""
+    put_into(maria, "Administrator")
+    User.objects.filter(pk=maria.pk).update(is_active=is_active)
+    client.force_login(keeper)
+    before = read_accounts()
+    own = {"current_password": PASSWORD}
+
+    statuses = [
+        client.post(f"{USERS}{maria.pk}/password/", PASSWORDS | own).status_code,
+        client.post(
+            f"{USERS}{maria.pk}/change/", user_form(maria, email="k@example.test") | own
+        ).status_code,
+        client.post(f"{USERS}{maria.pk}/reset-factor/", {"answer": PASSWORD}).status_code,
+    ]
+
+    assert statuses == [403, 403, 403]
+    assert read_accounts() == before
+
+
+def test_a_user_administrator_makes_nobody_an_administrator(client, keeper, maria):
+    client.force_login(keeper)
+    groups = {group.name: group.pk for group in Group.objects.all()}
+    page = f"{USERS}{maria.pk}/change/"
+
+    for name, taken in (("Administrator", False), ("Operator", True)):
+        sent = user_form(maria, groups=[groups[name]]) | {"current_password": PASSWORD}
+        assert client.post(page, sent).status_code == (302 if taken else 200)
+        assert maria.groups.filter(name=name).exists() == taken
+
+
+def test_who_is_an_administrator_too_changes_others(client, keeper, maria):
+    put_into(keeper, "Administrator", "User administrator")
+    put_into(maria, "Administrator")
+    client.force_login(keeper)
+
+    sent = user_form(maria, is_active="") | {"current_password": PASSWORD}
+    assert client.post(f"{USERS}{maria.pk}/change/", sent).status_code == 302
+    maria.refresh_from_db()
+    assert not maria.is_active
+
+
+def test_a_user_administrator_takes_nobodys_name(client, keeper, maria):
+    client.force_login(keeper)
+    sent = user_form(maria, first_name="M") | {"username": "other", "current_password": PASSWORD}
+
+    client.post(f"{USERS}{maria.pk}/change/", sent)
+
+    maria.refresh_from_db()
+    assert (maria.username, maria.first_name) == ("maria", "M")
