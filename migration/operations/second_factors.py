@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from allauth.mfa import app_settings
@@ -141,8 +142,13 @@ def check_code(*, user: User, code: str) -> Answer:
         return Answer.UNREADABLE
     if guessed:
         logger.warning("several wrong codes of the second factor of %s", show_name(user.username))
-        send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
+        # The caller may hold a row's lock, and a mail server may be slow.
+        transaction.on_commit(partial(_tell_of_guesses, user))
     return answer
+
+
+def _tell_of_guesses(user: User) -> None:
+    send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
 
 
 def prove_identity(*, user: User, answer: str) -> bool:

@@ -108,11 +108,13 @@ def test_somebody_without_a_factor_has_no_code(maria):
 
 
 def test_after_five_wrong_codes_the_person_is_told_and_codes_are_looked_at_twice_a_minute(
-    maria, at
+    maria, at, django_capture_on_commit_callbacks
 ):
     phone, _ = give_factor(maria)
     mail.outbox.clear()
-    answers = [check_code(user=maria, code="000000") for _ in range(6)]
+    with django_capture_on_commit_callbacks(execute=True):
+        answers = [check_code(user=maria, code="000000") for _ in range(6)]
+        assert mail.outbox == []  # a mail server that is slow holds nobody's row
 
     assert answers == [Answer.WRONG] * 5 + [Answer.TOO_SOON]
     (told,) = mail.outbox
