@@ -1,5 +1,6 @@
 """The stores of every test: the worker's own database and its own embedded AWS, both empty at the start."""
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -103,6 +104,13 @@ def seconds_of(item: pytest.Item) -> int:
     if mark := item.get_closest_marker("long"):
         return mark.args[0]
     return 12 if item.get_closest_marker("browser") else 0
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what stays to the end, and come seldom: it takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 10)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
