@@ -65,7 +65,7 @@ def may_administer(actor: User, user: User) -> bool:
 
 def logs_in_by_provider(user: User) -> bool:
     """Say whether this is the account of somebody who logs in by OpenID Connect."""
-    return SocialAccount.objects.filter(user=user).exists()
+    return bool(SocialAccount.objects.filter(user=user).exists())
 
 
 def may_set_password(actor: User, user: User) -> bool:

@@ -288,7 +288,7 @@ def hold_until_commit(kind: LeaseKind, key: int) -> bool:
         # Nobody has held it yet. Whoever met a row that this transaction made would wait for its end.
         _make_row(named)
         cursor.execute(LOCK_ROW, named)
-        return cursor.rowcount > 0
+        return bool(cursor.rowcount)
 
 
 def _make_row(named: dict[str, int]) -> None:

@@ -10,8 +10,8 @@ from migration.models import PasswordReset
 
 
 class Command(changepassword.Command):
-    def handle(self, *args: Any, **options: Any) -> str:
-        said: str = super().handle(*args, **options)
+    def handle(self, *args: Any, **options: Any) -> str | None:
+        said = super().handle(*args, **options)
         user = User.objects.get(username=options["username"] or getpass.getuser())
         PasswordReset.objects.record(user=user, by=None, what=PasswordReset.What.PASSWORD)
         return said
