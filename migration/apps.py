@@ -20,6 +20,7 @@ class MigrationConfig(AppConfig):
 
         from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
         from migration.audit_signals import connect_signals
+        from migration.operations.address_changes import tell_old_address
         from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys
         from migration.operations.lockouts import keep_no_form
@@ -29,6 +30,9 @@ class MigrationConfig(AppConfig):
         from migration.tasks import ensure_schedules, start_heartbeat
 
         connect_signals()
+        pre_save.connect(
+            tell_old_address, sender="auth.User", dispatch_uid="migration.tell_old_address"
+        )
         post_migrate.connect(
             ensure_schedules, sender=self, dispatch_uid="migration.ensure_schedules"
         )

@@ -1,4 +1,4 @@
-"""Holds the sentences about second factors, each with the key under which it is stored."""
+"""Holds the sentences about second factors and the mails about logins, each with the key under which it is stored."""
 
 from nova_credentials.messages import Sentence
 
@@ -25,6 +25,13 @@ CODE_REFUSED = Sentence(
 CODE_TOO_SOON = Sentence(
     "code_too_soon",
     "Too many wrong codes: wait %(n)s seconds and give the next one.",
+)
+CODE_MUCH_TOO_SOON = Sentence(
+    "code_much_too_soon",
+    "Too many wrong codes were given for you. The next one is looked at in %(n)s minutes. If it was not you, somebody"
+    " has your password: tell your Administrators, who can end this wait.",
+    one="Too many wrong codes were given for you. The next one is looked at in a minute. If it was not you, somebody"
+    " has your password: tell your Administrators, who can end this wait.",
 )
 FACTOR_UNREADABLE = Sentence(
     "factor_unreadable",
@@ -62,6 +69,12 @@ MAIL_NEW_CODES = Sentence(
 MAIL_GUESSED = Sentence(
     "mail_guessed",
     "Somebody who has your password gave several wrong codes of your second factor at NOVA Admin. If it was not you,"
-    " change your password and tell your Administrators now.",
+    " change your password and tell your Administrators now. You are told this once a day at most.",
 )
+MAIL_ADDRESS_CHANGED = Sentence(
+    "mail_address_changed",
+    "The mail address of %(who)s at NOVA Admin was changed: mails about this login no longer come here. If you did not"
+    " ask for it, tell your Administrators now.",
+)
+MAIL_ADDRESS_SUBJECT = Sentence("mail_address_subject", "NOVA Admin: your mail address")
 MAIL_SUBJECT = Sentence("mail_subject", "NOVA Admin: your second factor")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import Group, Permission
 from django.db import connections
 from django.db.models import Q
@@ -60,6 +61,19 @@ def may_administer(actor: User, user: User) -> bool:
     names = held.values_list("content_type__app_label", "codename")
     guarded = {f"{app}.{codename}" for app, codename in names} & GUARDED
     return not user.is_superuser and guarded <= actor.get_all_permissions()
+
+
+def logs_in_by_provider(user: User) -> bool:
+    """Say whether this is the account of somebody who logs in by OpenID Connect."""
+    return bool(SocialAccount.objects.filter(user=user).exists())
+
+
+def may_set_password(actor: User, user: User) -> bool:
+    """Say whether the actor may give the user a password: by it, the actor could log in as the user.
+
+    An account of OpenID Connect has none, and its roles are the provider's to give: superusers alone give it one.
+    """
+    return may_administer(actor, user) and (actor.is_superuser or not logs_in_by_provider(user))
 
 
 def select_givable_groups(actor: User) -> QuerySet[Group]:

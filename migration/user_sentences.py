@@ -6,6 +6,11 @@ USERS_ARE_KEPT = Sentence(
     "users_are_kept",
     "%(who)s was not deleted: records name this user. Deactivate the user instead.",
 )
+PASSWORD_OF_PROVIDER = Sentence(
+    "password_of_provider",
+    "%(who)s logs in by OpenID Connect, so this account has no password. Only a superuser gives it one: whoever knows"
+    " it could log in as %(who)s.",
+)
 REQUESTER_DEACTIVATED = Sentence(
     "requester_deactivated",
     "%(who)s, who requested it, is deactivated. Refuse the request; somebody else can request it again.",

@@ -125,6 +125,7 @@ globals().update(factor_settings.read_settings(debug=DEBUG))
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
+    "nova_admin.login",  # its commands stand before those of Django's `auth`
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

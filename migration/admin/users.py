@@ -9,12 +9,14 @@ import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.forms import ModelForm
 from django.http import QueryDict
+from django.shortcuts import render
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -24,11 +26,13 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from credentials.localization import localize
+from migration import user_sentences
 from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_request
 from migration.admin.base import OwnViews, get_signed_in_user
 from migration.admin.second_factors import ResetFactorView, remove_allauth_pages
 from migration.models import PasswordReset
-from migration.roles import may_administer, select_givable_groups
+from migration.roles import may_administer, may_set_password, select_givable_groups
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import moment
 
@@ -147,10 +151,23 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
         id: str,  # noqa: A002  # the address names it so
         form_url: str = "",
     ) -> HttpResponse:
-        """Show or take the form of a password; Django's view makes it without the request."""
+        """Show or take the form of a password, or say why there is none; Django's view makes it without the request."""
+        user = self.get_object(request, unquote(id))
+        by = get_signed_in_user(request)
+        if user and self.has_change_permission(request, user) and not may_set_password(by, user):
+            return self.refuse_password(request, user)
         asking = copy.copy(self)
         asking.change_password_form = bind_to_request(self.change_password_form, request)
         return super(UserAdmin, asking).user_change_password(request, id, form_url)
+
+    def refuse_password(self, request: HttpRequest, user: User) -> HttpResponse:
+        """Show why this user is given no password."""
+        context = self.admin_site.each_context(request) | {
+            "title": f"{gettext('Change password')}: {user.get_username()}",
+            "original": user,
+            "refusal": localize(user_sentences.PASSWORD_OF_PROVIDER(who=user.get_username())),
+        }
+        return render(request, "admin/migration/no_password.html", context, status=403)
 
 
 @hide_posted_values

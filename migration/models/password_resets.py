@@ -11,7 +11,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.models.audit_actors import process_origin
+from migration.models.kept_names import USERNAME_LENGTH, KeptNameField, require_kept_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,9 +24,14 @@ COUNTS_FOR = timedelta(hours=24)
 
 
 class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
-    def record(self, *, user: User, by: User, what: PasswordReset.What) -> None:
-        """Note that `by` changed how `user` logs in; what people change of their own is no reset."""
-        if user.pk != by.pk:
+    def record(self, *, user: User, by: User | None, what: PasswordReset.What) -> None:
+        """Note that `by` changed how `user` logs in; what people change of their own is no reset.
+
+        Without `by` it was a command: its name and host are kept, as nobody knows who ran it.
+        """
+        if by is None:
+            self.create(user=user, by_name=process_origin()[:USERNAME_LENGTH], what=what)
+        elif user.pk != by.pk:
             self.create(user=user, by=by, what=what)
 
     def recent(self) -> Self:

@@ -30,6 +30,7 @@ from migration.operations.database_identity import (
     reached_databases,
     read_identity,
 )
+from migration.operations.leases import require_leases
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
 
@@ -160,11 +161,16 @@ def find_write_refusal() -> Message | None:
 
 
 def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
-    """Raise `WritesRefusedError` where this process may not write to AWS now. Without `ask`: as far as it knows."""
+    """Raise `WritesRefusedError` where this process may not write to AWS now. Without `ask`: as far as it knows.
+
+    Raises `LeaseLostError` where the writing thread works under leases that are lost.
+    """
     if operation in READS or not (ask or write_guard().known_state):
         return
     if why := find_write_refusal():
         raise WritesRefusedError.because(why, operation)
+    if ask:
+        require_leases()
 
 
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:

@@ -7,34 +7,50 @@ was killed, the connection broke), and a pooler in session mode when it gives th
 
 Who reads the number in `pg_locks` can't take the lock while it is held. Who waits for it gets it under another process
 id than the one in the lease.
+
+A session can be lost while its holder works: the connection broke and Django opened another, or somebody's DISCARD ALL
+took its lock. The holder learns it before each write to AWS, before a phase is changed, and at the lease's end.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
+import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     import psycopg
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from migration.models import LeaseKind
 
-# A lease that is younger than this statement is never taken for dead: its session's lock may be younger than the list.
-HELD = """
-(l.pid IS NOT NULL AND (l.taken_at >= statement_timestamp() OR EXISTS (
+# What PostgreSQL said of the session's lock longer ago is asked anew before a write to AWS.
+PROVEN_FOR_SECONDS = 0.7
+
+LOCK = """
+EXISTS (
     SELECT FROM pg_locks JOIN pg_database d ON d.oid = pg_locks.database
     WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND datname = current_database()
-        AND pg_locks.pid = l.pid AND classid::bigint << 32 | objid::bigint = l.session_key
-)))
+        AND pg_locks.pid = {pid} AND classid::bigint << 32 | objid::bigint = {session}
+)
 """
+# A lease that is younger than this statement is never taken for dead: its session's lock may be younger than the list.
+HELD = f"""
+(l.pid IS NOT NULL AND (
+    l.taken_at >= statement_timestamp() OR {LOCK.format(pid="l.pid", session="l.session_key")}
+))
+"""
+PROOF = LOCK.format(pid="pg_backend_pid()", session="%(session)s::bigint")
 # For a query that has candidates of a column `batch`; its parameters are the kind and the key of batch 0.
 NOBODY_HOLDS_BATCH = f"""
 NOT EXISTS (SELECT FROM migration_lease AS l WHERE l.kind = %s AND l.key = %s::bigint | batch AND {HELD})
@@ -58,23 +74,32 @@ WITH taken AS (
     ORDER BY wanted.key
     ON CONFLICT (kind, key) DO NOTHING RETURNING key
 )
-SELECT key FROM taken UNION ALL SELECT key FROM made
+SELECT coalesce(array_agg(key), '{{}}'), {PROOF}
+FROM (SELECT key FROM taken UNION ALL SELECT key FROM made) AS both_kinds
 """  # noqa: S608  # constants
-RELEASE = """
-UPDATE migration_lease SET pid = NULL, session_key = NULL, taken_at = NULL
-WHERE kind = %(kind)s AND key = ANY(%(keys)s) AND pid = pg_backend_pid() AND session_key = %(session)s
-"""
+MINE = "kind = %(kind)s AND key = ANY(%(keys)s) AND pid = pg_backend_pid() AND session_key = %(session)s"
+RELEASE = f"""
+WITH released AS (
+    UPDATE migration_lease SET pid = NULL, session_key = NULL, taken_at = NULL WHERE {MINE} RETURNING key
+)
+SELECT count(*), {PROOF} FROM released
+"""  # noqa: S608  # constants
 # No row is left of what comes once.
-DROP = """
-DELETE FROM migration_lease
-WHERE kind = %(kind)s AND key = ANY(%(keys)s) AND pid = pg_backend_pid() AND session_key = %(session)s
-"""
+DROP = f"""
+WITH released AS (DELETE FROM migration_lease WHERE {MINE} RETURNING key) SELECT count(*), {PROOF} FROM released
+"""  # noqa: S608  # constants
 LOCK_ROW = f"""
 SELECT FROM migration_lease AS l WHERE l.kind = %(kind)s AND l.key = %(key)s AND NOT {HELD} FOR UPDATE SKIP LOCKED
 """  # constants
-MAKE_ROW = """
-INSERT INTO migration_lease (kind, key) VALUES (%(kind)s, %(key)s) ON CONFLICT (kind, key) DO NOTHING RETURNING key
-"""
+EXISTS_ROW = "SELECT FROM migration_lease WHERE kind = %(kind)s AND key = %(key)s"
+MAKE_ROW = "INSERT INTO migration_lease (kind, key) VALUES (%(kind)s, %(key)s) ON CONFLICT (kind, key) DO NOTHING"
+
+
+class LeaseLostError(OperationalError):
+    """The session that held a lease has ended or was reset: somebody else may have worked on the same since then."""
+
+    def __init__(self) -> None:
+        super().__init__("the session that held the lease has ended or was reset")
 
 
 @dataclass
@@ -83,71 +108,171 @@ class LeaseSession:
 
     connected: psycopg.Connection[tuple[object, ...]]
     key: int
+    # As PostgreSQL knows it; a pooler tells the connection another one.
+    pid: int
     holds: Counter[tuple[int, int]] = field(default_factory=Counter)
+    # On the monotonic clock: when PostgreSQL was last asked, and had the lock.
+    proven_at: float = -math.inf
+    proving: threading.Lock = field(default_factory=threading.Lock)
+
+    def require_lock(self) -> None:
+        """Raise `LeaseLostError` unless the lock was there in the last PROVEN_FOR_SECONDS. Asks from any thread."""
+        from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
+
+        with self.proving:
+            asked_at = time.monotonic()
+            if self.connected.closed:
+                raise LeaseLostError
+            if asked_at - self.proven_at <= PROVEN_FOR_SECONDS:
+                return
+            if not rate_limiter().run_statement(partial(_read_proof, session=self)):
+                raise LeaseLostError
+            self.proven_at = asked_at
 
 
 # Django has a connection for each thread.
 _of_thread = threading.local()
 
 
-def _own_session() -> LeaseSession:
-    """Return the session of this thread's connection: a new one after it has connected anew."""
-    connection.ensure_connection()
+def find_session() -> LeaseSession | None:
+    """Return the session under whose leases this thread works, if there is one."""
     session: LeaseSession | None = getattr(_of_thread, "session", None)
-    if session is None or session.connected is not connection.connection:
-        session = LeaseSession(connection.connection, secrets.randbits(63))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [session.key])
-            if cursor.fetchone() != (True,):
-                raise DatabaseError("the session's own lock is taken")
-        _of_thread.session = session
     return session
 
 
+def lend_session(session: LeaseSession | None) -> None:
+    """Have this thread work under the leases of another thread's session, which waits for it."""
+    _of_thread.session = session
+
+
+def _own_session() -> LeaseSession:
+    """Return the session of this thread's connection: a new one after it has connected anew.
+
+    Raises `LeaseLostError`, once, where the earlier one held leases.
+    """
+    connection.ensure_connection()
+    session = find_session()
+    if session is not None and session.connected is not connection.connection:
+        _forget_session(session)
+        session = None
+    if session is None:
+        key = secrets.randbits(63)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s), pg_backend_pid()", [key])
+            taken, pid = cursor.fetchone()
+        if not taken:
+            raise DatabaseError("the session's own lock is taken")
+        session = _of_thread.session = LeaseSession(connection.connection, key, pid)
+    return session
+
+
+def _forget_session(session: LeaseSession) -> None:
+    """Have the next lease taken under another number; raise `LeaseLostError` where leases were held under this one."""
+    _of_thread.session = None
+    if session.holds:
+        raise LeaseLostError
+
+
+def _read_proof(own: BaseDatabaseWrapper, *, session: LeaseSession) -> bool:
+    asked = LOCK.format(pid="%s", session="%s::bigint")
+    with own.cursor() as cursor:
+        cursor.execute(f"SELECT {asked}", [session.pid, session.key])
+        return bool(cursor.fetchone()[0])
+
+
+def require_leases(*, now: bool = False) -> None:
+    """Raise `LeaseLostError` where the leases under which this thread works are lost; without leases there is nothing.
+
+    `now`: ask in the caller's transaction.
+    """
+    session = find_session()
+    if session is None or not session.holds:
+        return
+    if not now:
+        session.require_lock()
+    elif session.connected is not connection.connection or not _read_proof(
+        connection, session=session
+    ):
+        raise LeaseLostError
+
+
 def take_leases(kind: LeaseKind, keys: Collection[int]) -> set[int]:
-    """Take the leases that are free, and give their keys. Those that this session holds are taken once more."""
+    """Take the leases that are free, and give their keys. Those that this session holds are taken once more.
+
+    Raises `LeaseLostError` where it held some and was reset.
+    """
     session = _own_session()
     taken = {key for key in keys if session.holds[kind, key]}
     if free := sorted(set(keys) - taken):
-        with connection.cursor() as cursor:
-            cursor.execute(TAKE, {"kind": kind, "keys": free, "session": session.key})
-            taken.update(key for (key,) in cursor.fetchall())
+        got = _take_free(session, kind, free)
+        if got is None:  # it was reset while it held nothing
+            _forget_session(session)
+            session = _own_session()
+            got = _take_free(session, kind, free)
+        if got is None:
+            raise LeaseLostError
+        taken |= got
     session.holds.update((kind, key) for key in taken)
     return taken
 
 
-def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = False) -> None:
-    """Release leases that were taken as often as they were taken. `for_good`: their rows aren't needed again.
+def _take_free(session: LeaseSession, kind: LeaseKind, free: list[int]) -> set[int] | None:
+    """Take those that are free; None where they were taken under a lock that the session no longer has."""
+    asked_at = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, {"kind": kind, "keys": free, "session": session.key})
+        keys, is_proven = cursor.fetchone()
+    session.proven_at = asked_at if is_proven else -math.inf
+    return set(keys) if is_proven else None
 
-    A connection that is closed has released them.
+
+def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = False) -> None:
+    """Release leases as often as they were taken; raise `LeaseLostError` where they were not held up to now.
+
+    `for_good`: their rows aren't needed again.
     """
-    session: LeaseSession | None = getattr(_of_thread, "session", None)
-    connected = connection.connection
-    if (
-        session is None
-        or connected is None
-        or connected.closed
-        or session.connected is not connected
-    ):
+    session = find_session()
+    if not keys:
         return
+    if session is None or not all(session.holds[kind, key] for key in keys):
+        raise LeaseLostError
+    if session.connected.closed or session.connected is not connection.connection:
+        _forget_session(session)
     session.holds.subtract((kind, key) for key in keys)
-    if free := [key for key in keys if not session.holds[kind, key]]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                DROP if for_good else RELEASE, {"kind": kind, "keys": free, "session": session.key}
-            )
+    free = [key for key in keys if not session.holds[kind, key]]
     session.holds = +session.holds
+    if not free:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            DROP if for_good else RELEASE, {"kind": kind, "keys": free, "session": session.key}
+        )
+        number, is_proven = cursor.fetchone()
+    if number < len(free) or not is_proven:
+        raise LeaseLostError
+
+
+@contextmanager
+def releasing(kind: LeaseKind, keys: Collection[int], *, for_good: bool = False) -> Iterator[None]:
+    """Release the leases at the block's end. `LeaseLostError` stands in for no other error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(LeaseLostError):
+            release_leases(kind, keys, for_good=for_good)
+        raise
+    release_leases(kind, keys, for_good=for_good)
 
 
 @contextmanager
 def try_lease(kind: LeaseKind, key: int, *, for_good: bool = False) -> Iterator[bool]:
-    """Hold the lease until the block ends; gives False where another session holds it."""
+    """Hold the lease until the block ends; gives False where another session holds it.
+
+    Raises `LeaseLostError` at the end where it was not held up to there.
+    """
     taken = take_leases(kind, [key])
-    try:
+    with releasing(kind, taken, for_good=for_good):
         yield bool(taken)
-    finally:
-        if taken:
-            release_leases(kind, taken, for_good=for_good)
 
 
 def hold_until_commit(kind: LeaseKind, key: int) -> bool:
@@ -155,11 +280,26 @@ def hold_until_commit(kind: LeaseKind, key: int) -> bool:
     named = {"kind": kind, "key": key}
     with connection.cursor() as cursor:
         cursor.execute(LOCK_ROW, named)
-        if cursor.fetchone() is not None:
+        if cursor.rowcount:
             return True
-        # Nobody has held it yet. Until the commit others wait here, and then find it free.
-        cursor.execute(MAKE_ROW, named)
-        return cursor.fetchone() is not None
+        cursor.execute(EXISTS_ROW, named)
+        if cursor.rowcount:
+            return False
+        # Nobody has held it yet. Whoever met a row that this transaction made would wait for its end.
+        _make_row(named)
+        cursor.execute(LOCK_ROW, named)
+        return bool(cursor.rowcount)
+
+
+def _make_row(named: dict[str, int]) -> None:
+    """Make the lease's row and commit it, outside the caller's transaction."""
+    from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
+
+    def insert(own: BaseDatabaseWrapper) -> None:
+        with own.cursor() as cursor:
+            cursor.execute(MAKE_ROW, named)
+
+    rate_limiter().run_statement(insert)
 
 
 def list_held(kind: LeaseKind, first: int, last: int) -> set[int]:

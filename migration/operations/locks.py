@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from migration.models import LeaseKind
-from migration.operations.leases import release_leases, take_leases
+from migration.operations.leases import releasing, require_leases, take_leases
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,16 +20,23 @@ def hold_client_locks(client_ids: Collection[int], *, wait_seconds: float) -> It
     """Hold the lease of each client that comes free within `wait_seconds`, until the block ends; gives their ids.
 
     The session holds it, so that it spans several transactions and ends with the process. Never waits inside
-    PostgreSQL, so two batches with clients in common cannot block each other for ever.
+    PostgreSQL, so two batches with clients in common cannot block each other for ever. Raises `LeaseLostError` at the
+    end where the session was lost meanwhile.
     """
     wanted, held = set(client_ids), set[int]()
     deadline = time.monotonic() + wait_seconds
-    try:
+    with releasing(LeaseKind.CLIENT, held):
         while True:
             held |= take_leases(LeaseKind.CLIENT, wanted - held)
             if held == wanted or time.monotonic() >= deadline:
                 break
             time.sleep(LOCK_POLL_SECONDS)
         yield held
-    finally:
-        release_leases(LeaseKind.CLIENT, held)
+
+
+def require_client_locks() -> None:
+    """Raise `LeaseLostError` where this session lost the leases it holds. Asks in the caller's transaction.
+
+    No session can be reset in a transaction: what is true now is true at its commit.
+    """
+    require_leases(now=True)

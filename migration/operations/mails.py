@@ -21,12 +21,18 @@ logger = logging.getLogger(__name__)
 NO_SERVER = "django.core.mail.backends.dummy.EmailBackend"
 
 
-def send_mail_to(user: User, *, subject: Message, text: Message) -> bool:
-    """Send the mail in the language of the page, and return whether the mail server took it."""
-    if settings.EMAIL_BACKEND == NO_SERVER or not user.email:
+def send_mail_to(
+    user: User, *, subject: Message, text: Message, address: str | None = None
+) -> bool:
+    """Send the mail in the language of the page, and return whether the mail server took it.
+
+    `address`: the user's earlier one, in place of that of now.
+    """
+    address = address or user.email
+    if settings.EMAIL_BACKEND == NO_SERVER or not address:
         return False
     try:
-        send_mail(localize(subject), localize(text), None, [user.email])
+        send_mail(localize(subject), localize(text), None, [address])
     except (OSError, SMTPException, ValueError) as error:
         # Its text may quote addresses and what the server said.
         logger.error("no mail to %s: %s", show_name(user.username), type(error).__name__)  # noqa: TRY400

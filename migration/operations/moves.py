@@ -43,7 +43,7 @@ from migration.operations.gates import (
     require_open,
 )
 from migration.operations.keys import version_keys
-from migration.operations.locks import hold_client_locks
+from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import push
 from migration.operations.refused_acts import recording_refused_move
 from migration.operations.rows_from_aws import (
@@ -126,7 +126,8 @@ class MoveAttempt:
         )
 
     def commit(self, note: Message | None = None) -> None:
-        """Change the phase, within the caller's transaction; raises `StalePhase` where it was changed meanwhile."""
+        """Change the phase, within the caller's transaction; raises `StalePhase` or `LeaseLostError`."""
+        require_client_locks()
         snapshot = self.snapshot
         moved = ClientMigration.objects.change_phase(
             [snapshot.client_id],
@@ -325,9 +326,8 @@ def _restore(attempt: MoveAttempt) -> Message:
             raise attempt.shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed(snapshot.client_id, found)
         attempt.commit()
-    if restored.kept_rows or pending:
-        return sentences.RESTORED_ALL_BUT_NEWER()
-    return sentences.RESTORED()
+    keeps_newer = restored.kept_rows or pending
+    return sentences.RESTORED_ALL_BUT_NEWER() if keeps_newer else sentences.RESTORED()
 
 
 def _require_secret_columns(attempt: MoveAttempt) -> None:

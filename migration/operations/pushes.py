@@ -26,6 +26,7 @@ from migration.models import (
 from migration.operations.aws_store import secret_layout, secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_comparison
+from migration.operations.leases import find_session, lend_session
 from migration.operations.locks import hold_client_locks
 from migration.operations.secret_writer import (
     ForeignVersionError,
@@ -96,8 +97,9 @@ def push(
     `overwrite`: also where AWS is the authority and holds what somebody else wrote. `interactive`: give up early.
     `seconds`: begin to write no client after this time; the clients that are left are `postponed`.
 
-    An error of one client is in its `PushResult` and keeps no other client from being pushed. A `DatabaseError` ends
-    the push, and the whole call can be repeated. With `dry_run` nothing is written to either store.
+    An error of one client is in its `PushResult` and keeps no other client from being pushed. A `DatabaseError` (also
+    that the clients' leases are lost) ends the push, and the whole call can be repeated. With `dry_run` nothing is
+    written to either store.
     """
     wait_seconds = LOCK_WAIT_SECONDS_OF_A_PAGE if interactive else LOCK_WAIT_SECONDS
     with hold_client_locks(client_ids, wait_seconds=wait_seconds) as held:
@@ -207,7 +209,7 @@ def _write_and_verify(
     if not writes:
         return []
     writer = make_writer(writes, sm, options)
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with ThreadPoolExecutor(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
         list(pool.map(writer.write_client, writes))
     if options.dry_run:
         return [_make_result(pending, None) for pending in writes]

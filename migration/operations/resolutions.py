@@ -20,7 +20,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import list_newer_versions, read_aws, secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.locks import hold_client_locks
+from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
@@ -83,6 +83,7 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
             with hold_rows(client_id) as now:
                 if not now.is_unchanged_since(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
+                require_client_locks()
                 lacking = copy_aws_to_rows(now, found)
         except STORE_ERRORS as error:
             raise NotResolved(error.message) from None

@@ -6,11 +6,12 @@ Who may do more than view needs one (`needs_second_factor`); `nova_admin.login` 
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from allauth.mfa import app_settings
 from allauth.mfa.models import Authenticator
@@ -48,11 +49,15 @@ CLOCK_PERIODS = 60
 # The half minute of the newest code that was taken: no code of it or of an earlier one counts again.
 LAST_PERIOD = "last_period"
 ENCRYPTED = ("secret", "seed")
-# After so many wrong codes in a row the user is told, and a code is only looked at so long after the last wrong one.
-# That holds the user up too, while somebody who has their password guesses: with a new password it ends.
+# After so many wrong codes in a row the user is told, and a code is only looked at so long after the last wrong one:
+# twice as long after each further one. That leaves some 30 guesses a day, from however many addresses. It holds the
+# user up too, who logs in while somebody that has their password guesses: with a new password it ends.
 MOST_WRONG = 5
-WAIT_SECONDS = 30
-WRONG_IN_A_ROW, WRONG_AT = "wrong_in_a_row", "wrong_at"
+FIRST_WAIT, LONGEST_WAIT = 30, 3600  # seconds
+TOLD_AGAIN_AFTER = 24 * 3600
+WRONG_IN_A_ROW, WRONG_AT, TOLD_AT = "wrong_in_a_row", "wrong_at", "told_at"
+# Stands for the password that was known to whoever gave the wrong codes.
+WRONG_WITH = "wrong_with"
 
 
 class Answer(StrEnum):
@@ -132,11 +137,15 @@ def count_recovery_codes(user: User) -> int:
     return app_settings.RECOVERY_CODE_COUNT - int(kept.data["used_mask"]).bit_count()
 
 
-def check_code(*, user: User, code: str) -> Answer:
-    """Check a code of the app or a recovery code. Each counts once, for all processes together."""
+def check_code(*, user: User, code: str, in_session: bool = False) -> Answer:
+    """Check a code of the app or a recovery code. Each counts once, for all processes together.
+
+    `in_session`: the user is logged in with the factor already, and the session counts the wrong ones. So it waits for
+    no one who guesses at the login, and makes nobody there wait.
+    """
     try:
         with transaction.atomic():
-            answer, guessed = _check_locked(user, _keep_digits(code))
+            answer, guessed = _check_locked(user, _keep_digits(code), in_session=in_session)
     except UnreadableFactorError:
         logger.error("the second factor of %s can't be read", show_name(user.username))  # noqa: TRY400  # no trace needed
         return Answer.UNREADABLE
@@ -152,10 +161,18 @@ def _tell_of_guesses(user: User) -> None:
 
 
 def prove_identity(*, user: User, answer: str) -> bool:
-    """Say whether the answer is the user's own password, or a code of their second factor."""
+    """Say whether the answer is the password of the user, who is logged in, or a code of their second factor."""
     if user.has_usable_password() and user.check_password(answer):
         return True
-    return bool(_keep_digits(answer)) and check_code(user=user, code=answer) is Answer.RIGHT
+    if not _keep_digits(answer):
+        return False
+    return check_code(user=user, code=answer, in_session=True) is Answer.RIGHT
+
+
+def find_wait(user: User) -> int:
+    """Return in how many seconds a code of the user's is looked at again at the login; 0 if it is now."""
+    factor = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).first()
+    return math.ceil(_find_wait(user, factor.data)) if factor else 0
 
 
 def find_reset_refusal(user: User, by: User | None) -> Message | None:
@@ -178,8 +195,7 @@ def reset_second_factor(user: User, by: User | None) -> bool:
         Authenticator.objects.filter(user=user).delete()
         end_sessions(user)
         _record(user, "second_factor", by=by)
-        if by:
-            PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.FACTOR)
+        PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.FACTOR)
     who = show_name(by.username) if by else "a command"
     logger.warning("the second factor of %s was reset by %s", show_name(user.username), who)
     text = sentences.MAIL_RESET(by=by.username) if by else sentences.MAIL_RESET_BY_COMMAND()
@@ -227,7 +243,7 @@ def _record(user: User, what: str, *, by: User | None = None) -> None:
     AuditEvent.objects.record(AuditCode.USER_CHANGED, facts, by=by)
 
 
-def _check_locked(user: User, digits: str) -> tuple[Answer, bool]:
+def _check_locked(user: User, digits: str, *, in_session: bool) -> tuple[Answer, bool]:
     """Check a code within a transaction, and say whether the user has to be told of guesses."""
     locked = Authenticator.objects.select_for_update().filter(user=user)
     factors = {factor.type: factor for factor in locked}
@@ -235,18 +251,45 @@ def _check_locked(user: User, digits: str) -> tuple[Answer, bool]:
     recovery = factors.get(Authenticator.Type.RECOVERY_CODES)
     if totp is None:
         return Answer.WRONG, False
-    now, wrong = time.time(), totp.data.get(WRONG_IN_A_ROW, 0)
-    if wrong >= MOST_WRONG and now - totp.data[WRONG_AT] < WAIT_SECONDS:
+    if not in_session and _find_wait(user, totp.data):
         return Answer.TOO_SOON, False
     period = _find_period(decrypt(totp.data["secret"]), digits, within=WITHIN_PERIODS)
     if right := period is not None and period > totp.data.get(LAST_PERIOD, -1):
         totp.data[LAST_PERIOD] = period
     elif recovery is not None:
         right = RecoveryCodes(recovery).validate_code(digits)
-    totp.data |= {WRONG_IN_A_ROW: 0} if right else {WRONG_IN_A_ROW: wrong + 1, WRONG_AT: now}
+    guessed = not in_session and _count_guess(user, totp.data, right=right)
     totp.last_used_at = timezone.now() if right else totp.last_used_at
     totp.save(update_fields=["data", "last_used_at"])
-    return Answer.RIGHT if right else Answer.WRONG, not right and wrong + 1 == MOST_WRONG
+    return Answer.RIGHT if right else Answer.WRONG, guessed
+
+
+def _count_wrong(user: User, data: dict[str, Any]) -> int:
+    """Return how many wrong codes in a row were given by somebody who had the user's present password."""
+    return int(data.get(WRONG_IN_A_ROW, 0)) if data.get(WRONG_WITH) == _mark_password(user) else 0
+
+
+def _count_guess(user: User, data: dict[str, Any], *, right: bool) -> bool:
+    """Note the answer in the factor's data, and say whether the user has to be told of guesses: once a day."""
+    wrong, now = 0 if right else _count_wrong(user, data) + 1, time.time()
+    data |= {WRONG_IN_A_ROW: wrong, WRONG_AT: now, WRONG_WITH: _mark_password(user)}
+    if wrong < MOST_WRONG or now - data.get(TOLD_AT, 0) < TOLD_AGAIN_AFTER:
+        return False
+    data[TOLD_AT] = now
+    return True
+
+
+def _find_wait(user: User, data: dict[str, Any]) -> float:
+    """Return in how many seconds the next code is looked at."""
+    too_many = _count_wrong(user, data) - MOST_WRONG
+    if too_many < 0:
+        return 0
+    wait = min(FIRST_WAIT * 2 ** min(too_many, 10), LONGEST_WAIT)
+    return max(0.0, float(data[WRONG_AT]) + wait - time.time())
+
+
+def _mark_password(user: User) -> str:
+    return user.get_session_auth_hash()[:16]
 
 
 def _find_period(secret: str, digits: str, *, within: int) -> int | None:

@@ -1,9 +1,10 @@
-"""Says on the page of a user whether they have a second factor."""
+"""Says on the page of a user how they log in."""
 
 from django import template
 from django.contrib.auth.models import User
 
 from migration.operations.second_factors import has_second_factor
+from migration.roles import logs_in_by_provider
 
 register = template.Library()
 
@@ -12,3 +13,9 @@ register = template.Library()
 def has_factor(user: User) -> bool:
     """Say whether the user has a second factor."""
     return has_second_factor(user)
+
+
+@register.filter
+def by_provider(user: User) -> bool:
+    """Say whether the user logs in by OpenID Connect."""
+    return logs_in_by_provider(user)

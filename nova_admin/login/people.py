@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from credentials.shown_names import show_name
 from nova_admin.login import sentences
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LONGEST_NAME = 150
+TRIES = 3
 
 
 def find_person(claims: Claims, provider: OidcProvider) -> User:
@@ -29,6 +31,21 @@ def find_person(claims: Claims, provider: OidcProvider) -> User:
 
     Raises OidcError where they give none: then no account is made, and one that exists loses its groups.
     """
+    for _try in range(TRIES):
+        # Another first login at the same moment may have made the account, or taken the name. The next try finds it.
+        with suppress(IntegrityError):
+            user = find_or_make_account(claims, provider)
+            break
+    else:
+        raise OidcError(sentences.LOGINS_AT_ONCE())
+    if not user.is_active:
+        raise OidcError(sentences.DEACTIVATED())
+    update_details(user, claims)
+    return user
+
+
+def find_or_make_account(claims: Claims, provider: OidcProvider) -> User:
+    """Return the subject's account with its groups, in one transaction; raises OidcError, and IntegrityError."""
     refusal: OidcError | None = None
     with transaction.atomic():
         account = (
@@ -50,9 +67,6 @@ def find_person(claims: Claims, provider: OidcProvider) -> User:
         give_groups(user, groups)
     if refusal is not None:
         raise refusal
-    if not user.is_active:
-        raise OidcError(sentences.DEACTIVATED())
-    update_details(user, claims)
     return user
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from allauth.account.stages import LoginStageController
@@ -30,12 +31,12 @@ from migration.models import PasswordPlace
 from migration.operations.factor_encryption import UnreadableFactorError
 from migration.operations.lockouts import find_lock_end
 from migration.operations.second_factors import (
-    WAIT_SECONDS,
     Answer,
     NotSetUpError,
     check_code,
     count_recovery_codes,
     end_sessions,
+    find_wait,
     has_second_factor,
     make_factor_secret,
     needs_second_factor,
@@ -49,14 +50,12 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from nova_credentials.messages import Message
 
 # The secret of the app that is being set up, encrypted.
 NEW_SECRET = "second_factor_new"  # noqa: S105  # a name
-REFUSALS = {
-    Answer.WRONG: sentences.CODE_REFUSED(),
-    Answer.TOO_SOON: sentences.CODE_TOO_SOON(n=WAIT_SECONDS),
-    Answer.UNREADABLE: sentences.FACTOR_UNREADABLE(),
-}
+# A wait is told in seconds up to here, and then in minutes.
+TOLD_IN_SECONDS = 90
 
 
 @method_decorator([never_cache, sensitive_post_parameters()], name="dispatch")
@@ -109,7 +108,7 @@ class EnterFactorView(FactorPage):
             # A code that wasn't looked at may have been right: it locks out nobody.
             if answer is Answer.WRONG:
                 report_failure(request, self.user)
-            return self.show_problem(localize(REFUSALS[answer]))
+            return self.show_problem(localize(explain_answer(answer, self.user)))
         if self.stage:
             setattr(request, GIVING, True)
             response: HttpResponse = self.stage.exit()
@@ -232,6 +231,18 @@ def find_user_without_code(request: HttpRequest) -> User | None:
     if not isinstance(user, User) or request.session.get(GIVEN) or not has_second_factor(user):
         return None
     return user
+
+
+def explain_answer(answer: Answer, user: User) -> Message:
+    """Say why the code logs nobody in."""
+    if answer is Answer.UNREADABLE:
+        return sentences.FACTOR_UNREADABLE()
+    if answer is Answer.WRONG:
+        return sentences.CODE_REFUSED()
+    wait = max(1, find_wait(user))
+    if wait <= TOLD_IN_SECONDS:
+        return sentences.CODE_TOO_SOON(n=wait)
+    return sentences.CODE_MUCH_TOO_SOON(n=math.ceil(wait / 60))
 
 
 def report_failure(request: HttpRequest, user: User) -> None:

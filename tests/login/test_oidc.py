@@ -2,16 +2,22 @@
 
 import json
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import pytest
 from allauth.socialaccount.models import SocialAccount, SocialApp
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.db import IntegrityError, connection
 
+from nova_admin.login import people
 from nova_admin.login.adapter import GIVEN
 from tests.factories import make_user
 from tests.login.codes import give_factor
+from tests.login.conftest import PASSWORD
 from tests.login.test_pages import ENTER, INDEX, LOGIN, RUNS, SET_UP, is_logged_in
 
 START, CALLBACK = "/admin/login/oidc/", "/admin/login/oidc/callback/"
@@ -337,3 +343,88 @@ def test_the_site_proves_itself_as_the_provider_wants(come_back, provider, db, m
     provider.said = {"token_endpoint_auth_methods_supported": methods}
 
     assert come_back().status_code == 302
+
+
+def log_in_at_once(monkeypatch, provider, *claims) -> list[User]:
+    """The accounts of people whose first logins have both found that there is none yet."""
+    found, met = threading.Barrier(len(claims)), threading.local()
+    find_groups = people.find_groups
+
+    def find_groups_together(*arguments):
+        if not hasattr(met, "once"):
+            met.once = True
+            found.wait(20)
+        return find_groups(*arguments)
+
+    def log_in(claim) -> User:
+        try:
+            return people.find_person({"groups": ["ops"], **claim}, settings.NOVA_OIDC)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(people, "find_groups", find_groups_together)
+    with ThreadPoolExecutor(len(claims)) as pool:
+        return list(pool.map(log_in, claims))
+
+
+def test_two_first_logins_of_one_person_at_once_are_one_account(
+    transactional_db, provider, monkeypatch
+):
+    maria = {"sub": "1", "preferred_username": "maria"}
+
+    one, other = log_in_at_once(monkeypatch, provider, maria, maria)
+
+    assert one == other == User.objects.get()
+    assert groups_of(one) == {"Operator"}
+
+
+def test_two_people_with_one_name_who_first_log_in_at_once_both_get_in(
+    transactional_db, provider, monkeypatch
+):
+    both = [{"sub": subject, "preferred_username": "maria"} for subject in ("1", "2")]
+
+    names = {user.username for user in log_in_at_once(monkeypatch, provider, *both)}
+
+    assert names == {"maria", "maria-2"}
+
+
+def test_who_meets_others_at_every_try_is_asked_to_log_in_again(come_back, monkeypatch, db):
+    def make_account(*_):
+        raise IntegrityError
+
+    monkeypatch.setattr(people, "make_account", make_account)
+
+    response = come_back()
+
+    assert response.status_code == 403
+    assert "Log in again." in response.content.decode()
+
+
+@pytest.fixture
+def of_provider(come_back, ana, client) -> User:
+    """Somebody who came by the provider; Ana is logged in, who administers users."""
+    come_back(groups=["ops"], preferred_username="maria")
+    client.force_login(ana)
+    session = client.session
+    session[GIVEN] = True
+    session.save()
+    return User.objects.get(username="maria")
+
+
+def test_a_user_administrator_gives_no_password_to_an_account_of_the_provider(of_provider, client):
+    address = f"/admin/auth/user/{of_provider.pk}/password/"
+    new = {"password1": "a-new-password-1", "password2": "a-new-password-1"}
+    sent = new | {"usable_password": "true", "current_password": PASSWORD}
+
+    for refused in (client.get(address), client.post(address, sent)):
+        assert refused.status_code == 403
+        assert "Only a superuser gives it one" in refused.content.decode()
+    of_provider.refresh_from_db()
+    assert not of_provider.has_usable_password()
+    page = client.get(f"/admin/auth/user/{of_provider.pk}/change/").content.decode()
+    assert "Logs in by OpenID Connect" in page
+
+    User.objects.filter(username="ana").update(is_superuser=True)
+    assert client.post(address, sent).status_code == 302
+    of_provider.refresh_from_db()
+    assert of_provider.check_password("a-new-password-1")

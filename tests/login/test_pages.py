@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from migration.admin.reveals import AUTHENTICATED_AT
+from migration.operations.second_factors import check_code, find_wait
 from nova_admin.login.adapter import GIVEN
 from nova_admin.login.second_factor_views import NEW_SECRET
 from tests.factories import make_user
@@ -79,6 +80,22 @@ def test_a_wrong_code_is_refused_with_a_word_about_clocks_and_counts_as_a_failed
     assert "the clock of your phone may be wrong" in page
     assert failed == [({"username": "maria"}, ENTER)]
     assert not is_logged_in(client)
+
+
+def test_who_has_to_wait_is_told_how_long_and_what_ends_it(maria, client, at):
+    give_factor(maria)
+    give_password(client)
+    for _ in range(5):
+        check_code(user=maria, code="000000")
+    assert "wait 30 seconds" in client.post(ENTER, {"code": "000000"}).content.decode()
+    for _ in range(4):
+        at.now += find_wait(maria)
+        check_code(user=maria, code="000000")
+
+    page = client.post(ENTER, {"code": "000000"}).content.decode()
+
+    assert "looked at in 8 minutes" in page
+    assert "somebody has your password" in page
 
 
 def test_a_code_is_asked_of_nobody_who_gave_no_password(maria, client, at):

@@ -9,6 +9,7 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from migration.models import PasswordReset
 from migration.operations.second_factors import NotResetError, reset_second_factor
 from tests.factories import make_user
 from tests.login.codes import give_factor
@@ -136,3 +137,42 @@ def test_the_one_function_refuses_too(maria, ana, at):
 
     with pytest.raises(NotResetError, match="maria has no second factor"):
         reset_second_factor(maria, ana)
+
+
+def test_the_address_up_to_now_is_told_that_it_was_changed(
+    maria, at, django_capture_on_commit_callbacks
+):
+    give_factor(maria)
+    mail.outbox.clear()
+    for new in ("thief@example.test", ""):
+        with django_capture_on_commit_callbacks(execute=True):
+            maria.email = new
+            maria.save()
+            assert mail.outbox == []
+        reset = mail.outbox.pop()
+        assert reset.to != [new]
+        assert "mail address of maria at NOVA Admin was changed" in reset.body
+        assert "thief" not in reset.body
+
+
+def test_what_changes_no_address_is_told_to_nobody(maria, django_capture_on_commit_callbacks):
+    mail.outbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        maria.first_name = "María"
+        maria.save()
+        maria.email = "unsaved@example.test"
+        maria.save(update_fields=["last_name"])
+        type(maria).objects.create(username="eva", email="eva@example.test")
+
+    assert mail.outbox == []
+
+
+def test_a_reset_by_a_command_is_noted_with_the_command_and_holds_up_no_approval(maria, ana, at):
+    give_factor(maria)
+
+    call_command("reset_second_factor", "maria")
+
+    reset = PasswordReset.objects.get()
+    assert (reset.user, reset.by, reset.what) == (maria, None, "factor")
+    assert " on " in reset.by_name
+    assert PasswordReset.objects.find_shared_hand(maria.pk, ana.pk) is None

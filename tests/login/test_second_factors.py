@@ -15,6 +15,7 @@ from migration.operations.second_factors import (
     NotSetUpError,
     check_code,
     encrypt_factors_anew,
+    find_wait,
     prove_identity,
     renew_recovery_codes,
     set_up_second_factor,
@@ -107,13 +108,17 @@ def test_somebody_without_a_factor_has_no_code(maria):
     assert check_code(user=maria, code="123456") is Answer.WRONG
 
 
-def test_after_five_wrong_codes_the_person_is_told_and_codes_are_looked_at_twice_a_minute(
+def give_wrong(user, times: int = 1) -> list[Answer]:
+    return [check_code(user=user, code="000000") for _ in range(times)]
+
+
+def test_after_five_wrong_codes_the_person_is_told_and_the_next_is_looked_at_later(
     maria, at, django_capture_on_commit_callbacks
 ):
     phone, _ = give_factor(maria)
     mail.outbox.clear()
     with django_capture_on_commit_callbacks(execute=True):
-        answers = [check_code(user=maria, code="000000") for _ in range(6)]
+        answers = give_wrong(maria, times=6)
         assert mail.outbox == []  # a mail server that is slow holds nobody's row
 
     assert answers == [Answer.WRONG] * 5 + [Answer.TOO_SOON]
@@ -124,6 +129,59 @@ def test_after_five_wrong_codes_the_person_is_told_and_codes_are_looked_at_twice
     at.now += 1
     assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
     assert check_code(user=maria, code="000000") is Answer.WRONG
+
+
+def test_each_further_wrong_code_doubles_the_wait_up_to_an_hour(maria, at):
+    give_factor(maria)
+    give_wrong(maria, times=5)
+    waits = []
+    for _ in range(9):
+        waits.append(find_wait(maria))
+        at.now += waits[-1] - 1
+        assert give_wrong(maria) == [Answer.TOO_SOON]
+        at.now += 1
+        assert give_wrong(maria) == [Answer.WRONG]
+
+    assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
+
+
+def test_somebody_who_is_logged_in_waits_for_no_guesses_and_makes_nobody_wait(maria, at):
+    phone, codes = give_factor(maria)
+    give_wrong(maria, times=5)
+
+    assert prove_identity(user=maria, answer=phone.show())
+    assert not prove_identity(user=maria, answer=phone.show())
+    assert prove_identity(user=maria, answer=codes[0])
+    assert find_wait(maria) == 30
+    at.now += 30
+    assert give_wrong(maria) == [Answer.WRONG]
+    for _ in range(5):
+        assert not prove_identity(user=maria, answer="000000")
+    assert find_wait(maria) == 60
+
+
+def test_with_a_new_password_the_wait_ends(maria, at):
+    phone, _ = give_factor(maria)
+    give_wrong(maria, times=5)
+    maria.set_password("another-login-password")
+    maria.save()
+
+    assert find_wait(maria) == 0
+    assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+
+
+def test_of_guesses_somebody_is_told_once_a_day(maria, at, django_capture_on_commit_callbacks):
+    phone, _ = give_factor(maria)
+    begun, told = at.now, []
+    for hour in (1, 2, 24, 25, 26):
+        at.now = begun + hour * 3600
+        mail.outbox.clear()
+        assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+        with django_capture_on_commit_callbacks(execute=True):
+            give_wrong(maria, times=5)
+        told += [hour] * len(mail.outbox)
+
+    assert told == [1, 25]
 
 
 @pytest.mark.parametrize(("off", "minutes"), [(600, 10), (-600, 10), (-60, 1)])

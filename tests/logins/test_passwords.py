@@ -2,8 +2,10 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 
 from migration.login_checks import check_logins
+from migration.models import PasswordReset
 from tests.checkout import manage
 from tests.factories import make_user
 from tests.logins.conftest import PASSWORD
@@ -49,6 +51,34 @@ def test_a_new_user_gets_no_weak_password(root, client):
             new = {"username": "maria.gonzalez", "password1": password, "password2": password}
             client.post("/admin/auth/user/add/", new | {"usable_password": "true"})
     assert list(User.objects.all()) == [root]
+
+
+@pytest.mark.django_db
+def test_a_command_makes_no_superuser_with_a_weak_password_of_the_environment(monkeypatch):
+    named = {"username": "maria.gonzalez", "email": "maria@example.test"}
+    for password in WEAK.values():
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+        with pytest.raises(CommandError, match=r"^DJANGO_SUPERUSER_PASSWORD is weak: "):
+            call_command("createsuperuser", interactive=False, **named)
+    assert not User.objects.exists()
+
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    call_command("createsuperuser", interactive=False, verbosity=0, **named)
+    assert User.objects.get().check_password(PASSWORD)
+
+
+@pytest.mark.django_db
+def test_a_password_that_a_command_sets_is_noted_with_the_command(monkeypatch, capsys):
+    maria = make_user("maria", password=PASSWORD)
+    monkeypatch.setattr("getpass.getpass", lambda **_: "kT4-zQ9_wB7x")
+
+    call_command("changepassword", "maria")
+
+    assert "Password changed successfully" in capsys.readouterr().out
+    maria.refresh_from_db()
+    assert maria.check_password("kT4-zQ9_wB7x")
+    reset = PasswordReset.objects.get()
+    assert (reset.user, reset.by, reset.what) == (maria, None, "password")
 
 
 def test_a_password_of_twelve_characters_is_taken(root, client):

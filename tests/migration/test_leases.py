@@ -1,16 +1,22 @@
 """A lease is held by one session, and ends with it, however that ends."""
 
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from migration.models import Lease, LeaseKind
+from migration.operations import leases
 from migration.operations.leases import (
+    LeaseLostError,
     hold_until_commit,
     list_held,
     release_leases,
+    require_leases,
     take_leases,
     try_lease,
 )
@@ -52,23 +58,91 @@ def test_the_lease_of_a_session_that_broke_is_free_at_once():
         assert taken
 
 
-def test_a_connection_that_connected_anew_holds_nothing_and_releases_nothing_of_its_successor():
-    with try_lease(CLIENT, 1) as taken:
-        assert taken
-        connection.close()
+def break_connection() -> None:
+    connection.close()
+
+
+def reset_session() -> None:
+    """What PgBouncer does when it gives the session to somebody else."""
+    with connection.cursor() as cursor:
+        cursor.execute("DISCARD ALL")
+        cursor.execute(SESSION)
+
+
+LOSSES = pytest.mark.parametrize("lose", [break_connection, reset_session])
+
+
+@contextmanager
+def learning_of_the_loss(kind: LeaseKind, key: int) -> Iterator[None]:
+    """Hold a lease that is lost meanwhile, which its holder learns at the end."""
+    with pytest.raises(LeaseLostError), try_lease(kind, key):
+        yield
+
+
+@LOSSES
+def test_whose_session_is_lost_holds_nothing_and_takes_nothing_from_the_next_holder(lose):
+    with learning_of_the_loss(CLIENT, 1):
+        lose()
         assert list_held(CLIENT, 1, 1) == set()
         with held_elsewhere(CLIENT, 1):
-            release_leases(CLIENT, [1])
+            with pytest.raises(LeaseLostError):
+                release_leases(CLIENT, [1])
             assert list_held(CLIENT, 1, 1) == {1}
 
 
-def test_a_pooler_that_resets_the_session_ends_its_leases():
-    with try_lease(CLIENT, 1):
-        with connection.cursor() as cursor:
-            cursor.execute("DISCARD ALL")
-            cursor.execute(SESSION)
-        assert list_held(CLIENT, 1, 1) == set()
+@LOSSES
+def test_a_lost_lease_can_be_taken_again_once_its_holder_has_learnt_it(lose):
+    with learning_of_the_loss(CLIENT, 1):
+        lose()
+    with try_lease(CLIENT, 1) as taken:
+        assert taken
+
+
+@LOSSES
+def test_the_holder_learns_it_before_an_act(lose, monkeypatch):
+    monkeypatch.setattr(leases, "PROVEN_FOR_SECONDS", 0)
+    with learning_of_the_loss(CLIENT, 1):
+        require_leases()
+        require_leases(now=True)
+        lose()
+        for now in (False, True):
+            with pytest.raises(LeaseLostError):
+                require_leases(now=now)
+
+
+@LOSSES
+def test_the_holder_learns_it_when_it_takes_another_lease(lose):
+    with learning_of_the_loss(BATCH, 1):
+        lose()
+        with pytest.raises(LeaseLostError):
+            take_leases(CLIENT, [1])
+        with try_lease(CLIENT, 2) as taken:  # it was told
+            assert taken
+
+
+def fail_without_a_connection() -> None:
     connection.close()
+    raise ZeroDivisionError
+
+
+def test_a_lost_lease_hides_no_other_error():
+    with pytest.raises(ZeroDivisionError), try_lease(CLIENT, 1):
+        fail_without_a_connection()
+
+
+@LOSSES
+def test_a_session_that_was_lost_while_it_held_nothing_takes_leases_as_ever(lose):
+    with try_lease(CLIENT, 1):
+        pass
+    lose()
+    with try_lease(CLIENT, 1):
+        assert list_held(CLIENT, 1, 1) == {1}
+        require_leases(now=True)
+
+
+def test_for_a_while_the_lock_is_believed_without_a_statement(django_assert_num_queries):
+    with try_lease(CLIENT, 1), django_assert_num_queries(0):
+        require_leases()
 
 
 def test_a_lease_that_is_younger_than_the_statement_is_never_taken_for_dead():
@@ -139,10 +213,19 @@ def test_a_save_of_a_client_that_nobody_has_worked_on_holds_its_lease():
     assert asked_elsewhere(1) == {1}
 
 
+def test_a_first_lease_is_waited_for_as_little():
+    """Two rows of one key that aren't committed would wait for each other."""
+    with transaction.atomic():
+        assert hold_until_commit(CLIENT, 1)
+        assert asked_elsewhere(1) == set()
+        assert not asked_elsewhere(1, hold_at_once)
+    assert asked_elsewhere(1, hold_at_once)
+
+
 def test_no_row_is_left_of_what_comes_once():
     with try_lease(BATCH, 1, for_good=True):
-        assert Lease.objects.count() == 1
-    assert not Lease.objects.exists()
+        assert Lease.objects.filter(kind=BATCH).exists()
+    assert not Lease.objects.filter(kind=BATCH).exists()
 
 
 def test_a_crash_of_postgresql_empties_the_table():
@@ -154,20 +237,31 @@ def test_a_crash_of_postgresql_empties_the_table():
 
 
 def test_taking_and_releasing_are_a_statement_each(django_assert_num_queries):
-    take_leases(CLIENT, [0])  # the session takes its lock once
+    release_leases(CLIENT, take_leases(CLIENT, [0]))  # the session takes its lock once
     with django_assert_num_queries(2):
         taken = take_leases(CLIENT, range(1, 100))
         release_leases(CLIENT, taken)
 
 
-def asked_elsewhere(key: int) -> set[int]:
-    """The answer to another session, whose connection ends then."""
+def take_one(key: int) -> set[int]:
+    return take_leases(CLIENT, [key])
 
-    def ask() -> set[int]:
+
+def hold_at_once(key: int) -> bool:
+    with transaction.atomic():
+        return hold_until_commit(CLIENT, key)
+
+
+def asked_elsewhere(key: int, ask: Callable[[int], Any] = take_one) -> Any:
+    """The answer to another session, whose connection ends then. It fails where it would have to wait."""
+
+    def connect_and_ask() -> Any:
         try:
-            return take_leases(CLIENT, [key])
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '300ms'")
+            return ask(key)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(ask).result(20)
+        return thread.submit(connect_and_ask).result(20)
