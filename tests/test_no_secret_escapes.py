@@ -332,6 +332,9 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     page(haystack, browser, reverse("admin:migration_run_aws_writes"))
     command(haystack, "claim_database", "--reason", "INC-42")
     command(haystack, "start_aws_writes")
+    run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
+    run.stop(by=None)
+    command(haystack, "resume_run", str(run.pk), "--inline")
 
 
 def drive(haystack: Haystack, browser, sm, settings) -> None:

@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 
-import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from migration.management import run_waiting
 from migration.management.output import OneLineOutput
@@ -22,8 +22,7 @@ from migration.operations import runs
 from migration.sentences import RUN_INTERRUPTED
 from nova_admin.embedded.conditions import Conditions
 from tests.checkout import manage_on_terminal
-from tests.factories import make_client, make_full_client
-from tests.migrated import migrated_database
+from tests.factories import make_client, make_full_client, nova_uri
 from tests.migration.admin.pages import DIFFERENT, close, make_run
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -234,7 +233,7 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
 
     def fail_to_measure(_run):
         looked.set()
-        raise psycopg_error()
+        raise OperationalError
 
     monkeypatch.setattr(run_waiting, "measure_run", fail_to_measure)
     monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.01)
@@ -246,36 +245,25 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
     assert Run.objects.get().state == Run.State.FINISHED
 
 
-def psycopg_error() -> Exception:
-    from django.db import OperationalError
-
-    return OperationalError("away")
-
-
 @pytest.mark.long(4)
-def test_on_a_real_terminal_the_second_ctrl_c_ends_the_process_at_once(aws):
-    aws.conditions.set(Conditions(round_trip_seconds=20))
-    with migrated_database() as uri:
-        with psycopg.connect(uri) as connection:
-            connection.execute("INSERT INTO public.clients (name, slug) VALUES ('Idom', 'idom')")
-            connection.execute(
-                "INSERT INTO public.client_database_credentials"
-                " (client_id, db_host, db_name, db_user, db_password_encrypted)"
-                " SELECT id, 'db.example.test', 'app', 'app', 'example-password-1' FROM public.clients"
-            )
-        environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
-        with manage_on_terminal(
-            "migrate_clients", "--all", "--inline", columns=60, **environment
-        ) as terminal:
-            terminal.wait_for("0 of 1 clients (0 %)")
-            terminal.press(b"\x03")
-            terminal.wait_for("are finished first")
-            assert terminal.process.is_alive()
-            terminal.press(b"\x03")
-            terminal.process.join(5)
+def test_on_a_real_terminal_the_second_ctrl_c_ends_the_process_at_once(stores):
+    make_full_client("idom")
+    stores.conditions.set(Conditions(round_trip_seconds=20))
+    given = ("migrate_clients", "--all", "--inline")
+    with manage_on_terminal(*given, columns=60, DATABASE_URL=nova_uri()) as terminal:
+        terminal.wait_for("0 of 1 clients (0 %)")
+        terminal.press(b"\x03")
+        terminal.wait_for("are finished first")
+        assert terminal.process.is_alive()
 
-            assert terminal.process.exitcode == -signal.SIGINT
-        assert max(map(len, read_lines(terminal.screen))) <= 60
-        with psycopg.connect(uri) as connection:
-            runs_left = "SELECT state FROM nova_admin.migration_run WHERE finished_at IS NULL"
-            assert connection.execute(runs_left).fetchall() == [("running",)]
+        terminal.press(b"\x03")
+        terminal.process.join(5)
+
+        assert terminal.process.exitcode == -signal.SIGINT
+    assert max(map(len, read_lines(terminal.screen))) <= 60
+    # Neither done nor lost: workers go on with it, or `resume_run`.
+    run = Run.objects.get()
+    assert (run.state, run.items.open().count()) == (Run.State.RUNNING, 1)
+    stores.conditions.clear()
+    call_command("resume_run", str(run.pk), "--inline", stdout=io.StringIO())
+    assert run.items.get().outcome == Outcome.CREATED
