@@ -99,12 +99,15 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
     assert "Go on with the rest" in shown
     assert "2 of 4 (50.0 %)" in shown
     assert "2 not begun" in shown
+    left_out = "clients were left out when the latest migration was stopped"
+    assert left_out in client.get(reverse("admin:index")).content.decode()
 
     client.post(steer, {"order": "go_on"})
 
     assert OrmQ.objects.count() == 1
     runs.work_on_run(run_id=run.pk)
     assert "Go on with the rest" not in client.get(page).content.decode()
+    assert left_out not in client.get(reverse("admin:index")).content.decode()
 
 
 def test_resume_run_does_the_rest_in_this_process(somebody):
