@@ -163,7 +163,7 @@ def every_admin_page() -> Iterator[str]:
     for user in User.objects.all():
         yield reverse("admin:auth_user_password_change", args=[user.pk])
     yield reverse("admin:migration_run_check_nova")
-    for run in Run.objects.order_by("-pk")[:4]:
+    for run in Run.objects.order_by("-pk")[:5]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
         )
