@@ -312,3 +312,12 @@ TRIED_AGAIN = Sentence(
     one="%(n)s client is tried again in %(wait)s s: %(why)s",
 )
 THROTTLED = Sentence("throttled", "AWS throttles (ThrottlingException); all workers slow down.")
+RATE_REACHED = {
+    "create": Sentence(
+        "rate_reached_create", "The rate allows no more: %(rate)s new secrets a second."
+    ),
+    "write": Sentence("rate_reached_write", "The rate allows no more: %(rate)s updates a second."),
+    "read": Sentence(
+        "rate_reached_read", "The rate allows no more: %(rate)s batch reads a second."
+    ),
+}

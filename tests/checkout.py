@@ -1,11 +1,21 @@
 """The checkout, and `manage.py` in it, run in a process of its own."""
 
+import fcntl
 import gc
 import multiprocessing
 import os
 import runpy
+import select
+import signal
+import struct
 import sys
 import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -58,13 +68,74 @@ def manage(*arguments: str, **environment: str) -> CompletedProcess[str]:
         return CompletedProcess(command, process.exitcode, *(file.read_text() for file in written))
 
 
+@dataclass
+class Terminal:
+    """A terminal and the command that runs on it: what it wrote so far, and its keyboard."""
+
+    keyboard: int
+    process: BaseProcess
+    screen: str = ""
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the command has written the text."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while text not in self.screen:
+            assert time.monotonic() < deadline, self.screen
+            assert self.process.is_alive(), self.screen
+            if select.select([self.keyboard], [], [], 0.05)[0]:
+                self.screen += os.read(self.keyboard, 65536).decode(errors="replace")
+
+    def press(self, keys: bytes) -> None:
+        os.write(self.keyboard, keys)
+
+
+@contextmanager
+def manage_on_terminal(*arguments: str, columns: int, **environment: str) -> Iterator[Terminal]:
+    """Runs `manage.py` in a process of its own, with a terminal that has so many columns."""
+    settings = {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "TERM": "xterm"}
+    keyboard, screen = os.openpty()
+    fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = forking.Process(
+        target=run_command_on_terminal,
+        args=(
+            ["manage.py", *arguments],
+            dict(os.environ) | settings | environment,
+            os.ttyname(screen),
+        ),
+        daemon=True,
+    )
+    process.start()
+    try:
+        yield Terminal(keyboard, process)
+    finally:
+        process.kill()
+        process.join()
+        os.close(keyboard)
+        os.close(screen)
+
+
+def run_command_on_terminal(command: list[str], environment: dict[str, str], name: str) -> None:
+    """Becomes the command, on the terminal of this name, whose Ctrl-C reaches it."""
+    os.setsid()
+    terminal = os.open(name, os.O_RDWR)  # the first one that a session opens is its own
+    for number in (0, 1, 2):
+        os.dup2(terminal, number)
+    become_command(command, environment)
+
+
 def run_command(command: list[str], environment: dict[str, str], out: Path, err: Path) -> None:
     """Becomes the command: its own environment, working directory and output."""
     for number, file in ((1, out), (2, err)):
         with file.open("w") as opened:
             os.dup2(opened.fileno(), number)
+    become_command(command, environment)
+
+
+def become_command(command: list[str], environment: dict[str, str]) -> None:
     # Looking for garbage is a fifth of `migrate`'s time, and the process ends soon.
     gc.disable()
+    # A test run in the background ignores it, and what it starts would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)

@@ -163,7 +163,7 @@ def every_admin_page() -> Iterator[str]:
     for user in User.objects.all():
         yield reverse("admin:auth_user_password_change", args=[user.pk])
     yield reverse("admin:migration_run_check_nova")
-    for run in Run.objects.order_by("-pk")[:4]:
+    for run in Run.objects.order_by("-pk")[:5]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
         )
@@ -332,6 +332,9 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     page(haystack, browser, reverse("admin:migration_run_aws_writes"))
     command(haystack, "claim_database", "--reason", "INC-42")
     command(haystack, "start_aws_writes")
+    run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
+    run.stop(by=None)
+    command(haystack, "resume_run", str(run.pk), "--inline")
 
 
 def drive(haystack: Haystack, browser, sm, settings) -> None:

@@ -115,7 +115,7 @@ class RunButtonView(AdminView):
 
 
 class SteerRunView(RunButtonView):
-    """Pauses, resumes, stops or retries the run, as the name of the button in `order` says; 400 for another."""
+    """Pauses, resumes, stops, retries or goes on with the run, as the button's `order` says; 400 for another."""
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         run, user = self.run, get_signed_in_user(request)
@@ -194,6 +194,7 @@ ORDERS: dict[str, Callable[..., None]] = {
     "pause": Run.pause,
     "resume": Run.resume,
     "stop": stop_run,
+    "go_on": Run.go_on,
     "retry": Run.retry_failed,
 }
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import (
     BaseCommand,
@@ -17,33 +15,22 @@ from django.core.management.base import (
 
 from credentials.nova_columns import NovaSchemaError, schema_errors
 from credentials.shown_names import show_name, show_text
-from migration import sentences, tasks
+from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
+from migration.management.run_items import describe_mismatch, list_items, print_item_table
+from migration.management.run_waiting import finish_in_this_process, wait_for_workers
 from migration.models import MANY_TRIES, Run, all_clients
-from migration.operations import runs
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor.pooler import require_own_backends
-from migration.operations.runs import held_batches, is_held
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from migration.management.run_items import Item
     from migration.models import ClientPhaseQuerySet
-    from migration.reports.run_progress import Progress
-    from nova_credentials.messages import Message
 
     # The command's options as Django hands them over, by name.
     Options = Mapping[str, Any]
-    # A command prints one client so.
-    Item = Mapping[str, object]
-
-POLL_SECONDS = 0.5
-# A worker that has time begins a run within a second.
-BEGUN_AFTER_SECONDS = 5
-# The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
-QUEUE: dict[str, int] = settings.Q_CLUSTER
-NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
 
 
 class OneLineParser(CommandParser):
@@ -119,7 +106,58 @@ class FormattedCommand(OneLineCommand):
         cast("OneLineOutput", self.stdout).write_json(value)
 
 
-class ClientsCommand(FormattedCommand):
+class RunCommand(FormattedCommand):
+    """A command that waits for a run and reports it."""
+
+    def enqueue_run(self, run: Run) -> None:
+        """Hand the run to the workers, and say so where the queue can't be reached."""
+        if not tasks.enqueue(run):
+            self.stderr.write(str(command_sentences.QUEUE_NOT_REACHED()))
+
+    def wait_for_end(self, run: Run, *, inline: bool) -> None:
+        """Wait for the run's end and show its progress on standard error; with `inline` this process works on it."""
+        (finish_in_this_process if inline else wait_for_workers)(run, self.stderr)
+
+    def report_run(self, run: Run, options: Options) -> None:
+        """Print the run's counts and items; exit with 1 if a client failed or differs."""
+        self.report_counts({"run": run.pk, **run.count_items()}, list_items(run), options)
+        if run.finished_at is None:
+            sys.exit(1)
+
+    def report_counts(
+        self, counts: Mapping[str, int | None], items: Sequence[Item], options: Options
+    ) -> None:
+        if options["format"] == "json":
+            self.print_json({**counts, "items": items})
+        else:
+            self.print_items(items)
+            self.stdout.write(
+                ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+            )
+        if counts["failed"] or counts["mismatched"]:
+            sys.exit(1)
+
+    def print_items(self, items: Sequence[Item]) -> None:
+        """Print the items: on a terminal as a table, elsewhere in lines."""
+        if (terminal := cast("OneLineOutput", self.stdout).terminal) and items:
+            print_item_table(terminal, items)
+            return
+        for item in items:
+            self.print_item(item)
+
+    def print_item(self, item: Item) -> None:
+        """Print the item in one line, and a line for every field that differs."""
+        left_out = ("slug", "code", "mismatches")
+        words = [str(value) for name, value in item.items() if value and name not in left_out]
+        self.stdout.write("  ".join([show_name(str(item["slug"])), *words]))
+        self.print_mismatches(cast("list[dict[str, str]]", item.get("mismatches", [])))
+
+    def print_mismatches(self, mismatches: list[dict[str, str]]) -> None:
+        for mismatch in mismatches:
+            self.stdout.write(f"    {describe_mismatch(mismatch)}")
+
+
+class ClientsCommand(RunCommand):
     """A command over clients named by slug, or all of them."""
 
     def add_choice(self, parser: CommandParser) -> None:
@@ -146,111 +184,16 @@ class ClientsCommand(FormattedCommand):
     def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
         if inline:
-            if run_options["kind"] != Run.Kind.COMPARE and (why := find_write_refusal()):
-                raise CommandError(f"Nothing was pushed. {why}", returncode=1)
+            require_writes(run_options["kind"])
             run = Run.start(**run_options)
-            runs.finish_inline(run)
-            if run.finished_at is None:
-                self.stderr.write(
-                    f"{run} waits, and workers go on with it. {find_write_refusal() or ''}"
-                )
-            return run
-        run = Run.start(**run_options, tries=MANY_TRIES)
-        if not tasks.enqueue(run):
-            self.stderr.write("The task queue cannot be reached: the run starts once it is back.")
-        try:
-            self._wait_for_end(run)
-        except KeyboardInterrupt:
-            raise CommandError(f"{run} stays queued.", returncode=130) from None
+        else:
+            run = Run.start(**run_options, tries=MANY_TRIES)
+            self.enqueue_run(run)
+        self.wait_for_end(run, inline=inline)
         return run
 
-    def _wait_for_end(self, run: Run) -> None:
-        seen, seen_at = -1, time.monotonic()
-        begins_by = seen_at + BEGUN_AFTER_SECONDS
-        codes: list[str] = []
-        while run.finished_at is None:
-            now = measure_progress(select_runs_for_progress().get(pk=run.pk))
-            done, reason = now.done, now.delay_reason
-            if time.monotonic() >= begins_by:
-                reason = explain_late_begin(now) or reason
-            # The numbers in the reason change all the time, so only another reason is printed.
-            if codes != (codes := reason.codes if reason else []) and reason:
-                self.stderr.write(str(reason))
-            if done != seen:
-                seen, seen_at = done, time.monotonic()
-            if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
-                raise CommandError(
-                    f"{run} has made no progress for {NO_PROGRESS_SECONDS} s; it stays queued."
-                    " Is a worker running? Start one with: manage.py qcluster"
-                )
-            time.sleep(POLL_SECONDS)
-            run.refresh_from_db()
 
-    def report_run(self, run: Run, options: Options, items: Sequence[Item]) -> None:
-        """Print the run's counts and items; exit with 1 if a client failed or differs."""
-        self.report_counts({"run": run.pk, **run.count_items()}, items, options)
-        if run.finished_at is None:
-            sys.exit(1)
-
-    def report_counts(
-        self, counts: Mapping[str, int | None], items: Sequence[Item], options: Options
-    ) -> None:
-        if options["format"] == "json":
-            self.print_json({**counts, "items": items})
-        else:
-            for item in items:
-                self.print_item(item)
-            self.stdout.write(
-                ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-            )
-        if counts["failed"] or counts["mismatched"]:
-            sys.exit(1)
-
-    def print_item(self, item: Item) -> None:
-        """Print the item in one line, and a line for every field that differs."""
-        left_out = ("slug", "code", "mismatches")
-        words = [str(value) for name, value in item.items() if value and name not in left_out]
-        self.stdout.write("  ".join([show_name(str(item["slug"])), *words]))
-        self.print_mismatches(cast("list[dict[str, str]]", item.get("mismatches", [])))
-
-    def print_mismatches(self, mismatches: list[dict[str, str]]) -> None:
-        for mismatch in mismatches:
-            self.stdout.write(f"    {describe_mismatch(mismatch)}")
-
-
-def explain_late_begin(progress: Progress) -> Message | None:
-    """Say that no worker has begun a running run, and what to do; None where one has."""
-    begun = progress.done or progress.retry_groups or held_batches(progress.run.pk)
-    # A run that this site's writes are refused for says so itself.
-    if begun or progress.run.state != Run.State.RUNNING or is_held(progress.run):
-        return None
-    return sentences.NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else sentences.NOT_BEGUN()
-
-
-def list_items(run: Run) -> list[Item]:
-    """Return the run's items as commands print them."""
-    return [
-        {
-            "slug": item.slug,
-            "outcome": item.outcome,
-            "error_class": item.error_class,
-            **describe_message(item.message),
-        }
-        for item in run.items.all()
-    ]
-
-
-def describe_message(message: Message | None) -> dict[str, str]:
-    """Return the message in English, and its key for programs."""
-    return {"message": str(message or ""), "code": message.key if message else ""}
-
-
-def describe_mismatch(mismatch: dict[str, str]) -> str:
-    """Return how a field differs: kind, hint and, if they are known, the short codes of PostgreSQL and AWS."""
-    hint = f" ({mismatch['hint']})" if mismatch["hint"] else ""
-    codes = [
-        f"{store} {mismatch[side]} ({mismatch[f'{side}_length']})"
-        for store, side in (("PostgreSQL", "expected"), ("AWS", "actual"))
-        if mismatch.get(side)
-    ]
-    return f"{show_name(mismatch['path'])}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"
+def require_writes(kind: str) -> None:
+    """Exit with 1 if a run of this kind writes to AWS, and this site may not."""
+    if kind != Run.Kind.COMPARE and (why := find_write_refusal()):
+        raise CommandError(f"Nothing was pushed. {why}", returncode=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, cast
 
 from django.core.management.base import OutputWrapper
 
@@ -11,6 +12,7 @@ from credentials.shown_names import show_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
 
 class OneLineOutput(OutputWrapper):
@@ -30,6 +32,12 @@ class OneLineOutput(OutputWrapper):
         super().write(
             "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
         )
+
+    @property
+    def terminal(self) -> TextIO | None:
+        """Return the terminal behind it, for what may steer one; None where it is none, or can only print."""
+        can_move = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+        return cast("TextIO", self._out) if self.isatty() and can_move else None
 
     def write_unchanged(self, text: str) -> None:
         """Write a piece of a larger text in which nothing steers a terminal."""

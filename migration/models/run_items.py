@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import connection, models
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration import sentences
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -34,6 +37,14 @@ class Outcome(models.TextChoices):
 
 
 PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
+# The messages of items that no worker began, as their run was stopped or interrupted.
+LEFT_OUT_KEYS = (sentences.RUN_STOPPED.key, sentences.RUN_INTERRUPTED.key)
+
+
+def is_left_out(items: str = "") -> models.Q:
+    """Return the condition that a stop or an interruption left an item out; `items` is the way to it, as "items__"."""
+    skipped = models.Q(**{f"{items}outcome": Outcome.SKIPPED})
+    return skipped & models.Q(In(KeyTextTransform("key", f"{items}message"), LEFT_OUT_KEYS))
 
 
 class RunItemQuerySet(models.QuerySet["RunItem"]):
@@ -45,6 +56,22 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """Select the open items that may be processed now; those that wait for their next try are left out."""
         later = models.Q(next_try_at__gt=timezone.now())
         return self.open().exclude(later)
+
+    def left_out(self) -> Self:
+        """Select the items that a stop or an interruption of their run left out."""
+        return self.filter(is_left_out())
+
+    def open_again(self) -> None:
+        """Open the items as if they had never been tried."""
+        self.update(
+            outcome="",
+            error_class="",
+            message=None,
+            comparison_status="",
+            attempts=0,
+            next_try_at=None,
+            finished_at=None,
+        )
 
     def next_try_at(self) -> datetime | None:
         """Return when the first open item is tried again; None where none waits."""

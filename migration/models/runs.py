@@ -17,7 +17,7 @@ from migration.models.audit_actors import Actor, acting, current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
-from migration.models.run_items import Outcome, RunItem, RunItemQuerySet
+from migration.models.run_items import Outcome, RunItem, RunItemQuerySet, is_left_out
 from nova_credentials.messages import Message, MessageError
 
 if TYPE_CHECKING:
@@ -71,11 +71,12 @@ class RunQuerySet(models.QuerySet["Run"]):
         self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
     def with_counts(self) -> Self:
-        """Annotate `total`, `done`, `failed` and `mismatched`."""
+        """Annotate `total`, `done` (without what a stop left out), `failed` and `mismatched`."""
         count = models.Count
         return self.annotate(
             total=count("items"),
-            done=count("items", filter=~models.Q(items__outcome="")),
+            done=count("items", filter=~models.Q(items__outcome=""))
+            - count("items", filter=is_left_out("items__")),
             failed=count("items", filter=models.Q(items__outcome=Outcome.FAILED)),
             mismatched=count(
                 "items",
@@ -206,7 +207,7 @@ class Run(models.Model):
         self._change_state(by, Run.State.RUNNING, Run.State.PAUSED)
 
     def stop(self, *, by: User | None) -> None:
-        """Stop it for good; its open items are skipped by `operations.runs.skip_open_items`."""
+        """Stop it until somebody goes on with it; its open items are skipped by `operations.runs.skip_open_items`."""
         self._change_state(by, Run.State.STOPPED, Run.State.RUNNING, Run.State.PAUSED)
 
     def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
@@ -214,20 +215,24 @@ class Run(models.Model):
         failed = self.items.filter(outcome=Outcome.FAILED)
         if item_id is not None:
             failed = failed.filter(pk=item_id)
-        if not failed.exists():
-            self._raise_stale(Run.State.RUNNING)
-        self._change_state(
-            by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None
-        )
-        failed.update(
-            outcome="",
-            error_class="",
-            message=None,
-            comparison_status="",
-            attempts=0,
-            next_try_at=None,
-            finished_at=None,
-        )
+        self._open_again(failed, by=by)
+
+    def go_on(self, *, by: User | None, with_failed: bool = False) -> None:
+        """Open again what a stop or an interruption left out, on request the failed too; the caller enqueues it."""
+        rest = self.items.left_out()
+        if with_failed:
+            rest |= self.items.filter(outcome=Outcome.FAILED)
+        self._open_again(rest, by=by)
+
+    def _open_again(self, items: RunItemQuerySet, *, by: User | None) -> None:
+        """Let a run that is over go on with these items; raises StaleRunError where it is not over, or none is left."""
+        with transaction.atomic():
+            if not items.exists():
+                self._raise_stale(Run.State.RUNNING)
+            self._change_state(
+                by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None
+            )
+            items.open_again()
 
     def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
         """Set the state if it is one of `old`; raises StaleRunError where it is not."""

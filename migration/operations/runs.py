@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError, connection
@@ -24,6 +24,7 @@ from migration.models import (
     Outcome,
     Run,
     RunItem,
+    StaleRunError,
     acting,
 )
 from migration.models.audit_actors import SYSTEM, process_origin
@@ -37,6 +38,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nova_credentials.messages import Message
 
 logger = logging.getLogger(__name__)
 
@@ -58,34 +60,41 @@ RETRY_POLL_SECONDS = 0.5
 TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 
 
-def finish_inline(run: Run) -> None:
-    """Work on the run in this process until it is finished; where it is interrupted, its open items fail and say so.
+def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
+    """Work on the run in this process until it is finished, or `interrupted` is set and the batches in work are done.
 
-    While this site may not write to AWS it stays open, and workers go on with it afterwards.
+    A run that is interrupted, so or by an error, is stopped: its open items are left out and say why. While this site
+    may not write to AWS it stays open, and workers go on with it afterwards.
     """
     try:
-        work_on_run(run_id=run.pk)
+        work_on_run(run_id=run.pk, interrupted=interrupted)
     except BaseException:
-        # Left open, the items would wait for workers, which may not be there.
-        run.items.open().update(
-            outcome=Outcome.FAILED,
-            error_class=ErrorClass.UNAVAILABLE,
-            message=sentences.RUN_INTERRUPTED(),
-            finished_at=timezone.now(),
-        )
-        run.finish_if_done()
+        _stop_interrupted(run)
         raise
+    if interrupted and interrupted.is_set():
+        _stop_interrupted(run)
     run.refresh_from_db()
 
 
-def work_on_run(*, run_id: int, seconds: float | None = None) -> bool:
+def _stop_interrupted(run: Run) -> None:
+    """Stop the run if it is not over: left open, its items would wait for workers, which may not be there."""
+    with suppress(StaleRunError):
+        run.stop(by=None)
+    skip_open_items(run, why=sentences.RUN_INTERRUPTED())
+
+
+def work_on_run(
+    *, run_id: int, seconds: float | None = None, interrupted: threading.Event | None = None
+) -> bool:
     """Claim and process free batches, some at once, until none is left or `seconds` are over; True: more is to be done.
 
-    Any number of processes may work on one run. Raises the first batch's DatabaseError once the others are through.
+    Any number of processes may work on one run. Once `interrupted` is set no batch is begun any more. Raises the first
+    batch's DatabaseError once the others are through.
     """
     free = RunItem.objects.filter(run_id=run_id).free()
     batches = free.values("batch").distinct().count()
-    worker = RunWorker(run_id, deadline=time.monotonic() + seconds if seconds else None)
+    deadline = time.monotonic() + seconds if seconds else None
+    worker = RunWorker(run_id, deadline=deadline, interrupted=interrupted or threading.Event())
     with ThreadPoolExecutor(BATCHES_AT_ONCE) as threads:
         try:
             others = [
@@ -103,14 +112,17 @@ def work_on_run(*, run_id: int, seconds: float | None = None) -> bool:
 class RunWorker:
     """One process that works on a run, in one or more threads."""
 
-    def __init__(self, run_id: int, *, deadline: float | None) -> None:
-        self.run_id, self.deadline = run_id, deadline
+    def __init__(
+        self, run_id: int, *, deadline: float | None, interrupted: threading.Event
+    ) -> None:
+        self.run_id, self.deadline, self.interrupted = run_id, deadline, interrupted
         self.over = threading.Event()
 
     @property
     def is_late(self) -> bool:
-        """Say whether its time is over."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        """Say whether its time is over, or somebody interrupted it."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return late or self.interrupted.is_set()
 
     def process_batches_in_thread(self) -> None:
         """Process batches and close the thread's own connection; an error ends the other threads too."""
@@ -214,12 +226,17 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
             _schedule_retry(run, item)
 
 
-def skip_open_items(run: Run) -> None:
-    """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest."""
+def skip_open_items(run: Run, *, why: Message | None = None) -> None:
+    """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
+
+    They say why; without `why` that the run was stopped.
+    """
     # The state is checked in the same statement, as the run may be retried at any time.
     stopped = run.items.open().filter(run__state=Run.State.STOPPED)
     stopped.exclude(batch__in=held_batches(run.pk)).update(
-        outcome=Outcome.SKIPPED, message=sentences.RUN_STOPPED(), finished_at=timezone.now()
+        outcome=Outcome.SKIPPED,
+        message=why or sentences.RUN_STOPPED(),
+        finished_at=timezone.now(),
     )
     run.finish_if_done()
 

@@ -147,8 +147,19 @@ def _describe_status(status: str, number: int) -> str:
 
 def _alert_failures(_data: AlertData) -> Iterator[Alert]:
     migration = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
-    failed = RunItem.objects.filter(run__in=migration, outcome=Outcome.FAILED)
-    for run_id, number in failed.order_by().values_list("run").annotate(n=Count("pk")):
+    items = RunItem.objects.filter(run__in=migration).order_by()
+    left_out = items.left_out().values_list("run").annotate(n=Count("pk"))
+    for run_id, number in left_out:
+        url = f"{reverse('admin:migration_run_change', args=[run_id])}?items=skipped"
+        sentence = ngettext(
+            "client was left out when the latest migration was stopped",
+            "clients were left out when the latest migration was stopped",
+            number,
+        )
+        action = Action(_("Go on with the rest"), url, VIEW_RUNS)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
+    failed = items.filter(outcome=Outcome.FAILED).values_list("run").annotate(n=Count("pk"))
+    for run_id, number in failed:
         url = f"{reverse('admin:migration_run_change', args=[run_id])}?items=failed"
         sentence = ngettext(
             "client failed in the latest migration",

@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 
 from migration import sentences
 from migration.models import Comparison, Outcome, Rate, Run, Worker
+from migration.models.run_items import is_left_out
 from migration.models.runs import STALLED_AFTER
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.runs import held_batches
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 LATELY = timedelta(seconds=30)
 # Below this the rate is too uncertain to estimate the rest.
 ESTIMATE_FROM_PERCENT = 1
+# A run that makes this share of the calls that the rate allows is as fast as it can be.
+NEARLY_ALL = 0.8
+# Before this the first calls, which need no turn, count for too much.
+MEASURED_AFTER_SECONDS = 10
+# The outcomes whose clients cost a call of that kind, and for how many clients one call is enough.
+CALLS = {
+    Rate.Kind.CREATE: (Outcome.CREATED, 1),
+    Rate.Kind.WRITE: (Outcome.UPDATED, 1),
+    Rate.Kind.READ: (Outcome.COMPARED, 20),
+}
 
 # The number of a run's items with one outcome, comparison status and error class, and when they end or are retried.
 ItemGroup = dict[str, Any]
@@ -37,7 +48,14 @@ def select_runs_for_progress() -> QuerySet[Run]:
     """Select runs with the annotations that `measure_progress` needs."""
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
-    return Run.objects.annotate(throttled_at=Subquery(throttled), worker_seen_at=Subquery(seen))
+    return Run.objects.annotate(
+        throttled_at=Subquery(throttled),
+        worker_seen_at=Subquery(seen),
+        **{
+            f"{kind}_rate": Subquery(Rate.objects.filter(kind=kind).values("per_second"))
+            for kind in Rate.Kind
+        },
+    )
 
 
 def measure_progress(run: Run) -> Progress:
@@ -49,6 +67,7 @@ def measure_progress(run: Run) -> Progress:
             # One message of the items to be retried, as text, as PostgreSQL has no min() of jsonb.
             why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
+            left_out=Count("pk", filter=is_left_out()),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
             last=Max("finished_at"),
             next_try_at=Min("next_try_at"),
@@ -82,9 +101,19 @@ class Progress:
     def waiting(self) -> int:
         return self.count_items([""])
 
+    @cached_property
+    def left_out(self) -> int:
+        """Return the number of items that a stop or an interruption left out."""
+        return sum(group["left_out"] for group in self.groups)
+
+    @property
+    def rest(self) -> int:
+        """Return the number of items that wait or were left out."""
+        return self.waiting + self.left_out
+
     @property
     def done(self) -> int:
-        return self.total - self.waiting
+        return self.total - self.rest
 
     @cached_property
     def failed(self) -> int:
@@ -175,7 +204,7 @@ class Progress:
         idle = self._explain_idle_run()
         if self.run.state == Run.State.STOPPED:
             return in_a_row(sentences.RUN_STOPPING(), idle)
-        return idle or self._explain_retries() or self._explain_throttling()
+        return idle or self._explain_retries() or self._explain_throttling() or self._explain_rate()
 
     def _explain_idle_run(self) -> Message | None:
         gone = self.worker_is_gone and self._is_idle_for(Worker.GONE_AFTER)
@@ -200,6 +229,17 @@ class Progress:
 
     def _explain_throttling(self) -> Message | None:
         return sentences.THROTTLED() if self.throttled_lately else None
+
+    def _explain_rate(self) -> Message | None:
+        if self.elapsed_seconds < MEASURED_AFTER_SECONDS:
+            return None
+        seconds = min(self.elapsed_seconds, LATELY.total_seconds())
+        for kind, (outcome, clients_a_call) in CALLS.items():
+            rate = getattr(self.run, f"{kind}_rate") or kind.default_rate
+            lately = sum(group["lately"] for group in self.groups if group["outcome"] == outcome)
+            if lately / clients_a_call >= NEARLY_ALL * rate * seconds:
+                return sentences.RATE_REACHED[kind](rate=int(rate) if rate == int(rate) else rate)
+        return None
 
     def _is_idle_for(self, time: timedelta) -> bool:
         return timezone.now() - self.run.worked_at > time

@@ -15,7 +15,7 @@ from credentials.sentences import COLUMN_CHANGES, ROWS
 from migration import sentences
 from migration.audit_sentences import RESOLUTIONS
 from migration.evidence_sentences import EVIDENCE
-from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Resolution, Run
+from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Rate, Resolution, Run
 from migration.operations.evidence import Evidence
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
@@ -102,6 +102,7 @@ BY_CODE = (
     (COLUMN_CHANGES, ColumnChange),
     (EVIDENCE, Evidence),
     (RESOLUTIONS, Resolution.Kind),
+    (sentences.RATE_REACHED, Rate.Kind),
 )
 
 

@@ -156,6 +156,36 @@ def test_a_throttled_run_names_the_throttling_for_a_while(worker):
 
 
 @pytest.mark.parametrize(
+    ("outcome", "number", "rates", "code"),
+    [
+        ("created", 9, {"create": 1}, "rate_reached_create"),
+        ("updated", 9, {"write": 1}, "rate_reached_write"),
+        ("compared", 9, {"read": 0.05}, "rate_reached_read"),
+        ("created", 9, {}, None),  # the rate of the settings
+        ("created", 5, {"create": 1}, None),
+        ("unchanged", 9, {"create": 1, "write": 1}, None),
+    ],
+)
+def test_a_run_that_makes_all_calls_that_the_rate_allows_says_so(
+    worker, outcome, number, rates, code
+):
+    for kind, rate in rates.items():
+        Rate.objects.create(kind=kind, per_second=rate)
+    run = make_run(20, created_at=ago(seconds=10))
+    close(run, number, outcome=outcome)
+
+    assert codes(run) == ([code] if code else [])
+
+
+def test_a_run_that_has_just_begun_says_nothing_of_its_rate(worker):
+    Rate.objects.create(kind=Rate.Kind.CREATE, per_second=1)
+    run = make_run(20, created_at=ago(seconds=2))
+    close(run, 9)
+
+    assert codes(run) == []
+
+
+@pytest.mark.parametrize(
     ("state", "sentence"), [("paused", sentences.RUN_PAUSED), ("stopped", sentences.RUN_STOPPING)]
 )
 def test_a_run_that_was_steered_says_so(state, sentence):

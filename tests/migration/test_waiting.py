@@ -1,7 +1,9 @@
 """Commands that wait for the workers: what they say where no worker begins, and when."""
 
 import io
+import re
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -9,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from migration import sentences
-from migration.management import base
+from migration.management import run_display, run_waiting
 from migration.models import Run, RunItem, Worker
 from migration.operations import runs
 from tests.factories import make_full_client
@@ -41,7 +43,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(base, "time", clock)
+    monkeypatch.setattr(run_waiting, "time", clock)
+    monkeypatch.setattr(run_display, "time", clock)
     return clock
 
 
@@ -67,7 +70,8 @@ def finish() -> None:
 
 def said(command: str) -> str:
     errors = io.StringIO()
-    call_command(command, *COMMANDS[command], stderr=errors, stdout=io.StringIO())
+    with suppress(SystemExit):
+        call_command(command, *COMMANDS[command], stderr=errors, stdout=io.StringIO())
     return errors.getvalue()
 
 
@@ -78,7 +82,7 @@ def test_after_five_seconds_without_a_worker_it_says_so_once_and_what_to_do(idom
     clock.at = {
         4.5: lambda: before.append(errors.getvalue()),
         5.5: lambda: after.append(errors.getvalue()),
-        60: finish,
+        9: finish,
     }
 
     call_command(command, *COMMANDS[command], stderr=errors, stdout=io.StringIO())
@@ -108,7 +112,7 @@ def test_it_says_nothing_while_a_worker_holds_its_batch(idom, clock):
         finish()
 
     clock.at = {2: begin, 20: end}
-    assert said("compare_clients") == ""
+    assert ADVICE not in said("compare_clients")
 
 
 def test_it_says_nothing_of_workers_where_a_client_waits_for_a_retry(idom, clock):
@@ -122,25 +126,62 @@ def test_it_says_nothing_of_workers_where_a_client_waits_for_a_retry(idom, clock
 
 def test_where_a_worker_was_alive_lately_it_does_not_say_that_none_is(idom, clock):
     Worker.objects.create(name="host:1")
-    clock.at = {20: finish}
+    clock.at = {9: finish}
     assert said("compare_clients") == f"{sentences.NOT_BEGUN()}\n"
 
 
-def test_a_run_that_waits_can_be_left_and_stays_queued(idom, clock):
+def test_a_run_that_waits_can_be_left_and_goes_on(idom, clock):
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     clock.at = {8: interrupt}
-    with pytest.raises(CommandError, match="stays queued") as left:
+    with pytest.raises(CommandError) as left:
         said("compare_clients")
     assert left.value.returncode == 130
-    assert Run.objects.get(finished_at=None).kind == Run.Kind.COMPARE
+    run = Run.objects.get(finished_at=None)
+    assert str(left.value).startswith(
+        f"{run} goes on with the workers: 0 of 1 clients are done (0 failed), 1 are not."
+        f" Wait for it again: manage.py resume_run {run.pk} "
+    )
+    assert (run.kind, run.state) == (Run.Kind.COMPARE, Run.State.RUNNING)
+
+
+def test_a_line_every_ten_seconds_has_counts_rate_failures_and_the_reason(idom, clock):
+    def fail() -> None:
+        RunItem.objects.filter(run__finished_at=None, batch=0).update(
+            outcome="failed", error_class="permission", finished_at=timezone.now()
+        )
+
+    def pause() -> None:
+        run = Run.objects.get(finished_at=None)
+        run.add_items([(1_000_000 + n, f"n{n}") for n in range(3)])
+        run.items.filter(slug__startswith="n").update(batch=1)
+        Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(seconds=5))
+        fail()
+        run.pause(by=None)
+
+    def end() -> None:
+        Run.objects.get(finished_at=None).resume(by=None)
+        finish()
+
+    clock.at = {1: pause, 29.5: end}
+    lines = said("compare_clients").splitlines()
+
+    run = Run.objects.get(kind=Run.Kind.COMPARE)
+    assert lines[0] == str(sentences.RUN_PAUSED())
+    assert len(lines) == 3
+    for line in lines[1:]:
+        assert re.fullmatch(
+            rf"{run}: 1 of 4 clients \(25 %\), 0\.[12]/s, about \d+ seconds left, 1 failed \(1 permission\)\."
+            rf" Waiting: {re.escape(lines[0])}",
+            line,
+        ), line
 
 
 @pytest.mark.long(6)
 def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
-    monkeypatch.setattr(base, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(base, "NO_PROGRESS_SECONDS", 5.2)
+    monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(run_waiting, "NO_PROGRESS_SECONDS", 5.2)
     errors = io.StringIO()
 
     began = time.monotonic()

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand, describe_message
+from migration.management.base import ClientsCommand
 from migration.models import Run
 
 
@@ -23,15 +23,4 @@ class Command(ClientsCommand):
         run = self.finish_run(
             inline=options["inline"], kind=Run.Kind.COMPARE, chosen=self.find_clients(options)
         )
-        mismatches = dict(run.comparisons.values_list("client_id", "mismatches"))
-        items = [
-            {
-                "slug": item.slug,
-                "status": item.comparison_status or item.outcome,
-                "error_class": item.error_class,
-                **describe_message(item.message),
-                "mismatches": mismatches.get(item.client_id, []),
-            }
-            for item in run.items.all()
-        ]
-        self.report_run(run, options, items)
+        self.report_run(run, options)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migration.management.base import ClientsCommand, describe_message, list_items
+from migration.management.base import ClientsCommand
+from migration.management.run_items import describe_message
 from migration.models import Outcome, Run
 from migration.operations.pushes import push
 
@@ -48,7 +49,7 @@ class Command(ClientsCommand):
             adopt=options["adopt"],
             include_inactive=options["include_inactive"],
         )
-        self.report_run(run, options, list_items(run))
+        self.report_run(run, options)
 
     def _print_dry_run(self, client_ids: list[int], options: Options) -> None:
         """Print what a run would do, in the same form as a run."""

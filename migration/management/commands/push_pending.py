@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from credentials.models import ClientRevision
-from migration.management.base import ClientsCommand, list_items
+from migration.management.base import ClientsCommand
 from migration.models import Run, all_clients
 
 
@@ -24,4 +24,4 @@ class Command(ClientsCommand):
         run = self.finish_run(
             inline=options["inline"], kind=Run.Kind.PUSH, chosen=all_clients().push_pending()
         )
-        self.report_run(run, options, list_items(run))
+        self.report_run(run, options)

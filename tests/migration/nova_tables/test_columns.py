@@ -4,7 +4,7 @@ import pytest
 
 from credentials.models import Client, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
-from migration.management.base import list_items
+from migration.management.run_items import list_items
 from migration.models import Comparison, Run, all_clients
 from migration.operations import runs
 from migration.operations.comparisons import compare

@@ -1,0 +1,80 @@
+"""`resume_run`: goes on with a run that was paused, stopped or interrupted, or waits for one again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from migration import command_sentences
+from migration.admin.base import RUN_PERMISSION
+from migration.management.base import RunCommand, find_user, require_writes
+from migration.models import Outcome, Run, StaleRunError
+from migration.operations.runs import skip_open_items
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.core.management.base import CommandParser
+
+# The largest id that PostgreSQL's bigint holds.
+LARGEST_ID = 2**63 - 1
+
+
+class Command(RunCommand):
+    takes_locks = True
+    help = "Goes on with the clients that a stopped or interrupted run left out, or waits for a run that goes on."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run", type=int, metavar="RUN", help="the run, by number")
+        parser.add_argument(
+            "--failed", action="store_true", help="try the clients again that failed, too"
+        )
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        by = find_user(options["by"], permission=RUN_PERMISSION)
+        run = find_run(options["run"])
+        if options["inline"]:
+            require_writes(run.kind)
+        try:
+            resumed = self._resume_run(run, by, with_failed=options["failed"])
+        except StaleRunError as error:
+            raise CommandError(str(error), returncode=1) from None
+        if resumed and not options["inline"]:
+            self.enqueue_run(run)
+        if run.finished_at is None:
+            self.wait_for_end(run, inline=options["inline"])
+        self.report_run(run, options)
+
+    def _resume_run(self, run: Run, by: User | None, *, with_failed: bool) -> bool:
+        """Let the run go on if it stands still; False where it goes on already, or where nothing is left of it."""
+        if run.state == Run.State.STOPPED:
+            # Who stopped it may have been killed before this.
+            skip_open_items(run)
+            run.refresh_from_db()
+        if run.state == Run.State.PAUSED:
+            run.resume(by=by)
+            return True
+        if run.state == Run.State.RUNNING:
+            return False
+        failed = run.items.filter(outcome=Outcome.FAILED)
+        if run.items.left_out().exists() or (with_failed and failed.exists()):
+            run.go_on(by=by, with_failed=with_failed)
+            return True
+        number = failed.count()
+        left = command_sentences.RUN_FAILED_ARE_LEFT(run=run.name_message, n=number)
+        none = command_sentences.RUN_HAS_NO_REST(run=run.name_message)
+        self.stderr.write(str(left if number else none))
+        return False
+
+
+def find_run(number: int) -> Run:
+    """Return the run with this number; exit with 2 where there is none."""
+    run = Run.objects.filter(pk=number).first() if 0 < number <= LARGEST_ID else None
+    if run is None:
+        raise CommandError(f"unknown run: {number}", returncode=2)
+    return run

@@ -1,0 +1,103 @@
+"""Shows the progress of a run on standard error: a bar on a terminal, elsewhere a line every LINE_SECONDS."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from credentials.shown_names import show_text
+from migration.templatetags.migration_pages import duration
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from django.core.management.base import OutputWrapper
+
+    from migration.management.output import OneLineOutput
+    from migration.reports.run_progress import Progress
+    from nova_credentials.messages import Message
+
+LINE_SECONDS = 10
+
+
+class RunDisplay(Protocol):
+    """Shows how far a run is, for as long as it is entered."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+    @property
+    def is_due(self) -> bool:
+        """Say whether it is time to show the progress."""
+
+    def show_progress(self, progress: Progress, reason: Message | None) -> None:
+        """Show the progress, and the reason for waiting; call it as often as the progress is known."""
+
+    def add_notice(self, text: str) -> None:
+        """Say something beside the progress."""
+
+
+def make_display(output: OutputWrapper) -> RunDisplay:
+    """Return the display that fits the output."""
+    if terminal := cast("OneLineOutput", output).terminal:
+        # It imports rich, which takes a tenth of a second: only where there is a terminal.
+        from migration.management.terminal import ProgressPanel
+
+        return ProgressPanel(terminal)
+    return ProgressLines(output)
+
+
+class ProgressLines:
+    """Writes a line every LINE_SECONDS, and another reason for waiting at once."""
+
+    def __init__(self, output: OutputWrapper) -> None:
+        self._output = output
+        self._next_line_at = time.monotonic() + LINE_SECONDS
+        self._codes: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._next_line_at
+
+    def show_progress(self, progress: Progress, reason: Message | None) -> None:
+        # The numbers in the reason change all the time, so only another reason is printed.
+        is_new = reason is not None and reason.codes != self._codes
+        if reason:
+            self._codes = reason.codes
+        if self.is_due:
+            self._next_line_at = time.monotonic() + LINE_SECONDS
+            self.add_notice(f"{describe_progress(progress)}. {describe_reason(reason)}".strip())
+        elif is_new:
+            self.add_notice(str(reason))
+
+    def add_notice(self, text: str) -> None:
+        self._output.write(text)
+        self._output.flush()
+
+
+def describe_progress(progress: Progress) -> str:
+    """Return in one line how far the run is, its rate, the time left, its failures by class and what differs."""
+    parts = [f"{progress.done:,} of {progress.total:,} clients ({progress.percent:.0f} %)"]
+    if progress.per_second:
+        parts.append(f"{progress.per_second:,.1f}/s")
+    if progress.seconds_left is not None:
+        parts.append(f"about {duration(progress.seconds_left)} left")
+    if progress.failed:
+        classes = (f"{number:,} {name}" for name, number in progress.failed_by_class.items())
+        parts.append(f"{progress.failed:,} failed ({', '.join(classes)})")
+    if progress.mismatched:
+        parts.append(
+            f"{progress.mismatched:,} {'differs' if progress.mismatched == 1 else 'differ'}"
+        )
+    return f"{progress.run}: {', '.join(parts)}"
+
+
+def describe_reason(reason: Message | None) -> str:
+    """Return why the run waits, fit for a terminal; "" where it doesn't."""
+    return f"Waiting: {show_text(str(reason))}" if reason else ""

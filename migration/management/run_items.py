@@ -1,0 +1,91 @@
+"""The items of a run as commands print them: as data, and on a terminal as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from credentials.shown_names import show_name, show_text
+from migration.models import Comparison, Outcome, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TextIO
+
+    from nova_credentials.messages import Message
+
+    Item: TypeAlias = Mapping[str, Any]
+
+# The worse an outcome is, the nearer it is to the prompt.
+SEVERITY: dict[str, int] = {
+    Outcome.SKIPPED: 1,
+    **dict.fromkeys(Comparison.DIFFERS, 2),
+    Outcome.FAILED: 3,
+    Comparison.Status.UNCHECKED: 3,
+}
+
+
+def list_items(run: Run) -> list[Item]:
+    """Return the run's items as commands print them; those of a comparison with what differs."""
+    if run.kind == Run.Kind.COMPARE:
+        return _list_compared_items(run)
+    return [
+        {
+            "slug": item.slug,
+            "outcome": item.outcome,
+            "error_class": item.error_class,
+            **describe_message(item.message),
+        }
+        for item in run.items.all()
+    ]
+
+
+def _list_compared_items(run: Run) -> list[Item]:
+    mismatches = dict(run.comparisons.values_list("client_id", "mismatches"))
+    return [
+        {
+            "slug": item.slug,
+            "status": item.comparison_status or item.outcome,
+            "error_class": item.error_class,
+            **describe_message(item.message),
+            "mismatches": mismatches.get(item.client_id, []),
+        }
+        for item in run.items.all()
+    ]
+
+
+def describe_message(message: Message | None) -> dict[str, str]:
+    """Return the message in English, and its key for programs."""
+    return {"message": str(message or ""), "code": message.key if message else ""}
+
+
+def describe_mismatch(mismatch: dict[str, str]) -> str:
+    """Return how a field differs: kind, hint and, if they are known, the short codes of PostgreSQL and AWS."""
+    hint = f" ({mismatch['hint']})" if mismatch["hint"] else ""
+    codes = [
+        f"{store} {mismatch[side]} ({mismatch[f'{side}_length']})"
+        for store, side in (("PostgreSQL", "expected"), ("AWS", "actual"))
+        if mismatch.get(side)
+    ]
+    return f"{show_name(mismatch['path'])}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"
+
+
+def print_item_table(terminal: TextIO, items: Sequence[Item]) -> None:
+    """Print the items as a table no wider than the terminal; those that need attention come last."""
+    # It imports rich, which takes a tenth of a second: only where there is a terminal.
+    from migration.management.terminal import print_table
+
+    rows = sorted(map(_make_row, items), key=lambda row: SEVERITY.get(row["Outcome"], 0))
+    headings = [name for name in rows[0] if any(row[name] for row in rows)]
+    cells = [[row[name] for name in headings] for row in rows]
+    print_table(terminal, headings, cells, colour_by=headings.index("Outcome"))
+
+
+def _make_row(item: Item) -> dict[str, str]:
+    """Return the cells by heading; what differs stands below the message."""
+    differences = map(describe_mismatch, item.get("mismatches", []))
+    return {
+        "Client": show_name(item["slug"]),
+        "Outcome": item["status"] if "status" in item else item["outcome"],
+        "Error": item["error_class"],
+        "Message": "\n".join(show_text(line) for line in (item["message"], *differences) if line),
+    }

@@ -1,0 +1,269 @@
+"""What a command shows of its run: a bar and a table on a terminal, one object for programs, and what Ctrl-C leaves."""
+
+import io
+import json
+import logging
+import re
+import signal
+import sys
+import threading
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+
+from migration.management import run_waiting
+from migration.management.output import OneLineOutput
+from migration.management.run_display import make_display
+from migration.management.run_items import print_item_table
+from migration.management.terminal import ProgressPanel
+from migration.models import Outcome, Run, all_clients
+from migration.operations import runs
+from migration.sentences import RUN_INTERRUPTED
+from nova_admin.embedded.conditions import Conditions
+from tests.checkout import manage_on_terminal
+from tests.factories import make_client, make_full_client, nova_uri
+from tests.migration.admin.pages import DIFFERENT, close, make_run
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+STEERS = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z]|[\r\n])+")
+
+
+def read_lines(written: str) -> list[str]:
+    """The lines in what was written to a terminal, each time that they were drawn."""
+    return [line.rstrip() for line in STEERS.sub("\n", COLOURS.sub("", written)).splitlines()]
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for line in read_lines(self.getvalue()) if line]
+
+
+@pytest.fixture(params=[60, 200])
+def columns(request, monkeypatch) -> int:
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    monkeypatch.setenv("TERM", "xterm")
+    return request.param
+
+
+def make_progress():
+    run = make_run(8)
+    close(run, 2, Outcome.COMPARED, comparison_status="mismatch")
+    close(run, 1, Outcome.FAILED, error_class="data")
+    close(run, 2, Outcome.FAILED, error_class="permission")
+    return run_waiting.measure_run(run)
+
+
+def test_a_bar_has_its_facts_below_it_and_no_line_is_wider_than_the_terminal(db, columns):
+    screen, now = Screen(), make_progress()
+    with ProgressPanel(screen) as panel:
+        panel.show_progress(now, RUN_INTERRUPTED())
+        panel.add_notice("a notice " * 20)
+        panel.show_progress(now, RUN_INTERRUPTED())
+        drawn = screen.lines
+
+    assert "━" in drawn[0]
+    assert max(map(len, drawn)) <= columns
+    words = " ".join(drawn)
+    assert "5 of 8 clients (62 %)" in words
+    assert "3 failed (2 permission, 1 data), 2 differ" in words.replace("  ", " ")
+    assert f"Waiting: {RUN_INTERRUPTED()}" in words
+    assert "a notice a notice" in words
+    # The cursor is seen all the time: the process may be ended without a last word.
+    assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")
+
+
+def test_the_log_goes_above_the_bar(db, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    handler = logging.StreamHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        with ProgressPanel(screen) as panel:
+            panel.show_progress(make_progress(), None)
+            logging.getLogger("migration").warning("something [red]went[/red] wrong")
+        logging.getLogger("migration").warning("afterwards")
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+    assert "something [red]went[/red] wrong" in screen.lines
+    assert screen.lines[-1] == "afterwards"
+
+
+@pytest.mark.parametrize("dumb", ["dumb", "unknown"])
+def test_a_terminal_that_can_only_print_gets_lines(monkeypatch, dumb):
+    monkeypatch.setenv("TERM", dumb)
+    output = OneLineOutput(Screen())
+
+    assert not isinstance(make_display(output), ProgressPanel)
+
+
+def test_names_of_others_are_text_in_bar_and_table(columns):
+    screen = Screen()
+    items = [
+        {"slug": name, "outcome": "failed", "error_class": "data", "message": f"{name} is bad"}
+        for name in ("[bold]x[/bold]", "\x1b[2Jy", ":smile:", "abc\u202egnp")
+    ]
+
+    print_item_table(screen, items)
+
+    text = " ".join(screen.lines)
+    for shown in ("[bold]x[/bold]", "\\x1b[2Jy", ":smile:", "\\u202e"):
+        assert shown in text
+    assert "\x1b[2J" not in screen.getvalue()
+
+
+def test_a_table_fits_the_terminal_and_ends_with_what_needs_attention(columns):
+    screen = Screen()
+    items = [
+        {"slug": "bad", "status": "unchecked", "error_class": "permission", "message": "Denied. " * 30},
+        {"slug": "l" * 90, "status": "mismatch", "error_class": "", "message": "", "mismatches": [DIFFERENT]},
+        {"slug": "good", "status": "match", "error_class": "", "message": ""},
+        {"slug": "宽" * 40, "status": "skipped", "error_class": "", "message": "No credentials."},
+    ]  # fmt: skip
+
+    print_item_table(screen, items)
+
+    from rich.cells import cell_len
+
+    assert max(map(cell_len, screen.lines)) <= columns
+    assert screen.lines[0].split() == ["Client", "Outcome", "Error", "Message"] or columns == 60
+    order = [line.split()[1] for line in screen.lines if len(line.split()) > 1]
+    found = [word for word in order if word in ("match", "skipped", "mismatch", "unchecked")]
+    assert found == ["match", "skipped", "mismatch", "unchecked"]
+    assert (
+        "database.password: different (blank)" in " ".join(" ".join(screen.lines).split())
+        or columns == 60
+    )
+
+
+def test_on_a_terminal_a_command_ends_with_a_table_and_its_counts(stores, columns):
+    make_full_client("idom"), make_client("empty")
+    out, err = Screen(), Screen()
+
+    call_command("migrate_clients", "--all", "--inline", stdout=out, stderr=err)
+
+    run = Run.objects.get()
+    rows = [line.split() for line in out.lines]
+    assert ["idom", "created"] in rows
+    assert rows.index(["idom", "created"]) < rows.index(["empty", "skipped", "No", "credentials."])
+    assert out.lines[-1] == f"{run.pk} run, 2 clients, 1 created, 1 skipped, 1 matched"
+
+
+def test_with_json_standard_output_holds_the_object_alone_though_both_are_terminals(
+    stores, monkeypatch
+):
+    make_full_client("idom")
+    monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.01)
+    stores.conditions.set(Conditions(round_trip_seconds=0.1))
+    out, err = Screen(), Screen()
+
+    call_command("migrate_clients", "--all", "--inline", "--format", "json", stdout=out, stderr=err)
+
+    assert json.loads(out.getvalue())["created"] == 1
+    assert "\x1b" not in out.getvalue()
+    assert "0 of 1 clients (0 %)" in " ".join(err.lines)
+
+
+@pytest.fixture
+def small_batches(monkeypatch) -> None:
+    monkeypatch.setattr(Run, "BATCH", 2)
+    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
+
+
+def press_ctrl_c_in_the_first_batch(monkeypatch) -> None:
+    push, pressed = runs.push, []
+
+    def pushing(**how):
+        if not pressed:
+            pressed.append(signal.raise_signal(signal.SIGINT))
+        return push(**how)
+
+    monkeypatch.setattr(runs, "push", pushing)
+
+
+@pytest.mark.usefixtures("small_batches", "stores")
+def test_ctrl_c_ends_the_batch_in_work_and_says_what_is_done_and_how_to_go_on(monkeypatch, capsys):
+    for n in range(6):
+        make_full_client(f"client-{n}")
+    press_ctrl_c_in_the_first_batch(monkeypatch)
+    before = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(CommandError) as left:
+        call_command("migrate_clients", "--all", "--inline", "--format", "json")
+
+    run = Run.objects.get()
+    assert left.value.returncode == 130
+    assert str(left.value) == (
+        f"Migration {run.pk} is stopped: 2 of 6 clients are done (0 failed), 4 are not."
+        f" Go on with the rest: manage.py resume_run {run.pk} --inline"
+    )
+    assert run.state == Run.State.STOPPED
+    assert run.items.left_out().count() == 4
+    assert [item.message for item in run.items.left_out()] == [RUN_INTERRUPTED()] * 4
+    assert signal.getsignal(signal.SIGINT) == before
+    assert capsys.readouterr().out == ""
+
+    call_command(*re.search(r"(resume_run) (\d+) (--inline)", str(left.value)).groups())
+
+    assert all_clients().in_phases("dual_write").count() == 6
+    assert capsys.readouterr().out.endswith(f"{run.pk} run, 6 clients, 6 created, 6 matched\n")
+
+
+@pytest.mark.usefixtures("stores")
+def test_ctrl_c_in_the_last_batch_loses_nothing_and_is_no_interruption(monkeypatch, capsys):
+    make_full_client("idom")
+    press_ctrl_c_in_the_first_batch(monkeypatch)
+
+    call_command("migrate_clients", "--all", "--inline")
+
+    assert Run.objects.get().state == Run.State.FINISHED
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monkeypatch):
+    make_full_client("idom")
+    looked = threading.Event()
+
+    def fail_to_measure(_run):
+        looked.set()
+        raise OperationalError
+
+    monkeypatch.setattr(run_waiting, "measure_run", fail_to_measure)
+    monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.01)
+    push = runs.push
+    monkeypatch.setattr(runs, "push", lambda **how: looked.wait(10) and push(**how))
+
+    call_command("migrate_clients", "--all", "--inline", stdout=io.StringIO(), stderr=Screen())
+
+    assert Run.objects.get().state == Run.State.FINISHED
+
+
+@pytest.mark.long(4)
+def test_on_a_real_terminal_the_second_ctrl_c_ends_the_process_at_once(stores):
+    make_full_client("idom")
+    stores.conditions.set(Conditions(round_trip_seconds=20))
+    given = ("migrate_clients", "--all", "--inline")
+    with manage_on_terminal(*given, columns=60, DATABASE_URL=nova_uri()) as terminal:
+        terminal.wait_for("0 of 1 clients (0 %)")
+        terminal.press(b"\x03")
+        terminal.wait_for("are finished first")
+        assert terminal.process.is_alive()
+
+        terminal.press(b"\x03")
+        terminal.process.join(5)
+
+        assert terminal.process.exitcode == -signal.SIGINT
+    assert max(map(len, read_lines(terminal.screen))) <= 60
+    # Neither done nor lost: workers go on with it, or `resume_run`.
+    run = Run.objects.get()
+    assert (run.state, run.items.open().count()) == (Run.State.RUNNING, 1)
+    stores.conditions.clear()
+    call_command("resume_run", str(run.pk), "--inline", stdout=io.StringIO())
+    assert run.items.get().outcome == Outcome.CREATED
