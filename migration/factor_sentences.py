@@ -26,6 +26,10 @@ CODE_TOO_SOON = Sentence(
     "code_too_soon",
     "Too many wrong codes: wait %(n)s seconds and give the next one.",
 )
+PROOF_TOO_SOON = Sentence(
+    "proof_too_soon",
+    "Too many wrong codes were given. Give your password, or wait before you give another code.",
+)
 FACTOR_UNREADABLE = Sentence(
     "factor_unreadable",
     "Your second factor can no longer be read, as the site's SECRET_KEY was changed. A user administrator"

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import confirm_own_password, explain_refused_proof
 from migration.models import PasswordPlace
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ class ActorPasswordForm(forms.Form):
         """Check the password, or a code in its place, and keep nothing of it."""
         given = self.cleaned_data.pop(FIELD)
         if not confirm_own_password(self.request, given, place=PasswordPlace.USERS):
-            raise ValidationError(
-                gettext("That is neither your password nor a code of your second factor."),
-                code="wrong_password",
-            )
+            raise ValidationError(explain_refused_proof(self.request), code="wrong_password")
         return ""
 
     @property

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 from django.http import HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
+from credentials.localization import localize
 from migration.admin.base import get_signed_in_user
+from migration.factor_sentences import PROOF_TOO_SOON
 from migration.models import PasswordPlace
+from migration.operations.second_factors import Answer
 from migration.operations.wrong_passwords import (
     MOST_IN_A_SESSION,
     check_own_password,
@@ -22,9 +26,12 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
+    from nova_credentials.messages import Message
 
 # Of a request that typed the last wrong password that a session may have; the site answers it with a page of its own.
 COUNT = "wrong_passwords_in_session"
+# Of a request with a code that wasn't looked at: too many wrong ones came before it.
+TOO_SOON = "code_came_too_soon"
 
 
 def confirm_own_password(request: HttpRequest, password: str, *, place: PasswordPlace) -> bool:
@@ -35,19 +42,33 @@ def confirm_own_password(request: HttpRequest, password: str, *, place: Password
     if not password:
         return False
     session_key = request.session.session_key or ""
-    if check_own_password(
+    answer = check_own_password(
         user=get_signed_in_user(request),
         password=password,
         session_key=session_key,
         # Behind a trusted proxy it is the client's too.
         address=request.META.get("REMOTE_ADDR", ""),
         place=place,
-    ):
+    )
+    if answer is Answer.RIGHT:
         return True
+    setattr(request, TOO_SOON, answer is Answer.TOO_SOON)
     count = count_wrong_passwords(session_key)
     if count >= MOST_IN_A_SESSION:
         setattr(request, COUNT, count)
     return False
+
+
+def find_reason_to_wait(request: HttpRequest) -> Message | None:
+    """Return why `confirm_own_password` looked at no code; None where it did."""
+    return PROOF_TOO_SOON() if getattr(request, TOO_SOON, False) else None
+
+
+def explain_refused_proof(request: HttpRequest) -> str:
+    """Say why `confirm_own_password` said no, on a page that takes a password or a code."""
+    why = find_reason_to_wait(request)
+    wrong = _("That is neither your password nor a code of your second factor.")
+    return localize(why) if why else wrong
 
 
 def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

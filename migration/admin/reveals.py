@@ -24,7 +24,7 @@ from migration.admin.base import (
     get_signed_in_user,
     get_typed_reason,
 )
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import confirm_own_password, find_reason_to_wait
 from migration.models import Comparison, PasswordPlace, ReasonError
 from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.reveals import NotRevealed, find_credential, reveal
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Credential
     from migration.operations.reveals import RevealedValue
+    from nova_credentials.messages import Message
 
 REVEAL_PERMISSION = "migration.reveal_credential"
 # A password that was given longer ago is asked for again.
@@ -143,19 +144,20 @@ class RevealView(ClientView):
             if confirm_own_password(request, password, place=PasswordPlace.REVEAL):
                 request.session[AUTHENTICATED_AT] = time.time()
             else:
-                problems.append(_("That is not your password."))
-                self.record_wrong_password()
+                wait = find_reason_to_wait(request)
+                problems.append(localize(wait) if wait else _("That is not your password."))
+                self.record_refused_proof(wait or audit_sentences.WRONG_PASSWORD())
         if not get_typed_reason(request):
             problems.append(_("Give a reason or a ticket: it is kept with your name."))
         return problems
 
-    def record_wrong_password(self) -> None:
+    def record_refused_proof(self, why: Message) -> None:
         field = self.field
         record_refused_reveal(
             field.client,
             field.credential,
             field.name,
-            why=audit_sentences.WRONG_PASSWORD(),
+            why=why,
             by=get_signed_in_user(self.request),
         )
 

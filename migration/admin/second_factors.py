@@ -16,7 +16,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import AdminView, get_signed_in_user
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import confirm_own_password, explain_refused_proof
 from migration.models import PasswordPlace
 from migration.operations.second_factors import (
     NotResetError,
@@ -73,9 +73,7 @@ class ResetFactorView(AdminView):
             return self.show_page()
         answer = request.POST.get("answer", "")
         if not confirm_own_password(request, answer, place=PasswordPlace.USERS):
-            return self.show_page(
-                _("That is neither your password nor a code of your second factor.")
-            )
+            return self.show_page(explain_refused_proof(request))
         try:
             told = reset_second_factor(self.user, by)
         except NotResetError as refusal:

@@ -151,11 +151,17 @@ def _tell_of_guesses(user: User) -> None:
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
 
 
-def prove_identity(*, user: User, answer: str) -> bool:
-    """Say whether the answer is the user's own password, or a code of their second factor."""
-    if user.has_usable_password() and user.check_password(answer):
-        return True
-    return bool(_keep_digits(answer)) and check_code(user=user, code=answer) is Answer.RIGHT
+def prove_identity(*, user: User, answer: str) -> Answer:
+    """Say whether the answer is the user's own password, or a code of their second factor.
+
+    TOO_SOON: after many wrong codes. Digits aren't looked at as a password then: such a guess would not be counted.
+    """
+    if _keep_digits(answer):
+        of_code = check_code(user=user, code=answer)
+        if of_code in (Answer.RIGHT, Answer.TOO_SOON):
+            return of_code
+    is_password = user.has_usable_password() and user.check_password(answer)
+    return Answer.RIGHT if is_password else Answer.WRONG
 
 
 def find_reset_refusal(user: User, by: User | None) -> Message | None:

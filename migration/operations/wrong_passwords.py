@@ -13,9 +13,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from credentials.shown_names import show_text
-from migration.models import PasswordPlace, WrongPassword
+from migration.audit_sentences import LET_IN
+from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
+from migration.operations.bounded_refusals import limit
 from migration.operations.lockouts import NO_USER, forget_attempts, let_in_again
-from migration.operations.second_factors import prove_identity
+from migration.operations.second_factors import Answer, prove_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,20 +38,21 @@ def count_wrong_passwords(session_key: str) -> int:
 
 def check_own_password(
     *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
-) -> bool:
+) -> Answer:
     """Say whether it is the user's password, or a code of their second factor.
 
-    The MOST_IN_A_SESSION-th wrong one deletes the session.
-    Where the session is gone it is False and the password isn't looked at. In a transaction that is rolled back nothing
+    The MOST_IN_A_SESSION-th wrong one deletes the session. A code that wasn't looked at, as it came too soon, is none.
+    Where the session is gone it is WRONG and the password isn't looked at. In a transaction that is rolled back nothing
     is recorded.
     """
     # The row's lock has those who guess in one session wait for each other: two at once are two.
     with transaction.atomic():
         session = Session.objects.select_for_update().filter(session_key=session_key).first()
         if session is None:
-            return False
-        if prove_identity(user=user, answer=password):
-            return True
+            return Answer.WRONG
+        answer = prove_identity(user=user, answer=password)
+        if answer is not Answer.WRONG:
+            return answer
         count = count_wrong_passwords(session_key) + 1
         WrongPassword.objects.create(
             username=user.get_username(),
@@ -61,7 +64,7 @@ def check_own_password(
         if count >= MOST_IN_A_SESSION:
             session.delete()
     _log(user.get_username(), address, place, ended=count >= MOST_IN_A_SESSION)
-    return False
+    return Answer.WRONG
 
 
 def record_failed_login(
@@ -74,6 +77,9 @@ def record_failed_login(
     account, address = get_client_username(request, credentials), request.axes_ip_address  # type: ignore[attr-defined]
     username = "" if account.startswith(NO_USER) else account
     shut_out = count >= settings.AXES_FAILURE_LIMIT
+    # Anybody can make up names without end. The audit has the number of what is left out here.
+    if not username and not limit.admits_made_up_name(address):
+        return
     WrongPassword.objects.create(
         username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out
     )
@@ -83,11 +89,14 @@ def record_failed_login(
 def let_in(chosen: Iterable[WrongPassword], *, by: User) -> int:
     """End the locks that these records tell of, and note who did; return how many locks there were."""
     at_login = {(row.username, row.address) for row in chosen if row.place == PasswordPlace.LOGIN}
-    ended = let_in_again(at_login)
-    for username, address in ended:
-        WrongPassword.objects.filter(
-            username=username, address=address, shut_out=True, let_in_at=None
-        ).update(let_in_at=timezone.now(), let_in_by=by.get_username())
+    with transaction.atomic():
+        ended = let_in_again(at_login)
+        for username, address in ended:
+            WrongPassword.objects.filter(
+                username=username, address=address, shut_out=True, let_in_at=None
+            ).update(let_in_at=timezone.now(), let_in_by=by.get_username())
+            facts = LET_IN(name=username, address=address)
+            AuditEvent.objects.record(AuditCode.LET_IN, facts, by=by)
     return len(ended)
 
 

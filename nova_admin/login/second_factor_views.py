@@ -24,7 +24,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import factor_sentences as sentences
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import confirm_own_password, explain_refused_proof
 from migration.admin.reveals import is_freshly_authenticated
 from migration.models import PasswordPlace
 from migration.operations.factor_encryption import UnreadableFactorError
@@ -166,9 +166,7 @@ class SetUpFactorView(SignedInPage):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if not self.proves_identity():
-            return self.show_problem(
-                _("That is neither your password nor a code of your second factor.")
-            )
+            return self.show_problem(explain_refused_proof(request))
         try:
             codes = set_up_second_factor(
                 user=self.user, secret=self.find_secret(), code=request.POST.get("code", "")
@@ -213,9 +211,7 @@ class OwnFactorView(SignedInPage):
         if not has_second_factor(self.user):
             return HttpResponseRedirect(reverse("admin:second_factor_set_up"))
         if not self.proves_identity():
-            return self.show_problem(
-                _("That is neither your password nor a code of your second factor.")
-            )
+            return self.show_problem(explain_refused_proof(request))
         return self.show_codes(renew_recovery_codes(self.user))
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:

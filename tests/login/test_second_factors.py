@@ -178,10 +178,21 @@ def test_without_its_key_a_factor_is_unreadable_and_nothing_of_it_is_lost(maria,
 def test_an_identity_is_proved_by_the_password_or_by_a_code(maria, at):
     phone, codes = give_factor(maria)
 
-    assert prove_identity(user=maria, answer=PASSWORD)
-    assert prove_identity(user=maria, answer=phone.show())
-    assert prove_identity(user=maria, answer=codes[0])
-    assert not prove_identity(user=maria, answer="wrong")
-    assert not prove_identity(user=maria, answer="")
+    right = (PASSWORD, phone.show(), codes[0])
+    assert [prove_identity(user=maria, answer=one) for one in right] == [Answer.RIGHT] * 3
+    assert prove_identity(user=maria, answer="wrong") is Answer.WRONG
+    assert prove_identity(user=maria, answer="") is Answer.WRONG
     maria.set_unusable_password()
-    assert not prove_identity(user=maria, answer="")
+    assert prove_identity(user=maria, answer="") is Answer.WRONG
+
+
+def test_while_codes_have_to_wait_the_password_is_a_proof_and_digits_are_not_looked_at(maria, at):
+    phone, _ = give_factor(maria)
+    for _ in range(5):
+        assert prove_identity(user=maria, answer="000000") is Answer.WRONG
+
+    assert prove_identity(user=maria, answer=phone.show()) is Answer.TOO_SOON
+    assert prove_identity(user=maria, answer="wrong") is Answer.WRONG
+    assert prove_identity(user=maria, answer=PASSWORD) is Answer.RIGHT
+    maria.set_password("12345678")
+    assert prove_identity(user=maria, answer="12345678") is Answer.TOO_SOON

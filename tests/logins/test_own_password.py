@@ -11,8 +11,10 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 
 from migration.models import PasswordPlace, Reveal, WrongPassword
+from migration.operations.second_factors import Answer, check_code
 from migration.operations.wrong_passwords import check_own_password
 from tests.factories import make_full_client, make_user
+from tests.login.codes import give_factor
 from tests.logins.conftest import PASSWORD
 from tests.migration.test_reveals import REVEAL, address, age_the_login
 from tests.page_forms import pages_left_out
@@ -90,6 +92,23 @@ def test_a_form_that_is_sent_empty_is_no_guess(maria, field, client):
     assert not WrongPassword.objects.exists()
 
 
+def test_a_code_that_comes_too_soon_is_no_guess_and_the_page_says_to_wait(maria, field, client):
+    """Whoever guesses codes at the login would else end the session of the person who has the right one."""
+    phone, _codes = give_factor(maria)
+    for _ in range(5):
+        check_code(user=maria, code="000000")
+
+    with pages_left_out():
+        answers = [guess(client, field, phone.show()) for _ in range(6)]
+
+    said = (
+        "Too many wrong codes were given. Give your password, or wait before you give another code."
+    )
+    assert [answer.context_data["problems"] for answer in answers] == [[said]] * 6
+    assert not WrongPassword.objects.exists()
+    assert SESSION_KEY in client.session
+
+
 def test_they_are_counted_by_session(maria, field, client):
     with pages_left_out():
         for _ in range(4):
@@ -144,7 +163,7 @@ def test_two_at_once_count_as_two_and_no_sixth_is_looked_at(transactional_db, cl
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(11) as people:
         answers = list(people.map(try_password, range(11)))
 
-    assert answers == [False] * 11
+    assert answers == [Answer.WRONG] * 11
     assert len(looked) == WrongPassword.objects.count() == 5
     assert WrongPassword.objects.filter(shut_out=True).count() == 1
     assert not Session.objects.exists()
