@@ -1,6 +1,6 @@
 """`python -m tests.bench_audit [NUMBER]`: seconds and memory of `verify_audit` over a chain of a million entries.
 
-Not part of `make bench`: to write the rows takes longer than to verify them.
+Not part of `make bench`: to write the rows takes minutes.
 """
 
 from __future__ import annotations
