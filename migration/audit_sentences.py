@@ -60,12 +60,24 @@ OBJECT_ACCEPTED = Sentence("object_accepted", "Accepted %(object)s.")
 LOGGED_IN = Sentence("logged_in", "Logged in.")
 LOGGED_OUT = Sentence("logged_out", "Logged out.")
 LOGIN_REFUSED = Sentence("login_refused", "A login was refused.")
+REFUSED_AGAIN = Sentence(
+    "refused_again",
+    "Refused %(n)s more times within the minute that began at %(at)s.",
+    one="Refused once more within the minute that began at %(at)s.",
+)
+LET_IN = Sentence("let_in", "Ended the lock of %(name)s at %(address)s.")
 PAGE_REFUSED = Sentence("page_refused", "Refused: %(method)s %(page)s.")
 USER_ADDED = Sentence("user_added", "Added the user %(name)s.")
 USER_CHANGED = Sentence("user_changed", "Changed the user %(name)s: %(fields)s.")
+USER_RENAMED = Sentence(
+    "user_renamed", "Renamed the user %(old)s to %(name)s; changed: %(fields)s."
+)
 USER_DELETED = Sentence("user_deleted", "Deleted the user %(name)s.")
 GROUP_ADDED = Sentence("group_added", "Added the group %(name)s.")
 GROUP_CHANGED = Sentence("group_changed", "Changed the group %(name)s: %(fields)s.")
+GROUP_RENAMED = Sentence(
+    "group_renamed", "Renamed the group %(old)s to %(name)s; changed: %(fields)s."
+)
 GROUP_DELETED = Sentence("group_deleted", "Deleted the group %(name)s.")
 GIVEN = Sentence("given", "%(owner)s was given: %(names)s.", glue=", ")
 TAKEN = Sentence("taken", "%(owner)s lost: %(names)s.", glue=", ")

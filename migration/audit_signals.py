@@ -10,6 +10,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_sa
 
 from migration import audit_sentences as sentences
 from migration.models import AuditCode, AuditEvent
+from migration.operations.refused_acts import record_refused_login
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 # The column that each login writes; the login itself is an entry.
 LAST_LOGIN = "last_login"
+# The columns that hold the name of a user and of a group.
+NAMES = ("username", "name")
 UNKNOWN = "unknown"
-_CHANGED = "_fields_that_are_changed"
+_CHANGED, _OLD_NAME = "_fields_that_are_changed", "_name_before"
 
 
 def connect_signals() -> None:
@@ -61,7 +64,7 @@ def _record_refused_login(
     typed = str(credentials.get(User.USERNAME_FIELD, ""))
     found = "\0" not in typed and User.objects.filter(username=typed).values_list("username")
     (name,) = (found and found.first()) or (UNKNOWN,)
-    AuditEvent.objects.record(AuditCode.LOGIN_REFUSED, sentences.LOGIN_REFUSED(), by=name)
+    record_refused_login(name)
 
 
 def _note_changes(
@@ -77,26 +80,32 @@ def _note_changes(
     if update_fields is not None:
         names &= set(update_fields)
     changed: list[str] | None = None
+    old_name = None
     if instance.pk and names:
         stored = type(instance)._default_manager.using(using).filter(pk=instance.pk).values(*names)
         if before := stored.first():
             changed = sorted(name for name in names if before[name] != getattr(instance, name))
+            old_name = next((before[name] for name in NAMES if name in changed), None)
+    setattr(instance, _OLD_NAME, old_name)
     setattr(instance, _CHANGED, changed if names else [])
 
 
 def _record_change(*, instance: Model, created: bool, using: str, **_: object) -> None:
-    code, added, changed, _deleted = _words_of(instance)
+    code, added, changed, renamed, _deleted = _words_of(instance)
     fields: list[str] | None = getattr(instance, _CHANGED, None)
+    old_name: str | None = getattr(instance, _OLD_NAME, None)
     name = str(instance)
     if created:
         AuditEvent.objects.using(using).record(code, added(name=name))
     elif fields:
         facts = changed(name=name, fields=", ".join(fields))
+        if old_name is not None:
+            facts = renamed(old=old_name, name=name, fields=", ".join(fields))
         AuditEvent.objects.using(using).record(code, facts)
 
 
 def _record_deletion(*, instance: Model, using: str, **_: object) -> None:
-    code, _added, _changed, deleted = _words_of(instance)
+    code, *_others, deleted = _words_of(instance)
     AuditEvent.objects.using(using).record(code, deleted(name=str(instance)))
 
 
@@ -127,17 +136,19 @@ def _name_of(row: Model) -> str:
     return row.codename if isinstance(row, Permission) else str(row)
 
 
-def _words_of(row: Model) -> tuple[AuditCode, Sentence, Sentence, Sentence]:
+def _words_of(row: Model) -> tuple[AuditCode, Sentence, Sentence, Sentence, Sentence]:
     if isinstance(row, User):
         return (
             AuditCode.USER_CHANGED,
             sentences.USER_ADDED,
             sentences.USER_CHANGED,
+            sentences.USER_RENAMED,
             sentences.USER_DELETED,
         )
     return (
         AuditCode.GROUP_CHANGED,
         sentences.GROUP_ADDED,
         sentences.GROUP_CHANGED,
+        sentences.GROUP_RENAMED,
         sentences.GROUP_DELETED,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -69,6 +70,14 @@ class AuditSettings:
     hidden: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+def hide_login(value: str) -> str:
+    """Return the setting without user, password, query and fragment, where it is an address or a list of some."""
+    if "://" not in value:
+        return value
+    # Up to the last @: a password may hold any other sign.
+    return re.sub(r"[?#][^,]*", "", re.sub(r"(?<=://).*@", "", value))
+
+
 def read_audit_settings(env: Environment) -> AuditSettings:
     """Read the settings of the audit; raises ImproperlyConfigured for a key that can be guessed."""
     key, old_keys = str(env("NOVA_AUDIT_KEY")), tuple(env("NOVA_AUDIT_OLD_KEYS"))
@@ -82,6 +91,6 @@ def read_audit_settings(env: Environment) -> AuditSettings:
         key,
         old_keys,
         str(env("NOVA_AUDIT_WEBHOOK")),
-        {name: value for name, value in given.items() if name in SHOWN},
+        {name: hide_login(value) for name, value in given.items() if name in SHOWN},
         {name: value for name, value in given.items() if name not in SHOWN},
     )

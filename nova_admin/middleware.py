@@ -9,8 +9,9 @@ from django.shortcuts import render
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
-from migration import audit_sentences as sentences
-from migration.models import Actor, AuditCode, AuditEvent, acting
+from migration.models import Actor, acting
+from migration.operations.bounded_refusals import record_repeats
+from migration.operations.refused_acts import record_refused_page
 
 ANONYMOUS = "anonymous"
 HIGHEST_ID = (1 << 31) - 1
@@ -55,27 +56,24 @@ def note_actor(
         def find_name() -> str:
             return request.user.get_username() if request.user.is_authenticated else ANONYMOUS
 
+        record_repeats()
         with acting(Actor(request.META.get("REMOTE_ADDR", ""), find_name=find_name)):
             response = get_response(request)
             if response.status_code == HTTPStatus.FORBIDDEN and request.user.is_authenticated:
-                record_refusal(request)
+                record_forbidden(request)
         return response
 
     return answer_request
 
 
-def record_refusal(request: HttpRequest) -> None:
+def record_forbidden(request: HttpRequest) -> None:
     """Record the page by its name: what stands in an address may be anything."""
     match = request.resolver_match
     page = match.view_name if match else "?"
     client_id = match.kwargs.get("client_id") if match else None
     if isinstance(client_id, int) and client_id > HIGHEST_ID:
         client_id = None  # no client's, and no number that the column takes
-    AuditEvent.objects.record(
-        AuditCode.REFUSAL,
-        sentences.PAGE_REFUSED(method=request.method or "", page=page),
-        client_id=client_id,
-    )
+    record_refused_page(page, method=request.method or "", client_id=client_id)
 
 
 class ExplainSchemaErrors:

@@ -56,7 +56,11 @@ class EndSessions:
         if request.user.is_authenticated and LOGGED_IN_AT not in request.session:
             logout(request)  # of an earlier release, which kept sessions for two weeks
         if not request.user.is_authenticated:
-            return lead_to_login(request) if "HX-Request" in request.headers else None
+            return (
+                lead_page(request, reverse("admin:login"))
+                if "HX-Request" in request.headers
+                else None
+            )
         if not is_poll(request, view):
             request.session.renew()  # type: ignore[attr-defined]  # it is a SessionStore
         return None
@@ -128,8 +132,11 @@ def is_poll(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
     return request.method == "GET" and not getattr(view_class, "renews_session", True)
 
 
-def lead_to_login(request: HttpRequest) -> HttpResponse:
-    """Have htmx open the login in place of the page; what a redirect leads to it would show inside the page."""
+def lead_page(request: HttpRequest, address: str) -> HttpResponse:
+    """Have htmx open the address in place of the page, and then the page again.
+
+    What a redirect leads to it would show inside the page.
+    """
     try:
         parts = urlsplit(request.headers.get("HX-Current-URL", ""))
         page = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -137,8 +144,9 @@ def lead_to_login(request: HttpRequest) -> HttpResponse:
         page = ""
     if not page.startswith("/") or not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
         page = reverse("admin:index")
-    login = f"{reverse('admin:login')}?{urlencode({'next': page})}"
-    return HttpResponse(status=204, headers={"HX-Redirect": login})
+    return HttpResponse(
+        status=204, headers={"HX-Redirect": f"{address}?{urlencode({'next': page})}"}
+    )
 
 
 def add_session_end(request: HttpRequest) -> dict[str, object]:

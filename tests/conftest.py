@@ -18,6 +18,7 @@ from credentials.triggers import count_every_write
 from migration import audit_sql, evidence_sentences
 from migration.operations import copy_places, evidence, leases
 from migration.operations.aws_writes import _write_guard, write_guard
+from migration.operations.bounded_refusals import limit
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
@@ -223,6 +224,12 @@ def guard_of_the_test() -> Iterator[None]:
     _write_guard.cache_clear()
     yield
     _write_guard.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused_before() -> None:
+    """Each test is a minute of its own: refusals of an earlier test aren't repeated in it."""
+    limit.forget_all()
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ class WrongPasswordAdmin(ReadOnlyAdmin):
     search_fields = ("username", "address")
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
+    nothing_yet = _("Nobody typed a wrong password lately.")
     actions = ("let_in_again",)
 
     def get_urls(self) -> list[URLPattern]:

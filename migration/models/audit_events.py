@@ -6,7 +6,7 @@ Nothing here is ever changed or deleted; the database refuses it (`migration.aud
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from django.contrib.auth.models import User
 from django.db import models
@@ -14,11 +14,13 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.models.audit_actors import current_actor
 from migration.models.audit_signatures import audit_keys, describe_moment, make_entry_id
+from migration.models.fields import ReadableTimeField
 from migration.models.reasons import limit_reason
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Unpack
 
     from migration.models.audit_signatures import AuditKeys
 
@@ -48,6 +50,7 @@ class AuditCode(models.TextChoices):
     LOGIN = "login", _("Login")
     LOGOUT = "logout", _("Logout")
     LOGIN_REFUSED = "login_refused", _("Login refused")
+    LET_IN = "let_in", _("Let in again")
     REFUSAL = "refusal", _("Refused")
     USER_CHANGED = "user_changed", _("User changed")
     GROUP_CHANGED = "group_changed", _("Group changed")
@@ -57,24 +60,22 @@ class AuditCode(models.TextChoices):
     TRIM = "trim", _("Old entries let go")
 
 
+class EntryFields(TypedDict, total=False):
+    """What an entry may name. `by`: who acts, where it is not who asked for the page."""
+
+    by: User | str | None
+    client_id: int | None
+    slug: str
+    reason: str
+
+
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    def record(
-        self,
-        code: AuditCode,
-        facts: Message,
-        *,
-        by: User | str | None = None,
-        client_id: int | None = None,
-        slug: str = "",
-        reason: str = "",
-    ) -> AuditEvent:
+    def record(self, code: AuditCode, facts: Message, **named: Unpack[EntryFields]) -> AuditEvent:
         """Write one entry, within the caller's transaction: it is there exactly if the act is. One statement.
 
-        `by`: who acts, where it is not who asked for the page. A refused act is recorded once its transaction is over.
+        What was refused is recorded by `record_refusal` instead.
         """
-        event = AuditEvent.sign_new(
-            code, facts, by=by, client_id=client_id, slug=slug, reason=reason
-        )
+        event = AuditEvent.sign_new(code, facts, **named)
         event.save(using=self.db, force_insert=True)
         return event
 
@@ -88,7 +89,7 @@ class AuditEvent(models.Model):
     """One act: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    at = models.DateTimeField(_("time"))
+    at = ReadableTimeField(_("time"))
     # An `AuditCode`. Not its choices: a new kind of act is no schema migration.
     code = models.CharField(_("what"), max_length=32)
     # Names, kept whatever becomes of the user and the client.
@@ -133,7 +134,7 @@ class AuditEvent(models.Model):
         slug: str = "",
         reason: str = "",
     ) -> AuditEvent:
-        """Make a signed entry of what happens now, and who acts; it is not stored yet."""
+        """Make a signed entry of what happens now, and who acts; it is not stored yet. Takes `EntryFields`."""
         actor, keys = current_actor(), audit_keys()
         entry_id, at = make_entry_id()
         name = by.get_username() if isinstance(by, User) else by
@@ -210,7 +211,7 @@ class AuditCheckpoint(models.Model):
     position = models.BigIntegerField(primary_key=True)
     # Of the link at that position.
     link_signature = models.CharField(max_length=64)
-    made_at = models.DateTimeField()
+    made_at = ReadableTimeField()
     who = models.CharField(max_length=150)
     # The SHA-256 of the file with the entries that were let go.
     exported = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""Owns the columns that hold messages. A text that a user typed is never stored in one of them."""
+"""Owns the columns that hold messages, and times that can always be read. No message holds a text that a user typed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from django.db import models
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Expression
+    from django.db.models.sql.compiler import SQLCompiler
+
+    TimeField = models.DateTimeField[datetime, datetime]
+else:
+    TimeField = models.DateTimeField
 
 
 class MessageField(models.JSONField):
@@ -41,3 +49,16 @@ class MessageListField(MessageField):
 
     def _to_json(self, value: object) -> object:
         return [one.to_json() for one in value] if isinstance(value, list) else value
+
+
+class ReadableTimeField(TimeField):
+    """A time that can be read even where a superuser wrote infinity: then it is the last day that Python knows."""
+
+    def select_format(self, compiler: SQLCompiler | None, sql: str, params: Any) -> tuple[str, Any]:
+        """Return the column within bounds: psycopg raises an error for others, and the whole list would be lost."""
+        return f"GREATEST(LEAST({sql}, '9999-12-30Z'), '0001-01-02Z')", params
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        """Return the field as Django's own, which it is in the database."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs

@@ -13,6 +13,7 @@ import urllib3
 from django.conf import settings
 
 from migration.operations.audit_chain import seal_audit
+from migration.operations.bounded_refusals import record_repeats
 
 if TYPE_CHECKING:
     from migration.operations.audit_chain import AuditHead
@@ -28,6 +29,7 @@ class HeadNotSentError(Exception):
 
 def seal_and_log() -> AuditHead:
     """Seal the last hour's entries, and log the head; whatever was sealed before is older than this line."""
+    record_repeats()
     head = seal_audit()
     logger.info("Audit head %s", head)
     return head

@@ -15,7 +15,12 @@ from django.db import connection
 from migration import audit_sql
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys
-from migration.operations.audit_chain import AuditHead, link_parts, select_unsealed
+from migration.operations.audit_chain import (
+    LAST_POSITION,
+    AuditHead,
+    link_parts,
+    select_unsealed,
+)
 from migration.operations.snapshots import repeatable_read
 
 if TYPE_CHECKING:
@@ -131,6 +136,9 @@ def _verify_chain(found: Verification, start: AuditHead, kept: AuditHead | None)
     before, keys = start, audit_keys()
     places_of_kept = {start.position: start}
     for link, event in read_chain(start.position + 1):
+        if link.position > LAST_POSITION:
+            found.add(AuditFault.REORDERED, link.position)
+            continue
         first_missing, last_missing = before.position + 1, link.position - 1
         if last_missing >= first_missing:
             place = (
@@ -176,9 +184,10 @@ def read_chain(first: int = 1) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
 
     Within a transaction: it reads a few rows at a time from PostgreSQL.
     """
-    columns = [field.column for field in AuditEvent._meta.concrete_fields]
-    statement = LINKS_WITH_EVENTS.format(columns=", ".join(f"e.{name}" for name in columns))
-    names = [field.attname for field in AuditEvent._meta.concrete_fields]
+    fields = AuditEvent._meta.concrete_fields
+    columns = [each.select_format(None, f"e.{each.column}", ())[0] for each in fields]  # type: ignore[arg-type]
+    statement = LINKS_WITH_EVENTS.format(columns=", ".join(columns))
+    names = [each.attname for each in fields]
     with connection.chunked_cursor() as cursor:
         cursor.execute(statement, [first])
         while rows := cursor.fetchmany(ROWS_AT_ONCE):

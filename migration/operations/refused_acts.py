@@ -1,4 +1,7 @@
-"""Records acts that were refused. Called once the act's own transaction is over, so that the entry stays."""
+"""Records acts that were refused. Called once the act's own transaction is over, so that the entry stays.
+
+Of what is refused again within a minute only the number is recorded.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from migration import audit_sentences
-from migration.models import AuditCode, AuditEvent
+from migration.models import AuditCode
+from migration.operations.bounded_refusals import record_refusal
 from migration.operations.gates import ShutGate
 from nova_credentials.phases import StalePhase
 
@@ -31,9 +35,10 @@ def recording_refused_move(
         yield
     except (ShutGate, StalePhase) as refusal:
         why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
-        AuditEvent.objects.record(
+        record_refusal(
             AuditCode.REFUSAL,
             audit_sentences.MOVE_REFUSED(new=new.label, reasons=tuple(why)),
+            kind=("move", new, snapshot.client_id),
             by=by,
             client_id=snapshot.client_id,
             slug=snapshot.slug,
@@ -44,9 +49,10 @@ def recording_refused_move(
 
 def record_refused_approval(request: MoveRequest, *, why: Message, by: User) -> None:
     """Record that `by` could not approve the request."""
-    AuditEvent.objects.record(
+    record_refusal(
         AuditCode.REFUSAL,
         audit_sentences.APPROVAL_REFUSED(why=why),
+        kind=("approval", request.pk),
         by=by,
         client_id=request.client_id,
         slug=request.slug,
@@ -57,9 +63,10 @@ def record_refused_reveal(
     client: Client, row: Credential, name: str, *, why: Message, by: User
 ) -> None:
     """Record that the value of the field `name` was not shown to who asked for it."""
-    AuditEvent.objects.record(
+    record_refusal(
         AuditCode.REFUSAL,
         audit_sentences.REVEAL_REFUSED(field=name, row=row.as_message(), why=why),
+        kind=("reveal", client.pk),
         by=by,
         client_id=client.pk,
         slug=client.slug,
@@ -68,6 +75,24 @@ def record_refused_reveal(
 
 def record_refused_save(client_id: int | None, *, why: Message) -> None:
     """Record that AWS, or who may decide for it, did not take the save of a client."""
-    AuditEvent.objects.record(
-        AuditCode.REFUSAL, audit_sentences.SAVE_REFUSED(why=why), client_id=client_id
+    record_refusal(
+        AuditCode.REFUSAL,
+        audit_sentences.SAVE_REFUSED(why=why),
+        kind=("save", client_id),
+        client_id=client_id,
     )
+
+
+def record_refused_page(page: str, *, method: str, client_id: int | None) -> None:
+    """Record that somebody who is logged in may not open a page. `page`: its name."""
+    record_refusal(
+        AuditCode.REFUSAL,
+        audit_sentences.PAGE_REFUSED(method=method, page=page),
+        kind=("page", page),
+        client_id=client_id,
+    )
+
+
+def record_refused_login(name: str) -> None:
+    """Record a wrong password, or a user who may not log in. `name`: of a user, never what was typed."""
+    record_refusal(AuditCode.LOGIN_REFUSED, audit_sentences.LOGIN_REFUSED(), kind="login", by=name)

@@ -13,7 +13,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from credentials.shown_names import show_text
-from migration.models import PasswordPlace, WrongPassword
+from migration.audit_sentences import LET_IN
+from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
+from migration.operations.bounded_refusals import limit
 from migration.operations.lockouts import NO_USER, forget_attempts, let_in_again
 from migration.operations.second_factors import prove_identity
 
@@ -74,6 +76,9 @@ def record_failed_login(
     account, address = get_client_username(request, credentials), request.axes_ip_address  # type: ignore[attr-defined]
     username = "" if account.startswith(NO_USER) else account
     shut_out = count >= settings.AXES_FAILURE_LIMIT
+    # Anybody can make up names without end. The audit has the number of what is left out here.
+    if not username and not limit.admits_made_up_name(address):
+        return
     WrongPassword.objects.create(
         username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out
     )
@@ -83,11 +88,14 @@ def record_failed_login(
 def let_in(chosen: Iterable[WrongPassword], *, by: User) -> int:
     """End the locks that these records tell of, and note who did; return how many locks there were."""
     at_login = {(row.username, row.address) for row in chosen if row.place == PasswordPlace.LOGIN}
-    ended = let_in_again(at_login)
-    for username, address in ended:
-        WrongPassword.objects.filter(
-            username=username, address=address, shut_out=True, let_in_at=None
-        ).update(let_in_at=timezone.now(), let_in_by=by.get_username())
+    with transaction.atomic():
+        ended = let_in_again(at_login)
+        for username, address in ended:
+            WrongPassword.objects.filter(
+                username=username, address=address, shut_out=True, let_in_at=None
+            ).update(let_in_at=timezone.now(), let_in_by=by.get_username())
+            facts = LET_IN(name=username, address=address)
+            AuditEvent.objects.record(AuditCode.LET_IN, facts, by=by)
     return len(ended)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from migration.operations.second_factors import has_second_factor, needs_second_factor
 from nova_admin.login.adapter import GIVEN
+from nova_admin.session_end import lead_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
 # Static files are answered before this is asked.
 OPEN = {
@@ -46,9 +47,9 @@ class RequireSecondFactor:
         address = reverse(f"admin:second_factor_{page}")
         if request.method == "GET" and "HX-Request" not in request.headers:
             return HttpResponseRedirect(f"{address}?{urlencode({'next': request.get_full_path()})}")
-        # A part of a page that renews itself has the whole page go there.
+        # A part of a page that renews itself has the whole page go there: nobody was refused an act.
         return (
-            HttpResponse(status=403, headers={"HX-Redirect": address})
+            lead_page(request, address)
             if "HX-Request" in request.headers
             else HttpResponseRedirect(address)
         )

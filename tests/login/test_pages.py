@@ -14,6 +14,7 @@ from django.urls import get_resolver
 
 from migration.admin.reveals import AUTHENTICATED_AT
 from migration.operations.second_factors import check_code, find_wait
+from migration.models import AuditEvent
 from nova_admin.login.adapter import GIVEN
 from nova_admin.login.second_factor_views import NEW_SECRET
 from tests.factories import make_user
@@ -180,9 +181,17 @@ def test_meanwhile_no_address_works_but_set_up_logout_and_language(maria, client
 def test_a_part_of_a_page_that_renews_itself_has_the_whole_page_go_there(maria, client):
     client.force_login(maria)
 
-    response = client.get("/admin/migration/run/1/live/", headers={"HX-Request": "true"})
+    refused = AuditEvent.objects.filter(code="refusal").count()
 
-    assert (response.status_code, response.headers["HX-Redirect"]) == (403, SET_UP)
+    for number in range(3):
+        address = f"/admin/migration/run/{number}/live/"
+        response = client.get(address, headers={"HX-Request": "true"})
+
+    assert (response.status_code, response.headers["HX-Redirect"]) == (
+        204,
+        f"{SET_UP}?next=%2Fadmin%2F",
+    )
+    assert AuditEvent.objects.filter(code="refusal").count() == refused
 
 
 def test_static_files_are_there_meanwhile(maria, client, settings):

@@ -3,16 +3,20 @@
 import logging
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_login_failed
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from migration.models import PasswordPlace, WrongPassword
+from migration.models import Actor, AuditCode, AuditEvent, PasswordPlace, WrongPassword, acting
+from migration.models.audit_actors import process_origin
+from migration.operations import bounded_refusals
 from migration.operations.lockouts import find_locks
 from migration.operations.wrong_passwords import forget_old
 from nova_admin.trusted_proxies import TrustedProxies
@@ -167,6 +171,50 @@ def test_wrong_passwords_are_on_record_with_user_address_and_time(maria, log_in)
     assert [row.shut_out for row in rows] == [False] * 4 + [True]
 
 
+def test_made_up_names_write_a_bounded_number_of_rows_and_are_counted(db, monkeypatch):
+    """The count is an entry once the minute is over; a user is locked out as ever meanwhile."""
+    now = 1_800_000_000.0
+    monkeypatch.setattr(bounded_refusals, "time", SimpleNamespace(time=lambda: now))
+    make_user("maria", password=PASSWORD)
+    before = AuditEvent.objects.count()
+    monkeypatch.setattr(bounded_refusals, "MOST_DIFFERENT", 3)
+    for n in range(20):
+        address = f"10.0.1.{n % 10}"
+        request = RequestFactory().post("/admin/login/", REMOTE_ADDR=address)
+        with acting(Actor(address)):
+            user_login_failed.send(
+                __name__, credentials={"username": f"made up {n}"}, request=request
+            )
+
+    written = AuditEvent.objects.count() - before
+    assert written == WrongPassword.objects.count() == 1 + 3
+    guesses = [
+        authenticate(
+            RequestFactory().post("/", REMOTE_ADDR="10.0.0.8"), username="maria", password="x"
+        )
+        for _ in range(6)
+    ]
+    assert guesses == [None] * 6
+    assert WrongPassword.objects.filter(username="maria").count() == 5
+    assert find_locks().keys() == {("maria", "10.0.0.8")}
+
+    now += 60
+    bounded_refusals.record_repeats()
+    bounded_refusals.record_repeats()
+
+    of_maria, of_nobody = AuditEvent.objects.order_by("who").filter(facts__contains="refused_again")
+    assert [str(of_maria.message), str(of_nobody.message)] == [
+        f"Refused {n} more times within the minute that began at 2027-01-15 08:00 UTC."
+        for n in (4, 20 - 4)
+    ]
+    assert (of_maria.who, of_maria.origin, of_maria.code) == (
+        "maria",
+        process_origin(),
+        "login_refused",
+    )
+    assert (of_nobody.who, of_nobody.origin) == ("unknown", "")
+
+
 def test_nothing_that_was_typed_is_kept_or_logged(maria, log_in):
     """Neither in the password's own field, nor in one that django-axes doesn't know, nor in the user's."""
     typed = ("MARKER-password", "MARKER-other-field", "MARKER-as-user")
@@ -215,8 +263,22 @@ def test_who_administers_users_lets_somebody_in_again(maria, juan, log_in, clien
     assert "Let in again by juan" in page
     assert gets_in(log_in("maria"))
     assert log_in("maria", address="10.0.0.9").status_code == 429
+    event = AuditEvent.objects.filter(code=AuditCode.LET_IN).get()
+    assert (event.who, str(event.message)) == ("juan", "Ended the lock of maria at 10.0.0.8.")
     again = client.post(LIST, sent, follow=True).content.decode()
     assert "None of these is locked out now." in again
+
+
+def test_the_empty_list_offers_nothing_to_create(juan, client):
+    client.force_login(juan)
+
+    page = client.get(LIST).content.decode()
+    searched = client.get(f"{LIST}?q=maria").content.decode()
+
+    assert "Nobody typed a wrong password lately." in page
+    assert "Nothing matches the search and the filters." in searched
+    assert "Reset filters" in searched
+    assert "Create a new item" not in page + searched
 
 
 def test_others_neither_see_the_page_nor_let_anybody_in(maria, log_in, client):

@@ -1,12 +1,14 @@
 """Which entries acts leave: who, from where, on which client, why; once each, and none where nothing was done."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration.models import AuditEvent, Run, all_clients
-from migration.operations import aws_writes, runs
+from migration.operations import aws_writes, bounded_refusals, runs
 from migration.operations.approvals import (
     NotApproved,
     approve_request,
@@ -229,6 +231,54 @@ def test_a_page_that_is_refused_and_none_that_is_shown(idom, maria, client):
     assert (refused.who, refused.client_id, out.code) == ("maria", idom, "logout")
 
 
+def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
+    idom, maria, client, monkeypatch
+):
+    now = 1_800_000_000.0
+    monkeypatch.setattr(bounded_refusals, "time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(bounded_refusals, "MOST_DIFFERENT", 3)
+    entries = Entries()
+
+    for _ in range(8):
+        client.post(f"/admin/credentials/client/{idom}/push/")
+    for number in range(3 + 5):  # of clients that there aren't
+        client.post(f"/admin/credentials/client/{1000 + number}/push/")
+    client.post("/admin/migration/wrongpassword/")
+
+    texts = [text for _code, _who, text in entries.texts]
+    assert texts == [
+        *["Refused: POST admin:credentials_client_push."] * (1 + 3),
+        "Refused: POST admin:migration_wrongpassword_changelist.",
+    ], "the first of another kind is never merely counted"
+
+    now += 60
+    client.get("/admin/jsi18n/")
+
+    again = entries.list_new()[-1]
+    assert (again.who, again.origin, again.code) == ("maria", "127.0.0.1", "refusal")
+    assert str(again.message).startswith(
+        "Refused 12 more times within the minute that began at 2027"
+    )
+
+
+def test_a_move_that_is_refused_twice_is_one_entry_and_of_another_client_another(
+    idom, maria, settings, monkeypatch
+):
+    monkeypatch.setattr(bounded_refusals, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
+    settings.NOVA_MIN_READS = 20
+    clients = [idom, make_full_client("other")]
+    for each in clients:
+        enter_phase(each, Phase.DUAL_READ)
+    entries = Entries()
+
+    for _ in range(3):
+        for each in clients:
+            with pytest.raises(ShutGate):
+                move(client_id=each, new=Phase.AWS, by=maria, reason="INC-42")
+
+    assert [entry.client_id for entry in entries.list_new()] == clients
+
+
 def test_users_and_groups_by_whatever_code_changes_them(transactional_db):
     entries = Entries()
 
@@ -238,18 +288,24 @@ def test_users_and_groups_by_whatever_code_changes_them(transactional_db):
     user.save()
     user.save()
     user.save(update_fields=["last_login"])
+    user.username, user.first_name = "renamed", "Ana"
+    user.save()
     user.groups.add(Group.objects.get(name="Viewer"))
     user.groups.clear()
     group = Group.objects.create(name="Other")
+    group.name = "Others"
+    group.save()
     group.delete()
 
     assert [text for _code, _who, text in entries.texts] == [
         "Added the user new.",
         "Changed the user new: is_active, password.",
-        "The user new was given: Viewer.",
-        "The user new lost: all that there were.",
+        "Renamed the user new to renamed; changed: first_name, username.",
+        "The user renamed was given: Viewer.",
+        "The user renamed lost: all that there were.",
         "Added the group Other.",
-        "Deleted the group Other.",
+        "Renamed the group Other to Others; changed: name.",
+        "Deleted the group Others.",
     ]
 
 
@@ -295,6 +351,9 @@ def test_the_settings_of_a_start_have_no_secret(settings):
 def test_a_start_shows_the_settings_of_logins_and_that_a_secret_of_theirs_is_another(monkeypatch):
     """Before, another mapping of groups to roles, or a lock-out of a thousand tries, left no trace."""
     shown = {"NOVA_OIDC_GROUPS": "ops=Administrator", "AXES_FAILURE_LIMIT": "1000"}
+    endpoint = "https://nova:MARKER/FOUR@aws.example:8443/path?token=MARKER-FIVE#MARKER-SIX"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
+    monkeypatch.setenv("CSRF_TRUSTED_ORIGINS", "https://nova.example,https://other.example")
     hidden = {
         "NOVA_OIDC_CLIENT_SECRET": "MARKER-ONE",
         "NOVA_MAIL_URL": "smtp://nova:MARKER-TWO@mail.example:25",
@@ -305,6 +364,8 @@ def test_a_start_shows_the_settings_of_logins_and_that_a_secret_of_theirs_is_ano
 
     audit = read_audit_settings(Environment(**SCHEME))
 
+    shown["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "https://aws.example:8443/path"
+    shown["CSRF_TRUSTED_ORIGINS"] = "https://nova.example,https://other.example"
     assert audit.shown.items() >= shown.items()
     assert audit.hidden.items() >= hidden.items()
     assert "MARKER" not in repr(audit)

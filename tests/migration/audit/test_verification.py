@@ -55,6 +55,32 @@ def test_a_changed_entry_is_found_whichever_column_it_is(chain, as_superuser):
     assert [each.place for each in changed] == [str(n) for n in range(2, 2 + len(CHANGES))]
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "11111-01-01", "4713-01-01 BC"])
+def test_a_time_that_python_has_not_is_a_changed_entry_sealed_or_not(chain, as_superuser, moment):
+    (waiting,) = write_entries(1)
+    change = f"UPDATE {EVENTS} SET at = '{moment}' WHERE id = "
+    as_superuser(change + AT, chain.position)
+    as_superuser(change + "%s", waiting.pk)
+    write_entries(1)
+
+    assert seal_audit(everything=True).position == chain.position + 1
+    assert faults() == {AuditFault.CHANGED: 1, AuditFault.ADDED: 1}
+    assert len(AuditEvent.objects.filter(pk=waiting.pk)) == 1  # as the page reads it
+
+
+@pytest.mark.parametrize("position", [(1 << 63) - 1, (1 << 62) + 1])
+def test_the_chain_goes_on_though_a_link_was_put_at_its_highest_position(
+    chain, as_superuser, position
+):
+    at = chain.position - 1
+    as_superuser(f"UPDATE {LINKS} SET position = %s WHERE position = %s", position, at)
+    write_entries(1)
+
+    assert seal_audit(everything=True).position == chain.position + 1
+    assert faults() == {AuditFault.REMOVED: 1, AuditFault.REORDERED: 1}
+    assert verify_audit().head == read_head()
+
+
 def test_a_removed_entry_is_found(chain, as_superuser):
     as_superuser(f"DELETE FROM {EVENTS} WHERE id = {AT}", chain.position - 2)
 
