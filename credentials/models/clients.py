@@ -216,13 +216,13 @@ class Client(models.Model):
     def make_stamp(self) -> str:
         """Return the revision and a keyed digest of what the client's form writes: another one after any write.
 
-        Writes that no trigger counted show in the digest alone. Needs `with_revision`, and reads the credential rows
-        into this client.
+        Writes that no trigger counted show in the digest alone; where the client is purged, in the rows' times alone,
+        as the new secret is in AWS. Needs `with_revision`, and reads the credential rows into this client.
         """
         read_rows([self])
         state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
         for rows in self.credentials_by_type().values():
-            state += [row.read_columns() for row in rows]
+            state += [(row.read_columns(), row.updated_at) for row in rows]
         digest = salted_hmac("credentials.Client.make_stamp", repr(state), algorithm="sha256")
         return f"{self.revision}-{digest.hexdigest()[:DIGEST_LENGTH]}"
 

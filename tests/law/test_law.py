@@ -5,7 +5,7 @@ import os
 import pytest
 
 from nova_credentials.phases import Phase
-from tests.law.actions import Change, forward, save
+from tests.law.actions import Change, forward, nova_rebuilds_a_table, save
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
 from tests.law.invariant import LawBroken
@@ -47,7 +47,15 @@ LIVES = {
     "a move begun before a colleague's": (
         Phase.DUAL_READ,
         [Play(forward, MAIL, Interruption(What.COLLEAGUE_MOVES_ON, 0))],
-    )
+    ),
+    "a save opened before a colleague's that is in AWS alone and was not counted": (
+        Phase.PURGED,
+        [
+            Play(nova_rebuilds_a_table, MAIL, None),
+            Play(save, MAIL, None),
+            Play(save, MAIL, Interruption(What.COLLEAGUE_SAVES, 4)),
+        ],
+    ),
 }
 
 

@@ -13,8 +13,8 @@ from django.test import Client
 from django.urls import get_resolver
 
 from migration.admin.reveals import AUTHENTICATED_AT
-from migration.operations.second_factors import check_code, find_wait
 from migration.models import AuditEvent
+from migration.operations.second_factors import check_code, find_wait
 from nova_admin.login.adapter import GIVEN
 from nova_admin.login.second_factor_views import NEW_SECRET
 from tests.factories import make_user
