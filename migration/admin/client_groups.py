@@ -57,7 +57,7 @@ def make_phase_column(phase: Phase) -> Callable[[CountedGroup], SafeString | str
 
     show_number.__name__ = f"in_{phase}"
     label = PhaseChoices(phase).label
-    return display(description=label, ordering=f"in_{phase}")(show_number)  # type: ignore[no-any-return]
+    return display(description=label, ordering=f"in_{phase}")(show_number)
 
 
 class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in the stubs

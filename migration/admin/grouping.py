@@ -79,7 +79,7 @@ class PutIntoGroupView(AdminView):
             raise ClientGroupError(group_sentences.GROUP_CHOSEN_TWICE())
         if new_name:
             return ClientGroup.objects.get_or_add(new_name, by=get_signed_in_user(self.request))
-        group = ClientGroup.objects.filter(pk=pk).first()
+        group = None if pk is None else ClientGroup.objects.filter(pk=pk).first()
         if group is None:
             raise ClientGroupError(group_sentences.GROUP_NOT_CHOSEN())
         return group

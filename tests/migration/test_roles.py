@@ -188,7 +188,7 @@ class Site:
         models = {
             "credentials_client_": lambda: client,
             "credentials_columnmapping_": lambda: 1,
-            f"{GROUP}_": lambda: ClientGroup.objects.get().pk,
+            f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
             "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
