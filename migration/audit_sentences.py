@@ -84,6 +84,21 @@ TAKEN = Sentence("taken", "%(owner)s lost: %(names)s.", glue=", ")
 EVERYTHING = Sentence("everything", "all that there were")
 OF_USER = Sentence("of_user", "The user %(name)s")
 OF_GROUP = Sentence("of_group", "The group %(name)s")
+CLIENT_GROUP_ADDED = Sentence("client_group_added", "Added the client group %(name)s.")
+CLIENT_GROUP_RENAMED = Sentence(
+    "client_group_renamed", "Renamed the client group %(old)s to %(name)s."
+)
+CLIENT_GROUP_DELETED = Sentence(
+    "client_group_deleted",
+    "Deleted the client group %(name)s with %(n)s clients.",
+    one="Deleted the client group %(name)s with %(n)s client.",
+)
+PUT_INTO_CLIENT_GROUP = Sentence(
+    "put_into_client_group", "Put the client into the client group %(name)s."
+)
+TAKEN_OUT_OF_CLIENT_GROUP = Sentence(
+    "taken_out_of_client_group", "Took the client out of the client group %(name)s."
+)
 STARTED = Sentence("started", "Started with %(settings)s.", glue=", ")
 
 # The audit itself

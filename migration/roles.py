@@ -22,6 +22,7 @@ VIEW_AUDIT = "migration.view_auditevent"
 OPERATES = {
     *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
     "migration.add_copysearch",
+    *(f"migration.{action}_clientgroup" for action in ("add", "change", "delete")),
     "migration.add_run",
     "migration.change_run",
     "migration.move_client",

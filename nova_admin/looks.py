@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from nova_admin.navigation import (
     AUDIT,
+    CLIENT_GROUPS,
     WRONG_PASSWORDS,
     is_at_runs,
     list_account_links,
@@ -51,6 +52,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:credentials_client_changelist"),
                         "permission": require_permission("credentials.view_client"),
                     },
+                    CLIENT_GROUPS,
                     {
                         "title": _("Runs"),
                         "icon": "play_circle",

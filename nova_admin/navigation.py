@@ -20,6 +20,13 @@ def is_at_runs(request: HttpRequest) -> bool:
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
 
 
+CLIENT_GROUPS = {
+    "title": _("Client groups"),
+    "icon": "label",
+    "link": reverse_lazy("admin:migration_clientgroup_changelist"),
+    "permission": require_permission("migration.view_clientgroup"),
+}
+
 WRONG_PASSWORDS = {
     "title": _("Wrong passwords"),
     "icon": "lock_person",

@@ -251,10 +251,13 @@ def onboard_a_client(haystack: Haystack, browser) -> None:
 def start_runs_from_pages(haystack: Haystack, browser) -> None:
     listing = reverse("admin:credentials_client_changelist")
     chosen = list(Client.objects.values_list("pk", flat=True))
-    for action in ("push_selected", "compare_selected", "cut_over"):
+    actions = ("push_selected", "compare_selected", "cut_over", "put_into_group")
+    for action in actions:
         page(haystack, browser, listing, {"action": action, "_selected_action": chosen})
     for name in ("start_all", "compare_all"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
+    sent = {"confirmed": "1", "clients": " ".join(map(str, chosen)), "new_name": "wave 1"}
+    assert "into wave 1" in page(haystack, browser, reverse("admin:credentials_client_group"), sent)
 
 
 def work_off_the_queue(haystack: Haystack) -> None:
@@ -345,6 +348,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("migrate_clients", "--all", "--inline"),
         ("migrate_clients", "--all", "--inline", "--format", "json"),
         ("compare_clients", "--all", "--inline", "--format", "json"),
+        ("group_clients", "wave 2", "--all", "--format", "json"),
     ):
         command(haystack, *arguments)
     plan = ClientSecretsManager()

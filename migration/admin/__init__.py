@@ -9,6 +9,7 @@ from migration.admin import (
 )
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.audit import AuditEventAdmin
+from migration.admin.client_groups import ClientGroupAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.copies import CopySearchAdmin
@@ -19,6 +20,7 @@ from migration.admin.runs import RunAdmin
 from migration.admin.wrong_passwords import WrongPasswordAdmin
 from migration.models import (
     AuditEvent,
+    ClientGroup,
     Comparison,
     CopySearch,
     MoveRequest,
@@ -30,6 +32,7 @@ from migration.models import (
 __all__ = [
     "AuditEventAdmin",
     "ClientAdmin",
+    "ClientGroupAdmin",
     "ComparisonAdmin",
     "CopySearchAdmin",
     "MoveRequestAdmin",
@@ -41,6 +44,7 @@ __all__ = [
 ]
 
 admin.site.register(Client, ClientAdmin)
+admin.site.register(ClientGroup, ClientGroupAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)

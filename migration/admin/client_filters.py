@@ -10,7 +10,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration.models import Comparison, PhaseChoices
+from migration.admin.base import read_number
+from migration.models import ClientGroup, Comparison, PhaseChoices
 from migration.reports.client_counts import late_push_threshold
 from nova_credentials.phases import Phase
 
@@ -52,6 +53,22 @@ class PhaseFilter(ClientFilter):
 
     def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         return found.in_phases(Phase(value)) if value in set(Phase) else found
+
+
+class GroupFilter(ClientFilter):
+    title = _("group")
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return the groups there are; no filter is shown where there is none."""
+        groups = [(str(group.pk), str(group)) for group in ClientGroup.objects.all()]
+        return [*groups, ("none", _("In no group"))] if groups else []
+
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+        if value == "none":
+            return found.in_no_group()
+        number = read_number(value or "")
+        return found if number is None else found.in_group(number)
 
 
 class ComparisonFilter(ClientFilter):

@@ -13,8 +13,9 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
 from migration.admin.checklists import show_checks
+from migration.admin.client_groups import get_members_url
 from migration.admin.secret_versions import get_console_url
-from migration.models import Comparison, PhaseChoices, ReadCount, ReaderProcess
+from migration.models import ClientGroup, Comparison, PhaseChoices, ReadCount, ReaderProcess
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
 from migration.operations.gates import Check, Condition, database_checks
@@ -82,6 +83,10 @@ def _make_overview(client: ClientRow, newest: Comparison | None) -> dict[str, ob
         "phase": client.phase,
         # The AWS console shows nothing of another endpoint.
         "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
+        "groups": [
+            (group, get_members_url(group.pk))
+            for group in ClientGroup.objects.filter(members__client=client.pk)
+        ],
         "secrets": [(name, get_console_url(name)) for name in names],
         "push_pending": has_push_pending(client),
         "comparison": newest,

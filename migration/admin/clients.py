@@ -19,11 +19,17 @@ from migration.admin.certificates import CertificateView, get_certificate_contex
 from migration.admin.client_filters import (
     ActiveFilter,
     ComparisonFilter,
+    GroupFilter,
     PhaseFilter,
     PushFilter,
     ReadFilter,
 )
 from migration.admin.client_page import get_client_context
+from migration.admin.grouping import (
+    PutIntoGroupView,
+    TakeOutOfGroupView,
+    list_grouping_actions,
+)
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
@@ -61,7 +67,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         "read_when",
         "active_icon",
     )
-    list_filter = (PhaseFilter, ComparisonFilter, PushFilter, ReadFilter, ActiveFilter)
+    list_filter = (PhaseFilter, GroupFilter, ComparisonFilter, PushFilter, ReadFilter, ActiveFilter)
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
@@ -71,6 +77,8 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     actions: ClassVar = ["push_selected", "compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
+        ("group/", "group", PutIntoGroupView),
+        ("ungroup/", "ungroup", TakeOutOfGroupView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
         ("<int:client_id>/watch/", "watch", WatchNumbersView),
         ("<int:client_id>/move/", "move", MoveClientView),
@@ -184,7 +192,8 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def get_actions(self, request: HttpRequest) -> dict[str, object]:
-        return {**super().get_actions(request), **list_bulk_moves(request)}
+        found = super().get_actions(request)
+        return {**found, **list_bulk_moves(request), **list_grouping_actions(request)}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object

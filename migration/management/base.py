@@ -19,7 +19,7 @@ from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
 from migration.management.run_items import describe_mismatch, list_items, print_item_table
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
-from migration.models import MANY_TRIES, Run, all_clients
+from migration.models import MANY_TRIES, ClientGroup, Run, all_clients
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor.pooler import require_own_backends
 
@@ -76,6 +76,13 @@ def find_user(name: str | None, *, permission: str = "") -> User | None:
     if permission and not user.has_perm(permission):
         raise CommandError(f"{show_name(name)} lacks the permission {permission}", returncode=2)
     return user
+
+
+def find_client_group(name: str) -> ClientGroup:
+    """Return the group of this name; exit with 2 if there is none."""
+    if group := ClientGroup.objects.find_by_name(name):
+        return group
+    raise CommandError(f"unknown group: {show_name(name)}", returncode=2)
 
 
 class FormattedCommand(OneLineCommand):
@@ -158,17 +165,22 @@ class RunCommand(FormattedCommand):
 
 
 class ClientsCommand(RunCommand):
-    """A command over clients named by slug, or all of them."""
+    """A command over clients named by slug, those of a group, or all of them."""
 
     def add_choice(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
         parser.add_argument("--all", action="store_true", help="every client")
+        parser.add_argument(
+            "--wave", metavar="GROUP", help="the clients of this group, by its name"
+        )
 
     def find_clients(self, options: Options) -> ClientPhaseQuerySet:
-        """Return the clients that are named, or all with `--all`; exit with 2 without either."""
-        slugs, everyone = options["slugs"], options["all"]
-        if bool(slugs) == everyone:
-            raise CommandError("name clients by slug, or pass --all", returncode=2)
+        """Return the clients that are named, those of the group of `--wave`, or all; exit with 2 without one choice."""
+        slugs, everyone, wave = options["slugs"], options["all"], options["wave"]
+        if [bool(slugs), everyone, wave is not None].count(True) != 1:
+            raise CommandError("name clients by slug, or pass --all or --wave", returncode=2)
+        if wave is not None:
+            return all_clients().in_group(find_client_group(wave).pk)
         return all_clients() if everyone else self.find_named_clients(slugs)
 
     def find_named_clients(self, slugs: list[str]) -> ClientPhaseQuerySet:

@@ -6,6 +6,12 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
+from migration.models.client_groups import (
+    ClientGroup,
+    ClientGroupError,
+    GroupMember,
+    normalize_group_name,
+)
 from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
@@ -67,6 +73,8 @@ __all__ = [
     "AuditEvent",
     "AuditLink",
     "AwsFailure",
+    "ClientGroup",
+    "ClientGroupError",
     "ClientMigration",
     "ClientMigrationQuerySet",
     "ClientPhaseQuerySet",
@@ -77,6 +85,7 @@ __all__ = [
     "DatabaseClaim",
     "DatabaseIdentity",
     "FoundCopy",
+    "GroupMember",
     "Lease",
     "LeaseKind",
     "MoveRequest",
@@ -119,6 +128,7 @@ __all__ = [
     "all_clients",
     "check_reason",
     "newest_status_is",
+    "normalize_group_name",
     "read_write_state",
     "require_reason",
 ]

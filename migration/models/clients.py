@@ -43,6 +43,14 @@ class ClientPhaseQuerySet(ClientQuerySet):
             wanted |= models.Q(client_migration=None)
         return self.filter(wanted)
 
+    def in_group(self, group_id: int) -> Self:
+        """Select the clients in the group."""
+        return self.filter(group_members__group=group_id)
+
+    def in_no_group(self) -> Self:
+        """Select the clients that nobody has put into a group."""
+        return self.filter(group_members=None)
+
     def push_pending(self) -> Self:
         """Select the clients that write both stores and whose newest rows are not in AWS yet."""
         return self.in_phases(*WRITES_BOTH).with_push_pending()

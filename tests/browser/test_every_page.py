@@ -7,7 +7,15 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection
 from django.utils import timezone
 
-from migration.models import AuditEvent, Comparison, CopySearch, Redaction, Run, all_clients
+from migration.models import (
+    AuditEvent,
+    ClientGroup,
+    Comparison,
+    CopySearch,
+    Redaction,
+    Run,
+    all_clients,
+)
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
@@ -38,6 +46,7 @@ RUNS = "/admin/migration/run/"
 COMPARISONS = "/admin/migration/comparison/"
 CHECK_NOVA = f"{RUNS}check-nova/"
 REQUESTS = "/admin/migration/moverequest/"
+GROUPS = "/admin/migration/clientgroup/"
 READERS = "/admin/migration/readerprocess/"
 COPIES = "/admin/migration/copysearch/"
 AUDIT = "/admin/migration/auditevent/"
@@ -187,6 +196,28 @@ def test_the_cutover_of_several(look_at, client_in, visit):
     page.get_by_text("Cut over several clients").first.wait_for()
 
     assert violations(page) == []
+
+
+def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
+    pk = client_in(Phase.DUAL_READ)
+    group = ClientGroup.objects.get_or_add("wave 1")
+    group.put_clients(all_clients())
+    page = visit(CLIENT)
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("combobox", name="Action").select_option("put_into_group")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_label("Or the name of a new group").wait_for()
+    asking = violations(page)
+
+    found = look_at(
+        GROUPS,
+        f"{GROUPS}add/",
+        *(f"{GROUPS}{group.pk}/{what}/" for what in ("change", "delete")),
+        f"{CLIENT}{pk}/change/",
+        f"{CLIENT}?group={group.pk}",
+    )
+
+    assert (asking, found) == ([], {})
 
 
 def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, settings):

@@ -12,7 +12,16 @@ from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import AuditEvent, Comparison, CopySearch, MoveRequest, ReaderProcess, Run
+from migration.models import (
+    AuditEvent,
+    ClientGroup,
+    Comparison,
+    CopySearch,
+    MoveRequest,
+    ReaderProcess,
+    Run,
+    all_clients,
+)
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
@@ -46,6 +55,7 @@ READ_ONLY = (
 CLIENT, LOGIN = "credentials_client", "auth_user"
 TABLES = "credentials_columnmapping"
 AUDIT = "migration_auditevent"
+GROUP = "migration_clientgroup"
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
     "jsi18n": EVERYBODY,
@@ -62,6 +72,8 @@ PAGES = {
     },
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
+    **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
+    **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     f"{CLIENT}_dialog": OPERATORS,
     f"{TABLES}_changelist": EVERYBODY,
@@ -90,6 +102,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     f"{CLIENT}_push": ({}, OPERATORS),
     f"{CLIENT}_cutover": ({}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup")},
+    **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
     f"{CLIENT}_change": ({}, OPERATORS),
@@ -169,10 +183,12 @@ class Site:
             "_claim",
             "_export",
             "cutover",
+            "group",
         )
         models = {
             "credentials_client_": lambda: client,
             "credentials_columnmapping_": lambda: 1,
+            f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
             "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
@@ -205,6 +221,8 @@ def site(stores) -> Site:
         mismatches=[DIFFERENT],
     )
     CopySearch.objects.create()
+    wave = ClientGroup.objects.get_or_add("wave 1")
+    wave.put_clients(all_clients().filter(slug="dual-read"))
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     make_reader_process()
@@ -284,6 +302,7 @@ def test_a_viewer_changes_nothing_anywhere(site, client, method):
     before = everything_stored()
 
     actions = ["push_selected", "compare_selected", "cut_over", "restore", "delete_selected"]
+    actions += ["put_into_group", "take_out_of_group"]
     actions += [f"move_to_{phase}" for phase in Phase]
     chosen = list(site.clients.values())
     for name in {*PAGES, *POSTS}:
@@ -387,6 +406,7 @@ OPERATORS_BUTTONS = {
         for what in ("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes")
     ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    *(f"{GROUP}_{what}" for what in ("add", "change", "delete")),
     "migration_copysearch_start",
 }
 # New recovery codes are for whoever has some.
@@ -402,6 +422,7 @@ EXPECTED_BUTTONS = {
     },
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
     - {"migration_wrongpassword_changelist"}
+    - {f"{CLIENT}_group", f"{CLIENT}_ungroup"}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}

@@ -7,11 +7,12 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 
-from migration.models import ClientMigration, Comparison
+from migration.models import ClientGroup, ClientMigration, Comparison
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.test_roles import (
     CLIENT,
+    GROUP,
     POSTS,
     ROLES,
     TABLES,
@@ -50,7 +51,8 @@ def root(stores) -> Browser:
 def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
     """By the name of the address: a body that would change something for whoever may send it."""
     change = open_form(root, site.address(f"{CLIENT}_change"))
-    nobody = site.users["nobody"]
+    nobody, client = site.users["nobody"], str(site.clients[Phase.DUAL_READ])
+    wave = ClientGroup.objects.get().pk
     passwords = {"password1": NEW, "password2": NEW, "usable_password": "true"}
     return {
         f"{CLIENT}_change": change | {"name": "Renamed"},
@@ -63,6 +65,11 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
             "shown": str(Comparison.objects.latest("pk").pk),
         },
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
+        f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
+        f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
+        f"{GROUP}_add": {"name": "wave 2"},
+        f"{GROUP}_change": {"name": "wave 3"},
+        f"{GROUP}_delete": {"post": "yes"},
         f"{TABLES}_map": {"use": "ignore", "column": "clients.x", "seen": ""},
         "migration_run_stop_writes": {"reason": "INC-42"},
         "migration_run_claim": {"reason": "INC-42"},

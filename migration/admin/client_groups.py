@@ -1,0 +1,142 @@
+"""Client groups: their list with the clients in each phase, and the pages that add, rename and delete one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.forms import ModelForm
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from credentials.localization import localize
+from migration.admin.base import get_signed_in_user
+from migration.models import ClientGroup, ClientGroupError, PhaseChoices, normalize_group_name
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    from migration.models.client_groups import ClientGroupQuerySet
+
+
+class CountedGroup(Protocol):
+    """A group as `ClientGroupQuerySet.with_counts` gives it."""
+
+    pk: int
+    number: int
+
+
+def get_members_url(group_id: int, phase: Phase | None = None) -> str:
+    """Return the address of the list of the group's clients, or of those in the phase."""
+    more = f"&phase={phase}" if phase else ""
+    return f"{reverse('admin:credentials_client_changelist')}?group={group_id}{more}"
+
+
+def link_members(group: CountedGroup, number: int, phase: Phase | None = None) -> SafeString | str:
+    """Return the number of clients as a link to their list."""
+    if not number:
+        return "0"
+    url = get_members_url(group.pk, phase)
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, number)
+
+
+def make_phase_column(phase: Phase) -> Callable[[CountedGroup], SafeString | str]:
+    """Return a column of the list: how many clients of a group are in the phase."""
+
+    def show_number(group: CountedGroup) -> SafeString | str:
+        return link_members(group, getattr(group, f"in_{phase}"), phase)
+
+    show_number.__name__ = f"in_{phase}"
+    label = PhaseChoices(phase).label
+    return display(description=label, ordering=f"in_{phase}")(show_number)
+
+
+class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    class Meta:
+        model = ClientGroup
+        fields = ("name",)
+
+    def clean_name(self) -> str:
+        try:
+            return normalize_group_name(self.cleaned_data["name"])
+        except ClientGroupError as refusal:
+            raise ValidationError(localize(refusal.message)) from None
+
+
+class ClientGroupAdmin(ModelAdmin):
+    form = ClientGroupForm
+    list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
+    search_fields = ("name",)
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    # Each is deleted on its own page, which says what it holds.
+    actions = None
+    delete_confirmation_template = "admin/migration/delete_client_group.html"
+
+    def get_queryset(self, request: HttpRequest) -> ClientGroupQuerySet:
+        return ClientGroup.objects.with_counts()
+
+    def get_fields(self, request: HttpRequest, obj: ClientGroup | None = None) -> tuple[str, ...]:
+        return ("name", "clients") if obj else ("name",)
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: ClientGroup | None = None
+    ) -> tuple[str, ...]:
+        return ("clients",)
+
+    @display(description=_("name"), ordering="key")
+    def name_shown(self, group: ClientGroup) -> str:
+        return str(group)
+
+    @display(description=_("clients"), ordering="number")
+    def clients(self, group: CountedGroup) -> SafeString | str:
+        return link_members(group, group.number)
+
+    def save_model(
+        self, request: HttpRequest, obj: ClientGroup, form: ClientGroupForm, change: bool
+    ) -> None:
+        by = get_signed_in_user(request)
+        if change:
+            obj.rename(form.cleaned_data["name"], by=by)
+        else:
+            obj.store_new(by=by)
+
+    def delete_model(self, request: HttpRequest, obj: ClientGroup) -> None:
+        obj.delete_group(by=get_signed_in_user(request))
+
+    def get_deleted_objects(
+        self, objs: Iterable[ClientGroup], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """List the groups alone: the clients stay, and there may be thousands of them."""
+        names = [str(group) for group in objs]
+        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        return names, {str(self.opts.verbose_name_plural): len(names)}, lacking, []
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._show_refusal(request, super().changeform_view, *args, **options)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._show_refusal(request, super().delete_view, *args, **options)
+
+    def _show_refusal(
+        self,
+        request: HttpRequest,
+        view: Callable[..., HttpResponse],
+        *args: Any,
+        **options: Any,
+    ) -> HttpResponse:
+        """Answer as the view does; where the name is taken or the group gone, lead back and say so."""
+        try:
+            return view(request, *args, **options)
+        except ClientGroupError as refusal:
+            messages.error(request, localize(refusal.message))
+            return HttpResponseRedirect(request.get_full_path())

@@ -1,0 +1,174 @@
+"""The bulk actions that put clients into a group and take them out, and the pages that ask for the group."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import messages
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
+
+from credentials.localization import localize
+from migration import group_sentences
+from migration.admin.base import AdminView, get_signed_in_user, read_number, read_text
+from migration.admin.client_groups import get_members_url
+from migration.models import ClientGroup, ClientGroupError, all_clients
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+    from django_stubs_ext import StrOrPromise
+
+    from credentials.models import Client
+    from migration.admin.bulk_moves import BulkAction
+    from migration.models import ClientPhaseQuerySet
+
+GROUP_PERMISSION = "migration.change_clientgroup"
+NEW_GROUP_PERMISSION = "migration.add_clientgroup"
+
+
+class PutIntoGroupView(AdminView):
+    """The page that asks for the group of the clients that were selected in the list, and its button.
+
+    It names the clients in one field: a form has at most a thousand of them, and a selection may have more.
+    """
+
+    template_name = "admin/migration/group_clients.html"
+    permission_required = GROUP_PERMISSION
+    takes_out: ClassVar = False
+    selected: ClientPhaseQuerySet | None = None
+
+    @property
+    def title(self) -> str:
+        return _("Put clients into a group")
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        ids = self.find_ids()
+        if not ids:
+            messages.warning(request, _("No client was selected."))
+            return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+        if "confirmed" not in request.POST:
+            return self.show_page(ids)
+        try:
+            group = self.find_group()
+            changed = self.change_group(group, all_clients().filter(pk__in=ids))
+        except ClientGroupError as refusal:
+            messages.error(request, localize(refusal.message))
+            return self.show_page(ids)
+        self.report_change(group, len(changed), len(ids) - len(changed))
+        return HttpResponseRedirect(get_members_url(group.pk))
+
+    def find_ids(self) -> list[int]:
+        """Return the ids of the clients that the list's action was given, or of those that the page itself names."""
+        chosen = self.selected
+        if chosen is None:
+            numbers = map(read_number, read_text(self.request, "clients").split())
+            chosen = all_clients().filter(pk__in=[pk for pk in numbers if pk is not None])
+        return sorted(chosen.values_list("pk", flat=True))
+
+    def find_group(self) -> ClientGroup:
+        """Return the chosen or new group; raise `ClientGroupError` if there is none, or both."""
+        pk = read_number(read_text(self.request, "group"))
+        new_name = read_text(self.request, "new_name").strip() if self.may_add else ""
+        if pk is not None and new_name:
+            raise ClientGroupError(group_sentences.GROUP_CHOSEN_TWICE())
+        if new_name:
+            return ClientGroup.objects.get_or_add(new_name, by=get_signed_in_user(self.request))
+        group = None if pk is None else ClientGroup.objects.filter(pk=pk).first()
+        if group is None:
+            raise ClientGroupError(group_sentences.GROUP_NOT_CHOSEN())
+        return group
+
+    @property
+    def may_add(self) -> bool:
+        return not self.takes_out and self.request.user.has_perm(NEW_GROUP_PERMISSION)
+
+    def change_group(self, group: ClientGroup, chosen: ClientPhaseQuerySet) -> list[str]:
+        """Change who is in the group; return the slugs of those for whom that changed."""
+        return group.put_clients(chosen, by=get_signed_in_user(self.request))
+
+    def report_change(self, group: ClientGroup, changed: int, others: int) -> None:
+        """Say how many clients were put into the group, and how many were in it before."""
+        text = ngettext(
+            "%(n)d client was put into %(group)s.",
+            "%(n)d clients were put into %(group)s.",
+            changed,
+        )
+        messages.success(self.request, text % {"n": changed, "group": group})
+        if others:
+            text = ngettext(
+                "%(n)d client was in it already.", "%(n)d clients were in it already.", others
+            )
+            messages.info(self.request, text % {"n": others})
+
+    def show_page(self, ids: list[int]) -> HttpResponse:
+        groups = (
+            ClientGroup.objects.of_clients(ids) if self.takes_out else ClientGroup.objects.all()
+        )
+        return self.render_to_response(
+            self.get_context_data(
+                ids=" ".join(map(str, ids)),
+                number=len(ids),
+                groups=groups,
+                takes_out=self.takes_out,
+                may_add=self.may_add,
+                typed=self.request.POST.get("new_name", ""),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+                select_classes=" ".join(SELECT_CLASSES),
+            )
+        )
+
+
+class TakeOutOfGroupView(PutIntoGroupView):
+    """The same for the way out. It offers the groups that hold one of the clients."""
+
+    takes_out: ClassVar = True
+
+    @property
+    def title(self) -> str:
+        return _("Take clients out of a group")
+
+    def change_group(self, group: ClientGroup, chosen: ClientPhaseQuerySet) -> list[str]:
+        return group.take_clients(chosen, by=get_signed_in_user(self.request))
+
+    def report_change(self, group: ClientGroup, changed: int, others: int) -> None:
+        """Say how many clients were taken out of the group, and how many were not in it."""
+        text = ngettext(
+            "%(n)d client was taken out of %(group)s.",
+            "%(n)d clients were taken out of %(group)s.",
+            changed,
+        )
+        messages.success(self.request, text % {"n": changed, "group": group})
+        if others:
+            text = ngettext("%(n)d client was not in it.", "%(n)d clients were not in it.", others)
+            messages.info(self.request, text % {"n": others})
+
+
+def list_grouping_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
+    """Return the actions of groups that the user may use, as Django has them."""
+    if not request.user.has_perm(GROUP_PERMISSION):
+        return {}
+    offered = {
+        "put_into_group": (PutIntoGroupView, _("Put into a group…")),
+        "take_out_of_group": (TakeOutOfGroupView, _("Take out of a group…")),
+    }
+    return {
+        name: (partial(open_grouping, view=view), name, text)
+        for name, (view, text) in offered.items()
+    }
+
+
+def open_grouping(
+    model_admin: ModelAdmin[Client],
+    request: HttpRequest,
+    chosen: ClientPhaseQuerySet,
+    *,
+    view: type[PutIntoGroupView],
+) -> HttpResponseBase:
+    """Show the page that asks for the group."""
+    return view.as_view(model_admin=model_admin, selected=chosen)(request)

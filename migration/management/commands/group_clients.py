@@ -1,0 +1,49 @@
+"""`group_clients`: puts clients into a group, or takes them out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from credentials.shown_names import show_name
+from migration.management.base import ClientsCommand, find_client_group, find_user
+from migration.models import ClientGroup, ClientGroupError, all_clients
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(ClientsCommand):
+    help = "Puts clients into a group, made if there is none of this name. Groups are labels: no client is moved."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("group", metavar="NAME", help="the group's name")
+        self.add_choice(parser)
+        parser.add_argument("--remove", action="store_true", help="take them out of the group")
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        by = find_user(options["by"], permission="migration.change_clientgroup")
+        chosen, removes = self.find_clients(options), options["remove"]
+        try:
+            if removes:
+                group = find_client_group(options["group"])
+                changed = group.take_clients(chosen, by=by)
+            else:
+                group = ClientGroup.objects.get_or_add(options["group"], by=by)
+                changed = group.put_clients(chosen, by=by)
+        except ClientGroupError as refusal:
+            raise CommandError(str(refusal), returncode=2) from None
+        number = all_clients().in_group(group.pk).count()
+        if options["format"] == "json":
+            done = {"added": [] if removes else changed, "removed": changed if removes else []}
+            self.print_json({"group": group.name, "clients": number, **done})
+        else:
+            for slug in changed:
+                self.stdout.write(show_name(slug))
+            self.stdout.write(
+                f"{len(changed)} {'taken out of' if removes else 'put into'} {group},"
+                f" which has {number} clients now"
+            )
