@@ -255,6 +255,12 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
         page(haystack, browser, listing, {"action": action, "_selected_action": chosen})
     for name in ("start_all", "compare_all"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
+    plan = [RunPlan.objects.get().pk]
+    for name in ("plan", "plan_live", "plan_sheet", "plan_file"):
+        page(haystack, browser, reverse(f"admin:migration_run_{name}", args=plan))
+    order = reverse("admin:migration_run_plan_order", args=plan)
+    page(haystack, browser, order, {"order": "start"})
+    page(haystack, browser, order, {"order": "start"})
 
 
 def work_off_the_queue(haystack: Haystack) -> None:

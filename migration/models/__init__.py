@@ -46,6 +46,14 @@ from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
 from migration.models.run_items import PUSHED, Outcome, RunItem
+from migration.models.run_plans import (
+    Drift,
+    PlanClass,
+    PlannedClient,
+    ReplacedSecret,
+    RunPlan,
+    StalePlanError,
+)
 from migration.models.runs import MANY_TRIES, Run, StaleRunError
 from migration.models.secrets import Secret
 from migration.models.users import UserDeletionError
@@ -76,6 +84,7 @@ __all__ = [
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
+    "Drift",
     "FoundCopy",
     "Lease",
     "LeaseKind",
@@ -88,6 +97,8 @@ __all__ = [
     "PasswordReset",
     "PhaseChange",
     "PhaseChoices",
+    "PlanClass",
+    "PlannedClient",
     "PlannedVersion",
     "Rate",
     "ReadCount",
@@ -97,14 +108,17 @@ __all__ = [
     "ReadsSince",
     "ReasonError",
     "Redaction",
+    "ReplacedSecret",
     "Resolution",
     "Reveal",
     "RoleGrant",
     "Run",
     "RunItem",
+    "RunPlan",
     "SearchState",
     "SearchedClient",
     "Secret",
+    "StalePlanError",
     "StaleRunError",
     "StatementCount",
     "UnsearchedPlace",
