@@ -22,7 +22,7 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.run_items import TABS
-from migration.models import Comparison, Run, RunItem, all_clients
+from migration.models import Comparison, Run, RunItem, RunPlan, all_clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager

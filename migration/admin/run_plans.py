@@ -24,7 +24,7 @@ from migration.admin.base import (
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import Drift, PlanClass, Run, RunPlan, StalePlanError
 from migration.operations import run_plans
-from migration.reports.run_plans import export_plan, summarize_clients
+from migration.reports.run_plans import explain_waiting, export_plan, summarize_clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -111,6 +111,7 @@ class PlanView(AdminView):
         return super().get_context_data(
             plan=self.plan,
             summary=summary,
+            waiting_reason=explain_waiting(self.plan),
             counts=[(name.label, summary.counts[name.value]) for name in PlanClass],
             sections=list_sections(clients, most=self.most_shown),
             differences=describe_differences(self.plan),

@@ -130,8 +130,11 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         )
 
     def list_differing(self, client_ids: Collection[int]) -> set[int]:
-        """Return those of the clients whose newest comparison differs."""
-        found = self.filter(newest_of__in=client_ids, status__in=Comparison.DIFFERS)
+        """Return those of the clients whose newest comparison differs, or could not check what differed before."""
+        open_before = OpenMismatch.objects.filter(client_id__in=client_ids).values("client_id")
+        in_doubt = models.Q(status=Comparison.Status.UNCHECKED, client_id__in=open_before)
+        differs = models.Q(status__in=Comparison.DIFFERS) | in_doubt
+        found = self.filter(differs, newest_of__in=client_ids)
         return set(found.values_list("client_id", flat=True))
 
     def in_doubt(self) -> Self:

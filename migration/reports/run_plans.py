@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db.models import Q
+from django.utils import timezone
 
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
-from migration.models import Outcome, PlanClass, Rate
+from migration import sentences
+from migration.models import Outcome, PlanClass, Rate, Worker
 from migration.operations.aws_store import secret_names
 from migration.reports.costs import MONTH_MINUTES, SECRETS_A_CALL
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from migration.models import PlannedClient, RunPlan
+    from nova_credentials.messages import Message
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,15 @@ def _price_secrets(secrets: int) -> Decimal:
     calls = ceil(sweeps * ceil(secrets / SECRETS_A_CALL))
     dollars: Decimal = SECRET_A_MONTH * secrets + TEN_THOUSAND_CALLS * calls / 10_000
     return dollars.quantize(Decimal("0.01"))
+
+
+def explain_waiting(plan: RunPlan) -> Message | None:
+    """Say that no worker is there to look at the clients; None where one is, or the look is over."""
+    if not plan.is_looking or timezone.now() - plan.worked_at < Worker.GONE_AFTER:
+        return None
+    seen_at = Worker.objects.last_seen_at()
+    is_gone = seen_at is None or timezone.now() - seen_at > Worker.GONE_AFTER
+    return sentences.NO_WORKER() if is_gone else None
 
 
 def describe_client(client: PlannedClient) -> dict[str, Any]:

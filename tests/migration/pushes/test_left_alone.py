@@ -77,6 +77,15 @@ def test_a_run_leaves_a_client_alone_that_is_known_to_differ(sm, idom, phase):
     assert OpenMismatch.objects.filter(client_id=idom).exists()
 
 
+def test_a_difference_that_could_not_be_checked_again_is_left_alone(sm, idom):
+    version = write_elsewhere(sm, idom)
+    compare(client_ids=[idom])
+    Comparison.objects.record([Comparison(client_id=idom, slug="idom", status="unchecked")])
+
+    assert migrate().items.get().outcome == Outcome.SKIPPED
+    assert sm.get_value(NAME).version_id == version
+
+
 def test_a_difference_that_this_site_wrote_is_pushed(sm, idom):
     update("client_database_credentials", Client.objects.get().databases.get().pk, db_port=5433)
     compare(client_ids=[idom])
