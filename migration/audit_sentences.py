@@ -41,6 +41,9 @@ RESOLUTIONS = {
     "acknowledge": Sentence("resolution_acknowledge", "Acknowledged the mismatches."),
 }
 RUN_STARTED = Sentence("run_started", "Started %(run)s.")
+PLAN_REQUESTED = Sentence("plan_requested", "Had plan %(id)s made.")
+PLAN_STARTED = Sentence("plan_started", "Started a run from plan %(id)s.")
+PLAN_DISCARDED = Sentence("plan_discarded", "Discarded plan %(id)s.")
 RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
 REDACTED = Sentence(
     "redacted",

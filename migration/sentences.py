@@ -226,6 +226,23 @@ FOREIGN_VERSION = Sentence(
     "The current version of %(name)s is one that somebody else wrote, and in this phase AWS decides."
     " Compare, then copy one way.",
 )
+LEFT_ALONE = Sentence(
+    "left_alone",
+    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
+    " wrote. Look at the mismatch and copy one way, or migrate it again with --overwrite.",
+)
+LEFT_TO_AWS = Sentence(
+    "left_to_aws",
+    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
+    " wrote. In this phase AWS decides: look at the mismatch and copy one way.",
+)
+OVERWROTE = Sentence(
+    "overwrote",
+    "Overwrote %(name)s: version %(version)s by somebody else, kept as previous.",
+)
+WOULD_OVERWRITE = Sentence(
+    "would_overwrite", "Overwrites %(name)s: version %(version)s by somebody else."
+)
 POSTPONED = Sentence("postponed", "It waited too long for the rate limit; the run tries it again.")
 NOT_PUSHED_PURGED = Sentence(
     "not_pushed_purged", "Purged: the tables hold pointers, AWS holds the values."
@@ -281,6 +298,8 @@ SAVED_NOT_PUSHED = Sentence(
 RUN_IN_OTHER_STATE = Sentence(
     "run_in_other_state", "%(run)s is %(state)s; it can't become %(wanted)s."
 )
+NOT_LOOKED_AT = Sentence("not_looked_at", "Not looked at: AWS could not be reached.")
+PLAN_IN_OTHER_STATE = Sentence("plan_in_other_state", "Nothing was done: plan %(id)s is %(state)s.")
 RUN_INTERRUPTED = Sentence("run_interrupted", "The run was interrupted.")
 RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
 CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")

@@ -31,6 +31,7 @@ from migration.models import (
     PlannedVersion,
     ReaderProcess,
     Run,
+    RunPlan,
     Worker,
     all_clients,
 )
@@ -39,6 +40,7 @@ from migration.operations import (
     copy_search,
     interrupted_searches,
     other_statements,
+    run_plans,
     runs,
     wrong_passwords,
 )
@@ -87,6 +89,22 @@ def work_on(run_id: int) -> None:
         _enqueue_work(run_id)
 
 
+def enqueue_plan(plan: RunPlan) -> bool:
+    """Queue a look at a stored plan; False where the queue can't be reached: `resume_stalled_runs` does it later."""
+    try:
+        async_task("migration.tasks.work_on_plan", plan.pk, task_name=f"plan {plan.pk}")
+    except RedisError as error:
+        logger.warning("%s waits: the task queue can't be reached (%s)", plan, type(error).__name__)
+        return False
+    return True
+
+
+def work_on_plan(plan_id: int) -> None:
+    """Make a plan, or look at it again and start its run."""
+    if run := run_plans.work_on_plan(plan_id=plan_id):
+        enqueue(run)
+
+
 def enqueue_search(search: CopySearch) -> bool:
     """Queue a stored search for copies; False where the queue can't be reached.
 
@@ -125,7 +143,7 @@ def refuse(function: str) -> None:
 
 
 def resume_stalled_runs() -> None:
-    """Enqueue runs again whose workers were killed, or that never reached the queue. Scheduled every minute."""
+    """Enqueue runs and plans again whose workers were killed, or that were never queued. Scheduled every minute."""
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
@@ -136,6 +154,10 @@ def resume_stalled_runs() -> None:
         elif not busy:
             Run.objects.record_work(run.pk)
             enqueue(run)
+    if not busy:
+        for plan in RunPlan.objects.stalled():
+            plan.record_work()
+            enqueue_plan(plan)
 
 
 def resume_held_runs() -> None:
@@ -183,6 +205,7 @@ def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
+    RunPlan.objects.forget_old()
     Worker.objects.forget_old()
     ReaderProcess.objects.forget_old()
     PlannedVersion.objects.forget_old()

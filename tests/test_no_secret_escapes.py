@@ -22,7 +22,7 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.run_items import TABS
-from migration.models import Comparison, Run, RunItem, all_clients
+from migration.models import Comparison, Run, RunItem, RunPlan, all_clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
@@ -258,6 +258,12 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
         page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
     sent = {"confirmed": "1", "clients": " ".join(map(str, chosen)), "new_name": "wave 1"}
     assert "into wave 1" in page(haystack, browser, reverse("admin:credentials_client_group"), sent)
+    plan = [RunPlan.objects.get().pk]
+    for name in ("plan", "plan_live", "plan_sheet", "plan_file"):
+        page(haystack, browser, reverse(f"admin:migration_run_{name}", args=plan))
+    order = reverse("admin:migration_run_plan_order", args=plan)
+    page(haystack, browser, order, {"order": "start"})
+    page(haystack, browser, order, {"order": "start"})
 
 
 def work_off_the_queue(haystack: Haystack) -> None:

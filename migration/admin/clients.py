@@ -36,6 +36,7 @@ from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.onboarding import OnboardAndMigrateView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, get_reveal_context
+from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.secret_versions import SecretVersionsView
 from migration.models import Run, all_clients
@@ -141,8 +142,8 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     def push_selected(
         self, request: HttpRequest, chosen: ClientPhaseQuerySet
     ) -> HttpResponseRedirect:
-        """Push and verify the clients; move those in `postgres` to `dual_write`."""
-        return start_run(request, Run.Kind.MIGRATE, chosen)
+        """Push and verify the clients; move those in `postgres` to `dual_write`. Many have a plan first."""
+        return plan_or_start_run(request, chosen)
 
     @action(description=_("Compare both stores"), permissions=["run"])
     def compare_selected(

@@ -54,6 +54,7 @@ class RunView(ObjectView[Run]):
         context = super().get_context_data(**kwargs)
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
+        context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = RateForm.from_rates(Rate.objects.all())
         return context
@@ -94,10 +95,6 @@ class StartRunView(AdminView):
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         return start_run(request, self.run_kind, all_clients())
-
-
-class MigrateAllView(StartRunView):
-    run_kind = Run.Kind.MIGRATE
 
 
 class CompareAllView(StartRunView):

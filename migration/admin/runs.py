@@ -18,11 +18,18 @@ from migration.admin.aws_writes import (
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.check_nova import CheckNovaView
+from migration.admin.run_plans import (
+    DownloadPlanView,
+    LivePlanView,
+    MigrateAllView,
+    OrderPlanView,
+    PlanSheetView,
+    PlanView,
+)
 from migration.admin.run_views import (
     CompareAllView,
     DownloadItemsView,
     LiveRunView,
-    MigrateAllView,
     RunView,
     SetRateView,
     SteerRunView,
@@ -88,6 +95,11 @@ class RunAdmin(ReadOnlyAdmin):
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
         ("check-nova/", "check_nova", CheckNovaView),
+        ("plan/<int:pk>/", "plan", PlanView),
+        ("plan/<int:pk>/live/", "plan_live", LivePlanView),
+        ("plan/<int:pk>/sheet/", "plan_sheet", PlanSheetView),
+        ("plan/<int:pk>/plan.json", "plan_file", DownloadPlanView),
+        ("plan/<int:pk>/order/", "plan_order", OrderPlanView),
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),

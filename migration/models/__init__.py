@@ -52,6 +52,14 @@ from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
 from migration.models.run_items import PUSHED, Outcome, RunItem
+from migration.models.run_plans import (
+    Drift,
+    PlanClass,
+    PlannedClient,
+    ReplacedSecret,
+    RunPlan,
+    StalePlanError,
+)
 from migration.models.runs import MANY_TRIES, Run, StaleRunError
 from migration.models.secrets import Secret
 from migration.models.users import UserDeletionError
@@ -84,6 +92,7 @@ __all__ = [
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
+    "Drift",
     "FoundCopy",
     "GroupMember",
     "Lease",
@@ -97,6 +106,8 @@ __all__ = [
     "PasswordReset",
     "PhaseChange",
     "PhaseChoices",
+    "PlanClass",
+    "PlannedClient",
     "PlannedVersion",
     "Rate",
     "ReadCount",
@@ -106,14 +117,17 @@ __all__ = [
     "ReadsSince",
     "ReasonError",
     "Redaction",
+    "ReplacedSecret",
     "Resolution",
     "Reveal",
     "RoleGrant",
     "Run",
     "RunItem",
+    "RunPlan",
     "SearchState",
     "SearchedClient",
     "Secret",
+    "StalePlanError",
     "StaleRunError",
     "StatementCount",
     "UnsearchedPlace",

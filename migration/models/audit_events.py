@@ -20,6 +20,7 @@ from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
     from typing import Unpack
 
     from migration.models.audit_signatures import AuditKeys
@@ -79,6 +80,14 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         event = AuditEvent.sign_new(code, facts, **named)
         event.save(using=self.db, force_insert=True)
         return event
+
+    def find_last_pushes(self, slugs: Collection[str]) -> dict[str, tuple[str, datetime]]:
+        """Return slug -> who pushed the client last and when, in one query."""
+        if not slugs:
+            return {}
+        found = self.filter(code=AuditCode.PUSH, slug__in=slugs).order_by("slug", "-id")
+        newest = found.distinct("slug").values_list("slug", "who", "at")
+        return {slug: (who, at) for slug, who, at in newest}
 
     def record_many(self, events: Collection[AuditEvent]) -> None:
         """Write entries that `AuditEvent.sign_new` made, in one statement."""

@@ -20,7 +20,7 @@ from migration.models.moves import PhaseChange
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from nova_credentials.messages import Message
 
@@ -128,6 +128,14 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))),
             newest_of__isnull=False,
         )
+
+    def list_differing(self, client_ids: Collection[int]) -> set[int]:
+        """Return those of the clients whose newest comparison differs, or could not check what differed before."""
+        open_before = OpenMismatch.objects.filter(client_id__in=client_ids).values("client_id")
+        in_doubt = models.Q(status=Comparison.Status.UNCHECKED, client_id__in=open_before)
+        differs = models.Q(status__in=Comparison.DIFFERS) | in_doubt
+        found = self.filter(differs, newest_of__in=client_ids)
+        return set(found.values_list("client_id", flat=True))
 
     def in_doubt(self) -> Self:
         """Select the comparisons that are no match; "could not check" is no match."""

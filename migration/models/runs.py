@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.run_plans import RunPlan
 
 SWEEPS_ARE_KEPT = timedelta(days=2)
 # Working workers begin or end a batch more often than this.
@@ -112,6 +113,10 @@ class Run(models.Model):
     )
     by_name = KeptNameField("by", _("started by"))
     adopt = models.BooleanField(_("adopt secrets that are not ours"), default=False)
+    # Also clients that are known to differ, where somebody else wrote AWS's version.
+    overwrite = models.BooleanField(
+        _("overwrite what somebody else wrote"), default=False, db_default=False
+    )
     include_inactive = models.BooleanField(_("include inactive clients"), default=False)
     # The number of times that a client is tried if its error may pass by itself.
     tries = models.PositiveSmallIntegerField(default=1, db_default=1)
@@ -170,14 +175,23 @@ class Run(models.Model):
         chosen: ClientPhaseQuerySet,
         by: User | None = None,
         adopt: bool = False,
+        overwrite: bool = False,
         include_inactive: bool = False,
         tries: int = 1,
+        plan: RunPlan | None = None,
     ) -> Self:
         """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`."""
         with transaction.atomic():
             run = cls.objects.create(
-                kind=kind, by=by, adopt=adopt, include_inactive=include_inactive, tries=tries
+                kind=kind,
+                by=by,
+                adopt=adopt,
+                overwrite=overwrite,
+                include_inactive=include_inactive,
+                tries=tries,
             )
+            if plan:
+                plan.attach_to(run)
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
             run.finish_if_done()

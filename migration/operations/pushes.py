@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.db import transaction
 from credentials.models import ClientRevision
 from migration import audit_sentences, sentences
 from migration.models import (
+    PUSHED,
     AuditCode,
     AuditEvent,
     ClientMigration,
@@ -24,15 +26,21 @@ from migration.models import (
     all_clients,
 )
 from migration.operations.aws_store import secret_layout, secrets_manager
-from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_comparison
 from migration.operations.leases import find_session, lend_session
 from migration.operations.locks import hold_client_locks
+from migration.operations.push_results import (
+    PushResult,
+    describe_overwritten,
+    make_result,
+    name_overwritten,
+)
 from migration.operations.secret_writer import (
+    Differing,
     ForeignVersionError,
+    LeftAloneError,
     PartlyWrittenError,
     PendingWrite,
-    PostponedError,
     PushOptions,
     RefusedError,
     make_writer,
@@ -40,6 +48,7 @@ from migration.operations.secret_writer import (
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -56,29 +65,6 @@ LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 WRITERS = 10
 
 
-@dataclass(frozen=True)
-class PushResult:
-    """The outcome of a push of one client."""
-
-    client_id: int
-    slug: str
-    outcome: Outcome
-    error_class: str = ""
-    message: Message | None = None
-    comparison: Comparison | None = None
-    # Pushing the same rows again would fail again: a user has to change something.
-    refused: bool = False
-    # Another push or move held the client.
-    busy: bool = False
-    # Nothing was tried: the time was over before its turn, or this site may not write to AWS now.
-    postponed: bool = False
-
-    @property
-    def summary_message(self) -> Message:
-        """Return its message, or else the outcome as part of a sentence."""
-        return self.message or sentences.OUTCOMES[self.outcome]()
-
-
 def push(
     *,
     client_ids: Collection[int],
@@ -88,26 +74,33 @@ def push(
     include_postgres: bool = True,
     dry_run: bool = False,
     overwrite: bool = False,
+    differing: Differing = Differing.WRITTEN_IF_PENDING,
     interactive: bool = False,
     seconds: float | None = None,
 ) -> list[PushResult]:
     """Make AWS hold each client's present rows, and read back that it does.
 
     `include_postgres`: also clients in phase `postgres`. `adopt`: also secrets that this site did not create.
-    `overwrite`: also where AWS is the authority and holds what somebody else wrote. `interactive`: give up early.
+    `overwrite`: also where AWS is the authority and holds what somebody else wrote. `differing`: what to do where it
+    is not, and the newest comparison differs. `interactive`: give up early.
     `seconds`: begin to write no client after this time; the clients that are left are `postponed`.
 
     An error of one client is in its `PushResult` and keeps no other client from being pushed. A `DatabaseError` (also
     that the clients' leases are lost) ends the push, and the whole call can be repeated. With `dry_run` nothing is
-    written to either store.
+    written to either store, and no client is waited for.
     """
     wait_seconds = LOCK_WAIT_SECONDS_OF_A_PAGE if interactive else LOCK_WAIT_SECONDS
-    with hold_client_locks(client_ids, wait_seconds=wait_seconds) as held:
+    with (
+        nullcontext(set(client_ids))
+        if dry_run
+        else hold_client_locks(client_ids, wait_seconds=wait_seconds)
+    ) as held:
         snapshots = read_snapshots(held)
         options = PushOptions(
             adopt=adopt,
             dry_run=dry_run,
             overwrite=overwrite,
+            differing=differing,
             until=time.monotonic() + seconds if seconds else math.inf,
         )
         sm = secrets_manager(interactive=interactive)
@@ -131,7 +124,12 @@ def _push_snapshots(
     run: Run | None,
 ) -> list[PushResult]:
     refused_ids = {result.client_id for result in refused}
-    writes = [PendingWrite(snapshot) for pk, snapshot in snapshots.items() if pk not in refused_ids]
+    spared = _list_spared(snapshots, options)
+    writes = [
+        PendingWrite(snapshot, is_spared=pk in spared)
+        for pk, snapshot in snapshots.items()
+        if pk not in refused_ids
+    ]
     results = refused + _write_and_verify(writes, sm, options, run=run)
     if not options.dry_run:
         ClientMigration.objects.record_refused(
@@ -139,6 +137,24 @@ def _push_snapshots(
             for result in results
         )
     return results
+
+
+def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> set[int]:
+    """Return the clients that are known to differ, and in which nothing that somebody else wrote is overwritten.
+
+    Nobody reads the secret of a client in `postgres`: what is left there is simply written.
+    """
+    if options.overwrite or options.differing == Differing.WRITTEN:
+        return set()
+    in_question = [pk for pk, found in snapshots.items() if found.phase != Phase.POSTGRES]
+    if options.differing == Differing.WRITTEN_IF_PENDING:
+        # From the cutover on AWS decides, whatever is pending: the writer refuses it.
+        in_question = [
+            pk
+            for pk in in_question
+            if not snapshots[pk].push_pending and not snapshots[pk].phase.aws_is_authority
+        ]
+    return Comparison.objects.list_differing(in_question) if in_question else set()
 
 
 def _list_busy(client_ids: set[int]) -> list[PushResult]:
@@ -212,57 +228,36 @@ def _write_and_verify(
     with ThreadPoolExecutor(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
         list(pool.map(writer.write_client, writes))
     if options.dry_run:
-        return [_make_result(pending, None) for pending in writes]
+        return [make_result(pending, None, writer) for pending in writes]
     written = [name for pending in writes for name in pending.written_names]
     after = writer.before | sm.batch_get(written)
     results = [
-        _make_result(
+        make_result(
             pending,
             make_comparison(pending.snapshot, after, run=run) if _is_comparable(pending) else None,
+            writer,
         )
         for pending in writes
     ]
-    _record_results(writes, results)
+    overwritten = [
+        describe_overwritten(pending, writer, run) for pending in writes if pending.overwritten
+    ]
+    _record_results(writes, results, overwritten)
     return results
 
 
 def _is_comparable(pending: PendingWrite) -> bool:
-    return pending.error is None or isinstance(pending.error, ForeignVersionError)
+    return pending.error is None or isinstance(pending.error, ForeignVersionError | LeftAloneError)
 
 
-def _make_result(pending: PendingWrite, comparison: Comparison | None) -> PushResult:
-    snapshot, error = pending.snapshot, pending.error
-    outcome, error_class, message = Outcome.FAILED, "", None
-    refused = postponed = False
-    if error:
-        error_class, message = error.error_class, error.message
-        postponed = isinstance(error, PostponedError | WritesRefusedError)
-        is_final = isinstance(error, RefusedError) or error_class == ErrorClass.DATA
-        refused = is_final and not postponed
-    elif comparison and comparison.status != Comparison.Status.MATCH:
-        error_class = comparison.error_class or ErrorClass.CONFLICT
-        message = comparison.message or sentences.READ_BACK_DIFFERS()
-    else:
-        outcome = pending.client_outcome
-        message = documents.name_warning(
-            snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
-        )
-    return PushResult(
-        snapshot.client_id,
-        snapshot.slug,
-        outcome,
-        error_class,
-        message,
-        comparison,
-        refused=refused,
-        postponed=postponed,
-    )
-
-
-def _record_results(writes: list[PendingWrite], results: list[PushResult]) -> None:
-    """Store what AWS holds now; only a client that was read back equal counts as pushed."""
-    matched = {result.client_id for result in results if result.outcome != Outcome.FAILED}
+def _record_results(
+    writes: list[PendingWrite], results: list[PushResult], overwritten: list[Comparison]
+) -> None:
+    """Store what AWS holds now, and what was overwritten; only a client that was read back equal counts as pushed."""
+    matched = {result.client_id for result in results if result.outcome in PUSHED}
     with transaction.atomic():
+        if overwritten:
+            Comparison.objects.record(overwritten, read_back=True)
         Comparison.objects.record(
             [result.comparison for result in results if result.comparison], read_back=True
         )
@@ -285,6 +280,7 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
         facts = audit_sentences.PUSHED(secrets=names)
         if pending.error:
             facts = audit_sentences.PUSHED_IN_PART(secrets=names, error=pending.error.message)
+        facts = in_a_row(facts, name_overwritten(pending)) or facts
         snapshot = pending.snapshot
         events.append(
             AuditEvent.sign_new(

@@ -31,14 +31,17 @@ from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
 from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
-from migration.operations.pushes import PushResult, push
+from migration.operations.pushes import push
+from migration.operations.secret_writer import Differing
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from migration.operations.push_results import PushResult
     from nova_credentials.messages import Message
+
 
 logger = logging.getLogger(__name__)
 
@@ -280,6 +283,7 @@ def _push_items(run: Run, items: dict[int, RunItem]) -> None:
         client_ids=list(items),
         run=run,
         adopt=run.adopt,
+        differing=_choose_differing(run),
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
         seconds=BATCH_SECONDS,
@@ -302,6 +306,13 @@ def _push_items(run: Run, items: dict[int, RunItem]) -> None:
             note=sentences.MOVED_BY_RUN(run=run.name_message),
             run=run,
         )
+
+
+def _choose_differing(run: Run) -> Differing:
+    """Say what becomes of clients that are known to differ: the schedule pushes them where a write is pending."""
+    if run.kind != Run.Kind.MIGRATE:
+        return Differing.WRITTEN_IF_PENDING
+    return Differing.WRITTEN if run.overwrite else Differing.LEFT_ALONE
 
 
 def _copy_result(run: Run, item: RunItem, result: PushResult) -> None:

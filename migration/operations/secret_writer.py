@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration import sentences
@@ -23,6 +24,7 @@ from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import Answers, SecretDescription
@@ -51,6 +53,10 @@ class NewerVersionError(ForeignVersionError):
     """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
 
 
+class LeftAloneError(RefusedError):
+    """Both stores are known to differ, and somebody else wrote AWS's version: a user has to look first."""
+
+
 class PartlyWrittenError(RefusedError):
     """AWS took some of the client's secrets before it, or this site, refused the next one."""
 
@@ -61,6 +67,15 @@ class PostponedError(RefusedError):
     error_class = ErrorClass.UNAVAILABLE
 
 
+class Differing(StrEnum):
+    """What to do with a client that is known to differ, where somebody else wrote the current version in AWS."""
+
+    LEFT_ALONE = "left_alone"
+    # PostgreSQL decides up to the cutover, and a newer write to the rows has to reach AWS.
+    WRITTEN_IF_PENDING = "written_if_pending"
+    WRITTEN = "written"
+
+
 @dataclass(frozen=True)
 class PushOptions:
     """The rules of a push: what it may write, and until when."""
@@ -68,7 +83,18 @@ class PushOptions:
     adopt: bool = False
     dry_run: bool = False
     overwrite: bool = False
+    differing: Differing = Differing.WRITTEN_IF_PENDING
     until: float = math.inf  # on the monotonic clock; no client is begun after it
+
+
+@dataclass(frozen=True)
+class ReplacedVersion:
+    """A version in AWS that a push replaced, or would replace, and whether this site wrote it."""
+
+    name: str
+    version_id: str
+    created_at: datetime | None
+    is_ours: bool
 
 
 @dataclass
@@ -76,10 +102,13 @@ class PendingWrite:
     """One client's document on its way to AWS, and what became of it so far."""
 
     snapshot: ClientSnapshot
+    # It is known to differ: what somebody else wrote in AWS is not overwritten.
+    is_spared: bool = False
     documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
     # By secret name, of those that are written.
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     secrets: list[Secret] = field(default_factory=list)
+    replaced: list[ReplacedVersion] = field(default_factory=list)
     error: SecretsManagerError | RefusedError | None = None
 
     def add_secret(self, version: SecretVersion) -> None:
@@ -102,6 +131,11 @@ class PendingWrite:
         """Return the names of the secrets that AWS surely has taken."""
         written = self.written_names
         return tuple(secret.name for secret in self.secrets if secret.name in written)
+
+    @property
+    def overwritten(self) -> list[ReplacedVersion]:
+        """Return the replaced versions that somebody else wrote."""
+        return [version for version in self.replaced if not version.is_ours]
 
     @property
     def client_outcome(self) -> Outcome:
@@ -180,12 +214,14 @@ class SecretWriter:
         if time.monotonic() > self.options.until:
             pending.error = PostponedError(sentences.POSTPONED())
             return
-        for name in pending.documents:
-            try:
+        try:
+            # All are looked at before the first is written: a client is left alone as a whole.
+            for name in pending.documents:
+                self._spare_version(pending, self.before[name])
+            for name in pending.documents:
                 self._write_secret(pending, name)
-            except (SecretsManagerError, RefusedError) as error:
-                pending.error = error
-                return
+        except (SecretsManagerError, RefusedError) as error:
+            pending.error = error
 
     def _write_secret(self, pending: PendingWrite, name: str) -> None:
         found = self.before[name]
@@ -194,34 +230,59 @@ class SecretWriter:
             if there is None:
                 return
             found = there
-        known = self.known.get(name)
-        ours = known is not None and known.arn == found.arn
-        self._require_ours(pending, name, ours=ours or self.sm.describe_secret(name).is_ours)
+            self._spare_version(pending, found)
+        self._require_ours(pending, name, ours=self._is_our_secret(found))
         if found.holds_document(pending.documents[name]):
             pending.add_secret(found)
             return
-        if self._is_foreign(pending, found, known):
+        is_foreign = self._is_foreign(found)
+        if is_foreign and pending.snapshot.phase.aws_is_authority and not self.options.overwrite:
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
         is_newer = found.version_id in self.newer
         if is_newer and not self.options.overwrite:
             raise NewerVersionError(sentences.WRITTEN_SINCE_BACKUP(name=name))
         pending.outcomes.setdefault(name, Outcome.UPDATED)
-        if not self.options.dry_run:
+        replaced = ReplacedVersion(name, found.version_id, found.created_at, not is_foreign)
+        if self.options.dry_run:
+            pending.replaced.append(replaced)
+        else:
             if is_newer and found.text is not None:
                 self.sm.put_aside(name, found.text, stage=REPLACED_STAGE)
             text = documents.encode_document(pending.documents[name])
             token = self.keys.new_id(name, replaced=found.version_id, text=text)
             version_id = self.sm.put_value(name, text, token=token)
+            pending.replaced.append(replaced)
             pending.add_secret(SecretVersion(name, found.arn, version_id))
 
-    def _is_foreign(self, pending: PendingWrite, found: SecretValue, known: Secret | None) -> bool:
-        """Say whether somebody else wrote the version, after the cutover: it must not be overwritten unseen."""
-        return (
-            pending.snapshot.phase.aws_is_authority
-            and not self.options.overwrite
-            and found.version_id != (known and known.version_id)
-            and not self.keys.is_ours(found.name, found.version_id)
+    def _spare_version(
+        self, pending: PendingWrite, found: SecretValue | SecretsManagerError
+    ) -> None:
+        """Raise LeftAloneError where the client is spared and somebody else wrote the version that was found.
+
+        A secret that is not ours is another question: it is refused, or adopted with what it holds.
+        """
+        if not pending.is_spared or isinstance(found, SecretsManagerError):
+            return
+        name, version_id = found.name, found.version_id
+        if found.holds_document(pending.documents[name]) or not self._is_foreign(found):
+            return
+        if self._is_our_secret(found):
+            by_authority = pending.snapshot.phase.aws_is_authority
+            sentence = sentences.LEFT_TO_AWS if by_authority else sentences.LEFT_ALONE
+            raise LeftAloneError(sentence(name=name, version=version_id))
+
+    def _is_foreign(self, found: SecretValue) -> bool:
+        """Say whether somebody else wrote the version, and no push found it equal to the rows."""
+        known = self.known.get(found.name)
+        return found.version_id != (known and known.version_id) and not self.keys.is_ours(
+            found.name, found.version_id
         )
+
+    def _is_our_secret(self, found: SecretValue) -> bool:
+        """Say whether this site made or adopted the secret; asks AWS only about one that no push has met."""
+        known = self.known.get(found.name)
+        is_known = known is not None and known.arn == found.arn
+        return is_known or self.sm.describe_secret(found.name).is_ours
 
     def _create_or_restore(
         self, pending: PendingWrite, name: str, error: SecretsManagerError

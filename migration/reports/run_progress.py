@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Max, Min, Q, Subquery, TextField
+from django.db.models import Count, F, Max, Min, Q, Subquery, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -49,6 +49,7 @@ def select_runs_for_progress() -> QuerySet[Run]:
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
     return Run.objects.annotate(
+        plan_id=F("plan__pk"),
         throttled_at=Subquery(throttled),
         worker_seen_at=Subquery(seen),
         **{

@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize_html
 from credentials.shown_names import show_name
-from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices
+from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, RunPlan
 from migration.operations import aws_writes
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import MismatchKind
@@ -71,6 +71,12 @@ def find_write_refusal() -> Message | None:
         return aws_writes.find_write_refusal()
     except DatabaseError:
         return None
+
+
+@register.simple_tag
+def find_open_plan() -> RunPlan | None:
+    """Return the newest plan that was neither started nor discarded."""
+    return RunPlan.objects.open().without_rows().first()
 
 
 @register.simple_tag

@@ -162,6 +162,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{RUNS}aws-writes/claim/", {"reason": ""}),
         (f"{RUNS}check-nova/", {"role": "no-such-role"}),
         (f"{RUNS}{run}/steer/", {"order": "", "item": "1"}),
+        (f"{RUNS}plan/{ids['/plan/']}/order/", {"order": ""}),
         (f"{RUNS}{run}/steer/", {"order": "retry", "item": "0"}),
         (f"{RUNS}{run}/rate/", {"writes": "0", "reads": "0"}),
         (f"{COMPARISONS}report/check/", {"row": "0", "client": "0"}),

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from credentials.models import DatabaseCredential
-from migration.models import Run
+from migration.models import Run, RunPlan
 from nova_credentials.phases import Phase
 from tests.attacks import malformed
 from tests.attacks.malformed import DIGITS, NUL
@@ -47,6 +47,7 @@ def ids(stores) -> dict[str, int]:
         "/client/": client_id,
         "/database/": DatabaseCredential.objects.get(client=client_id).pk,
         "/run/": run.pk,
+        "/plan/": RunPlan.objects.create(state="discarded").pk,
         "/comparison/": make_comparison(client_id, "mismatch").pk,
         "/user/": administrator.pk,
         "/group/": Group.objects.get(name="Viewer").pk,

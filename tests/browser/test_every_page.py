@@ -14,6 +14,7 @@ from migration.models import (
     CopySearch,
     Redaction,
     Run,
+    RunPlan,
     all_clients,
 )
 from migration.operations import aws_store, runs
@@ -22,6 +23,7 @@ from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override
+from migration.operations.run_plans import work_on_plan
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -170,6 +172,25 @@ def test_clients_in_each_phase(look_at, client_in):
     )
 
     assert found == {}
+
+
+def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
+    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    pk = client_in(Phase.DUAL_WRITE, "idom")
+    change_in_aws(aws_store.secrets_manager(), password="another")
+    compare(client_ids=[pk])
+    make_full_client("b d"), make_full_client("new")
+    plan = RunPlan.request(by=None, chosen=None)
+    work_on_plan(plan_id=plan.pk)
+    plan.refresh_from_db()
+    plan.begin_check(by=None)
+    looking = look_at(f"{RUNS}plan/{plan.pk}/")
+    make_client("came")
+    work_on_plan(plan_id=plan.pk)
+
+    assert (
+        looking == look_at(f"{RUNS}plan/{plan.pk}/", f"{RUNS}plan/{plan.pk}/sheet/", CLIENT) == {}
+    )
 
 
 def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):

@@ -69,6 +69,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
 ):
     operator = somebody("/admin/")
     operator.presses("Migrate all clients")
+    operator.presses("Start the run")
     operator.reads("Running")
     operator.reads("0 of 3")
 
@@ -97,6 +98,7 @@ def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worke
 def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, somebody, scripts):
     operator = somebody("/admin/", java_script_enabled=scripts)
     operator.presses("Migrate all clients")
+    operator.presses("Start the run")
 
     operator.presses("Pause the run")
     operator.reads("Paused. Resume it, or stop it.")

@@ -32,7 +32,7 @@ import html, json, re
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from migration.models import Run
+from migration.models import Run, RunPlan
 
 browser = Client(SERVER_NAME="localhost")
 browser.force_login(User.objects.get())
@@ -44,7 +44,8 @@ def press(button, url, **data):
     text = html.unescape(re.sub("<[^>]+>", "", page.content.decode()))
     answers[button] = [response.status_code, page.status_code, text.count("The task queue can't be reached")]
 
-press("start", reverse("admin:migration_run_start_all"))
+browser.post(reverse("admin:migration_run_start_all"))
+press("start", reverse("admin:migration_run_plan_order", args=[RunPlan.objects.get().pk]), order="start")
 run = Run.objects.get()
 steer = reverse("admin:migration_run_steer", args=[run.pk])
 press("pause", steer, order="pause")

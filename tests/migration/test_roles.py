@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
+from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration.models import (
@@ -20,6 +21,7 @@ from migration.models import (
     MoveRequest,
     ReaderProcess,
     Run,
+    RunPlan,
     all_clients,
 )
 from migration.operations.comparisons import compare
@@ -56,6 +58,7 @@ CLIENT, LOGIN = "credentials_client", "auth_user"
 TABLES = "credentials_columnmapping"
 AUDIT = "migration_auditevent"
 GROUP = "migration_clientgroup"
+PLAN_PAGES = ("plan_live", "plan_sheet", "plan_file")
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
     "jsi18n": EVERYBODY,
@@ -75,6 +78,7 @@ PAGES = {
     **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
     **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     f"{CLIENT}_dialog": OPERATORS,
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -113,6 +117,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{TABLES}_accept": ({}, ADMINISTRATORS),
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_plan_order": ({"order": "start"}, OPERATORS),
     "migration_run_check_nova": ({}, OPERATORS),
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
@@ -190,6 +195,7 @@ class Site:
             "credentials_columnmapping_": lambda: 1,
             f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
             "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
+            "migration_run_plan": lambda: RunPlan.objects.latest("pk").pk,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
@@ -225,6 +231,7 @@ def site(stores) -> Site:
     wave.put_clients(all_clients().filter(slug="dual-read"))
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
+    RunPlan.objects.create(state="differs", made_at=timezone.now())
     make_reader_process()
     for role in ROLES:
         site.users[role] = make_user(role.lower())
@@ -403,7 +410,10 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
     *(
         f"migration_run_{what}"
-        for what in ("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes")
+        for what in (
+            *("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes"),
+            "plan_order",
+        )
     ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
     *(f"{GROUP}_{what}" for what in ("add", "change", "delete")),

@@ -83,6 +83,7 @@ TESTS = {
     "migration/operations/evidence.py": MOVES,
     "migration/operations/moves.py": MOVES,
     "migration/operations/rows_from_aws.py": MOVES,
+    "migration/operations/push_results.py": PUSHES,
     "migration/operations/pushes.py": PUSHES,
     "migration/operations/secret_writer.py": PUSHES,
     "migration/operations/version_plans.py": WRITES,

@@ -1,18 +1,28 @@
-"""`migrate_clients`: pushes, verifies, and moves clients from `postgres` to `dual_write`."""
+"""`migrate_clients`: pushes, verifies, and moves clients from `postgres` to `dual_write`. Many have a plan first."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from credentials.shown_names import show_name
 from migration.management.base import ClientsCommand
-from migration.management.run_items import describe_message
-from migration.models import Outcome, Run
-from migration.operations.pushes import push
+from migration.models import Outcome, PlanClass, Run, RunPlan
+from migration.operations.run_plans import look_at_clients, work_on_plan
+from migration.reports.run_plans import describe_client, summarize_clients
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
+    from migration.management.run_items import Item
+    from migration.models import ClientPhaseQuerySet, PlannedClient
+    from migration.reports.run_plans import PlanSummary
+
+# A run over more clients keeps its plan.
+FEW_CLIENTS = 50
+LEFT_ALONE = ("left_alone", "left_to_aws")
 
 
 class Command(ClientsCommand):
@@ -23,7 +33,7 @@ class Command(ClientsCommand):
         self.add_choice(parser)
         self.add_format(parser)
         parser.add_argument(
-            "--dry-run", action="store_true", help="print what would happen, write nothing"
+            "--dry-run", action="store_true", help="print the plan of the run, write nothing"
         )
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
@@ -34,48 +44,98 @@ class Command(ClientsCommand):
             help="take over secrets of the same name that are not ours",
         )
         parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="write also clients that differ where somebody else wrote AWS's version, up to the cutover",
+        )
+        parser.add_argument(
             "--include-inactive", action="store_true", help="include inactive clients"
         )
 
     def handle(self, *args: object, **options: Any) -> None:
         chosen = self.find_clients(options)
         if options["dry_run"]:
-            self._print_dry_run(list(chosen.order_by("pk").values_list("pk", flat=True)), options)
+            self._print_plan(look_at_clients(make_plan(chosen, options)), options)
             return
         run = self.finish_run(
             inline=options["inline"],
             kind=Run.Kind.MIGRATE,
             chosen=chosen,
             adopt=options["adopt"],
+            overwrite=options["overwrite"],
             include_inactive=options["include_inactive"],
+            plan=self._keep_plan(chosen, options),
         )
         self.report_run(run, options)
 
-    def _print_dry_run(self, client_ids: list[int], options: Options) -> None:
+    def _keep_plan(self, chosen: ClientPhaseQuerySet, options: Options) -> RunPlan | None:
+        """Make and store the plan of a run over many clients, and say in one line what it will do."""
+        if chosen.count() <= FEW_CLIENTS:
+            return None
+        plan = make_plan(chosen, options)
+        plan = RunPlan.request(
+            by=None,
+            chosen=plan.chosen,
+            adopt=plan.adopt,
+            overwrite=plan.overwrite,
+            include_inactive=plan.include_inactive,
+        )
+        work_on_plan(plan_id=plan.pk)
+        plan.refresh_from_db()
+        self.stderr.write(f"{plan}: {describe_summary(summarize_clients(plan.list_clients()))}")
+        return plan
+
+    def _print_plan(self, clients: Collection[PlannedClient], options: Options) -> None:
         """Print what a run would do, in the same form as a run."""
-        results = []
-        for start in range(0, len(client_ids), Run.BATCH):
-            results += push(
-                client_ids=client_ids[start : start + Run.BATCH],
-                adopt=options["adopt"],
-                include_inactive=options["include_inactive"],
-                dry_run=True,
-            )
+        summary = summarize_clients(clients)
+        items = [describe_client(client) for client in clients]
         counts = {
-            outcome.value: sum(result.outcome == outcome for result in results)
+            outcome.value: sum(client.outcome == outcome for client in clients)
             for outcome in Outcome
         }
-        items = [
-            {
-                "slug": r.slug,
-                "outcome": str(r.outcome),
-                "error_class": str(r.error_class),
-                **describe_message(r.message),
-            }
-            for r in results
-        ]
-        self.report_counts(
-            {"run": None, "clients": len(results), **counts, "matched": 0, "mismatched": 0},
-            items,
-            options,
-        )
+        differing = sum(item["code"] in LEFT_ALONE for item in items)
+        if options["format"] == "json":
+            items_and_plan: dict[str, Any] = {"items": items, "plan": summary.to_json()}
+            numbers = {"run": None, "clients": len(items), **counts}
+            self.print_json({**numbers, "matched": 0, "mismatched": differing, **items_and_plan})
+        else:
+            for item in items:
+                self.print_item(item)
+            self.stdout.write(describe_summary(summary))
+        if counts["failed"] or differing:
+            raise SystemExit(1)
+
+    def print_item(self, item: Item) -> None:
+        """Print a client's outcome in one line, and a line for each secret that the run replaces."""
+        shown = (item[name] for name in ("outcome", "error_class", "message") if item[name])
+        self.stdout.write("  ".join([show_name(str(item["slug"])), *map(str, shown)]))
+        for secret in cast("list[dict[str, str]]", item.get("replaced", [])):
+            who = (
+                f"this site ({secret['who'] or '?'})" if secret["by_this_site"] else "somebody else"
+            )
+            when = secret["written_at"] or "time unknown"
+            self.stdout.write(
+                f"    {secret['name']}: version {secret['version_id']} by {who}, {when}"
+            )
+
+
+def make_plan(chosen: ClientPhaseQuerySet, options: Options) -> RunPlan:
+    """Return a plan over the clients as the options ask for it, not stored."""
+    return RunPlan(
+        chosen=None if options["all"] else sorted(chosen.values_list("pk", flat=True)),
+        adopt=options["adopt"],
+        overwrite=options["overwrite"],
+        include_inactive=options["include_inactive"],
+    )
+
+
+def describe_summary(summary: PlanSummary) -> str:
+    """Say in one line what a run would do, how long it takes and what it costs."""
+    counts = ", ".join(
+        f"{number} {PlanClass(name).label}" for name, number in summary.counts.items() if number
+    )
+    return (
+        f"{summary.clients} clients: {counts or 'none'}; at least {summary.seconds} s,"
+        f" {summary.batch_reads} batch reads, {summary.creates} creates, {summary.updates} updates;"
+        f" {summary.dollars_a_month} dollars a month, {summary.new_dollars_a_month} of them new"
+    )

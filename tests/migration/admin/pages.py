@@ -93,3 +93,11 @@ def every_page() -> list[str]:
 
 def shown_rows(response) -> list[tuple[str, str]]:
     return [(row.slug, getattr(row, "path", "")) for row in response.context["page"]]
+
+
+def plan_page(plan) -> str:
+    return f"/admin/migration/run/plan/{plan.pk}/"
+
+
+def plan_order(plan) -> str:
+    return f"{plan_page(plan)}order/"

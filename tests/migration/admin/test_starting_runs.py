@@ -3,9 +3,9 @@
 import pytest
 from django_q.models import OrmQ
 
-from migration.models import ClientMigration, Run, RunItem
+from migration.models import ClientMigration, Run, RunItem, RunPlan
 from tests.factories import make_client, make_full_client, make_many
-from tests.migration.admin.pages import CLIENTS, COMPARE, START, run_page, text
+from tests.migration.admin.pages import CLIENTS, COMPARE, START, plan_order, run_page, text
 
 
 def queued() -> list[tuple[str, tuple]]:
@@ -31,27 +31,31 @@ def test_an_action_starts_a_run_over_exactly_the_chosen_clients(operator, action
     assert "started for 2 clients" in text(operator.get(answer.url))
 
 
-@pytest.mark.parametrize(("url", "kind"), [(START, "migrate"), (COMPARE, "compare")])
-def test_the_buttons_start_a_run_over_all_clients_in_batches(operator, url, kind):
+def test_the_button_starts_a_comparison_of_all_clients_in_batches(operator):
     make_many(230, phase="postgres")
 
-    operator.post(url)
+    operator.post(COMPARE)
 
     run = Run.objects.get()
-    assert (run.kind, run.by.username, run.items.count()) == (kind, "operator", 230)
+    assert (run.kind, run.by.username, run.items.count()) == ("compare", "operator", 230)
     assert queued() == [("migration.tasks.work_on", (run.pk,))] * 3
 
 
-def test_an_action_over_more_clients_than_a_page_holds_takes_them_all(operator):
-    make_many(60)
+@pytest.mark.parametrize(
+    ("action", "started"), [("push_selected", RunPlan), ("compare_selected", Run)]
+)
+def test_an_action_over_more_clients_than_a_page_holds_takes_them_all(operator, action, started):
+    make_many(120)
     chosen = list(ClientMigration.objects.values_list("pk", flat=True)[:1])
 
     operator.post(
         CLIENTS,
-        {"action": "push_selected", "_selected_action": chosen, "select_across": "1", "index": "0"},
+        {"action": action, "_selected_action": chosen, "select_across": "1", "index": "0"},
     )
 
-    assert Run.objects.get().items.count() == 60
+    made = started.objects.get()
+    assert len(made.chosen) if started is RunPlan else made.items.count() == 120
+    assert Run.objects.count() + RunPlan.objects.count() == 1
 
 
 def test_an_action_over_all_of_a_narrowed_list_takes_no_other_client(operator):
@@ -77,7 +81,8 @@ def test_an_action_over_nothing_starts_no_task(operator, chosen):
 
 
 def test_a_run_over_an_empty_database_is_finished_at_once(operator):
-    answer = operator.post(START)
+    operator.post(START)
+    answer = operator.post(plan_order(RunPlan.objects.get()), {"order": "start"})
 
     assert Run.objects.get().finished_at is not None
     assert "This run had no clients." in text(operator.get(answer.url))

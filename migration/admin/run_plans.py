@@ -1,0 +1,251 @@
+"""The plan of a run: its page, the sheet that prints, the file, and the buttons that start or discard it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+
+from credentials.localization import localize
+from migration import tasks
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+)
+from migration.admin.run_starts import enqueue_run, get_run_url, start_run
+from migration.models import Drift, PlanClass, Run, RunPlan, StalePlanError
+from migration.operations import run_plans
+from migration.reports.run_plans import explain_waiting, export_plan, summarize_clients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from django.http import HttpRequest
+
+    from migration.models import ClientPhaseQuerySet, PlannedClient
+
+# A run over more clients has a plan first.
+FEW_CLIENTS = 50
+# The page names so many clients of a class; the sheet and the file name all.
+CLIENTS_SHOWN = 100
+# These are named each; of the others the number is enough.
+NAMED = (
+    PlanClass.OVERWRITTEN,
+    PlanClass.LEFT_ALONE,
+    PlanClass.FAILING,
+    PlanClass.UPDATED,
+)
+
+
+def plan_or_start_run(request: HttpRequest, chosen: ClientPhaseQuerySet) -> HttpResponseRedirect:
+    """Start a migration of a few clients at once; lead to the plan of one of many."""
+    ids = list(chosen.order_by("pk").values_list("pk", flat=True))
+    if len(ids) <= FEW_CLIENTS:
+        return start_run(request, Run.Kind.MIGRATE, chosen)
+    return make_plan(request, chosen=ids)
+
+
+def make_plan(
+    request: HttpRequest, *, chosen: Collection[int] | None, overwrite: bool = False
+) -> HttpResponseRedirect:
+    """Have a plan made in the user's name, and lead to its page."""
+    plan = RunPlan.request(by=get_signed_in_user(request), chosen=chosen, overwrite=overwrite)
+    look_at_plan(request, plan)
+    return HttpResponseRedirect(get_plan_url(plan))
+
+
+def look_at_plan(request: HttpRequest, plan: RunPlan) -> Run | None:
+    """Look at the plan's clients: at a few while the page waits, at many in the background."""
+    if run_plans.is_small(plan):
+        return run_plans.work_on_plan(plan_id=plan.pk, interactive=True)
+    if not tasks.enqueue_plan(plan):
+        text = _("The task queue can't be reached. The plan is made once the queue answers again.")
+        messages.warning(request, text)
+    return None
+
+
+def get_plan_url(plan: RunPlan) -> str:
+    """Return the address of the plan's page."""
+    return reverse("admin:migration_run_plan", args=[plan.pk])
+
+
+class MigrateAllView(AdminView):
+    """Has the plan of a migration of all clients made."""
+
+    permission_required = RUN_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        return make_plan(request, chosen=None)
+
+
+class PlanView(AdminView):
+    """The page of one plan."""
+
+    template_name = "admin/migration/run_plan.html"
+    most_shown: ClassVar[int | None] = CLIENTS_SHOWN
+
+    @property
+    def title(self) -> str:
+        return _("Plan %(n)d") % {"n": self.plan.pk}
+
+    @cached_property
+    def plan(self) -> RunPlan:
+        return get_object_or_404(RunPlan.objects.select_related("run"), pk=self.kwargs["pk"])
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.render_to_response(self.get_context_data())
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        clients = self.plan.list_clients()
+        summary = summarize_clients(clients)
+        has_perm = self.request.user.has_perm
+        return super().get_context_data(
+            plan=self.plan,
+            summary=summary,
+            waiting_reason=explain_waiting(self.plan),
+            counts=[(name.label, summary.counts[name.value]) for name in PlanClass],
+            sections=list_sections(clients, most=self.most_shown),
+            differences=describe_differences(self.plan),
+            sparing=sum(is_spared(client) for client in clients),
+            may_run=has_perm(RUN_PERMISSION),
+            may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
+            may_view_clients=has_perm("credentials.view_client"),
+            **kwargs,
+        )
+
+
+class LivePlanView(PlanView):
+    """The same page for itself, while the plan is being made."""
+
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        response = super().get(request, pk)
+        if self.plan.run:
+            response["HX-Redirect"] = get_run_url(self.plan.run)
+        elif not self.plan.is_looking:
+            response["HX-Refresh"] = "true"
+        return response
+
+
+class PlanSheetView(PlanView):
+    """The plan with all its clients, as a page that prints."""
+
+    template_name = "admin/migration/run_plan_sheet.html"
+    most_shown = None
+
+
+class DownloadPlanView(PlanView):
+    """The plan as a JSON file."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return HttpResponse(
+            json.dumps(export_plan(self.plan), indent=1),
+            content_type="application/json",
+            headers={"Content-Disposition": f'attachment; filename="plan-{pk}.json"'},
+        )
+
+
+class OrderPlanView(AdminView):
+    """Starts or discards the plan, or has another made, as the button in `order` says; 400 for another."""
+
+    permission_required = RUN_PERMISSION
+
+    @cached_property
+    def plan(self) -> RunPlan:
+        return get_object_or_404(RunPlan, pk=self.kwargs["pk"])
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        order = request.POST.get("order", "")
+        if order not in ORDERS:
+            raise BadRequest
+        try:
+            return ORDERS[order](request, self.plan)
+        except StalePlanError as error:
+            messages.warning(request, localize(error.message))
+            return HttpResponseRedirect(get_plan_url(self.plan))
+
+
+def start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
+    """Have the plan looked at again, and started if nothing differs; start it where the page showed what differs."""
+    if plan.state == RunPlan.State.DIFFERS:
+        run: Run | None = run_plans.start_run(plan=plan, by=get_signed_in_user(request))
+    else:
+        plan.begin_check(by=get_signed_in_user(request))
+        run = look_at_plan(request, plan)
+    if run is None:
+        return HttpResponseRedirect(get_plan_url(plan))
+    enqueue_run(request, run)
+    return HttpResponseRedirect(get_run_url(run))
+
+
+def discard_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
+    """Close the plan without a run."""
+    plan.discard(by=get_signed_in_user(request))
+    return HttpResponseRedirect(get_plan_url(plan))
+
+
+def plan_again(
+    request: HttpRequest, plan: RunPlan, *, overwrite: bool | None = None
+) -> HttpResponseRedirect:
+    """Have another plan over the same clients made, in place of this one."""
+    if plan.is_open:
+        plan.discard(by=get_signed_in_user(request))
+    overwrites = plan.overwrite if overwrite is None else overwrite
+    return make_plan(request, chosen=plan.chosen, overwrite=overwrites)
+
+
+def plan_overwriting(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
+    """Have another plan made that overwrites what somebody else wrote: who may resolve mismatches may do so."""
+    if not request.user.has_perm(RESOLVE_PERMISSION):
+        raise PermissionDenied
+    return plan_again(request, plan, overwrite=True)
+
+
+ORDERS: dict[str, Callable[[HttpRequest, RunPlan], HttpResponseRedirect]] = {
+    "start": start_plan,
+    "discard": discard_plan,
+    "again": plan_again,
+    "overwrite": plan_overwriting,
+}
+
+
+def is_spared(client: PlannedClient) -> bool:
+    """Say whether the client is left alone as it differs, and a plan that overwrites would write it."""
+    return bool(client.message and client.message.key == "left_alone")
+
+
+def list_sections(
+    clients: Collection[PlannedClient], *, most: int | None
+) -> list[dict[str, object]]:
+    """Return the classes whose clients are named, each with at most so many of them."""
+    by_class = {name: [c for c in clients if c.plan_class == name] for name in NAMED}
+    return [
+        {"title": name.label, "clients": found[:most], "number": len(found), "shown": most}
+        for name, found in by_class.items()
+        if found
+    ]
+
+
+def describe_differences(plan: RunPlan) -> list[dict[str, object]]:
+    """Return what was not as planned, in the page's language."""
+    classes = dict(PlanClass.choices)
+    return [
+        {
+            "id": row["id"],
+            "slug": row["slug"],
+            "what": ", ".join(str(Drift(code).label) for code in row["codes"]),
+            "planned": classes.get(row["planned"], "–"),
+            "found": classes.get(row["found"], "–"),
+        }
+        for row in plan.differences
+    ]

@@ -1,0 +1,106 @@
+"""Tells what became of a push of one client, with what it overwrote. Knows no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from migration import sentences
+from migration.models import Comparison, Outcome
+from migration.operations.aws_store import secret_layout
+from migration.operations.aws_writes import WritesRefusedError
+from migration.operations.comparisons import make_comparison
+from migration.operations.secret_writer import LeftAloneError, PostponedError, RefusedError
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
+from nova_credentials.messages import in_a_row
+
+if TYPE_CHECKING:
+    from migration.models import Run
+    from migration.operations.secret_writer import PendingWrite, ReplacedVersion, SecretWriter
+    from nova_credentials.messages import Message
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """The outcome of a push of one client."""
+
+    client_id: int
+    slug: str
+    outcome: Outcome
+    error_class: str = ""
+    message: Message | None = None
+    comparison: Comparison | None = None
+    # Pushing the same rows again would fail again: a user has to change something.
+    refused: bool = False
+    # Another push or move held the client.
+    busy: bool = False
+    # Nothing was tried: the time was over before its turn, or this site may not write to AWS now.
+    postponed: bool = False
+    # The versions in AWS that it replaced, or would replace.
+    replaced: tuple[ReplacedVersion, ...] = ()
+    # Secret name -> id of the version that AWS held before.
+    versions: dict[str, str] = field(default_factory=dict)
+    # Secret name -> outcome, of those that it wrote, or would write.
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def summary_message(self) -> Message:
+        """Return its message, or else the outcome as part of a sentence."""
+        return self.message or sentences.OUTCOMES[self.outcome]()
+
+
+def describe_overwritten(
+    pending: PendingWrite, writer: SecretWriter, run: Run | None
+) -> Comparison:
+    """Return the comparison with what AWS held before: which fields of somebody else's version were overwritten."""
+    comparison = make_comparison(pending.snapshot, writer.before, run=run)
+    comparison.message = name_overwritten(pending)
+    return comparison
+
+
+def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
+    """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
+    sentence = sentences.WOULD_OVERWRITE if dry_run else sentences.OVERWROTE
+    return in_a_row(*(sentence(name=v.name, version=v.version_id) for v in pending.overwritten))
+
+
+def make_result(
+    pending: PendingWrite, comparison: Comparison | None, writer: SecretWriter
+) -> PushResult:
+    snapshot, error = pending.snapshot, pending.error
+    outcome, error_class, message = Outcome.FAILED, "", None
+    refused = postponed = False
+    if isinstance(error, LeftAloneError):
+        outcome, message = Outcome.SKIPPED, error.message
+    elif error:
+        error_class, message = error.error_class, error.message
+        postponed = isinstance(error, PostponedError | WritesRefusedError)
+        is_final = isinstance(error, RefusedError) or error_class == ErrorClass.DATA
+        refused = is_final and not postponed
+    elif comparison and comparison.status != Comparison.Status.MATCH:
+        error_class = comparison.error_class or ErrorClass.CONFLICT
+        message = comparison.message or sentences.READ_BACK_DIFFERS()
+    else:
+        outcome = pending.client_outcome
+        message = documents.name_warning(
+            snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+        )
+    before = (writer.before[name] for name in snapshot.names.values())
+    return PushResult(
+        snapshot.client_id,
+        snapshot.slug,
+        outcome,
+        error_class,
+        in_a_row(name_overwritten(pending, dry_run=writer.options.dry_run), message),
+        comparison,
+        refused=refused,
+        postponed=postponed,
+        replaced=tuple(pending.replaced),
+        outcomes=pending.outcomes,
+        versions={
+            value.name: value.version_id for value in before if isinstance(value, SecretValue)
+        },
+    )

@@ -1,0 +1,227 @@
+"""Makes plans: finds out what a run would do with each client, and looks again before it starts. Writes no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from credentials.nova_columns import NovaSchemaError
+from migration import sentences
+from migration.models import (
+    MANY_TRIES,
+    AuditEvent,
+    Drift,
+    Outcome,
+    PlanClass,
+    PlannedClient,
+    ReplacedSecret,
+    Run,
+    RunPlan,
+    StalePlanError,
+    all_clients,
+)
+from migration.operations.push_results import PushResult
+from migration.operations.pushes import push
+from migration.operations.secret_writer import Differing
+from nova_credentials.aws.secrets_manager import ErrorClass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+
+    from migration.models import ClientPhaseQuerySet
+    from migration.operations.secret_writer import ReplacedVersion
+
+# Ten calls of BatchGetSecretValue, which run at once.
+CLIENTS_AT_ONCE = 200
+# Fewer clients are looked at while the page waits, more in the background.
+FEW_CLIENTS = 100
+
+# Slug -> who wrote the client's secrets last, and when.
+LastPushes = dict[str, tuple[str, "datetime"]]
+
+CLASSES = {
+    Outcome.CREATED: PlanClass.NEW,
+    Outcome.RESTORED: PlanClass.NEW,
+    Outcome.UPDATED: PlanClass.UPDATED,
+    Outcome.UNCHANGED: PlanClass.UNCHANGED,
+    Outcome.SKIPPED: PlanClass.LEFT_ALONE,
+    Outcome.FAILED: PlanClass.FAILING,
+}
+
+
+def is_small(plan: RunPlan) -> bool:
+    """Say whether the plan's clients are few enough for a page to wait for a look at them."""
+    return _select_clients(plan)[: FEW_CLIENTS + 1].count() <= FEW_CLIENTS
+
+
+def work_on_plan(*, plan_id: int, interactive: bool = False) -> Run | None:
+    """Make the plan, or look at it again and start its run where all is as planned. Returns the run that was started.
+
+    Can be called twice: a plan that is made already, or that somebody discarded, is left as it is.
+    """
+    plan = RunPlan.objects.get(pk=plan_id)
+    try:
+        if plan.state == RunPlan.State.MAKING:
+            plan.store_look(look_at_clients(plan, interactive=interactive))
+        elif plan.state == RunPlan.State.CHECKING:
+            return _check_plan(plan, interactive=interactive)
+    except StalePlanError:
+        pass  # discarded meanwhile, or done by another worker
+    return None
+
+
+def _check_plan(plan: RunPlan, *, interactive: bool) -> Run | None:
+    found = look_at_clients(plan, interactive=interactive)
+    if differences := list_differences(plan.list_clients(), found):
+        plan.store_differences(differences)
+        return None
+    return start_run(plan=plan, by=plan.started_by)
+
+
+def start_run(*, plan: RunPlan, by: User | None) -> Run:
+    """Start the run over the plan's clients that are still there; raises StalePlanError where it may not start."""
+    return Run.start(
+        kind=Run.Kind.MIGRATE,
+        chosen=all_clients().filter(pk__in=[row["id"] for row in plan.rows]),
+        by=by,
+        adopt=plan.adopt,
+        overwrite=plan.overwrite,
+        include_inactive=plan.include_inactive,
+        tries=MANY_TRIES,
+        plan=plan,
+    )
+
+
+def list_differences(
+    planned: Collection[PlannedClient], found: Collection[PlannedClient]
+) -> list[dict[str, object]]:
+    """Return each client that is not as planned: its slug, in what it differs, and its class then and now."""
+    now = {client.client_id: client for client in found}
+    differences = []
+    for client in planned:
+        present = now.pop(client.client_id, None)
+        drifts = client.list_drifts(present) if present else [Drift.WENT]
+        if drifts:
+            differences.append(_describe_drift(client, present, drifts))
+    return differences + [_describe_drift(None, client, [Drift.CAME]) for client in now.values()]
+
+
+def _describe_drift(
+    planned: PlannedClient | None, found: PlannedClient | None, drifts: Collection[Drift]
+) -> dict[str, object]:
+    client = planned or found
+    return {
+        "id": client.client_id if client else 0,
+        "slug": client.slug if client else "",
+        "codes": [drift.value for drift in drifts],
+        "planned": str(planned.plan_class) if planned else "",
+        "found": str(found.plan_class) if found else "",
+    }
+
+
+def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
+    chosen = all_clients().order_by("pk")
+    return chosen if plan.chosen is None else chosen.filter(pk__in=plan.chosen)
+
+
+def look_at_clients(plan: RunPlan, *, interactive: bool = False) -> list[PlannedClient]:
+    """Find out what a run would do with each client, 20 secrets a call; a plan that is not stored will do."""
+    ids = list(_select_clients(plan).values_list("pk", flat=True))
+    found: list[PlannedClient] = []
+    for start in range(0, len(ids), CLIENTS_AT_ONCE):
+        batch = ids[start : start + CLIENTS_AT_ONCE]
+        looked = list(_look_at_batch(plan, batch, interactive=interactive))
+        found += looked
+        if plan.pk:
+            plan.record_work()
+        if _is_aws_down(looked):
+            # Every further batch would wait for the same time-out.
+            return found + list(_list_unseen(ids[start + CLIENTS_AT_ONCE :]))
+    return found
+
+
+def _look_at_batch(
+    plan: RunPlan, client_ids: Collection[int], *, interactive: bool
+) -> Iterator[PlannedClient]:
+    found = all_clients().with_phase().with_revision().filter(pk__in=client_ids)
+    standing = {pk: (phase, n) for pk, phase, n in found.values_list("pk", "phase", "revision")}
+    try:
+        results = push(
+            client_ids=client_ids,
+            adopt=plan.adopt,
+            include_inactive=plan.include_inactive,
+            differing=Differing.WRITTEN if plan.overwrite else Differing.LEFT_ALONE,
+            dry_run=True,
+            interactive=interactive,
+        )
+    except NovaSchemaError as error:
+        slugs = all_clients().filter(pk__in=client_ids).values_list("pk", "slug")
+        results = [
+            PushResult(pk, slug, Outcome.FAILED, ErrorClass.SCHEMA, error.message)
+            for pk, slug in slugs
+        ]
+    replaced = [result.slug for result in results if any(v.is_ours for v in result.replaced)]
+    pushed = AuditEvent.objects.find_last_pushes(replaced)
+    for result in sorted(results, key=lambda result: result.client_id):
+        if result.client_id in standing:
+            yield _plan_client(result, *standing[result.client_id], pushed)
+
+
+def _plan_client(
+    result: PushResult, phase: str, revision: int, pushed: LastPushes
+) -> PlannedClient:
+    overwrites = any(not version.is_ours for version in result.replaced)
+    is_written = result.outcome in (Outcome.UPDATED, Outcome.CREATED, Outcome.RESTORED)
+    return PlannedClient(
+        client_id=result.client_id,
+        slug=result.slug,
+        phase=phase,
+        revision=revision,
+        plan_class=PlanClass.OVERWRITTEN if overwrites and is_written else CLASSES[result.outcome],
+        outcome=result.outcome,
+        error_class=result.error_class,
+        message=result.message,
+        versions=result.versions,
+        writes={name: str(outcome) for name, outcome in result.outcomes.items()},
+        replaced=tuple(
+            _describe_version(version, pushed.get(result.slug)) for version in result.replaced
+        ),
+    )
+
+
+def _describe_version(
+    version: ReplacedVersion, pushed: tuple[str, datetime] | None
+) -> ReplacedSecret:
+    """Say who wrote the version: of this site's, whom the audit names; of others', AWS tells the time alone."""
+    who, pushed_at = pushed if pushed and version.is_ours else ("", None)
+    written_at = version.created_at or pushed_at
+    return ReplacedSecret(
+        name=version.name,
+        version_id=version.version_id,
+        by_this_site=version.is_ours,
+        who=who,
+        written_at=written_at.isoformat() if written_at else "",
+    )
+
+
+def _is_aws_down(looked: Collection[PlannedClient]) -> bool:
+    """Say whether AWS answered for no client that it was asked about."""
+    asked = [client for client in looked if client.plan_class != PlanClass.LEFT_ALONE]
+    return bool(asked) and all(c.error_class == ErrorClass.UNAVAILABLE for c in asked)
+
+
+def _list_unseen(client_ids: Collection[int]) -> Iterator[PlannedClient]:
+    found = all_clients().with_phase().with_revision().filter(pk__in=client_ids).order_by("pk")
+    for pk, slug, phase, revision in found.values_list("pk", "slug", "phase", "revision"):
+        yield PlannedClient(
+            client_id=pk,
+            slug=slug,
+            phase=phase,
+            revision=revision,
+            plan_class=PlanClass.FAILING,
+            outcome=Outcome.FAILED,
+            error_class=ErrorClass.UNAVAILABLE,
+            message=sentences.NOT_LOOKED_AT(),
+        )

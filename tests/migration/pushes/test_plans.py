@@ -1,0 +1,330 @@
+"""Plans: what a run would do with each client, and what is not as planned when it is to start."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django_q.models import OrmQ
+
+from credentials.models import Client
+from migration import sentences, tasks
+from migration.models import (
+    AuditEvent,
+    ClientMigration,
+    Outcome,
+    PlanClass,
+    Run,
+    RunPlan,
+    StalePlanError,
+    all_clients,
+)
+from migration.operations import run_plans, runs
+from migration.operations.comparisons import compare
+from migration.operations.pushes import push
+from migration.reports.run_plans import export_plan, summarize_clients
+from nova_credentials.aws import SecretsManager
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_database, make_full_client, make_user, update
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch):
+    """Differences are not looked at a second time."""
+    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+
+
+def make_plan(**options) -> RunPlan:
+    plan = RunPlan.request(by=make_user("planner"), chosen=None, **options)
+    assert run_plans.work_on_plan(plan_id=plan.pk) is None
+    plan.refresh_from_db()
+    return plan
+
+
+def begin(plan: RunPlan) -> Run | None:
+    plan.begin_check(by=make_user("starter"))
+    run = run_plans.work_on_plan(plan_id=plan.pk)
+    plan.refresh_from_db()
+    return run
+
+
+def classes(plan: RunPlan) -> dict[str, str]:
+    return {client.slug: client.plan_class for client in plan.list_clients()}
+
+
+def make_written(slug: str) -> tuple[int, int]:
+    """Make a client that writes both stores; return its id and that of its login."""
+    pk = make_client(slug)
+    row = make_database(pk)
+    push(client_ids=[pk])
+    ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_WRITE)
+    return pk, row
+
+
+def write_elsewhere(sm, pk: int) -> str:
+    client = Client.objects.get(pk=pk)
+    document = client.build_document()
+    document["database"]["port"] = 6000
+    return sm.put_value(f"nova/clients/{client.slug}", json.dumps(document))
+
+
+@pytest.fixture
+def one_of_each(sm):
+    """A client of each class: {slug: id}."""
+    ids = {
+        "new": make_full_client("new"),
+        "empty": make_client("empty"),
+        "b d": make_full_client("b d"),
+    }
+    rows = {}
+    for slug in ("unchanged", "updated", "overwritten", "left-alone"):
+        ids[slug], rows[slug] = make_written(slug)
+    update("client_database_credentials", rows["updated"], db_port=1)
+    write_elsewhere(sm, ids["left-alone"])
+    compare(client_ids=[ids["left-alone"]])
+    write_elsewhere(sm, ids["overwritten"])
+    return ids
+
+
+def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
+    plan = make_plan()
+
+    assert plan.state == RunPlan.State.READY
+    assert classes(plan) == {
+        "new": PlanClass.NEW,
+        "empty": PlanClass.LEFT_ALONE,
+        "b d": PlanClass.FAILING,
+        "unchanged": PlanClass.UNCHANGED,
+        "updated": PlanClass.UPDATED,
+        "overwritten": PlanClass.OVERWRITTEN,
+        "left-alone": PlanClass.LEFT_ALONE,
+    }
+    found = {client.slug: client for client in plan.list_clients()}
+    (ours,), (theirs,) = found["updated"].replaced, found["overwritten"].replaced
+    assert (ours.by_this_site, theirs.by_this_site, theirs.who) == (True, False, "")
+    assert ours.who == AuditEvent.objects.filter(slug="updated").first().who
+    assert theirs.version_id == sm.get_value("nova/clients/overwritten").version_id
+    assert theirs.written_at
+    assert found["left-alone"].message.codes == ["left_alone"]
+
+    run = begin(plan)
+    runs.finish_inline(run)
+
+    assert (run.by.username, run.plan) == ("starter", plan)
+    assert {item.slug: item.outcome for item in run.items.all()} == {
+        client.slug: client.outcome for client in plan.list_clients()
+    }
+
+
+def test_a_plan_holds_no_value(one_of_each):
+    stored = json.dumps(export_plan(make_plan()))
+
+    assert "example-password" not in stored
+    assert "6000" not in stored
+
+
+def test_with_overwrite_it_is_planned_as_overwritten(one_of_each):
+    assert classes(make_plan(overwrite=True))["left-alone"] == PlanClass.OVERWRITTEN
+
+
+def test_what_is_not_as_planned_is_shown_before_anything_starts(sm, one_of_each):
+    plan = make_plan()
+    make_full_client("came")
+    Client.objects.get(slug="empty").delete()
+    version = write_elsewhere(sm, one_of_each["unchanged"])
+    make_database(one_of_each["new"], label="second", is_primary=False)
+
+    assert begin(plan) is None
+
+    assert plan.state == RunPlan.State.DIFFERS
+    assert not Run.objects.exists()
+    differences = {row["slug"]: row for row in plan.differences}
+    assert {slug: row["codes"] for slug, row in differences.items()} == {
+        "came": ["came"],
+        "empty": ["went"],
+        "unchanged": ["version", "class"],
+        "new": ["revision"],
+    }
+    assert differences["unchanged"]["found"] == PlanClass.OVERWRITTEN
+    assert sm.get_value("nova/clients/unchanged").version_id == version
+
+    run = run_plans.start_run(plan=plan, by=None)
+
+    plan.refresh_from_db()
+    assert (plan.run, plan.state) == (run, RunPlan.State.STARTED)
+    planned = set(classes(plan)) - {"empty"}
+    assert set(run.items.values_list("slug", flat=True)) == planned
+
+
+def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
+    make_full_client("idom")
+    plan, other = make_plan(), RunPlan.request(by=None, chosen=None)
+    begin(plan)
+
+    with pytest.raises(StalePlanError):
+        run_plans.start_run(plan=plan, by=None)
+    other.discard(by=None)
+    assert run_plans.work_on_plan(plan_id=other.pk) is None
+    with pytest.raises(StalePlanError):
+        run_plans.start_run(plan=other, by=None)
+
+    assert Run.objects.count() == 1
+    other.refresh_from_db()
+    assert (other.state, other.rows) == (RunPlan.State.DISCARDED, [])
+
+
+def test_the_acts_are_in_the_audit():
+    plan = make_plan()
+    begin(plan)
+    RunPlan.request(by=None, chosen=[]).discard(by=make_user("other"))
+
+    acts = [(event.message.key, event.who) for event in AuditEvent.objects.filter(code="run")]
+    assert ("plan_requested", "planner") in acts
+    assert ("plan_started", "starter") in acts
+    assert ("plan_discarded", "other") in acts
+
+
+def test_a_killed_look_is_begun_again(monkeypatch):
+    make_full_client("idom")
+    plan = RunPlan.request(by=None, chosen=None)
+    tasks.resume_stalled_runs()
+    assert not OrmQ.objects.exists()
+    RunPlan.objects.update(worked_at="2020-01-01T00:00:00Z")
+
+    tasks.resume_stalled_runs()
+
+    (task,) = OrmQ.objects.all()
+    assert (task.task["func"], task.task["args"]) == ("migration.tasks.work_on_plan", (plan.pk,))
+    tasks.work_on_plan(plan.pk)
+    plan.refresh_from_db()
+    plan.begin_check(by=None)
+    tasks.work_on_plan(plan.pk)
+    assert OrmQ.objects.filter(key__isnull=False).count() == 2
+    assert Run.objects.get().plan == plan
+
+
+def test_plans_that_no_run_came_of_are_forgotten():
+    kept, old = make_plan(), RunPlan.request(by=None, chosen=None)
+    RunPlan.objects.filter(pk=old.pk).update(created_at="2020-01-01T00:00:00Z")
+
+    RunPlan.objects.forget_old()
+
+    assert list(RunPlan.objects.all()) == [kept]
+
+
+def test_a_look_costs_as_many_statements_for_many_clients_as_for_few(monkeypatch):
+    asked = []
+    batch_get = SecretsManager.batch_get
+    monkeypatch.setattr(
+        SecretsManager,
+        "batch_get",
+        lambda self, names: asked.append(len(list(names))) or batch_get(self, names),
+    )
+
+    def count_statements(number: int) -> int:
+        for n in range(all_clients().count(), number):
+            make_full_client(f"c{n}")
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert len(run_plans.look_at_clients(RunPlan())) == number
+        return len(queries)
+
+    assert count_statements(2) == count_statements(30)
+    assert asked == [2, 30]
+
+
+def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
+    monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 1)
+    for slug in ("a", "b"):
+        make_full_client(slug)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    clients = run_plans.look_at_clients(RunPlan(), interactive=True)
+
+    assert [(c.slug, c.plan_class, c.error_class) for c in clients] == [
+        ("a", "failing", "unavailable"),
+        ("b", "failing", "unavailable"),
+    ]
+    assert clients[1].message == sentences.NOT_LOOKED_AT()
+
+
+def test_the_summary_counts_calls_seconds_and_dollars(settings, one_of_each):
+    settings.NOVA_SWEEP_MINUTES = 30 * 24 * 60
+    settings.NOVA_AWS_WRITES_PER_SECOND = 2
+    summary = summarize_clients(make_plan().list_clients())
+
+    assert (summary.clients, summary.creates, summary.updates) == (7, 1, 2)
+    assert summary.batch_reads == 2
+    assert summary.seconds == 1.0
+    assert (summary.dollars_a_month, summary.new_dollars_a_month) == (
+        Decimal("2.00"),
+        Decimal("0.40"),
+    )
+    assert summary.counts["left_alone"] == 2
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command: (exit code, the object on standard output, standard error)."""
+
+    def run(*arguments: str):
+        code = 0
+        try:
+            call_command(*arguments, "--format", "json")
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return code, json.loads(printed.out), printed.err
+
+    return run
+
+
+def test_a_dry_run_prints_the_plan(run, one_of_each):
+    code, result, _ = run("migrate_clients", "--all", "--dry-run")
+
+    assert (code, result["failed"], result["skipped"], result["mismatched"]) == (1, 1, 2, 1)
+    assert result["plan"]["counts"]["overwritten"] == 1
+    items = {item["slug"]: item for item in result["items"]}
+    assert items["overwritten"]["replaced"][0]["by_this_site"] is False
+    assert items["left-alone"]["code"] == "left_alone"
+    assert not RunPlan.objects.exists()
+
+
+def test_a_dry_run_for_people_names_who_wrote_last(capsys, one_of_each):
+    with pytest.raises(SystemExit):
+        call_command("migrate_clients", "--all", "--dry-run")
+
+    printed = capsys.readouterr().out
+    assert "by somebody else, 20" in printed
+    assert "7 clients: 1 New in AWS" in printed
+
+
+def test_the_command_leaves_alone_what_differs_and_exits_with_1(run, sm):
+    pk, _row = make_written("idom")
+    write_elsewhere(sm, pk)
+    compare(client_ids=[pk])
+
+    code, result, _ = run("migrate_clients", "--all", "--inline")
+    assert (code, result["skipped"], result["mismatched"]) == (1, 1, 1)
+    assert result["items"][0]["code"] == "left_alone"
+
+    code, result, _ = run("migrate_clients", "--all", "--inline", "--overwrite")
+    assert (code, result["updated"], result["items"][0]["code"]) == (0, 1, "overwrote")
+
+
+def test_a_run_over_many_by_command_keeps_its_plan(run, monkeypatch):
+    monkeypatch.setattr("migration.management.commands.migrate_clients.FEW_CLIENTS", 1)
+    for slug in ("a", "b"):
+        make_full_client(slug)
+
+    code, result, said = run("migrate_clients", "--all", "--inline")
+
+    plan = RunPlan.objects.get()
+    assert (code, plan.run_id, result["created"]) == (0, result["run"], 2)
+    assert "2 clients: 2 New in AWS" in said
+    assert [client.outcome for client in plan.list_clients()] == [Outcome.CREATED] * 2
