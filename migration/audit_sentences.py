@@ -41,6 +41,21 @@ RESOLUTIONS = {
     "acknowledge": Sentence("resolution_acknowledge", "Acknowledged the mismatches."),
 }
 RUN_STARTED = Sentence("run_started", "Started %(run)s.")
+MOVES_STARTED = Sentence(
+    "moves_started",
+    "Started %(run)s: %(n)s clients from %(old)s to %(new)s.",
+    one="Started %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+MOVES_REQUESTED = Sentence(
+    "moves_requested",
+    "Requested %(run)s: %(n)s clients from %(old)s to %(new)s.",
+    one="Requested %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+OVERRIDE_ASKED_FOR = Sentence(
+    "override_asked_for", "Asked that %(run)s moves clients although evidence is missing."
+)
+MOVES_APPROVED = Sentence("moves_approved", "Approved %(run)s, which %(who)s requested.")
+MOVES_CANCELLED = Sentence("moves_cancelled", "Cancelled %(run)s, which %(who)s requested.")
 RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
 REDACTED = Sentence(
     "redacted",

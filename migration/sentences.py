@@ -18,6 +18,8 @@ OUTCOMES = {
     "compared": Sentence("outcome_compared", "Compared"),
     "skipped": Sentence("outcome_skipped", "Skipped"),
     "failed": Sentence("outcome_failed", "Failed"),
+    "moved": Sentence("outcome_moved", "Moved"),
+    "refused": Sentence("outcome_refused", "Refused"),
 }
 REQUEST_STATES = {
     "requested": Sentence("request_requested", "Requested"),
@@ -30,6 +32,7 @@ RUNS = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
+    "move": Sentence("run_move", "Moves %(id)s"),
 }
 
 # Conditions of a gate
@@ -155,6 +158,12 @@ ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has
 ASK_BY_COMMAND = Sentence(
     "ask_by_command",
     "A second person has to approve this move: request it with --by USER --reason TEXT.",
+)
+MOVES_ASKED_FOR = Sentence(
+    "moves_asked_for", "Requested (%(run)s): somebody else has to approve it."
+)
+RUN_NOT_REQUESTED = Sentence(
+    "run_not_requested", "%(run)s is not waiting for an approval: it is %(state)s."
 )
 MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s has no permission to request it.")
 REASON_TOO_LONG = Sentence(
@@ -286,6 +295,9 @@ RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
 CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")
 UNEXPECTED_ERROR = Sentence(
     "unexpected_error", "Unexpected error %(code)s: the worker's log shows where."
+)
+RUN_REQUESTED = Sentence(
+    "run_requested", "Requested: it begins once somebody else has approved it."
 )
 RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
 RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")

@@ -17,6 +17,7 @@ from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import (
     PUSHED,
+    TRANSIENT,
     Actor,
     ClientMigration,
     Comparison,
@@ -30,6 +31,7 @@ from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
 from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
+from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import PushResult, push
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
@@ -53,9 +55,6 @@ CANDIDATE_BATCHES = 64
 # A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
 RETRY_POLL_SECONDS = 0.5
-
-# Errors that pass by themselves: the same call can succeed later.
-TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 
 
 def finish_inline(run: Run) -> None:
@@ -193,7 +192,7 @@ def _get_actor(run: Run) -> Actor:
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:
     """Give each item its outcome, or the time of its next try; raises only where the database is gone."""
     try:
-        (_compare_items if run.kind == Run.Kind.COMPARE else _push_items)(run, items)
+        _give_outcomes(run, items)
     except (OperationalError, InterfaceError):
         raise
     except NovaSchemaError as error:
@@ -212,6 +211,15 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
             item.outcome, item.error_class = Outcome.FAILED, ErrorClass.UNAVAILABLE
             item.message = sentences.UNEXPECTED_ERROR(code=kind)
             _schedule_retry(run, item)
+
+
+def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
+    if moves := run.moves:
+        process_move_items(run, moves, items)
+    elif run.kind == Run.Kind.COMPARE:
+        _compare_items(run, items)
+    else:
+        _push_items(run, items)
 
 
 def skip_open_items(run: Run) -> None:
