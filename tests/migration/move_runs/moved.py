@@ -8,14 +8,13 @@ from migration.operations.comparisons import compare
 from migration.operations.run_approvals import start_move_run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import enter_phase
+from tests.migration.moves.clients import enter_phase_together
 
 
 def make_clients(number: int, phase: Phase) -> list[int]:
     """Clients in the phase, compared in it."""
     pks = [make_full_client(f"client-{n}") for n in range(number)]
-    for pk in pks:
-        enter_phase(pk, phase)
+    enter_phase_together(pks, phase)
     if phase != Phase.POSTGRES:
         compare(client_ids=pks)
     return pks
