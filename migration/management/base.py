@@ -145,24 +145,27 @@ class ClientsCommand(FormattedCommand):
 
     def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
+        if inline and run_options["kind"] != Run.Kind.COMPARE and (why := find_write_refusal()):
+            raise CommandError(f"Nothing was pushed. {why}", returncode=1)
+        run = Run.start(**run_options, tries=1 if inline else MANY_TRIES)
+        self.wait_for_run(run, inline=inline)
+        return run
+
+    def wait_for_run(self, run: Run, *, inline: bool) -> None:
+        """Wait for the end of a stored run. With `inline` this process does it, otherwise the workers."""
         if inline:
-            if run_options["kind"] != Run.Kind.COMPARE and (why := find_write_refusal()):
-                raise CommandError(f"Nothing was pushed. {why}", returncode=1)
-            run = Run.start(**run_options)
             runs.finish_inline(run)
             if run.finished_at is None:
                 self.stderr.write(
                     f"{run} waits, and workers go on with it. {find_write_refusal() or ''}"
                 )
-            return run
-        run = Run.start(**run_options, tries=MANY_TRIES)
+            return
         if not tasks.enqueue(run):
             self.stderr.write("The task queue cannot be reached: the run starts once it is back.")
         try:
             self._wait_for_end(run)
         except KeyboardInterrupt:
             raise CommandError(f"{run} stays queued.", returncode=130) from None
-        return run
 
     def _wait_for_end(self, run: Run) -> None:
         seen, seen_at = -1, time.monotonic()
