@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from migration.models import Comparison, Outcome, RunItem
+from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
 from migration.operations import runs
 from migration.operations.csv_cells import defuse_formula
 
@@ -31,11 +31,12 @@ TABS: dict[str, tuple[StrPromise, Q]] = {
     "all": (gettext_lazy("All"), Q(run__isnull=False)),
     "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
     "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
+    "refused": (gettext_lazy("Refused"), Q(outcome=Outcome.REFUSED)),
     "differs": (gettext_lazy("Differs"), DIFFERS),
     "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED)),
     "done": (
         gettext_lazy("Done"),
-        ~Q(outcome__in=["", Outcome.FAILED, Outcome.SKIPPED]) & ~DIFFERS,
+        ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS,
     ),
 }
 
@@ -66,6 +67,7 @@ def _count_by_tab(progress: Progress) -> dict[str, int]:
         "all": progress.total,
         "waiting": progress.waiting,
         "failed": progress.failed,
+        "refused": progress.refused,
         "differs": progress.mismatched,
         "skipped": progress.count_items([Outcome.SKIPPED]),
         "done": progress.succeeded,

@@ -134,6 +134,8 @@ class SteeredRun(models.Model):
             failed = failed.filter(pk=item_id)
         if not failed.exists():
             self._raise_stale(self.State.RUNNING)
+        # Somebody may have approved it since this row was read.
+        self.refresh_from_db(fields=["approved_by_name"])
         new = self.State.RUNNING
         over: dict[str, Any] = {"finished_at": None}
         if self.approved_by_name:

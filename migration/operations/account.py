@@ -16,8 +16,8 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, Sec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Fewer than the connections to AWS that are kept open.
-CALLS_AT_ONCE = 20
+# Four batches of a process together make fewer than the connections to AWS that are kept open.
+CALLS_AT_ONCE = 10
 
 
 @dataclass

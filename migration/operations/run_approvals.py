@@ -16,6 +16,7 @@ from migration.models import (
     check_reason,
 )
 from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gates import needs_approval
 from migration.operations.runs import skip_open_items
 from nova_credentials.phases import check_move
@@ -46,13 +47,18 @@ def start_move_run(
     """Store a run that moves those of the clients that are in `old` to `new`, each through its gate at its turn.
 
     Where the move needs an approval the run waits for one. `override_reason` lets evidence be missing, where `by` may:
-    that of the kinds in `override_lines`, or of any kind where these are none.
+    that of the kinds in `override_lines`, or of any kind where these are none. An approver is asked for kinds alone.
 
     Raises `IllegalMove`, `NotApproved` where the request lacks a user or a reason, and `ReasonError`.
     """
     check_reason(reason)
     check_reason(override_reason)
     waits = needs_approval(check_move(f"{old.value} clients", old, new))
+    if waits and override_reason and not override_lines:
+        # An approver approves what is missing now, and no more.
+        pks = list(chosen.in_phases(old).values_list("pk", flat=True))
+        override_lines = list(count_missing_kinds(pks, new))
+        override_reason = override_reason if override_lines else ""
     moves = PlannedMoves(
         old, new, reason, override_reason, tuple(override_lines), schedule_deletion, waits
     )

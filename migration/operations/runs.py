@@ -169,7 +169,7 @@ def is_held(run: Run) -> bool:
 def process_batch(run: Run, batch: int) -> None:
     """Give each free item of the batch its outcome. The caller holds the batch's lease."""
     # Read under the lease: who stops a run learns from the leases which batches are still being processed.
-    run.refresh_from_db(fields=["state"])
+    run.refresh_from_db(fields=["state", "approved_by", "approved_by_name"])
     items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
     if run.state != Run.State.RUNNING or not items:
         return

@@ -23,10 +23,10 @@ from migration.models import (
 )
 from migration.operations.account import AccountAnswers
 from migration.operations.approvals import NotApproved, request_move
+from migration.operations.evidence_counts import count_overrides
 from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.run_approvals import start_move_run
-from migration.reports.move_runs import count_overrides
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Counts, for runs of moves, the evidence that is missing before one and what was overridden in one."""
+"""Counts, by kind, the evidence that clients lack before a run of moves, and what was overridden in one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nova_credentials.phases import Phase
 
 
-def count_missing_evidence(client_ids: Collection[int], new: Phase) -> Counter[Evidence]:
+def count_missing_kinds(client_ids: Collection[int], new: Phase) -> Counter[Evidence]:
     """Count the clients that lack each kind of evidence for the move to `new`, in a handful of queries."""
     facts = GateFacts(client_ids)
     return Counter(
