@@ -65,8 +65,9 @@ class CancelRunView(AdminView):
 
 
 def may_cancel(request: HttpRequest, run: Run) -> bool:
-    """Say whether the user requested the run or may approve moves."""
-    return run.by_id == request.user.pk or request.user.has_perm(APPROVE_PERMISSION)
+    """Say whether the user requested the run, which nobody has approved yet, or may approve moves."""
+    is_own = run.state == Run.State.REQUESTED and run.by_id == request.user.pk
+    return is_own or request.user.has_perm(APPROVE_PERMISSION)
 
 
 def get_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:

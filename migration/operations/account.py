@@ -27,10 +27,14 @@ class AccountAnswers:
     by_key: dict[tuple[str, bool], SecretsManagerError | None] = field(default_factory=dict)
     # Secret -> its KMS key, or why it can't be told, of those that were asked for ahead.
     keys: dict[str, str | SecretsManagerError] = field(default_factory=dict)
+    # Secrets that the account has just read with their values.
+    were_read: frozenset[str] = frozenset()
 
-    def forget_refusals(self) -> None:
-        """Have what the account might not do tried anew."""
-        self.by_key = {key: error for key, error in self.by_key.items() if error is None}
+    def begin_batch(self) -> AccountAnswers:
+        """Return the answers for another batch of the run: what the account might not do is tried anew."""
+        for key in [key for key, error in list(self.by_key.items()) if error]:
+            self.by_key.pop(key, None)
+        return AccountAnswers(self.by_key)
 
     def read_keys(self, names: Iterable[str], *, sm: SecretsManager) -> None:
         """Ask AWS for the KMS keys of these secrets, some at once."""
@@ -79,6 +83,8 @@ def find_account_problem(
 def _try_access_once(
     sm: SecretsManager, name: str, answers: AccountAnswers, *, writes: bool
 ) -> None:
+    if not writes and name in answers.were_read:
+        return
     try:
         key = answers.find_key(name, sm=sm), writes
     except SecretsManagerError as error:

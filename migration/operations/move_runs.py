@@ -27,7 +27,7 @@ from migration.operations.pushes import push
 from migration.operations.rows_from_aws import hold_free_rows
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.aws.client_secrets import join_answers
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
@@ -168,7 +168,11 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     snapshots = [attempt.snapshot for attempt in attempts]
     sm = secrets_manager()
     found = read_secrets(snapshots, sm=sm)
-    batch.answers.read_keys([n for each in snapshots for n in each.names.values()], sm=sm)
+    batch.answers.were_read = frozenset(
+        name for name, answer in found.items() if isinstance(answer, SecretValue)
+    )
+    if batch.moves.new == Phase.AWS:  # it wants the right to write, which is tried once a KMS key
+        batch.answers.read_keys([n for each in snapshots for n in each.names.values()], sm=sm)
     # After AWS has answered, which may take long: the gate is judged as of now.
     facts = GateFacts([each.client_id for each in snapshots], run=batch.run)
     passed = [attempt for attempt in attempts if pass_gate(batch, attempt, facts)]
