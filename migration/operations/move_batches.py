@@ -21,6 +21,7 @@ from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     from migration.models import PlannedMoves, Run, RunItem
     from migration.operations.move_attempts import MoveResult
@@ -43,8 +44,8 @@ HOLDING = {
 
 
 @lru_cache(maxsize=16)
-def get_answers(_run_id: int) -> AccountAnswers:
-    """Return what this process has heard about the account's permissions during the run."""
+def get_answers(_run_id: int, _steered_at: datetime | None) -> AccountAnswers:
+    """Return what this process has heard about the account's permissions since somebody last resumed the run."""
     return AccountAnswers()
 
 
@@ -66,7 +67,7 @@ class MoveBatch:
         asked = sentences.ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
         self.note = in_a_row(asked, sentences.MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
-        self.answers = get_answers(run.pk).begin_batch()
+        self.answers = get_answers(run.pk, run.steered_at).begin_batch()
         # Clients that no other is moved together with, and the reasons of those that are refused for good.
         self.one_by_one: list[int] = []
         self.reasons: dict[int, tuple[Message, ...]] = {}
