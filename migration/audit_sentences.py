@@ -44,6 +44,21 @@ RUN_STARTED = Sentence("run_started", "Started %(run)s.")
 PLAN_REQUESTED = Sentence("plan_requested", "Had plan %(id)s made.")
 PLAN_STARTED = Sentence("plan_started", "Started a run from plan %(id)s.")
 PLAN_DISCARDED = Sentence("plan_discarded", "Discarded plan %(id)s.")
+MOVES_STARTED = Sentence(
+    "moves_started",
+    "Started %(run)s: %(n)s clients from %(old)s to %(new)s.",
+    one="Started %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+MOVES_REQUESTED = Sentence(
+    "moves_requested",
+    "Requested %(run)s: %(n)s clients from %(old)s to %(new)s.",
+    one="Requested %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+OVERRIDE_ASKED_FOR = Sentence(
+    "override_asked_for", "Asked that %(run)s moves clients although evidence is missing."
+)
+MOVES_APPROVED = Sentence("moves_approved", "Approved %(run)s, which %(who)s requested.")
+MOVES_CANCELLED = Sentence("moves_cancelled", "Cancelled %(run)s, which %(who)s requested.")
 RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
 REDACTED = Sentence(
     "redacted",

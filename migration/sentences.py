@@ -18,6 +18,8 @@ OUTCOMES = {
     "compared": Sentence("outcome_compared", "Compared"),
     "skipped": Sentence("outcome_skipped", "Skipped"),
     "failed": Sentence("outcome_failed", "Failed"),
+    "moved": Sentence("outcome_moved", "Moved"),
+    "refused": Sentence("outcome_refused", "Refused"),
 }
 REQUEST_STATES = {
     "requested": Sentence("request_requested", "Requested"),
@@ -30,6 +32,7 @@ RUNS = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
+    "move": Sentence("run_move", "Moves %(id)s"),
 }
 
 # Conditions of a gate
@@ -156,6 +159,12 @@ ASK_BY_COMMAND = Sentence(
     "ask_by_command",
     "A second person has to approve this move: request it with --by USER --reason TEXT.",
 )
+MOVES_ASKED_FOR = Sentence(
+    "moves_asked_for", "Requested (%(run)s): somebody else has to approve it."
+)
+RUN_NOT_REQUESTED = Sentence(
+    "run_not_requested", "%(run)s is not waiting for an approval: it is %(state)s."
+)
 MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s has no permission to request it.")
 REASON_TOO_LONG = Sentence(
     "reason_too_long",
@@ -226,23 +235,6 @@ FOREIGN_VERSION = Sentence(
     "The current version of %(name)s is one that somebody else wrote, and in this phase AWS decides."
     " Compare, then copy one way.",
 )
-LEFT_ALONE = Sentence(
-    "left_alone",
-    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. Look at the mismatch and copy one way, or migrate it again with --overwrite.",
-)
-LEFT_TO_AWS = Sentence(
-    "left_to_aws",
-    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. In this phase AWS decides: look at the mismatch and copy one way.",
-)
-OVERWROTE = Sentence(
-    "overwrote",
-    "Overwrote %(name)s: version %(version)s by somebody else, kept as previous.",
-)
-WOULD_OVERWRITE = Sentence(
-    "would_overwrite", "Overwrites %(name)s: version %(version)s by somebody else."
-)
 POSTPONED = Sentence("postponed", "It waited too long for the rate limit; the run tries it again.")
 NOT_PUSHED_PURGED = Sentence(
     "not_pushed_purged", "Purged: the tables hold pointers, AWS holds the values."
@@ -298,13 +290,14 @@ SAVED_NOT_PUSHED = Sentence(
 RUN_IN_OTHER_STATE = Sentence(
     "run_in_other_state", "%(run)s is %(state)s; it can't become %(wanted)s."
 )
-NOT_LOOKED_AT = Sentence("not_looked_at", "Not looked at: AWS could not be reached.")
-PLAN_IN_OTHER_STATE = Sentence("plan_in_other_state", "Nothing was done: plan %(id)s is %(state)s.")
 RUN_INTERRUPTED = Sentence("run_interrupted", "The run was interrupted.")
 RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
 CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")
 UNEXPECTED_ERROR = Sentence(
     "unexpected_error", "Unexpected error %(code)s: the worker's log shows where."
+)
+RUN_REQUESTED = Sentence(
+    "run_requested", "Requested: it begins once somebody else has approved it."
 )
 RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
 RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")

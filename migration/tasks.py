@@ -40,6 +40,7 @@ from migration.operations import (
     copy_search,
     interrupted_searches,
     other_statements,
+    run_batches,
     run_plans,
     runs,
     wrong_passwords,
@@ -147,7 +148,9 @@ def resume_stalled_runs() -> None:
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
-        if runs.held_batches(run.pk) or (run.state == Run.State.RUNNING and runs.is_held(run)):
+        if run_batches.held_batches(run.pk) or (
+            run.state == Run.State.RUNNING and runs.is_held(run)
+        ):
             continue
         if run.state == Run.State.STOPPED:
             runs.skip_open_items(run)

@@ -355,6 +355,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("migrate_clients", "--all", "--inline", "--format", "json"),
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("group_clients", "wave 2", "--all", "--format", "json"),
+        ("move_clients", "dual_read", "--all-in", "dual_write", "--inline"),
+        ("move_clients", "dual_write", "--all-in", "dual_read", "--inline", "--format", "json"),
     ):
         command(haystack, *arguments)
     plan = ClientSecretsManager()

@@ -26,7 +26,7 @@ from nova_credentials.messages import MessageError
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from django_stubs_ext.db.models.manager import RelatedManager
@@ -141,10 +141,28 @@ class ClientQuerySet(models.QuerySet["Client"]):
         NOVA keeps one of the rows locked for ROWS_WAIT_SECONDS.
         """
         deadline = time.monotonic() + ROWS_WAIT_SECONDS
-        while not _try_to_lock_rows(client_id):
+        while not self.try_to_lock_rows([client_id]):
             if time.monotonic() > deadline:
                 raise RowsBusyError(sentences.NOVA_IS_WRITING())
             time.sleep(ROWS_POLL_SECONDS)
+
+    def try_to_lock_rows(self, client_ids: Collection[int]) -> bool:
+        """Lock these clients and all their rows and return True, or lock none of them, where NOVA holds one.
+
+        Waiting for one row while holding others could end in a deadlock with NOVA.
+        """
+        lock = {"pk__in": client_ids}
+        try:
+            with transaction.atomic():
+                for model in (Client, *CREDENTIAL_MODELS):
+                    rows = model._default_manager.filter(**lock).select_for_update(nowait=True)
+                    list(rows.order_by("pk").values_list("pk"))
+                    lock = {"client_id__in": client_ids}
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            return False
+        return True
 
     def lock_unchanged_rows(self, client_id: int, *, stamp: str) -> None:
         """Lock the client and its rows as `lock_rows` does; raises `RowsChangedError` where they have another stamp."""
@@ -153,25 +171,6 @@ class ClientQuerySet(models.QuerySet["Client"]):
         client = self.with_revision().filter(pk=client_id).first()
         if client is None or client.make_stamp() != stamp:
             raise RowsChangedError
-
-
-def _try_to_lock_rows(client_id: int) -> bool:
-    """Lock all of a client's rows and return True, or lock none of them.
-
-    Waiting for one row while holding others could end in a deadlock with NOVA.
-    """
-    lock = {"pk": client_id}
-    try:
-        with transaction.atomic():
-            for model in (Client, *CREDENTIAL_MODELS):
-                rows = model._default_manager.filter(**lock).select_for_update(nowait=True)
-                list(rows.order_by("pk").values_list("pk"))
-                lock = {"client_id": client_id}
-    except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
-            raise
-        return False
-    return True
 
 
 class Client(models.Model):

@@ -27,6 +27,7 @@ from migration.admin.moves import (
     make_move,
     read_override,
 )
+from migration.admin.run_starts import start_move_runs
 from migration.models import (
     MOVE_PERMISSIONS,
     PhaseChoices,
@@ -35,6 +36,9 @@ from migration.models import (
     check_reason,
 )
 from migration.operations.account import AccountAnswers
+from migration.operations.approvals import NotApproved
+from migration.operations.evidence import Evidence
+from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.moves import move
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
         [ModelAdmin[Client], HttpRequest, ClientPhaseQuerySet], HttpResponseBase | None
     ]
 
-# Each move reads AWS while the person waits. The command `move_clients` takes more.
+# Each move reads AWS while the person waits. More of them are a run.
 MOST_CLIENTS = 50
 # Less than the server in front of a worker waits for the page.
 GIVE_UP_AFTER_SECONDS = 20.0
@@ -92,9 +96,9 @@ class BulkCutoverView(AdminView):
         return _("Cut over several clients")
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        found = list_few_clients(request, self.get_selected())
+        found = list_few_clients(self.get_selected())
         if found is None:
-            return self.redirect_to_list()
+            return self.post_many(request)
         if "number" not in request.POST:
             return self.show_page(found)
         if problem := self.find_problem(len(found)):
@@ -112,15 +116,63 @@ class BulkCutoverView(AdminView):
         """Return the clients that the list's action was given, or those that the page itself names."""
         if self.selected is not None:
             return self.selected
-        chosen = map(read_number, self.request.POST.getlist(CHECKBOX))
+        # Django takes no form of thousands of fields: many clients are in a single one.
+        many = self.request.POST.get("clients", "").split(",")
+        chosen = map(read_number, self.request.POST.getlist(CHECKBOX) or many)
         return all_clients().filter(pk__in=[pk for pk in chosen if pk is not None])
+
+    def post_many(self, request: HttpRequest) -> HttpResponse:
+        """Confirm the cutover of more clients than somebody waits for, and start its run."""
+        ready = self.get_selected().in_phases(Phase.DUAL_READ).order_by("pk")
+        client_ids = list(ready.values_list("pk", flat=True))
+        if "number" not in request.POST:
+            return self.show_many(client_ids)
+        if problem := self.find_problem(len(client_ids)):
+            messages.error(request, problem)
+            return self.show_many(client_ids)
+        reason = get_typed_reason(request)
+        lines = [each for each in Evidence if each in request.POST.getlist("line")]
+        override = reason if lines and request.user.has_perm(OVERRIDE_PERMISSION) else ""
+        try:
+            page = start_move_runs(
+                request,
+                ready,
+                Phase.AWS,
+                reason=reason,
+                override_reason=override,
+                override_lines=lines,
+            )
+        except NotApproved as refusal:
+            messages.error(request, localize(refusal.message))
+            return self.show_many(client_ids)
+        return page or self.redirect_to_list()
+
+    def show_many(self, client_ids: list[int]) -> HttpResponse:
+        """Show how many clients are to be cut over, and how many of them lack which evidence now."""
+        missing = count_missing_kinds(client_ids, Phase.AWS)
+        may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
+        self.template_name = "admin/migration/bulk_cutover_run.html"
+        return self.render_to_response(
+            self.get_context_data(
+                number=len(client_ids),
+                client_ids=",".join(map(str, client_ids)),
+                missing=[
+                    (kind.value, localize(evidence_sentences.EVIDENCE[kind]()), n)
+                    for kind, n in missing.items()
+                ],
+                may_override=may_override,
+                needs_approval=needs_approval(Move.CUTOVER),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+            )
+        )
 
     def find_problem(self, number: int) -> str:
         """Return what is wrong with the confirmation of so many clients, or ""."""
         reason = get_typed_reason(self.request)
         if not reason:
             return _("Nothing was done: give a reason or a ticket.")
-        if self.request.POST["number"].strip() != str(number):
+        # Typed as the page shows it, or without what separates thousands.
+        if "".join(filter(str.isdecimal, self.request.POST["number"])) != str(number):
             text = _("Nothing was done: type the number of clients, %(n)d, to confirm.")
             return text % {"n": number}
         try:
@@ -221,9 +273,9 @@ def open_bulk_cutover(
 
 def restore_clients(
     model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
-) -> None:
+) -> HttpResponseBase | None:
     """Restore those of the clients that are purged."""
-    move_clients(model_admin, request, chosen.in_phases(Phase.PURGED), phase=Phase.AWS)
+    return move_clients(model_admin, request, chosen.in_phases(Phase.PURGED), phase=Phase.AWS)
 
 
 def move_clients(
@@ -232,12 +284,14 @@ def move_clients(
     chosen: ClientPhaseQuerySet,
     *,
     phase: Phase,
-) -> None:
-    """Move each of the clients to the phase, from the one it is in, and report it."""
+) -> HttpResponseBase | None:
+    """Move each of the clients to the phase, from the one it is in, and report it; more than a few are a run."""
     user = get_signed_in_user(request)
-    found = list_few_clients(request, chosen)
+    found = list_few_clients(chosen)
+    if found is None:
+        return start_move_runs(request, chosen, phase)
     done, answers = 0, AccountAnswers()
-    for client in iterate_in_time(request, found or []):
+    for client in iterate_in_time(request, found):
         try:
             seen = Phase(client.phase)
             move(client_id=client.pk, new=phase, seen=seen, by=user, answers=answers)
@@ -252,19 +306,14 @@ def move_clients(
             "%(n)d client is in %(phase)s now.", "%(n)d clients are in %(phase)s now.", done
         )
         messages.success(request, text % {"n": done, "phase": PhaseChoices(phase).label})
+    return None
 
 
-def list_few_clients(
-    request: HttpRequest, chosen: ClientPhaseQuerySet
-) -> list[ClientWithPhase] | None:
-    """Return the clients ordered by slug; return None, and say so, if they are more than MOST_CLIENTS."""
+def list_few_clients(chosen: ClientPhaseQuerySet) -> list[ClientWithPhase] | None:
+    """Return the clients ordered by slug, or None if they are more than MOST_CLIENTS."""
     rows = chosen.with_phase().order_by("slug")[: MOST_CLIENTS + 1]
     found = cast("list[ClientWithPhase]", list(rows))
-    if len(found) <= MOST_CLIENTS:
-        return found
-    text = _("Nothing was moved: select up to %(n)d clients, or use the command move_clients.")
-    messages.error(request, text % {"n": MOST_CLIENTS})
-    return None
+    return found if len(found) <= MOST_CLIENTS else None
 
 
 def iterate_in_time(

@@ -10,8 +10,8 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from migration.models import Comparison, Outcome, RunItem
-from migration.operations import runs
+from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
+from migration.operations import run_batches
 from migration.operations.csv_cells import defuse_formula
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ TABS: dict[str, tuple[StrPromise, Q]] = {
     "all": (gettext_lazy("All"), Q(run__isnull=False)),
     "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
     "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
+    "refused": (gettext_lazy("Refused"), Q(outcome=Outcome.REFUSED)),
     "differs": (gettext_lazy("Differs"), DIFFERS),
     "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED)),
     "done": (
         gettext_lazy("Done"),
-        ~Q(outcome__in=["", Outcome.FAILED, Outcome.SKIPPED]) & ~DIFFERS,
+        ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS,
     ),
 }
 
@@ -54,7 +55,7 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
             if counts[key] or key in (chosen, "all", "failed")
         ],
         "chosen_tab": chosen,
-        "held_batches": runs.held_batches(run.pk) if not run.finished_at else set(),
+        "held_batches": run_batches.held_batches(run.pk) if not run.finished_at else set(),
         "headings": [_("Client"), _("Outcome"), _("Comparison"), _("Message"), _("Finished")],
         "page": Paginator(items, ITEMS_A_PAGE).get_page(request.GET.get("page")),
         "may_view_clients": request.user.has_perm("credentials.view_client"),
@@ -66,6 +67,7 @@ def _count_by_tab(progress: Progress) -> dict[str, int]:
         "all": progress.total,
         "waiting": progress.waiting,
         "failed": progress.failed,
+        "refused": progress.refused,
         "differs": progress.mismatched,
         "skipped": progress.count_items([Outcome.SKIPPED]),
         "done": progress.succeeded,

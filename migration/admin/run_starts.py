@@ -12,13 +12,21 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration import tasks
-from migration.admin.base import get_signed_in_user
-from migration.models import MANY_TRIES, Run
+from migration.admin.base import RUN_PERMISSION, get_signed_in_user
+from migration.models import MANY_TRIES, MOVE_PERMISSIONS, PhaseChoices, Run
+from migration.operations.run_approvals import start_move_run
+from nova_credentials.phases import MOVES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.http import HttpRequest
 
     from migration.models import ClientPhaseQuerySet
+    from migration.operations.evidence import Evidence
+    from nova_credentials.phases import Phase
+
+VIEW_RUNS = "migration.view_run"
 
 
 def start_run(
@@ -26,12 +34,68 @@ def start_run(
 ) -> HttpResponseRedirect:
     """Start a run in the user's name, enqueue it, and lead to its page."""
     run = Run.start(kind=kind, chosen=chosen, by=get_signed_in_user(request), tries=MANY_TRIES)
+    announce_run(request, run)
+    return HttpResponseRedirect(get_run_url(run))
+
+
+def announce_run(request: HttpRequest, run: Run) -> None:
+    """Say that the run is started, or requested, and enqueue it where it is started."""
     number = run.items.count()
-    text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
+    if run.state == Run.State.REQUESTED:
+        text = ngettext(
+            "requested for %(n)d client: somebody else has to approve it.",
+            "requested for %(n)d clients: somebody else has to approve it.",
+            number,
+        )
+    else:
+        text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
+        enqueue_run(request, run)
     link = format_html('<a class="underline" href="{}">{}</a>', get_run_url(run), run)
     messages.success(request, format_html("{} {}", link, text % {"n": number}))
-    enqueue_run(request, run)
-    return HttpResponseRedirect(get_run_url(run))
+
+
+def start_move_runs(
+    request: HttpRequest,
+    chosen: ClientPhaseQuerySet,
+    new: Phase,
+    *,
+    reason: str = "",
+    override_reason: str = "",
+    override_lines: Collection[Evidence] = (),
+) -> HttpResponseRedirect | None:
+    """Start a run of moves to `new` for each phase that the clients are in, and lead to its page if it is one.
+
+    Raises `NotApproved` and `ReasonError`. Clients whose phase has no such move are left out, and counted.
+    """
+    user, started, left = get_signed_in_user(request), [], chosen.count()
+    for (old, to), kind in MOVES.items():
+        some = chosen.in_phases(old)
+        if to != new or not user.has_perm(MOVE_PERMISSIONS[kind]) or not some.exists():
+            continue
+        run = start_move_run(
+            chosen=some,
+            old=old,
+            new=new,
+            by=user,
+            reason=reason,
+            override_reason=override_reason,
+            override_lines=override_lines,
+            tries=MANY_TRIES,
+        )
+        announce_run(request, run)
+        started.append(run)
+        left -= run.items.count()
+    if left:
+        text = ngettext(
+            "%(n)d selected client can't move to %(phase)s from its phase: it was left out.",
+            "%(n)d selected clients can't move to %(phase)s from their phase: they were left out.",
+            left,
+        )
+        messages.warning(request, text % {"n": left, "phase": PhaseChoices(new).label})
+    may_view = user.has_perm(VIEW_RUNS) or user.has_perm(RUN_PERMISSION)
+    if len(started) == 1 and may_view:
+        return HttpResponseRedirect(get_run_url(started[0]))
+    return None
 
 
 def enqueue_run(request: HttpRequest, run: Run) -> None:
@@ -44,6 +108,7 @@ def enqueue_run(request: HttpRequest, run: Run) -> None:
         messages.warning(request, text % {"run": run})
 
 
-def get_run_url(run: Run) -> str:
-    """Return the address of the run's page."""
-    return reverse("admin:migration_run_change", args=[run.pk])
+def get_run_url(run: Run | int) -> str:
+    """Return the address of the page of a run, or of the run with this id."""
+    pk = run.pk if isinstance(run, Run) else run
+    return reverse("admin:migration_run_change", args=[pk])

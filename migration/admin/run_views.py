@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.functional import cached_property
@@ -20,9 +20,10 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
+from migration.admin.run_approvals import get_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import Rate, Run, StaleRunError, all_clients
+from migration.models import MOVE_PERMISSIONS, Rate, Run, StaleRunError, all_clients
 from migration.operations import runs
 from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 STATE_LOOKS = {
+    Run.State.REQUESTED: ("info", "approval"),
     Run.State.RUNNING: ("info", "progress_activity"),
     Run.State.PAUSED: ("warning", "pause"),
     Run.State.STOPPED: ("warning", "stop"),
@@ -55,6 +57,7 @@ class RunView(ObjectView[Run]):
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
         context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
+        context |= get_moves_context(self.request, self.original)
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = RateForm.from_rates(Rate.objects.all())
         return context
@@ -119,6 +122,8 @@ class SteerRunView(RunButtonView):
         order, item = request.POST.get("order", ""), request.POST.get("item", "")
         if order not in ORDERS:
             raise BadRequest
+        if run.moves and order in GOES_ON and not user.has_perm(MOVE_PERMISSIONS[run.moves.kind]):
+            raise PermissionDenied
         try:
             if order == "retry" and item.isdecimal():
                 run.retry_failed(by=user, item_id=read_number(item) or 0)
@@ -195,6 +200,9 @@ ORDERS: dict[str, Callable[..., None]] = {
     "retry": Run.retry_failed,
 }
 
+# After these clients move again, which needs the permission for the move.
+GOES_ON = ("resume", "go_on", "retry")
+
 
 def make_run_badge(run: Run) -> str:
     """Return the run's state as a label with a colour and an icon."""
@@ -204,8 +212,11 @@ def make_run_badge(run: Run) -> str:
 
 def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
     """Return what changes on the page while the run goes on."""
+    moves, may_steer = progress.run.moves, request.user.has_perm(RUN_PERMISSION)
+    may_move = moves is None or request.user.has_perm(MOVE_PERMISSIONS[moves.kind])
     return {
         "progress": progress,
         "run_badge": make_run_badge(progress.run),
-        "may_steer": request.user.has_perm(RUN_PERMISSION),
+        "may_steer": may_steer,
+        "may_go_on": may_steer and may_move,
     }

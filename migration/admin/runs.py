@@ -18,6 +18,7 @@ from migration.admin.aws_writes import (
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.check_nova import CheckNovaView
+from migration.admin.run_approvals import ApproveRunView, CancelRunView
 from migration.admin.run_plans import (
     DownloadPlanView,
     LivePlanView,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         done: int
         total: int
         failed: int
+        refused: int
         mismatched: int
         created_at: datetime
 
@@ -69,7 +71,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
         if self.value() == "failed":
-            return queryset.filter(Q(failed__gt=0))
+            return queryset.filter(Q(failed__gt=0) | Q(refused__gt=0))
         return queryset.filter(state=self.value()) if self.value() in Run.State else queryset
 
 
@@ -79,6 +81,7 @@ class RunAdmin(ReadOnlyAdmin):
         "state_badge",
         "done_of_total",
         "failed_label",
+        "refused_label",
         "differ_label",
         "by_name",
         "started_at",
@@ -104,6 +107,8 @@ class RunAdmin(ReadOnlyAdmin):
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),
         ("<int:pk>/rate/", "rate", SetRateView),
+        ("<int:pk>/approve/", "approve", ApproveRunView),
+        ("<int:pk>/cancel/", "cancel", CancelRunView),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -128,6 +133,10 @@ class RunAdmin(ReadOnlyAdmin):
     @display(description=_("failed"), ordering="failed")
     def failed_label(self, run: RunRow) -> str | int:
         return make_label(str(run.failed), "danger", "error") if run.failed else 0
+
+    @display(description=_("refused"), ordering="refused")
+    def refused_label(self, run: RunRow) -> str | int:
+        return make_label(str(run.refused), "warning", "block") if run.refused else 0
 
     @display(description=_("differ"), ordering="mismatched")
     def differ_label(self, run: RunRow) -> str | int:

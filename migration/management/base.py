@@ -197,12 +197,15 @@ class ClientsCommand(RunCommand):
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
         if inline:
             require_writes(run_options["kind"])
-            run = Run.start(**run_options)
-        else:
-            run = Run.start(**run_options, tries=MANY_TRIES)
+        run = Run.start(**run_options, tries=1 if inline else MANY_TRIES)
+        self.finish_started_run(run, inline=inline)
+        return run
+
+    def finish_started_run(self, run: Run, *, inline: bool) -> None:
+        """Wait for the end of a stored run. With `inline` this process does it, otherwise the workers."""
+        if not inline:
             self.enqueue_run(run)
         self.wait_for_end(run, inline=inline)
-        return run
 
 
 def require_writes(kind: str) -> None:

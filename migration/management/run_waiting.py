@@ -16,7 +16,8 @@ from migration import command_sentences, sentences
 from migration.management.run_display import make_display
 from migration.models import Run
 from migration.operations import runs
-from migration.operations.runs import held_batches, is_held
+from migration.operations.run_batches import held_batches
+from migration.operations.runs import is_held
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:

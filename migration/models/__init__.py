@@ -16,6 +16,7 @@ from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
     ClientPhaseQuerySet,
+    PlannedChange,
     all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
@@ -36,6 +37,7 @@ from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newe
 from migration.models.moves import PhaseChange
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
+from migration.models.planned_moves import PlannedMoves
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
 from migration.models.reader_processes import (
@@ -51,7 +53,7 @@ from migration.models.reasons import ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
-from migration.models.run_items import PUSHED, Outcome, RunItem
+from migration.models.run_items import CAN_BE_RETRIED, PUSHED, TRANSIENT, Outcome, RunItem
 from migration.models.run_plans import (
     Drift,
     PlanClass,
@@ -60,8 +62,9 @@ from migration.models.run_plans import (
     RunPlan,
     StalePlanError,
 )
-from migration.models.runs import MANY_TRIES, Run, StaleRunError
+from migration.models.runs import MANY_TRIES, Run
 from migration.models.secrets import Secret
+from migration.models.steered_runs import StaleRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
 from migration.models.workers import Worker
@@ -70,10 +73,12 @@ from migration.models.write_stops import WriteStop
 from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 
 __all__ = [
+    "CAN_BE_RETRIED",
     "MANY_TRIES",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "PUSHED",
+    "TRANSIENT",
     "WRITES_BOTH",
     "Actor",
     "AuditCheckpoint",
@@ -107,7 +112,9 @@ __all__ = [
     "PhaseChange",
     "PhaseChoices",
     "PlanClass",
+    "PlannedChange",
     "PlannedClient",
+    "PlannedMoves",
     "PlannedVersion",
     "Rate",
     "ReadCount",

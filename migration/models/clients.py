@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import connection, models, transaction
@@ -18,7 +19,7 @@ from migration.models.reads import COUNTED, ReadCount
 from nova_credentials.phases import Phase, check_move
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -74,6 +75,15 @@ def all_clients() -> ClientPhaseQuerySet:
     return ClientPhaseQuerySet(model=Client)
 
 
+@dataclass(frozen=True)
+class PlannedChange:
+    """What is stored with the move of one client, beside what it shares with those that move with it."""
+
+    note: Message | None = None
+    overridden: tuple[Message, ...] = ()
+    gate: tuple[Message, ...] = ()
+
+
 class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
     def of_present_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""
@@ -99,9 +109,32 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         evidence that was missing, `override_reason` why it moves all the same. `gate` is every line of the gate that
         let it pass, for the audit.
         """
-        check_move(f"{len(client_ids)} clients", old, new)
+        plan = PlannedChange(note, tuple(overridden), tuple(gate))
+        return self.change_phases(
+            dict.fromkeys(client_ids, plan),
+            old,
+            new,
+            by=by,
+            reason=reason,
+            run=run,
+            override_reason=override_reason,
+        )
+
+    def change_phases(
+        self,
+        planned: Mapping[int, PlannedChange],
+        old: Phase,
+        new: Phase,
+        *,
+        by: User | None = None,
+        reason: str = "",
+        run: Run | None = None,
+        override_reason: str = "",
+    ) -> set[int]:
+        """Move the clients as `change_phase` does, each with what is planned for it; return the ids of those moved."""
+        check_move(f"{len(planned)} clients", old, new)
         with transaction.atomic():
-            moving = self._lock_in_phase(client_ids, old)
+            moving = self._lock_in_phase(planned.keys(), old)
             if not moving:
                 return set()
             now = timezone.now()
@@ -114,11 +147,11 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
                     new=new,
                     by=by,
                     reason=reason,
-                    note=note,
+                    note=planned[row.pk].note,
                     run=run,
                     comparison_id=row.comparison_id,
-                    overridden=list(overridden),
-                    override_reason=override_reason,
+                    overridden=list(planned[row.pk].overridden),
+                    override_reason=override_reason if planned[row.pk].overridden else "",
                     reads_before=reads[row.pk],
                     changed_at=now,
                 )
@@ -126,7 +159,11 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
             ]
             PhaseChange.objects.bulk_create(changes)
             AuditEvent.objects.record_many(
-                [event for change in changes for event in _describe_change(change, gate)]
+                [
+                    event
+                    for change in changes
+                    for event in _describe_change(change, planned[change.client_id].gate)
+                ]
             )
         return {row.pk for row in moving}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +14,24 @@ from migration.models.fields import MessageField, MessageListField
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
+
+if TYPE_CHECKING:
+    from migration.models.runs import Run
+
+
+class PhaseChangeQuerySet(models.QuerySet["PhaseChange"]):
+    def count_overridden(self, run: Run) -> dict[str, int]:
+        """Count the moves of the run that were made although evidence was missing, by the key of what was missing."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT line ->> 'key', count(*)
+                FROM migration_phasechange, jsonb_array_elements(overridden) AS line
+                WHERE run_id = %s GROUP BY 1 ORDER BY 1
+                """,
+                [run.pk],
+            )
+            return dict(cursor.fetchall())
 
 
 class PhaseChange(models.Model):
@@ -38,6 +56,8 @@ class PhaseChange(models.Model):
     # The reader's counts at the move (`ReadCount.get_counts`).
     reads_before = models.JSONField(default=dict, db_default={})
     changed_at = models.DateTimeField(default=timezone.now)
+
+    objects = PhaseChangeQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-id"]

@@ -34,8 +34,16 @@ class Outcome(models.TextChoices):
     COMPARED = "compared", _("Compared")
     SKIPPED = "skipped", _("Skipped")
     FAILED = "failed", _("Failed")
+    MOVED = "moved", _("Moved")
+    REFUSED = "refused", _("Refused")
 
 
+# Of a run of moves alone.
+OF_MOVES = (Outcome.MOVED, Outcome.REFUSED)
+# Somebody can have these tried again.
+CAN_BE_RETRIED = (Outcome.FAILED, Outcome.REFUSED)
+# Errors that pass by themselves: the same call can succeed later.
+TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
 # The messages of items that no worker began, as their run was stopped or interrupted.
 LEFT_OUT_KEYS = (sentences.RUN_STOPPED.key, sentences.RUN_INTERRUPTED.key)
@@ -158,3 +166,7 @@ class RunItem(models.Model):
         wait = min(FIRST_WAIT * 2 ** min(self.attempts, 16), LONGEST_WAIT)
         self.attempts += 1
         self.next_try_at = timezone.now() + wait
+
+    def leave_open(self) -> None:
+        """Leave it open for whoever comes next: nothing was tried."""
+        self.outcome, self.next_try_at = "", timezone.now()

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration import audit_sentences, sentences
+from migration import audit_sentences, plan_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from nova_credentials.messages import Message, MessageError
@@ -139,7 +139,7 @@ class StalePlanError(MessageError):
 
     def __init__(self, plan: RunPlan) -> None:
         state = str(RunPlan.State(plan.state).value)
-        super().__init__(sentences.PLAN_IN_OTHER_STATE(id=str(plan.pk), state=state))
+        super().__init__(plan_sentences.PLAN_IN_OTHER_STATE(id=str(plan.pk), state=state))
 
 
 class RunPlanQuerySet(models.QuerySet["RunPlan"]):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration import audit_sentences, sentences
-from migration.models.audit_actors import Actor, acting, current_actor
-from migration.models.audit_events import AuditCode, AuditEvent
+from migration import sentences
 from migration.models.comparisons import Comparison
-from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
-from migration.models.run_items import Outcome, RunItem, RunItemQuerySet, is_left_out
-from nova_credentials.messages import Message, MessageError
+from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.models.phases import PhaseChoices
+from migration.models.planned_moves import PlannedMoves
+from migration.models.reasons import limit_reason
+from migration.models.run_items import OF_MOVES, Outcome, RunItem, RunItemQuerySet, is_left_out
+from migration.models.steered_runs import SteeredRun
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.run_plans import RunPlan
+    from nova_credentials.messages import Message
 
 SWEEPS_ARE_KEPT = timedelta(days=2)
 # Working workers begin or end a batch more often than this.
@@ -35,16 +37,6 @@ STALLED_AFTER = timedelta(seconds=60)
 MANY_TRIES = 60
 # Items are made in portions, so that memory doesn't grow with the number of clients.
 ITEMS_AT_ONCE = 1000
-
-
-class StaleRunError(MessageError):
-    """The run is in another state: somebody paused, resumed or stopped it meanwhile, or it finished."""
-
-    def __init__(self, run: Run, wanted: Run.State) -> None:
-        super().__init__(
-            sentences.RUN_IN_OTHER_STATE(run=run.name_message, state=run.state, wanted=wanted)
-        )
-        self.run = run
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -62,6 +54,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         writes = [kind for kind in Run.Kind if kind != Run.Kind.COMPARE]
         return self.filter(state=Run.State.RUNNING, finished_at=None, kind__in=writes)
 
+    def is_running(self, run_id: int) -> bool:
+        """Say whether nobody has paused or stopped the run."""
+        return self.filter(pk=run_id, state=Run.State.RUNNING).exists()
+
     def record_work(self, run_id: int) -> None:
         """Note that a worker works on the run."""
         self.filter(pk=run_id).update(worked_at=timezone.now())
@@ -72,13 +68,14 @@ class RunQuerySet(models.QuerySet["Run"]):
         self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
     def with_counts(self) -> Self:
-        """Annotate `total`, `done` (without what a stop left out), `failed` and `mismatched`."""
+        """Annotate `total`, `done` (without what a stop left out), `failed`, `refused` and `mismatched`."""
         count = models.Count
         return self.annotate(
             total=count("items"),
             done=count("items", filter=~models.Q(items__outcome=""))
             - count("items", filter=is_left_out("items__")),
             failed=count("items", filter=models.Q(items__outcome=Outcome.FAILED)),
+            refused=count("items", filter=models.Q(items__outcome=Outcome.REFUSED)),
             mismatched=count(
                 "items",
                 filter=models.Q(items__comparison_status__in=Comparison.DIFFERS),
@@ -86,19 +83,14 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
 
-class Run(models.Model):
+class Run(SteeredRun):
     """One request over many clients. It is finished once every item has an outcome."""
-
-    class State(models.TextChoices):
-        RUNNING = "running", _("Running")
-        PAUSED = "paused", _("Paused")
-        STOPPED = "stopped", _("Stopped")
-        FINISHED = "finished", _("Finished")
 
     class Kind(models.TextChoices):
         MIGRATE = "migrate", _("Migration")
         PUSH = "push", _("Push")
         COMPARE = "compare", _("Comparison")
+        MOVE = "move", _("Moves")
 
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100
@@ -118,39 +110,45 @@ class Run(models.Model):
         _("overwrite what somebody else wrote"), default=False, db_default=False
     )
     include_inactive = models.BooleanField(_("include inactive clients"), default=False)
+    # Of a run of moves (`PlannedMoves`): the move, and why, as the user typed it.
+    move_from = models.CharField(
+        _("from"), max_length=16, choices=PhaseChoices, blank=True, db_default=""
+    )
+    move_to = models.CharField(
+        _("to"), max_length=16, choices=PhaseChoices, blank=True, db_default=""
+    )
+    reason = models.TextField(_("reason"), blank=True, db_default="")
+    override_reason = models.TextField(_("reason of the override"), blank=True, db_default="")
+    override_lines = models.JSONField(default=list, db_default=[])
+    schedule_deletion = models.BooleanField(default=False, db_default=False)
     # The number of times that a client is tried if its error may pass by itself.
     tries = models.PositiveSmallIntegerField(default=1, db_default=1)
-    state = models.CharField(
-        _("state"),
-        max_length=16,
-        choices=State,
-        default=State.RUNNING,
-        db_default=State.RUNNING,
-        db_index=True,
-    )
-    # The last user who paused, resumed, stopped or retried it, and when.
-    steered_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
-    )
-    steered_by_name = KeptNameField("steered_by")
-    steered_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(_("started"), default=timezone.now)
-    # When a worker last began or ended a batch of it, or it was handed to the workers.
-    worked_at = models.DateTimeField(default=timezone.now, db_default=Now())
-    finished_at = models.DateTimeField(_("finished"), null=True)
 
     total: int
     done: int
     failed: int
+    refused: int
     mismatched: int
 
     objects = RunQuerySet.as_manager()
 
-    class Meta:
+    class Meta(SteeredRun.Meta):
+        abstract = False
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             require_kept_name("run", "by"),
             require_kept_name("run", "steered_by"),
+            require_kept_name("run", "approved_by"),
+            limit_reason("run"),
+            limit_reason("run", "override_reason"),
+            models.CheckConstraint(
+                condition=models.Q(kind="move") ^ models.Q(move_from="", move_to=""),
+                name="run_of_moves_names_its_move",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(approved_by=models.F("by")), name="run_approved_by_another"
+            ),
         ]
         verbose_name = _("run")
         verbose_name_plural = _("runs")
@@ -159,8 +157,24 @@ class Run(models.Model):
         return f"{self.get_kind_display()} {self.pk}"
 
     @property
+    def moves(self) -> PlannedMoves | None:
+        """Return the move that it makes of its clients; None of a run of another kind."""
+        if self.kind != Run.Kind.MOVE:
+            return None
+        return PlannedMoves(
+            Phase(self.move_from),
+            Phase(self.move_to),
+            self.reason,
+            self.override_reason,
+            tuple(self.override_lines),
+            self.schedule_deletion,
+        )
+
+    @property
     def writes_to_aws(self) -> bool:
-        return self.kind != Run.Kind.COMPARE
+        """Say whether it waits while this site may not write to AWS; moves back never wait."""
+        moves = self.moves
+        return moves.goes_towards_aws if moves else self.kind != Run.Kind.COMPARE
 
     @property
     def name_message(self) -> Message:
@@ -179,24 +193,26 @@ class Run(models.Model):
         include_inactive: bool = False,
         tries: int = 1,
         plan: RunPlan | None = None,
+        moves: PlannedMoves | None = None,
     ) -> Self:
-        """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`."""
+        """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`.
+
+        A run of `moves` takes the clients in the phase that these begin in, and waits where they need an approval.
+        """
+        options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite}
+        options["include_inactive"] = include_inactive
+        if moves:
+            chosen, options = chosen.in_phases(moves.old), moves.columns
+            if moves.needs_approval:
+                options["state"] = cls.State.REQUESTED
         with transaction.atomic():
-            run = cls.objects.create(
-                kind=kind,
-                by=by,
-                adopt=adopt,
-                overwrite=overwrite,
-                include_inactive=include_inactive,
-                tries=tries,
-            )
+            run = cls.objects.create(kind=kind, by=by, tries=tries, **options)
             if plan:
                 plan.attach_to(run)
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
             run.finish_if_done()
-            if by:  # those of the schedule are too many to be told from each other
-                run.record_act(audit_sentences.RUN_STARTED(run=run.name_message), by=by)
+            run.record_start(by)
         return run
 
     def add_items(self, chosen: Iterable[tuple[int, str]]) -> None:
@@ -211,69 +227,6 @@ class Run(models.Model):
     def count_open_batches(self) -> int:
         """Count the batches that have an open item."""
         return self.items.open().values("batch").distinct().count()
-
-    def pause(self, *, by: User | None) -> None:
-        """Pause it: workers finish the batches that they hold and claim no others."""
-        self._change_state(by, Run.State.PAUSED, Run.State.RUNNING)
-
-    def resume(self, *, by: User | None) -> None:
-        """Let a paused run go on; the caller enqueues it again."""
-        self._change_state(by, Run.State.RUNNING, Run.State.PAUSED)
-
-    def stop(self, *, by: User | None) -> None:
-        """Stop it until somebody goes on with it; its open items are skipped by `operations.runs.skip_open_items`."""
-        self._change_state(by, Run.State.STOPPED, Run.State.RUNNING, Run.State.PAUSED)
-
-    def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
-        """Open its failed items again, or one of them; the caller enqueues it again."""
-        failed = self.items.filter(outcome=Outcome.FAILED)
-        if item_id is not None:
-            failed = failed.filter(pk=item_id)
-        self._open_again(failed, by=by)
-
-    def go_on(self, *, by: User | None, with_failed: bool = False) -> None:
-        """Open again what a stop or an interruption left out, on request the failed too; the caller enqueues it."""
-        rest = self.items.left_out()
-        if with_failed:
-            rest |= self.items.filter(outcome=Outcome.FAILED)
-        self._open_again(rest, by=by)
-
-    def _open_again(self, items: RunItemQuerySet, *, by: User | None) -> None:
-        """Let a run that is over go on with these items; raises StaleRunError where it is not over, or none is left."""
-        with transaction.atomic():
-            if not items.exists():
-                self._raise_stale(Run.State.RUNNING)
-            self._change_state(
-                by, Run.State.RUNNING, Run.State.FINISHED, Run.State.STOPPED, finished_at=None
-            )
-            items.open_again()
-
-    def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
-        """Set the state if it is one of `old`; raises StaleRunError where it is not."""
-        now = timezone.now()
-        # A stopped run that is not finished yet cannot be retried: workers may still finish their batches.
-        is_over = "finished_at" in fields
-        fields |= {"state": new, "steered_by": by, "steered_by_name": get_kept_name(by)}
-        fields |= {"steered_at": now, "worked_at": now}
-        found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)
-        with transaction.atomic():
-            if changed := found.update(**fields):
-                state = audit_sentences.RUN_STEERED(run=self.name_message, state=new.value)
-                self.record_act(state, by=by)
-        if not changed:
-            self._raise_stale(new)
-        for name, value in fields.items():
-            setattr(self, name, value)
-
-    def record_act(self, facts: Message, *, by: User | None) -> None:
-        """Record in the audit what was done with the run, under the name that its entries share."""
-        actor = current_actor()
-        with acting(Actor(actor.origin, f"run {self.pk}", actor.find_name)):
-            AuditEvent.objects.record(AuditCode.RUN, facts, by=by)
-
-    def _raise_stale(self, wanted: State) -> NoReturn:
-        self.refresh_from_db(fields=["state"])
-        raise StaleRunError(self, wanted)
 
     def finish_if_done(self) -> bool:
         """Finish it where no item is open; True for the one caller that did."""
@@ -297,7 +250,7 @@ class Run(models.Model):
         )
         counts = {
             "clients": 0,
-            **{outcome.value: 0 for outcome in Outcome},
+            **{o.value: 0 for o in Outcome if self.kind == Run.Kind.MOVE or o not in OF_MOVES},
             "matched": 0,
             "mismatched": 0,
         }

@@ -5,6 +5,7 @@ To test the permission to write, it sends AWS the current version again, which m
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,47 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, Sec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# Four batches of a process together make fewer than the connections to AWS that are kept open.
+CALLS_AT_ONCE = 10
+
 
 @dataclass
 class AccountAnswers:
     """What AWS answered about the account's permissions, so that a run asks once a KMS key and not for each client."""
 
     by_key: dict[tuple[str, bool], SecretsManagerError | None] = field(default_factory=dict)
+    # Secret -> its KMS key, or why it can't be told, of those that were asked for ahead.
+    keys: dict[str, str | SecretsManagerError] = field(default_factory=dict)
+    # Secrets that the account has just read with their values.
+    were_read: frozenset[str] = frozenset()
+
+    def begin_batch(self) -> AccountAnswers:
+        """Return the answers for another batch of the run: what the account might not do is tried anew."""
+        for key in [key for key, error in list(self.by_key.items()) if error]:
+            self.by_key.pop(key, None)
+        return AccountAnswers(self.by_key)
+
+    def read_keys(self, names: Iterable[str], *, sm: SecretsManager) -> None:
+        """Ask AWS for the KMS keys of these secrets, some at once."""
+
+        def describe(name: str) -> str | SecretsManagerError:
+            try:
+                return sm.describe_secret(name).kms_key
+            except SecretsManagerError as error:
+                return error
+
+        asked = list(names)
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+            self.keys = dict(zip(asked, threads.map(describe, asked), strict=True))
+
+    def find_key(self, name: str, *, sm: SecretsManager) -> str:
+        """Return the secret's KMS key; raises SecretsManagerError."""
+        key = self.keys.get(name)
+        if key is None:
+            return sm.describe_secret(name).kms_key
+        if isinstance(key, SecretsManagerError):
+            raise key
+        return key
 
 
 def find_account_problem(
@@ -47,8 +83,10 @@ def find_account_problem(
 def _try_access_once(
     sm: SecretsManager, name: str, answers: AccountAnswers, *, writes: bool
 ) -> None:
+    if not writes and name in answers.were_read:
+        return
     try:
-        key = sm.describe_secret(name).kms_key, writes
+        key = answers.find_key(name, sm=sm), writes
     except SecretsManagerError as error:
         if error.not_found:
             return

@@ -121,11 +121,15 @@ def _approve(request: MoveRequest, by: User) -> MoveResult:
 
 def find_approval_refusal(request: MoveRequest, by: User) -> Message | None:
     """Say why this user may not approve the request, whatever its checks say; None where they may."""
-    requester = request.requested_by
+    return find_second_user_refusal(request.requested_by, request.requested_by_name, by)
+
+
+def find_second_user_refusal(requester: User | None, name: str, by: User) -> Message | None:
+    """Say why `by` is no second user beside the requester, who is called `name`; None where they are."""
     if requester is None or requester.pk == by.pk:
         return sentences.OWN_REQUEST()
     if not requester.is_active:
-        return user_sentences.REQUESTER_DEACTIVATED(who=request.requested_by_name)
+        return user_sentences.REQUESTER_DEACTIVATED(who=name)
     reset = PasswordReset.objects.find_shared_hand(requester.pk, by.pk)
     if reset is None:
         return None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretValue
+    from nova_credentials.aws.client_secrets import ClientSecrets
     from nova_credentials.messages import Message
 
 
@@ -96,7 +97,11 @@ class AwsCopy:
 
 def read_aws(snapshot: ClientSnapshot, *, sm: SecretsManager) -> AwsCopy:
     """Read the client's document in AWS; raises `SecretsManagerError` or `DocumentError` as NOVA's reader would."""
-    secrets = read_client(sm, snapshot.names, layout=secret_layout())
+    return make_aws_copy(snapshot, read_client(sm, snapshot.names, layout=secret_layout()))
+
+
+def make_aws_copy(snapshot: ClientSnapshot, secrets: ClientSecrets) -> AwsCopy:
+    """Return the document in these secrets of the client; raises `DocumentError` as NOVA's reader would."""
     document = secrets.to_document()
     documents.parse_document(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
     return AwsCopy(document, tuple(secrets.values.values()))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from credentials.models import Client
+    from migration.models import Run
     from nova_credentials.messages import Sentence
 
 # Newer ones are left out, so that it stays one sheet.
@@ -224,7 +225,9 @@ def _record(
 
 
 def _find_approval(cutover: PhaseChange) -> ApprovalFact | None:
-    """Return the request that was closed with the cutover."""
+    """Return the request that was closed with the cutover, or the approval of the run that made it."""
+    if cutover.run:
+        return _find_approval_of_run(cutover, cutover.run)
     closed = MoveRequest.objects.filter(
         client_id=cutover.client_id,
         new=Phase.AWS,
@@ -240,6 +243,17 @@ def _find_approval(cutover: PhaseChange) -> ApprovalFact | None:
         approved_by=closed.decided_by_name,
         approved_at=closed.decided_at,
     )
+
+
+def _find_approval_of_run(cutover: PhaseChange, run: Run) -> ApprovalFact | None:
+    """Return the newest approval of the run before the cutover; who approves it again later is another."""
+    approvals = AuditEvent.objects.filter(
+        code=AuditCode.APPROVAL, correlation=f"run {run.pk}", at__lte=cutover.changed_at
+    )
+    newest = approvals.order_by("-at").first()
+    if newest is None:
+        return None
+    return ApprovalFact(run.by_name, run.created_at, run.reason, newest.who, newest.at)
 
 
 def _describe_comparison(comparison: Comparison | None) -> ComparisonFact | None:

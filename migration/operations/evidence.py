@@ -43,6 +43,19 @@ class Evidence(StrEnum):
     COPIES = "copies"
 
 
+# The sentences that say that evidence is missing, by their keys.
+KINDS_BY_KEY = {
+    sentences.CLEAN_STREAK.key: Evidence.STREAK,
+    evidence_sentences.TIME_IN_PHASE.key: Evidence.TIME,
+    evidence_sentences.TOO_FEW_READS.key: Evidence.READS,
+    evidence_sentences.NOT_ANSWERED_BY_AWS.key: Evidence.READS,
+    evidence_sentences.INACTIVE_CLIENT.key: Evidence.READS,
+    evidence_sentences.NO_READER_PROCESS.key: Evidence.PROCESSES,
+    evidence_sentences.COPIES_NOT_SEARCHED.key: Evidence.COPIES,
+    evidence_sentences.COPIES_FOUND.key: Evidence.COPIES,
+}
+
+
 @dataclass(frozen=True)
 class EvidenceLine:
     """One kind of evidence as of now. A line that is switched off counts as met."""

@@ -25,8 +25,9 @@ RUN_IS_LEFT_AFTER = timedelta(hours=1)
 class GateFacts:
     """What is known of these clients, for gates that are evaluated now; not to be kept."""
 
-    def __init__(self, client_ids: Collection[int]) -> None:
-        self._client_ids = client_ids
+    def __init__(self, client_ids: Collection[int], *, run: Run | None = None) -> None:
+        """`run` moves the clients itself: its own items keep no gate shut."""
+        self._client_ids, self._run = client_ids, run
 
     @cached_property
     def client_migrations(self) -> dict[int, ClientMigration]:
@@ -53,7 +54,8 @@ class GateFacts:
             run__finished_at=None,
             run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER,
         )
-        found = items.exclude(run__kind=Run.Kind.COMPARE).select_related("run")
+        others = items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
+        found = others.exclude(run=self._run).select_related("run")
         return {item.client_id: item for item in found.order_by("-pk")}
 
     @cached_property

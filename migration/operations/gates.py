@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 # Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
 OVERRIDE_PERMISSION = "migration.override_gate"
-
-
 NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
 
 
@@ -102,6 +100,7 @@ class Check:
     about: int | None = None
     evidence: Evidence | None = None  # None: a fact, which nobody can override
     is_off: bool = False  # a setting switches it off
+    error_class: str = ""  # of the store that did not answer
 
     @property
     def may_be_overridden(self) -> bool:
@@ -115,10 +114,12 @@ class Override:
     reason: str
     by: User | None  # whose permission counts; None: a command that names nobody
     only: frozenset[str] | None = None  # the codes that may be overridden; None: any evidence
+    kinds: frozenset[str] = frozenset()  # and the kinds of evidence; none: any
 
     def covers(self, check: Check) -> bool:
         """Say whether the check fails and this overrides it."""
-        return check.may_be_overridden and (self.only is None or check.code in self.only)
+        of_kind = check.may_be_overridden and check.evidence in (self.kinds or Evidence)
+        return of_kind and (self.only is None or check.code in self.only)
 
     @property
     def is_allowed(self) -> bool:
@@ -141,6 +142,11 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
         return [check.code for check in self.shut]
 
     @property
+    def error_class(self) -> str:
+        """Return the class of a store's error among the reasons; "" where there is none."""
+        return next(filter(None, (check.error_class for check in self.shut)), "")
+
+    @property
     def message(self) -> Message:
         return sentences.GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
@@ -151,9 +157,10 @@ def require_open(
     *,
     override: Override | None = None,
     answers: AccountAnswers | None = None,
+    facts: GateFacts | None = None,
 ) -> tuple[list[Check], list[Check]]:
     """Raise `ShutGate` with every failed check, if any failed; return all, and those that were overridden."""
-    checks = evaluate_gate(snapshot, new, answers=answers)
+    checks = evaluate_gate(snapshot, new, answers=answers, facts=facts)
     left, overridden = split_by_override([each for each in checks if not each.passed], override)
     if left:
         raise ShutGate(snapshot.slug, new, left)
@@ -338,5 +345,5 @@ def _check_account(
     names = snapshot.names.values()
     if error := find_account_problem(names, writes=writes, answers=answers):
         text = sentences.ACCOUNT_NOT_READY(error=error.message)
-        return Check(Condition.ACCOUNT_NOT_READY, False, text)
+        return Check(Condition.ACCOUNT_NOT_READY, False, text, error_class=error.error_class)
     return Check(Condition.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())

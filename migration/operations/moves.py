@@ -5,8 +5,7 @@ The phase changes in one transaction. If a move fails before it, the client stay
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -15,35 +14,26 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import audit_sentences, evidence_sentences, sentences
-from migration.models import (
-    PUSHED,
-    AuditCode,
-    ClientMigration,
-    Comparison,
-    MoveRequest,
-    check_reason,
-)
+from migration import sentences
+from migration.models import PUSHED, Comparison, check_reason
 from migration.operations.aws_store import (
     AwsCopy,
     list_newer_versions,
     read_aws,
     secret_names_by_type,
-    secrets_manager,
 )
 from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
-from migration.operations.gate_lines import describe_gate_lines
 from migration.operations.gates import (
     Check,
     Override,
     ShutGate,
     needs_approval,
     require_aws_writes,
-    require_open,
 )
 from migration.operations.keys import version_keys
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.locks import hold_client_locks
+from migration.operations.move_attempts import MoveAttempt, MoveResult
 from migration.operations.pushes import push
 from migration.operations.refused_acts import recording_refused_move
 from migration.operations.rows_from_aws import (
@@ -64,97 +54,21 @@ from migration.operations.snapshots import (
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import Message, in_a_row
-from nova_credentials.phases import Phase, StalePhase, check_move
+from nova_credentials.messages import in_a_row
+from nova_credentials.phases import Phase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from django.contrib.auth.models import User
 
+    from migration.models import MoveRequest, Run
     from migration.operations.account import AccountAnswers
+    from nova_credentials.messages import Message
+
+__all__ = ["MOVE_HANDLERS", "MoveAttempt", "MoveResult", "move"]
 
 LOCK_WAIT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class MoveResult:
-    """A move that was made, and the message about it."""
-
-    slug: str
-    old: Phase
-    new: Phase
-    message: Message | None = None
-    overridden: tuple[Check, ...] = ()
-
-    @property
-    def full_message(self) -> Message | None:
-        """Return the message, with the evidence that was overridden."""
-        lines = tuple(check.text for check in self.overridden)
-        told = evidence_sentences.OVERRIDDEN(lines=lines) if lines else None
-        return in_a_row(self.message, told)
-
-
-@dataclass(frozen=True)
-class MoveAttempt:
-    """One try to move a client: to which phase, by whom and why."""
-
-    snapshot: ClientSnapshot
-    new: Phase
-    by: User | None
-    reason: str
-    note: Message | None
-    schedule_deletion: bool
-    approves: MoveRequest | None
-    override: Override | None = None
-    answers: AccountAnswers | None = None
-    # Both by `pass_gate`.
-    overridden: list[Check] = field(default_factory=list)
-    gate: list[Message] = field(default_factory=list)
-
-    def pass_gate(self) -> None:
-        """Raise `ShutGate` unless every check passes or is overridden."""
-        checks, self.overridden[:] = require_open(
-            self.snapshot, self.new, override=self.override, answers=self.answers
-        )
-        self.gate[:] = describe_gate_lines(checks, self.overridden)
-
-    def shut_gate(self, *reasons: Message) -> ShutGate:
-        """Return the error that refuses the move for these reasons."""
-        return ShutGate(
-            self.snapshot.slug, self.new, [Check(why.key, False, why) for why in reasons]
-        )
-
-    def commit(self, note: Message | None = None) -> None:
-        """Change the phase, within the caller's transaction; raises `StalePhase` or `LeaseLostError`."""
-        require_client_locks()
-        snapshot = self.snapshot
-        moved = ClientMigration.objects.change_phase(
-            [snapshot.client_id],
-            snapshot.phase,
-            self.new,
-            by=self.by,
-            reason=self.reason,
-            note=in_a_row(self.note, note),
-            overridden=[check.text for check in self.overridden],
-            override_reason=self.override.reason if self.override and self.overridden else "",
-            gate=self.gate,
-        )
-        if not moved:
-            client_migration = ClientMigration.objects.get(pk=snapshot.client_id)
-            raise StalePhase(snapshot.slug, snapshot.phase, Phase(client_migration.phase))
-        self._close_requests()
-
-    def _close_requests(self) -> None:
-        """Close the approved request as done, others of the client as failed; raises if it was cancelled meanwhile."""
-        asked = MoveRequest.objects.filter(client_id=self.snapshot.client_id)
-        if self.approves:
-            approved = asked.filter(pk=self.approves.pk)
-            if not approved.close_open(MoveRequest.State.DONE, by=self.by):
-                raise self.shut_gate(sentences.NOTHING_ASKED_FOR())
-            self.approves.record_act(AuditCode.APPROVAL, audit_sentences.APPROVED, by=self.by)
-        elsewhere = sentences.MOVED_MEANWHILE(phase=self.new.label)
-        asked.close_open(MoveRequest.State.FAILED, by=self.by, reasons=[elsewhere])
 
 
 def move(
@@ -169,13 +83,15 @@ def move(
     approves: MoveRequest | None = None,
     override: Override | None = None,
     answers: AccountAnswers | None = None,
+    run: Run | None = None,
 ) -> MoveResult:
     """Move one client by one step. `seen` is the phase that the user saw: in another one nothing is moved.
 
     `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
     `reason` is the text that the user typed, `note` this site's own message about the move.
     `approves` is the request that `by` approves with it. `override` lets missing evidence pass, and is recorded
-    where it does. `answers` is shared by the moves of one run.
+    where it does. `answers` is shared by the moves of one run. `run` is the run of which it is a part: nobody waits for
+    it, and what refuses it is recorded by the run.
 
     Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
     """
@@ -190,19 +106,23 @@ def move(
             raise ShutGate(f"{client_id}", new, shut) from None
         kind = check_move(snapshot.slug, snapshot.phase, new)
         deletes = schedule_deletion and new == Phase.POSTGRES
-        attempt = MoveAttempt(snapshot, new, by, reason, note, deletes, approves, override, answers)
-        with recording_refused_move(snapshot, new, by=by, reason=reason):
-            if needs_approval(kind) and approves is None:
+        attempt = MoveAttempt(
+            snapshot, new, by, reason, note, deletes, approves, override, answers, run
+        )
+        refusals = recording_refused_move(snapshot, new, by=by, reason=reason)
+        with nullcontext() if run else refusals:
+            if needs_approval(kind) and approves is None and not (run and run.approved_by_name):
                 raise attempt.shut_gate(sentences.NEEDS_APPROVAL())
             if not held:
                 raise attempt.shut_gate(sentences.MOVE_UNDER_WAY())
             try:
                 message = MOVE_HANDLERS[snapshot.phase, new](attempt)
             except STORE_ERRORS as error:
-                raise attempt.shut_gate(error.message) from None
+                error_class = getattr(error, "error_class", "")
+                raise attempt.shut_gate(error.message, error_class=error_class) from None
         if attempt.schedule_deletion:
             message = schedule_secret_deletion(snapshot)
-    return MoveResult(snapshot.slug, snapshot.phase, new, message, tuple(attempt.overridden))
+    return attempt.report_move(message)
 
 
 @contextmanager
@@ -217,9 +137,10 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
 def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     snapshot = attempt.snapshot
     require_aws_writes(snapshot.slug, attempt.new)
-    (pushed,) = push(client_ids=[snapshot.client_id], interactive=True)
+    interactive = attempt.run is None
+    (pushed,) = push(client_ids=[snapshot.client_id], run=attempt.run, interactive=interactive)
     if pushed.outcome not in PUSHED:
-        raise attempt.shut_gate(pushed.summary_message)
+        raise attempt.shut_gate(pushed.summary_message, error_class=pushed.error_class)
     with transaction.atomic():
         attempt.commit()
     return pushed.message
@@ -240,12 +161,10 @@ def _move_when_equal(attempt: MoveAttempt) -> None:
 
 def _require_match(attempt: MoveAttempt) -> None:
     snapshot = attempt.snapshot
-    found = read_secrets([snapshot], sm=secrets_manager(interactive=True))
-    comparison = make_comparison(snapshot, found, run=None)
+    comparison = make_comparison(snapshot, read_secrets([snapshot], sm=attempt.sm), run=attempt.run)
     Comparison.objects.record([comparison])
-    if comparison.status != Comparison.Status.MATCH:
-        result = comparison.message or comparison.status_message
-        raise attempt.shut_gate(sentences.COMPARED_JUST_NOW(result=result))
+    if refusal := attempt.refuse_unless_equal(comparison):
+        raise refusal
 
 
 def _step_back(attempt: MoveAttempt) -> None:
@@ -263,7 +182,7 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
     """Move back to dual read and copy AWS's document to PostgreSQL; if AWS can't be read, PostgreSQL's copy stays."""
     snapshot = attempt.snapshot
     try:
-        found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+        found = read_aws(snapshot, sm=attempt.sm)
     except (SecretsManagerError, DocumentError) as error:
         return _back_to_dual_read(attempt, sentences.AWS_UNREAD(error=error.message))
     if are_equal(snapshot.document, found.document):
@@ -289,7 +208,8 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
     try:
         keep_rows_in_aws(attempt.snapshot, uncounted=uncounted)
     except SecretsManagerError as error:
-        raise attempt.shut_gate(sentences.REPLACED_NOT_KEPT(error=error.message)) from None
+        why = sentences.REPLACED_NOT_KEPT(error=error.message)
+        raise attempt.shut_gate(why, error_class=error.error_class) from None
     with _hold_unchanged_rows(attempt) as now:
         lacking = copy_aws_to_rows(now, found)
         extra = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
@@ -302,7 +222,7 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
 def _purge(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
     attempt.pass_gate()
-    found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+    found = read_aws(snapshot, sm=attempt.sm)
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
             raise attempt.shut_gate(sentences.STORES_DIFFER())
@@ -316,7 +236,7 @@ def _purge(attempt: MoveAttempt) -> Message:
 
 def _restore(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
-    found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+    found = read_aws(snapshot, sm=attempt.sm)
     with _hold_unchanged_rows(attempt):
         _require_secret_columns(attempt)
         pending = snapshot.push_pending or has_uncounted_writes(snapshot.client_id)

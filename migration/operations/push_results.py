@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from migration import sentences
+from migration import plan_sentences, sentences
 from migration.models import Comparison, Outcome
 from migration.operations.aws_store import secret_layout
 from migration.operations.aws_writes import WritesRefusedError
@@ -63,7 +63,7 @@ def describe_overwritten(
 
 def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
     """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
-    sentence = sentences.WOULD_OVERWRITE if dry_run else sentences.OVERWROTE
+    sentence = plan_sentences.WOULD_OVERWRITE if dry_run else plan_sentences.OVERWROTE
     return in_a_row(*(sentence(name=v.name, version=v.version_id) for v in pending.overwritten))
 
 

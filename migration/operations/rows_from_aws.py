@@ -22,14 +22,18 @@ from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, Secret
 from migration.operations.aws_store import secret_layout, secrets_manager
 from migration.operations.secret_writer import REPLACED_STAGE
-from migration.operations.snapshots import read_locked_client, read_locked_snapshot
+from migration.operations.snapshots import (
+    read_locked_client,
+    read_locked_snapshot,
+    read_locked_snapshots,
+)
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from credentials.models import Credential
     from migration.operations.aws_store import AwsCopy
@@ -53,6 +57,18 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
         hold_mappings()
         Client.objects.lock_rows(client_id)
         yield read_locked_snapshot(client_id)
+
+
+@contextmanager
+def hold_free_rows(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnapshot]]:
+    """Lock the rows of these clients as `hold_rows` does, but wait for nobody: gives nothing where NOVA holds one.
+
+    Raises `RefusedByDatabaseError`.
+    """
+    with database_refusals(), transaction.atomic(durable=True):
+        hold_mappings()
+        are_held = Client.objects.try_to_lock_rows(client_ids)
+        yield read_locked_snapshots(client_ids) if are_held else {}
 
 
 def has_uncounted_writes(client_id: int) -> bool:

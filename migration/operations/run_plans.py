@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials.nova_columns import NovaSchemaError
-from migration import sentences
+from migration import plan_sentences
 from migration.models import (
     MANY_TRIES,
     AuditEvent,
@@ -223,5 +223,5 @@ def _list_unseen(client_ids: Collection[int]) -> Iterator[PlannedClient]:
             plan_class=PlanClass.FAILING,
             outcome=Outcome.FAILED,
             error_class=ErrorClass.UNAVAILABLE,
-            message=sentences.NOT_LOOKED_AT(),
+            message=plan_sentences.NOT_LOOKED_AT(),
         )

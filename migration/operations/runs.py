@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError, connection
@@ -17,10 +17,10 @@ from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import (
     PUSHED,
+    TRANSIENT,
     Actor,
     ClientMigration,
     Comparison,
-    LeaseKind,
     Outcome,
     Run,
     RunItem,
@@ -30,37 +30,32 @@ from migration.models import (
 from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
-from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
+from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import push
+from migration.operations.run_batches import (
+    RETRY_LOCK,
+    held_batches,
+    lock_free_batch,
+    try_lock_batch,
+)
 from migration.operations.secret_writer import Differing
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from migration.operations.push_results import PushResult
     from nova_credentials.messages import Message
 
 
 logger = logging.getLogger(__name__)
 
-# The run's number and the batch's number share the 64 bits of one lease's key.
-BATCH_BITS = 24
-# The batch number of the lease that the one worker holds that waits for items to be retried.
-RETRY_LOCK = (1 << BATCH_BITS) - 1
 # While one batch waits for AWS, another is read or stored.
 BATCHES_AT_ONCE = 4
 # The first batch is read alone: beside the others it would write its first secret later, and AWS's quota would wait.
 HEAD_START_SECONDS = 0.05
-# More than all workers together hold at any time, so that a free one is among them.
-CANDIDATE_BATCHES = 64
 # A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
 RETRY_POLL_SECONDS = 0.5
-
-# Errors that pass by themselves: the same call can succeed later.
-TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 
 
 def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
@@ -150,7 +145,7 @@ class RunWorker:
 
         One process of all does this and holds RETRY_LOCK; the others return at once.
         """
-        with _try_lock_batch(self.run_id, RETRY_LOCK) as locked:
+        with try_lock_batch(self.run_id, RETRY_LOCK) as locked:
             while locked and not self.is_late:
                 run = Run.objects.get(pk=self.run_id)
                 if run.state != Run.State.RUNNING or is_held(run):
@@ -171,7 +166,7 @@ class RunWorker:
 
     def _process_free_batch(self, run: Run) -> bool:
         """Claim a batch that no worker holds and process it; False where there is none."""
-        with _lock_free_batch(run) as batch:
+        with lock_free_batch(run) as batch:
             if batch is not None:
                 process_batch(run, batch)
             return batch is not None
@@ -185,7 +180,7 @@ def is_held(run: Run) -> bool:
 def process_batch(run: Run, batch: int) -> None:
     """Give each free item of the batch its outcome. The caller holds the batch's lease."""
     # Read under the lease: who stops a run learns from the leases which batches are still being processed.
-    run.refresh_from_db(fields=["state"])
+    run.refresh_from_db(fields=["state", "approved_by", "approved_by_name"])
     items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
     if run.state != Run.State.RUNNING or not items:
         return
@@ -208,7 +203,7 @@ def _get_actor(run: Run) -> Actor:
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:
     """Give each item its outcome, or the time of its next try; raises only where the database is gone."""
     try:
-        (_compare_items if run.kind == Run.Kind.COMPARE else _push_items)(run, items)
+        _give_outcomes(run, items)
     except (OperationalError, InterfaceError):
         raise
     except NovaSchemaError as error:
@@ -229,6 +224,15 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
             _schedule_retry(run, item)
 
 
+def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
+    if moves := run.moves:
+        process_move_items(run, moves, items)
+    elif run.kind == Run.Kind.COMPARE:
+        _compare_items(run, items)
+    else:
+        _push_items(run, items)
+
+
 def skip_open_items(run: Run, *, why: Message | None = None) -> None:
     """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
 
@@ -242,39 +246,6 @@ def skip_open_items(run: Run, *, why: Message | None = None) -> None:
         finished_at=timezone.now(),
     )
     run.finish_if_done()
-
-
-def held_batches(run_id: int) -> set[int]:
-    """Return the batches that workers hold now, on whichever host."""
-    first = run_id << BATCH_BITS
-    return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
-
-
-@contextmanager
-def _lock_free_batch(run: Run) -> Iterator[int | None]:
-    """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    batches = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
-    candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
-    first = run.pk << BATCH_BITS
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT batch FROM ({candidates}) AS candidate (batch) WHERE {NOBODY_HOLDS_BATCH}",  # noqa: S608  # Django's own query
-            [*values, LeaseKind.BATCH, first],
-        )
-        free = [batch for (batch,) in cursor.fetchall()]
-    for batch in free:
-        with _try_lock_batch(run.pk, batch) as leased:
-            if leased:
-                yield batch
-                return
-    yield None
-
-
-@contextmanager
-def _try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
-    """Try to lease the batch and say whether it worked. The lease ends when the process dies."""
-    with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, for_good=True) as leased:
-        yield leased
 
 
 def _push_items(run: Run, items: dict[int, RunItem]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from migration import sentences
+from migration import plan_sentences, sentences
 from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets, secret_layout
 from migration.operations.keys import VersionKeys, version_keys
@@ -268,7 +268,7 @@ class SecretWriter:
             return
         if self._is_our_secret(found):
             by_authority = pending.snapshot.phase.aws_is_authority
-            sentence = sentences.LEFT_TO_AWS if by_authority else sentences.LEFT_ALONE
+            sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
             raise LeftAloneError(sentence(name=name, version=version_id))
 
     def _is_foreign(self, found: SecretValue) -> bool:

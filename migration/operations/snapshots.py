@@ -96,6 +96,12 @@ def read_locked_snapshot(client_id: int) -> ClientSnapshot:
     return _take_snapshot(client, columns)
 
 
+def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
+    """Read clients in the caller's transaction, which has locked their rows; one that is gone is left out."""
+    found, columns = _read_clients(client_ids)
+    return {client.pk: _take_snapshot(client, columns) for client in found}
+
+
 def read_locked_client(client_id: int) -> Client:
     """Read the client with its rows anew in the caller's transaction, which has locked them."""
     (client,), _columns = _read_clients([client_id])

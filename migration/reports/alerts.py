@@ -71,7 +71,7 @@ class AlertData:
 
 
 def list_alerts(data: AlertData) -> list[Alert]:
-    """List the alerts, the most pressing first, in two queries."""
+    """List the alerts, the most pressing first, in three queries."""
     return [alert for source in SOURCES for alert in source(data)]
 
 
@@ -221,6 +221,19 @@ def _alert_requests(_data: AlertData) -> Iterator[Alert]:
         yield Alert(sentence, url, VIEW_REQUESTS, count=number, actions=(action,))
 
 
+def _alert_requested_runs(_data: AlertData) -> Iterator[Alert]:
+    """Yield that runs of moves wait for a second user."""
+    if number := Run.objects.filter(state=Run.State.REQUESTED).count():
+        sentence = ngettext(
+            "requested run of moves is waiting for approval",
+            "requested runs of moves are waiting for approval",
+            number,
+        )
+        url = f"{reverse('admin:migration_run_changelist')}?state={Run.State.REQUESTED}"
+        action = Action(_("Approve or refuse"), url, VIEW_RUNS)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
+
+
 def _alert_readers(data: AlertData) -> Iterator[Alert]:
     """Yield what is wrong with NOVA's reads, as soon as a client is read from AWS."""
     url = reverse("admin:migration_readerprocess_changelist")
@@ -251,4 +264,5 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_mismatches,
     _alert_failures, _alert_pushes, _alert_requests,
+    _alert_requested_runs,
 )  # fmt: skip

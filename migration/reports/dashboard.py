@@ -41,7 +41,7 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard, in fourteen queries, or fifteen if others have objects on NOVA's tables."""
+    """Load the dashboard, in fifteen queries, or sixteen if others have objects on NOVA's tables."""
     clients, comparisons = count_clients()
     run = _find_run_to_show()
     readers = ReaderProcess.objects.summarize()

@@ -13,11 +13,11 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from migration import sentences
-from migration.models import Comparison, Outcome, Rate, Run, Worker
+from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, Worker
 from migration.models.run_items import is_left_out
 from migration.models.runs import STALLED_AFTER
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.runs import held_batches
+from migration.operations.run_batches import held_batches
 from nova_credentials.messages import Message, in_a_row
 
 if TYPE_CHECKING:
@@ -121,13 +121,18 @@ class Progress:
         return self.count_items([Outcome.FAILED])
 
     @cached_property
+    def refused(self) -> int:
+        """Return the number of clients of a run of moves whose gate was shut."""
+        return self.count_items([Outcome.REFUSED])
+
+    @cached_property
     def mismatched(self) -> int:
         return self.count_items(["", *Outcome], Comparison.DIFFERS)
 
     @property
     def succeeded(self) -> int:
         """Return the number of items that were processed without a failure or a mismatch."""
-        processed = [o for o in Outcome if o not in (Outcome.FAILED, Outcome.SKIPPED)]
+        processed = [o for o in Outcome if o not in (Outcome.SKIPPED, *CAN_BE_RETRIED)]
         matching = [s for s in ("", *Comparison.Status) if s not in Comparison.DIFFERS]
         return self.count_items(processed, matching)
 
@@ -197,6 +202,8 @@ class Progress:
         """Say why the run waits or is slow; None where it does neither."""
         if self.finished:
             return None
+        if self.run.state == Run.State.REQUESTED:
+            return sentences.RUN_REQUESTED()
         if self.run.state == Run.State.PAUSED:
             return sentences.RUN_PAUSED()
         writes = self.run.state == Run.State.RUNNING and self.run.writes_to_aws

@@ -57,6 +57,8 @@ LOOKS: dict[str, tuple[str, str]] = {
     Outcome.COMPARED: ("default", "compare_arrows"),
     Outcome.SKIPPED: ("default", "skip_next"),
     Outcome.FAILED: ("danger", "error"),
+    Outcome.MOVED: ("success", "arrow_forward"),
+    Outcome.REFUSED: ("warning", "block"),
     MoveRequest.State.REQUESTED: ("info", "approval"),
     MoveRequest.State.WAITING: ("warning", "hourglass"),
     MoveRequest.State.DONE: ("success", "check"),

@@ -19,10 +19,11 @@ from credentials.models import (
     save_columns,
 )
 from credentials.triggers import count_every_write, writes_are_counted
-from migration.models import PUSHED, all_clients
-from migration.operations import comparisons, moves, pushes, resolutions
+from migration.models import PUSHED, Outcome, Run, all_clients
+from migration.operations import comparisons, moves, pushes, resolutions, runs
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
+from migration.operations.run_approvals import start_move_run
 from migration.operations.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
@@ -252,6 +253,33 @@ def _move(world: World, steps: int) -> None:
         _require_lock_timeout(error)
 
 
+def compare_and_forward_in_a_run(world: World, change: Change) -> None:
+    compare(world, change)
+    _move_in_a_run(world, 1)
+
+
+def back_in_a_run(world: World, _: Change) -> None:
+    _move_in_a_run(world, -1)
+
+
+def _move_in_a_run(world: World, steps: int) -> None:
+    """Works on the run whose worker was killed, or else on a new one of this move."""
+    run = Run.objects.filter(finished_at=None).first()
+    if run is None:
+        old = world.phase
+        index = LINE.index(old) + steps
+        if not 0 <= index < len(LINE):
+            return
+        run = start_move_run(chosen=_this(world), old=old, new=LINE[index])
+    try:
+        runs.process_batch(run, 0)
+    except OperationalError as error:
+        _require_lock_timeout(error)
+    run.finish_if_done()
+    # What no code expects is an outcome of its own, and would be seen nowhere else.
+    assert not run.items.filter(outcome=Outcome.FAILED).exists()
+
+
 def copy_to_aws(world: World, _: Change) -> None:
     if world.phase == Phase.PURGED:
         return
@@ -327,6 +355,8 @@ STEPS: dict[Act, int] = {
     forward: 40,
     compare_and_forward: 48,
     back: 40,
+    compare_and_forward_in_a_run: 60,
+    back_in_a_run: 48,
     copy_to_aws: 24,
     copy_to_postgres: 40,
     keep_counting: 36,

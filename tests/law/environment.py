@@ -70,6 +70,8 @@ FORGET = "; ".join(
         "migration_moverequest",
         "migration_dailycomparisons",
         "migration_comparison",
+        "migration_runitem",
+        "migration_run",
         "migration_secret",
         "migration_readcount",
         "public.client_database_credentials",
@@ -352,7 +354,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
             cursor.execute(LOCK_TIMEOUT)
 
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
-    for module in ("pushes", "moves", "resolutions"):
+    for module in ("pushes", "moves", "move_runs", "resolutions"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)

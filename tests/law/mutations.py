@@ -20,6 +20,7 @@ from migration.operations import (
     evidence,
     gates,
     locks,
+    move_runs,
     moves,
     pushes,
     resolutions,
@@ -38,8 +39,10 @@ from nova_credentials.reader.routing import Reader
 from tests.law.actions import (
     a_restored_copy_pushes,
     back,
+    back_in_a_run,
     compare,
     compare_and_forward,
+    compare_and_forward_in_a_run,
     console_writes,
     copy_to_postgres,
     forward,
@@ -117,7 +120,7 @@ def nothing_is_locked(patch):
     def locked(client_ids, **_):
         yield set(client_ids)
 
-    for module in (pushes, moves, resolutions):
+    for module in (pushes, moves, move_runs, resolutions):
         patch.setattr(module, "hold_client_locks", locked)
 
 
@@ -212,6 +215,21 @@ def a_rollback_copies_nothing_back(patch):
     patch.setattr(
         moves, "_restore_rows_from_aws", lambda request, _: moves._back_to_dual_read(request)
     )
+
+
+@fault(
+    Phase.DUAL_READ,
+    [compare_and_forward_in_a_run, back_in_a_run, push],
+    [What.NOVA_WRITES],
+    within=60,
+)
+def a_run_moves_clients_whose_rows_were_written_since_it_read_them(patch):
+    patch.setattr(move_runs, "is_unchanged", lambda *_: True)
+
+
+@fault(Phase.AWS, [console_writes, back_in_a_run, nova_writes])
+def a_run_rolls_back_without_a_look_at_aws(patch):
+    patch.setattr(move_runs, "are_equal", lambda *_: True)
 
 
 def _put_pointers(request):

@@ -281,14 +281,6 @@ def test_a_bulk_cutover_takes_only_those_whose_gate_is_open_when_it_is_pressed(
     assert PhaseChange.objects.filter(by=user, reason="INC-42").count() == 1
 
 
-def test_a_bulk_cutover_takes_no_more_than_can_be_waited_for(client, log_in):
-    log_in(MOVE)
-    ids = [make_full_client(f"c{n}") for n in range(51)]
-
-    assert "up to 50" in said_on(bulk(client, "cut_over", *ids))
-    assert "up to 50" in said_on(confirm_cutover(client, *ids, number="51", reason="x"))
-
-
 def test_a_bulk_cutover_is_refused_to_who_may_not_move(client, log_in, three):
     log_in()
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.models import Outcome, Rate, Run, RunItem, Worker
-from migration.operations import runs
+from migration.operations import run_batches
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message
@@ -103,7 +103,7 @@ def test_a_run_whose_worker_is_gone_says_that_it_is_taken_up_again(worker):
 @pytest.mark.django_db(transaction=True)
 def test_a_batch_that_takes_long_is_not_taken_for_a_worker_that_is_gone():
     run = make_run(1, worked_at=ago(minutes=2))
-    with runs._try_lock_batch(run.pk, 0):
+    with run_batches.try_lock_batch(run.pk, 0):
         assert codes(run) == [sentences.BATCHES_TAKE_LONG.key]
         Worker.objects.create(name="host:1")
         assert codes(run) == [sentences.BATCHES_TAKE_LONG.key]

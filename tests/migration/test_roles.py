@@ -124,6 +124,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_claim": ({}, ADMINISTRATORS),
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
+    "migration_run_approve": ({}, APPROVERS),
+    "migration_run_cancel": ({}, APPROVERS),
     "migration_comparison_check": ({}, OPERATORS),
     "migration_copysearch_start": ({}, OPERATORS),
     "migration_comparison_assign": ({}, OPERATORS),
@@ -436,6 +438,8 @@ EXPECTED_BUTTONS = {
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
+    # No run waits for an approval.
+    - {"migration_run_approve", "migration_run_cancel"}
     # Nobody has a second factor.
     - {"second_factor", "auth_user_reset_factor"}
     - {

@@ -15,7 +15,7 @@ from migration.models import (
     RunItem,
     all_clients,
 )
-from migration.operations import aws_store, runs
+from migration.operations import aws_store, run_batches, runs
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
@@ -103,7 +103,7 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._try_lock_batch(run.pk, 0):
+        with run_batches.try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()

@@ -13,7 +13,7 @@ from django.utils import timezone
 from migration import sentences
 from migration.management import run_display, run_waiting
 from migration.models import Run, RunItem, Worker
-from migration.operations import runs
+from migration.operations import run_batches, runs
 from tests.factories import make_full_client
 
 COMMANDS = {
@@ -104,7 +104,7 @@ def test_it_says_nothing_while_a_worker_holds_its_batch(idom, clock):
 
     def begin() -> None:
         run = Run.objects.get(finished_at=None)
-        locks.append(runs._try_lock_batch(run.pk, 0))
+        locks.append(run_batches.try_lock_batch(run.pk, 0))
         assert locks[0].__enter__()
 
     def end() -> None:

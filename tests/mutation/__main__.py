@@ -39,6 +39,7 @@ MOVES = (
     *("tests/migration/test_approving.py", "tests/migration/evidence"),
     "tests/migration/nova_tables",
 )
+MOVE_RUNS = "tests/migration/move_runs"
 PUSHES = (
     *("tests/migration/pushes", "tests/migration/test_move_guards.py"),
     "tests/migration/nova_tables",
@@ -82,6 +83,10 @@ TESTS = {
     "migration/operations/gate_facts.py": MOVES,
     "migration/operations/evidence.py": MOVES,
     "migration/operations/moves.py": MOVES,
+    "migration/operations/move_attempts.py": MOVES,
+    "migration/operations/move_runs.py": (MOVE_RUNS,),
+    "migration/operations/move_batches.py": (MOVE_RUNS,),
+    "migration/operations/run_approvals.py": (MOVE_RUNS,),
     "migration/operations/rows_from_aws.py": MOVES,
     "migration/operations/push_results.py": PUSHES,
     "migration/operations/pushes.py": PUSHES,

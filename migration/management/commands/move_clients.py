@@ -12,17 +12,32 @@ from django.core.management.base import CommandError
 from credentials.shown_names import show_name
 from migration import evidence_sentences, sentences
 from migration.management.base import ClientsCommand, find_user
-from migration.models import MOVE_PERMISSIONS, ReasonError, check_reason
+from migration.models import (
+    MANY_TRIES,
+    MOVE_PERMISSIONS,
+    Outcome,
+    ReasonError,
+    Run,
+    all_clients,
+    check_reason,
+)
 from migration.operations.account import AccountAnswers
 from migration.operations.approvals import NotApproved, request_move
+from migration.operations.evidence_counts import count_overrides
 from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
+from migration.operations.run_approvals import start_move_run
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from migration.management.base import Options
+    from migration.models import ClientPhaseQuerySet
     from nova_credentials.messages import Message
+
+# More are a run, as pages have it too.
+MOST_AT_ONCE = 50
 
 
 def read_override(text: str) -> str:
@@ -53,11 +68,20 @@ class MoveReport(TypedDict):
 
 class Command(ClientsCommand):
     takes_locks = True
-    help = "Moves clients one phase forward or back; naming them is the confirmation."
+    help = (
+        "Moves clients one phase forward or back; naming them, or their phase, is the confirmation."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("phase", choices=[phase.value for phase in Phase], metavar="PHASE")
-        parser.add_argument("slugs", nargs="+", metavar="SLUG", help="the clients, by slug")
+        phases = [phase.value for phase in Phase]
+        parser.add_argument("phase", choices=phases, metavar="PHASE")
+        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
+        parser.add_argument(
+            "--all-in", choices=phases, metavar="PHASE", help="every client in this phase, as a run"
+        )
+        parser.add_argument(
+            "--inline", action="store_true", help="a run in this process, without workers"
+        )
         parser.add_argument("--reason", type=read_reason, default="", help="stored with the move")
         parser.add_argument(
             "--schedule-deletion",
@@ -74,21 +98,28 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
-        if self.deletes and new != Phase.POSTGRES:
+        self.new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
+        if self.deletes and self.new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
+        slugs, old = options["slugs"], options["all_in"]
+        if bool(slugs) == bool(old):
+            raise CommandError("name clients by slug, or pass --all-in PHASE", returncode=2)
         self.by, self.reason = find_user(options["by"]), options["reason"]
-        reason = options["override"]
-        self.override = Override(reason, self.by) if reason else None
-        self.answers = AccountAnswers()
+        self.override_reason, self.inline = options["override"] or "", options["inline"]
         self.overridden: Counter[str] = Counter()
-        chosen = self.find_named_clients(options["slugs"]).with_phase().order_by("slug")
-        results = [
-            self._move_client(pk, slug, new, MOVES.get((Phase(phase), new)))
-            for pk, slug, phase in chosen.values_list("pk", "slug", "phase")
-        ]
+        if old:
+            self._move_phase(Phase(old), options)
+        elif len(slugs) > MOST_AT_ONCE:
+            self._report(self._move_many(self.find_named_clients(slugs)), options)
+        else:
+            self._report(self._move_few(self.find_named_clients(slugs)), options)
+
+    def _report(self, results: list[MoveReport], options: Options, run: Run | None = None) -> None:
+        """Print what became of each client; exit with 1 if one was not moved. Of a `run` the object names it."""
+        moved = sum(result["moved"] for result in results)
         if options["format"] == "json":
-            self.print_json(results)
+            numbers = {"clients": len(results), "moved": moved, "refused": len(results) - moved}
+            self.print_json({"run": run.pk, **numbers, "items": results} if run else results)
         else:
             for key, n in self.overridden.items():
                 label = evidence_sentences.EVIDENCE[key]()
@@ -98,8 +129,64 @@ class Command(ClientsCommand):
                     f"{show_name(result['slug'])}: {result['phase']}"
                     f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
                 )
-        if not all(result["moved"] for result in results):
+        if moved < len(results):
             sys.exit(1)
+
+    def _move_phase(self, old: Phase, options: Options) -> None:
+        """Move every client in the phase `old`, as a run."""
+        if (old, self.new) not in MOVES:
+            text = f"no client moves from {old.value} to {self.new.value}"
+            raise CommandError(text, returncode=2)
+        run = self._finish_moves(all_clients(), old)
+        self._report(list_move_reports(run), options, run)
+
+    def _move_many(self, chosen: ClientPhaseQuerySet) -> list[MoveReport]:
+        """Move the clients, as a run for each phase that they are in; return them by slug."""
+        results: list[MoveReport] = []
+        by_phase: dict[str, list[tuple[int, str]]] = {}
+        for pk, slug, phase in chosen.with_phase().values_list("pk", "slug", "phase"):
+            by_phase.setdefault(phase, []).append((pk, slug))
+        for phase, clients in by_phase.items():
+            if (Phase(phase), self.new) in MOVES:
+                some = all_clients().filter(pk__in=[pk for pk, _slug in clients])
+                results += list_move_reports(self._finish_moves(some, Phase(phase)))
+            else:
+                results += [
+                    make_report(slug, phase, IllegalMove(slug, Phase(phase), self.new).message)
+                    for _pk, slug in clients
+                ]
+        return sorted(results, key=lambda result: result["slug"])
+
+    def _finish_moves(self, chosen: ClientPhaseQuerySet, old: Phase) -> Run:
+        """Start a run of the move and wait for its end; one that needs an approval is only requested."""
+        try:
+            run = start_move_run(
+                chosen=chosen,
+                old=old,
+                new=self.new,
+                by=self.by,
+                reason=self.reason,
+                override_reason=self.override_reason,
+                schedule_deletion=self.deletes,
+                tries=1 if self.inline else MANY_TRIES,
+            )
+        except NotApproved as refusal:
+            raise CommandError(str(refusal), returncode=1) from None
+        if run.state == Run.State.RUNNING:
+            self.finish_started_run(run, inline=self.inline)
+        self.overridden.update(count_overrides(run))
+        return run
+
+    def _move_few(self, chosen: ClientPhaseQuerySet) -> list[MoveReport]:
+        """Move the clients one after the other, in this process."""
+        reason = self.override_reason
+        self.override = Override(reason, self.by) if reason else None
+        self.answers = AccountAnswers()
+        found = chosen.with_phase().order_by("slug").values_list("pk", "slug", "phase")
+        return [
+            self._move_client(pk, slug, self.new, MOVES.get((Phase(phase), self.new)))
+            for pk, slug, phase in found
+        ]
 
     def _move_client(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> MoveReport:
         """Move one client, or request the move if it needs an approval."""
@@ -127,13 +214,7 @@ class Command(ClientsCommand):
         except (IllegalMove, StalePhase, NotApproved) as refusal:
             reasons = [refusal.message]
         (phase,) = self.find_named_clients([slug]).with_phase().values_list("phase", flat=True)
-        return {
-            "slug": slug,
-            "moved": moved,
-            "phase": phase,
-            "reasons": [str(reason) for reason in reasons],
-            "codes": [reason.key for reason in reasons],
-        }
+        return make_report(slug, phase, *reasons, moved=moved)
 
     def _request_approval(self, client_id: int, new: Phase, kind: Move) -> list[Message]:
         """Request the move. Needs `--by`: somebody else than the user named there has to approve it."""
@@ -151,3 +232,27 @@ class Command(ClientsCommand):
         lines = tuple(asked.overridden)
         overrides = [evidence_sentences.OVERRIDES(lines=lines)] if lines else []
         return [sentences.ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]
+
+
+def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -> MoveReport:
+    """Return what is printed of one client."""
+    return {
+        "slug": slug,
+        "moved": moved,
+        "phase": phase,
+        "reasons": [str(reason) for reason in reasons],
+        "codes": [reason.key for reason in reasons],
+    }
+
+
+def list_move_reports(run: Run) -> list[MoveReport]:
+    """Return what is printed of each client of a run of moves."""
+    phases = dict(all_clients().with_phase().values_list("pk", "phase"))
+    waits = sentences.MOVES_ASKED_FOR(run=run.name_message)
+    reports = []
+    for item in run.items.order_by("slug"):
+        said = item.message or (waits if run.state == Run.State.REQUESTED else None)
+        moved = item.outcome == Outcome.MOVED
+        phase = phases.get(item.client_id, Phase.POSTGRES.value)
+        reports.append(make_report(item.slug, phase, *(said.parts if said else ()), moved=moved))
+    return reports

@@ -88,7 +88,7 @@ def test_every_item_is_on_exactly_one_of_the_tabs_but_all(viewer):
     for item, (outcome, status) in zip(run.items.all(), pairs, strict=True):
         RunItem.objects.filter(pk=item.pk).update(outcome=outcome, comparison_status=status)
     seen = []
-    for tab in ("waiting", "failed", "differs", "skipped", "done"):
+    for tab in ("waiting", "failed", "refused", "differs", "skipped", "done"):
         page = viewer.get(f"{run_page(run)}?items={tab}").context["page"]
         seen += [item.pk for item in page.paginator.object_list]
 

@@ -18,8 +18,15 @@ from credentials.models import Client
 from migration import audit_sql
 from migration.audit_sentences import LINE_OVERRIDDEN
 from migration.evidence_sentences import EVIDENCE, NO_READER_PROCESS, SWITCHED_OFF
-from migration.models import AuditCheckpoint, AuditEvent, ClientMigration, PhaseChange
+from migration.models import (
+    AuditCheckpoint,
+    AuditEvent,
+    ClientMigration,
+    PhaseChange,
+    all_clients,
+)
 from migration.models.audit_signatures import audit_keys, describe_moment
+from migration.operations import runs
 from migration.operations.approvals import approve_request, request_move
 from migration.operations.audit_chain import read_head
 from migration.operations.certificate_facts import MoveProof, SignedFacts, read_signed
@@ -29,6 +36,7 @@ from migration.operations.comparisons import compare
 from migration.operations.gate_lines import LineState
 from migration.operations.gates import Override
 from migration.operations.moves import move
+from migration.operations.run_approvals import approve_run, start_move_run
 from migration.reports.certificate_sheet import make_sheet
 from migration.sentences import NEWEST_COMPARISON
 from nova_credentials.phases import Phase
@@ -137,6 +145,20 @@ def test_it_says_what_was_overridden_and_what_was_switched_off_and_by_whom(idom,
     codes = [entry["code"] for entry in facts["entries"]]
     assert codes[-3:] == ["move", "override", "gate"]
     assert all(entry["position"] for entry in facts["entries"])
+
+
+def test_with_the_approval_of_the_run_that_made_the_cutover(idom, settings):
+    settings.NOVA_MIN_READS, settings.NOVA_REQUIRE_APPROVAL = 0, True
+    joan = make_user("joan", "migration.move_client")
+    old, new = Phase.DUAL_READ, Phase.AWS
+    run = start_move_run(chosen=all_clients(), old=old, new=new, by=joan, reason="INC-42")
+    approve_run(run_id=run.pk, by=make_user("ana", "migration.approve_move"))
+    runs.work_on_run(run_id=run.pk)
+
+    cutover = dict(sheet_of(idom, joan)["Cutover"])
+
+    assert "joan" in cutover["Requested"]
+    assert "ana" in cutover["Approved"]
 
 
 def test_with_an_approval_and_reads_switched_off_and_no_override(idom, maria, settings):

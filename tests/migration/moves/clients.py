@@ -32,12 +32,16 @@ def advance(pk: int, new: Phase) -> None:
 
 def enter_phase(pk: int, new: Phase) -> None:
     """Takes a client to a phase up to `aws` past the gates: pushed once, each change of its phase recorded."""
+    enter_phase_together([pk], new)
+
+
+def enter_phase_together(pks: list[int], new: Phase) -> None:
     assert new != Phase.PURGED, "a purge has to take place"
     if new != Phase.POSTGRES:
-        (pushed,) = push(client_ids=[pk])
-        assert pushed.outcome == Outcome.CREATED, pushed.message
+        for pushed in push(client_ids=pks):
+            assert pushed.outcome == Outcome.CREATED, pushed.message
     for step in pairwise(LINE[: LINE.index(new) + 1]):
-        assert ClientMigration.objects.change_phase([pk], *step) == {pk}
+        assert ClientMigration.objects.change_phase(pks, *step) == set(pks)
 
 
 def compare_apart(pk: int, times: int = 1) -> None:

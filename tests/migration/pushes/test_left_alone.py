@@ -5,7 +5,7 @@ import json
 import pytest
 
 from credentials.models import Client
-from migration import sentences, tasks
+from migration import plan_sentences, sentences, tasks
 from migration.models import (
     AuditCode,
     AuditEvent,
@@ -71,7 +71,7 @@ def test_a_run_leaves_a_client_alone_that_is_known_to_differ(sm, idom, phase):
 
     item = run.items.get()
     assert (item.outcome, item.comparison_status) == (Outcome.SKIPPED, "mismatch")
-    sentence = sentences.LEFT_TO_AWS if phase == Phase.AWS else sentences.LEFT_ALONE
+    sentence = plan_sentences.LEFT_TO_AWS if phase == Phase.AWS else plan_sentences.LEFT_ALONE
     assert item.message == sentence(name=NAME, version=version)
     assert sm.get_value(NAME).version_id == version
     assert OpenMismatch.objects.filter(client_id=idom).exists()
@@ -101,14 +101,14 @@ def test_what_is_left_of_a_client_in_postgres_is_written(sm, idom):
     item = migrate().items.get()
 
     assert item.outcome == Outcome.UPDATED
-    assert item.message == sentences.OVERWROTE(name=NAME, version=version)
+    assert item.message == plan_sentences.OVERWROTE(name=NAME, version=version)
     assert stored(sm, "idom")["database"]["port"] == 5432
 
 
 def test_with_overwrite_it_is_written_and_everything_says_what_was_overwritten(sm, idom):
     version = write_elsewhere(sm, idom)
     compare(client_ids=[idom])
-    said = sentences.OVERWROTE(name=NAME, version=version)
+    said = plan_sentences.OVERWROTE(name=NAME, version=version)
 
     run = migrate(overwrite=True)
 
@@ -157,7 +157,7 @@ def test_what_nobody_has_compared_is_written_and_named(sm, idom):
     item = migrate().items.get()
 
     assert item.outcome == Outcome.UPDATED
-    assert item.message == sentences.OVERWROTE(name=NAME, version=version)
+    assert item.message == plan_sentences.OVERWROTE(name=NAME, version=version)
 
 
 def test_a_pending_push_of_the_schedule_goes_on_and_names_what_it_overwrites(sm, idom, monkeypatch):
@@ -170,7 +170,7 @@ def test_a_pending_push_of_the_schedule_goes_on_and_names_what_it_overwrites(sm,
 
     item = Run.objects.get(kind=Run.Kind.PUSH).items.get()
     assert item.outcome == Outcome.UPDATED
-    assert item.message == sentences.OVERWROTE(name=NAME, version=version)
+    assert item.message == plan_sentences.OVERWROTE(name=NAME, version=version)
     assert stored(sm, "idom")["database"]["port"] == 5433
     assert revision(idom)[0] == revision(idom)[1]
 
@@ -208,6 +208,6 @@ def test_a_rehearsal_says_the_same_and_waits_for_nobody(sm, idom, monkeypatch):
     assert left.outcome == Outcome.SKIPPED
     assert (written.outcome, written.message) == (
         Outcome.UPDATED,
-        sentences.WOULD_OVERWRITE(name=NAME, version=version),
+        plan_sentences.WOULD_OVERWRITE(name=NAME, version=version),
     )
     assert sm.get_value(NAME).version_id == version

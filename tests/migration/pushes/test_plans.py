@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
 
 from credentials.models import Client
-from migration import sentences, tasks
+from migration import plan_sentences, tasks
 from migration.models import (
     AuditEvent,
     ClientMigration,
@@ -250,7 +250,7 @@ def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
         ("a", "failing", "unavailable"),
         ("b", "failing", "unavailable"),
     ]
-    assert clients[1].message == sentences.NOT_LOOKED_AT()
+    assert clients[1].message == plan_sentences.NOT_LOOKED_AT()
 
 
 def test_the_summary_counts_calls_seconds_and_dollars(settings, one_of_each):

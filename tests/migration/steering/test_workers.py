@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models import Run, Worker, all_clients
-from migration.operations import aws_store, runs
+from migration.operations import aws_store, run_batches, runs
 from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import left, start
 
@@ -55,7 +55,7 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._try_lock_batch(run.pk, 1):
+        with run_batches.try_lock_batch(run.pk, 1):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -64,14 +64,14 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        assert runs.held_batches(run.pk) == {1}
-        assert runs.held_batches(run.pk + 1) == set()
+        assert run_batches.held_batches(run.pk) == {1}
+        assert run_batches.held_batches(run.pk + 1) == set()
         tasks.resume_stalled_runs()
         assert not OrmQ.objects.exists()
     finally:
         leave.set()
         other.join()
-    assert runs.held_batches(run.pk) == set()
+    assert run_batches.held_batches(run.pk) == set()
 
 
 def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(somebody):
@@ -114,7 +114,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with runs._try_lock_batch(run.pk, 0):
+        with run_batches.try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()

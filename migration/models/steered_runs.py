@@ -1,0 +1,192 @@
+"""Owns a run's state and the orders that change it: approve, pause, resume, stop, go on, retry. Each is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from migration import audit_sentences, sentences
+from migration.models.audit_actors import Actor, acting, current_actor
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.kept_names import KeptNameField, get_kept_name
+from migration.models.run_items import CAN_BE_RETRIED
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from migration.models.planned_moves import PlannedMoves
+    from migration.models.run_items import RunItemQuerySet
+    from nova_credentials.messages import Message
+
+
+class StaleRunError(MessageError):
+    """The run is in another state: somebody paused, resumed or stopped it meanwhile, or it finished."""
+
+    def __init__(self, run: SteeredRun, wanted: SteeredRun.State) -> None:
+        super().__init__(
+            sentences.RUN_IN_OTHER_STATE(run=run.name_message, state=run.state, wanted=wanted)
+        )
+        self.run = run
+
+
+class SteeredRun(models.Model):
+    """What `Run` has of its own is what it does; here is how people steer it."""
+
+    class State(models.TextChoices):
+        REQUESTED = "requested", _("Requested")
+        RUNNING = "running", _("Running")
+        PAUSED = "paused", _("Paused")
+        STOPPED = "stopped", _("Stopped")
+        FINISHED = "finished", _("Finished")
+
+    state = models.CharField(
+        _("state"),
+        max_length=16,
+        choices=State,
+        default=State.RUNNING,
+        db_default=State.RUNNING,
+        db_index=True,
+    )
+    # The last user who paused, resumed, stopped or retried it, and when.
+    steered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    steered_by_name = KeptNameField("steered_by")
+    steered_at = models.DateTimeField(null=True)
+    # The second user, where the move needs one: each client moves in this name.
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("approved by"),
+    )
+    approved_by_name = KeptNameField("approved_by", _("approved by"))
+    # When a worker last began or ended a batch of it, or it was handed to the workers.
+    worked_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    items: RunItemQuerySet
+
+    class Meta:
+        abstract = True
+
+    @property
+    def name_message(self) -> Message:
+        """Return its kind and number as part of a sentence."""
+        raise NotImplementedError
+
+    @property
+    def moves(self) -> PlannedMoves | None:
+        """Return the move that it makes of its clients; None of a run of another kind."""
+        raise NotImplementedError
+
+    def record_start(self, by: User | None) -> None:
+        """Record in the audit that it was started or requested; of the schedule's runs there are too many."""
+        if moves := self.moves:
+            requested = self.state == self.State.REQUESTED
+            sentence = (
+                audit_sentences.MOVES_REQUESTED if requested else audit_sentences.MOVES_STARTED
+            )
+            facts = sentence(run=self.name_message, n=self.items.count(), **moves.labels)
+            code = AuditCode.REQUEST if requested else AuditCode.RUN
+            self.record_act(facts, by=by, code=code, reason=moves.reason)
+            if moves.override_reason:
+                facts = audit_sentences.OVERRIDE_ASKED_FOR(run=self.name_message)
+                self.record_act(facts, by=by, code=AuditCode.OVERRIDE, reason=moves.override_reason)
+        elif by:
+            self.record_act(audit_sentences.RUN_STARTED(run=self.name_message), by=by)
+
+    def pause(self, *, by: User | None) -> None:
+        """Pause it: workers finish the batches that they hold and claim no others."""
+        self._change_state(by, self.State.PAUSED, self.State.RUNNING)
+
+    def resume(self, *, by: User | None) -> None:
+        """Let a paused run go on; the caller enqueues it again."""
+        self._change_state(by, self.State.RUNNING, self.State.PAUSED)
+
+    def stop(self, *, by: User | None) -> None:
+        """Stop it until somebody goes on with it; its open items are skipped by `operations.runs.skip_open_items`."""
+        self._change_state(by, self.State.STOPPED, self.State.RUNNING, self.State.PAUSED)
+
+    def approve(self, *, by: User) -> None:
+        """Let a requested run begin, in the name of `by`; the caller enqueues it."""
+        approved = {"approved_by": by, "approved_by_name": get_kept_name(by)}
+        self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
+
+    def cancel_request(self, *, by: User) -> None:
+        """Stop a run that nobody has approved; its items are skipped by `operations.runs.skip_open_items`."""
+        self._change_state(by, self.State.STOPPED, self.State.REQUESTED)
+
+    def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
+        """Open its failed and refused items again, or one of them; the caller enqueues it again."""
+        failed = self.items.filter(outcome__in=CAN_BE_RETRIED)
+        if item_id is not None:
+            failed = failed.filter(pk=item_id)
+        self._open_again(failed, by=by)
+
+    def go_on(self, *, by: User | None, with_failed: bool = False) -> None:
+        """Open again what a stop or an interruption left out, on request the failed too; the caller enqueues it."""
+        rest = self.items.left_out()
+        if with_failed:
+            rest |= self.items.filter(outcome__in=CAN_BE_RETRIED)
+        self._open_again(rest, by=by)
+
+    def _open_again(self, items: RunItemQuerySet, *, by: User | None) -> None:
+        """Let a run that is over go on with these items; raises StaleRunError where it is not over, or none is left.
+
+        A run that was approved waits for another approval.
+        """
+        with transaction.atomic():
+            if not items.exists():
+                self._raise_stale(self.State.RUNNING)
+            # Somebody may have approved it since this row was read.
+            self.refresh_from_db(fields=["approved_by_name"])
+            new, over = self.State.RUNNING, dict[str, Any](finished_at=None)
+            if self.approved_by_name:
+                new = self.State.REQUESTED
+                over |= {"approved_by": None, "approved_by_name": ""}
+            self._change_state(by, new, self.State.FINISHED, self.State.STOPPED, **over)
+            items.open_again()
+
+    def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
+        """Set the state if it is one of `old`; raises StaleRunError where it is not."""
+        now = timezone.now()
+        # A stopped run that is not finished yet cannot be retried: workers may still finish their batches.
+        is_over = "finished_at" in fields
+        fields |= {"state": new, "steered_by": by, "steered_by_name": get_kept_name(by)}
+        fields |= {"steered_at": now, "worked_at": now}
+        found = type(self)._default_manager.filter(
+            pk=self.pk, state__in=old, finished_at__isnull=not is_over
+        )
+        with transaction.atomic():
+            if changed := found.update(**fields):
+                state = audit_sentences.RUN_STEERED(run=self.name_message, state=new.value)
+                self.record_act(state, by=by)
+        if not changed:
+            self._raise_stale(new)
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def record_act(
+        self,
+        facts: Message,
+        *,
+        by: User | None,
+        code: AuditCode = AuditCode.RUN,
+        reason: str = "",
+    ) -> None:
+        """Record in the audit what was done with the run, under the name that its entries share."""
+        actor = current_actor()
+        with acting(Actor(actor.origin, f"run {self.pk}", actor.find_name)):
+            AuditEvent.objects.record(code, facts, by=by, reason=reason)
+
+    def _raise_stale(self, wanted: State) -> NoReturn:
+        self.refresh_from_db(fields=["state"])
+        raise StaleRunError(self, wanted)

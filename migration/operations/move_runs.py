@@ -1,0 +1,268 @@
+"""Makes the moves of a run, a batch of clients at a time: what they have in common is read and stored once.
+
+Each client is judged by itself, under its lease, as `moves.move` does it. What is no plain case is left to `move`:
+copying rows, deleting secrets, purging and restoring, and whatever changed while the batch was at it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from credentials.models import Client
+from credentials.refusals import RefusedByDatabaseError
+from migration import sentences
+from migration.models import PUSHED, Comparison, Outcome, Run
+from migration.operations.aws_store import make_aws_copy, secret_layout, secrets_manager
+from migration.operations.comparisons import make_comparison, read_secrets
+from migration.operations.deletions import schedule_secret_deletion
+from migration.operations.gate_facts import GateFacts
+from migration.operations.gates import ShutGate, needs_approval
+from migration.operations.locks import hold_client_locks
+from migration.operations.move_batches import MoveBatch
+from migration.operations.moves import LOCK_WAIT_SECONDS, move
+from migration.operations.pushes import push
+from migration.operations.rows_from_aws import hold_free_rows
+from migration.operations.snapshots import read_snapshots
+from nova_credentials.aws.client_secrets import join_answers
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from nova_credentials.comparison import are_equal
+from nova_credentials.document import DocumentError
+from nova_credentials.phases import IllegalMove, Phase, StalePhase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from migration.models import PhaseChange, PlannedMoves, RunItem
+    from migration.operations.move_attempts import MoveAttempt
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.answers import Answers
+    from nova_credentials.messages import Message
+
+    Messages = Mapping[int, Message | None]
+
+# So many clients' rows are locked at once: NOVA's writers wait for some milliseconds.
+LOCKED_AT_ONCE = 20
+# No move is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+
+
+def process_move_items(run: Run, moves: PlannedMoves, items: dict[int, RunItem]) -> None:
+    """Move the client of each item, or give the item the reasons why not. Can be repeated after a kill."""
+    until = time.monotonic() + BATCH_SECONDS
+    batch = MoveBatch(run, moves, items)
+    with hold_client_locks(items, wait_seconds=LOCK_WAIT_SECONDS) as held:
+        for pk in items.keys() - held:
+            batch.refuse(pk, sentences.MOVE_UNDER_WAY())
+        attempts = begin_moves(batch, held)
+        if attempts:
+            TOGETHER.get((moves.old, moves.new), leave_moves)(batch, attempts)
+    move_one_by_one(batch, until=until)
+    batch.record_refusals()
+
+
+def begin_moves(batch: MoveBatch, client_ids: Collection[int]) -> list[MoveAttempt]:
+    """Return the moves to make of these clients, whose leases are held; the others have their outcome."""
+    moves, made, snapshots = batch.moves, batch.read_moves_made(), read_snapshots(client_ids)
+    attempts = []
+    for pk in sorted(client_ids):
+        snapshot = snapshots.get(pk)
+        if pk in made:
+            finish_move(batch, made[pk], snapshot)
+        elif snapshot is None:
+            batch.skip(pk, sentences.CLIENT_NOT_THERE())
+        elif snapshot.phase != moves.old:
+            batch.refuse(pk, StalePhase(snapshot.slug, moves.old, snapshot.phase).message)
+        elif needs_approval(moves.kind) and not batch.run.approved_by_name:
+            batch.refuse(pk, sentences.NEEDS_APPROVAL())
+        else:
+            attempts.append(batch.begin_move(snapshot))
+    return attempts
+
+
+def finish_move(batch: MoveBatch, change: PhaseChange, snapshot: ClientSnapshot | None) -> None:
+    """Do what comes after a move that was made: the deletion of its secrets, unless it was asked for already."""
+    item = batch.items[change.client_id]
+    item.outcome, item.message = Outcome.MOVED, change.note
+    codes = change.note.codes if change.note else []
+    if codes[-1:] == [sentences.TO_BE_DELETED.key] and snapshot and snapshot.phase == change.new:
+        item.message = schedule_secret_deletion(snapshot)
+
+
+def leave_moves(batch: MoveBatch, attempts: Collection[MoveAttempt]) -> None:
+    """Leave these clients to `move_one_by_one`."""
+    batch.one_by_one += [attempt.snapshot.client_id for attempt in attempts]
+
+
+def move_one_by_one(batch: MoveBatch, *, until: float) -> None:
+    """Move the clients that are left, each as somebody would on its page; stops where the run is paused or stopped."""
+    moves = batch.moves
+    for pk in batch.one_by_one:
+        if time.monotonic() > until or not Run.objects.is_running(batch.run.pk):
+            batch.items[pk].leave_open()
+            continue
+        try:
+            moved = move(
+                client_id=pk,
+                new=moves.new,
+                seen=moves.old,
+                by=batch.by,
+                reason=moves.reason,
+                note=batch.note,
+                schedule_deletion=moves.schedule_deletion,
+                override=batch.override,
+                answers=batch.answers,
+                run=batch.run,
+            )
+        except ShutGate as refusal:
+            batch.refuse_gate(pk, refusal)
+        except (StalePhase, IllegalMove) as refusal:
+            batch.refuse(pk, refusal.message)
+        except Client.DoesNotExist:
+            batch.skip(pk, sentences.CLIENT_NOT_THERE())
+        else:
+            batch.record_move(pk, moved)
+
+
+def commit_moves(
+    batch: MoveBatch, attempts: Sequence[MoveAttempt], *, told: Messages, stored: bool = False
+) -> None:
+    """Change the phases in one transaction. `told` is said in the items, and where `stored` with the moves too."""
+    with transaction.atomic():
+        moved = batch.change_phases(attempts, told if stored else None)
+    record_moves(batch, attempts, moved, told)
+
+
+def record_moves(
+    batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], told: Messages
+) -> None:
+    """Give the items of the clients that were moved their outcome, and leave the others."""
+    for attempt in attempts:
+        pk = attempt.snapshot.client_id
+        if pk in moved:
+            batch.record_move(pk, attempt.report_move(told.get(pk)))
+        else:
+            leave_moves(batch, [attempt])
+
+
+def push_and_move(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
+    """Push the clients, and move those that were read back equal."""
+    by_pk = {attempt.snapshot.client_id: attempt for attempt in attempts}
+    told: dict[int, Message | None] = {}
+    for result in push(client_ids=by_pk.keys(), run=batch.run, seconds=BATCH_SECONDS):
+        pk, item = result.client_id, batch.items[result.client_id]
+        item.comparison_status = result.comparison.status if result.comparison else ""
+        if result.postponed:
+            item.leave_open()
+        elif result.outcome in PUSHED:
+            told[pk] = result.message
+        else:
+            batch.refuse(pk, result.summary_message, error_class=result.error_class)
+    commit_moves(batch, [by_pk[pk] for pk in told], told=told)
+
+
+def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
+    """Move the clients whose gate is open and whose stores are equal, while their rows stay as they were read."""
+    snapshots = [attempt.snapshot for attempt in attempts]
+    sm = secrets_manager()
+    found = read_secrets(snapshots, sm=sm)
+    batch.answers.were_read = frozenset(
+        name for name, answer in found.items() if isinstance(answer, SecretValue)
+    )
+    if batch.moves.new == Phase.AWS:  # it wants the right to write, which is tried once a KMS key
+        batch.answers.read_keys([n for each in snapshots for n in each.names.values()], sm=sm)
+    # After AWS has answered, which may take long: the gate is judged as of now.
+    facts = GateFacts([each.client_id for each in snapshots], run=batch.run)
+    passed = [attempt for attempt in attempts if pass_gate(batch, attempt, facts)]
+    equal = compare_moves(batch, passed, found)
+    message = sentences.READS_AWS() if batch.moves.new == Phase.AWS else None
+    told = {attempt.snapshot.client_id: message for attempt in equal}
+    for start in range(0, len(equal), LOCKED_AT_ONCE):
+        some = equal[start : start + LOCKED_AT_ONCE]
+        record_moves(batch, some, commit_unchanged(batch, some), told)
+
+
+def pass_gate(batch: MoveBatch, attempt: MoveAttempt, facts: GateFacts) -> bool:
+    """Say whether the client's gate is open; where it is shut, the client is refused."""
+    try:
+        attempt.pass_gate(facts)
+    except ShutGate as refusal:
+        batch.refuse_gate(attempt.snapshot.client_id, refusal)
+        return False
+    return True
+
+
+def compare_moves(
+    batch: MoveBatch, attempts: Sequence[MoveAttempt], found: Answers
+) -> list[MoveAttempt]:
+    """Store a comparison of each client and return those that match; the others are refused."""
+    comparisons = [make_comparison(each.snapshot, found, run=batch.run) for each in attempts]
+    Comparison.objects.record(comparisons)
+    equal = []
+    for attempt, comparison in zip(attempts, comparisons, strict=True):
+        pk = attempt.snapshot.client_id
+        batch.items[pk].comparison_status = comparison.status
+        if refusal := attempt.refuse_unless_equal(comparison):
+            batch.refuse_gate(pk, refusal)
+        else:
+            equal.append(attempt)
+    return equal
+
+
+def commit_unchanged(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> set[int]:
+    """Move the clients while their rows are locked; return the ids of those that NOVA neither holds nor has written."""
+    try:
+        with hold_free_rows([attempt.snapshot.client_id for attempt in attempts]) as now:
+            return batch.change_phases([each for each in attempts if is_unchanged(each, now)])
+    except RefusedByDatabaseError:
+        return set()
+
+
+def is_unchanged(attempt: MoveAttempt, now: Mapping[int, ClientSnapshot]) -> bool:
+    """Say whether nobody wrote the client's rows since the batch read them."""
+    snapshot = attempt.snapshot
+    locked = now.get(snapshot.client_id)
+    return locked is not None and locked.is_unchanged_since(snapshot)
+
+
+def step_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
+    """Move the clients back. PostgreSQL has been the authority: nothing is copied."""
+    if batch.moves.schedule_deletion:
+        leave_moves(batch, attempts)
+    else:
+        commit_moves(batch, attempts, told={})
+
+
+def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
+    """Roll back the clients whose stores are equal, and all where AWS is not reached; the others want a copy."""
+    names = [name for attempt in attempts for name in attempt.snapshot.names.values()]
+    found = secrets_manager().batch_get(names)
+    told: dict[int, Message | None] = {}
+    plain: list[MoveAttempt] = []
+    others: list[MoveAttempt] = []
+    for attempt in attempts:
+        snapshot = attempt.snapshot
+        try:
+            secrets = join_answers(snapshot.names, found, layout=secret_layout())
+            is_plain = are_equal(snapshot.document, make_aws_copy(snapshot, secrets).document)
+        except SecretsManagerError as error:
+            is_plain = error.error_class == ErrorClass.UNAVAILABLE
+            told[snapshot.client_id] = sentences.AWS_UNREAD(error=error.message)
+        except DocumentError:
+            is_plain = False
+        (plain if is_plain else others).append(attempt)
+    commit_moves(batch, plain, told=told, stored=True)
+    leave_moves(batch, others)
+
+
+# The moves that the clients of a batch make together; the others are made one by one.
+TOGETHER: dict[tuple[Phase, Phase], Callable[[MoveBatch, Sequence[MoveAttempt]], None]] = {
+    (Phase.POSTGRES, Phase.DUAL_WRITE): push_and_move,
+    (Phase.DUAL_WRITE, Phase.DUAL_READ): move_where_equal,
+    (Phase.DUAL_READ, Phase.AWS): move_where_equal,
+    (Phase.AWS, Phase.DUAL_READ): roll_back,
+    (Phase.DUAL_READ, Phase.DUAL_WRITE): step_back,
+    (Phase.DUAL_WRITE, Phase.POSTGRES): step_back,
+}

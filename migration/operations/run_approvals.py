@@ -1,0 +1,118 @@
+"""Starts runs of moves. Where these need two users: requests, approves and cancels the run as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from migration import audit_sentences, sentences
+from migration.models import (
+    MOVE_PERMISSIONS,
+    AuditCode,
+    PlannedMoves,
+    Run,
+    StaleRunError,
+    check_reason,
+)
+from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.evidence_counts import count_missing_kinds
+from migration.operations.gates import needs_approval
+from migration.operations.runs import skip_open_items
+from nova_credentials.phases import check_move
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from django.contrib.auth.models import User
+
+    from migration.models import ClientPhaseQuerySet
+    from migration.operations.evidence import Evidence
+    from nova_credentials.messages import Message
+    from nova_credentials.phases import Phase
+
+
+def start_move_run(
+    *,
+    chosen: ClientPhaseQuerySet,
+    old: Phase,
+    new: Phase,
+    by: User | None = None,
+    reason: str = "",
+    override_reason: str = "",
+    override_lines: Collection[Evidence] = (),
+    schedule_deletion: bool = False,
+    tries: int = 1,
+) -> Run:
+    """Store a run that moves those of the clients that are in `old` to `new`, each through its gate at its turn.
+
+    Where the move needs an approval the run waits for one. `override_reason` lets evidence be missing, where `by` may:
+    that of the kinds in `override_lines`, or of any kind where these are none. An approver is asked for kinds alone.
+
+    Raises `IllegalMove`, `NotApproved` where the request lacks a user or a reason, and `ReasonError`.
+    """
+    check_reason(reason)
+    check_reason(override_reason)
+    waits = needs_approval(check_move(f"{old.value} clients", old, new))
+    if waits and override_reason and not override_lines:
+        # An approver approves what is missing now, and no more.
+        pks = list(chosen.in_phases(old).values_list("pk", flat=True))
+        override_lines = list(count_missing_kinds(pks, new))
+        override_reason = override_reason if override_lines else ""
+    moves = PlannedMoves(
+        old, new, reason, override_reason, tuple(override_lines), schedule_deletion, waits
+    )
+    if waits and (by is None or not reason):
+        raise NotApproved(sentences.ASK_BY_COMMAND())
+    if waits and by and not by.has_perm(MOVE_PERMISSIONS[moves.kind]):
+        raise NotApproved(sentences.MAY_NOT_ASK(who=str(by)))
+    return Run.start(kind=Run.Kind.MOVE, chosen=chosen, by=by, tries=tries, moves=moves)
+
+
+def find_run_approval_refusal(run: Run, by: User) -> Message | None:
+    """Say why this user may not approve the run; None where they may."""
+    return find_second_user_refusal(run.by, run.by_name, by)
+
+
+def approve_run(*, run_id: int, by: User) -> Run:
+    """Let a requested run begin in the name of `by`; the caller enqueues it. Each gate counts at its client's turn.
+
+    Raises `NotApproved` where `by` may not approve it or it is not requested any more, and `Run.DoesNotExist`.
+    """
+    run = Run.objects.get(pk=run_id)
+    if why_not := find_run_approval_refusal(run, by):
+        facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
+        run.record_act(facts, by=by, code=AuditCode.REFUSAL)
+        raise NotApproved(why_not)
+    try:
+        with transaction.atomic():
+            run.approve(by=by)
+            facts = audit_sentences.MOVES_APPROVED(run=run.name_message, who=run.by_name)
+            run.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=run.reason)
+    except StaleRunError:
+        raise not_requested(run) from None
+    return run
+
+
+def cancel_run_request(*, run_id: int, by: User) -> Run:
+    """Cancel a requested run: its requester takes it back, or an approver refuses it. Nobody is moved.
+
+    Raises `NotApproved` where it is not requested any more, and `Run.DoesNotExist`.
+    """
+    run = Run.objects.get(pk=run_id)
+    if run.state != Run.State.REQUESTED:
+        raise not_requested(run)
+    try:
+        with transaction.atomic():
+            run.cancel_request(by=by)
+            facts = audit_sentences.MOVES_CANCELLED(run=run.name_message, who=run.by_name)
+            run.record_act(facts, by=by, code=AuditCode.CANCELLATION, reason=run.reason)
+    except StaleRunError:
+        raise not_requested(run) from None
+    skip_open_items(run)
+    return run
+
+
+def not_requested(run: Run) -> NotApproved:
+    """Return the error that says in which state the run is."""
+    return NotApproved(sentences.RUN_NOT_REQUESTED(run=run.name_message, state=run.state))

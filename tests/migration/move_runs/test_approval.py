@@ -1,0 +1,175 @@
+"""Runs of moves that need a second user: the run is approved as a whole, and each gate counts at its client's turn."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from migration import sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    Outcome,
+    PasswordReset,
+    PhaseChange,
+    Run,
+)
+from migration.operations import runs
+from migration.operations.approvals import NotApproved
+from migration.operations.evidence import Evidence
+from migration.operations.run_approvals import approve_run, cancel_run_request
+from nova_credentials.phases import Phase
+from tests.factories import make_user
+from tests.migration.move_runs.moved import codes_of, make_clients, move_all, outcomes, start
+from tests.migration.moves.clients import phase_of, write_password
+
+
+@pytest.fixture(autouse=True)
+def approval_is_required(settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+
+
+@pytest.fixture
+def ana() -> User:
+    return make_user("ana", "migration.approve_move")
+
+
+def request(by: User, **options) -> Run:
+    return start(Phase.DUAL_READ, Phase.AWS, by=by, reason="INC-42", **options)
+
+
+def work(run: Run) -> None:
+    runs.work_on_run(run_id=run.pk)
+    run.refresh_from_db()
+
+
+def test_nobody_moves_until_somebody_else_approves(maria, ana):
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = request(maria)
+    work(run)
+    assert (run.state, outcomes(run)) == (Run.State.REQUESTED, {"client-0": "", "client-1": ""})
+    with pytest.raises(NotApproved, match="somebody else"):
+        approve_run(run_id=run.pk, by=maria)
+
+    write_password(pks[1], "example-new")
+    work(approve_run(run_id=run.pk, by=ana))
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.REFUSED}
+    change = PhaseChange.objects.get(run=run)
+    assert (change.client_id, change.by, change.reason) == (pks[0], ana, "INC-42")
+    assert change.note.codes == [sentences.ASKED_FOR_BY.key, sentences.MOVED_BY_RUN.key]
+    recorded = AuditEvent.objects.filter(correlation=f"run {run.pk}").values_list("code", "who")
+    assert {(AuditCode.REQUEST, "maria"), (AuditCode.APPROVAL, "ana")} <= set(recorded)
+
+
+def test_who_could_have_acted_as_the_requester_approves_nothing(maria, ana):
+    make_clients(1, Phase.DUAL_READ)
+    run = request(maria)
+    PasswordReset.objects.record(user=maria, by=ana, what=PasswordReset.What.PASSWORD)
+
+    with pytest.raises(NotApproved):
+        approve_run(run_id=run.pk, by=ana)
+
+    assert Run.objects.get(pk=run.pk).state == Run.State.REQUESTED
+    assert AuditEvent.objects.filter(code=AuditCode.REFUSAL, who="ana").exists()
+
+
+def test_refused_clients_of_an_approved_run_need_another_approval(maria, ana):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    write_password(pk, "example-new")
+    run = request(maria)
+    work(approve_run(run_id=run.pk, by=ana))
+    assert outcomes(run) == {"client-0": Outcome.REFUSED}
+
+    run.retry_failed(by=maria)
+    work(run)
+
+    assert (run.state, run.approved_by_name) == (Run.State.REQUESTED, "")
+    assert phase_of(pk) == Phase.DUAL_READ
+
+
+def test_a_cancelled_request_moves_nobody_and_is_approved_by_nobody(maria, ana):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    run = request(maria)
+
+    cancel_run_request(run_id=run.pk, by=ana)
+
+    with pytest.raises(NotApproved, match="stopped"):
+        approve_run(run_id=run.pk, by=ana)
+    run.refresh_from_db()
+    assert (outcomes(run), run.finished_at is None) == ({"client-0": Outcome.SKIPPED}, False)
+    with pytest.raises(NotApproved):
+        cancel_run_request(run_id=run.pk, by=maria)
+    assert phase_of(pk) == Phase.DUAL_READ
+
+
+def test_an_open_request_keeps_no_other_gate_shut(maria, settings):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    request(maria)
+    settings.NOVA_REQUIRE_APPROVAL = False
+
+    move_all(Phase.DUAL_READ, Phase.AWS)
+
+    assert phase_of(pk) == Phase.AWS
+
+
+def test_a_run_that_began_before_approval_was_required_moves_nobody_over(settings):
+    settings.NOVA_REQUIRE_APPROVAL = False
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.AWS)
+    settings.NOVA_REQUIRE_APPROVAL = True
+
+    work(run)
+
+    assert codes_of(run, "client-0") == [sentences.NEEDS_APPROVAL.key]
+    assert phase_of(pk) == Phase.DUAL_READ
+
+
+def test_who_may_not_move_may_not_request_it(ana):
+    make_clients(1, Phase.DUAL_READ)
+
+    with pytest.raises(NotApproved):
+        request(ana)
+
+    assert not Run.objects.exists()
+
+
+def test_an_override_covers_what_was_missing_when_it_was_requested_and_no_more(
+    ana, settings
+):  # fmt: skip
+    settings.NOVA_MIN_READS = 20
+    joan = make_user("joan", "migration.move_client", "migration.override_gate")
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = request(joan, override_reason="Test clients")
+    assert set(run.moves.override_lines) == {Evidence.READS, Evidence.PROCESSES}
+
+    ClientMigration.objects.filter(pk=pks[1]).update(clean_streak=0)
+    work(approve_run(run_id=run.pk, by=ana))
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.REFUSED}
+    assert codes_of(run, "client-1") == [sentences.CLEAN_STREAK.key]
+    change = PhaseChange.objects.get(run=run)
+    assert (change.override_reason, len(change.overridden)) == ("Test clients", 2)
+
+
+def test_an_override_ends_with_the_user_who_asked_for_it(settings):
+    settings.NOVA_REQUIRE_APPROVAL = False
+    settings.NOVA_MIN_READS = 20
+    joan = make_user("joan", "migration.move_client", "migration.override_gate")
+    make_clients(1, Phase.DUAL_READ)
+    run = request(joan, override_reason="Test clients")
+    Run.objects.filter(pk=run.pk).update(by=None)
+
+    work(run)
+
+    assert outcomes(run) == {"client-0": Outcome.REFUSED}
+
+
+def test_a_user_who_may_not_override_is_named(maria, settings):
+    settings.NOVA_REQUIRE_APPROVAL = False
+    settings.NOVA_MIN_READS = 20
+    make_clients(1, Phase.DUAL_READ)
+
+    run = request(maria, override_reason="Test clients")
+    work(run)
+
+    assert "may_not_override" in codes_of(run, "client-0")

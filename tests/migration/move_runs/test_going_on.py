@@ -1,0 +1,230 @@
+"""Runs of moves that are killed, stopped, held up or overtaken go on, and never act on what was read before."""
+
+import psycopg
+import pytest
+
+from migration import sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    LeaseKind,
+    MoveRequest,
+    Outcome,
+    PhaseChange,
+    Run,
+    RunItem,
+)
+from migration.operations import aws_store, move_runs, runs
+from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
+from migration.operations.comparisons import compare
+from migration.operations.moves import move
+from migration.operations.pushes import push
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import Phase
+from tests.factories import nova_uri
+from tests.held_leases import held_elsewhere
+from tests.migration.move_runs.moved import codes_of, make_clients, move_all, once, outcomes, start
+from tests.migration.moves.clients import (
+    change_in_aws,
+    is_pending,
+    password,
+    phase_of,
+    write_password,
+)
+
+
+class Killed(BaseException):
+    """The worker is gone: nothing catches this."""
+
+
+def kill(*_: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(Phase.POSTGRES, Phase.DUAL_WRITE), (Phase.DUAL_READ, Phase.AWS), (Phase.AWS, Phase.PURGED)],
+)
+def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch, old, new):
+    pks = make_clients(2, old)
+    run = start(old, new)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(RunItem.objects), "record", kill)
+        with pytest.raises(Killed):
+            runs.work_on_run(run_id=run.pk)
+    assert {phase_of(pk) for pk in pks} == {new}
+
+    runs.work_on_run(run_id=run.pk)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
+    assert PhaseChange.objects.filter(run=run).count() == 2
+    assert not AuditEvent.objects.filter(code=AuditCode.REFUSAL).exists()
+
+
+def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(monkeypatch):
+    make_clients(1, Phase.DUAL_WRITE)
+    run = start(Phase.DUAL_WRITE, Phase.POSTGRES, schedule_deletion=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("migration.operations.moves.schedule_secret_deletion", kill)
+        with pytest.raises(Killed):
+            runs.work_on_run(run_id=run.pk)
+
+    runs.work_on_run(run_id=run.pk)
+
+    assert codes_of(run, "client-0") == [sentences.DELETED_ON.key]
+    assert aws_store.secrets_manager().describe_secret("nova/clients/client-0").deleted_at
+
+
+def test_rows_that_nova_writes_while_the_batch_compares_are_not_cut_over(monkeypatch):
+    pks = make_clients(2, Phase.DUAL_READ)
+    writes = once(lambda: write_password(pks[1], "example-new"), move_runs.compare_moves)
+    monkeypatch.setattr(move_runs, "compare_moves", writes)
+
+    run = move_all(Phase.DUAL_READ, Phase.AWS)
+
+    assert (phase_of(pks[0]), phase_of(pks[1])) == (Phase.AWS, Phase.DUAL_READ)
+    assert codes_of(run, "client-1") == [sentences.PUSH_PENDING.key]
+
+
+def test_rows_that_nova_holds_are_waited_for_alone(monkeypatch):
+    monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
+    pks = make_clients(2, Phase.DUAL_READ)
+    with psycopg.connect(nova_uri()) as nova:
+        nova.execute("SELECT FROM public.clients WHERE id = %s FOR UPDATE", [pks[1]])
+
+        run = move_all(Phase.DUAL_READ, Phase.AWS)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.REFUSED}
+    assert phase_of(pks[1]) == Phase.DUAL_READ
+
+
+def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
+    monkeypatch.setattr(move_runs, "LOCK_WAIT_SECONDS", 0)
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
+
+    with held_elsewhere(LeaseKind.CLIENT, pks[1]):
+        runs.process_batch(run, 0)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
+    item = run.items.get(slug="client-1")
+    assert (item.attempts, item.message.codes) == (1, [sentences.MOVE_UNDER_WAY.key])
+
+
+def test_while_aws_writes_are_stopped_a_run_forward_waits_and_refuses_nobody():
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.AWS)
+    stop_aws_writes(reason="Somebody looks")
+
+    runs.work_on_run(run_id=run.pk)
+    assert outcomes(run) == {"client-0": "", "client-1": ""}
+
+    start_aws_writes()
+    runs.work_on_run(run_id=run.pk)
+    assert {phase_of(pk) for pk in pks} == {Phase.AWS}
+
+
+def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(monkeypatch):
+    make_clients(2, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.AWS)
+    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), move_runs.read_secrets)
+    monkeypatch.setattr(move_runs, "read_secrets", stops)
+
+    runs.work_on_run(run_id=run.pk)
+
+    assert outcomes(run) == {"client-0": "", "client-1": ""}
+    assert set(run.items.values_list("attempts", flat=True)) == {0}
+
+
+def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings):
+    pks = make_clients(2, Phase.AWS)
+    stop_aws_writes(reason="Somebody looks")
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    run = move_all(Phase.AWS, Phase.DUAL_READ)
+
+    assert {phase_of(pk) for pk in pks} == {Phase.DUAL_READ}
+    assert codes_of(run, "client-0") == [sentences.AWS_UNREAD.key]
+    note = PhaseChange.objects.filter(run=run).first().note
+    assert note.codes == [sentences.MOVED_BY_RUN.key, sentences.AWS_UNREAD.key]
+
+
+def test_a_rollback_copies_what_was_changed_in_aws_and_keeps_what_aws_lacks():
+    pks = make_clients(3, Phase.AWS)
+    change_in_aws(aws_store.secrets_manager(), "nova/clients/client-1", password="example-theirs")
+    write_password(pks[2], "example-novas")
+
+    run = move_all(Phase.AWS, Phase.DUAL_READ)
+
+    assert set(outcomes(run).values()) == {Outcome.MOVED}
+    assert codes_of(run, "client-0") == []
+    assert codes_of(run, "client-1") == [sentences.COPIED_TO_POSTGRES.key]
+    assert codes_of(run, "client-2") == [sentences.NEWER_IN_POSTGRES.key]
+    assert (password(pks[1]), password(pks[2])) == ("example-theirs", "example-novas")
+    assert is_pending(pks[2])
+
+
+def test_a_paused_run_begins_no_further_move(monkeypatch):
+    pks = make_clients(2, Phase.AWS)
+    run = start(Phase.AWS, Phase.PURGED)
+
+    def move_and_pause(**options):
+        moved = move(**options)
+        Run.objects.get(pk=run.pk).pause(by=None)
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(move_runs, "move", move_and_pause)
+        runs.work_on_run(run_id=run.pk)
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
+
+    run.refresh_from_db(), run.resume(by=None)
+    runs.work_on_run(run_id=run.pk)
+    assert {phase_of(pk) for pk in pks} == {Phase.PURGED}
+
+
+def test_refused_clients_are_retried():
+    pks = make_clients(2, Phase.DUAL_READ)
+    write_password(pks[1], "example-new")
+    run = move_all(Phase.DUAL_READ, Phase.DUAL_WRITE)
+    assert set(outcomes(run).values()) == {Outcome.MOVED}
+    run = move_all(Phase.DUAL_WRITE, Phase.DUAL_READ)
+    assert outcomes(run)["client-1"] == Outcome.REFUSED
+    push(client_ids=[pks[1]]), compare(client_ids=[pks[1]])
+
+    run.retry_failed(by=None)
+    runs.work_on_run(run_id=run.pk)
+
+    assert set(outcomes(run).values()) == {Outcome.MOVED}
+    assert PhaseChange.objects.filter(run=run).count() == 2
+
+
+def test_a_move_of_a_run_closes_the_clients_open_request(maria):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    asked = MoveRequest.objects.create(
+        client_id=pk, slug="client-0", old="dual_read", new="aws", reason="T", requested_by=maria
+    )
+
+    move_all(Phase.DUAL_READ, Phase.AWS)
+
+    asked.refresh_from_db()
+    assert asked.state == MoveRequest.State.FAILED
+    assert [reason.key for reason in asked.reasons] == [sentences.MOVED_MEANWHILE.key]
+
+
+def test_what_aws_throttles_is_tried_again(monkeypatch):
+    make_clients(2, Phase.DUAL_WRITE)
+    run = start(Phase.DUAL_WRITE, Phase.DUAL_READ, tries=3)
+
+    def throttle(_self, names):
+        return {
+            name: SecretsManagerError.from_code("ThrottlingException", "BatchGetSecretValue", name)
+            for name in names
+        }
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SecretsManager, "batch_get", throttle)
+        runs.process_batch(run, 0)
+
+    assert outcomes(run) == {"client-0": "", "client-1": ""}
+    assert set(run.items.values_list("attempts", "error_class")) == {(1, "throttled")}
