@@ -99,7 +99,8 @@ def manage_on_terminal(*arguments: str, columns: int, **environment: str) -> Ite
         target=run_command_on_terminal,
         args=(
             ["manage.py", *arguments],
-            dict(os.environ) | settings | environment,
+            # Where this names a size, the terminal's own isn't asked.
+            {**os.environ, **settings, "COLUMNS": str(columns), **environment},
             os.ttyname(screen),
         ),
         daemon=True,

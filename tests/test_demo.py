@@ -162,8 +162,9 @@ def test_a_second_demo_finds_the_first_and_a_profile_and_settings_left_empty_do_
     assert "Clients: 0 new" in output
     rows = rows_of(output)
     assert rows.keys() == rows_of((first_demo / "output").read_text()).keys()
-    # Its tables are the authority: what was changed behind our back is put right.
-    assert {slug for slug, row in rows.items() if row[2] == "updated"} == {"changed_in_aws"}
+    # What was changed behind our back is known to differ since the first one: it waits for somebody who decides.
+    assert "changed_in_aws" in {slug for slug, row in rows.items() if row[2] == "skipped"}
+    assert not {slug for slug, row in rows.items() if row[2] == "updated"}
     assert not {row[2] for row in rows.values()} & {"created", "restored"}
 
 

@@ -74,7 +74,7 @@ WITH taken AS (
     ORDER BY wanted.key
     ON CONFLICT (kind, key) DO NOTHING RETURNING key
 )
-SELECT coalesce(array_agg(key), '{{}}'), {PROOF}
+SELECT coalesce(array_agg(key), ARRAY[]::bigint[]), {PROOF}
 FROM (SELECT key FROM taken UNION ALL SELECT key FROM made) AS both_kinds
 """  # noqa: S608  # constants
 MINE = "kind = %(kind)s AND key = ANY(%(keys)s) AND pid = pg_backend_pid() AND session_key = %(session)s"

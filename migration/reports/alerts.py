@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration.models import Comparison, MoveRequest, Outcome, ReaderSummary, Run, RunItem, Worker
+from migration.models.run_items import is_left_out
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.readers import describe_failing
 from nova_credentials.phases import Phase
@@ -147,27 +148,29 @@ def _describe_status(status: str, number: int) -> str:
 
 def _alert_failures(_data: AlertData) -> Iterator[Alert]:
     migration = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
-    items = RunItem.objects.filter(run__in=migration).order_by()
-    left_out = items.left_out().values_list("run").annotate(n=Count("pk"))
-    for run_id, number in left_out:
-        url = f"{reverse('admin:migration_run_change', args=[run_id])}?items=skipped"
-        sentence = ngettext(
-            "client was left out when the latest migration was stopped",
-            "clients were left out when the latest migration was stopped",
-            number,
-        )
-        action = Action(_("Go on with the rest"), url, VIEW_RUNS)
-        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
-    failed = items.filter(outcome=Outcome.FAILED).values_list("run").annotate(n=Count("pk"))
-    for run_id, number in failed:
-        url = f"{reverse('admin:migration_run_change', args=[run_id])}?items=failed"
-        sentence = ngettext(
-            "client failed in the latest migration",
-            "clients failed in the latest migration",
-            number,
-        )
-        action = Action(_("See the failures"), url, VIEW_RUNS)
-        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
+    items = RunItem.objects.filter(run__in=migration).order_by().values_list("run")
+    counted = items.annotate(
+        left_out=Count("pk", filter=is_left_out()),
+        failed=Count("pk", filter=Q(outcome=Outcome.FAILED)),
+    )
+    for run_id, left_out, failed in counted:
+        url = reverse("admin:migration_run_change", args=[run_id])
+        if left_out:
+            sentence = ngettext(
+                "client was left out when the latest migration was stopped",
+                "clients were left out when the latest migration was stopped",
+                left_out,
+            )
+            action = Action(_("Go on with the rest"), f"{url}?items=skipped", VIEW_RUNS)
+            yield Alert(sentence, action.url, VIEW_RUNS, count=left_out, actions=(action,))
+        if failed:
+            sentence = ngettext(
+                "client failed in the latest migration",
+                "clients failed in the latest migration",
+                failed,
+            )
+            action = Action(_("See the failures"), f"{url}?items=failed", VIEW_RUNS)
+            yield Alert(sentence, action.url, VIEW_RUNS, count=failed, actions=(action,))
 
 
 def _alert_pushes(data: AlertData) -> Iterator[Alert]:

@@ -10,7 +10,7 @@ from django.test import Client
 
 from migration.admin.reveals import AUTHENTICATED_AT
 from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
-from migration.operations.second_factors import WAIT_SECONDS, WRONG_AT, reset_second_factor
+from migration.operations.second_factors import FIRST_WAIT, WRONG_AT, reset_second_factor
 from migration.operations.wrong_passwords import check_own_password
 from tests.factories import make_user
 from tests.login.codes import Phone, give_factor
@@ -66,7 +66,7 @@ def test_who_is_locked_out_gives_no_codes_either(maria, client):
     statuses = [client.post(ENTER, {"code": NO_CODE}).status_code for _ in range(5)]
     assert statuses == [200, 200, 200, 200, 429]
     factor = Authenticator.objects.get(type=Authenticator.Type.TOTP)
-    factor.data[WRONG_AT] -= WAIT_SECONDS
+    factor.data[WRONG_AT] -= FIRST_WAIT
     factor.save()
 
     assert client.post(ENTER, {"code": codes[0]}).status_code == 429

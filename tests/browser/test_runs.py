@@ -111,7 +111,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
         Rate.Kind.WRITE,
     }
     operator.presses("Stop the run")
-    operator.reads("3 of 3")
+    operator.reads("3 not begun")
     operator.follows("Skipped")
 
     assert Run.objects.get().state == Run.State.STOPPED

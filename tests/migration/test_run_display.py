@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -169,6 +170,14 @@ def test_with_json_standard_output_holds_the_object_alone_though_both_are_termin
     assert json.loads(out.getvalue())["created"] == 1
     assert "\x1b" not in out.getvalue()
     assert "0 of 1 clients (0 %)" in " ".join(err.lines)
+
+
+@pytest.fixture(autouse=True)
+def listen_to_ctrl_c() -> Iterator[None]:
+    """A test run in the background ignores it, and a command that finds it ignored leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

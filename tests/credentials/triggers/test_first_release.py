@@ -50,7 +50,11 @@ ADDED = {
     ),
     "migration_phasechange": ("overridden", "override_reason", "by_name"),
     "migration_resolution": ("by_name",),
-    "migration_run": ("by_name", "steered_by_name"),
+    "migration_run": (
+        *("by_name", "steered_by_name", "overwrite", "approved_by_id", "approved_by_name"),
+        *("move_from", "move_to", "reason", "override_reason", "override_lines"),
+        "schedule_deletion",
+    ),
     "migration_readcount": ("last_failure_at", "last_answer_at"),
 }
 OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"

@@ -4,7 +4,6 @@ import pytest
 
 from credentials.models import Client, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
-from migration.management.run_items import list_items
 from migration.models import Comparison, Run, all_clients
 from migration.operations import runs
 from migration.operations.comparisons import compare
@@ -104,7 +103,7 @@ def test_each_change_has_its_own_class_and_names_table_and_column(change, what):
 def start(kind: Run.Kind) -> list[tuple[str, str, str]]:
     run = Run.start(kind=kind, chosen=all_clients())
     runs.finish_inline(run)
-    return [(item["outcome"], item["error_class"], item["code"]) for item in list_items(run)]
+    return [(item.outcome, item.error_class, item.message.key) for item in run.items.all()]
 
 
 @pytest.mark.parametrize("kind", [Run.Kind.MIGRATE, Run.Kind.PUSH, Run.Kind.COMPARE])
