@@ -74,8 +74,8 @@ WITH taken AS (
     ORDER BY wanted.key
     ON CONFLICT (kind, key) DO NOTHING RETURNING key
 )
-SELECT coalesce(array_agg(key), ARRAY[]::bigint[]), {PROOF}
-FROM (SELECT key FROM taken UNION ALL SELECT key FROM made) AS both_kinds
+SELECT key, {PROOF}
+FROM (SELECT NULL::bigint AS key UNION ALL SELECT key FROM taken UNION ALL SELECT key FROM made) AS leases
 """  # noqa: S608  # constants
 MINE = "kind = %(kind)s AND key = ANY(%(keys)s) AND pid = pg_backend_pid() AND session_key = %(session)s"
 RELEASE = f"""
@@ -221,9 +221,10 @@ def _take_free(session: LeaseSession, kind: LeaseKind, free: list[int]) -> set[i
     asked_at = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(TAKE, {"kind": kind, "keys": free, "session": session.key})
-        keys, is_proven = cursor.fetchone()
+        rows = cursor.fetchall()
+    is_proven = rows[0][1]  # the first row is there without a lease
     session.proven_at = asked_at if is_proven else -math.inf
-    return set(keys) if is_proven else None
+    return {key for key, _ in rows if key is not None} if is_proven else None
 
 
 def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = False) -> None:

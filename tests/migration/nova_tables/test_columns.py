@@ -103,7 +103,10 @@ def test_each_change_has_its_own_class_and_names_table_and_column(change, what):
 def start(kind: Run.Kind) -> list[tuple[str, str, str]]:
     run = Run.start(kind=kind, chosen=all_clients())
     runs.finish_inline(run)
-    return [(item.outcome, item.error_class, item.message.key) for item in run.items.all()]
+    return [
+        (item.outcome, item.error_class, item.message.key if item.message else "")
+        for item in run.items.all()
+    ]
 
 
 @pytest.mark.parametrize("kind", [Run.Kind.MIGRATE, Run.Kind.PUSH, Run.Kind.COMPARE])
