@@ -54,7 +54,7 @@ def migrate(hostile: Hostile, role: str = "") -> subprocess.CompletedProcess[str
 
 
 def is_accepted(hostile: Hostile) -> bool:
-    """Say whether `migrate` finds nothing in the way any more, by the plan that it prints: that takes a fourth of the time."""
+    """Say whether `migrate` finds nothing in the way any more, by the plan that it prints, in a fourth of the time."""
     done = manage("migrate", "--plan", "--no-color", DATABASE_URL=hostile.of(hostile.site))
     return done.returncode == 0
 
