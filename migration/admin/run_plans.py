@@ -230,7 +230,13 @@ def list_sections(
     """Return the classes whose clients are named, each with at most so many of them."""
     by_class = {name: [c for c in clients if c.plan_class == name] for name in NAMED}
     return [
-        {"title": name.label, "clients": found[:most], "number": len(found), "shown": most}
+        {
+            "title": name.label,
+            "clients": found[:most],
+            "number": len(found),
+            "shown": most,
+            "replaces": any(client.replaced for client in found),
+        }
         for name, found in by_class.items()
         if found
     ]
