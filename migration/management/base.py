@@ -40,7 +40,8 @@ class OneLineParser(CommandParser):
         for text in sys.argv[1:] if args is None else args:
             if any("\ud800" <= character <= "\udfff" for character in str(text)):
                 self.error("an argument is not UTF-8")
-        return super().parse_args(args, namespace)
+        # Clients may be named before, between and after the options.
+        return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         if not self.called_from_command_line:

@@ -307,3 +307,13 @@ def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):
             query = "SELECT db_password_encrypted FROM public.client_database_credentials WHERE client_id = 1"
             (expected,) = connection.execute(query).fetchone()
         assert [row["password"] for row in others] == [expected]
+
+
+def test_clients_are_named_before_and_after_the_options(stores):
+    for slug in ("idom", "acme"):
+        make_full_client(slug)
+
+    given = ("dual_write", "idom", "--reason", "INC-1", "acme", "--format", "text")
+    call_command("move_clients", *given)
+
+    assert all_clients().in_phases("dual_write").count() == 2

@@ -290,6 +290,8 @@ secrets = st.one_of(marked, st.lists(marked), st.dictionaries(marked, marked))
     st.dictionaries(st.sampled_from(KNOWN_KEYS) | marked, secrets),
 )
 def test_no_value_and_no_unknown_key_is_ever_told(expected, actual):
+    if isinstance(extra := expected.get("extra"), dict):  # columns of NOVA's: their names are told
+        expected["extra"] = {f"column_{n}": value for n, value in enumerate(extra.values())}
     rows = compare_documents(expected, actual, key=KEY)
     assert MARK not in repr(rows)
     assert MARK not in json.dumps([row.to_json() for row in rows])
