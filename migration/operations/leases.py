@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from django.db import DatabaseError, OperationalError, connection
 
@@ -102,7 +103,7 @@ class LeaseLostError(OperationalError):
         super().__init__("the session that held the lease has ended or was reset")
 
 
-@dataclass
+@dataclass(eq=False)
 class LeaseSession:
     """One session of this process, by the number of the lock that proves that it lives, and what it holds how often."""
 
@@ -113,23 +114,27 @@ class LeaseSession:
     holds: Counter[tuple[int, int]] = field(default_factory=Counter)
     # On the monotonic clock: when PostgreSQL was last asked, and had the lock.
     proven_at: float = -math.inf
-    proving: threading.Lock = field(default_factory=threading.Lock)
 
     def require_lock(self) -> None:
         """Raise `LeaseLostError` unless the lock was there in the last PROVEN_FOR_SECONDS. Asks from any thread."""
         from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
 
-        with self.proving:
+        with _sessions_lock:
             asked_at = time.monotonic()
             if self.connected.closed:
                 raise LeaseLostError
             if asked_at - self.proven_at <= PROVEN_FOR_SECONDS:
                 return
-            if not rate_limiter().run_statement(partial(_read_proof, session=self)):
+            proven = rate_limiter().run_statement(partial(_read_proofs, sessions=[*_sessions]))
+            for session in proven:
+                session.proven_at = asked_at
+            if self not in proven:
                 raise LeaseLostError
-            self.proven_at = asked_at
 
 
+# Those of this process: whoever has to ask for one asks for all.
+_sessions: WeakSet[LeaseSession] = WeakSet()
+_sessions_lock = threading.Lock()
 # Django has a connection for each thread.
 _of_thread = threading.local()
 
@@ -163,6 +168,8 @@ def _own_session() -> LeaseSession:
         if not taken:
             raise DatabaseError("the session's own lock is taken")
         session = _of_thread.session = LeaseSession(connection.connection, key, pid)
+        with _sessions_lock:
+            _sessions.add(session)
     return session
 
 
@@ -178,6 +185,19 @@ def _read_proof(own: BaseDatabaseWrapper, *, session: LeaseSession) -> bool:
     with own.cursor() as cursor:
         cursor.execute(f"SELECT {asked}", [session.pid, session.key])
         return bool(cursor.fetchone()[0])
+
+
+def _read_proofs(
+    own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]
+) -> list[LeaseSession]:
+    """Return those of the sessions whose lock PostgreSQL has."""
+    asked = LOCK.format(pid="asked.pid", session="asked.key")
+    with own.cursor() as cursor:
+        cursor.execute(
+            f"SELECT asked.n FROM unnest(%s::int[], %s::bigint[]) WITH ORDINALITY AS asked (pid, key, n) WHERE {asked}",  # noqa: S608  # constants
+            [[session.pid for session in sessions], [session.key for session in sessions]],
+        )
+        return [[*sessions][n - 1] for (n,) in cursor.fetchall()]
 
 
 def require_leases(*, now: bool = False) -> None:
