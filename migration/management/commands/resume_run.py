@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration import command_sentences
+from migration import command_sentences, sentences
 from migration.admin.base import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
-from migration.models import Outcome, Run, StaleRunError
+from migration.models import MOVE_PERMISSIONS, Outcome, Run, StaleRunError
 from migration.operations.runs import skip_open_items
 
 if TYPE_CHECKING:
@@ -38,12 +38,16 @@ class Command(RunCommand):
     def handle(self, *args: object, **options: Any) -> None:
         by = find_user(options["by"], permission=RUN_PERMISSION)
         run = find_run(options["run"])
-        if options["inline"]:
+        if run.moves:
+            find_user(options["by"], permission=MOVE_PERMISSIONS[run.moves.kind])
+        if options["inline"] and run.writes_to_aws:
             require_writes(run.kind)
         try:
             resumed = self._resume_run(run, by, with_failed=options["failed"])
         except StaleRunError as error:
             raise CommandError(str(error), returncode=1) from None
+        if run.state == Run.State.REQUESTED:
+            raise CommandError(f"{run}: {sentences.RUN_REQUESTED()}", returncode=1)
         if resumed and not options["inline"]:
             self.enqueue_run(run)
         if run.finished_at is None:

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 
 from migration import sentences
 from migration.models import (
@@ -173,3 +174,45 @@ def test_a_user_who_may_not_override_is_named(maria, settings):
     work(run)
 
     assert "may_not_override" in codes_of(run, "client-0")
+
+
+def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_goes_on(maria, ana):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    run = request(maria)
+    run = approve_run(run_id=run.pk, by=ana)
+    run.stop(by=ana)
+    runs.skip_open_items(run)
+    make_user("operator", "migration.add_run", "migration.move_client")
+
+    with pytest.raises(CommandError, match="once somebody else has approved it") as left:
+        call_command("resume_run", str(run.pk), "--inline", "--by", "operator")
+
+    run.refresh_from_db()
+    assert (left.value.returncode, run.state) == (1, Run.State.REQUESTED)
+    assert phase_of(pk) == Phase.DUAL_READ
+
+
+def test_who_may_not_make_the_move_has_no_run_of_it_go_on(maria, ana):
+    make_clients(1, Phase.DUAL_READ)
+    run = approve_run(run_id=request(maria).pk, by=ana)
+    run.stop(by=ana)
+    make_user("eva", "migration.add_run")
+
+    with pytest.raises(CommandError, match="eva lacks the permission") as left:
+        call_command("resume_run", str(run.pk), "--inline", "--by", "eva")
+
+    run.refresh_from_db()
+    assert (left.value.returncode, run.state) == (2, Run.State.STOPPED)
+
+
+def test_a_cancelled_run_that_goes_on_still_moves_nobody(maria, ana):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    run = request(maria)
+    cancel_run_request(run_id=run.pk, by=ana)
+    run.refresh_from_db()
+
+    run.go_on(by=maria)
+    work(run)
+
+    assert outcomes(run) == {"client-0": Outcome.REFUSED}
+    assert phase_of(pk) == Phase.DUAL_READ
