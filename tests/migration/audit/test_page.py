@@ -1,11 +1,15 @@
 """The page Audit: filters in its address, pages from entry to entry, exports, both languages, few statements."""
 
 import json
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
-from migration.models import AuditEvent
+from migration.evidence_sentences import NO_COPIES_FOUND
+from migration.models import AuditCode, AuditEvent
 from migration.operations.audit_chain import seal_audit
 from tests.factories import make_user
 from tests.migration.audit.conftest import write_entries
@@ -103,3 +107,15 @@ def test_an_entry_has_a_page_and_nobody_changes_it(maria, client):
     assert client.post(url, {"who": "other"}).status_code in (403, 405)
     assert client.get(f"{URL}add/").status_code == 403
     assert client.post(f"{URL}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_an_age_in_an_entry_is_the_age_that_it_had_when_it_was_written(maria, client, monkeypatch):
+    searched = timezone.now() - timedelta(hours=2)
+    AuditEvent.objects.record(AuditCode.GATE, NO_COPIES_FOUND(ago=searched), by=maria)
+    shown = SimpleNamespace(now=lambda: searched + timedelta(days=3))
+    monkeypatch.setattr("credentials.localization.timezone", shown)
+
+    page = client.get(URL).content.decode()
+
+    assert "2\xa0hours" in page
+    assert "3\xa0days" not in page
