@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
@@ -50,6 +50,8 @@ remove_allauth_pages()
 SUPERUSERS_GIVE = ("is_superuser", "user_permissions")
 # Nobody but a superuser gives these to themselves, or takes them away by mistake.
 OTHERS_GIVE = ("is_active", "is_staff", "groups")
+# A form would send them back without their microseconds, and the audit call that a change.
+TIMES = ("date_joined", "last_login")
 PASSWORD_FIELDSET: tuple[None, _FieldOpts] = (None, {"fields": (FIELD,)})
 hide_posted_values = method_decorator(sensitive_post_parameters(), name="changeform_view")
 
@@ -108,7 +110,7 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
         return [*found, PASSWORD_FIELDSET] if self.has_change_permission(request, obj) else found
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        fields = (*super().get_readonly_fields(request, obj), "last_reset")
+        fields = (*super().get_readonly_fields(request, obj), "last_reset", *TIMES)
         if obj is None or is_superuser(request):
             return fields
         # Records tell people apart by their names: nobody takes over somebody else's.
@@ -144,6 +146,15 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
         if not change:
             by = get_signed_in_user(request)
             PasswordReset.objects.record(user=obj, by=by, what=PasswordReset.What.ACCOUNT)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        user = form.instance
+        if user.is_active and not user.is_staff and user.groups.exists():
+            field = User._meta.get_field("is_staff").verbose_name
+            text = gettext("%(user)s has a role, but can't log in: “%(field)s” is not ticked.")
+            values = {"user": user.get_username(), "field": field}
+            self.message_user(request, text % values, messages.WARNING)
 
     def user_change_password(
         self,

@@ -15,7 +15,7 @@ from django.db import connection
 from django.forms import BaseForm
 from django.http import HttpRequest
 
-from migration.models import MoveRequest, PasswordReset
+from migration.models import AuditEvent, MoveRequest, PasswordReset
 from nova_credentials.phases import Phase
 from tests.factories import all_tables, make_user
 from tests.page_forms import pages_left_out
@@ -53,11 +53,7 @@ def crew() -> Group:
 def user_form(user: User, **more: object) -> dict[str, object]:
     """What the page of a user sends."""
     fields = {"username": user.username, "first_name": "", "last_name": "", "email": ""}
-    dates = {
-        "date_joined_0": f"{user.date_joined:%Y-%m-%d}",
-        "date_joined_1": f"{user.date_joined:%H:%M:%S}",
-    }
-    return fields | dates | {"is_active": "on", "is_staff": "on"} | more
+    return fields | {"is_active": "on", "is_staff": "on"} | more
 
 
 PASSWORDS = {"password1": NEW, "password2": NEW, "usable_password": "true"}
@@ -355,3 +351,20 @@ def test_a_user_administrator_takes_nobodys_name(client, keeper, maria):
 
     maria.refresh_from_db()
     assert (maria.username, maria.first_name) == ("maria", "M")
+
+
+def test_a_role_alone_changes_nothing_else_and_the_page_says_what_the_login_lacks(
+    client, root, maria
+):
+    User.objects.filter(pk=maria.pk).update(is_staff=False)
+    client.force_login(root)
+    newest = AuditEvent.objects.latest("pk").pk
+    viewer = Group.objects.get(name="Viewer")
+    sent = user_form(maria, groups=[viewer.pk], current_password=PASSWORD)
+
+    page = client.post(f"{USERS}{maria.pk}/change/", sent | {"is_staff": ""}, follow=True)
+
+    assert "maria has a role, but can&#x27;t log in" in page.content.decode()
+    told = [str(entry.message) for entry in AuditEvent.objects.filter(pk__gt=newest)]
+    (text,) = [text for text in told if "maria" in text]
+    assert "Viewer" in text

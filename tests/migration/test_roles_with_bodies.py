@@ -36,8 +36,7 @@ OWN = {"current_password": PASSWORD}
 
 def user_form(user: User, **more: object) -> dict[str, object]:
     fields = {"username": user.username, "first_name": "", "last_name": "", "email": ""}
-    joined = {"date_joined_0": f"{user.date_joined:%Y-%m-%d}", "date_joined_1": "10:00:00"}
-    return fields | joined | {"is_active": "on", "is_staff": "on"} | OWN | more
+    return fields | {"is_active": "on", "is_staff": "on"} | OWN | more
 
 
 @pytest.fixture
