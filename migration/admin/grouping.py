@@ -125,7 +125,7 @@ class PutIntoGroupView(AdminView):
 
 
 class TakeOutOfGroupView(PutIntoGroupView):
-    """The same for the way out. It offers the groups that hold one of the clients."""
+    """Takes clients out of a group, and offers the groups that hold one of them."""
 
     takes_out: ClassVar = True
 

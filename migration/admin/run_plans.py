@@ -124,7 +124,7 @@ class PlanView(AdminView):
 
 
 class LivePlanView(PlanView):
-    """The same page for itself, while the plan is being made."""
+    """Shows the plan again and again, while it is being made."""
 
     renews_session = False  # an open page asks by itself
 
