@@ -1,4 +1,4 @@
-"""What commands say about the run that they wait for."""
+"""Holds what commands say about the run that they wait for."""
 
 from nova_credentials.messages import Sentence
 

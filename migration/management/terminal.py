@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 WIDEST_BAR = 80
-# What a row says at its end, in the colour of its outcome; the colour says nothing that the words don't.
+# The colour of a row, by its outcome. It says nothing that the words don't.
 COLOURS = {"failed": "red", "unchecked": "red", "mismatch": "yellow", "skipped": "yellow"}
 
 
@@ -82,7 +82,7 @@ class ProgressPanel:
             redirect_stderr=False,
         )
         self._live.start()
-        # Whoever ends the process at once leaves the terminal as it is: with its cursor.
+        # A process that is ended at once can't show the cursor again, so it is never hidden.
         self._console.show_cursor(True)
         # A line of the log goes above the bar, not into it.
         for handler in logging.getLogger().handlers:

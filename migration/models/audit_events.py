@@ -63,7 +63,7 @@ class AuditCode(models.TextChoices):
 
 
 class EntryFields(TypedDict, total=False):
-    """What an entry may name. `by`: who acts, where it is not who asked for the page."""
+    """Names what an entry may hold. `by`: who acts, where that is not who asked for the page."""
 
     by: User | str | None
     client_id: int | None

@@ -77,7 +77,7 @@ def all_clients() -> ClientPhaseQuerySet:
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """What is stored with the move of one client, beside what it shares with those that move with it."""
+    """Holds what the move of one client stores for itself; the rest it shares with those that move with it."""
 
     note: Message | None = None
     overridden: tuple[Message, ...] = ()

@@ -36,7 +36,7 @@ class StaleRunError(MessageError):
 
 
 class SteeredRun(models.Model):
-    """What `Run` has of its own is what it does; here is how people steer it."""
+    """Holds the state of a run, and how people steer it; `Run` adds what the run does."""
 
     class State(models.TextChoices):
         REQUESTED = "requested", _("Requested")

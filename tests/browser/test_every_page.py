@@ -7,6 +7,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection
 from django.utils import timezone
 
+from migration.admin import bulk_moves
 from migration.models import (
     AuditEvent,
     ClientGroup,
@@ -342,6 +343,28 @@ def test_runs_in_each_state(look_at):
 
     assert finished.count_items()["failed"] == 1
     assert found == {}
+
+
+def test_the_cutover_of_many_as_a_run_and_its_request(
+    visit, look_at, client_in, settings, monkeypatch
+):
+    monkeypatch.setattr(bulk_moves, "MOST_CLIENTS", 1)
+    settings.NOVA_REQUIRE_APPROVAL = True
+    for slug in ("idom", "acme"):
+        client_in(Phase.DUAL_READ, slug)
+    page = visit(CLIENT)
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("combobox", name="Action").select_option("cut_over")
+    page.get_by_role("button", name="Run").click()
+    asked = violations(page)
+    page.get_by_label("Type the number of clients").fill("2")
+    page.get_by_label("Reason or ticket").fill("INC-42")
+    page.get_by_role("button", name="Request the cutover").click()
+    page.get_by_text("Requested").first.wait_for()
+
+    run = Run.objects.get(kind=Run.Kind.MOVE)
+    assert (asked, run.state) == ([], Run.State.REQUESTED)
+    assert look_at("/admin/", RUNS, f"{RUNS}{run.pk}/change/") == {}
 
 
 def test_the_mismatch_report_and_comparisons(look_at, client_in):
