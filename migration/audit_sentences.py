@@ -60,6 +60,20 @@ OVERRIDE_ASKED_FOR = Sentence(
 MOVES_APPROVED = Sentence("moves_approved", "Approved %(run)s, which %(who)s requested.")
 MOVES_CANCELLED = Sentence("moves_cancelled", "Cancelled %(run)s, which %(who)s requested.")
 RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
+CAMPAIGN_STARTED = Sentence(
+    "campaign_started", "Started %(campaign)s to %(goal)s: %(groups)s.", glue=", "
+)
+CAMPAIGN_REQUESTED = Sentence(
+    "campaign_requested", "Requested %(campaign)s to %(goal)s: %(groups)s.", glue=", "
+)
+CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
+CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.")
+CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
+WAVE_BEGUN = Sentence(
+    "wave_begun",
+    "%(campaign)s began %(wave)s with %(n)s clients.",
+    one="%(campaign)s began %(wave)s with %(n)s client.",
+)
 REDACTED = Sentence(
     "redacted",
     "Replaced secret values by pointers in %(n)s rows of %(column)s.",

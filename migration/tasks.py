@@ -26,6 +26,7 @@ from credentials.shown_names import show_text
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import (
     WRITES_BOTH,
+    Campaign,
     Comparison,
     CopySearch,
     PlannedVersion,
@@ -37,6 +38,7 @@ from migration.models import (
 )
 from migration.operations import (
     audit_heads,
+    campaigns,
     copy_search,
     interrupted_searches,
     other_statements,
@@ -88,6 +90,21 @@ def work_on(run_id: int) -> None:
     """Work on a run for WORK_SECONDS, then queue it again if there is more to do."""
     if runs.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
         _enqueue_work(run_id)
+        return
+    # The next step of a campaign need not wait for the minute's task.
+    for campaign in Campaign.objects.filter(waves__runs=run_id):
+        _take_campaign_further(campaign)
+
+
+def take_campaigns_further() -> None:
+    """Do what is next in each campaign: begin waves and steps, stop by the rule, roll back. Scheduled every minute."""
+    for campaign in Campaign.objects.to_take_further():
+        _take_campaign_further(campaign)
+
+
+def _take_campaign_further(campaign: Campaign) -> None:
+    if run := campaigns.take_further(campaign.pk):
+        enqueue(run)
 
 
 def enqueue_plan(plan: RunPlan) -> bool:
@@ -242,6 +259,7 @@ def ensure_schedules(**_: object) -> None:
     for name, function, minutes in (
         ("Push pending clients", push_pending, 1),
         ("Take up runs that stand still", resume_stalled_runs, 1),
+        ("Take campaigns further", take_campaigns_further, 1),
         ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),

@@ -6,6 +6,7 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
+from migration.models.campaigns import GOALS, Campaign, StaleCampaignError
 from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,
@@ -67,6 +68,7 @@ from migration.models.secrets import Secret
 from migration.models.steered_runs import StaleRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
+from migration.models.waves import Wave, WaveClient, WaveCounts
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
 from migration.models.write_stops import WriteStop
@@ -74,6 +76,7 @@ from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 
 __all__ = [
     "CAN_BE_RETRIED",
+    "GOALS",
     "MANY_TRIES",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
@@ -86,6 +89,7 @@ __all__ = [
     "AuditEvent",
     "AuditLink",
     "AwsFailure",
+    "Campaign",
     "ClientGroup",
     "ClientGroupError",
     "ClientMigration",
@@ -134,6 +138,7 @@ __all__ = [
     "SearchState",
     "SearchedClient",
     "Secret",
+    "StaleCampaignError",
     "StalePlanError",
     "StaleRunError",
     "StatementCount",
@@ -141,6 +146,9 @@ __all__ = [
     "UnsearchedReason",
     "UserDeletionError",
     "VersionKey",
+    "Wave",
+    "WaveClient",
+    "WaveCounts",
     "Worker",
     "WriteState",
     "WriteStop",

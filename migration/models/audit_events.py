@@ -42,6 +42,7 @@ class AuditCode(models.TextChoices):
     CANCELLATION = "cancellation", _("Request cancelled")
     RESOLUTION = "resolution", _("Mismatch resolved")
     RUN = "run", _("Run")
+    CAMPAIGN = "campaign", _("Campaign")
     REDACTION = "redaction", _("Redaction")
     CLAIM = "claim", _("Database claimed")
     WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")

@@ -19,7 +19,8 @@ class PlannedMoves:
     """The move that a run makes of each client that is in `old` when its turn comes.
 
     `reason` and `override_reason` are texts that a user typed; an empty one overrides nothing. `override_lines` are the
-    kinds of evidence that may be missing then; none stands for all.
+    kinds of evidence that may be missing then; none stands for all. `only_where_equal`: a rollback leaves a client
+    whose stores differ, or of which AWS can't be read.
     """
 
     old: Phase
@@ -29,6 +30,7 @@ class PlannedMoves:
     override_lines: tuple[str, ...] = ()
     schedule_deletion: bool = False
     needs_approval: bool = False
+    only_where_equal: bool = False
 
     @property
     def kind(self) -> Move:
@@ -48,6 +50,7 @@ class PlannedMoves:
             "override_reason": self.override_reason,
             "override_lines": list(self.override_lines),
             "schedule_deletion": self.schedule_deletion,
+            "only_where_equal": self.only_where_equal,
         }
 
     @property

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.run_plans import RunPlan
+    from migration.models.waves import Wave
     from nova_credentials.messages import Message
 
 SWEEPS_ARE_KEPT = timedelta(days=2)
@@ -121,6 +122,10 @@ class Run(SteeredRun):
     override_reason = models.TextField(_("reason of the override"), blank=True, db_default="")
     override_lines = models.JSONField(default=list, db_default=[])
     schedule_deletion = models.BooleanField(default=False, db_default=False)
+    # A campaign's rollback: a client whose stores differ, or of which AWS can't be read, stays where it is.
+    only_where_equal = models.BooleanField(default=False, db_default=False)
+    # The wave of a campaign that it is a step of, or rolls back.
+    wave = models.ForeignKey("Wave", models.SET_NULL, null=True, related_name="runs")
     # The number of times that a client is tried if its error may pass by itself.
     tries = models.PositiveSmallIntegerField(default=1, db_default=1)
     created_at = models.DateTimeField(_("started"), default=timezone.now)
@@ -168,6 +173,7 @@ class Run(SteeredRun):
             self.override_reason,
             tuple(self.override_lines),
             self.schedule_deletion,
+            only_where_equal=self.only_where_equal,
         )
 
     @property
@@ -194,10 +200,14 @@ class Run(SteeredRun):
         tries: int = 1,
         plan: RunPlan | None = None,
         moves: PlannedMoves | None = None,
+        campaign_wave: Wave | None = None,
+        approved_by: User | None = None,
+        approved_by_name: str = "",
     ) -> Self:
         """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`.
 
-        A run of `moves` takes the clients in the phase that these begin in, and waits where they need an approval.
+        A run of `moves` takes the clients in the phase that these begin in, and waits where they need an approval. One
+        of a campaign belongs to a wave, and is approved by who approved the campaign.
         """
         options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite}
         options["include_inactive"] = include_inactive
@@ -206,7 +216,15 @@ class Run(SteeredRun):
             if moves.needs_approval:
                 options["state"] = cls.State.REQUESTED
         with transaction.atomic():
-            run = cls.objects.create(kind=kind, by=by, tries=tries, **options)
+            run = cls.objects.create(
+                kind=kind,
+                by=by,
+                tries=tries,
+                wave=campaign_wave,
+                approved_by=approved_by,
+                approved_by_name=approved_by_name,
+                **options,
+            )
             if plan:
                 plan.attach_to(run)
             rows = chosen.order_by("pk").values_list("pk", "slug")

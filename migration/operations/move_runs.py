@@ -13,7 +13,7 @@ from django.db import transaction
 
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
-from migration import sentences
+from migration import campaign_sentences, sentences
 from migration.models import PUSHED, Comparison, Outcome, Run
 from migration.operations.aws_store import make_aws_copy, secret_layout, secrets_manager
 from migration.operations.comparisons import make_comparison, read_secrets
@@ -236,7 +236,10 @@ def step_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
 
 
 def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
-    """Roll back the clients whose stores are equal, and all where AWS is not reached; the others want a copy."""
+    """Roll back the clients whose stores are equal, and all where AWS is not reached; the others want a copy.
+
+    A run that moves only where both are equal leaves these others, and those of which AWS can't be read.
+    """
     names = [name for attempt in attempts for name in attempt.snapshot.names.values()]
     found = secrets_manager().batch_get(names)
     told: dict[int, Message | None] = {}
@@ -244,15 +247,22 @@ def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     others: list[MoveAttempt] = []
     for attempt in attempts:
         snapshot = attempt.snapshot
+        why_left: Message = campaign_sentences.LEFT_DIFFERING()
         try:
             secrets = join_answers(snapshot.names, found, layout=secret_layout())
             is_plain = are_equal(snapshot.document, make_aws_copy(snapshot, secrets).document)
         except SecretsManagerError as error:
-            is_plain = error.error_class == ErrorClass.UNAVAILABLE
+            is_plain = (
+                error.error_class == ErrorClass.UNAVAILABLE and not batch.moves.only_where_equal
+            )
             told[snapshot.client_id] = sentences.AWS_UNREAD(error=error.message)
+            why_left = campaign_sentences.LEFT_UNREAD(error=error.message)
         except DocumentError:
             is_plain = False
-        (plain if is_plain else others).append(attempt)
+        if batch.moves.only_where_equal and not is_plain:
+            batch.refuse(snapshot.client_id, why_left)
+        else:
+            (plain if is_plain else others).append(attempt)
     commit_moves(batch, plain, told=told, stored=True)
     leave_moves(batch, others)
 

@@ -1,0 +1,244 @@
+"""Owns campaigns: client groups taken through the phases one after the other, with the rule by which they stop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+
+from django.conf import settings
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from migration import audit_sentences, campaign_sentences
+from migration.models.audit_actors import Actor, acting, current_actor
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.fields import MessageField
+from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
+from migration.models.phases import PhaseChoices
+from migration.models.reasons import limit_reason
+from nova_credentials.messages import MessageError
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+
+    from migration.models.waves import WaveQuerySet
+    from nova_credentials.messages import Message
+
+# The moves of a campaign, in their order. It never purges.
+STEPS = (
+    (Phase.POSTGRES, Phase.DUAL_WRITE),
+    (Phase.DUAL_WRITE, Phase.DUAL_READ),
+    (Phase.DUAL_READ, Phase.AWS),
+)
+GOALS = tuple(new for _old, new in STEPS)
+
+
+class StaleCampaignError(MessageError):
+    """The campaign is in another state: somebody steered it meanwhile, or it stopped or finished."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        state = str(Campaign.State(campaign.state).value)
+        super().__init__(
+            campaign_sentences.CAMPAIGN_IN_OTHER_STATE(campaign=campaign.name_message, state=state)
+        )
+
+
+class CampaignQuerySet(models.QuerySet["Campaign"]):
+    def not_over(self) -> Self:
+        """Select the campaigns that still go on, or can go on: their clients are theirs."""
+        return self.filter(state__in=Campaign.NOT_OVER)
+
+    def to_take_further(self) -> Self:
+        """Select the running campaigns, and the stopped ones that still have a wave to roll back."""
+        running = models.Q(state=Campaign.State.RUNNING)
+        rolls_back = models.Q(state=Campaign.State.STOPPED, waves__rollback_is_due=True)
+        return self.filter(running | rolls_back).distinct()
+
+    def lock_to_take_further(self, campaign_id: int) -> Campaign | None:
+        """Lock the campaign for the caller's transaction; None where another process has it, or nothing is due."""
+        chosen = self.to_take_further().filter(pk=campaign_id).values("pk").order_by()
+        return self.select_for_update(skip_locked=True).filter(pk__in=chosen).first()
+
+
+class Campaign(models.Model):
+    """Takes client groups to `goal`, a wave each: the next begins when the one before has soaked.
+
+    It never purges, overrides no gate, and once stopped goes on only when somebody says so.
+    """
+
+    class State(models.TextChoices):
+        REQUESTED = "requested", _("Requested")
+        RUNNING = "running", _("Running")
+        STOPPED = "stopped", _("Stopped")
+        FINISHED = "finished", _("Finished")
+        CANCELLED = "cancelled", _("Cancelled")
+
+    NOT_OVER = (State.REQUESTED, State.RUNNING, State.STOPPED)
+
+    state = models.CharField(
+        _("state"), max_length=16, choices=State, default=State.RUNNING, db_index=True
+    )
+    goal = models.CharField(_("goal"), max_length=16, choices=PhaseChoices)
+    # A group of more clients is taken in several waves; 0: whole.
+    wave_size = models.PositiveIntegerField(_("most clients in a wave"), default=0)
+    soak_minutes = models.PositiveIntegerField(_("soak time in minutes"), default=0)
+    # The stop rule: it stops where one of these numbers is reached in a wave.
+    most_mismatches = models.PositiveIntegerField(default=1)
+    most_failed_reads = models.PositiveIntegerField(default=1)
+    most_refused = models.PositiveIntegerField(default=1)
+    # The hours of the day in which a step may begin, in the site's time zone; null: any. They may span midnight.
+    begins_at = models.TimeField(null=True)
+    ends_at = models.TimeField(null=True)
+    rolls_back = models.BooleanField(_("rolls back when it stops by itself"), default=False)
+    reason = models.TextField(_("reason"), blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("started by"),
+    )
+    by_name = KeptNameField("by", _("started by"))
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    approved_by_name = KeptNameField("approved_by", _("approved by"))
+    # Why it stands still: the broken rule, or who stopped it.
+    stopped_because = MessageField(null=True)
+    created_at = models.DateTimeField(_("started"), default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    waves: WaveQuerySet
+
+    objects = CampaignQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ("view", "add", "change")
+        ordering: ClassVar = ["-id"]
+        verbose_name = _("campaign")
+        verbose_name_plural = _("campaigns")
+        constraints: ClassVar = [
+            require_kept_name("campaign", "by"),
+            require_kept_name("campaign", "approved_by"),
+            limit_reason("campaign"),
+            models.CheckConstraint(
+                condition=models.Q(goal__in=[goal.value for goal in GOALS]),
+                name="campaign_never_purges",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(approved_by=models.F("by")), name="campaign_approved_by_another"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(begins_at=None, ends_at=None)
+                | models.Q(begins_at__isnull=False, ends_at__isnull=False),
+                name="campaign_hours_have_two_ends",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"campaign {self.pk}"
+
+    @property
+    def name_message(self) -> Message:
+        """Return its name as part of a sentence."""
+        return campaign_sentences.CAMPAIGN(id=str(self.pk))
+
+    @property
+    def steps(self) -> tuple[tuple[Phase, Phase], ...]:
+        """Return the moves up to its goal."""
+        return STEPS[: GOALS.index(Phase(self.goal)) + 1]
+
+    @property
+    def soak(self) -> timedelta:
+        """Return how long each step soaks before the next begins."""
+        return timedelta(minutes=self.soak_minutes)
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in Campaign.NOT_OVER
+
+    def may_begin_step(self, now: datetime) -> bool:
+        """Say whether the hours of the day let a step begin."""
+        if self.begins_at is None or self.ends_at is None:
+            return True
+        time = timezone.localtime(now).time()
+        if self.begins_at <= self.ends_at:
+            return self.begins_at <= time < self.ends_at
+        return time >= self.begins_at or time < self.ends_at
+
+    # What people do with it
+
+    def approve(self, *, by: User) -> None:
+        """Let a requested campaign begin in the name of `by`."""
+        approved = {"approved_by": by, "approved_by_name": get_kept_name(by)}
+        self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
+
+    def stop(self, *, by: User | None) -> None:
+        """Have it begin nothing more. A run that is in work goes on to its end."""
+        by_command = campaign_sentences.STOPPED_BY_COMMAND()
+        why = campaign_sentences.STOPPED_BY(who=by.get_username()) if by else by_command
+        self._change_state(by, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
+
+    def stop_by_itself(self, why: Message) -> None:
+        """Have it begin nothing more, as its rule says; `why` names the rule and the wave."""
+        self._change_state(None, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
+
+    def go_on(self, *, by: User | None) -> None:
+        """Let a stopped campaign go on with what is left; what was counted before counts no more.
+
+        One that was approved waits for another approval.
+        """
+        with transaction.atomic():
+            # Somebody may have approved it since this row was read.
+            self.refresh_from_db(fields=["approved_by_name"])
+            new, fields = self.State.RUNNING, dict[str, Any](stopped_because=None)
+            if self.approved_by_name:
+                new = self.State.REQUESTED
+                fields |= {"approved_by": None, "approved_by_name": ""}
+            self._change_state(by, new, self.State.STOPPED, **fields)
+            self.waves.watch_anew()
+
+    def cancel(self, *, by: User | None) -> None:
+        """End it for good: its clients stay where they are, and other campaigns may take them."""
+        with transaction.atomic():
+            self._change_state(by, self.State.CANCELLED, *self.NOT_OVER)
+            self.waves.update(rollback_is_due=False)
+
+    def finish(self) -> None:
+        """Note that every wave has reached its end."""
+        self._change_state(None, self.State.FINISHED, self.State.RUNNING)
+
+    def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
+        """Set the state if it is one of `old`; raises StaleCampaignError where it is not."""
+        fields |= {"state": new, "changed_at": timezone.now()}
+        with transaction.atomic():
+            if changed := Campaign.objects.filter(pk=self.pk, state__in=old).update(**fields):
+                steered = audit_sentences.CAMPAIGN_STEERED(
+                    campaign=self.name_message, state=new.value
+                )
+                self.record_act(steered, by=by)
+        if not changed:
+            self._raise_stale()
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def record_act(
+        self,
+        facts: Message,
+        *,
+        by: User | None,
+        code: AuditCode = AuditCode.CAMPAIGN,
+        reason: str = "",
+    ) -> None:
+        """Record in the audit what was done with it, under the name that its entries share."""
+        actor = current_actor()
+        with acting(Actor(actor.origin, f"campaign {self.pk}", actor.find_name)):
+            AuditEvent.objects.record(code, facts, by=by, reason=reason)
+
+    def _raise_stale(self) -> NoReturn:
+        self.refresh_from_db(fields=["state"])
+        raise StaleCampaignError(self)

@@ -1,0 +1,217 @@
+"""Owns the waves of campaigns: which clients each takes, and what it counts against the stop rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.db import connection, models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from credentials.shown_names import show_name
+from migration import campaign_sentences
+from migration.models.campaigns import Campaign
+from migration.models.client_groups import NAME_LENGTH, ClientGroup
+from migration.models.clients import all_clients
+from migration.models.comparisons import Comparison
+from migration.models.run_items import CAN_BE_RETRIED
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.runs import Run, RunQuerySet
+    from nova_credentials.messages import Message
+
+
+@dataclass(frozen=True)
+class WaveCounts:
+    """What was counted in a wave since it is watched, each against a limit of the stop rule."""
+
+    # Clients whose newest comparison differs, or could not check what did, or of which NOVA's reader met one.
+    mismatches: int = 0
+    failed_reads: int = 0  # reads by NOVA that failed at AWS
+    refused: int = 0  # clients whose move was refused or failed
+
+
+class WaveQuerySet(models.QuerySet["Wave"]):
+    def begun(self) -> Self:
+        """Select the waves that have their clients, first to last."""
+        return self.filter(began_at__isnull=False).order_by("position", "part")
+
+    def watch_anew(self) -> None:
+        """Begin to count against the stop rule from now on, in every wave that has begun."""
+        begun = list(self.begun().values_list("pk", flat=True))
+        self.update(rollback_is_due=False)
+        self.filter(pk__in=begun).update(watched_since=timezone.now(), finished_at=None)
+        _note_reads(begun)
+
+
+def _note_reads(wave_ids: list[int]) -> None:
+    """Note for each client of the waves what NOVA's reader has counted until now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE migration_waveclient AS taken
+            SET failures_before = coalesce(counted.aws_failures, 0), mismatches_before = coalesce(counted.mismatches, 0)
+            FROM migration_waveclient AS own
+            LEFT JOIN migration_readcount AS counted USING (client_id)
+            WHERE own.id = taken.id AND taken.wave_id = ANY(%s)
+            """,
+            [wave_ids],
+        )
+
+
+class Wave(models.Model):
+    """One client group of a campaign, or a part of it where the group has more clients than a wave may."""
+
+    campaign = models.ForeignKey(Campaign, models.CASCADE, related_name="waves", db_index=False)
+    position = models.PositiveIntegerField()
+    part = models.PositiveIntegerField(default=1)
+    group = models.ForeignKey(ClientGroup, models.SET_NULL, null=True, related_name="+")
+    group_name = models.CharField(_("client group"), max_length=NAME_LENGTH)
+    began_at = models.DateTimeField(_("began"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    # Since when it is counted against the stop rule: its begin, or when somebody had the campaign go on.
+    watched_since = models.DateTimeField(null=True)
+    # It broke the stop rule of a campaign that rolls back, and its rollback has not begun.
+    rollback_is_due = models.BooleanField(default=False)
+
+    runs: RunQuerySet
+
+    objects = WaveQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        ordering: ClassVar = ["position", "part"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["campaign", "position", "part"], name="one_wave_at_a_place"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{show_name(self.group_name)} of campaign {self.campaign_id}"
+
+    @property
+    def name_message(self) -> Message:
+        """Return its place in the campaign and its group, as part of a sentence."""
+        number = f"{self.position}" if self.part == 1 else f"{self.position}.{self.part}"
+        return campaign_sentences.WAVE(number=number, group=show_name(self.group_name))
+
+    def begin(self, *, now: datetime) -> int:
+        """Take the clients of the group that stand before the goal; return how many there are.
+
+        A client in a wave of this campaign or of another that is not over is left out: it moves in one alone.
+        """
+        with connection.cursor() as cursor:
+            # Two campaigns that begin a wave at once wait for each other here.
+            cursor.execute("LOCK TABLE migration_waveclient IN SHARE ROW EXCLUSIVE MODE")
+        chosen = self.list_takeable().order_by("slug", "pk").values_list("pk", "slug")
+        if size := self.campaign.wave_size:
+            chosen = chosen[:size]
+        taken = WaveClient.objects.bulk_create(
+            WaveClient(wave=self, client_id=pk, slug=slug) for pk, slug in chosen
+        )
+        self.began_at = self.watched_since = now
+        self.save(update_fields=["began_at", "watched_since"])
+        _note_reads([self.pk])
+        return len(taken)
+
+    def list_takeable(self) -> ClientPhaseQuerySet:
+        """Return the clients of its group that stand before the goal and that no campaign has taken."""
+        before = [old for old, _new in self.campaign.steps]
+        ours = models.Q(wave__campaign=self.campaign_id)
+        others = models.Q(wave__campaign__state__in=Campaign.NOT_OVER)
+        taken = WaveClient.objects.filter(ours | others).values("client_id")
+        if self.group_id is None:
+            return all_clients().none()
+        return all_clients().in_group(self.group_id).in_phases(*before).exclude(pk__in=taken)
+
+    def list_clients(self) -> ClientPhaseQuerySet:
+        """Return its clients that NOVA still has."""
+        return all_clients().filter(wave_clients__wave=self)
+
+    def list_runs_of_steps(self) -> list[Run]:
+        """Return the runs of its steps since it is watched; those that roll it back are none of them."""
+        since = self.runs.filter(created_at__gte=self.watched_since)
+        return list(since.filter(only_where_equal=False).order_by("pk"))
+
+    def find_next_step(self) -> tuple[Phase, Phase] | None:
+        """Return the first move that it has not tried since it is watched and that a client of it waits for."""
+        tried = {(run.move_from, run.move_to) for run in self.list_runs_of_steps()}
+        for old, new in self.campaign.steps:
+            if (old, new) not in tried and self.list_clients().in_phases(old).exists():
+                return old, new
+        return None
+
+    def find_unfinished_run(self) -> Run | None:
+        """Return the run of it that is not over; None where there is none."""
+        return self.runs.filter(finished_at=None).order_by("pk").first()
+
+    def find_newest_run(self) -> Run | None:
+        """Return its newest run; None before its first step."""
+        return self.runs.order_by("-pk").first()
+
+    def soaks_until(self) -> datetime | None:
+        """Return when its last step has soaked; None where it made none."""
+        newest = self.runs.aggregate(last=models.Max("finished_at"))["last"]
+        return newest + self.campaign.soak if newest else None
+
+    def count_against_rule(self) -> WaveCounts:
+        """Count what the stop rule limits, since the wave is watched."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT
+                    count(*) FILTER (
+                        WHERE kept.phase <> %(postgres)s AND kept.compared_at >= %(since)s
+                            AND (kept.comparison_status = ANY(%(differs)s) OR kept.comparison_status = 'unchecked'
+                                AND EXISTS (
+                                    SELECT FROM migration_openmismatch AS known WHERE known.client_id = taken.client_id
+                                ))
+                        OR reads.mismatches > taken.mismatches_before
+                    ),
+                    coalesce(sum(greatest(reads.aws_failures - taken.failures_before, 0)), 0)::bigint
+                FROM migration_waveclient AS taken
+                LEFT JOIN migration_clientmigration AS kept USING (client_id)
+                LEFT JOIN migration_readcount AS reads USING (client_id)
+                WHERE taken.wave_id = %(wave)s
+                """,
+                {
+                    "wave": self.pk,
+                    "since": self.watched_since,
+                    "postgres": Phase.POSTGRES.value,
+                    "differs": [status.value for status in Comparison.DIFFERS],
+                },
+            )
+            mismatches, failed_reads = cursor.fetchone()
+        refused = models.Count(
+            "items__client_id", filter=models.Q(items__outcome__in=CAN_BE_RETRIED), distinct=True
+        )
+        steps = self.runs.filter(created_at__gte=self.watched_since, only_where_equal=False)
+        return WaveCounts(mismatches, failed_reads, steps.aggregate(number=refused)["number"])
+
+
+class WaveClient(models.Model):
+    """One client in one wave, and what NOVA's reader had counted of it when the wave began to be watched."""
+
+    wave = models.ForeignKey(Wave, models.CASCADE, related_name="taken", db_index=False)
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="wave_clients"
+    )
+    slug = models.CharField(max_length=100)
+    failures_before = models.BigIntegerField(default=0)
+    mismatches_before = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["wave", "client"], name="one_client_in_wave")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.slug} in wave {self.wave_id}"
