@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 
+from credentials.shown_names import show_name
 from migration import tasks
 from migration.management.base import RunCommand
 from migration.models import Campaign
 from migration.operations.campaigns import take_further
-from migration.reports.campaigns import explain_wait, summarize_campaign
+from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
+from migration.reports.campaigns import summarize_campaign
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
-    from migration.reports.campaigns import CampaignSummary
+    from migration.reports.campaigns import CampaignSummary, WaveSummary
 
 # The largest id that PostgreSQL's bigint holds.
 LARGEST_ID = 2**63 - 1
@@ -70,13 +72,38 @@ class CampaignCommand(RunCommand):
                     raise
                 continue
             campaign.refresh_from_db()
-            if (why := str(explain_wait(campaign) or "")) != told:
+            waits_for = explain_waiting(campaign, find_unfinished_run(campaign))
+            if (why := str(waits_for or "")) != told:
                 told = why
                 self.stderr.write(why)
             time.sleep(POLL_SECONDS)
 
     def print_summary(self, summary: CampaignSummary) -> None:
-        raise NotImplementedError
+        """Print the campaign in some lines: its state and why, a line for each wave, and the clients that were left."""
+        campaign = summary.campaign
+        why = campaign.stopped_because or summary.waits_for
+        self.stdout.write(f"{campaign}: {campaign.state}. {why or ''}".strip())
+        for wave in summary.waves:
+            self.stdout.write(f"  {describe_wave(wave)}")
+        for left in summary.left:
+            self.stdout.write(f"  Left by run {left.run.pk}:")
+            for item in left.items:
+                self.stdout.write(f"    {show_name(item.slug)}: {item.message or item.outcome}")
+            if left.not_named:
+                self.stdout.write(f"    and {left.not_named} more")
+
+
+def describe_wave(wave: WaveSummary) -> str:
+    """Return in one line where the wave stands, where its clients are, and what was counted."""
+    name = str(wave.wave.name_message)
+    phases = [f"{number:,} in {phase.value}" for phase, number in wave.phases.items() if number]
+    counts = wave.counts and [
+        f"{wave.counts.refused:,} refused",
+        f"{wave.counts.mismatches:,} mismatches",
+        f"{wave.counts.failed_reads:,} failed reads",
+    ]
+    facts = [*phases, *(counts or ())]
+    return f"{name}: {wave.state.value}, {wave.clients:,} clients{': ' if facts else ''}{', '.join(facts)}"
 
 
 def find_campaign(number: int) -> Campaign:

@@ -98,7 +98,7 @@ class Command(CampaignCommand):
         self.add_common_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = find_user(options["by"], permission="migration.add_campaign")
+        find_user(options["by"], permission="migration.add_campaign")
         by = find_user(options["by"], permission="migration.move_client")
         if options["inline"]:
             require_writes(Run.Kind.MOVE)
