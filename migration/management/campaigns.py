@@ -11,8 +11,9 @@ from django.core.management.base import CommandError
 from credentials.shown_names import show_name
 from migration import tasks
 from migration.management.base import RunCommand
-from migration.models import Campaign
+from migration.models import Campaign, Run
 from migration.operations.campaigns import take_further
+from migration.operations.runs import is_held
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
 from migration.reports.campaigns import summarize_campaign
 
@@ -61,22 +62,25 @@ class CampaignCommand(RunCommand):
         told = ""
         while Campaign.objects.to_take_further().filter(pk=campaign.pk).exists():
             if run := take_further(campaign.pk):
-                self.stderr.write(
-                    f"{run}: {run.items.count()} clients, {run.move_from} to {run.move_to}"
-                )
-                try:
-                    self.wait_for_end(run, inline=True)
-                except CommandError:
-                    # Its run is stopped, and the campaign with it, before this process ends.
-                    take_further(campaign.pk)
-                    raise
+                self.stderr.write(f"{run}: {run.move_from} to {run.move_to}")
+            run = run or find_unfinished_run(campaign)
+            if run and run.state == Run.State.RUNNING and not is_held(run):
+                self._work_on_run(campaign, run)
+            if run and run.finished_at:
                 continue
             campaign.refresh_from_db()
-            waits_for = explain_waiting(campaign, find_unfinished_run(campaign))
-            if (why := str(waits_for or "")) != told:
+            if (why := str(explain_waiting(campaign, run) or "")) != told:
                 told = why
                 self.stderr.write(why)
             time.sleep(POLL_SECONDS)
+
+    def _work_on_run(self, campaign: Campaign, run: Run) -> None:
+        try:
+            self.wait_for_end(run, inline=True)
+        except CommandError:
+            # Its run is stopped, and the campaign with it, before this process ends.
+            take_further(campaign.pk)
+            raise
 
     def print_summary(self, summary: CampaignSummary) -> None:
         """Print the campaign in some lines: its state and why, a line for each wave, and the clients that were left."""
