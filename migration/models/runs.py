@@ -264,7 +264,7 @@ class Run(SteeredRun):
         rows = (
             self.items.order_by()
             .values_list("outcome", "comparison_status")
-            .annotate(number=models.Count("*"), left_out=models.Count("*", filter=is_left_out()))
+            .annotate(number=models.Count("*"), left_out=models.Count("pk", filter=is_left_out()))
         )
         counts = {
             "clients": 0,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from credentials.shown_names import show_name
 from migration.management.base import ClientsCommand
 from migration.management.counted_work import show_work
+from migration.management.run_items import name_outcome
 from migration.models import Outcome, PlanClass, Run, RunPlan
 from migration.operations.run_plans import look_at_clients, work_on_plan
 from migration.reports.run_plans import describe_client, summarize_clients
@@ -111,8 +112,8 @@ class Command(ClientsCommand):
 
     def print_item(self, item: Item) -> None:
         """Print a client's outcome in one line, and a line for each secret that the run replaces."""
-        shown = (item[name] for name in ("outcome", "error_class", "message") if item[name])
-        self.stdout.write("  ".join([show_name(str(item["slug"])), *map(str, shown)]))
+        words = (name_outcome(item), item["error_class"], item["message"])
+        self.stdout.write("  ".join([show_name(str(item["slug"])), *filter(None, words)]))
         for secret in cast("list[dict[str, str]]", item.get("replaced", [])):
             who = (
                 f"this site ({secret['who'] or '?'})" if secret["by_this_site"] else "somebody else"
