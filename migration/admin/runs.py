@@ -147,7 +147,7 @@ class RunAdmin(ReadOnlyAdmin):
         return changelist
 
     # Whatever came of them, which the columns beside it say.
-    @display(description=_("finished"))
+    @display(description=_("progress"))
     def done_of_total(self, run: RunRow) -> str:
         return gettext("%(done)d of %(total)d") % {"done": run.done, "total": run.total}
 

@@ -278,11 +278,11 @@ class Progress:
     def counts(self) -> list[str]:
         """Return each number of clients that is not 0, in the page's language. Only what differs is in two of them."""
         numbers = (
-            (self.succeeded, _("%(n)s done")),
-            (self.failed, _("%(n)s failed")),
-            (self.refused, _("%(n)s refused")),
+            (self.succeeded, ngettext("%(n)s done", "%(n)s done", self.succeeded)),
+            (self.failed, ngettext("%(n)s failed", "%(n)s failed", self.failed)),
+            (self.refused, ngettext("%(n)s refused", "%(n)s refused", self.refused)),
             (self.mismatched, ngettext("%(n)s differs", "%(n)s differ", self.mismatched)),
-            (self.skipped, _("%(n)s skipped")),
+            (self.skipped, ngettext("%(n)s skipped", "%(n)s skipped", self.skipped)),
             (self.in_work, _("%(n)s in progress")),
             (self.waiting, _("%(n)s waiting")),
             (self.left_out, _("%(n)s not begun")),
