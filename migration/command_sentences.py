@@ -23,6 +23,11 @@ RUN_FAILED_ARE_LEFT = Sentence(
     "%(run)s is finished: no client is left to go on with, but %(n)s failed. Try them again with --failed.",
     one="%(run)s is finished: no client is left to go on with, but one failed. Try it again with --failed.",
 )
+RUN_REFUSED_ARE_LEFT = Sentence(
+    "run_refused_are_left",
+    "%(run)s is finished: no client is left to go on with, but %(n)s were refused. Try them again with --failed.",
+    one="%(run)s is finished: no client is left to go on with, but one was refused. Try it again with --failed.",
+)
 RUN_WAITS = Sentence("run_waits", "%(run)s waits, and workers go on with it. %(why)s")
 NO_PROGRESS = Sentence(
     "no_progress",

@@ -292,6 +292,11 @@ RUN_IN_OTHER_STATE = Sentence(
 )
 RUN_INTERRUPTED = Sentence("run_interrupted", "The run was interrupted.")
 RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
+RUN_WITHDRAWN = Sentence("run_withdrawn", "The request was withdrawn or refused.")
+RUN_CANT_GO_ON = Sentence(
+    "run_cant_go_on",
+    "%(run)s can't go on: its request was withdrawn or refused. Request the moves again.",
+)
 CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")
 UNEXPECTED_ERROR = Sentence(
     "unexpected_error", "Unexpected error %(code)s: the worker's log shows where."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,17 +40,18 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
 
     def record_pushed(self, revisions: Iterable[tuple[int, int]]) -> None:
         """Record, for each (client id, revision), that AWS has the rows of that revision; a newer record stays."""
-        pairs = sorted(revisions)
+        pairs, now = sorted(revisions), timezone.now()
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO credentials_clientrevision AS kept (client_id, revision, pushed_revision)
-                SELECT client_id, 0, pushed FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, pushed)
+                INSERT INTO credentials_clientrevision AS kept (client_id, revision, pushed_revision, pushed_at)
+                SELECT client_id, 0, pushed, %s FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, pushed)
                 ON CONFLICT (client_id) DO UPDATE
                 SET pushed_revision = greatest(kept.pushed_revision, excluded.pushed_revision),
+                    pushed_at = greatest(kept.pushed_at, excluded.pushed_at),
                     pending_since = CASE WHEN kept.revision > excluded.pushed_revision THEN kept.pending_since END
                 """,
-                [[client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
+                [now, [client_id for client_id, _ in pairs], [revision for _, revision in pairs]],
             )
 
 
@@ -69,6 +71,8 @@ class ClientRevision(models.Model):
     )
     revision = models.BigIntegerField(default=0, db_default=0)
     pushed_revision = models.BigIntegerField(null=True)
+    # When AWS was last seen to have the rows, by whichever push, save or move.
+    pushed_at = models.DateTimeField(null=True)
     # The time of the first folded write that is not pushed.
     pending_since = models.DateTimeField(null=True)
 

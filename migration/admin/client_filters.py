@@ -11,8 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
-from migration.models import ClientGroup, Comparison, PhaseChoices
+from migration.models import Act, ClientGroup, Comparison, PhaseChoices
 from migration.reports.client_counts import late_push_threshold
+from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -100,6 +101,19 @@ class PushFilter(ClientFilter):
             case "refused":
                 return found.push_refused()
         return found
+
+
+class FailureFilter(ClientFilter):
+    """Filters by what failed when it was last tried, in whichever run, and was not done since."""
+
+    title = _("failed")
+    parameter_name = "failed"
+    options: ClassVar[Options] = [*Act.choices]
+
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+        if value not in set(Act):
+            return found
+        return found.filter(pk__in=select_failures(Act(value)).order_by().values("client_id"))
 
 
 class ReadFilter(ClientFilter):

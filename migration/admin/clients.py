@@ -19,6 +19,7 @@ from migration.admin.certificates import CertificateView, get_certificate_contex
 from migration.admin.client_filters import (
     ActiveFilter,
     ComparisonFilter,
+    FailureFilter,
     GroupFilter,
     PhaseFilter,
     PushFilter,
@@ -68,7 +69,10 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         "read_when",
         "active_icon",
     )
-    list_filter = (PhaseFilter, GroupFilter, ComparisonFilter, PushFilter, ReadFilter, ActiveFilter)
+    list_filter = (
+        *(PhaseFilter, GroupFilter, ComparisonFilter, PushFilter, FailureFilter),
+        *(ReadFilter, ActiveFilter),
+    )
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"

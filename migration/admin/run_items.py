@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
+from migration.models.run_items import is_due, is_left_out
 from migration.operations import run_batches
 from migration.operations.csv_cells import defuse_formula
 
@@ -26,14 +27,17 @@ if TYPE_CHECKING:
 ITEMS_A_PAGE = 50
 
 DIFFERS = Q(comparison_status__in=Comparison.DIFFERS)
-# The tabs over a run's items, each with its title and the items in it.
+# The tabs over a run's items, each with its title and the items in it. Open ones that workers hold are in progress, the
+# others wait: see `get_items_context`.
 TABS: dict[str, tuple[StrPromise, Q]] = {
     "all": (gettext_lazy("All"), Q(run__isnull=False)),
+    "in_progress": (gettext_lazy("In progress"), Q(outcome="")),
     "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
+    "not_begun": (gettext_lazy("Not begun"), is_left_out()),
     "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
     "refused": (gettext_lazy("Refused"), Q(outcome=Outcome.REFUSED)),
     "differs": (gettext_lazy("Differs"), DIFFERS),
-    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED)),
+    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED) & ~is_left_out()),
     "done": (
         gettext_lazy("Done"),
         ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS,
@@ -47,7 +51,13 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
     chosen = request.GET.get("items", "all")
     if chosen not in TABS:
         chosen = "all"
+    held = run_batches.held_batches(run.pk) if not run.finished_at else set[int]()
     items = RunItem.objects.filter(TABS[chosen][1], run=run).order_by("pk")
+    in_work = is_due() & Q(batch__in=held)
+    if chosen == "in_progress":
+        items = items.filter(in_work)
+    elif chosen == "waiting":
+        items = items.exclude(in_work)
     return {
         "tabs": [
             {"key": key, "label": title, "count": counts[key], "chosen": key == chosen}
@@ -55,7 +65,7 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
             if counts[key] or key in (chosen, "all", "failed")
         ],
         "chosen_tab": chosen,
-        "held_batches": run_batches.held_batches(run.pk) if not run.finished_at else set(),
+        "held_batches": held,
         "headings": [_("Client"), _("Outcome"), _("Comparison"), _("Message"), _("Finished")],
         "page": Paginator(items, ITEMS_A_PAGE).get_page(request.GET.get("page")),
         "may_view_clients": request.user.has_perm("credentials.view_client"),
@@ -65,11 +75,13 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
 def _count_by_tab(progress: Progress) -> dict[str, int]:
     return {
         "all": progress.total,
+        "in_progress": progress.in_work,
         "waiting": progress.waiting,
+        "not_begun": progress.left_out,
         "failed": progress.failed,
         "refused": progress.refused,
         "differs": progress.mismatched,
-        "skipped": progress.count_items([Outcome.SKIPPED]),
+        "skipped": progress.skipped,
         "done": progress.succeeded,
     }
 

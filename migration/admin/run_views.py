@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from credentials.localization import localize
 from migration.admin.base import (
     RUN_PERMISSION,
     AdminView,
@@ -23,7 +24,14 @@ from migration.admin.base import (
 from migration.admin.run_approvals import get_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import MOVE_PERMISSIONS, Rate, Run, StaleRunError, all_clients
+from migration.models import (
+    MOVE_PERMISSIONS,
+    Rate,
+    Run,
+    StaleRunError,
+    WithdrawnRunError,
+    all_clients,
+)
 from migration.operations import runs
 from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
@@ -132,6 +140,8 @@ class SteerRunView(RunButtonView):
                 run.retry_failed(by=user, item_id=read_number(item) or 0)
             else:
                 ORDERS[order](run, by=user)
+        except WithdrawnRunError as refusal:
+            messages.warning(request, localize(refusal.message))
         except StaleRunError:
             text = _("Nothing was changed: %(run)s is %(state)s already.")
             state = run.get_state_display().lower()
@@ -222,4 +232,5 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
         "run_badge": make_run_badge(progress.run),
         "may_steer": may_steer,
         "may_go_on": may_steer and may_move,
+        "may_try_again": may_steer and may_move and progress.finished and progress.may_go_on,
     }

@@ -20,6 +20,7 @@ from migration.admin.aws_writes import (
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.check_nova import CheckNovaView
+from migration.admin.failures import FailuresView
 from migration.admin.run_approvals import ApproveRunView, CancelRunView
 from migration.admin.run_plans import (
     DownloadPlanView,
@@ -40,6 +41,7 @@ from migration.admin.run_views import (
     make_run_badge,
 )
 from migration.models import Run
+from migration.operations.run_batches import count_in_work
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from django.contrib.admin import ModelAdmin
+    from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
@@ -57,7 +60,11 @@ if TYPE_CHECKING:
 
         done: int
         total: int
+        succeeded: int
         failed: int
+        skipped: int
+        left_out: int
+        in_work: int
         refused: int
         mismatched: int
         created_at: datetime
@@ -83,10 +90,14 @@ class RunAdmin(ReadOnlyAdmin):
         "run_name",
         "state_badge",
         "done_of_total",
+        "succeeded",
         "failed_label",
         "refused_label",
         "differ_label",
         "campaign_link",
+        "skipped",
+        "in_progress",
+        "left_out_label",
         "by_name",
         "started_at",
     )
@@ -102,6 +113,7 @@ class RunAdmin(ReadOnlyAdmin):
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
         ("check-nova/", "check_nova", CheckNovaView),
+        ("failures/", "failures", FailuresView),
         ("plan/<int:pk>/", "plan", PlanView),
         ("plan/<int:pk>/live/", "plan_live", LivePlanView),
         ("plan/<int:pk>/sheet/", "plan_sheet", PlanSheetView),
@@ -135,9 +147,34 @@ class RunAdmin(ReadOnlyAdmin):
     def state_badge(self, run: Run) -> str:
         return make_run_badge(run)
 
-    @display(description=_("done"))
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note at each run how many of its clients workers hold now."""
+        changelist = super().get_changelist_instance(request)
+        in_work = count_in_work(changelist.result_list)
+        for run in changelist.result_list:
+            run.in_work = in_work.get(run.pk, 0)
+        return changelist
+
+    # Whatever came of them, which the columns beside it say.
+    @display(description=_("progress"))
     def done_of_total(self, run: RunRow) -> str:
         return gettext("%(done)d of %(total)d") % {"done": run.done, "total": run.total}
+
+    @display(description=_("done"), ordering="succeeded")
+    def succeeded(self, run: RunRow) -> int:
+        return run.succeeded
+
+    @display(description=_("skipped"), ordering="skipped")
+    def skipped(self, run: RunRow) -> int:
+        return run.skipped
+
+    @display(description=_("in progress"))
+    def in_progress(self, run: RunRow) -> int:
+        return run.in_work
+
+    @display(description=_("not begun"), ordering="left_out")
+    def left_out_label(self, run: RunRow) -> str | int:
+        return make_label(str(run.left_out), "warning", "warning") if run.left_out else 0
 
     @display(description=_("failed"), ordering="failed")
     def failed_label(self, run: RunRow) -> str | int:

@@ -17,7 +17,12 @@ from credentials.nova_columns import NovaSchemaError, schema_errors
 from credentials.shown_names import show_name, show_text
 from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
-from migration.management.run_items import describe_mismatch, list_items, print_item_table
+from migration.management.run_items import (
+    describe_mismatch,
+    list_items,
+    name_outcome,
+    print_item_table,
+)
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
 from migration.models import MANY_TRIES, ClientGroup, Run, all_clients
 from migration.operations.aws_writes import find_write_refusal
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
 
     # The command's options as Django hands them over, by name.
     Options = Mapping[str, Any]
+
+
+# A run is not all well while it has clients of these.
+NOT_WELL = ("failed", "refused", "mismatched", "not_begun")
 
 
 class OneLineParser(CommandParser):
@@ -127,7 +136,7 @@ class RunCommand(FormattedCommand):
         (finish_in_this_process if inline else wait_for_workers)(run, self.stderr)
 
     def report_run(self, run: Run, options: Options) -> None:
-        """Print the run's counts and items; exit with 1 if a client failed or differs."""
+        """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun."""
         self.report_counts({"run": run.pk, **run.count_items()}, list_items(run), options)
         if run.finished_at is None:
             sys.exit(1)
@@ -140,9 +149,13 @@ class RunCommand(FormattedCommand):
         else:
             self.print_items(items)
             self.stdout.write(
-                ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+                ", ".join(
+                    f"{number} {name.replace('_', ' ')}"
+                    for name, number in counts.items()
+                    if number
+                )
             )
-        if counts["failed"] or counts["mismatched"]:
+        if any(counts.get(name) for name in NOT_WELL):
             sys.exit(1)
 
     def print_items(self, items: Sequence[Item]) -> None:
@@ -156,7 +169,8 @@ class RunCommand(FormattedCommand):
     def print_item(self, item: Item) -> None:
         """Print the item in one line, and a line for every field that differs."""
         left_out = ("slug", "code", "mismatches")
-        words = [str(value) for name, value in item.items() if value and name not in left_out]
+        shown = {**item, "outcome": name_outcome(item)} if "outcome" in item else item
+        words = [str(value) for name, value in shown.items() if value and name not in left_out]
         self.stdout.write("  ".join([show_name(str(item["slug"])), *words]))
         self.print_mismatches(cast("list[dict[str, str]]", item.get("mismatches", [])))
 

@@ -1,8 +1,9 @@
-"""Shows the progress of a run on standard error: a bar on a terminal, elsewhere a line every LINE_SECONDS."""
+"""Shows the progress of a run or other work on standard error: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from credentials.shown_names import show_text
@@ -20,6 +21,35 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10
 
 
+@dataclass
+class CountedWork:
+    """Work over clients that is no run; its `done` is set as it goes on."""
+
+    name: str
+    total: int
+    # Of the monotonic clock.
+    began_at: float
+    done: int = 0
+
+    def count(self, done: int) -> None:
+        """Note how many clients are done."""
+        self.done = done
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.done / self.total if self.total else 100
+
+    @property
+    def per_second(self) -> float:
+        """Return the clients per second since it began."""
+        return self.done / max(time.monotonic() - self.began_at, 0.001)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return the seconds that the rest needs at this rate; None before the first client is done."""
+        return (self.total - self.done) / self.per_second if self.done else None
+
+
 class RunDisplay(Protocol):
     """Shows how far a run is, for as long as it is entered."""
 
@@ -30,7 +60,7 @@ class RunDisplay(Protocol):
     def is_due(self) -> bool:
         """Say whether it is time to show the progress."""
 
-    def show_progress(self, progress: Progress, reason: Message | None) -> None:
+    def show_progress(self, progress: Progress | CountedWork, reason: Message | None) -> None:
         """Show the progress, and the reason for waiting; call it as often as the progress is known."""
 
     def add_notice(self, text: str) -> None:
@@ -65,7 +95,7 @@ class ProgressLines:
     def is_due(self) -> bool:
         return time.monotonic() >= self._next_line_at
 
-    def show_progress(self, progress: Progress, reason: Message | None) -> None:
+    def show_progress(self, progress: Progress | CountedWork, reason: Message | None) -> None:
         # The numbers in the reason change all the time, so only another reason is printed.
         is_new = reason is not None and reason.codes != self._codes
         if reason:
@@ -81,13 +111,15 @@ class ProgressLines:
         self._output.flush()
 
 
-def describe_progress(progress: Progress) -> str:
-    """Return in one line how far the run is, its rate, the time left, its failures by class and what differs."""
+def describe_progress(progress: Progress | CountedWork) -> str:
+    """Return in one line how far the work is, its rate and the time left; of a run also what is not well."""
     parts = [f"{progress.done:,} of {progress.total:,} clients ({progress.percent:.0f} %)"]
     if progress.per_second:
         parts.append(f"{progress.per_second:,.1f}/s")
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
+    if isinstance(progress, CountedWork):
+        return f"{progress.name}: {', '.join(parts)}"
     if progress.failed:
         classes = (f"{number:,} {name}" for name, number in progress.failed_by_class.items())
         parts.append(f"{progress.failed:,} failed ({', '.join(classes)})")
@@ -95,6 +127,13 @@ def describe_progress(progress: Progress) -> str:
         parts.append(
             f"{progress.mismatched:,} {'differs' if progress.mismatched == 1 else 'differ'}"
         )
+    others = (
+        (progress.refused, "refused"),
+        (progress.skipped, "skipped"),
+        (progress.in_work, "in progress"),
+        (progress.left_out, "not begun"),
+    )
+    parts += [f"{number:,} {name}" for number, name in others if number]
     return f"{progress.run}: {', '.join(parts)}"
 
 

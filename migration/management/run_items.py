@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from credentials.shown_names import show_name, show_text
 from migration.models import Comparison, Outcome, Run
+from migration.models.run_items import LEFT_OUT_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
     Item: TypeAlias = Mapping[str, Any]
 
+NOT_BEGUN = "not begun"
 # The worse an outcome is, the nearer it is to the prompt.
 SEVERITY: dict[str, int] = {
     Outcome.SKIPPED: 1,
+    NOT_BEGUN: 2,
+    Outcome.REFUSED: 3,
     **dict.fromkeys(Comparison.DIFFERS, 2),
     Outcome.FAILED: 3,
     Comparison.Status.UNCHECKED: 3,
@@ -44,13 +48,18 @@ def _list_compared_items(run: Run) -> list[Item]:
     return [
         {
             "slug": item.slug,
-            "status": item.comparison_status or item.outcome,
+            "status": item.comparison_status or (NOT_BEGUN if item.is_left_out else item.outcome),
             "error_class": item.error_class,
             **describe_message(item.message),
             "mismatches": mismatches.get(item.client_id, []),
         }
         for item in run.items.all()
     ]
+
+
+def name_outcome(item: Item) -> str:
+    """Return the outcome for people: what was left out by a stop was not begun, though it is stored as skipped."""
+    return NOT_BEGUN if item.get("code") in LEFT_OUT_KEYS else str(item["outcome"])
 
 
 def describe_message(message: Message | None) -> dict[str, str]:
@@ -85,7 +94,7 @@ def _make_row(item: Item) -> dict[str, str]:
     differences = map(describe_mismatch, item.get("mismatches", []))
     return {
         "Client": show_name(item["slug"]),
-        "Outcome": item["status"] if "status" in item else item["outcome"],
+        "Outcome": item["status"] if "status" in item else name_outcome(item),
         "Error": item["error_class"],
         "Message": "\n".join(show_text(line) for line in (item["message"], *differences) if line),
     }

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self, TextIO
 
+    from migration.management.run_display import CountedWork
     from migration.reports.run_progress import Progress
     from nova_credentials.messages import Message
 
 WIDEST_BAR = 80
 # The colour of a row, by its outcome. It says nothing that the words don't.
-COLOURS = {"failed": "red", "unchecked": "red", "mismatch": "yellow", "skipped": "yellow"}
+COLOURS = {
+    **dict.fromkeys(("failed", "unchecked", "refused"), "red"),
+    **dict.fromkeys(("mismatch", "skipped", "not begun"), "yellow"),
+}
 
 
 def make_console(terminal: TextIO) -> Console:
@@ -56,7 +60,7 @@ class ProgressPanel:
             for handler in self._redirected:
                 handler.setStream(sys.stderr)
 
-    def show_progress(self, progress: Progress, reason: Message | None) -> None:
+    def show_progress(self, progress: Progress | CountedWork, reason: Message | None) -> None:
         bar = ProgressBar(
             total=progress.total or 1,
             completed=progress.done,

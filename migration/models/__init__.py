@@ -54,7 +54,14 @@ from migration.models.reasons import ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
-from migration.models.run_items import CAN_BE_RETRIED, PUSHED, TRANSIENT, Outcome, RunItem
+from migration.models.run_items import (
+    CAN_BE_RETRIED,
+    PUSHED,
+    TRANSIENT,
+    Act,
+    Outcome,
+    RunItem,
+)
 from migration.models.run_plans import (
     Drift,
     PlanClass,
@@ -65,7 +72,7 @@ from migration.models.run_plans import (
 )
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.secrets import Secret
-from migration.models.steered_runs import StaleRunError
+from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
 from migration.models.waves import Wave, WaveClient, WaveCounts
@@ -83,6 +90,7 @@ __all__ = [
     "PUSHED",
     "TRANSIENT",
     "WRITES_BOTH",
+    "Act",
     "Actor",
     "AuditCheckpoint",
     "AuditCode",
@@ -149,6 +157,7 @@ __all__ = [
     "Wave",
     "WaveClient",
     "WaveCounts",
+    "WithdrawnRunError",
     "Worker",
     "WriteState",
     "WriteStop",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import connection, models
+from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce
 from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -16,10 +18,11 @@ from credentials.models import Client
 from migration import sentences
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
+from migration.models.phases import WRITES_BOTH
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(seconds=60)
 
@@ -45,14 +48,78 @@ CAN_BE_RETRIED = (Outcome.FAILED, Outcome.REFUSED)
 # Errors that pass by themselves: the same call can succeed later.
 TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
-# The messages of items that no worker began, as their run was stopped or interrupted.
-LEFT_OUT_KEYS = (sentences.RUN_STOPPED.key, sentences.RUN_INTERRUPTED.key)
+# The messages of items that no worker began, as their run was stopped or interrupted, or its request withdrawn.
+LEFT_OUT_KEYS = (
+    sentences.RUN_STOPPED.key,
+    sentences.RUN_INTERRUPTED.key,
+    sentences.RUN_WITHDRAWN.key,
+)
 
 
-def is_left_out(items: str = "") -> models.Q:
-    """Return the condition that a stop or an interruption left an item out; `items` is the way to it, as "items__"."""
+class Act(models.TextChoices):
+    """What a run does with each of its clients. A failure is over once the same act succeeds for the client."""
+
+    PUSH = "push", _("Push")
+    COMPARE = "compare", _("Comparison")
+    MOVE = "move", _("Move")
+
+
+ACTS = {"migrate": Act.PUSH, "push": Act.PUSH, "compare": Act.COMPARE, "move": Act.MOVE}
+
+
+# The newest outcome of each client and act, where it is a failure or a refusal. It goes from one client that ever
+# failed to the next: it reads no item of the others, and of these only the newest, however many runs there are.
+NEWEST_FAILED = """
+WITH RECURSIVE failed AS (
+    (SELECT client_id, act FROM migration_runitem WHERE outcome IN ('failed', 'refused')
+     ORDER BY client_id, act LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM failed, LATERAL (
+        SELECT client_id, act FROM migration_runitem
+        WHERE outcome IN ('failed', 'refused') AND (client_id, act) > (failed.client_id, failed.act)
+        ORDER BY client_id, act LIMIT 1
+    ) AS following
+)
+SELECT newest.id FROM failed, LATERAL (
+    SELECT item.id, item.outcome FROM migration_runitem AS item
+    WHERE item.client_id = failed.client_id AND item.act = failed.act AND item.outcome <> ''
+        AND NOT (item.outcome = 'skipped' AND coalesce(item.message->>'key', '') = ANY(%s))
+    ORDER BY item.finished_at DESC NULLS LAST, item.id DESC LIMIT 1
+) AS newest
+WHERE newest.outcome IN ('failed', 'refused')
+"""
+
+
+def is_due() -> models.Q:
+    """Return the condition that an item is open and does not wait for its next try."""
+    later = models.Q(next_try_at__gt=timezone.now())
+    return models.Q(outcome="") & ~later
+
+
+def is_newest_failed() -> models.Func:
+    """Return the condition that an item is the newest outcome of its client and act, and a failure or a refusal.
+
+    The items are found first and then read one by one: as `IN (…)` PostgreSQL would read the whole table.
+    """
+    found = RawSQL(f"ARRAY({NEWEST_FAILED})", [list(LEFT_OUT_KEYS)])  # noqa: S611  # a constant
+    return models.Func(
+        models.F("pk"),
+        found,
+        template="%(expressions)s",
+        arg_joiner=" = ANY",
+        output_field=models.BooleanField(),
+    )
+
+
+def is_left_out(items: str = "", *, keys: Collection[str] = LEFT_OUT_KEYS) -> models.Q:
+    """Return the condition that no worker began an item before its run ended; `items` is the way to it, as "items__".
+
+    `keys`: of the sentences by which the item says why.
+    """
     skipped = models.Q(**{f"{items}outcome": Outcome.SKIPPED})
-    return skipped & models.Q(In(KeyTextTransform("key", f"{items}message"), LEFT_OUT_KEYS))
+    nothing = models.Value("", models.TextField())
+    key = Coalesce(KeyTextTransform("key", f"{items}message"), nothing)
+    return skipped & models.Q(In(key, list(keys)))
 
 
 class RunItemQuerySet(models.QuerySet["RunItem"]):
@@ -62,12 +129,35 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
 
     def free(self) -> Self:
         """Select the open items that may be processed now; those that wait for their next try are left out."""
-        later = models.Q(next_try_at__gt=timezone.now())
-        return self.open().exclude(later)
+        return self.filter(is_due())
 
     def left_out(self) -> Self:
         """Select the items that a stop or an interruption of their run left out."""
         return self.filter(is_left_out())
+
+    def withdrawn(self) -> Self:
+        """Select the items that were never begun as the request for their run was withdrawn or refused."""
+        return self.filter(is_left_out(keys=[sentences.RUN_WITHDRAWN.key]))
+
+    def needing_attention(self) -> Self:
+        """Select each present client's newest push, comparison or move that failed, unless the client succeeded since.
+
+        It succeeds by a run, its page, a save or a command. What a stop left out never failed. A comparison that was
+        stored is the client's newest, and says by itself that it could not check.
+        """
+        at = Coalesce("finished_at", "run__created_at")
+        moved = models.Q(client__client_migration__phase_changed_at__gt=at)
+        pushed = models.Q(client__client_revision__pushed_at__gt=at)
+        compared = models.Q(client__client_migration__compared_at__gt=at)
+        # Outside these phases nothing is pushed.
+        left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
+        over = (
+            (models.Q(act=Act.MOVE) & moved)
+            | (models.Q(act=Act.PUSH) & (pushed | left))
+            | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
+        )
+        present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
+        return self.filter(is_newest_failed(), ~over, present)
 
     def open_again(self) -> None:
         """Open the items as if they had never been tried."""
@@ -119,6 +209,26 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             )
 
 
+class ActField(models.CharField):  # type: ignore[type-arg]  # generic only in the stubs
+    """The act of the item's run, which `save` and `bulk_create` fill in: an index of items can't read their run."""
+
+    def __init__(self, **_options: object) -> None:
+        super().__init__(
+            _("act"), max_length=16, choices=Act, blank=True, default="", db_default=""
+        )
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        """Describe it to schema migrations as the CharField that it is in the database."""
+        name, _path, arguments, options = super().deconstruct()
+        return name, "django.db.models.CharField", arguments, options
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        """Return the act of the item's run."""
+        act = ACTS[model_instance.run.kind]  # type: ignore[attr-defined]
+        setattr(model_instance, self.attname, act)
+        return act
+
+
 class RunItem(models.Model):
     """One client in a run."""
 
@@ -127,6 +237,7 @@ class RunItem(models.Model):
         Client, models.DO_NOTHING, db_constraint=False, related_name="run_items"
     )
     slug = models.CharField(_("slug"), max_length=100)
+    act = ActField()
     batch = models.PositiveIntegerField()
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
     error_class = models.CharField(
@@ -152,12 +263,35 @@ class RunItem(models.Model):
             models.Index(
                 fields=["run", "batch"], name="open_item_batch", condition=models.Q(outcome="")
             ),
+            # Both for `needing_attention`.
+            models.Index(
+                fields=["client", "act"],
+                name="item_failed",
+                condition=models.Q(outcome__in=CAN_BE_RETRIED),
+            ),
+            models.Index(
+                "client",
+                "act",
+                models.F("finished_at").desc(nulls_last=True),
+                models.F("id").desc(),
+                name="item_newest",
+                condition=~models.Q(outcome=""),
+            ),
         ]
         verbose_name = _("item")
         verbose_name_plural = _("items")
 
     def __str__(self) -> str:
         return f"{self.slug} in {self.run_id}"
+
+    @property
+    def is_left_out(self) -> bool:
+        """Say whether no worker began it: its run was stopped or interrupted, or never approved."""
+        return (
+            self.outcome == Outcome.SKIPPED
+            and self.message is not None
+            and self.message.key in LEFT_OUT_KEYS
+        )
 
     def try_again(self) -> None:
         """Leave it open and set its next try, later with every attempt."""

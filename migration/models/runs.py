@@ -17,7 +17,14 @@ from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import limit_reason
-from migration.models.run_items import OF_MOVES, Outcome, RunItem, RunItemQuerySet, is_left_out
+from migration.models.run_items import (
+    CAN_BE_RETRIED,
+    OF_MOVES,
+    Outcome,
+    RunItem,
+    RunItemQuerySet,
+    is_left_out,
+)
 from migration.models.steered_runs import SteeredRun
 from nova_credentials.phases import Phase
 
@@ -69,18 +76,23 @@ class RunQuerySet(models.QuerySet["Run"]):
         self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
     def with_counts(self) -> Self:
-        """Annotate `total`, `done` (without what a stop left out), `failed`, `refused` and `mismatched`."""
-        count = models.Count
+        """Annotate `total`, of these `done` (with an outcome of any kind), and of these each kind by itself.
+
+        What a stop left out is not done: it is `left_out`, and not among the `skipped`.
+        """
+        count, left_out = models.Count, is_left_out("items__")
+        differs = models.Q(items__comparison_status__in=Comparison.DIFFERS)
+        others = ["", Outcome.SKIPPED, *CAN_BE_RETRIED]
         return self.annotate(
             total=count("items"),
-            done=count("items", filter=~models.Q(items__outcome=""))
-            - count("items", filter=is_left_out("items__")),
+            left_out=count("items", filter=left_out),
+            done=count("items", filter=~models.Q(items__outcome="")) - models.F("left_out"),
+            succeeded=count("items", filter=~models.Q(items__outcome__in=others) & ~differs),
+            skipped=count("items", filter=models.Q(items__outcome=Outcome.SKIPPED))
+            - models.F("left_out"),
             failed=count("items", filter=models.Q(items__outcome=Outcome.FAILED)),
             refused=count("items", filter=models.Q(items__outcome=Outcome.REFUSED)),
-            mismatched=count(
-                "items",
-                filter=models.Q(items__comparison_status__in=Comparison.DIFFERS),
-            ),
+            mismatched=count("items", filter=differs),
         )
 
 
@@ -132,6 +144,9 @@ class Run(SteeredRun):
 
     total: int
     done: int
+    succeeded: int
+    skipped: int
+    left_out: int
     failed: int
     refused: int
     mismatched: int
@@ -260,22 +275,27 @@ class Run(SteeredRun):
         )
 
     def count_items(self) -> dict[str, int]:
-        """Count the items by outcome, and the comparisons that matched and that did not; zeros included."""
+        """Count the items by outcome, and the comparisons that matched and that did not; zeros included.
+
+        What a stop left out is `not_begun`, and not among the `skipped`.
+        """
         rows = (
             self.items.order_by()
             .values_list("outcome", "comparison_status")
-            .annotate(number=models.Count("*"))
+            .annotate(number=models.Count("*"), left_out=models.Count("pk", filter=is_left_out()))
         )
         counts = {
             "clients": 0,
             **{o.value: 0 for o in Outcome if self.kind == Run.Kind.MOVE or o not in OF_MOVES},
+            "not_begun": 0,
             "matched": 0,
             "mismatched": 0,
         }
-        for outcome, status, number in rows:
+        for outcome, status, number, left_out in rows:
             counts["clients"] += number
+            counts["not_begun"] += left_out
             if outcome:
-                counts[outcome] += number
+                counts[outcome] += number - left_out
             if status == Comparison.Status.MATCH:
                 counts["matched"] += number
             elif status in Comparison.DIFFERS:

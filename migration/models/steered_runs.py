@@ -35,6 +35,14 @@ class StaleRunError(MessageError):
         self.run = run
 
 
+class WithdrawnRunError(StaleRunError):
+    """The run was requested and nobody approved it: it never begins, nor goes on."""
+
+    def __init__(self, run: SteeredRun) -> None:
+        MessageError.__init__(self, sentences.RUN_CANT_GO_ON(run=run.name_message))
+        self.run = run
+
+
 class SteeredRun(models.Model):
     """Holds the state of a run, and how people steer it; `Run` adds what the run does."""
 
@@ -141,9 +149,11 @@ class SteeredRun(models.Model):
     def _open_again(self, items: RunItemQuerySet, *, by: User | None) -> None:
         """Let a run that is over go on with these items; raises StaleRunError where it is not over, or none is left.
 
-        A run that was approved waits for another approval.
+        A run that was approved waits for another approval. One whose request was withdrawn raises WithdrawnRunError.
         """
         with transaction.atomic():
+            if self.items.withdrawn().exists():
+                raise WithdrawnRunError(self)
             if not items.exists():
                 self._raise_stale(self.State.RUNNING)
             # Somebody may have approved it since this row was read.

@@ -56,6 +56,10 @@ PROOF = LOCK.format(pid="pg_backend_pid()", session="%(session)s::bigint")
 NOBODY_HOLDS_BATCH = f"""
 NOT EXISTS (SELECT FROM migration_lease AS l WHERE l.kind = %s AND l.key = %s::bigint | batch AND {HELD})
 """  # constants
+# The keys of the held leases of a kind; its parameters are the kind, the first key and the last.
+HELD_LEASES = f"""
+SELECT l.key FROM migration_lease AS l WHERE l.kind = %s AND l.key BETWEEN %s AND %s AND {HELD}
+"""  # noqa: S608  # constants
 # SKIP LOCKED: a row that another session is just taking, or that a save holds until its commit, is not waited for.
 TAKE = f"""
 WITH taken AS (
@@ -325,10 +329,6 @@ def _make_row(named: dict[str, int]) -> None:
 
 def list_held(kind: LeaseKind, first: int, last: int) -> set[int]:
     """Return the keys of the leases from `first` to `last` that are held now, on whichever host."""
-    query = f"""
-        SELECT l.key FROM migration_lease AS l
-        WHERE l.kind = %s AND l.key BETWEEN %s AND %s AND {HELD}
-    """  # noqa: S608  # constants
     with connection.cursor() as cursor:
-        cursor.execute(query, [kind, first, last])
+        cursor.execute(HELD_LEASES, [kind, first, last])
         return {key for (key,) in cursor.fetchall()}

@@ -107,9 +107,10 @@ def cancel_run_request(*, run_id: int, by: User) -> Run:
             run.cancel_request(by=by)
             facts = audit_sentences.MOVES_CANCELLED(run=run.name_message, who=run.by_name)
             run.record_act(facts, by=by, code=AuditCode.CANCELLATION, reason=run.reason)
+            # Within the transaction: by this the run is known never to go on.
+            skip_open_items(run, why=sentences.RUN_WITHDRAWN())
     except StaleRunError:
         raise not_requested(run) from None
-    skip_open_items(run)
     return run
 
 

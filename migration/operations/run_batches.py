@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import connection
+from django.db.models import BooleanField, Count, Q
+from django.db.models.expressions import RawSQL
 
-from migration.models import LeaseKind, Run
-from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
+from migration.models import LeaseKind, Run, RunItem
+from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_held, try_lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 # The run's number and the batch's number share the 64 bits of one lease's key.
 BATCH_BITS = 24
@@ -25,6 +27,29 @@ def held_batches(run_id: int) -> set[int]:
     """Return the batches that workers hold now, on whichever host."""
     first = run_id << BATCH_BITS
     return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
+
+
+def is_in_work(run_id: int) -> Q:
+    """Return the condition that an item of the run is in a batch that a worker holds now. One look at all leases."""
+    first = run_id << BATCH_BITS
+    query = f"migration_runitem.batch IN (SELECT (key - %s)::int FROM ({HELD_LEASES}) AS held)"  # noqa: S608  # constants
+    values = [first, LeaseKind.BATCH, first, first | (RETRY_LOCK - 1)]
+    return Q(RawSQL(query, values, output_field=BooleanField()))  # noqa: S611  # constants
+
+
+def count_in_work(runs: Collection[Run]) -> dict[int, int]:
+    """Return the id of each of the runs -> the number of its open items that workers hold now."""
+    pks = [run.pk for run in runs if run.finished_at is None]
+    if not pks:
+        return {}
+    held = list_held(LeaseKind.BATCH, min(pks) << BATCH_BITS, max(pks) << BATCH_BITS | RETRY_LOCK)
+    in_work = Q(pk__in=[])
+    for key in held:
+        run_id, batch = key >> BATCH_BITS, key & RETRY_LOCK
+        if run_id in pks and batch != RETRY_LOCK:
+            in_work |= Q(run=run_id, batch=batch)
+    items = RunItem.objects.open().filter(in_work).order_by().values_list("run")
+    return dict(items.annotate(n=Count("pk")))
 
 
 @contextmanager

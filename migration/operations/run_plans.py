@@ -25,7 +25,7 @@ from migration.operations.secret_writer import Differing
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -56,15 +56,18 @@ def is_small(plan: RunPlan) -> bool:
     return _select_clients(plan)[: FEW_CLIENTS + 1].count() <= FEW_CLIENTS
 
 
-def work_on_plan(*, plan_id: int, interactive: bool = False) -> Run | None:
+def work_on_plan(
+    *, plan_id: int, interactive: bool = False, tell: Callable[[int], None] | None = None
+) -> Run | None:
     """Make the plan, or look at it again and start its run where all is as planned. Returns the run that was started.
 
+    `tell` is called with the number of clients looked at so far, while the plan is made.
     Can be called twice: a plan that is made already, or that somebody discarded, is left as it is.
     """
     plan = RunPlan.objects.get(pk=plan_id)
     try:
         if plan.state == RunPlan.State.MAKING:
-            plan.store_look(look_at_clients(plan, interactive=interactive))
+            plan.store_look(look_at_clients(plan, interactive=interactive, tell=tell))
         elif plan.state == RunPlan.State.CHECKING:
             return _check_plan(plan, interactive=interactive)
     except StalePlanError:
@@ -126,8 +129,13 @@ def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
     return chosen if plan.chosen is None else chosen.filter(pk__in=plan.chosen)
 
 
-def look_at_clients(plan: RunPlan, *, interactive: bool = False) -> list[PlannedClient]:
-    """Find out what a run would do with each client, 20 secrets a call; a plan that is not stored will do."""
+def look_at_clients(
+    plan: RunPlan, *, interactive: bool = False, tell: Callable[[int], None] | None = None
+) -> list[PlannedClient]:
+    """Find out what a run would do with each client, 20 secrets a call; a plan that is not stored will do.
+
+    `tell` is called with the number of clients looked at so far.
+    """
     ids = list(_select_clients(plan).values_list("pk", flat=True))
     found: list[PlannedClient] = []
     for start in range(0, len(ids), CLIENTS_AT_ONCE):
@@ -136,6 +144,8 @@ def look_at_clients(plan: RunPlan, *, interactive: bool = False) -> list[Planned
         found += looked
         if plan.pk:
             plan.record_work()
+        if tell:
+            tell(len(found))
         if _is_aws_down(looked):
             # Every further batch would wait for the same time-out.
             return found + list(_list_unseen(ids[start + CLIENTS_AT_ONCE :]))

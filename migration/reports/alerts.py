@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.models import Comparison, MoveRequest, Outcome, ReaderSummary, Run, RunItem, Worker
-from migration.models.run_items import is_left_out
+from migration.models import Comparison, MoveRequest, ReaderSummary, Run, Worker
 from migration.operations.aws_writes import find_write_refusal
+from migration.reports.failures import count_failures, describe_failures
 from migration.reports.readers import describe_failing
 from nova_credentials.phases import Phase
 
@@ -147,30 +147,22 @@ def _describe_status(status: str, number: int) -> str:
 
 
 def _alert_failures(_data: AlertData) -> Iterator[Alert]:
-    migration = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
-    items = RunItem.objects.filter(run__in=migration).order_by().values_list("run")
-    counted = items.annotate(
-        left_out=Count("pk", filter=is_left_out()),
-        failed=Count("pk", filter=Q(outcome=Outcome.FAILED)),
-    )
-    for run_id, left_out, failed in counted:
-        url = reverse("admin:migration_run_change", args=[run_id])
-        if left_out:
-            sentence = ngettext(
-                "client was left out when the latest migration was stopped",
-                "clients were left out when the latest migration was stopped",
-                left_out,
-            )
-            action = Action(_("Go on with the rest"), f"{url}?items=skipped", VIEW_RUNS)
-            yield Alert(sentence, action.url, VIEW_RUNS, count=left_out, actions=(action,))
-        if failed:
-            sentence = ngettext(
-                "client failed in the latest migration",
-                "clients failed in the latest migration",
-                failed,
-            )
-            action = Action(_("See the failures"), f"{url}?items=failed", VIEW_RUNS)
-            yield Alert(sentence, action.url, VIEW_RUNS, count=failed, actions=(action,))
+    """Yield for each act how many clients failed when it was last tried, then what the latest migration left out."""
+    counts, failures = count_failures(), reverse("admin:migration_run_failures")
+    for act, number in counts.by_act.items():
+        url = f"{failures}?act={act}"
+        action = Action(_("See the failures"), url, VIEW_RUNS)
+        sentence = describe_failures(act, number)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
+    if counts.run_id:
+        page = reverse("admin:migration_run_change", args=[counts.run_id])
+        sentence = ngettext(
+            "client was left out when the latest migration was stopped",
+            "clients were left out when the latest migration was stopped",
+            counts.left_out,
+        )
+        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", VIEW_RUNS)
+        yield Alert(sentence, action.url, VIEW_RUNS, count=counts.left_out, actions=(action,))
 
 
 def _alert_pushes(data: AlertData) -> Iterator[Alert]:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, F, Max, Min, Q, Subquery, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from migration import sentences
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, Worker
-from migration.models.run_items import is_left_out
+from migration.models.run_items import is_due, is_left_out
 from migration.models.runs import STALLED_AFTER
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.run_batches import held_batches
+from migration.operations.run_batches import held_batches, is_in_work
 from nova_credentials.messages import Message, in_a_row
 
 if TYPE_CHECKING:
@@ -68,7 +71,9 @@ def measure_progress(run: Run) -> Progress:
             # One message of the items to be retried, as text, as PostgreSQL has no min() of jsonb.
             why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
+            in_work=Count("pk", filter=is_due() & is_in_work(run.pk)),
             left_out=Count("pk", filter=is_left_out()),
+            withdrawn=Count("pk", filter=is_left_out(keys=[sentences.RUN_WITHDRAWN.key])),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
             last=Max("finished_at"),
             next_try_at=Min("next_try_at"),
@@ -99,18 +104,38 @@ class Progress:
         return sum(group["number"] for group in self.groups)
 
     @cached_property
-    def waiting(self) -> int:
+    def open(self) -> int:
+        """Return the number of items without an outcome: in work, or waiting for their turn or their next try."""
         return self.count_items([""])
 
     @cached_property
+    def in_work(self) -> int:
+        """Return the number of open items of the batches that workers hold now."""
+        return sum(group["in_work"] for group in self.groups)
+
+    @property
+    def waiting(self) -> int:
+        return self.open - self.in_work
+
+    @cached_property
     def left_out(self) -> int:
-        """Return the number of items that a stop or an interruption left out."""
+        """Return the number of items that nobody began: the run was stopped, interrupted or never approved."""
         return sum(group["left_out"] for group in self.groups)
 
     @property
+    def may_go_on(self) -> bool:
+        """Say whether it can go on, or try again: not a run whose request was withdrawn."""
+        return not any(group["withdrawn"] for group in self.groups)
+
+    @property
     def rest(self) -> int:
-        """Return the number of items that wait or were left out."""
-        return self.waiting + self.left_out
+        """Return the number of items that are open or were left out."""
+        return self.open + self.left_out
+
+    @property
+    def skipped(self) -> int:
+        """Return the number of clients for which there was nothing to do."""
+        return self.count_items([Outcome.SKIPPED]) - self.left_out
 
     @property
     def done(self) -> int:
@@ -174,7 +199,7 @@ class Progress:
         """Return the seconds that it still needs; None where it is finished or too early to estimate."""
         if self.finished or not self.per_second or self.percent < ESTIMATE_FROM_PERCENT:
             return None
-        return self.waiting / self.per_second
+        return self.open / self.per_second
 
     # Annotated by `select_runs_for_progress()`.
     @property
@@ -248,6 +273,21 @@ class Progress:
             if lately / clients_a_call >= NEARLY_ALL * rate * seconds:
                 return sentences.RATE_REACHED[kind](rate=int(rate) if rate == int(rate) else rate)
         return None
+
+    @property
+    def counts(self) -> list[str]:
+        """Return each number of clients that is not 0, in the page's language. Only what differs is in two of them."""
+        numbers = (
+            (self.succeeded, ngettext("%(n)s done", "%(n)s done", self.succeeded)),
+            (self.failed, ngettext("%(n)s failed", "%(n)s failed", self.failed)),
+            (self.refused, ngettext("%(n)s refused", "%(n)s refused", self.refused)),
+            (self.mismatched, ngettext("%(n)s differs", "%(n)s differ", self.mismatched)),
+            (self.skipped, ngettext("%(n)s skipped", "%(n)s skipped", self.skipped)),
+            (self.in_work, _("%(n)s in progress")),
+            (self.waiting, _("%(n)s waiting")),
+            (self.left_out, _("%(n)s not begun")),
+        )
+        return [text % {"n": intcomma(number)} for number, text in numbers if number]
 
     def _is_idle_for(self, time: timedelta) -> bool:
         return timezone.now() - self.run.worked_at > time

@@ -339,6 +339,8 @@ def test_runs_in_each_state(look_at):
         *(f"{RUNS}{run.pk}/change/" for run in (waiting, paused, finished)),
         f"{RUNS}{finished.pk}/change/?items=failed",
         f"{RUNS}{finished.pk}/change/?items=skipped",
+        f"{RUNS}failures/",
+        f"{RUNS}failures/?act=push",
     )
 
     assert finished.count_items()["failed"] == 1

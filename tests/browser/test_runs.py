@@ -112,10 +112,10 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     }
     operator.presses("Stop the run")
     operator.reads("3 not begun")
-    operator.follows("Skipped")
+    operator.follows("Not begun")
 
     assert Run.objects.get().state == Run.State.STOPPED
-    assert Run.objects.get().count_items()["skipped"] == 3
+    assert Run.objects.get().count_items()["not_begun"] == 3
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])

@@ -67,7 +67,7 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
-    "migration_run_check_nova": EVERYBODY,
+    **{f"migration_run_{page}": EVERYBODY for page in ("check_nova", "failures")},
     "migration_copysearch_report": EVERYBODY,
     **{
         f"{CLIENT}_{page}": EVERYBODY

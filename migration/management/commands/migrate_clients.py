@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from credentials.shown_names import show_name
 from migration.management.base import ClientsCommand
+from migration.management.counted_work import show_work
+from migration.management.run_items import name_outcome
 from migration.models import Outcome, PlanClass, Run, RunPlan
 from migration.operations.run_plans import look_at_clients, work_on_plan
 from migration.reports.run_plans import describe_client, summarize_clients
@@ -55,7 +57,9 @@ class Command(ClientsCommand):
     def handle(self, *args: object, **options: Any) -> None:
         chosen = self.find_clients(options)
         if options["dry_run"]:
-            self._print_plan(look_at_clients(make_plan(chosen, options)), options)
+            with show_work(self.stderr, "Plan", chosen.count()) as work:
+                clients = look_at_clients(make_plan(chosen, options), tell=work.count)
+            self._print_plan(clients, options)
             return
         run = self.finish_run(
             inline=options["inline"],
@@ -80,7 +84,8 @@ class Command(ClientsCommand):
             overwrite=plan.overwrite,
             include_inactive=plan.include_inactive,
         )
-        work_on_plan(plan_id=plan.pk)
+        with show_work(self.stderr, str(plan), chosen.count()) as work:
+            work_on_plan(plan_id=plan.pk, tell=work.count)
         plan.refresh_from_db()
         self.stderr.write(f"{plan}: {describe_summary(summarize_clients(plan.list_clients()))}")
         return plan
@@ -107,8 +112,8 @@ class Command(ClientsCommand):
 
     def print_item(self, item: Item) -> None:
         """Print a client's outcome in one line, and a line for each secret that the run replaces."""
-        shown = (item[name] for name in ("outcome", "error_class", "message") if item[name])
-        self.stdout.write("  ".join([show_name(str(item["slug"])), *map(str, shown)]))
+        words = (name_outcome(item), item["error_class"], item["message"])
+        self.stdout.write("  ".join([show_name(str(item["slug"])), *filter(None, words)]))
         for secret in cast("list[dict[str, str]]", item.get("replaced", [])):
             who = (
                 f"this site ({secret['who'] or '?'})" if secret["by_this_site"] else "somebody else"

@@ -11,7 +11,8 @@ from django.core.management.base import CommandError
 
 from credentials.shown_names import show_name
 from migration import evidence_sentences, sentences
-from migration.management.base import ClientsCommand, find_user
+from migration.management.base import ClientsCommand, find_client_group, find_user
+from migration.management.counted_work import show_work
 from migration.models import (
     MANY_TRIES,
     MOVE_PERMISSIONS,
@@ -80,6 +81,11 @@ class Command(ClientsCommand):
             "--all-in", choices=phases, metavar="PHASE", help="every client in this phase, as a run"
         )
         parser.add_argument(
+            "--wave",
+            metavar="GROUP",
+            help="the clients of this group, by its name: as a run for each phase from which they can move",
+        )
+        parser.add_argument(
             "--inline", action="store_true", help="a run in this process, without workers"
         )
         parser.add_argument("--reason", type=read_reason, default="", help="stored with the move")
@@ -101,25 +107,41 @@ class Command(ClientsCommand):
         self.new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
         if self.deletes and self.new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
-        slugs, old = options["slugs"], options["all_in"]
-        if bool(slugs) == bool(old):
-            raise CommandError("name clients by slug, or pass --all-in PHASE", returncode=2)
+        slugs, old, wave = options["slugs"], options["all_in"], options["wave"]
+        if [bool(slugs), bool(old), wave is not None].count(True) != 1:
+            text = "name clients by slug, or pass --wave GROUP or --all-in PHASE"
+            raise CommandError(text, returncode=2)
         self.by, self.reason = find_user(options["by"]), options["reason"]
         self.override_reason, self.inline = options["override"] or "", options["inline"]
         self.overridden: Counter[str] = Counter()
         if old:
             self._move_phase(Phase(old), options)
+        elif wave is not None:
+            group = all_clients().in_group(find_client_group(wave).pk)
+            results, runs = self._move_many(group)
+            self._report(results, options, runs)
         elif len(slugs) > MOST_AT_ONCE:
-            self._report(self._move_many(self.find_named_clients(slugs)), options)
+            results, _runs = self._move_many(self.find_named_clients(slugs))
+            self._report(results, options)
         else:
             self._report(self._move_few(self.find_named_clients(slugs)), options)
 
-    def _report(self, results: list[MoveReport], options: Options, run: Run | None = None) -> None:
-        """Print what became of each client; exit with 1 if one was not moved. Of a `run` the object names it."""
+    def _report(
+        self, results: list[MoveReport], options: Options, runs: list[Run] | None = None
+    ) -> None:
+        """Print what became of each client; exit with 1 if one was not moved.
+
+        With `runs` one object is printed, which names the run: a number, a list where there are several, null for none.
+        """
         moved = sum(result["moved"] for result in results)
         if options["format"] == "json":
             numbers = {"clients": len(results), "moved": moved, "refused": len(results) - moved}
-            self.print_json({"run": run.pk, **numbers, "items": results} if run else results)
+            if runs is None:
+                self.print_json(results)
+            else:
+                pks = [run.pk for run in runs]
+                run = pks[0] if len(pks) == 1 else pks or None
+                self.print_json({"run": run, **numbers, "items": results})
         else:
             for key, n in self.overridden.items():
                 label = evidence_sentences.EVIDENCE[key]()
@@ -138,24 +160,26 @@ class Command(ClientsCommand):
             text = f"no client moves from {old.value} to {self.new.value}"
             raise CommandError(text, returncode=2)
         run = self._finish_moves(all_clients(), old)
-        self._report(list_move_reports(run), options, run)
+        self._report(list_move_reports(run), options, [run])
 
-    def _move_many(self, chosen: ClientPhaseQuerySet) -> list[MoveReport]:
-        """Move the clients, as a run for each phase that they are in; return them by slug."""
+    def _move_many(self, chosen: ClientPhaseQuerySet) -> tuple[list[MoveReport], list[Run]]:
+        """Move the clients, as a run for each phase from which they can; return them by slug, and the runs."""
         results: list[MoveReport] = []
+        runs: list[Run] = []
         by_phase: dict[str, list[tuple[int, str]]] = {}
         for pk, slug, phase in chosen.with_phase().values_list("pk", "slug", "phase"):
             by_phase.setdefault(phase, []).append((pk, slug))
         for phase, clients in by_phase.items():
             if (Phase(phase), self.new) in MOVES:
                 some = all_clients().filter(pk__in=[pk for pk, _slug in clients])
-                results += list_move_reports(self._finish_moves(some, Phase(phase)))
+                runs.append(self._finish_moves(some, Phase(phase)))
+                results += list_move_reports(runs[-1])
             else:
                 results += [
                     make_report(slug, phase, IllegalMove(slug, Phase(phase), self.new).message)
                     for _pk, slug in clients
                 ]
-        return sorted(results, key=lambda result: result["slug"])
+        return sorted(results, key=lambda result: result["slug"]), runs
 
     def _finish_moves(self, chosen: ClientPhaseQuerySet, old: Phase) -> Run:
         """Start a run of the move and wait for its end; one that needs an approval is only requested."""
@@ -182,11 +206,14 @@ class Command(ClientsCommand):
         reason = self.override_reason
         self.override = Override(reason, self.by) if reason else None
         self.answers = AccountAnswers()
-        found = chosen.with_phase().order_by("slug").values_list("pk", "slug", "phase")
-        return [
-            self._move_client(pk, slug, self.new, MOVES.get((Phase(phase), self.new)))
-            for pk, slug, phase in found
-        ]
+        found = list(chosen.with_phase().order_by("slug").values_list("pk", "slug", "phase"))
+        reports = []
+        with show_work(self.stderr, f"Moves to {self.new.value}", len(found)) as work:
+            for pk, slug, phase in found:
+                kind = MOVES.get((Phase(phase), self.new))
+                reports.append(self._move_client(pk, slug, self.new, kind))
+                work.count(len(reports))
+        return reports
 
     def _move_client(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> MoveReport:
         """Move one client, or request the move if it needs an approval."""

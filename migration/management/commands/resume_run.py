@@ -9,7 +9,13 @@ from django.core.management.base import CommandError
 from migration import command_sentences, sentences
 from migration.admin.base import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
-from migration.models import MOVE_PERMISSIONS, Outcome, Run, StaleRunError
+from migration.models import (
+    CAN_BE_RETRIED,
+    MOVE_PERMISSIONS,
+    Run,
+    StaleRunError,
+    WithdrawnRunError,
+)
 from migration.operations.runs import skip_open_items
 
 if TYPE_CHECKING:
@@ -27,7 +33,9 @@ class Command(RunCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run", type=int, metavar="RUN", help="the run, by number")
         parser.add_argument(
-            "--failed", action="store_true", help="try the clients again that failed, too"
+            "--failed",
+            action="store_true",
+            help="try the clients again that failed or were refused, too",
         )
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
@@ -65,12 +73,20 @@ class Command(RunCommand):
             return True
         if run.state == Run.State.RUNNING:
             return False
-        failed = run.items.filter(outcome=Outcome.FAILED)
+        if run.items.withdrawn().exists():
+            raise WithdrawnRunError(run)
+        failed = run.items.filter(outcome__in=CAN_BE_RETRIED)
         if run.items.left_out().exists() or (with_failed and failed.exists()):
             run.go_on(by=by, with_failed=with_failed)
             return True
         number = failed.count()
-        left = command_sentences.RUN_FAILED_ARE_LEFT(run=run.name_message, n=number)
+        moves = run.kind == Run.Kind.MOVE
+        sentence = (
+            command_sentences.RUN_REFUSED_ARE_LEFT
+            if moves
+            else command_sentences.RUN_FAILED_ARE_LEFT
+        )
+        left = sentence(run=run.name_message, n=number)
         none = command_sentences.RUN_HAS_NO_REST(run=run.name_message)
         self.stderr.write(str(left if number else none))
         return False

@@ -64,7 +64,8 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
 
     run.refresh_from_db()
     assert done == [2]
-    assert (run.count_items()["created"], run.count_items()["skipped"]) == (2, 4)
+    counts = run.count_items()
+    assert (counts["created"], counts["not_begun"], counts["skipped"]) == (2, 4, 0)
     assert run.state == Run.State.STOPPED
     assert run.finished_at is not None
     assert all_clients().in_phases("postgres").count() == 4

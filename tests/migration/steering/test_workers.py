@@ -83,7 +83,7 @@ def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(som
 
     run.refresh_from_db()
     assert run.finished_at is not None
-    assert run.count_items()["skipped"] == 6
+    assert run.count_items()["not_begun"] == 6
 
 
 def test_paused_runs_are_not_taken_up(somebody):

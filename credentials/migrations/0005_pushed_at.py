@@ -1,0 +1,24 @@
+"""When AWS was last seen to have a client's rows."""
+
+from django.db import migrations, models
+
+# What has nothing pending was pushed at some time up to now: no failure of before needs anybody's attention.
+FILL = """
+UPDATE credentials_clientrevision AS kept SET pushed_at = now()
+WHERE pushed_revision >= revision + (
+    SELECT count(*) FROM credentials_clientwrite AS written WHERE written.client_id = kept.client_id
+)
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("credentials", "0004_mapped_columns")]
+
+    operations = [
+        migrations.AddField(
+            model_name="clientrevision",
+            name="pushed_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.RunSQL(FILL, migrations.RunSQL.noop),
+    ]
