@@ -56,7 +56,7 @@ WHERE kept.comparison_id IS NULL OR kept.comparison_id < excluded.comparison_id
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which it failed
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:

@@ -87,12 +87,16 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         return first
 
     def record(self, items: Iterable[RunItem]) -> None:
-        """Store outcomes, or the times of the next tries; an item keeps the outcome it has, as tasks can run twice."""
+        """Store outcomes, or the times of the next tries; an item keeps the outcome it has, as tasks can run twice.
+
+        Notes in the same statement that a worker works on their runs.
+        """
         rows = list(items)
         now = timezone.now()
         with connection.cursor() as cursor:
             cursor.execute(
                 """
+                WITH worked AS (UPDATE migration_run SET worked_at = %s WHERE id = ANY(%s))
                 UPDATE migration_runitem AS item
                 SET outcome = new.outcome, error_class = new.error_class, message = new.message::jsonb,
                     comparison_status = new.comparison_status, attempts = new.attempts,
@@ -107,6 +111,8 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
                 WHERE item.id = new.id AND item.outcome = ''
                 """,
                 [
+                    now,
+                    list({row.run_id for row in rows}),
                     now,
                     [row.pk for row in rows],
                     [row.outcome for row in rows],

@@ -132,11 +132,21 @@ def _push_snapshots(
     ]
     results = refused + _write_and_verify(writes, sm, options, run=run)
     if not options.dry_run:
-        ClientMigration.objects.record_refused(
-            (result.client_id, snapshots[result.client_id].revision if result.refused else None)
-            for result in results
-        )
+        ClientMigration.objects.record_refused(_list_refusals(results, snapshots))
     return results
+
+
+def _list_refusals(
+    results: list[PushResult], snapshots: dict[int, ClientSnapshot]
+) -> list[tuple[int, int | None]]:
+    """Return which revision of each client was refused, as (client id, revision); only where that is not known yet."""
+    refusals = []
+    for result in results:
+        snapshot = snapshots[result.client_id]
+        refused = snapshot.revision if result.refused else None
+        if refused != snapshot.refused_revision:
+            refusals.append((result.client_id, refused))
+    return refusals
 
 
 def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> set[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from migration.models import LeaseKind, Run
+from migration.models import LeaseKind, RunItem
 from migration.operations.leases import NOBODY_HOLDS_BATCH, list_held, try_lease
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ def held_batches(run_id: int) -> set[int]:
 
 
 @contextmanager
-def lock_free_batch(run: Run) -> Iterator[int | None]:
+def lock_free_batch(run_id: int) -> Iterator[int | None]:
     """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    batches = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
+    free_items = RunItem.objects.filter(run_id=run_id).free()
+    batches = free_items.order_by("batch").values_list("batch", flat=True).distinct()
     candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
-    first = run.pk << BATCH_BITS
+    first = run_id << BATCH_BITS
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT batch FROM ({candidates}) AS candidate (batch) WHERE {NOBODY_HOLDS_BATCH}",  # noqa: S608  # Django's own query
@@ -40,7 +41,7 @@ def lock_free_batch(run: Run) -> Iterator[int | None]:
         )
         free = [batch for (batch,) in cursor.fetchall()]
     for batch in free:
-        with try_lock_batch(run.pk, batch) as leased:
+        with try_lock_batch(run_id, batch) as leased:
             if leased:
                 yield batch
                 return

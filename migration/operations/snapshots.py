@@ -48,6 +48,8 @@ class ClientSnapshot:
     phase: Phase
     revision: int
     pushed_revision: int | None
+    # The revision that the last push refused.
+    refused_revision: int | None
     names: dict[str, str]
     has_credentials: bool
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
@@ -115,7 +117,7 @@ def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, Nov
 
 @cache  # putting it together takes as long as reading a client's row
 def _all_with_revision() -> ClientPhaseQuerySet:
-    return all_clients().with_phase().with_revision()
+    return all_clients().with_phase().with_refused_revision().with_revision()
 
 
 def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
@@ -137,6 +139,7 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         phase=phase,
         revision=client.revision,
         pushed_revision=client.pushed_revision,
+        refused_revision=client.refused_revision,  # type: ignore[attr-defined]  # annotated
         names=secret_names(client.slug),
         has_credentials=any(client.credentials_by_type().values()),
         document=document,
