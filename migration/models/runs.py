@@ -228,9 +228,8 @@ class Run(SteeredRun):
         """Add an item for each client (id, slug), a hundred to a batch."""
         numbered = enumerate(chosen)
         while some := list(islice(numbered, ITEMS_AT_ONCE)):
-            RunItem.objects.bulk_create(
-                RunItem(run=self, client_id=pk, slug=slug, batch=position // self.BATCH)
-                for position, (pk, slug) in some
+            RunItem.objects.add(
+                self.pk, [(pk, slug, position // self.BATCH) for position, (pk, slug) in some]
             )
 
     def count_open_batches(self) -> int:

@@ -19,7 +19,8 @@ from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
     from migration.models import Run
-    from migration.operations.secret_writer import PendingWrite, ReplacedVersion, SecretWriter
+    from migration.operations.pending_writes import PendingWrite, ReplacedVersion
+    from migration.operations.secret_writer import SecretWriter
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase
 

@@ -14,7 +14,7 @@ from credentials.models import Client
 from credentials.nova_columns import judge_columns, schema_errors
 from credentials.pointers import find_pointer_problem
 from migration.models import all_clients
-from migration.operations.aws_store import secret_layout, secret_names
+from migration.operations.aws_store import secret_layout
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
@@ -140,7 +140,7 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         revision=client.revision,
         pushed_revision=client.pushed_revision,
         refused_revision=client.refused_revision,  # type: ignore[attr-defined]  # annotated
-        names=secret_names(client.slug),
+        names=documents.secret_names(client.slug, prefix=prefix, layout=layout),
         has_credentials=any(client.credentials_by_type().values()),
         document=document,
         problem=problem,
