@@ -11,7 +11,13 @@ from itertools import zip_longest
 from typing import Self
 
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
-from nova_credentials.document import EXTRA_KEY, Document
+from nova_credentials.document import (
+    EXTRA_KEY,
+    Document,
+    DocumentError,
+    encode_document,
+    is_deeper,
+)
 
 # In the order of the report. Any other key may be a secret in the wrong place, so it is shown as a code.
 KNOWN_KEYS = tuple(
@@ -94,6 +100,14 @@ def compare_documents(expected: Document, actual: Document, *, key: bytes) -> li
 def are_equal(one: Document | None, other: Document | None) -> bool:
     """Say whether two documents are equal, types included, so that compare_documents finds nothing."""
     return _canonical_json(one) == _canonical_json(other)
+
+
+def is_text_of(text: str, document: Document) -> bool:
+    """Say whether the text is the very one that we would write for this document: decoded, it is the document."""
+    try:
+        return text == encode_document(document) and not is_deeper(document)
+    except DocumentError:
+        return False
 
 
 def list_paths(value: object, path: str = "") -> Iterator[str]:

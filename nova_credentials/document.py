@@ -35,6 +35,7 @@ _MUST_BE: dict[tuple[object, ...], Sentence] = {
     (bool, NoneType): sentences.MUST_BE_BOOLEAN_OR_NULL,
 }
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MAX_DEPTH = 16
 # The key of the columns that NOVA added and somebody mapped: in a login, or at the top those of the client itself.
 # Readers ignore it.
@@ -218,7 +219,7 @@ class _DocumentReader:
 def encode_document(document: Document) -> str:
     """Return the document as JSON text that UTF-8 can hold; raises DocumentError."""
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        text = _ENCODER.encode(document)
         text.encode()
     except (TypeError, ValueError, RecursionError):
         text = ""
@@ -235,17 +236,15 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
     except (ValueError, RecursionError):
         document = None
     may_be_deep = text.count("{") + text.count("[") > _MAX_DEPTH  # else there is no need to look
-    if not isinstance(document, dict) or (may_be_deep and _is_deeper(document, _MAX_DEPTH)):
+    if not isinstance(document, dict) or (may_be_deep and is_deeper(document)):
         raise DocumentError(sentences.NOT_A_DOCUMENT(name=source))
     return document
 
 
-def _is_deeper(value: object, levels: int) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return isinstance(value, list) and (
-        levels == 0 or any(_is_deeper(child, levels - 1) for child in value)
-    )
+def is_deeper(value: object, levels: int = _MAX_DEPTH) -> bool:
+    """Say whether lists and objects are nested deeper than that; such a text is no document."""
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return isinstance(inner, list) and (levels == 0 or any(is_deeper(v, levels - 1) for v in inner))
 
 
 def size_in_bytes(document: Document) -> int:

@@ -68,9 +68,10 @@ def _select_rows(clients: Mapping[int, Client]) -> dict[int, RowsByType]:
     """Return the rows of clients by client and type, in the order of their ids."""
     found: dict[int, RowsByType] = {pk: {t: [] for t in CredentialType} for pk in clients}
     for model in CREDENTIAL_MODELS:
+        client_field = model._meta.get_field("client")
         # Raw: a queryset would be put into SQL anew each time, for longer than PostgreSQL takes to answer.
         for row in model._default_manager.raw(_select_statement(model), [list(clients)]):
-            row.client = clients[row.client_id]
+            client_field.set_cached_value(row, clients[row.client_id])
             found[row.client_id][model.TYPE].append(row)
     return found
 

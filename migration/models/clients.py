@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import connection, models, transaction
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +16,7 @@ from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.moves import PhaseChange
 from migration.models.phases import WRITES_BOTH, PhaseChoices
-from migration.models.reads import COUNTED, ReadCount
+from migration.models.reads import COUNTED
 from nova_credentials.phases import Phase, check_move
 
 if TYPE_CHECKING:
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
     from migration.models.runs import Run
     from nova_credentials.messages import Message
 
+ENTER_PHASE = f"""
+UPDATE migration_clientmigration AS entering
+SET phase = %(new)s, phase_changed_at = %(now)s, clean_streak = 0, streak_counted_at = NULL,
+    reads_at_entry = coalesce(
+        (SELECT jsonb_build_object({", ".join(f"'{name}', {name}" for name in COUNTED)})
+            FROM migration_readcount AS counted WHERE counted.client_id = entering.client_id),
+        '{{}}'
+    )
+WHERE client_id = ANY(%(ids)s) RETURNING client_id, reads_at_entry
+"""  # noqa: S608  # constants
+
 
 class ClientPhaseQuerySet(ClientQuerySet):
     """Clients and their phases; a client without a `ClientMigration` was never moved and is in `postgres`."""
@@ -36,6 +48,10 @@ class ClientPhaseQuerySet(ClientQuerySet):
         return self.annotate(
             phase=Coalesce("client_migration__phase", models.Value(Phase.POSTGRES.value))
         )
+
+    def with_refused_revision(self) -> Self:
+        """Annotate `refused_revision` (None: the last push refused nothing)."""
+        return self.annotate(refused_revision=models.F("client_migration__refused_revision"))
 
     def in_phases(self, *phases: Phase) -> Self:
         """Select the clients in one of these phases."""
@@ -133,6 +149,8 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
     ) -> set[int]:
         """Move the clients as `change_phase` does, each with what is planned for it; return the ids of those moved."""
         check_move(f"{len(planned)} clients", old, new)
+        if not planned:
+            return set()
         with transaction.atomic():
             moving = self._lock_in_phase(planned.keys(), old)
             if not moving:
@@ -171,19 +189,9 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
         self, client_ids: Collection[int], new: Phase, now: datetime
     ) -> dict[int, dict[str, int]]:
         """Set the phase and begin its evidence anew; return the reader's counts of each client, as of now."""
-        counts = ReadCount.objects.filter(pk=models.OuterRef("pk")).values(
-            counts=JSONObject(**{name: name for name in COUNTED})
-        )
-        none = models.Value({}, models.JSONField())
-        entering = self.filter(pk__in=client_ids)
-        entering.update(
-            phase=new,
-            phase_changed_at=now,
-            clean_streak=0,
-            streak_counted_at=None,
-            reads_at_entry=Coalesce(models.Subquery(counts, models.JSONField()), none),
-        )
-        return dict(entering.values_list("pk", "reads_at_entry"))
+        with connection.cursor() as cursor:
+            cursor.execute(ENTER_PHASE, {"new": new, "now": now, "ids": list(client_ids)})
+            return {pk: json.loads(reads) for pk, reads in cursor.fetchall()}
 
     def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
         """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
@@ -206,6 +214,8 @@ class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
     def record_refused(self, revisions: Iterable[tuple[int, int | None]]) -> None:
         """Store which revision of each client's rows was refused, as (client id, revision); None: it was not."""
         pairs = sorted(revisions, key=lambda pair: pair[0])
+        if not pairs:
+            return
         with connection.cursor() as cursor:
             cursor.execute(
                 """

@@ -54,9 +54,19 @@ SET comparison_id = excluded.comparison_id, comparison_status = excluded.compari
 WHERE kept.comparison_id IS NULL OR kept.comparison_id < excluded.comparison_id
 """  # noqa: S608  # its own text
 
+DIFFERING = """
+SELECT m.client_id FROM migration_clientmigration AS m JOIN migration_comparison AS c ON c.id = m.comparison_id
+WHERE m.client_id = ANY(%s) AND (
+    c.status = ANY(%s)
+    OR (c.status = 'unchecked' AND EXISTS (
+        SELECT FROM migration_openmismatch AS open WHERE open.client_id = m.client_id
+    ))
+)
+"""
+
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which it failed
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:
@@ -86,35 +96,37 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
 
     def _insert_rows(self, rows: list[Comparison]) -> list[int]:
         """Store the rows in one statement, give each its id, and return the ids."""
-        # bulk_create prepares each value by itself, which takes longer than the statement.
+        # As one text: bulk_create would prepare each value by itself, and psycopg each value of an array.
+        values = [
+            {
+                "client_id": row.client_id,
+                "slug": row.slug,
+                "run_id": row.run_id,
+                "status": row.status,
+                "error_class": row.error_class,
+                "message": row.message and row.message.to_json(),
+                "mismatches": row.mismatches,
+                "revision": row.revision,
+                "compared_at": row.compared_at.isoformat(),
+                "position": position,
+            }
+            for position, row in enumerate(rows)
+        ]
         with connection.cursor() as cursor:
             cursor.execute(
                 """
                 INSERT INTO migration_comparison (
                     client_id, slug, run_id, status, error_class, message, mismatches, revision, compared_at
                 )
-                SELECT client_id, slug, run_id, status, error_class, message::jsonb, mismatches::jsonb, revision,
-                    compared_at
-                FROM unnest(
-                    %s::int[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-                    %s::bigint[], %s::timestamptz[]
-                ) WITH ORDINALITY AS new (
-                    client_id, slug, run_id, status, error_class, message, mismatches, revision, compared_at, position
+                SELECT client_id, slug, run_id, status, error_class, message, mismatches, revision, compared_at
+                FROM jsonb_to_recordset(%s::jsonb) AS new (
+                    client_id int, slug text, run_id bigint, status text, error_class text, message jsonb,
+                    mismatches jsonb, revision bigint, compared_at timestamptz, position int
                 )
                 ORDER BY position
                 RETURNING id
                 """,
-                [
-                    [row.client_id for row in rows],
-                    [row.slug for row in rows],
-                    [row.run_id for row in rows],
-                    [row.status for row in rows],
-                    [row.error_class for row in rows],
-                    [row.message and json.dumps(row.message.to_json()) for row in rows],
-                    [json.dumps(row.mismatches) for row in rows],
-                    [row.revision for row in rows],
-                    [row.compared_at for row in rows],
-                ],
+                [json.dumps(values)],
             )
             # The ids are given in the order of the rows, but RETURNING may list them in another.
             ids = sorted(pk for (pk,) in cursor.fetchall())
@@ -131,11 +143,9 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
 
     def list_differing(self, client_ids: Collection[int]) -> set[int]:
         """Return those of the clients whose newest comparison differs, or could not check what differed before."""
-        open_before = OpenMismatch.objects.filter(client_id__in=client_ids).values("client_id")
-        in_doubt = models.Q(status=Comparison.Status.UNCHECKED, client_id__in=open_before)
-        differs = models.Q(status__in=Comparison.DIFFERS) | in_doubt
-        found = self.filter(differs, newest_of__in=client_ids)
-        return set(found.values_list("client_id", flat=True))
+        with connection.cursor() as cursor:
+            cursor.execute(DIFFERING, [list(client_ids), list(Comparison.DIFFERS)])
+            return {client_id for (client_id,) in cursor.fetchall()}
 
     def in_doubt(self) -> Self:
         """Select the comparisons that are no match; "could not check" is no match."""

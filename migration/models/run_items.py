@@ -123,6 +123,23 @@ def is_left_out(items: str = "", *, keys: Collection[str] = LEFT_OUT_KEYS) -> mo
 
 
 class RunItemQuerySet(models.QuerySet["RunItem"]):
+    def add(self, run_id: int, clients: Iterable[tuple[int, str, int]]) -> None:
+        """Store an open item of the run for each client, given as (id, slug, batch)."""
+        ids, slugs, batches = zip(*clients, strict=True)
+        # bulk_create would make an object of each first, which takes many times as long as the statement.
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_runitem
+                    (run_id, client_id, slug, batch, outcome, error_class, comparison_status)
+                SELECT %s, client_id, slug, batch, '', '', ''
+                FROM unnest(%s::int[], %s::text[], %s::int[]) WITH ORDINALITY
+                    AS new (client_id, slug, batch, position)
+                ORDER BY position
+                """,
+                [run_id, list(ids), list(slugs), list(batches)],
+            )
+
     def open(self) -> Self:
         """Select the items without an outcome."""
         return self.filter(outcome="")
@@ -177,35 +194,40 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         return first
 
     def record(self, items: Iterable[RunItem]) -> None:
-        """Store outcomes, or the times of the next tries; an item keeps the outcome it has, as tasks can run twice."""
+        """Store outcomes, or the times of the next tries; an item keeps the outcome it has, as tasks can run twice.
+
+        Notes in the same statement that a worker works on their runs.
+        """
         rows = list(items)
         now = timezone.now()
+        values = [
+            {
+                "id": row.pk,
+                "outcome": row.outcome,
+                "error_class": row.error_class,
+                "message": row.message and row.message.to_json(),
+                "comparison_status": row.comparison_status,
+                "attempts": row.attempts,
+                "next_try_at": row.next_try_at and row.next_try_at.isoformat(),
+            }
+            for row in rows
+        ]
         with connection.cursor() as cursor:
             cursor.execute(
                 """
+                WITH worked AS (UPDATE migration_run SET worked_at = %s WHERE id = ANY(%s))
                 UPDATE migration_runitem AS item
-                SET outcome = new.outcome, error_class = new.error_class, message = new.message::jsonb,
+                SET outcome = new.outcome, error_class = new.error_class, message = new.message,
                     comparison_status = new.comparison_status, attempts = new.attempts,
                     next_try_at = new.next_try_at,
                     finished_at = CASE WHEN new.outcome <> '' THEN %s::timestamptz END
-                FROM unnest(
-                    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
-                    %s::timestamptz[]
-                ) AS new (
-                    id, outcome, error_class, message, comparison_status, attempts, next_try_at
+                FROM jsonb_to_recordset(%s::jsonb) AS new (
+                    id bigint, outcome text, error_class text, message jsonb, comparison_status text,
+                    attempts int, next_try_at timestamptz
                 )
                 WHERE item.id = new.id AND item.outcome = ''
                 """,
-                [
-                    now,
-                    [row.pk for row in rows],
-                    [row.outcome for row in rows],
-                    [row.error_class for row in rows],
-                    [row.message and json.dumps(row.message.to_json()) for row in rows],
-                    [row.comparison_status for row in rows],
-                    [row.attempts for row in rows],
-                    [row.next_try_at for row in rows],
-                ],
+                [now, list({row.run_id for row in rows}), now, json.dumps(values)],
             )
 
 

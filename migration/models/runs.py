@@ -70,6 +70,15 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Note that a worker works on the run."""
         self.filter(pk=run_id).update(worked_at=timezone.now())
 
+    def begin_batch(self, run_id: int) -> Run | None:
+        """Read the run as it is now and note that a worker works on it; None where it is not running."""
+        columns = ", ".join(f'"{field.column}"' for field in Run._meta.concrete_fields)
+        running = self.raw(
+            f"UPDATE migration_run SET worked_at = %s WHERE id = %s AND state = %s RETURNING {columns}",  # noqa: S608  # the model's names
+            [timezone.now(), run_id, Run.State.RUNNING],
+        )
+        return next(iter(running), None)
+
     def forget_sweeps(self) -> None:
         """Delete the schedule's comparison runs of more than two days ago, with their items."""
         before = timezone.now() - SWEEPS_ARE_KEPT
@@ -252,9 +261,8 @@ class Run(SteeredRun):
         """Add an item for each client (id, slug), a hundred to a batch."""
         numbered = enumerate(chosen)
         while some := list(islice(numbered, ITEMS_AT_ONCE)):
-            RunItem.objects.bulk_create(
-                RunItem(run=self, client_id=pk, slug=slug, batch=position // self.BATCH)
-                for position, (pk, slug) in some
+            RunItem.objects.add(
+                self.pk, [(pk, slug, position // self.BATCH) for position, (pk, slug) in some]
             )
 
     def count_open_batches(self) -> int:

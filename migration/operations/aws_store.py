@@ -114,7 +114,7 @@ def secret_names_by_type(snapshot: ClientSnapshot) -> dict[CredentialType, str]:
 
 def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
     """Return name -> `Secret` of those that a push has written or found equal."""
-    return Secret.objects.in_bulk(list(names))
+    return Secret.objects.find(names)
 
 
 def list_newer_versions(found: AwsCopy) -> set[str]:

@@ -19,8 +19,10 @@ from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
     from migration.models import Run
-    from migration.operations.secret_writer import PendingWrite, ReplacedVersion, SecretWriter
+    from migration.operations.pending_writes import PendingWrite, ReplacedVersion
+    from migration.operations.secret_writer import SecretWriter
     from nova_credentials.messages import Message
+    from nova_credentials.phases import Phase
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class PushResult:
     comparison: Comparison | None = None
     # Pushing the same rows again would fail again: a user has to change something.
     refused: bool = False
+    # In which its rows were read; None where they were not.
+    phase: Phase | None = None
     # Another push or move held the client.
     busy: bool = False
     # Nothing was tried: the time was over before its turn, or this site may not write to AWS now.
@@ -96,6 +100,7 @@ def make_result(
         error_class,
         in_a_row(name_overwritten(pending, dry_run=writer.options.dry_run), message),
         comparison,
+        phase=snapshot.phase,
         refused=refused,
         postponed=postponed,
         replaced=tuple(pending.replaced),

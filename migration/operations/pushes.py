@@ -29,6 +29,7 @@ from migration.operations.aws_store import secret_layout, secrets_manager
 from migration.operations.comparisons import make_comparison
 from migration.operations.leases import find_session, lend_session
 from migration.operations.locks import hold_client_locks
+from migration.operations.pending_writes import PendingWrite
 from migration.operations.push_results import (
     PushResult,
     describe_overwritten,
@@ -40,7 +41,6 @@ from migration.operations.secret_writer import (
     ForeignVersionError,
     LeftAloneError,
     PartlyWrittenError,
-    PendingWrite,
     PushOptions,
     RefusedError,
     make_writer,
@@ -54,6 +54,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from migration.operations.secret_writer import SecretWriter
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
@@ -132,11 +133,21 @@ def _push_snapshots(
     ]
     results = refused + _write_and_verify(writes, sm, options, run=run)
     if not options.dry_run:
-        ClientMigration.objects.record_refused(
-            (result.client_id, snapshots[result.client_id].revision if result.refused else None)
-            for result in results
-        )
+        ClientMigration.objects.record_refused(_list_refusals(results, snapshots))
     return results
+
+
+def _list_refusals(
+    results: list[PushResult], snapshots: dict[int, ClientSnapshot]
+) -> list[tuple[int, int | None]]:
+    """Return which revision of each client was refused, as (client id, revision); only where that is not known yet."""
+    refusals = []
+    for result in results:
+        snapshot = snapshots[result.client_id]
+        refused = snapshot.revision if result.refused else None
+        if refused != snapshot.refused_revision:
+            refusals.append((result.client_id, refused))
+    return refusals
 
 
 def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> set[int]:
@@ -225,8 +236,7 @@ def _write_and_verify(
     if not writes:
         return []
     writer = make_writer(writes, sm, options)
-    with ThreadPoolExecutor(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
-        list(pool.map(writer.write_client, writes))
+    _write_clients(writes, writer)
     if options.dry_run:
         return [make_result(pending, None, writer) for pending in writes]
     written = [name for pending in writes for name in pending.written_names]
@@ -244,6 +254,18 @@ def _write_and_verify(
     ]
     _record_results(writes, results, overwritten)
     return results
+
+
+def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
+    """Write the clients, some at once."""
+    waiting = []
+    for pending in writes:
+        if pending.held:  # handing it to a thread would take longer than what there is to do
+            writer.write_client(pending)
+        else:
+            waiting.append(pending)
+    with ThreadPoolExecutor(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
+        list(pool.map(writer.write_client, waiting))
 
 
 def _is_comparable(pending: PendingWrite) -> bool:

@@ -9,11 +9,13 @@ from django.db import connection
 from django.db.models import BooleanField, Count, Q
 from django.db.models.expressions import RawSQL
 
-from migration.models import LeaseKind, Run, RunItem
+from migration.models import LeaseKind, RunItem
 from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_held, try_lease
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from migration.models import Run
 
 # The run's number and the batch's number share the 64 bits of one lease's key.
 BATCH_BITS = 24
@@ -53,11 +55,12 @@ def count_in_work(runs: Collection[Run]) -> dict[int, int]:
 
 
 @contextmanager
-def lock_free_batch(run: Run) -> Iterator[int | None]:
+def lock_free_batch(run_id: int) -> Iterator[int | None]:
     """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    batches = run.items.free().order_by("batch").values_list("batch", flat=True).distinct()
+    free_items = RunItem.objects.filter(run_id=run_id).free()
+    batches = free_items.order_by("batch").values_list("batch", flat=True).distinct()
     candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
-    first = run.pk << BATCH_BITS
+    first = run_id << BATCH_BITS
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT batch FROM ({candidates}) AS candidate (batch) WHERE {NOBODY_HOLDS_BATCH}",  # noqa: S608  # Django's own query
@@ -65,7 +68,7 @@ def lock_free_batch(run: Run) -> Iterator[int | None]:
         )
         free = [batch for (batch,) in cursor.fetchall()]
     for batch in free:
-        with try_lock_batch(run.pk, batch) as leased:
+        with try_lock_batch(run_id, batch) as leased:
             if leased:
                 yield batch
                 return

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models import ClientPhaseQuerySet
-    from migration.operations.secret_writer import ReplacedVersion
+    from migration.operations.pending_writes import ReplacedVersion
 
 # Ten calls of BatchGetSecretValue, which run at once.
 CLIENTS_AT_ONCE = 200

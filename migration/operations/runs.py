@@ -92,7 +92,8 @@ def work_on_run(
     free = RunItem.objects.filter(run_id=run_id).free()
     batches = free.values("batch").distinct().count()
     deadline = time.monotonic() + seconds if seconds else None
-    worker = RunWorker(run_id, deadline=deadline, interrupted=interrupted or threading.Event())
+    run = Run.objects.get(pk=run_id)
+    worker = RunWorker(run, deadline=deadline, interrupted=interrupted or threading.Event())
     with ThreadPoolExecutor(BATCHES_AT_ONCE) as threads:
         try:
             others = [
@@ -110,10 +111,9 @@ def work_on_run(
 class RunWorker:
     """One process that works on a run, in one or more threads."""
 
-    def __init__(
-        self, run_id: int, *, deadline: float | None, interrupted: threading.Event
-    ) -> None:
-        self.run_id, self.deadline, self.interrupted = run_id, deadline, interrupted
+    def __init__(self, run: Run, *, deadline: float | None, interrupted: threading.Event) -> None:
+        # As it was at the start: what people change while it runs is read with each batch.
+        self.run, self.deadline, self.interrupted = run, deadline, interrupted
         self.over = threading.Event()
 
     @property
@@ -134,10 +134,9 @@ class RunWorker:
             connection.close()
 
     def process_batches(self) -> None:
-        """Process free batches, one after the other, until none is left."""
+        """Process free batches, one after the other, until none is left or the run is not running."""
         while not self.over.is_set() and not self.is_late:
-            run = Run.objects.get(pk=self.run_id)
-            if run.state != Run.State.RUNNING or is_held(run) or not self._process_free_batch(run):
+            if is_held(self.run) or not self._process_free_batch():
                 break
 
     def process_retries(self) -> bool:
@@ -145,17 +144,17 @@ class RunWorker:
 
         One process of all does this and holds RETRY_LOCK; the others return at once.
         """
-        with try_lock_batch(self.run_id, RETRY_LOCK) as locked:
+        with try_lock_batch(self.run.pk, RETRY_LOCK) as locked:
             while locked and not self.is_late:
-                run = Run.objects.get(pk=self.run_id)
+                run = Run.objects.get(pk=self.run.pk)
                 if run.state != Run.State.RUNNING or is_held(run):
                     break
-                if not self._process_free_batch(run):
+                if not self._process_free_batch():
                     if run.items.next_try_at() is None:
                         break
                     Run.objects.record_work(run.pk)
                     time.sleep(RETRY_POLL_SECONDS)
-        run = Run.objects.get(pk=self.run_id)
+        run = Run.objects.get(pk=self.run.pk)
         if run.state == Run.State.STOPPED:
             skip_open_items(run)
         run.finish_if_done()
@@ -164,12 +163,10 @@ class RunWorker:
             return False
         return run.items.open().exists()
 
-    def _process_free_batch(self, run: Run) -> bool:
-        """Claim a batch that no worker holds and process it; False where there is none."""
-        with lock_free_batch(run) as batch:
-            if batch is not None:
-                process_batch(run, batch)
-            return batch is not None
+    def _process_free_batch(self) -> bool:
+        """Claim a batch that no worker holds and process it; False where there is none, or the run is not running."""
+        with lock_free_batch(self.run.pk) as batch:
+            return batch is not None and process_batch(self.run.pk, batch)
 
 
 def is_held(run: Run) -> bool:
@@ -177,18 +174,18 @@ def is_held(run: Run) -> bool:
     return run.writes_to_aws and find_write_refusal() is not None
 
 
-def process_batch(run: Run, batch: int) -> None:
-    """Give each free item of the batch its outcome. The caller holds the batch's lease."""
+def process_batch(run_id: int, batch: int) -> bool:
+    """Give each free item of the batch its outcome; False where the run is not running. The caller holds the lease."""
     # Read under the lease: who stops a run learns from the leases which batches are still being processed.
-    run.refresh_from_db(fields=["state", "approved_by", "approved_by_name"])
+    run = Run.objects.begin_batch(run_id)
+    if run is None:
+        return False
     items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
-    if run.state != Run.State.RUNNING or not items:
-        return
-    Run.objects.record_work(run.pk)
-    with acting(_get_actor(run)):
-        _process_items(run, items)
-    RunItem.objects.record(items.values())
-    Run.objects.record_work(run.pk)
+    if items:
+        with acting(_get_actor(run)):
+            _process_items(run, items)
+        RunItem.objects.record(items.values())
+    return True
 
 
 def _get_actor(run: Run) -> Actor:
@@ -268,7 +265,11 @@ def _push_items(run: Run, items: dict[int, RunItem]) -> None:
             sentences.CLIENT_NOT_THERE(),
         )
     if migrates:
-        pushed = [result.client_id for result in results if result.outcome in PUSHED]
+        pushed = [
+            result.client_id
+            for result in results
+            if result.outcome in PUSHED and result.phase == Phase.POSTGRES
+        ]
         ClientMigration.objects.change_phase(
             pushed,
             Phase.POSTGRES,

@@ -12,6 +12,7 @@ from migration import plan_sentences, sentences
 from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets, secret_layout
 from migration.operations.keys import VersionKeys, version_keys
+from migration.operations.pending_writes import PendingWrite, ReplacedVersion
 from migration.operations.version_plans import find_newer_versions, plan_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
@@ -24,9 +25,7 @@ from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import Answers, SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 EXISTS_ALREADY = "ResourceExistsException"
 # The stage under which AWS keeps a document that was replaced.
 REPLACED_STAGE = "NOVA_REPLACED"
-# A client with several secrets has the first of these outcomes that one of its secrets has.
-OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED)
 
 
 class RefusedError(MessageError):
@@ -87,63 +84,6 @@ class PushOptions:
     until: float = math.inf  # on the monotonic clock; no client is begun after it
 
 
-@dataclass(frozen=True)
-class ReplacedVersion:
-    """A version in AWS that a push replaced, or would replace, and whether this site wrote it."""
-
-    name: str
-    version_id: str
-    created_at: datetime | None
-    is_ours: bool
-
-
-@dataclass
-class PendingWrite:
-    """One client's document on its way to AWS, and what became of it so far."""
-
-    snapshot: ClientSnapshot
-    # It is known to differ: what somebody else wrote in AWS is not overwritten.
-    is_spared: bool = False
-    documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
-    # By secret name, of those that are written.
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    secrets: list[Secret] = field(default_factory=list)
-    replaced: list[ReplacedVersion] = field(default_factory=list)
-    error: SecretsManagerError | RefusedError | None = None
-
-    def add_secret(self, version: SecretVersion) -> None:
-        """Keep the version that AWS holds now, to be stored as pushed."""
-        self.secrets.append(
-            Secret(
-                name=version.name,
-                arn=version.arn,
-                version_id=version.version_id,
-                client_id=self.snapshot.client_id,
-            )
-        )
-
-    @property
-    def written_names(self) -> list[str]:
-        """Return the names of the secrets that were written."""
-        return list(self.outcomes)
-
-    def list_stored_names(self) -> tuple[str, ...]:
-        """Return the names of the secrets that AWS surely has taken."""
-        written = self.written_names
-        return tuple(secret.name for secret in self.secrets if secret.name in written)
-
-    @property
-    def overwritten(self) -> list[ReplacedVersion]:
-        """Return the replaced versions that somebody else wrote."""
-        return [version for version in self.replaced if not version.is_ours]
-
-    @property
-    def client_outcome(self) -> Outcome:
-        """Return the outcome of the client: the weightiest of its secrets."""
-        outcomes = self.outcomes.values()
-        return next((o for o in OUTCOMES_BY_WEIGHT if o in outcomes), Outcome.UNCHANGED)
-
-
 def make_writer(
     writes: list[PendingWrite], sm: SecretsManager, options: PushOptions
 ) -> SecretWriter:
@@ -171,7 +111,7 @@ class SecretWriter:
     newer: set[str] = field(default_factory=set)
 
     def set_documents(self, pending: PendingWrite) -> None:
-        """Give the client its document for each secret."""
+        """Give the client its document for each secret, and find out whether AWS holds them all."""
         names, before = pending.snapshot.names, self.before
         # A secret whose credentials were all deleted is written too, without them.
         there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
@@ -179,6 +119,13 @@ class SecretWriter:
             pending.snapshot.require_document(), layout=secret_layout(), keep=there
         )
         pending.documents = {names[part]: document for part, document in parts.items()}
+        found = [
+            value for name in pending.documents if isinstance(value := before[name], SecretValue)
+        ]
+        held = [
+            v for v in found if self._is_known(v) and v.holds_document(pending.documents[v.name])
+        ]
+        pending.held = held if len(held) == len(pending.documents) else []
 
     def note_versions(self, writes: list[PendingWrite]) -> None:
         """Learn which versions are newer than this database, and note those that are about to be written."""
@@ -189,6 +136,7 @@ class SecretWriter:
                 [
                     token
                     for pending in writes
+                    if not pending.held
                     for name, document in pending.documents.items()
                     if (token := self._make_token(name, document, self.before[name]))
                 ]
@@ -211,6 +159,10 @@ class SecretWriter:
 
     def write_client(self, pending: PendingWrite) -> None:
         """Write the client's secrets that differ, up to the first error, which is stored in `pending`."""
+        for found in pending.held:
+            pending.add_secret(found)
+        if pending.held:
+            return
         if time.monotonic() > self.options.until:
             pending.error = PostponedError(sentences.POSTPONED())
             return
@@ -280,9 +232,12 @@ class SecretWriter:
 
     def _is_our_secret(self, found: SecretValue) -> bool:
         """Say whether this site made or adopted the secret; asks AWS only about one that no push has met."""
+        return self._is_known(found) or self.sm.describe_secret(found.name).is_ours
+
+    def _is_known(self, found: SecretValue) -> bool:
+        """Say whether a push has met the secret, and not another one of that name."""
         known = self.known.get(found.name)
-        is_known = known is not None and known.arn == found.arn
-        return is_known or self.sm.describe_secret(found.name).is_ours
+        return known is not None and known.arn == found.arn
 
     def _create_or_restore(
         self, pending: PendingWrite, name: str, error: SecretsManagerError

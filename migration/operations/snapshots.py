@@ -14,7 +14,7 @@ from credentials.models import Client
 from credentials.nova_columns import judge_columns, schema_errors
 from credentials.pointers import find_pointer_problem
 from migration.models import all_clients
-from migration.operations.aws_store import secret_layout, secret_names
+from migration.operations.aws_store import secret_layout
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
@@ -48,6 +48,8 @@ class ClientSnapshot:
     phase: Phase
     revision: int
     pushed_revision: int | None
+    # The revision that the last push refused.
+    refused_revision: int | None
     names: dict[str, str]
     has_credentials: bool
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
@@ -115,7 +117,7 @@ def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, Nov
 
 @cache  # putting it together takes as long as reading a client's row
 def _all_with_revision() -> ClientPhaseQuerySet:
-    return all_clients().with_phase().with_revision()
+    return all_clients().with_phase().with_refused_revision().with_revision()
 
 
 def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
@@ -137,7 +139,8 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         phase=phase,
         revision=client.revision,
         pushed_revision=client.pushed_revision,
-        names=secret_names(client.slug),
+        refused_revision=client.refused_revision,  # type: ignore[attr-defined]  # annotated
+        names=documents.secret_names(client.slug, prefix=prefix, layout=layout),
         has_credentials=any(client.credentials_by_type().values()),
         document=document,
         problem=problem,

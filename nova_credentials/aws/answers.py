@@ -7,8 +7,14 @@ from enum import StrEnum
 from typing import Self
 
 from nova_credentials import sentences
-from nova_credentials.comparison import are_equal
-from nova_credentials.document import MAX_BYTES, MAX_NAME, Document, DocumentError, decode_document
+from nova_credentials.comparison import are_equal, is_text_of
+from nova_credentials.document import (
+    MAX_BYTES,
+    MAX_NAME,
+    Document,
+    DocumentError,
+    decode_document,
+)
 from nova_credentials.messages import Message, MessageError
 
 
@@ -43,10 +49,16 @@ class SecretValue(SecretVersion):
 
     def holds_document(self, document: Document) -> bool:
         """Say whether the text is this document, however its JSON is laid out."""
+        if self.holds_text_of(document):
+            return True
         try:
             return are_equal(self.to_document(), document)
         except DocumentError:
             return False
+
+    def holds_text_of(self, document: Document) -> bool:
+        """Say whether the text is the very one that we would write: then it is this document, with no need to parse."""
+        return self.text is not None and is_text_of(self.text, document)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from nova_credentials.document import (
     encode_document,
     join_parts,
     name_problem,
+    parts_to_store,
     secret_names,
     split_document,
 )
@@ -40,6 +41,13 @@ class ClientSecrets:
         """Return the client's document; DocumentError names the secret that holds none."""
         parts = {part: value.to_document() for part, value in self.values.items()}
         return join_parts(parts, layout=self.layout)
+
+    def hold_texts_of(self, document: Document) -> bool:
+        """Say whether they are the very texts that we would write for this document: then `to_document` returns it."""
+        parts = parts_to_store(document, layout=self.layout, keep=self.values)
+        return parts.keys() == self.values.keys() and all(
+            value.holds_text_of(parts[part]) for part, value in self.values.items()
+        )
 
 
 def legal_secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:

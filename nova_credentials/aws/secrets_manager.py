@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
@@ -21,15 +19,14 @@ from nova_credentials.aws.answers import (
     SecretVersion,
 )
 from nova_credentials.aws.endpoint import read_endpoint, refuse_configured_endpoint
+from nova_credentials.aws.session import own_botocore_session, own_session, session_lock
 from nova_credentials.document import MAX_BYTES, MAX_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
-    from boto3.session import Session
     from botocore.model import OperationModel
-    from botocore.session import Session as BotocoreSession
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import (
         GetSecretValueResponseTypeDef,
@@ -70,25 +67,6 @@ class Pacer(Protocol):
     def throttled(self, operation: str) -> None: ...
 
 
-# A session makes one client after the other: unlike its clients, it is not thread-safe.
-_session_lock = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _own_botocore_session(_pid: int) -> BotocoreSession:
-    from botocore.session import get_session
-
-    return get_session()
-
-
-@lru_cache(maxsize=1)
-def _own_session(pid: int) -> Session:
-    """Return this process' session, not boto3's default one. It reads AWS's descriptions of its calls just once."""
-    from boto3.session import Session
-
-    return Session(botocore_session=_own_botocore_session(pid))
-
-
 class SecretsManager:
     """Calls AWS; each failure is a SecretsManagerError. Thread-safe: a process needs one. Time-outs are in seconds.
 
@@ -115,10 +93,10 @@ class SecretsManager:
             max_pool_connections=pool,
         )
         endpoint_url = endpoint_url or read_endpoint(os.environ)
-        with _session_lock:
+        with session_lock:
             if not endpoint_url:
-                refuse_configured_endpoint(_own_botocore_session(os.getpid()))
-            self.sm: SecretsManagerClient = _own_session(os.getpid()).client(
+                refuse_configured_endpoint(own_botocore_session(os.getpid()))
+            self.sm: SecretsManagerClient = own_session(os.getpid()).client(
                 "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
             )
         if pacer:
@@ -129,8 +107,8 @@ class SecretsManager:
         from botocore.exceptions import BotoCoreError
 
         try:
-            with _session_lock:
-                credentials = _own_session(os.getpid()).get_credentials()
+            with session_lock:
+                credentials = own_session(os.getpid()).get_credentials()
             return (
                 (credentials.get_frozen_credentials().access_key or "")[-4:] if credentials else ""
             )
@@ -164,7 +142,8 @@ class SecretsManager:
     def batch_get(self, names: Iterable[str]) -> Answers:
         """Read many, 20 a call; return for every name its value or its error."""
         asked = list(dict.fromkeys(names))
-        answers: Answers = {name: _make_error("InvalidName", _BATCH_GET, name) for name in asked}
+        invalid = _make_error("InvalidName", _BATCH_GET, "")
+        answers: Answers = {name: invalid.for_secret(name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
         calls = [legal[start : start + _BATCH_SIZE] for start in range(0, len(legal), _BATCH_SIZE)]
         # The calls of a round run at once. If AWS is down, all of them time out, and no other round begins.
@@ -193,7 +172,8 @@ class SecretsManager:
                 return self.get_each(names)
             kind, code = error.error_class, error.code
             return {name: SecretsManagerError(kind, code, _BATCH_GET, name) for name in names}
-        given: Answers = {name: _make_error("NoAnswer", _BATCH_GET, name) for name in names}
+        no_answer = _make_error("NoAnswer", _BATCH_GET, "")
+        given: Answers = {name: no_answer.for_secret(name) for name in names}
         for value in answer.get("SecretValues", []):
             given[value["Name"]] = given[value["ARN"]] = _parse_value(value)
         for failure in answer.get("Errors", []):

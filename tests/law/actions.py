@@ -276,7 +276,7 @@ def _move_in_a_run(world: World, steps: int) -> None:
             return
         run = start_move_run(chosen=_this(world), old=old, new=LINE[index])
     try:
-        runs.process_batch(run, 0)
+        runs.process_batch(run.pk, 0)
     except OperationalError as error:
         _require_lock_timeout(error)
     run.finish_if_done()

@@ -91,6 +91,7 @@ TESTS = {
     "migration/operations/push_results.py": PUSHES,
     "migration/operations/pushes.py": PUSHES,
     "migration/operations/secret_writer.py": PUSHES,
+    "migration/operations/pending_writes.py": PUSHES,
     "migration/operations/version_plans.py": WRITES,
     "migration/operations/aws_writes.py": WRITES,
     "credentials/triggers.py": COUNTING,

@@ -104,7 +104,7 @@ def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
     run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
 
     with held_elsewhere(LeaseKind.CLIENT, pks[1]):
-        runs.process_batch(run, 0)
+        runs.process_batch(run.pk, 0)
 
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
     item = run.items.get(slug="client-1")
@@ -224,7 +224,7 @@ def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(SecretsManager, "batch_get", throttle)
-        runs.process_batch(run, 0)
+        runs.process_batch(run.pk, 0)
 
     assert outcomes(run) == {"client-0": "", "client-1": ""}
     assert set(run.items.values_list("attempts", "error_class")) == {(1, "throttled")}

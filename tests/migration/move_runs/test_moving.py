@@ -179,7 +179,7 @@ def test_more_clients_in_a_batch_need_no_more_statements(old, new):
     for some in (chosen, all_clients()):
         run = start_move_run(chosen=some, old=old, new=new)
         with CaptureQueriesContext(connection) as queries:
-            runs.process_batch(run, 0)
+            runs.process_batch(run.pk, 0)
         assert set(outcomes(run).values()) == {Outcome.MOVED}
         counted.append(len(queries))
 

@@ -6,13 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from migration.operations import pushes, secret_writer
+from migration.operations.pending_writes import PendingWrite
 from migration.operations.pushes import push
-from migration.operations.secret_writer import (
-    PendingWrite,
-    PostponedError,
-    PushOptions,
-    SecretWriter,
-)
+from migration.operations.secret_writer import PostponedError, PushOptions, SecretWriter
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def start_stopped(number: int = 4) -> Run:
     make_client("empty")
     run = start(number - 1)
     run.items.filter(slug="empty").update(batch=0)
-    runs.process_batch(run, 0)
+    runs.process_batch(run.pk, 0)
     run.items.filter(slug="client-0").update(outcome=Outcome.FAILED, error_class="permission")
     run.stop(by=None)
     runs.skip_open_items(run)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from nova_credentials.aws import ClientSecretsManager, secrets_manager
+from nova_credentials.aws import ClientSecretsManager, session
 from nova_credentials.aws.endpoint import GENERIC_VARIABLE, VARIABLE, read_endpoint
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_environment
@@ -112,8 +112,8 @@ def test_an_endpoint_in_boto3s_file_is_refused_unless_the_variable_names_one(
 
 def forget_sessions() -> None:
     """A session reads the file once."""
-    secrets_manager._own_session.cache_clear()
-    secrets_manager._own_botocore_session.cache_clear()
+    session.own_session.cache_clear()
+    session.own_botocore_session.cache_clear()
 
 
 def test_an_endpoint_for_s3_in_boto3s_file_disturbs_nobody(tmp_path, monkeypatch):
