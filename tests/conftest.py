@@ -24,6 +24,7 @@ from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
 from tests import templates
 from tests.attacks.hostile_site import hostile, traps
+from tests.compiling import compile_tests
 from tests.factories import all_tables
 from tests.migrated import make_migrated_template
 
@@ -79,6 +80,10 @@ def render_template(template: Template, context: Context) -> str:
     if isinstance(context, RequestContext) and context.template is template:
         return instrumented_test_render(template, context)
     return template.nodelist.render(context)
+
+
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    compile_tests(config)
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,11 +2,11 @@
 
 import os
 import secrets
-from pathlib import Path
 
+from tests import scratch
 from tests.templates import RUN
 
-LOCAL = Path(__file__).resolve().parent.parent / ".local" / "test"
+SCRATCH, is_deleted = scratch.choose_folder()
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     from nova_admin.embedded import postgres
@@ -14,13 +14,17 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     # A server for the tests alone: what is lost in a crash is made again, so nothing waits for the disk. Nor for
     # autovacuum: cutting off the end of an emptied table, it locks the table for longer than the law's actors wait.
     os.environ["DATABASE_URL"] = postgres.start_server(
-        LOCAL / "postgres",
+        SCRATCH if is_deleted else SCRATCH / "postgres",
+        keep=not is_deleted,
         settings={
             **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off"),
             "vacuum_truncate": "off",
+            # What was written long ago is no use to anybody, and takes room in memory.
+            **dict.fromkeys(("max_wal_size", "min_wal_size"), "256MB"),
         },
     )
     # The workers inherit it.
+    os.environ[scratch.FOLDER] = str(SCRATCH)
     os.environ["SECRET_KEY"] = secrets.token_urlsafe(64)
     os.environ[RUN] = f"{os.getpid()}_{secrets.token_hex(4)}"
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import ROOT
+from tests.settings import SCRATCH
 
-LOCAL = ROOT / ".local" / "test"
 ROWS = re.compile(r"^  (?!client )(\S.{23}) (\w+) +(\w+) +(\w+|-) +(.*)$", re.MULTILINE)
 BROKEN = {
     "café norte": "AWS does not allow 'é'",
@@ -51,8 +51,8 @@ def remove(folder: Path) -> None:
 
 @pytest.fixture
 def checkout() -> Iterator[Path]:
-    # Under the checkout: there the embedded PostgreSQL's own user may go.
-    folder = LOCAL / f"demo-{os.getpid()}-{secrets.token_hex(4)}"
+    # Not among the temporary files: here the embedded PostgreSQL's own user may go.
+    folder = SCRATCH / f"demo-{os.getpid()}-{secrets.token_hex(4)}"
     with copied_checkout(folder):
         yield folder
     remove(folder)
@@ -61,14 +61,13 @@ def checkout() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def first_demo(testrun_uid) -> Path:
     """A folder with the stores that a demo made, and its `output`: made once, whichever worker asks first."""
-    LOCAL.mkdir(parents=True, exist_ok=True)
-    folder = LOCAL / f"first-demo-{testrun_uid}"
-    with (LOCAL / "first-demo.lock").open("w") as lock:
+    folder = SCRATCH / f"first-demo-{testrun_uid}"
+    with (SCRATCH / "first-demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            for old in LOCAL.glob("first-demo-*"):
+            for old in SCRATCH.glob("first-demo-*"):
                 remove(old)
-            making = LOCAL / f"making-{testrun_uid}"
+            making = SCRATCH / f"making-{testrun_uid}"
             with copied_checkout(making):
                 process = start(making, "--once")
                 output, said = process.communicate(timeout=180)

@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -15,352 +17,361 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="Comparison",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+        ChangeTogether(
+            migrations.CreateModel(
+                name="Comparison",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                ("slug", models.CharField(max_length=100, verbose_name="slug")),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("match", "Match"),
-                            ("mismatch", "Mismatch"),
-                            ("missing_in_aws", "Missing in AWS"),
-                            ("missing_in_postgres", "Missing in PostgreSQL"),
-                            ("unchecked", "Could not check"),
-                        ],
-                        db_index=True,
-                        max_length=20,
-                        verbose_name="status",
+                    ("slug", models.CharField(max_length=100, verbose_name="slug")),
+                    (
+                        "status",
+                        models.CharField(
+                            choices=[
+                                ("match", "Match"),
+                                ("mismatch", "Mismatch"),
+                                ("missing_in_aws", "Missing in AWS"),
+                                ("missing_in_postgres", "Missing in PostgreSQL"),
+                                ("unchecked", "Could not check"),
+                            ],
+                            db_index=True,
+                            max_length=20,
+                            verbose_name="status",
+                        ),
                     ),
-                ),
-                (
-                    "error_class",
-                    models.CharField(blank=True, max_length=16, verbose_name="error class"),
-                ),
-                ("message", models.TextField(blank=True, verbose_name="message")),
-                ("mismatches", models.JSONField(default=list, verbose_name="mismatches")),
-                ("revision", models.BigIntegerField(default=0, verbose_name="revision")),
-                (
-                    "compared_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="compared"
+                    (
+                        "error_class",
+                        models.CharField(blank=True, max_length=16, verbose_name="error class"),
                     ),
-                ),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="comparisons",
-                        to="credentials.client",
+                    ("message", models.TextField(blank=True, verbose_name="message")),
+                    ("mismatches", models.JSONField(default=list, verbose_name="mismatches")),
+                    ("revision", models.BigIntegerField(default=0, verbose_name="revision")),
+                    (
+                        "compared_at",
+                        models.DateTimeField(
+                            default=django.utils.timezone.now, verbose_name="compared"
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "verbose_name": "comparison",
-                "verbose_name_plural": "comparisons",
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="ClientMigration",
-            fields=[
-                (
-                    "client",
-                    models.OneToOneField(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        primary_key=True,
-                        related_name="client_migration",
-                        serialize=False,
-                        to="credentials.client",
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="comparisons",
+                            to="credentials.client",
+                        ),
                     ),
-                ),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("postgres", "PostgreSQL"),
-                            ("dual_write", "Dual write"),
-                            ("dual_read", "Dual read"),
-                            ("aws", "AWS (cut over)"),
-                            ("purged", "Purged"),
-                        ],
-                        db_index=True,
-                        default="postgres",
-                        max_length=16,
-                        verbose_name="phase",
+                ],
+                options={
+                    "verbose_name": "comparison",
+                    "verbose_name_plural": "comparisons",
+                    "ordering": ["-id"],
+                },
+            ),
+            migrations.CreateModel(
+                name="ClientMigration",
+                fields=[
+                    (
+                        "client",
+                        models.OneToOneField(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            primary_key=True,
+                            related_name="client_migration",
+                            serialize=False,
+                            to="credentials.client",
+                        ),
                     ),
-                ),
-                ("phase_changed_at", models.DateTimeField(null=True, verbose_name="phase since")),
-                (
-                    "comparison",
-                    models.OneToOneField(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="newest_of",
-                        to="migration.comparison",
-                        verbose_name="newest comparison",
+                    (
+                        "phase",
+                        models.CharField(
+                            choices=[
+                                ("postgres", "PostgreSQL"),
+                                ("dual_write", "Dual write"),
+                                ("dual_read", "Dual read"),
+                                ("aws", "AWS (cut over)"),
+                                ("purged", "Purged"),
+                            ],
+                            db_index=True,
+                            default="postgres",
+                            max_length=16,
+                            verbose_name="phase",
+                        ),
                     ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Run",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    (
+                        "phase_changed_at",
+                        models.DateTimeField(null=True, verbose_name="phase since"),
                     ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("migrate", "Migration"),
-                            ("push", "Push"),
-                            ("compare", "Comparison"),
-                        ],
-                        max_length=16,
-                        verbose_name="kind",
+                    (
+                        "comparison",
+                        models.OneToOneField(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="newest_of",
+                            to="migration.comparison",
+                            verbose_name="newest comparison",
+                        ),
                     ),
-                ),
-                (
-                    "adopt",
-                    models.BooleanField(
-                        default=False, verbose_name="adopt secrets that are not ours"
+                ],
+            ),
+            migrations.CreateModel(
+                name="Run",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                (
-                    "include_inactive",
-                    models.BooleanField(default=False, verbose_name="include inactive clients"),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="started"),
-                ),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
-                (
-                    "by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="started by",
+                    (
+                        "kind",
+                        models.CharField(
+                            choices=[
+                                ("migrate", "Migration"),
+                                ("push", "Push"),
+                                ("compare", "Comparison"),
+                            ],
+                            max_length=16,
+                            verbose_name="kind",
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "verbose_name": "run",
-                "verbose_name_plural": "runs",
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="PhaseChange",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    (
+                        "adopt",
+                        models.BooleanField(
+                            default=False, verbose_name="adopt secrets that are not ours"
+                        ),
                     ),
-                ),
-                ("slug", models.CharField(max_length=100)),
-                (
-                    "old",
-                    models.CharField(
-                        choices=[
-                            ("postgres", "PostgreSQL"),
-                            ("dual_write", "Dual write"),
-                            ("dual_read", "Dual read"),
-                            ("aws", "AWS (cut over)"),
-                            ("purged", "Purged"),
-                        ],
-                        max_length=16,
-                        verbose_name="from",
+                    (
+                        "include_inactive",
+                        models.BooleanField(default=False, verbose_name="include inactive clients"),
                     ),
-                ),
-                (
-                    "new",
-                    models.CharField(
-                        choices=[
-                            ("postgres", "PostgreSQL"),
-                            ("dual_write", "Dual write"),
-                            ("dual_read", "Dual read"),
-                            ("aws", "AWS (cut over)"),
-                            ("purged", "Purged"),
-                        ],
-                        max_length=16,
-                        verbose_name="to",
+                    (
+                        "created_at",
+                        models.DateTimeField(
+                            default=django.utils.timezone.now, verbose_name="started"
+                        ),
                     ),
-                ),
-                ("reason", models.TextField(blank=True, verbose_name="reason")),
-                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                    ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                    (
+                        "by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                            verbose_name="started by",
+                        ),
                     ),
-                ),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="phase_changes",
-                        to="credentials.client",
+                ],
+                options={
+                    "verbose_name": "run",
+                    "verbose_name_plural": "runs",
+                    "ordering": ["-id"],
+                },
+            ),
+            migrations.CreateModel(
+                name="PhaseChange",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to="migration.comparison",
+                    ("slug", models.CharField(max_length=100)),
+                    (
+                        "old",
+                        models.CharField(
+                            choices=[
+                                ("postgres", "PostgreSQL"),
+                                ("dual_write", "Dual write"),
+                                ("dual_read", "Dual read"),
+                                ("aws", "AWS (cut over)"),
+                                ("purged", "Purged"),
+                            ],
+                            max_length=16,
+                            verbose_name="from",
+                        ),
                     ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="phase_changes",
-                        to="migration.run",
+                    (
+                        "new",
+                        models.CharField(
+                            choices=[
+                                ("postgres", "PostgreSQL"),
+                                ("dual_write", "Dual write"),
+                                ("dual_read", "Dual read"),
+                                ("aws", "AWS (cut over)"),
+                                ("purged", "Purged"),
+                            ],
+                            max_length=16,
+                            verbose_name="to",
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.AddField(
-            model_name="comparison",
-            name="run",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="comparisons",
-                to="migration.run",
+                    ("reason", models.TextField(blank=True, verbose_name="reason")),
+                    ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                    (
+                        "by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                        ),
+                    ),
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="phase_changes",
+                            to="credentials.client",
+                        ),
+                    ),
+                    (
+                        "comparison",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to="migration.comparison",
+                        ),
+                    ),
+                    (
+                        "run",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="phase_changes",
+                            to="migration.run",
+                        ),
+                    ),
+                ],
+                options={
+                    "ordering": ["-id"],
+                },
             ),
         ),
-        migrations.CreateModel(
-            name="RunItem",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+        ChangeTogether(
+            migrations.AddField(
+                model_name="comparison",
+                name="run",
+                field=models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="comparisons",
+                    to="migration.run",
                 ),
-                ("slug", models.CharField(max_length=100, verbose_name="slug")),
-                ("batch", models.PositiveIntegerField()),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("created", "Created"),
-                            ("updated", "Updated"),
-                            ("unchanged", "Unchanged"),
-                            ("restored", "Restored"),
-                            ("compared", "Compared"),
-                            ("skipped", "Skipped"),
-                            ("failed", "Failed"),
-                        ],
-                        max_length=16,
-                        verbose_name="outcome",
+            ),
+            migrations.CreateModel(
+                name="RunItem",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                (
-                    "error_class",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("data", "data"),
-                            ("permission", "permission"),
-                            ("throttled", "throttled"),
-                            ("unavailable", "unavailable"),
-                            ("conflict", "conflict"),
-                        ],
-                        max_length=16,
-                        verbose_name="error class",
+                    ("slug", models.CharField(max_length=100, verbose_name="slug")),
+                    ("batch", models.PositiveIntegerField()),
+                    (
+                        "outcome",
+                        models.CharField(
+                            blank=True,
+                            choices=[
+                                ("created", "Created"),
+                                ("updated", "Updated"),
+                                ("unchanged", "Unchanged"),
+                                ("restored", "Restored"),
+                                ("compared", "Compared"),
+                                ("skipped", "Skipped"),
+                                ("failed", "Failed"),
+                            ],
+                            max_length=16,
+                            verbose_name="outcome",
+                        ),
                     ),
-                ),
-                ("message", models.TextField(blank=True, verbose_name="message")),
-                (
-                    "comparison_status",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("match", "Match"),
-                            ("mismatch", "Mismatch"),
-                            ("missing_in_aws", "Missing in AWS"),
-                            ("missing_in_postgres", "Missing in PostgreSQL"),
-                            ("unchecked", "Could not check"),
-                        ],
-                        max_length=20,
-                        verbose_name="comparison",
+                    (
+                        "error_class",
+                        models.CharField(
+                            blank=True,
+                            choices=[
+                                ("data", "data"),
+                                ("permission", "permission"),
+                                ("throttled", "throttled"),
+                                ("unavailable", "unavailable"),
+                                ("conflict", "conflict"),
+                            ],
+                            max_length=16,
+                            verbose_name="error class",
+                        ),
                     ),
-                ),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="run_items",
-                        to="credentials.client",
+                    ("message", models.TextField(blank=True, verbose_name="message")),
+                    (
+                        "comparison_status",
+                        models.CharField(
+                            blank=True,
+                            choices=[
+                                ("match", "Match"),
+                                ("mismatch", "Mismatch"),
+                                ("missing_in_aws", "Missing in AWS"),
+                                ("missing_in_postgres", "Missing in PostgreSQL"),
+                                ("unchecked", "Could not check"),
+                            ],
+                            max_length=20,
+                            verbose_name="comparison",
+                        ),
                     ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="items",
-                        to="migration.run",
+                    ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="run_items",
+                            to="credentials.client",
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "verbose_name": "item",
-                "verbose_name_plural": "items",
-                "ordering": ["id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Secret",
-            fields=[
-                ("name", models.CharField(max_length=512, primary_key=True, serialize=False)),
-                ("arn", models.CharField(max_length=2048)),
-                ("version_id", models.CharField(max_length=64)),
-                ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="secrets",
-                        to="credentials.client",
+                    (
+                        "run",
+                        models.ForeignKey(
+                            on_delete=django.db.models.deletion.CASCADE,
+                            related_name="items",
+                            to="migration.run",
+                        ),
                     ),
-                ),
-            ],
-        ),
-        migrations.AddIndex(
-            model_name="comparison",
-            index=models.Index(fields=["client", "-id"], name="comparison_of_client"),
+                ],
+                options={
+                    "verbose_name": "item",
+                    "verbose_name_plural": "items",
+                    "ordering": ["id"],
+                },
+            ),
+            migrations.CreateModel(
+                name="Secret",
+                fields=[
+                    ("name", models.CharField(max_length=512, primary_key=True, serialize=False)),
+                    ("arn", models.CharField(max_length=2048)),
+                    ("version_id", models.CharField(max_length=64)),
+                    ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="secrets",
+                            to="credentials.client",
+                        ),
+                    ),
+                ],
+            ),
+            migrations.AddIndex(
+                model_name="comparison",
+                index=models.Index(fields=["client", "-id"], name="comparison_of_client"),
+            ),
         ),
         migrations.AddIndex(
             model_name="runitem",

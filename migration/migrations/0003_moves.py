@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -14,78 +16,82 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AlterModelOptions(
-            name="clientmigration",
-            options={
-                "permissions": [
-                    ("move_client", "Can move clients between phases"),
-                    ("purge_client", "Can purge clients"),
-                    ("resolve_mismatch", "Can resolve mismatches"),
-                ]
-            },
-        ),
-        migrations.AddField(
-            model_name="clientmigration",
-            name="clean_streak",
-            field=models.PositiveIntegerField(
-                db_default=0, default=0, verbose_name="matches in a row"
+        ChangeTogether(
+            migrations.AlterModelOptions(
+                name="clientmigration",
+                options={
+                    "permissions": [
+                        ("move_client", "Can move clients between phases"),
+                        ("purge_client", "Can purge clients"),
+                        ("resolve_mismatch", "Can resolve mismatches"),
+                    ]
+                },
             ),
-        ),
-        migrations.AddField(
-            model_name="clientmigration",
-            name="refused_revision",
-            field=models.BigIntegerField(null=True),
-        ),
-        migrations.CreateModel(
-            name="Resolution",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+            migrations.AddField(
+                model_name="clientmigration",
+                name="clean_streak",
+                field=models.PositiveIntegerField(
+                    db_default=0, default=0, verbose_name="matches in a row"
                 ),
-                ("slug", models.CharField(max_length=100)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("check", "Checked again"),
-                            ("to_aws", "Copied PostgreSQL to AWS"),
-                            ("to_postgres", "Copied AWS to PostgreSQL"),
-                            ("acknowledge", "Acknowledged"),
-                        ],
-                        max_length=16,
-                        verbose_name="kind",
+            ),
+            migrations.AddField(
+                model_name="clientmigration",
+                name="refused_revision",
+                field=models.BigIntegerField(null=True),
+            ),
+            migrations.CreateModel(
+                name="Resolution",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                ("reason", models.TextField(blank=True, verbose_name="reason")),
-                ("message", models.TextField(blank=True, verbose_name="result")),
-                ("mismatches", models.JSONField(default=list)),
-                ("until", models.DateField(null=True, verbose_name="until")),
-                ("resolved_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                    ("slug", models.CharField(max_length=100)),
+                    (
+                        "kind",
+                        models.CharField(
+                            choices=[
+                                ("check", "Checked again"),
+                                ("to_aws", "Copied PostgreSQL to AWS"),
+                                ("to_postgres", "Copied AWS to PostgreSQL"),
+                                ("acknowledge", "Acknowledged"),
+                            ],
+                            max_length=16,
+                            verbose_name="kind",
+                        ),
                     ),
-                ),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="resolutions",
-                        to="credentials.client",
+                    ("reason", models.TextField(blank=True, verbose_name="reason")),
+                    ("message", models.TextField(blank=True, verbose_name="result")),
+                    ("mismatches", models.JSONField(default=list)),
+                    ("until", models.DateField(null=True, verbose_name="until")),
+                    ("resolved_at", models.DateTimeField(default=django.utils.timezone.now)),
+                    (
+                        "by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-                "indexes": [models.Index(fields=["client", "-id"], name="resolution_of_client")],
-            },
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="resolutions",
+                            to="credentials.client",
+                        ),
+                    ),
+                ],
+                options={
+                    "ordering": ["-id"],
+                    "indexes": [
+                        models.Index(fields=["client", "-id"], name="resolution_of_client")
+                    ],
+                },
+            ),
         ),
     ]

@@ -5,6 +5,8 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 # What the stored comparisons tell already.
 OPEN_MISMATCHES = """
 INSERT INTO migration_openmismatch
@@ -40,128 +42,135 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="DailyComparisons",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+        ChangeTogether(
+            migrations.CreateModel(
+                name="DailyComparisons",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                ("day", models.DateField()),
-                ("status", models.CharField(max_length=20)),
-                ("number", models.BigIntegerField()),
-            ],
-            options={
-                "default_permissions": (),
-            },
-        ),
-        migrations.CreateModel(
-            name="OpenMismatch",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ("day", models.DateField()),
+                    ("status", models.CharField(max_length=20)),
+                    ("number", models.BigIntegerField()),
+                ],
+                options={
+                    "default_permissions": (),
+                },
+            ),
+            migrations.CreateModel(
+                name="OpenMismatch",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
+                    ("slug", models.CharField(max_length=100)),
+                    ("path", models.TextField(verbose_name="field")),
+                    ("kind", models.CharField(max_length=16, verbose_name="difference")),
+                    ("hint", models.CharField(blank=True, max_length=32, verbose_name="hint")),
+                    (
+                        "first_seen_at",
+                        models.DateTimeField(db_index=True, verbose_name="first seen"),
+                    ),
+                    ("last_seen_at", models.DateTimeField(verbose_name="last seen")),
+                    ("times", models.PositiveIntegerField(verbose_name="times")),
+                ],
+                options={
+                    "ordering": ["slug", "client_id", "path"],
+                    "default_permissions": (),
+                },
+            ),
+        ),
+        ChangeTogether(
+            migrations.AddField(
+                model_name="clientmigration",
+                name="comparison_status",
+                field=models.CharField(db_index=True, max_length=20, null=True),
+            ),
+            migrations.AddField(
+                model_name="clientmigration",
+                name="compared_at",
+                field=models.DateTimeField(null=True),
+            ),
+            migrations.AddField(
+                model_name="readcount",
+                name="counted_since",
+                field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+            ),
+            migrations.AddIndex(
+                model_name="phasechange",
+                index=models.Index(
+                    condition=models.Q(("run", None)), fields=["-id"], name="move_by_hand"
                 ),
-                ("slug", models.CharField(max_length=100)),
-                ("path", models.TextField(verbose_name="field")),
-                ("kind", models.CharField(max_length=16, verbose_name="difference")),
-                ("hint", models.CharField(blank=True, max_length=32, verbose_name="hint")),
-                ("first_seen_at", models.DateTimeField(db_index=True, verbose_name="first seen")),
-                ("last_seen_at", models.DateTimeField(verbose_name="last seen")),
-                ("times", models.PositiveIntegerField(verbose_name="times")),
-            ],
-            options={
-                "ordering": ["slug", "client_id", "path"],
-                "default_permissions": (),
-            },
-        ),
-        migrations.AddField(
-            model_name="clientmigration",
-            name="comparison_status",
-            field=models.CharField(db_index=True, max_length=20, null=True),
-        ),
-        migrations.AddField(
-            model_name="clientmigration",
-            name="compared_at",
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddField(
-            model_name="readcount",
-            name="counted_since",
-            field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-        ),
-        migrations.AddIndex(
-            model_name="phasechange",
-            index=models.Index(
-                condition=models.Q(("run", None)), fields=["-id"], name="move_by_hand"
             ),
-        ),
-        migrations.AddConstraint(
-            model_name="dailycomparisons",
-            constraint=models.UniqueConstraint(
-                fields=("day", "status"), name="one_count_a_day_and_status"
+            migrations.AddConstraint(
+                model_name="dailycomparisons",
+                constraint=models.UniqueConstraint(
+                    fields=("day", "status"), name="one_count_a_day_and_status"
+                ),
             ),
-        ),
-        migrations.AddField(
-            model_name="openmismatch",
-            name="client",
-            field=models.ForeignKey(
-                db_constraint=False,
-                on_delete=django.db.models.deletion.DO_NOTHING,
-                related_name="open_mismatches",
-                to="credentials.client",
+            migrations.AddField(
+                model_name="openmismatch",
+                name="client",
+                field=models.ForeignKey(
+                    db_constraint=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="open_mismatches",
+                    to="credentials.client",
+                ),
             ),
-        ),
-        migrations.AddField(
-            model_name="openmismatch",
-            name="comparison",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.DO_NOTHING,
-                related_name="+",
-                to="migration.comparison",
+            migrations.AddField(
+                model_name="openmismatch",
+                name="comparison",
+                field=models.ForeignKey(
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="+",
+                    to="migration.comparison",
+                ),
             ),
-        ),
-        migrations.AddField(
-            model_name="openmismatch",
-            name="owner",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to=settings.AUTH_USER_MODEL,
-                verbose_name="owner",
+            migrations.AddField(
+                model_name="openmismatch",
+                name="owner",
+                field=models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                    verbose_name="owner",
+                ),
             ),
-        ),
-        migrations.AddIndex(
-            model_name="openmismatch",
-            index=models.Index(fields=["slug", "client", "path"], name="open_mismatch_order"),
-        ),
-        migrations.AddIndex(
-            model_name="openmismatch",
-            index=models.Index(fields=["kind"], name="open_mismatch_kind"),
-        ),
-        migrations.AddIndex(
-            model_name="openmismatch",
-            index=models.Index(fields=["path"], name="open_mismatch_path"),
-        ),
-        migrations.AddConstraint(
-            model_name="openmismatch",
-            constraint=models.UniqueConstraint(
-                fields=("client", "path"), name="one_open_mismatch_a_field"
+            migrations.AddIndex(
+                model_name="openmismatch",
+                index=models.Index(fields=["slug", "client", "path"], name="open_mismatch_order"),
             ),
-        ),
-        migrations.AddIndex(
-            model_name="comparison",
-            index=models.Index(
-                fields=["slug"], name="comparison_slug", opclasses=["varchar_pattern_ops"]
+            migrations.AddIndex(
+                model_name="openmismatch",
+                index=models.Index(fields=["kind"], name="open_mismatch_kind"),
             ),
-        ),
-        *(
-            migrations.RunSQL(statement, migrations.RunSQL.noop)
-            for statement in (OPEN_MISMATCHES, DAILY_COMPARISONS, NEWEST, COUNTED_SINCE)
+            migrations.AddIndex(
+                model_name="openmismatch",
+                index=models.Index(fields=["path"], name="open_mismatch_path"),
+            ),
+            migrations.AddConstraint(
+                model_name="openmismatch",
+                constraint=models.UniqueConstraint(
+                    fields=("client", "path"), name="one_open_mismatch_a_field"
+                ),
+            ),
+            migrations.AddIndex(
+                model_name="comparison",
+                index=models.Index(
+                    fields=["slug"], name="comparison_slug", opclasses=["varchar_pattern_ops"]
+                ),
+            ),
+            *(
+                migrations.RunSQL(statement, migrations.RunSQL.noop)
+                for statement in (OPEN_MISMATCHES, DAILY_COMPARISONS, NEWEST, COUNTED_SINCE)
+            ),
         ),
     ]

@@ -8,6 +8,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -17,115 +19,124 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="Rate",
-            fields=[
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("create", "Creates"),
-                            ("write", "Updates"),
-                            ("read", "Batch reads"),
-                        ],
-                        max_length=8,
-                        primary_key=True,
-                        serialize=False,
+        ChangeTogether(
+            migrations.CreateModel(
+                name="Rate",
+                fields=[
+                    (
+                        "kind",
+                        models.CharField(
+                            choices=[
+                                ("create", "Creates"),
+                                ("write", "Updates"),
+                                ("read", "Batch reads"),
+                            ],
+                            max_length=8,
+                            primary_key=True,
+                            serialize=False,
+                        ),
                     ),
-                ),
-                ("per_second", models.FloatField(null=True, verbose_name="calls per second")),
-                (
-                    "next_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-                ),
-                ("share", models.FloatField(db_default=1, default=1)),
-                (
-                    "throttled_at",
-                    models.DateTimeField(
-                        db_default=datetime(1970, 1, 1, 0, 0, tzinfo=UTC),
-                        default=datetime(1970, 1, 1, 0, 0, tzinfo=UTC),
+                    ("per_second", models.FloatField(null=True, verbose_name="calls per second")),
+                    (
+                        "next_at",
+                        models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                     ),
-                ),
-                (
-                    "throttled",
-                    models.BigIntegerField(db_default=0, default=0, verbose_name="throttled calls"),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Worker",
-            fields=[
-                ("name", models.CharField(max_length=300, primary_key=True, serialize=False)),
-                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("seen_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
-            ],
-            options={
-                "ordering": ["-seen_at"],
-            },
-        ),
-        migrations.AddField(
-            model_name="run",
-            name="state",
-            field=models.CharField(
-                choices=[
-                    ("running", "Running"),
-                    ("paused", "Paused"),
-                    ("stopped", "Stopped"),
-                    ("finished", "Finished"),
+                    ("share", models.FloatField(db_default=1, default=1)),
+                    (
+                        "throttled_at",
+                        models.DateTimeField(
+                            db_default=datetime(1970, 1, 1, 0, 0, tzinfo=UTC),
+                            default=datetime(1970, 1, 1, 0, 0, tzinfo=UTC),
+                        ),
+                    ),
+                    (
+                        "throttled",
+                        models.BigIntegerField(
+                            db_default=0, default=0, verbose_name="throttled calls"
+                        ),
+                    ),
                 ],
-                db_default="running",
-                db_index=True,
-                default="running",
-                max_length=16,
-                verbose_name="state",
             ),
-        ),
-        migrations.AddField(
-            model_name="run",
-            name="steered_at",
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddField(
-            model_name="run",
-            name="steered_by",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to=settings.AUTH_USER_MODEL,
+            migrations.CreateModel(
+                name="Worker",
+                fields=[
+                    ("name", models.CharField(max_length=300, primary_key=True, serialize=False)),
+                    ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                    (
+                        "seen_at",
+                        models.DateTimeField(db_index=True, default=django.utils.timezone.now),
+                    ),
+                ],
+                options={
+                    "ordering": ["-seen_at"],
+                },
             ),
-        ),
-        migrations.AddField(
-            model_name="run",
-            name="tries",
-            field=models.PositiveSmallIntegerField(db_default=1, default=1),
-        ),
-        migrations.AddField(
-            model_name="run",
-            name="worked_at",
-            field=models.DateTimeField(
-                db_default=django.db.models.functions.datetime.Now(),
-                default=django.utils.timezone.now,
+            migrations.AddField(
+                model_name="run",
+                name="state",
+                field=models.CharField(
+                    choices=[
+                        ("running", "Running"),
+                        ("paused", "Paused"),
+                        ("stopped", "Stopped"),
+                        ("finished", "Finished"),
+                    ],
+                    db_default="running",
+                    db_index=True,
+                    default="running",
+                    max_length=16,
+                    verbose_name="state",
+                ),
             ),
-        ),
-        migrations.AddField(
-            model_name="runitem",
-            name="attempts",
-            field=models.PositiveSmallIntegerField(db_default=0, default=0),
-        ),
-        migrations.AddField(
-            model_name="runitem",
-            name="next_try_at",
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddIndex(
-            model_name="runitem",
-            index=models.Index(
-                condition=models.Q(("outcome", "")), fields=["run", "batch"], name="open_item_batch"
+            migrations.AddField(
+                model_name="run",
+                name="steered_at",
+                field=models.DateTimeField(null=True),
             ),
-        ),
-        migrations.RunSQL(
-            "UPDATE migration_run SET state = 'finished' WHERE finished_at IS NOT NULL",
-            migrations.RunSQL.noop,
+            migrations.AddField(
+                model_name="run",
+                name="steered_by",
+                field=models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            migrations.AddField(
+                model_name="run",
+                name="tries",
+                field=models.PositiveSmallIntegerField(db_default=1, default=1),
+            ),
+            migrations.AddField(
+                model_name="run",
+                name="worked_at",
+                field=models.DateTimeField(
+                    db_default=django.db.models.functions.datetime.Now(),
+                    default=django.utils.timezone.now,
+                ),
+            ),
+            migrations.AddField(
+                model_name="runitem",
+                name="attempts",
+                field=models.PositiveSmallIntegerField(db_default=0, default=0),
+            ),
+            migrations.AddField(
+                model_name="runitem",
+                name="next_try_at",
+                field=models.DateTimeField(null=True),
+            ),
+            migrations.AddIndex(
+                model_name="runitem",
+                index=models.Index(
+                    condition=models.Q(("outcome", "")),
+                    fields=["run", "batch"],
+                    name="open_item_batch",
+                ),
+            ),
+            migrations.RunSQL(
+                "UPDATE migration_run SET state = 'finished' WHERE finished_at IS NOT NULL",
+                migrations.RunSQL.noop,
+            ),
         ),
     ]

@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -15,208 +17,213 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="phasechange",
-            name="reads_before",
-            field=models.JSONField(db_default={}, default=dict),
-        ),
-        migrations.CreateModel(
-            name="MoveRequest",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("slug", models.CharField(max_length=100, verbose_name="slug")),
-                (
-                    "old",
-                    models.CharField(
-                        choices=[
-                            ("postgres", "PostgreSQL"),
-                            ("dual_write", "Dual write"),
-                            ("dual_read", "Dual read"),
-                            ("aws", "AWS (cut over)"),
-                            ("purged", "Purged"),
-                        ],
-                        max_length=16,
-                        verbose_name="from",
-                    ),
-                ),
-                (
-                    "new",
-                    models.CharField(
-                        choices=[
-                            ("postgres", "PostgreSQL"),
-                            ("dual_write", "Dual write"),
-                            ("dual_read", "Dual read"),
-                            ("aws", "AWS (cut over)"),
-                            ("purged", "Purged"),
-                        ],
-                        max_length=16,
-                        verbose_name="to",
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("requested", "Requested"),
-                            ("waiting", "Waiting"),
-                            ("done", "Done"),
-                            ("failed", "Failed"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="requested",
-                        max_length=16,
-                        verbose_name="state",
-                    ),
-                ),
-                ("reasons", models.JSONField(default=list, verbose_name="checks that fail")),
-                ("reason", models.TextField(verbose_name="reason")),
-                (
-                    "requested_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="requested"
-                    ),
-                ),
-                ("decided_at", models.DateTimeField(null=True, verbose_name="decided")),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="move_requests",
-                        to="credentials.client",
-                    ),
-                ),
-                (
-                    "decided_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="decided by",
-                    ),
-                ),
-                (
-                    "requested_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="requested by",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "request",
-                "verbose_name_plural": "requests",
-                "ordering": ["-id"],
-                "permissions": [("approve_move", "Can approve cutovers and purges")],
-                "indexes": [
-                    models.Index(fields=["client", "-id"], name="request_of_client"),
-                    models.Index(fields=["state"], name="request_state"),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("state__in", ("requested", "waiting"))),
-                        fields=("client",),
-                        name="one_open_request_a_client",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("decided_by", models.F("requested_by")),
-                            ("state", "done"),
-                            _negated=True,
+        ChangeTogether(
+            migrations.AddField(
+                model_name="phasechange",
+                name="reads_before",
+                field=models.JSONField(db_default={}, default=dict),
+            ),
+            migrations.CreateModel(
+                name="MoveRequest",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                         ),
-                        name="approved_by_another",
+                    ),
+                    ("slug", models.CharField(max_length=100, verbose_name="slug")),
+                    (
+                        "old",
+                        models.CharField(
+                            choices=[
+                                ("postgres", "PostgreSQL"),
+                                ("dual_write", "Dual write"),
+                                ("dual_read", "Dual read"),
+                                ("aws", "AWS (cut over)"),
+                                ("purged", "Purged"),
+                            ],
+                            max_length=16,
+                            verbose_name="from",
+                        ),
+                    ),
+                    (
+                        "new",
+                        models.CharField(
+                            choices=[
+                                ("postgres", "PostgreSQL"),
+                                ("dual_write", "Dual write"),
+                                ("dual_read", "Dual read"),
+                                ("aws", "AWS (cut over)"),
+                                ("purged", "Purged"),
+                            ],
+                            max_length=16,
+                            verbose_name="to",
+                        ),
+                    ),
+                    (
+                        "state",
+                        models.CharField(
+                            choices=[
+                                ("requested", "Requested"),
+                                ("waiting", "Waiting"),
+                                ("done", "Done"),
+                                ("failed", "Failed"),
+                                ("cancelled", "Cancelled"),
+                            ],
+                            default="requested",
+                            max_length=16,
+                            verbose_name="state",
+                        ),
+                    ),
+                    ("reasons", models.JSONField(default=list, verbose_name="checks that fail")),
+                    ("reason", models.TextField(verbose_name="reason")),
+                    (
+                        "requested_at",
+                        models.DateTimeField(
+                            default=django.utils.timezone.now, verbose_name="requested"
+                        ),
+                    ),
+                    ("decided_at", models.DateTimeField(null=True, verbose_name="decided")),
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="move_requests",
+                            to="credentials.client",
+                        ),
+                    ),
+                    (
+                        "decided_by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                            verbose_name="decided by",
+                        ),
+                    ),
+                    (
+                        "requested_by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                            verbose_name="requested by",
+                        ),
                     ),
                 ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Reveal",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                options={
+                    "verbose_name": "request",
+                    "verbose_name_plural": "requests",
+                    "ordering": ["-id"],
+                    "permissions": [("approve_move", "Can approve cutovers and purges")],
+                    "indexes": [
+                        models.Index(fields=["client", "-id"], name="request_of_client"),
+                        models.Index(fields=["state"], name="request_state"),
+                    ],
+                    "constraints": [
+                        models.UniqueConstraint(
+                            condition=models.Q(("state__in", ("requested", "waiting"))),
+                            fields=("client",),
+                            name="one_open_request_a_client",
+                        ),
+                        models.CheckConstraint(
+                            condition=models.Q(
+                                ("decided_by", models.F("requested_by")),
+                                ("state", "done"),
+                                _negated=True,
+                            ),
+                            name="approved_by_another",
+                        ),
+                    ],
+                },
+            ),
+            migrations.CreateModel(
+                name="Reveal",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                ("slug", models.CharField(max_length=100, verbose_name="slug")),
-                ("kind", models.CharField(max_length=16, verbose_name="kind")),
-                ("credential_id", models.IntegerField(verbose_name="credential")),
-                ("field", models.CharField(max_length=64, verbose_name="field")),
-                ("username", models.CharField(max_length=150, verbose_name="user")),
-                ("reason", models.TextField(verbose_name="reason")),
-                ("address", models.CharField(blank=True, max_length=200, verbose_name="address")),
-                (
-                    "revealed_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="revealed"
+                    ("slug", models.CharField(max_length=100, verbose_name="slug")),
+                    ("kind", models.CharField(max_length=16, verbose_name="kind")),
+                    ("credential_id", models.IntegerField(verbose_name="credential")),
+                    ("field", models.CharField(max_length=64, verbose_name="field")),
+                    ("username", models.CharField(max_length=150, verbose_name="user")),
+                    ("reason", models.TextField(verbose_name="reason")),
+                    (
+                        "address",
+                        models.CharField(blank=True, max_length=200, verbose_name="address"),
                     ),
-                ),
-                (
-                    "by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                    (
+                        "revealed_at",
+                        models.DateTimeField(
+                            default=django.utils.timezone.now, verbose_name="revealed"
+                        ),
                     ),
-                ),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="reveals",
-                        to="credentials.client",
+                    (
+                        "by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "verbose_name": "reveal",
-                "verbose_name_plural": "reveals",
-                "ordering": ["-id"],
-                "permissions": [("reveal_credential", "Can reveal secret values")],
-                "indexes": [models.Index(fields=["client", "-id"], name="reveal_of_client")],
-            },
-        ),
-        migrations.CreateModel(
-            name="RoleGrant",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    (
+                        "client",
+                        models.ForeignKey(
+                            db_constraint=False,
+                            on_delete=django.db.models.deletion.DO_NOTHING,
+                            related_name="reveals",
+                            to="credentials.client",
+                        ),
                     ),
-                ),
-                (
-                    "group",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="auth.group",
-                    ),
-                ),
-                (
-                    "permission",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="auth.permission",
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("group", "permission"), name="granted_once")
                 ],
-            },
+                options={
+                    "verbose_name": "reveal",
+                    "verbose_name_plural": "reveals",
+                    "ordering": ["-id"],
+                    "permissions": [("reveal_credential", "Can reveal secret values")],
+                    "indexes": [models.Index(fields=["client", "-id"], name="reveal_of_client")],
+                },
+            ),
+            migrations.CreateModel(
+                name="RoleGrant",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
+                    ),
+                    (
+                        "group",
+                        models.ForeignKey(
+                            on_delete=django.db.models.deletion.CASCADE,
+                            related_name="+",
+                            to="auth.group",
+                        ),
+                    ),
+                    (
+                        "permission",
+                        models.ForeignKey(
+                            on_delete=django.db.models.deletion.CASCADE,
+                            related_name="+",
+                            to="auth.permission",
+                        ),
+                    ),
+                ],
+                options={
+                    "constraints": [
+                        models.UniqueConstraint(fields=("group", "permission"), name="granted_once")
+                    ],
+                },
+            ),
         ),
     ]

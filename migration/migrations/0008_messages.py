@@ -8,6 +8,7 @@ from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 
 import migration.models.fields
+from migration.schema_operations import ChangeTogether
 
 # As `Message.of_text` makes it.
 OF_TEXT = "jsonb_build_object('key', '', 'values', '{{}}'::jsonb, 'text', {})"
@@ -116,10 +117,12 @@ class Migration(migrations.Migration):
     dependencies = [("migration", "0007_version_keys")]
 
     operations = [
-        messages_of("migration_comparison"),
-        messages_of("migration_runitem"),
-        messages_of("migration_resolution"),
-        NOTES,
-        REASONS,
-        *map(BoundReasons, ("phasechange", "moverequest", "resolution", "reveal")),
+        ChangeTogether(
+            messages_of("migration_comparison"),
+            messages_of("migration_runitem"),
+            messages_of("migration_resolution"),
+            NOTES,
+            REASONS,
+            *map(BoundReasons, ("phasechange", "moverequest", "resolution", "reveal")),
+        ),
     ]

@@ -8,6 +8,7 @@ from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 
 import migration.models.fields
+from migration.schema_operations import ChangeTogether
 
 COUNTS = ", ".join(
     f"'{name}', {name}" for name in ("reads", "matches", "mismatches", "aws_failures")
@@ -92,35 +93,37 @@ class Migration(migrations.Migration):
     dependencies = [("migration", "0008_messages")]
 
     operations = [
-        migrations.AddField(
-            "readcount",
-            "last_failure_at",
-            models.DateTimeField(null=True, verbose_name="last failure at AWS"),
+        ChangeTogether(
+            migrations.AddField(
+                "readcount",
+                "last_failure_at",
+                models.DateTimeField(null=True, verbose_name="last failure at AWS"),
+            ),
+            migrations.AddField(
+                "readcount",
+                "last_answer_at",
+                models.DateTimeField(null=True, verbose_name="last answer of AWS"),
+            ),
+            migrations.AddField(
+                "clientmigration", "streak_counted_at", models.DateTimeField(null=True)
+            ),
+            migrations.AddField(
+                "clientmigration", "reads_at_entry", models.JSONField(db_default={}, default=dict)
+            ),
+            *override_columns("phasechange"),
+            *override_columns("moverequest"),
+            migrations.AlterModelOptions(
+                "clientmigration",
+                {
+                    "permissions": [
+                        ("move_client", "Can move clients between phases"),
+                        ("purge_client", "Can purge clients"),
+                        ("resolve_mismatch", "Can resolve mismatches"),
+                        ("override_gate", "Can move clients although evidence is missing"),
+                    ]
+                },
+            ),
+            migrations.RunSQL(BEGIN_ANEW, migrations.RunSQL.noop),
+            migrations.RunSQL(NOTE_READ, FORGET_READ),
         ),
-        migrations.AddField(
-            "readcount",
-            "last_answer_at",
-            models.DateTimeField(null=True, verbose_name="last answer of AWS"),
-        ),
-        migrations.AddField(
-            "clientmigration", "streak_counted_at", models.DateTimeField(null=True)
-        ),
-        migrations.AddField(
-            "clientmigration", "reads_at_entry", models.JSONField(db_default={}, default=dict)
-        ),
-        *override_columns("phasechange"),
-        *override_columns("moverequest"),
-        migrations.AlterModelOptions(
-            "clientmigration",
-            {
-                "permissions": [
-                    ("move_client", "Can move clients between phases"),
-                    ("purge_client", "Can purge clients"),
-                    ("resolve_mismatch", "Can resolve mismatches"),
-                    ("override_gate", "Can move clients although evidence is missing"),
-                ]
-            },
-        ),
-        migrations.RunSQL(BEGIN_ANEW, migrations.RunSQL.noop),
-        migrations.RunSQL(NOTE_READ, FORGET_READ),
     ]

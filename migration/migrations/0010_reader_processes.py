@@ -3,6 +3,8 @@
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -10,70 +12,78 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="ReaderProcess",
-            fields=[
-                ("key", models.UUIDField(primary_key=True, serialize=False)),
-                ("host", models.CharField(db_default="", max_length=255, verbose_name="host")),
-                ("process_id", models.BigIntegerField(db_default=0, verbose_name="process")),
-                (
-                    "version",
-                    models.CharField(db_default="", max_length=50, verbose_name="package version"),
-                ),
-                (
-                    "access_key_end",
-                    models.CharField(db_default="", max_length=4, verbose_name="AWS access key"),
-                ),
-                (
-                    "aws_error",
-                    models.CharField(db_default="", max_length=50, verbose_name="newest AWS error"),
-                ),
-                ("aws_error_at", models.DateTimeField(null=True)),
-                (
-                    "first_seen_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        verbose_name="first seen",
+        ChangeTogether(
+            migrations.CreateModel(
+                name="ReaderProcess",
+                fields=[
+                    ("key", models.UUIDField(primary_key=True, serialize=False)),
+                    ("host", models.CharField(db_default="", max_length=255, verbose_name="host")),
+                    ("process_id", models.BigIntegerField(db_default=0, verbose_name="process")),
+                    (
+                        "version",
+                        models.CharField(
+                            db_default="", max_length=50, verbose_name="package version"
+                        ),
                     ),
-                ),
-                (
-                    "last_read_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        verbose_name="last read",
+                    (
+                        "access_key_end",
+                        models.CharField(
+                            db_default="", max_length=4, verbose_name="AWS access key"
+                        ),
                     ),
-                ),
-            ],
-            options={
-                "verbose_name": "process of NOVA",
-                "verbose_name_plural": "processes of NOVA",
-                "ordering": ["-last_read_at", "key"],
-            },
-        ),
-        migrations.CreateModel(
-            name="OtherStatement",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    (
+                        "aws_error",
+                        models.CharField(
+                            db_default="", max_length=50, verbose_name="newest AWS error"
+                        ),
                     ),
-                ),
-                ("role", models.CharField(max_length=63)),
-                ("statement_id", models.BigIntegerField()),
-                ("tables", models.CharField(max_length=255)),
-                ("calls", models.BigIntegerField()),
-                ("first_noticed_at", models.DateTimeField()),
-                ("noticed_at", models.DateTimeField()),
-                ("called_at", models.DateTimeField(null=True)),
-            ],
-            options={
-                "default_permissions": (),
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("role", "statement_id"), name="one_row_a_statement"
-                    )
+                    ("aws_error_at", models.DateTimeField(null=True)),
+                    (
+                        "first_seen_at",
+                        models.DateTimeField(
+                            db_default=django.db.models.functions.datetime.Now(),
+                            verbose_name="first seen",
+                        ),
+                    ),
+                    (
+                        "last_read_at",
+                        models.DateTimeField(
+                            db_default=django.db.models.functions.datetime.Now(),
+                            verbose_name="last read",
+                        ),
+                    ),
                 ],
-            },
+                options={
+                    "verbose_name": "process of NOVA",
+                    "verbose_name_plural": "processes of NOVA",
+                    "ordering": ["-last_read_at", "key"],
+                },
+            ),
+            migrations.CreateModel(
+                name="OtherStatement",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
+                    ),
+                    ("role", models.CharField(max_length=63)),
+                    ("statement_id", models.BigIntegerField()),
+                    ("tables", models.CharField(max_length=255)),
+                    ("calls", models.BigIntegerField()),
+                    ("first_noticed_at", models.DateTimeField()),
+                    ("noticed_at", models.DateTimeField()),
+                    ("called_at", models.DateTimeField(null=True)),
+                ],
+                options={
+                    "default_permissions": (),
+                    "constraints": [
+                        models.UniqueConstraint(
+                            fields=("role", "statement_id"), name="one_row_a_statement"
+                        )
+                    ],
+                },
+            ),
         ),
     ]

@@ -7,6 +7,8 @@ import django.db.models.lookups
 from django.conf import settings
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -15,120 +17,129 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="PlannedVersion",
-            fields=[
-                ("version_id", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                (
-                    "planned_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), db_index=True
+        ChangeTogether(
+            migrations.CreateModel(
+                name="PlannedVersion",
+                fields=[
+                    (
+                        "version_id",
+                        models.CharField(max_length=64, primary_key=True, serialize=False),
                     ),
-                ),
-            ],
-            options={
-                "default_permissions": (),
-            },
-        ),
-        migrations.CreateModel(
-            name="DatabaseClaim",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("system_identifier", models.CharField(blank=True, max_length=30)),
-                ("database_oid", models.BigIntegerField()),
-                ("place", models.TextField()),
-                ("aws", models.TextField(blank=True)),
-                ("reason", models.TextField(blank=True, verbose_name="reason")),
-                (
-                    "claimed_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-                ),
-                (
-                    "by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-                "permissions": [
-                    ("claim_database", "Can claim a copied database as the one that writes to AWS")
-                ],
-                "default_permissions": (),
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=django.db.models.lookups.LessThanOrEqual(
-                            django.db.models.functions.text.Length("reason"), 500
+                    (
+                        "planned_at",
+                        models.DateTimeField(
+                            db_default=django.db.models.functions.datetime.Now(), db_index=True
                         ),
-                        name="databaseclaim_reason_is_short",
-                    )
+                    ),
                 ],
-            },
-        ),
-        migrations.CreateModel(
-            name="WriteStop",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("reason", models.TextField(verbose_name="reason")),
-                (
-                    "stopped_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), verbose_name="stopped"
-                    ),
-                ),
-                ("started_at", models.DateTimeField(null=True, verbose_name="started again")),
-                (
-                    "by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "started_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-                "permissions": [("stop_aws_writes", "Can stop and start all AWS writes")],
-                "default_permissions": (),
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("started_at", None)),
-                        fields=["-id"],
-                        name="open_write_stop",
-                    )
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=django.db.models.lookups.LessThanOrEqual(
-                            django.db.models.functions.text.Length("reason"), 500
+                options={
+                    "default_permissions": (),
+                },
+            ),
+            migrations.CreateModel(
+                name="DatabaseClaim",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                         ),
-                        name="writestop_reason_is_short",
-                    )
+                    ),
+                    ("system_identifier", models.CharField(blank=True, max_length=30)),
+                    ("database_oid", models.BigIntegerField()),
+                    ("place", models.TextField()),
+                    ("aws", models.TextField(blank=True)),
+                    ("reason", models.TextField(blank=True, verbose_name="reason")),
+                    (
+                        "claimed_at",
+                        models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                    ),
+                    (
+                        "by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                        ),
+                    ),
                 ],
-            },
+                options={
+                    "ordering": ["-id"],
+                    "permissions": [
+                        (
+                            "claim_database",
+                            "Can claim a copied database as the one that writes to AWS",
+                        )
+                    ],
+                    "default_permissions": (),
+                    "constraints": [
+                        models.CheckConstraint(
+                            condition=django.db.models.lookups.LessThanOrEqual(
+                                django.db.models.functions.text.Length("reason"), 500
+                            ),
+                            name="databaseclaim_reason_is_short",
+                        )
+                    ],
+                },
+            ),
+            migrations.CreateModel(
+                name="WriteStop",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
+                    ),
+                    ("reason", models.TextField(verbose_name="reason")),
+                    (
+                        "stopped_at",
+                        models.DateTimeField(
+                            db_default=django.db.models.functions.datetime.Now(),
+                            verbose_name="stopped",
+                        ),
+                    ),
+                    ("started_at", models.DateTimeField(null=True, verbose_name="started again")),
+                    (
+                        "by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                        ),
+                    ),
+                    (
+                        "started_by",
+                        models.ForeignKey(
+                            null=True,
+                            on_delete=django.db.models.deletion.SET_NULL,
+                            related_name="+",
+                            to=settings.AUTH_USER_MODEL,
+                        ),
+                    ),
+                ],
+                options={
+                    "ordering": ["-id"],
+                    "permissions": [("stop_aws_writes", "Can stop and start all AWS writes")],
+                    "default_permissions": (),
+                    "indexes": [
+                        models.Index(
+                            condition=models.Q(("started_at", None)),
+                            fields=["-id"],
+                            name="open_write_stop",
+                        )
+                    ],
+                    "constraints": [
+                        models.CheckConstraint(
+                            condition=django.db.models.lookups.LessThanOrEqual(
+                                django.db.models.functions.text.Length("reason"), 500
+                            ),
+                            name="writestop_reason_is_short",
+                        )
+                    ],
+                },
+            ),
         ),
     ]

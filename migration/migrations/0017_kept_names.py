@@ -5,6 +5,8 @@ from django.conf import settings
 from django.db import migrations, models
 from django.db.models.functions import Now
 
+from migration.schema_operations import ChangeTogether
+
 USER_ADMINISTRATION = {
     f"{action}_{model}"
     for action in ("view", "add", "change", "delete")
@@ -84,58 +86,62 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        *(
-            migrations.AddField(model_name=model, name=f"{of}_name", field=make_name_field(label))
-            for model, of, label in KEPT
-        ),
-        *(
-            migrations.RunSQL(
-                f"UPDATE migration_{model} SET {of}_name = username FROM auth_user WHERE auth_user.id = {of}_id",  # noqa: S608  # its own names
-                migrations.RunSQL.noop,
-            )
-            for model, of, _label in KEPT
-        ),
-        # A row that was updated twice waits for the check of its foreign keys, and its table can't be altered meanwhile.
-        migrations.RunSQL("SET CONSTRAINTS ALL IMMEDIATE", migrations.RunSQL.noop),
-        *(
-            migrations.AddConstraint(model_name=model, constraint=require_kept_name(model, of))
-            for model, of, _label in KEPT
-        ),
-        migrations.CreateModel(
-            name="PasswordReset",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+        ChangeTogether(
+            *(
+                migrations.AddField(
+                    model_name=model, name=f"{of}_name", field=make_name_field(label)
+                )
+                for model, of, label in KEPT
+            ),
+            *(
+                migrations.RunSQL(
+                    f"UPDATE migration_{model} SET {of}_name = username FROM auth_user WHERE auth_user.id = {of}_id",  # noqa: S608  # its own names
+                    migrations.RunSQL.noop,
+                )
+                for model, of, _label in KEPT
+            ),
+            # A row that was updated twice waits for the check of its foreign keys, and its table can't be altered meanwhile.
+            migrations.RunSQL("SET CONSTRAINTS ALL IMMEDIATE", migrations.RunSQL.noop),
+            *(
+                migrations.AddConstraint(model_name=model, constraint=require_kept_name(model, of))
+                for model, of, _label in KEPT
+            ),
+            migrations.CreateModel(
+                name="PasswordReset",
+                fields=[
+                    (
+                        "id",
+                        models.BigAutoField(
+                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                        ),
                     ),
-                ),
-                ("user", make_user_field()),
-                ("user_name", make_name_field("user")),
-                ("by", make_user_field()),
-                ("by_name", make_name_field(None)),
-                (
-                    "what",
-                    models.CharField(
-                        choices=[
-                            ("account", "New account"),
-                            ("password", "Password"),
-                            ("factor", "Second factor"),
-                        ],
-                        max_length=16,
+                    ("user", make_user_field()),
+                    ("user_name", make_name_field("user")),
+                    ("by", make_user_field()),
+                    ("by_name", make_name_field(None)),
+                    (
+                        "what",
+                        models.CharField(
+                            choices=[
+                                ("account", "New account"),
+                                ("password", "Password"),
+                                ("factor", "Second factor"),
+                            ],
+                            max_length=16,
+                        ),
                     ),
-                ),
-                ("reset_at", models.DateTimeField(db_default=Now())),
-            ],
-            options={
-                "ordering": ["-id"],
-                "default_permissions": (),
-                "indexes": [models.Index(fields=["-reset_at"], name="recent_password_reset")],
-                "constraints": [
-                    require_kept_name("passwordreset", "user"),
-                    require_kept_name("passwordreset", "by"),
+                    ("reset_at", models.DateTimeField(db_default=Now())),
                 ],
-            },
+                options={
+                    "ordering": ["-id"],
+                    "default_permissions": (),
+                    "indexes": [models.Index(fields=["-reset_at"], name="recent_password_reset")],
+                    "constraints": [
+                        require_kept_name("passwordreset", "user"),
+                        require_kept_name("passwordreset", "by"),
+                    ],
+                },
+            ),
         ),
         migrations.RunSQL(KEEP_USERS, LET_USERS_GO),
         migrations.RunPython(separate_user_administration, migrations.RunPython.noop),

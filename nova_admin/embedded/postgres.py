@@ -37,12 +37,15 @@ _PLAIN = re.compile(
 )  # needs no escape in a URI or in PostgreSQL's list of folders
 
 
-def start_server(folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+def start_server(
+    folder: Path, *, settings: Mapping[str, str] = MappingProxyType({}), keep: bool = True
+) -> str:
     """Start the folder's one server, unless it runs, and return its libpq URI; it ends soon after its last user.
 
     Each process that called this is a user until it ends, however it ends. Its forks are not: a fork that may outlive
     it calls this too. `settings` are server settings, such as {"fsync": "off"}; a server that runs already keeps its
-    own. Raises SharedServerError where no server comes up.
+    own. Unless told to `keep` it, the server deletes the folder once it is unused. Raises SharedServerError where no
+    server comes up.
     """
     folder = folder.expanduser().resolve()
     info = SharedServer(folder).join_or_start(
@@ -50,6 +53,7 @@ def start_server(folder: Path, *, settings: Mapping[str, str] = MappingProxyType
             *("-m", "nova_admin.embedded.postgres"),
             *("--folder", str(folder)),
             *("--settings", json.dumps(dict(settings))),
+            *(() if keep else ("--delete",)),
         ),
         ready=lambda info: _accepts_connections(info["uri"]),
         timeout=START_SECONDS,
@@ -214,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--delete", action="store_true", help="delete the folder afterwards")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     folder = arguments.folder.resolve()
@@ -227,6 +232,16 @@ def main() -> None:
         server.wait_until_unused(healthy=cluster.is_running)
     finally:
         cluster.stop()
+    if arguments.delete:
+        _delete_folder(folder)
+
+
+def _delete_folder(folder: Path) -> None:
+    """Delete it, with what others who end now still write there."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while folder.exists() and time.monotonic() < deadline:
+        with suppress(OSError):
+            shutil.rmtree(folder)
 
 
 def _accepts_connections(uri: str) -> bool:

@@ -15,11 +15,11 @@ from migration.operations import runs
 from nova_admin.embedded import run_while_parent_lives
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, nova_uri, start_run
+from tests.settings import SCRATCH
 
 pytestmark = [pytest.mark.browser, pytest.mark.long(10)]
 
 ROOT = Path(__file__).parents[2]
-LOCAL = ROOT / ".local"
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def start_worker(stores) -> Iterator[Callable[[], None]]:
             "NOVA_WORKERS": "1",
         }
         held = [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid())]
-        with (LOCAL / "test" / "qcluster.log").open("ab") as log:
+        with (SCRATCH / "qcluster.log").open("ab") as log:
             started.append(
                 subprocess.Popen(
                     [*held, sys.executable, "manage.py", "qcluster"],

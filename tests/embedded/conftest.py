@@ -16,6 +16,7 @@ from botocore.config import Config
 from mypy_boto3_secretsmanager import SecretsManagerClient
 
 from nova_admin.embedded.aws import AwsServer
+from tests.settings import SCRATCH
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -104,8 +105,8 @@ def sm(server: AwsServer) -> SecretsManagerClient:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """For an embedded PostgreSQL: under the checkout, where its own user may go, and nobody takes that right away."""
-    folder = CHECKOUT / ".local" / "test" / f"pg-{secrets.token_hex(4)}"
+    """For an embedded PostgreSQL: where its own user may go, and nobody takes that right away."""
+    folder = SCRATCH / f"pg-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     yield folder
     assert eventually(lambda: remove(folder))

@@ -55,6 +55,15 @@ def test_data_survives_killed_users_and_a_killed_server(folder, use):
     assert execute(again.address, "SELECT one FROM kept ORDER BY one") == [(1,), (2,)]
 
 
+def test_a_server_that_is_to_keep_nothing_deletes_its_folder_once_it_is_unused(folder, use):
+    user = use("postgres", folder / "data of a run", settings=UNSAFE_AND_FAST, keep=False)
+    assert execute(user.address, "SELECT 1") == [(1,)]
+    (folder / "data of a run" / "of others").mkdir()
+    user.leave()
+    assert eventually(lambda: not accepts(user.address))
+    assert eventually(lambda: list(folder.iterdir()) == [])
+
+
 def test_a_server_that_outlives_its_helper_is_taken_over(folder, use):
     user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     server = postmaster(folder)

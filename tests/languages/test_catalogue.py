@@ -8,7 +8,10 @@ from babel.messages.mofile import read_mo
 from tests import messages
 from tests.languages.spanish import CATALOG, ENTRIES, forms
 
-MARKED = messages.marked()
+
+@pytest.fixture(scope="module")
+def marked():
+    return messages.marked()
 
 
 def named(entry) -> str:
@@ -22,10 +25,10 @@ def spanish_of(entries) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
     return {(context(entry), forms(entry.id)): forms(entry.string) for entry in entries}
 
 
-def test_every_text_that_is_marked_has_its_spanish():
+def test_every_text_that_is_marked_has_its_spanish(marked):
     missing = [
         (entry.context, entry.id)
-        for entry in MARKED
+        for entry in marked
         if entry.id
         and not ((found := CATALOG.get(entry.id, entry.context)) and messages.filled(found.string))
     ]
@@ -33,8 +36,8 @@ def test_every_text_that_is_marked_has_its_spanish():
     assert missing == []
 
 
-def test_the_catalogue_holds_nothing_else():
-    wanted = {(entry.context, entry.id) for entry in MARKED}
+def test_the_catalogue_holds_nothing_else(marked):
+    wanted = {(entry.context, entry.id) for entry in marked}
 
     assert {(entry.context, entry.id) for entry in ENTRIES} - wanted == set()
     assert not CATALOG.obsolete

@@ -18,6 +18,7 @@ from nova_admin.embedded import postgres
 from tests.checkout import ROOT
 from tests.mutation.plugin import NOTES, ORDER
 from tests.mutation.probes import add_probes
+from tests.scratch import FOLDER
 from tests.templates import claim_copy
 
 if TYPE_CHECKING:
@@ -54,12 +55,10 @@ class Workplace:
     """One copy of the checkout and its server; one run of tests at a time."""
 
     def __init__(self, copy: Path) -> None:
-        self.copy = copy
+        self.copy, self.folder = copy, copy / ".local" / "test"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
         # Who keeps it running here saves each run of tests its start.
-        self.uri = postgres.start_server(
-            copy / ".local" / "test" / "postgres", settings=SERVER_SETTINGS
-        )
+        self.uri = postgres.start_server(self.folder / "postgres", settings=SERVER_SETTINGS)
         self.is_kept = False
 
     def measure_tests(self, files: Iterable[str], modules: Iterable[str]) -> list[TestNote]:
@@ -134,7 +133,8 @@ class Workplace:
         """Run tests in the copy; None where they are not done after so many seconds."""
         plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "tests.mutation.plugin")
         # A defect and its undoing may bear one time and one size: compiled code would be taken for the other's.
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment
+        fixed = {"PYTHONDONTWRITEBYTECODE": "1", FOLDER: str(self.folder)}
+        environment = os.environ | fixed | environment
         try:
             return subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", *plugins, *options],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db import connection
 
-from tests.settings import LOCAL
+from tests.settings import SCRATCH
 
 CONTROL = "comment = 'stand-in'\ndefault_version = '1.0'\nrelocatable = true\n"
 SCRIPT = r"""
@@ -22,7 +22,7 @@ SCHEMA = 'the "extensions"'
 
 def install() -> None:
     """Make the extension in a schema of its own, as many hosts do."""
-    folder = LOCAL / "extensions" / "extension"
+    folder = SCRATCH / "extensions" / "extension"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pg_stat_statements.control").write_text(CONTROL)
     (folder / "pg_stat_statements--1.0.sql").write_text(SCRIPT)

@@ -16,7 +16,7 @@ from nova_credentials.reader.routing import Reader
 from tests import nova_database
 from tests.factories import make_client, make_database
 from tests.nova_credentials.reader.questions import GRANTS, execute
-from tests.settings import LOCAL
+from tests.settings import SCRATCH
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def reader(make_reader) -> Reader:
 @pytest.fixture(scope="session")
 def login_server() -> str:
     """A server that asks everybody but its owner for a password."""
-    folder = LOCAL / "login"  # not in /tmp: another test run shuts its folder there
+    folder = SCRATCH / "login"  # not in /tmp: another test run shuts its folder there
     folder.mkdir(parents=True, exist_ok=True)
     rules = folder / "hba.conf"
     rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")

@@ -1,0 +1,61 @@
+"""Carries out several changes of a schema migration with one rendering of its models. Knows no table."""
+
+from collections.abc import Iterator
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+
+class ChangeTogether(Operation):
+    """Apply operations that can do with the models as they were before, or are after, all of them.
+
+    Django renders a changed model and all its relatives anew after each operation, which is most of the time of
+    `migrate`. Here that is done once. So a model can't be made and then altered in the same `ChangeTogether`.
+    """
+
+    def __init__(self, *operations: Operation) -> None:
+        self.operations = operations
+        self.reversible = all(operation.reversible for operation in operations)  # type: ignore[misc]
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        # Without rendered models Django has none to render anew.
+        rendered = state.__dict__.pop("apps", None)
+        for operation in self.operations:
+            operation.state_forwards(app_label, state)
+        if rendered is not None:
+            state.apps = rendered
+            changed = [(app_label, name) for name in name_changed_models(self.operations)]
+            state.reload_models(changed, delay=False)
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        for operation in self.operations:
+            operation.database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        for operation in reversed(self.operations):
+            operation.database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def describe(self) -> str:
+        return "; ".join(operation.describe() for operation in self.operations)
+
+
+def name_changed_models(operations: tuple[Operation, ...]) -> Iterator[str]:
+    for operation in operations:
+        yield from name_changed_models(getattr(operation, "state_operations", ()))
+        # An operation on a part of a model names the model so; one on the model itself, by `name`.
+        name = getattr(operation, "model_name", None) or getattr(operation, "name", None)
+        if name:
+            yield name.lower()

@@ -1,0 +1,51 @@
+"""The folder of a test run: in memory where there is room, and gone with the run.
+
+Tests make and delete thousands of databases and folders. A disk's file system may take ten times as long for that as
+memory does: most of PostgreSQL's time in a run.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+import psutil
+
+# Names the folder, for all processes of the run. Where it is set before, the run keeps what it finds and leaves there.
+FOLDER = "NOVA_TEST_FOLDER"
+ON_DISK = Path(__file__).resolve().parent.parent / ".local" / "test"
+MEMORY = Path("/dev/shm")
+# A run takes half of it.
+ROOM_BYTES = 2 * 1024**3
+OF_A_RUN = re.compile(r"nova-tests-(\d+)-[0-9a-f]{8}")
+
+
+def choose_folder() -> tuple[Path, bool]:
+    """Return the run's folder, and whether whoever works in it last has to delete it."""
+    if FOLDER in os.environ:
+        return Path(os.environ[FOLDER]), False
+    if not has_room():
+        ON_DISK.mkdir(parents=True, exist_ok=True)
+        return ON_DISK, False
+    delete_left_folders()
+    folder = MEMORY / f"nova-tests-{os.getpid()}-{secrets.token_hex(4)}"
+    # As root, the embedded PostgreSQL is another user, who passes through.
+    folder.mkdir(mode=0o711)
+    return folder, True
+
+
+def has_room() -> bool:
+    try:
+        free = shutil.disk_usage(MEMORY).free
+    except OSError:
+        return False
+    return os.access(MEMORY, os.W_OK) and min(free, psutil.virtual_memory().available) > ROOM_BYTES
+
+
+def delete_left_folders() -> None:
+    """Delete what runs left behind that were killed."""
+    for folder in MEMORY.iterdir():
+        found = OF_A_RUN.fullmatch(folder.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(folder, ignore_errors=True)
