@@ -10,6 +10,9 @@ NO_GROUPS = Sentence("campaign_without_groups", "Nothing was started: choose at 
 GROUP_TWICE = Sentence(
     "campaign_group_twice", "Nothing was started: %(group)s is listed more than once."
 )
+GROUP_NOT_THERE = Sentence(
+    "campaign_group_not_there", "Nothing was started: the group %(group)s has been deleted since."
+)
 GROUP_TAKEN = Sentence(
     "campaign_group_taken",
     "Nothing was started: %(campaign)s, which is not over, takes %(group)s. Cancel that one first.",

@@ -172,7 +172,7 @@ def resume_stalled_runs() -> None:
             continue
         if run.state == Run.State.STOPPED:
             runs.skip_open_items(run)
-        elif not busy:
+        elif not run.finish_if_done() and not busy:  # its worker may have been killed before it did
             Run.objects.record_work(run.pk)
             enqueue(run)
     if not busy:

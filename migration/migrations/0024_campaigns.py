@@ -147,6 +147,7 @@ class Migration(migrations.Migration):
                 ("position", models.PositiveIntegerField()),
                 ("part", models.PositiveIntegerField(default=1)),
                 ("group_name", models.CharField(max_length=100, verbose_name="client group")),
+                ("goes_on_without_group", models.BooleanField(default=False)),
                 ("began_at", models.DateTimeField(null=True, verbose_name="began")),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
                 ("watched_since", models.DateTimeField(null=True)),
@@ -272,6 +273,19 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="campaign_hours_have_two_ends",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("wave", None),
+                    models.Q(
+                        ("override_reason", ""), models.Q(("move_to", "purged"), _negated=True)
+                    ),
+                    _connector="OR",
+                ),
+                name="run_of_campaign_overrides_nothing",
             ),
         ),
         migrations.AddConstraint(

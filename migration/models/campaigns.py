@@ -91,7 +91,8 @@ class Campaign(models.Model):
     most_mismatches = models.PositiveIntegerField(default=1)
     most_failed_reads = models.PositiveIntegerField(default=1)
     most_refused = models.PositiveIntegerField(default=1)
-    # The hours of the day in which a step may begin, in the site's time zone; null: any. They may span midnight.
+    # The hours of the day in which a step may begin, in the site's time zone; null: any. They may span midnight, and
+    # are the whole day where both ends are the same.
     begins_at = models.TimeField(null=True)
     ends_at = models.TimeField(null=True)
     rolls_back = models.BooleanField(_("rolls back when it stops by itself"), default=False)
@@ -166,8 +167,9 @@ class Campaign(models.Model):
         """Say whether the hours of the day let a step begin."""
         if self.begins_at is None or self.ends_at is None:
             return True
-        time = timezone.localtime(now).time()
-        if self.begins_at <= self.ends_at:
+        # Whoever asks may have another zone.
+        time = timezone.localtime(now, timezone.get_default_timezone()).time()
+        if self.begins_at < self.ends_at:
             return self.begins_at <= time < self.ends_at
         return time >= self.begins_at or time < self.ends_at
 
@@ -188,6 +190,10 @@ class Campaign(models.Model):
         """Have it begin nothing more, as its rule says; `why` names the rule and the wave."""
         self._change_state(None, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
 
+    def wait_for_approval(self) -> None:
+        """Have a running campaign, which nobody had to approve before, wait for an approval."""
+        self._change_state(None, self.State.REQUESTED, self.State.RUNNING)
+
     def go_on(self, *, by: User | None) -> None:
         """Let a stopped campaign go on with what is left; what was counted before counts no more.
 
@@ -195,9 +201,9 @@ class Campaign(models.Model):
         """
         with transaction.atomic():
             # Somebody may have approved it since this row was read.
-            self.refresh_from_db(fields=["approved_by_name"])
+            now = Campaign.objects.select_for_update().get(pk=self.pk)
             new, fields = self.State.RUNNING, dict[str, Any](stopped_because=None)
-            if self.approved_by_name:
+            if now.approved_by_name:
                 new = self.State.REQUESTED
                 fields |= {"approved_by": None, "approved_by_name": ""}
             self._change_state(by, new, self.State.STOPPED, **fields)

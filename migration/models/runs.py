@@ -178,6 +178,11 @@ class Run(SteeredRun):
             models.CheckConstraint(
                 condition=~models.Q(approved_by=models.F("by")), name="run_approved_by_another"
             ),
+            models.CheckConstraint(
+                condition=models.Q(wave=None)
+                | (models.Q(override_reason="") & ~models.Q(move_to="purged")),
+                name="run_of_campaign_overrides_nothing",
+            ),
         ]
         verbose_name = _("run")
         verbose_name_plural = _("runs")

@@ -128,7 +128,7 @@ class SteeredRun(models.Model):
         approved = {"approved_by": by, "approved_by_name": get_kept_name(by)}
         self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
 
-    def cancel_request(self, *, by: User) -> None:
+    def cancel_request(self, *, by: User | None) -> None:
         """Stop a run that nobody has approved; its items are skipped by `operations.runs.skip_open_items`."""
         self._change_state(by, self.State.STOPPED, self.State.REQUESTED)
 

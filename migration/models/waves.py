@@ -17,6 +17,7 @@ from migration.models.client_groups import NAME_LENGTH, ClientGroup
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
+from migration.models.steered_runs import SteeredRun
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -43,9 +44,13 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         return self.filter(began_at__isnull=False).order_by("position", "part")
 
     def watch_anew(self) -> None:
-        """Begin to count against the stop rule from now on, in every wave that has begun."""
+        """Begin to count against the stop rule from now on, in every wave that has begun.
+
+        A wave whose group was deleted goes on without it: with the clients that it has, or with none.
+        """
         begun = list(self.begun().values_list("pk", flat=True))
         self.update(rollback_is_due=False)
+        self.filter(group=None).update(goes_on_without_group=True)
         self.filter(pk__in=begun).update(watched_since=timezone.now(), finished_at=None)
         _note_reads(begun)
 
@@ -54,11 +59,12 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         ids = list(self.values_list("pk", flat=True))
         counted = _count_clients(ids)
         refused = (
+            # By the items' time: somebody may have gone on with a run of before.
             RunItem.objects.filter(
                 outcome__in=CAN_BE_RETRIED,
                 run__wave__in=ids,
                 run__only_where_equal=False,
-                run__created_at__gte=models.F("run__wave__watched_since"),
+                finished_at__gte=models.F("run__wave__watched_since"),
             )
             .order_by()
             .values_list("run__wave")
@@ -86,6 +92,7 @@ def _count_clients(wave_ids: list[int]) -> dict[int, tuple[int, int]]:
                 coalesce(sum(greatest(reads.aws_failures - taken.failures_before, 0)), 0)::bigint
             FROM migration_wave AS wave
             JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
+            JOIN public.clients AS present ON present.id = taken.client_id
             LEFT JOIN migration_clientmigration AS kept USING (client_id)
             LEFT JOIN migration_readcount AS reads USING (client_id)
             WHERE wave.id = ANY(%(waves)s)
@@ -123,6 +130,8 @@ class Wave(models.Model):
     part = models.PositiveIntegerField(default=1)
     group = models.ForeignKey(ClientGroup, models.SET_NULL, null=True, related_name="+")
     group_name = models.CharField(_("client group"), max_length=NAME_LENGTH)
+    # Somebody had the campaign go on after the group was deleted.
+    goes_on_without_group = models.BooleanField(default=False)
     began_at = models.DateTimeField(_("began"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     # Since when it is counted against the stop rule: its begin, or when somebody had the campaign go on.
@@ -145,6 +154,11 @@ class Wave(models.Model):
 
     def __str__(self) -> str:
         return f"{show_name(self.group_name)} of campaign {self.campaign_id}"
+
+    @property
+    def lacks_group(self) -> bool:
+        """Say whether its group was deleted, and nobody has had the campaign go on without it."""
+        return self.group_id is None and not self.goes_on_without_group
 
     @property
     def name_message(self) -> Message:
@@ -201,6 +215,11 @@ class Wave(models.Model):
     def find_unfinished_run(self) -> Run | None:
         """Return the run of it that is not over; None where there is none."""
         return self.runs.filter(finished_at=None).order_by("pk").first()
+
+    def find_stopped_run(self) -> Run | None:
+        """Return the run of a step that was stopped since the wave is watched; None where there is none."""
+        steps = self.runs.filter(only_where_equal=False, state=SteeredRun.State.STOPPED)
+        return steps.filter(steered_at__gte=self.watched_since).order_by("pk").first()
 
     def find_newest_run(self) -> Run | None:
         """Return its newest run; None before its first step."""

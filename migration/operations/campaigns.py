@@ -21,6 +21,7 @@ from migration.models import (
     MOVE_PERMISSIONS,
     AuditCode,
     Campaign,
+    ClientGroup,
     PlannedMoves,
     Run,
     StaleRunError,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import ClientGroup
     from nova_credentials.messages import Message
 
 # The largest number of PostgreSQL's integer.
@@ -90,7 +90,7 @@ def start_campaign(
         _require_requester(by, reason)
         campaign.state = Campaign.State.REQUESTED
     with transaction.atomic():
-        _require_free_groups(groups)
+        _lock_free_groups(groups)
         campaign.save()
         for position, group in enumerate(groups, start=1):
             Wave(campaign=campaign, position=position, group=group, group_name=group.name).save()
@@ -140,9 +140,13 @@ def _require_requester(by: User | None, reason: str) -> None:
         raise NotApproved(sentences.MAY_NOT_ASK(who=str(by)))
 
 
-def _require_free_groups(groups: Sequence[ClientGroup]) -> None:
-    """Raise `CampaignRefusedError` where a campaign that is not over takes one of the groups."""
+def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
+    """Lock the groups; raise `CampaignRefusedError` where one is gone, or a campaign that is not over takes it."""
     ids = [group.pk for group in groups]
+    # Of two that start at once, the second waits here and then sees the first one's waves.
+    there = set(ClientGroup.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
+    if gone := [group for group in groups if group not in there]:
+        raise CampaignRefusedError(campaign_sentences.GROUP_NOT_THERE(group=str(gone[0])))
     taken = Wave.objects.filter(group__in=ids, campaign__state__in=Campaign.NOT_OVER)
     if wave := taken.select_related("campaign", "group").first():
         taken_by = wave.campaign.name_message
@@ -175,9 +179,11 @@ def take_further(campaign_id: int) -> Run | None:
 
     Does nothing where another process is at it, or where it waits: for a run, a soak time, an hour, or a person.
     """
+    unfinished = Run.objects.filter(wave__campaign=campaign_id, finished_at=None)
+    for each in unfinished:
+        each.finish_if_done()  # its worker may have been killed before it did
     run = _do_next(campaign_id)
-    stopped = Run.objects.filter(wave__campaign=campaign_id, finished_at=None)
-    for each in stopped.filter(state=Run.State.STOPPED):
+    for each in unfinished.filter(state=Run.State.STOPPED):
         # Once the stop is committed: who processes a batch has read it then, or its lease shows which batch it is.
         skip_open_items(each)
         run = run or _do_next(campaign_id)
@@ -200,6 +206,14 @@ def _take_running_further(campaign: Campaign, now: datetime) -> Run | None:
         wave.campaign = campaign
         if why := find_broken_rule(wave):
             return _stop_by_rule(wave, why)
+    if hindrance := next(filter(None, map(_find_hindrance, waves)), None):
+        _stop(campaign, hindrance)
+        return None
+    return _begin_next_step(campaign, waves, now)
+
+
+def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -> Run | None:
+    """Begin the next step of the first wave that is not finished, unless that wave waits; else the next wave."""
     for wave in waves:
         if wave.finished_at is None:
             if wave.find_unfinished_run() or now < (wave.soaks_until() or now):
@@ -213,14 +227,18 @@ def _take_running_further(campaign: Campaign, now: datetime) -> Run | None:
     return _begin_next_wave(campaign, waves[-1] if waves else None, now)
 
 
+def _find_hindrance(wave: Wave) -> Message | None:
+    """Say what people did by which the campaign stops; it says nothing about the clients, so none is rolled back."""
+    if wave.lacks_group and wave.finished_at is None:
+        return campaign_sentences.GROUP_IS_GONE(wave=wave.name_message)
+    if run := wave.find_stopped_run():
+        return campaign_sentences.RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
+    return None
+
+
 def find_broken_rule(wave: Wave) -> Message | None:
-    """Say which rule the wave breaks, by which its campaign stops; None where it breaks none."""
+    """Say which limit of the stop rule the wave has reached; None where it has reached none."""
     campaign, named = wave.campaign, wave.name_message
-    if wave.group_id is None and wave.finished_at is None:
-        return campaign_sentences.GROUP_IS_GONE(wave=named)
-    for run in wave.list_runs_of_steps():
-        if run.state == Run.State.STOPPED:
-            return campaign_sentences.RUN_WAS_STOPPED(run=run.name_message, wave=named)
     counts = wave.count_against_rule()
     for number, limit, sentence in (
         (counts.mismatches, campaign.most_mismatches, campaign_sentences.MISMATCHES_REACHED),
@@ -239,13 +257,22 @@ def _stop_by_rule(wave: Wave, why: Message) -> Run | None:
         why = in_a_row(why, campaign_sentences.ROLLS_BACK()) or why
         wave.rollback_is_due = True
         wave.save(update_fields=["rollback_is_due"])
+    _stop(campaign, why)
+    return _start_due_rollback(campaign)
+
+
+def _stop(campaign: Campaign, why: Message) -> None:
+    """Stop the campaign and the run of a step that it has in work; a rollback in work goes on."""
     campaign.stop_by_itself(why)
     stopped = audit_sentences.CAMPAIGN_STOPPED(campaign=campaign.name_message, why=why)
     campaign.record_act(stopped, by=None)
-    for run in Run.objects.filter(wave__campaign=campaign, finished_at=None):
+    steps = Run.objects.filter(wave__campaign=campaign, only_where_equal=False)
+    for run in steps.filter(finished_at=None):
         with suppress(StaleRunError):  # somebody has stopped it already
-            run.stop(by=None)
-    return _start_due_rollback(campaign)
+            if run.state == Run.State.REQUESTED:  # somebody has its refused clients tried again
+                run.cancel_request(by=None)
+            else:
+                run.stop(by=None)
 
 
 def _start_due_rollback(campaign: Campaign) -> Run | None:
@@ -267,9 +294,13 @@ def _start_due_rollback(campaign: Campaign) -> Run | None:
     )
 
 
-def _start_step(wave: Wave, old: Phase, new: Phase) -> Run:
+def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
+    """Start the run of a step; where it needs an approval that nobody was asked for yet, the campaign waits for it."""
     campaign = wave.campaign
-    approved = needs_approval(MOVES[old, new]) and bool(campaign.approved_by_name)
+    approved = needs_approval(MOVES[old, new])
+    if approved and not campaign.approved_by_name:
+        campaign.wait_for_approval()
+        return None
     return Run.start(
         kind=Run.Kind.MOVE,
         chosen=wave.list_clients(),
@@ -286,8 +317,9 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
     """Begin the next wave that has clients, and its first step; without one the campaign is finished."""
     while wave := _find_next_wave(campaign, last):
         wave.campaign = campaign
-        if wave.group_id is None:
-            return _stop_by_rule(wave, campaign_sentences.GROUP_IS_GONE(wave=wave.name_message))
+        if wave.lacks_group:
+            _stop(campaign, campaign_sentences.GROUP_IS_GONE(wave=wave.name_message))
+            return None
         number = wave.begin(now=now)
         begun = audit_sentences.WAVE_BEGUN(
             campaign=campaign.name_message, wave=wave.name_message, n=number
@@ -304,6 +336,8 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
 
 def _find_next_wave(campaign: Campaign, last: Wave | None) -> Wave | None:
     """Return the wave after `last`: the rest of its group, or the next group; None after the last one."""
+    if last and campaign.wave_size and last.lacks_group:
+        return last  # nobody knows whether it had clients left
     if last and campaign.wave_size and last.list_takeable().exists():
         return Wave.objects.create(
             campaign=campaign,

@@ -259,35 +259,69 @@ def step_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
 
 
 def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
-    """Roll back the clients whose stores are equal, and all where AWS is not reached; the others want a copy.
-
-    A run that moves only where both are equal leaves these others, and those of which AWS can't be read.
-    """
-    names = [name for attempt in attempts for name in attempt.snapshot.names.values()]
-    found = secrets_manager().batch_get(names)
+    """Roll back the clients whose stores are equal, and all where AWS is not reached; the others want a copy."""
+    found = read_all_secrets(attempts)
+    if batch.moves.only_where_equal:
+        roll_back_where_equal(batch, attempts, found)
+        return
     told: dict[int, Message | None] = {}
     plain: list[MoveAttempt] = []
     others: list[MoveAttempt] = []
     for attempt in attempts:
         snapshot = attempt.snapshot
-        why_left: Message = campaign_sentences.LEFT_DIFFERING()
         try:
-            secrets = join_answers(snapshot.names, found, layout=secret_layout())
-            is_plain = are_equal(snapshot.document, make_aws_copy(snapshot, secrets).document)
+            is_plain = is_equal_in_aws(snapshot, found)
         except SecretsManagerError as error:
-            is_plain = (
-                error.error_class == ErrorClass.UNAVAILABLE and not batch.moves.only_where_equal
-            )
+            is_plain = error.error_class == ErrorClass.UNAVAILABLE
             told[snapshot.client_id] = sentences.AWS_UNREAD(error=error.message)
-            why_left = campaign_sentences.LEFT_UNREAD(error=error.message)
-        except DocumentError:
-            is_plain = False
-        if batch.moves.only_where_equal and not is_plain:
-            batch.refuse(snapshot.client_id, why_left)
-        else:
-            (plain if is_plain else others).append(attempt)
+        (plain if is_plain else others).append(attempt)
     commit_moves(batch, plain, told=told, stored=True)
     leave_moves(batch, others)
+
+
+def read_all_secrets(attempts: Sequence[MoveAttempt]) -> Answers:
+    """Return what AWS answers under every name of the clients."""
+    names = [name for attempt in attempts for name in attempt.snapshot.names.values()]
+    return secrets_manager().batch_get(names)
+
+
+def is_equal_in_aws(snapshot: ClientSnapshot, found: Answers) -> bool:
+    """Say whether AWS holds what the rows hold; raises `SecretsManagerError` where it can't be read."""
+    secrets = join_answers(snapshot.names, found, layout=secret_layout())
+    try:
+        return are_equal(snapshot.document, make_aws_copy(snapshot, secrets).document)
+    except DocumentError:
+        return False
+
+
+def roll_back_where_equal(
+    batch: MoveBatch, attempts: Sequence[MoveAttempt], found: Answers
+) -> None:
+    """Roll back the clients of which AWS holds what the rows hold, while these are locked; the others are refused.
+
+    Leaves nobody to `move_one_by_one`: nobody looks on, so nothing is copied and no store is preferred.
+    """
+    equal = []
+    for attempt in attempts:
+        pk = attempt.snapshot.client_id
+        try:
+            if is_equal_in_aws(attempt.snapshot, found):
+                equal.append(attempt)
+            else:
+                batch.refuse(pk, campaign_sentences.LEFT_DIFFERING())
+        except SecretsManagerError as error:
+            why = campaign_sentences.LEFT_UNREAD(error=error.message)
+            batch.refuse(pk, why, error_class=error.error_class)
+    for start in range(0, len(equal), LOCKED_AT_ONCE):
+        some = equal[start : start + LOCKED_AT_ONCE]
+        moved = commit_unchanged(batch, some)
+        for attempt in some:
+            pk = attempt.snapshot.client_id
+            # Where NOVA holds the rows of one client, none of them was moved.
+            if pk in moved or commit_unchanged(batch, [attempt]):
+                batch.record_move(pk, attempt.report_move(None))
+            else:
+                batch.refuse(pk, sentences.NOVA_WROTE())
 
 
 # The moves that the clients of a batch make together; the others are made one by one.

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
@@ -22,6 +23,7 @@ from migration.models import (
     ClientMigration,
     Comparison,
     Outcome,
+    PhaseChange,
     Run,
     RunItem,
     StaleRunError,
@@ -237,7 +239,13 @@ def skip_open_items(run: Run, *, why: Message | None = None) -> None:
     """
     # The state is checked in the same statement, as the run may be retried at any time.
     stopped = run.items.open().filter(run__state=Run.State.STOPPED)
-    stopped.exclude(batch__in=held_batches(run.pk)).update(
+    free = stopped.exclude(batch__in=held_batches(run.pk))
+    # A worker that was killed may have moved them, and not noted it.
+    made = PhaseChange.objects.filter(run=run, client_id=OuterRef("client_id"))
+    free.filter(Exists(made)).update(
+        outcome=Outcome.MOVED, message=Subquery(made.values("note")[:1]), finished_at=timezone.now()
+    )
+    free.update(
         outcome=Outcome.SKIPPED,
         message=why or sentences.RUN_STOPPED(),
         finished_at=timezone.now(),

@@ -1,0 +1,28 @@
+"""Both stores, and runs that lose no time between two tries."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+
+from migration.models import run_items
+from migration.operations import runs
+from tests.factories import make_user
+
+
+@pytest.fixture(autouse=True)
+def quick_stores(stores, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=10))
+    monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
+
+
+@pytest.fixture
+def maria() -> User:
+    return make_user("maria", "migration.move_client", "migration.change_campaign")
+
+
+@pytest.fixture
+def ana() -> User:
+    return make_user("ana", "migration.approve_move")

@@ -1,0 +1,268 @@
+"""The order of groups and steps, whom a wave takes, how long it soaks, and in which hours a step begins."""
+
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from migration.models import Campaign, ClientGroup, Outcome, Run, WaveClient, all_clients
+from migration.operations.moves import move
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client, make_many
+from tests.migration.campaigns.taken import (
+    begin,
+    go,
+    make_group,
+    members,
+    minutes_later,
+    outcomes,
+    phases,
+    put,
+    steps,
+    take,
+    taken,
+    work,
+)
+from tests.migration.moves.clients import LINE
+
+MOVES = list(pairwise(LINE[:4]))
+
+
+def test_groups_are_taken_in_their_order_and_each_through_all_phases_before_the_next():
+    north, south = make_group("north", 2), make_group("south", 1)
+    campaign = begin(south, north, reason="INC-42")
+
+    go(campaign)
+
+    assert steps(campaign) == [(g, *step) for g in ("south", "north") for step in MOVES]
+    assert phases(north) + phases(south) == [Phase.AWS] * 3
+    assert campaign.state == Campaign.State.FINISHED
+    runs = Run.objects.filter(wave__campaign=campaign)
+    assert {(run.reason, run.override_reason) for run in runs} == {("INC-42", "")}
+
+
+@pytest.mark.parametrize("goal", [Phase.DUAL_WRITE, Phase.DUAL_READ])
+def test_it_ends_at_its_goal_and_leaves_out_who_is_there_or_beyond(goal):
+    north, beyond = make_group("north", 1), make_group("beyond", 1, Phase.AWS)
+    put("north", *members(beyond))
+    campaign = begin(north, goal=goal)
+
+    go(campaign)
+
+    assert phases(north) == [Phase.AWS, goal]
+    assert taken(campaign) == [["north-0"]]
+    assert [new for _group, _old, new in steps(campaign)] == LINE[1 : LINE.index(goal) + 1]
+
+
+def test_a_wave_whose_clients_stand_in_several_phases_waits_for_those_behind():
+    ahead, north = make_group("ahead", 1, Phase.DUAL_READ), make_group("north", 1)
+    put("north", *members(ahead))
+    campaign = begin(north)
+
+    go(campaign)
+
+    assert steps(campaign) == [("north", *step) for step in MOVES]
+    cutover = Run.objects.get(move_to=Phase.AWS)
+    assert outcomes(cutover) == {"ahead-0": Outcome.MOVED, "north-0": Outcome.MOVED}
+
+
+def test_a_large_group_is_taken_in_parts_and_who_joins_it_meanwhile_is_in_a_later_one():
+    north = make_group("north", 5)
+    campaign = begin(north, make_group("south", 1), goal=Phase.DUAL_WRITE, wave_size=2)
+
+    work(take(campaign)), work(take(campaign))
+    put("north", make_full_client("north-9"))
+    go(campaign)
+
+    assert taken(campaign) == [
+        ["north-0", "north-1"], ["north-2", "north-3"], ["north-4", "north-9"], ["south-0"],
+    ]  # fmt: skip
+    assert [(wave.position, wave.part) for wave in campaign.waves.begun()] == [
+        (1, 1), (1, 2), (1, 3), (2, 1),
+    ]  # fmt: skip
+    assert campaign.state == Campaign.State.FINISHED
+
+
+def test_a_group_is_taken_as_it_is_when_its_wave_begins():
+    north, south = make_group("north", 1), make_group("south", 1)
+    campaign = begin(north, south, goal=Phase.DUAL_WRITE)
+    work(take(campaign))
+    put("north", make_full_client("later")), put("south", make_full_client("earlier"))
+    south.take_clients(all_clients().filter(slug="south-0"))
+
+    go(campaign)
+
+    assert taken(campaign) == [["north-0"], ["earlier"]]
+
+
+def test_a_client_in_two_groups_moves_in_the_first_one_s_wave_alone():
+    north = make_group("north", 2)
+    south = put("south", members(north)[0], make_full_client("south-0"))
+
+    campaign = begin(north, south, goal=Phase.DUAL_WRITE)
+    go(campaign)
+
+    assert taken(campaign) == [["north-0", "north-1"], ["south-0"]]
+
+
+def test_a_group_without_clients_is_passed_over():
+    campaign = begin(
+        ClientGroup.objects.get_or_add("nobody"), make_group("north", 1), goal=Phase.DUAL_WRITE
+    )
+
+    go(campaign)
+
+    assert (taken(campaign), campaign.state) == ([[], ["north-0"]], Campaign.State.FINISHED)
+
+
+def test_a_renamed_group_is_taken_and_its_wave_keeps_the_name_of_the_start():
+    north, south = make_group("north", 1), make_group("south", 1)
+    campaign = begin(north, south, goal=Phase.DUAL_WRITE)
+    south.rename("far south")
+
+    go(campaign)
+
+    assert taken(campaign) == [["north-0"], ["south-0"]]
+    assert [name for name, *_ in steps(campaign)] == ["north", "south"]
+
+
+def test_clients_that_nova_deletes_are_left_out_and_stop_nothing():
+    north = make_group("north", 3)
+    campaign = begin(north)
+    run = take(campaign)
+    gone = members(north)[:2]
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = ANY(%s)", [gone])
+
+    work(run), go(campaign)
+
+    assert outcomes(run) == {
+        "north-0": Outcome.SKIPPED, "north-1": Outcome.SKIPPED, "north-2": Outcome.MOVED,
+    }  # fmt: skip
+    assert (phases(north), campaign.state) == ([Phase.AWS], Campaign.State.FINISHED)
+
+
+def test_a_client_that_somebody_moves_back_is_not_taken_forward_again():
+    north = make_group("north", 2, Phase.DUAL_WRITE)
+    campaign = begin(north)
+    work(take(campaign))
+    move(client_id=members(north)[0], new=Phase.DUAL_WRITE)
+
+    go(campaign)
+
+    assert phases(north) == [Phase.DUAL_WRITE, Phase.AWS]
+    assert campaign.state == Campaign.State.FINISHED
+
+
+# Soak time
+
+
+def test_a_step_soaks_from_the_end_of_its_run_before_the_next_begins(monkeypatch):
+    north = make_group("north", 1, Phase.DUAL_WRITE)
+    campaign = begin(north, soak_minutes=60)
+    run = take(campaign)
+    minutes_later(monkeypatch, 600)
+    assert take(campaign) is None  # the run is not over
+    work(run)
+
+    minutes_later(monkeypatch, 59)
+    assert take(campaign) is None
+    minutes_later(monkeypatch, 61)
+    run = take(campaign)
+
+    assert run is not None
+    assert (run.move_from, run.move_to) == (Phase.DUAL_READ, Phase.AWS)
+
+
+def test_the_last_step_of_a_wave_soaks_before_the_next_wave_begins(monkeypatch):
+    north, south = make_group("north", 1), make_group("south", 1)
+    campaign = begin(north, south, goal=Phase.DUAL_WRITE, soak_minutes=60)
+    work(take(campaign))
+    minutes_later(monkeypatch, 59)
+    assert take(campaign) is None
+    assert taken(campaign) == [["north-0"]]
+
+    minutes_later(monkeypatch, 61)
+
+    assert outcomes(take(campaign)) == {"south-0": ""}
+
+
+# Hours of the day
+
+
+@pytest.mark.parametrize(
+    ("hours", "let_in"),
+    [
+        (None, range(24)),
+        ((9, 17), range(9, 17)),
+        ((22, 6), [22, 23, *range(6)]),
+        ((0, 1), [0]),
+        ((23, 0), [23]),
+        ((8, 8), range(24)),
+    ],
+)
+def test_a_step_may_begin_in_the_hours_of_the_sites_time_zone(settings, hours, let_in):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    begins, ends = (time(hour) for hour in hours) if hours else (None, None)
+    campaign = Campaign(begins_at=begins, ends_at=ends)
+    midnight = datetime(2026, 7, 1, tzinfo=UTC)
+
+    with timezone.override("America/New_York"):  # whoever looks on
+        found = [h for h in range(24) if campaign.may_begin_step(midnight + timedelta(hours=h))]
+
+    assert sorted((hour + 9) % 24 for hour in found) == sorted(let_in)
+
+
+def test_the_first_minute_counts_and_the_last_does_not():
+    campaign = Campaign(begins_at=time(9), ends_at=time(17))
+    nine = datetime(2026, 7, 1, 9, tzinfo=UTC)
+
+    def may(at: datetime) -> bool:
+        return campaign.may_begin_step(at)
+
+    assert may(nine)
+    assert not may(nine - timedelta(microseconds=1))
+    assert may(nine + timedelta(hours=8, microseconds=-1))
+    assert not may(nine + timedelta(hours=8))
+
+
+def test_neither_a_wave_nor_a_step_begins_out_of_hours_and_a_run_in_work_goes_on(monkeypatch):
+    north = make_group("north", 1, Phase.DUAL_WRITE)
+    campaign = begin(north, begins_at=time(9), ends_at=time(17))
+    monkeypatch.setattr(Campaign, "may_begin_step", lambda *_: False)
+    assert take(campaign) is None
+    assert taken(campaign) == []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Campaign, "may_begin_step", lambda *_: True)
+        run = take(campaign)
+    assert outcomes(work(run)) == {"north-0": Outcome.MOVED}
+
+    assert take(campaign) is None
+    assert phases(north) == [Phase.DUAL_READ]
+
+
+# Many clients
+
+
+def test_two_thousand_clients_cost_as_many_queries_as_two():
+    def count(number: int, name: str) -> int:
+        before = set(all_clients().values_list("pk", flat=True))
+        make_many(number, phase="dual_read")
+        group = put(name, *all_clients().exclude(pk__in=before).values_list("pk", flat=True))
+        campaign = begin(group)
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            take(campaign)
+        assert WaveClient.objects.filter(wave__campaign=campaign).count() == number
+        with CaptureQueriesContext(connection) as again:
+            take(campaign)
+        return len(captured) + len(again)
+
+    few = count(2, "few")
+
+    assert count(2000, "many") <= few + 2  # items are stored a thousand at a time
