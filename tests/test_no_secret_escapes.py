@@ -22,7 +22,15 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.run_items import TABS
-from migration.models import Comparison, Run, RunItem, RunPlan, all_clients
+from migration.models import (
+    Campaign,
+    ClientGroup,
+    Comparison,
+    Run,
+    RunItem,
+    RunPlan,
+    all_clients,
+)
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
@@ -258,12 +266,31 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
         page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
     sent = {"confirmed": "1", "clients": " ".join(map(str, chosen)), "new_name": "wave 1"}
     assert "into wave 1" in page(haystack, browser, reverse("admin:credentials_client_group"), sent)
+    start_a_campaign_from_pages(haystack, browser)
     plan = [RunPlan.objects.get().pk]
     for name in ("plan", "plan_live", "plan_sheet", "plan_file"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}", args=plan))
     order = reverse("admin:migration_run_plan_order", args=plan)
     page(haystack, browser, order, {"order": "start"})
     page(haystack, browser, order, {"order": "start"})
+
+
+def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
+    """Refused, shown, started, stopped and gone on with; `take_campaigns_further` begins it later."""
+    place = f"place_{ClientGroup.objects.get().pk}"
+    limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "9")
+    typed = limits | {"goal": "dual_write", "soak_hours": "0", place: "1", "reason": "CHG-1"}
+    url = reverse("admin:migration_campaign_start")
+    assert "required" in page(haystack, browser, url, typed | {"soak_hours": ""})
+    assert "before the goal" in page(haystack, browser, url, typed)
+    assert "is started" in page(haystack, browser, url, typed | {"step": "start"})
+    ids = [Campaign.objects.get().pk]
+    for order in ("stop", "go_on"):
+        steer = reverse("admin:migration_campaign_steer", args=ids)
+        assert "ampaign" in page(haystack, browser, steer, {"order": order})
+    for name in ("change", "live"):
+        page(haystack, browser, reverse(f"admin:migration_campaign_{name}", args=ids))
+    page(haystack, browser, reverse("admin:migration_campaign_changelist"))
 
 
 def work_off_the_queue(haystack: Haystack) -> None:
@@ -389,6 +416,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     reveal_everything(browser, pk)
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
     start_runs_from_pages(haystack, browser)
+    tasks.take_campaigns_further()
     work_off_the_queue(haystack)
     update("client_database_credentials", Client.objects.get(pk=pk).databases.get().pk, db_port=1)
     tasks.push_pending()

@@ -109,7 +109,8 @@ class CampaignForm(forms.Form):
     def clean(self) -> None:
         super().clean()
         found = self.cleaned_data
-        if (found.get("begins_at") is None) != (found.get("ends_at") is None) and not self.errors:
+        readable = not {"begins_at", "ends_at"} & set(self.errors)
+        if readable and (found.get("begins_at") is None) != (found.get("ends_at") is None):
             self.add_error("ends_at", localize(campaign_sentences.HALF_THE_HOURS()))
         if self.waits and not found.get("reason") and "reason" not in self.errors:
             self.add_error("reason", _("Nothing was started: give a reason or a ticket."))

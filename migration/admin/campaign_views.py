@@ -116,7 +116,8 @@ class SteerCampaignView(CampaignButtonView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         match request.POST.get("order"):
             case "stop":
-                return self.change_state(Campaign.stop, _("Stopped: no further step begins."))
+                done = _("Stopped: no further step begins. A run in work goes on to its end.")
+                return self.change_state(Campaign.stop, done)
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
                     raise PermissionDenied

@@ -145,7 +145,7 @@ def duration(seconds: float) -> str:
 @register.filter
 def show_hours(minutes: int) -> str:
     """Return the minutes as hours in words, with up to two decimals."""
-    number = formats.number_format(round(minutes / 60, 2))
+    number = formats.number_format(f"{round(minutes / 60, 2):f}".rstrip("0").rstrip("."))
     return ngettext("%(n)s hour", "%(n)s hours", 1 if minutes == 60 else 2) % {"n": number}
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from migration.admin import bulk_moves
 from migration.models import (
     AuditEvent,
+    Campaign,
     ClientGroup,
     Comparison,
     CopySearch,
@@ -21,6 +22,7 @@ from migration.models import (
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
+from migration.operations.campaigns import find_broken_rule
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override
@@ -37,6 +39,7 @@ from tests.factories import (
     make_user,
     start_run,
 )
+from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 from tests.migration.copies.nova_tables import add_execution, novas_tables
 from tests.migration.moves.clients import LINE, advance, change_in_aws
 from tests.migration.readers import statistics
@@ -46,6 +49,7 @@ pytestmark = pytest.mark.browser
 
 CLIENT = "/admin/credentials/client/"
 RUNS = "/admin/migration/run/"
+CAMPAIGNS = "/admin/migration/campaign/"
 COMPARISONS = "/admin/migration/comparison/"
 CHECK_NOVA = f"{RUNS}check-nova/"
 REQUESTS = "/admin/migration/moverequest/"
@@ -240,6 +244,45 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
     )
 
     assert (asking, found) == ([], {})
+
+
+def test_campaigns_from_their_form_to_their_end(visit, look_at, client_in):
+    client_in(Phase.DUAL_READ)
+    group = ClientGroup.objects.get_or_add("wave 1")
+    group.put_clients(all_clients())
+    page = visit(f"{CAMPAIGNS}start/")
+    found = violations(page)
+    page.get_by_label("Goal").select_option("dual_read")
+    page.get_by_role("button", name="Show what it would do").click()
+    page.get_by_role("alert").wait_for()
+    found += violations(page)
+    page.get_by_label("Place of wave 1").fill("1")
+    page.get_by_role("button", name="Show what it would do").click()
+    page.get_by_role("button", name="Start the campaign").wait_for()
+    found += violations(page)
+    page.get_by_role("button", name="Start the campaign").click()
+    page.get_by_role("button", name="Stop the campaign").click()
+    page.get_by_role("button", name="Go on with the campaign").wait_for()
+    found += violations(page)
+    campaign = Campaign.objects.get()
+    campaign.cancel(by=None)
+
+    assert found == []
+    assert look_at(CAMPAIGNS, GROUPS, f"{CAMPAIGNS}{campaign.pk}/change/") == {}
+
+
+def test_a_campaign_with_waves_runs_and_clients_that_were_left(look_at, stores):
+    campaign = make_campaign(make_group("Spain", 12), make_group("Italy"), make_group("Peru"))
+    begin_wave(campaign, [f"spain-{n}" for n in range(12)])
+    stopped = campaign.waves.begun()[0]
+    Run.objects.create(
+        kind=Run.Kind.MOVE, wave=stopped, move_from="postgres", move_to="dual_write"
+    ).add_items([(1, "gone")])
+    page = f"{CAMPAIGNS}{campaign.pk}/change/"
+    running = look_at(CAMPAIGNS, page, RUNS, f"{RUNS}{Run.objects.latest('pk').pk}/change/")
+    campaign.stop_by_itself(find_broken_rule(stopped))
+
+    assert (running, look_at(CAMPAIGNS, page)) == ({}, {})
 
 
 def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, settings):

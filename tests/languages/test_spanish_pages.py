@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -27,6 +27,7 @@ from migration.models import (
     Run,
 )
 from migration.operations.approvals import request_move
+from migration.operations.campaigns import find_broken_rule
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -39,6 +40,7 @@ from tests.factories import (
 )
 from tests.languages.spanish import SPANISH, Shown, english
 from tests.migration.admin.pages import DIFFERENT, text
+from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 from tests.migration.readers import statistics
 
 NOTES = {
@@ -110,6 +112,14 @@ def make_world() -> dict[str, int]:
         error_class="throttled", message=sentences.POSTPONED(),
         next_try_at=timezone.now(), attempts=1,
     )  # fmt: skip
+    campaign = make_campaign(
+        make_group("Sur", 13), make_group("Norte"), begins_at=time(22), ends_at=time(6), by=root
+    )
+    begin_wave(campaign, [f"sur-{n}" for n in range(13)])
+    (wave,) = campaign.waves.begun()
+    campaign.stop_by_itself(find_broken_rule(wave))
+    campaign.waves.update(rollback_is_due=True)
+    ids["campaign"] = campaign.pk
     Rate.objects.set_rates({Rate.Kind.WRITE: 2.5, Rate.Kind.READ: 1234.5})
     return ids | {"run": run.pk}
 
@@ -130,6 +140,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield from ("/admin/", "/admin/login/", "/admin/password_change/")
     for name in (
         "credentials_client",
+        "migration_campaign",
         "migration_run",
         "migration_comparison",
         "migration_moverequest",
@@ -152,6 +163,9 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield reverse("admin:auth_user_add")
     yield reverse("admin:migration_run_change", args=[world["run"]])
     yield reverse("admin:migration_run_live", args=[world["run"]])
+    for name in ("change", "live"):
+        yield reverse(f"admin:migration_campaign_{name}", args=[world["campaign"]])
+    yield reverse("admin:migration_campaign_start")
     yield reverse("admin:migration_comparison_change", args=[world["comparison"]])
     yield reverse("admin:migration_moverequest_change", args=[world["request"]])
 
@@ -201,6 +215,23 @@ def test_a_refused_form_is_told_in_spanish(world, client):
     chosen = {"action": "cut_over", "_selected_action": [world["dual_read"], world["aws"]]}
     bulk = client.post(reverse("admin:credentials_client_changelist"), chosen, **SPANISH)
     assert [text for text in Shown(bulk.content.decode()).texts if english(text)] == []
+
+
+def test_what_a_campaign_would_do_and_why_it_is_refused_are_told_in_spanish(world, client):
+    start, group = reverse("admin:migration_campaign_start"), make_group("Este", 2)
+    limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1200")
+    sent = limits | {"goal": "aws", "soak_hours": "24", f"place_{group.pk}": "1", "reason": "CHG-1"}
+
+    for more in (
+        {"step": "look"},
+        {"goal": "dual_read", "wave_size": "1", "begins_at": "22:00", "ends_at": "06:00"},
+        {"reason": ""},
+        {"begins_at": "22:00"},
+        {f"place_{group.pk}": "x", "rolls_back": "on"},
+        {"step": "start", "soak_hours": "0"},
+    ):
+        shown = Shown(client.post(start, sent | more, **SPANISH).content.decode()).texts
+        assert [text for text in shown if english(text)] == [], more
 
 
 def test_numbers_within_attributes_keep_their_point(world, client):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from credentials.models import DatabaseCredential
 from migration.models import (
     AuditEvent,
+    Campaign,
     ClientGroup,
     Comparison,
     CopySearch,
@@ -24,6 +25,7 @@ from migration.models import (
     RunPlan,
     all_clients,
 )
+from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
 from migration.roles import ROLES, ensure_roles, select_permissions
 from nova_credentials.phases import Phase
@@ -48,6 +50,7 @@ USER_ADMINISTRATORS = {USER_ADMINISTRATOR}
 NOBODY: set[str] = set()
 
 READ_ONLY = (
+    "migration_campaign",
     "migration_run",
     "migration_comparison",
     "migration_copysearch",
@@ -79,6 +82,8 @@ PAGES = {
     **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
+    "migration_campaign_live": EVERYBODY,
+    "migration_campaign_start": OPERATORS,
     f"{CLIENT}_dialog": OPERATORS,
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -126,6 +131,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_run_approve": ({}, APPROVERS),
     "migration_run_cancel": ({}, APPROVERS),
+    "migration_campaign_start": ({}, OPERATORS),
+    "migration_campaign_steer": ({"order": "go_on"}, OPERATORS),
+    "migration_campaign_cancel": ({}, OPERATORS),
+    "migration_campaign_approve": ({}, APPROVERS),
     "migration_comparison_check": ({}, OPERATORS),
     "migration_copysearch_start": ({}, OPERATORS),
     "migration_comparison_assign": ({}, OPERATORS),
@@ -196,6 +205,7 @@ class Site:
             "credentials_client_": lambda: client,
             "credentials_columnmapping_": lambda: 1,
             f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
+            "migration_campaign_": lambda: Campaign.objects.latest("pk").pk,
             "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
             "migration_run_plan": lambda: RunPlan.objects.latest("pk").pk,
             "migration_run_": lambda: Run.objects.latest("pk").pk,
@@ -231,6 +241,7 @@ def site(stores) -> Site:
     CopySearch.objects.create()
     wave = ClientGroup.objects.get_or_add("wave 1")
     wave.put_clients(all_clients().filter(slug="dual-read"))
+    start_campaign(groups=[wave], goal=Phase.DUAL_READ)
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     RunPlan.objects.create(state="differs", made_at=timezone.now())
@@ -418,6 +429,7 @@ OPERATORS_BUTTONS = {
         )
     ),
     *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    *(f"migration_campaign_{what}" for what in ("start", "steer", "cancel")),
     *(f"{GROUP}_{what}" for what in ("add", "change", "delete")),
     "migration_copysearch_start",
 }
@@ -438,8 +450,8 @@ EXPECTED_BUTTONS = {
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
-    # No run waits for an approval.
-    - {"migration_run_approve", "migration_run_cancel"}
+    # No run and no campaign waits for an approval.
+    - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
     # Nobody has a second factor.
     - {"second_factor", "auth_user_reset_factor"}
     - {

@@ -66,6 +66,16 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
         f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
+        "migration_campaign_steer": {"order": "stop"},
+        "migration_campaign_cancel": {},
+        # The group is free once the other campaign is cancelled, and until it is deleted.
+        "migration_campaign_start": {
+            **dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1"),
+            "goal": "dual_read",
+            "soak_hours": "1",
+            f"place_{wave}": "1",
+            "step": "start",
+        },
         f"{GROUP}_add": {"name": "wave 2"},
         f"{GROUP}_change": {"name": "wave 3"},
         f"{GROUP}_delete": {"post": "yes"},

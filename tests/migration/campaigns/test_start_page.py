@@ -1,0 +1,276 @@
+"""The form that starts a campaign: what it shows before, what it refuses, and what it keeps of what was typed."""
+
+import re
+from datetime import time
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from migration.admin import campaign_starts
+from migration.models import AuditEvent, Campaign, ClientGroup, all_clients
+from nova_credentials.phases import Phase
+from tests.factories import make_many, make_user, sent_form
+from tests.migration.admin.pages import text
+from tests.migration.campaigns.shown import make_campaign, make_group
+from tests.page_forms import pages_left_out
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+START = "/admin/migration/campaign/start/"
+
+
+@pytest.fixture
+def maria(client) -> User:
+    """An operator, logged in."""
+    user = make_user("maria")
+    user.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(user)
+    return user
+
+
+def places(*groups: ClientGroup) -> dict[str, str]:
+    return {f"place_{group.pk}": str(place) for place, group in enumerate(groups, start=1)}
+
+
+def typed(*groups: ClientGroup, **more: str) -> dict[str, str]:
+    limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1")
+    return {"goal": "dual_read", "soak_hours": "1"} | limits | places(*groups) | more
+
+
+def errors_of(response) -> str:
+    """What the form says, where it is shown again; nothing may have been started."""
+    assert response.status_code == 200
+    assert not Campaign.objects.exists()
+    found = response.context_data["form"].errors.values()
+    return " ".join(str(error) for errors in found for error in errors)
+
+
+def refusal_of(client, data: dict[str, str]) -> str:
+    with pages_left_out():
+        return errors_of(client.post(START, data | {"step": "start"}))
+
+
+def test_the_form_shows_the_clients_of_each_group_by_phase(client, maria):
+    make_group("Spain", 2, Phase.DUAL_WRITE)
+
+    words = text(client.get(START))
+
+    assert "PostgreSQL Dual write Dual read AWS (cut over) Purged Spain 2 0 2 0 0 0" in words
+
+
+def test_a_group_that_another_campaign_takes_has_no_field(client, maria):
+    spain, italy = make_group("Spain"), make_group("Italy")
+    campaign = make_campaign(spain)
+
+    html = client.get(START).content.decode()
+
+    assert f'name="place_{spain.pk}"' not in html
+    assert f"Campaign {campaign.pk}, which is not over, takes it" in html
+    assert f'name="place_{italy.pk}"' in html
+    campaign.cancel(by=None)
+    assert f'name="place_{spain.pk}"' in client.get(START).content.decode()
+
+
+def test_the_soak_time_that_the_gate_wants_is_suggested(client, maria, settings):
+    for hours, suggested in ((36.5, "36.5"), (0, "24"), (120.0, "120")):
+        settings.NOVA_DUAL_READ_HOURS = hours
+        with pages_left_out():
+            form = client.get(START).context_data["form"]
+        assert form["soak_hours"].value() == suggested
+
+
+def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, maria):
+    spain, italy = make_group("Spain", 3), make_group("Italy", 2, Phase.DUAL_READ)
+
+    response = client.post(START, typed(italy, spain, wave_size="2", step="look"))
+    words = text(response)
+
+    assert "3 clients stand before the goal." in words
+    assert "2 clients stand at the goal already, or further, and stay there." in words
+    assert "1 Italy 2 0 0 2 0 0 0 2 1 2 Spain 3 3 0 0 0 0 3 0 2" in words
+    assert not Campaign.objects.exists()
+
+
+def test_what_was_shown_is_started_in_the_order_of_the_places(client, maria):
+    spain, italy = make_group("Spain", 2), make_group("Italy")
+    sent = typed(
+        italy, spain,
+        wave_size="7", soak_hours="1.5", most_mismatches="2", most_failed_reads="3", most_refused="4",
+        begins_at="22:00", ends_at="06:30", rolls_back="on", reason="CHG-7",
+    )  # fmt: skip
+    check = client.post(START, sent)
+    hidden = dict(check.context_data["sent"])
+    assert hidden == sent
+
+    response = client.post(START, hidden | {"step": "start"})
+
+    campaign = Campaign.objects.get()
+    assert response.url == f"/admin/migration/campaign/{campaign.pk}/change/"
+    assert [wave.group for wave in campaign.waves.all()] == [italy, spain]
+    assert (campaign.by, campaign.goal, campaign.state) == (maria, "dual_read", "running")
+    assert (campaign.wave_size, campaign.soak_minutes, campaign.rolls_back) == (7, 90, True)
+    assert (campaign.most_mismatches, campaign.most_failed_reads, campaign.most_refused) == (
+        2,
+        3,
+        4,
+    )
+    assert (campaign.begins_at, campaign.ends_at) == (time(22), time(6, 30))
+    assert campaign.reason == "CHG-7"
+    assert AuditEvent.objects.filter(code="campaign", who="maria").exists()
+    assert "its first wave begins within a minute" in text(client.get(response.url))
+
+
+def test_what_was_typed_can_be_changed_after_the_numbers_were_shown(client, maria):
+    spain = make_group("Spain")
+    sent = typed(spain, reason="CHG-7", rolls_back="on", begins_at="22:00", ends_at="06:30")
+
+    html = client.post(START, sent | {"step": "change"}).content.decode()
+
+    kept = sent_form(html, "campaign_form") | {"rolls_back": "on"}
+    assert {name: kept[name] for name in sent} == sent
+    assert re.search(r'name="rolls_back"[^>]* checked', html)
+    assert not Campaign.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"soak_hours": ""}, "required"),
+        ({"soak_hours": "-1"}, "greater than or equal to 0"),
+        ({"soak_hours": "1e400"}, "9 digits"),
+        ({"soak_hours": "0.125"}, "2 decimal places"),
+        ({"wave_size": "0"}, "greater than or equal to 1"),
+        ({"wave_size": "99999999999"}, "more than can be stored"),
+        ({"wave_size": "9" * 5000}, "whole number"),
+        ({"most_refused": "0"}, "greater than or equal to 1"),
+        ({"most_refused": "x"}, "whole number"),
+        ({"begins_at": "22:00"}, "both ends"),
+        ({"begins_at": "25:00", "ends_at": "06:00"}, "valid time"),
+        ({"goal": "purged"}, "not one of the available choices"),
+        ({"goal": "aws", "soak_hours": "1"}, "Every client would be refused"),
+        ({"reason": "x" * 501}, "500"),
+        ({"reason": "a\0b"}, "Null characters"),
+    ],
+)
+def test_what_is_no_campaign_is_refused_at_the_form(client, maria, settings, more, why):
+    settings.NOVA_DUAL_READ_HOURS = 24.0
+    spain = make_group("Spain")
+
+    assert why in refusal_of(client, typed(spain) | more)
+
+
+def test_a_refusal_keeps_what_was_typed_and_is_shown(client, maria, settings):
+    settings.NOVA_DUAL_READ_HOURS = 24.0
+    spain = make_group("Spain")
+    sent = typed(spain, goal="aws", soak_hours="2.25", reason="CHG-7")
+
+    html = client.post(START, sent | {"step": "start"}).content.decode()
+
+    assert "the gate to AWS wants 24.0 hours in dual read" in html
+    kept = sent_form(html, "campaign_form")
+    assert {name: kept[name] for name in sent} == sent
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [
+        (("", ""), "choose at least one group"),
+        (("1", "1"), "Two groups have the place 1."),
+        (("0", "1"), "“0” is no place"),
+        (("x", "1"), "“x” is no place"),
+        (("-1", "1"), "“-1” is no place"),
+        (("9" * 30, "1"), "is no place"),
+    ],
+)
+def test_places_that_are_no_order_are_refused(client, maria, order, why):
+    groups = make_group("Spain"), make_group("Italy")
+    sent = typed() | {f"place_{group.pk}": text for group, text in zip(groups, order, strict=True)}
+
+    assert why in refusal_of(client, sent)
+
+
+def test_a_group_that_is_gone_and_fields_that_are_none(client, maria):
+    spain = make_group("Spain")
+
+    assert "deleted while" in refusal_of(client, typed(spain) | {"place_999": "2"})
+    assert "deleted while" in refusal_of(client, typed(spain) | {f"place_{'9' * 18}": "2"})
+    client.post(START, typed(spain, place_x="3", step="start"))
+    assert Campaign.objects.get().waves.count() == 1
+
+
+def test_a_group_that_another_campaign_took_meanwhile_is_refused_with_its_number(client, maria):
+    spain = make_group("Spain")
+    other = make_campaign(spain)
+
+    with pages_left_out():
+        response = client.post(START, typed(spain, step="start"))
+
+    (error,) = response.context_data["form"].non_field_errors()
+    assert error == (
+        f"Nothing was started: Campaign {other.pk}, which is not over, takes Spain. Cancel that one first."
+    )
+    assert Campaign.objects.count() == 1
+
+
+def test_one_to_aws_that_needs_an_approval_wants_a_reason_and_is_requested(client, maria, settings):
+    settings.NOVA_REQUIRE_APPROVAL, settings.NOVA_DUAL_READ_HOURS = True, 24.0
+    spain = make_group("Spain")
+    sent = typed(spain, goal="aws", soak_hours="24")
+    assert "give a reason" in refusal_of(client, sent)
+
+    sent |= {"reason": "CHG-7"}
+    words = text(client.post(START, sent | {"step": "look"}))
+    assert "Somebody else has to approve the campaign" in words
+    assert "Request the campaign" in words
+    client.post(START, sent | {"step": "start"})
+
+    assert Campaign.objects.get().state == Campaign.State.REQUESTED
+
+
+@pytest.mark.parametrize("permission", ["migration.add_campaign", "migration.move_client"])
+def test_one_of_the_two_permissions_is_not_enough(client, permission):
+    client.force_login(make_user("clerk", "migration.view_campaign", permission))
+    spain = make_group("Spain")
+
+    assert client.get(START).status_code == 403
+    assert client.post(START, typed(spain, step="start")).status_code == 403
+    assert not Campaign.objects.exists()
+
+
+def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, monkeypatch):
+    monkeypatch.setattr(campaign_starts, "GROUPS_SHOWN", 2)
+    for number in range(3):
+        ClientGroup.objects.get_or_add(f"Wave {number}")
+
+    words = text(client.get(START))
+
+    assert "The first 2 groups are shown." in words
+    assert "Wave 1" in words
+    assert "Wave 2" not in words
+
+
+def test_without_groups_the_page_says_how_to_make_one(client, maria):
+    assert "put them into one" in text(client.get(START))
+
+
+def test_no_more_queries_for_more_groups_and_clients(client, maria):
+    def count_queries() -> list[int]:
+        groups = ClientGroup.objects.all()
+        sent = typed(*groups, step="look")
+        numbers = []
+        for ask in (lambda: client.get(START), lambda: client.post(START, sent)):
+            with CaptureQueriesContext(connection) as asked:
+                ask()
+            numbers.append(len(asked))
+        return numbers
+
+    make_group("first")
+    count_queries()
+    few = count_queries()
+    make_many(200)
+    for number in range(10):
+        ClientGroup.objects.get_or_add(f"Wave {number}").put_clients(all_clients())
+
+    assert count_queries() == few
