@@ -13,7 +13,7 @@ import migration.models.fields
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0004_mapped_columns"),
-        ("migration", "0023_move_runs"),
+        ("migration", "0024_item_acts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
