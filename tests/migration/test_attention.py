@@ -168,7 +168,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
     assert "0 failed" not in shown
 
 
-def test_a_retry_that_is_stopped_leaves_the_client_as_it_was_before_the_failure(stores, two):
+def test_a_client_that_is_tried_again_counts_by_what_comes_of_it(stores, two):
     run = fail(stores, two[0])
     run.retry_failed(by=None)
     assert failing() == set()  # it is in work

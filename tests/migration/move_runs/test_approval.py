@@ -13,6 +13,7 @@ from migration.models import (
     PasswordReset,
     PhaseChange,
     Run,
+    WithdrawnRunError,
 )
 from migration.operations import runs
 from migration.operations.approvals import NotApproved
@@ -205,12 +206,15 @@ def test_who_may_not_make_the_move_has_no_run_of_it_go_on(maria, ana):
     assert (left.value.returncode, run.state) == (2, Run.State.STOPPED)
 
 
-def test_a_cancelled_run_that_goes_on_still_moves_nobody(maria, ana):
+def test_a_cancelled_run_does_not_go_on_and_one_of_before_this_was_known_moves_nobody(maria, ana):
     (pk,) = make_clients(1, Phase.DUAL_READ)
     run = request(maria)
     cancel_run_request(run_id=run.pk, by=ana)
     run.refresh_from_db()
+    with pytest.raises(WithdrawnRunError):
+        run.go_on(by=maria)
 
+    run.items.update(message=sentences.RUN_STOPPED())
     run.go_on(by=maria)
     work(run)
 
