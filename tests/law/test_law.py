@@ -6,6 +6,7 @@ import pytest
 
 from nova_credentials.phases import Phase
 from tests.law.actions import Change, forward, nova_rebuilds_a_table, save
+from tests.law.campaign_mutations import CAMPAIGN_FAULTS
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
 from tests.law.invariant import LawBroken
@@ -67,7 +68,7 @@ def test_lives_that_found_a_defect_keep_the_law(world, start, life):
 
 
 @pytest.mark.long(5)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [*FAULTS, *CAMPAIGN_FAULTS], ids=lambda fault: fault.name)
 def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault):
     focused = machine(
         world, starts=[fault.start], acts=fault.acts, kinds=fault.kinds, within=fault.within
