@@ -23,6 +23,8 @@ OPERATES = {
     *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
     "migration.add_copysearch",
     *(f"migration.{action}_clientgroup" for action in ("add", "change", "delete")),
+    "migration.add_campaign",
+    "migration.change_campaign",
     "migration.add_run",
     "migration.change_run",
     "migration.move_client",

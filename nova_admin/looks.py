@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from nova_admin.navigation import (
     AUDIT,
+    CAMPAIGNS,
     CLIENT_GROUPS,
     WRONG_PASSWORDS,
     is_at_runs,
@@ -53,6 +54,7 @@ UNFOLD = {
                         "permission": require_permission("credentials.view_client"),
                     },
                     CLIENT_GROUPS,
+                    CAMPAIGNS,
                     {
                         "title": _("Runs"),
                         "icon": "play_circle",

@@ -27,6 +27,13 @@ CLIENT_GROUPS = {
     "permission": require_permission("migration.view_clientgroup"),
 }
 
+CAMPAIGNS = {
+    "title": _("Campaigns"),
+    "icon": "waves",
+    "link": reverse_lazy("admin:migration_campaign_changelist"),
+    "permission": require_permission("migration.view_campaign"),
+}
+
 WRONG_PASSWORDS = {
     "title": _("Wrong passwords"),
     "icon": "lock_person",

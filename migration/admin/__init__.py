@@ -9,6 +9,7 @@ from migration.admin import (
 )
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.audit import AuditEventAdmin
+from migration.admin.campaigns import CampaignAdmin
 from migration.admin.client_groups import ClientGroupAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
@@ -20,6 +21,7 @@ from migration.admin.runs import RunAdmin
 from migration.admin.wrong_passwords import WrongPasswordAdmin
 from migration.models import (
     AuditEvent,
+    Campaign,
     ClientGroup,
     Comparison,
     CopySearch,
@@ -31,6 +33,7 @@ from migration.models import (
 
 __all__ = [
     "AuditEventAdmin",
+    "CampaignAdmin",
     "ClientAdmin",
     "ClientGroupAdmin",
     "ComparisonAdmin",
@@ -45,6 +48,7 @@ __all__ = [
 
 admin.site.register(Client, ClientAdmin)
 admin.site.register(ClientGroup, ClientGroupAdmin)
+admin.site.register(Campaign, CampaignAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(MoveRequest, MoveRequestAdmin)

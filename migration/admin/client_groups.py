@@ -16,6 +16,7 @@ from unfold.decorators import display
 
 from credentials.localization import localize
 from migration.admin.base import get_signed_in_user
+from migration.admin.campaign_starts import may_start_campaign
 from migration.models import ClientGroup, ClientGroupError, PhaseChoices, normalize_group_name
 from nova_credentials.phases import Phase
 
@@ -76,6 +77,7 @@ class ClientGroupAdmin(ModelAdmin):
     form = ClientGroupForm
     list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
     search_fields = ("name",)
+    list_before_template = "admin/migration/campaign_buttons.html"
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     # Each is deleted on its own page, which says what it holds.
@@ -84,6 +86,12 @@ class ClientGroupAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> ClientGroupQuerySet:
         return ClientGroup.objects.with_counts()
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        may_start = {"may_start_campaign": may_start_campaign(request)}
+        return super().changelist_view(request, (extra_context or {}) | may_start)
 
     def get_fields(self, request: HttpRequest, obj: ClientGroup | None = None) -> tuple[str, ...]:
         return ("name", "clients") if obj else ("name",)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpRequest, HttpResponse
 
+VIEW_CAMPAIGNS = "migration.view_campaign"
 STATE_LOOKS = {
     Run.State.REQUESTED: ("info", "approval"),
     Run.State.RUNNING: ("info", "progress_activity"),
@@ -49,7 +50,8 @@ class RunView(ObjectView[Run]):
     template_name = "admin/migration/run.html"
 
     def find_object(self, key: str) -> Run | None:
-        return select_runs_for_progress().filter(pk=read_number(key) or 0).first()
+        found = select_runs_for_progress().select_related("wave__campaign")
+        return found.filter(pk=read_number(key) or 0).first()
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         progress = measure_progress(self.original)
@@ -58,6 +60,7 @@ class RunView(ObjectView[Run]):
         context |= get_items_context(self.request, progress)
         context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
         context |= get_moves_context(self.request, self.original)
+        context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = RateForm.from_rates(Rate.objects.all())
         return context

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
@@ -28,6 +30,7 @@ from migration.admin.run_plans import (
     PlanView,
 )
 from migration.admin.run_views import (
+    VIEW_CAMPAIGNS,
     CompareAllView,
     DownloadItemsView,
     LiveRunView,
@@ -83,6 +86,7 @@ class RunAdmin(ReadOnlyAdmin):
         "failed_label",
         "refused_label",
         "differ_label",
+        "campaign_link",
         "by_name",
         "started_at",
     )
@@ -112,7 +116,12 @@ class RunAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        return Run.objects.with_counts().order_by("-pk")
+        counted = Run.objects.with_counts().select_related("wave__campaign")
+        return counted.order_by("-pk")
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+        return [name for name in self.list_display if may_view or name != "campaign_link"]
 
     def has_view_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
         # Users who may start a run may see how it goes.
@@ -141,6 +150,14 @@ class RunAdmin(ReadOnlyAdmin):
     @display(description=_("differ"), ordering="mismatched")
     def differ_label(self, run: RunRow) -> str | int:
         return make_label(str(run.mismatched), "danger", "difference") if run.mismatched else 0
+
+    @display(description=_("campaign"), ordering="wave__campaign")
+    def campaign_link(self, run: Run) -> SafeString | str:
+        if run.wave is None:
+            return ""
+        url = reverse("admin:migration_campaign_change", args=[run.wave.campaign_id])
+        link = '<a class="text-link underline" href="{}">{}</a>'
+        return format_html(link, url, run.wave.campaign)
 
     @display(description=_("started"), ordering="created_at")
     def started_at(self, run: RunRow) -> SafeString | str:

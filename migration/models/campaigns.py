@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences
 from migration.models.audit_actors import Actor, acting, current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
@@ -141,7 +142,7 @@ class Campaign(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"campaign {self.pk}"
+        return localize(self.name_message)
 
     @property
     def name_message(self) -> Message:

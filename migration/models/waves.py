@@ -16,7 +16,7 @@ from migration.models.campaigns import Campaign
 from migration.models.client_groups import NAME_LENGTH, ClientGroup
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
-from migration.models.run_items import CAN_BE_RETRIED
+from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.steered_runs import SteeredRun
 from nova_credentials.phases import Phase
 
@@ -53,6 +53,58 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         self.filter(group=None).update(goes_on_without_group=True)
         self.filter(pk__in=begun).update(watched_since=timezone.now(), finished_at=None)
         _note_reads(begun)
+
+    def count_against_rule(self) -> dict[int, WaveCounts]:
+        """Count what the stop rule limits in each wave since it is watched; return the counts by the wave's id."""
+        ids = list(self.values_list("pk", flat=True))
+        counted = _count_clients(ids)
+        refused = (
+            RunItem.objects.filter(
+                outcome__in=CAN_BE_RETRIED,
+                run__wave__in=ids,
+                run__only_where_equal=False,
+                # Of the client, not of its run: somebody may have gone on with a run of before.
+                finished_at__gte=models.F("run__wave__watched_since"),
+            )
+            .order_by()
+            .values_list("run__wave")
+            .annotate(number=models.Count("client_id", distinct=True))
+        )
+        numbers = dict(refused)
+        return {pk: WaveCounts(*counted.get(pk, (0, 0)), numbers.get(pk, 0)) for pk in ids}
+
+
+def _count_clients(wave_ids: list[int]) -> dict[int, tuple[int, int]]:
+    """Count the mismatches and the failed reads in each wave that has clients."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT
+                wave.id,
+                count(*) FILTER (
+                    WHERE kept.phase <> %(postgres)s AND kept.compared_at >= wave.watched_since
+                        AND (kept.comparison_status = ANY(%(differs)s) OR kept.comparison_status = 'unchecked'
+                            AND EXISTS (
+                                SELECT FROM migration_openmismatch AS known WHERE known.client_id = taken.client_id
+                            ))
+                    OR reads.mismatches > taken.mismatches_before
+                ),
+                coalesce(sum(greatest(reads.aws_failures - taken.failures_before, 0)), 0)::bigint
+            FROM migration_wave AS wave
+            JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
+            JOIN public.clients AS present ON present.id = taken.client_id
+            LEFT JOIN migration_clientmigration AS kept USING (client_id)
+            LEFT JOIN migration_readcount AS reads USING (client_id)
+            WHERE wave.id = ANY(%(waves)s)
+            GROUP BY wave.id
+            """,
+            {
+                "waves": wave_ids,
+                "postgres": Phase.POSTGRES.value,
+                "differs": [status.value for status in Comparison.DIFFERS],
+            },
+        )
+        return {pk: (mismatches, failed_reads) for pk, mismatches, failed_reads in cursor}
 
 
 def _note_reads(wave_ids: list[int]) -> None:
@@ -180,40 +232,7 @@ class Wave(models.Model):
 
     def count_against_rule(self) -> WaveCounts:
         """Count what the stop rule limits, since the wave is watched."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT
-                    count(*) FILTER (
-                        WHERE kept.phase <> %(postgres)s AND kept.compared_at >= %(since)s
-                            AND (kept.comparison_status = ANY(%(differs)s) OR kept.comparison_status = 'unchecked'
-                                AND EXISTS (
-                                    SELECT FROM migration_openmismatch AS known WHERE known.client_id = taken.client_id
-                                ))
-                        OR reads.mismatches > taken.mismatches_before
-                    ),
-                    coalesce(sum(greatest(reads.aws_failures - taken.failures_before, 0)), 0)::bigint
-                FROM migration_waveclient AS taken
-                JOIN public.clients AS present ON present.id = taken.client_id
-                LEFT JOIN migration_clientmigration AS kept USING (client_id)
-                LEFT JOIN migration_readcount AS reads USING (client_id)
-                WHERE taken.wave_id = %(wave)s
-                """,
-                {
-                    "wave": self.pk,
-                    "since": self.watched_since,
-                    "postgres": Phase.POSTGRES.value,
-                    "differs": [status.value for status in Comparison.DIFFERS],
-                },
-            )
-            mismatches, failed_reads = cursor.fetchone()
-        # By the items' time: somebody may have gone on with a run of before.
-        refused = models.Q(
-            items__outcome__in=CAN_BE_RETRIED, items__finished_at__gte=self.watched_since
-        )
-        clients = models.Count("items__client_id", filter=refused, distinct=True)
-        steps = self.runs.filter(only_where_equal=False)
-        return WaveCounts(mismatches, failed_reads, steps.aggregate(number=clients)["number"])
+        return Wave.objects.filter(pk=self.pk).count_against_rule()[self.pk]
 
 
 class WaveClient(models.Model):

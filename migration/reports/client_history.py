@@ -102,16 +102,23 @@ def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> It
     items = RunItem.objects.filter(client_id=client_id).exclude(
         run__kind=Run.Kind.COMPARE, run__by_name=""
     )
-    for item in items.select_related("run").order_by("-pk")[:number]:
+    for item in items.select_related("run__wave__campaign").order_by("-pk")[:number]:
         outcome = item.get_outcome_display() if item.outcome else _("Waiting")
         url = reverse("admin:migration_run_change", args=[item.run_id])
         yield Event(
             item.finished_at or item.run.created_at,
             "play_circle",
-            _make_sentence(str(item.run), item.run.by_name, outcome),
+            _make_sentence(_name_run(item.run), item.run.by_name, outcome),
             (item.message,),
             url if has_permission("migration.view_run") else "",
         )
+
+
+def _name_run(run: Run) -> str:
+    """Name the run, and the campaign that it is a step of."""
+    if run.wave is None:
+        return str(run)
+    return _("%(run)s of %(campaign)s") % {"run": run, "campaign": run.wave.campaign}
 
 
 def _list_comparisons(

@@ -143,6 +143,13 @@ def duration(seconds: float) -> str:
 
 
 @register.filter
+def show_hours(minutes: int) -> str:
+    """Return the minutes as hours in words, with up to two decimals."""
+    number = formats.number_format(round(minutes / 60, 2))
+    return ngettext("%(n)s hour", "%(n)s hours", 1 if minutes == 60 else 2) % {"n": number}
+
+
+@register.filter
 def difference_label(kind: str) -> str:
     """Return how a field differs, in words."""
     return {

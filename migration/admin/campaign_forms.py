@@ -1,0 +1,173 @@
+"""The form that starts a campaign: its settings, and the groups with the place that was typed beside each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
+
+from credentials.localization import localize
+from migration import campaign_sentences
+from migration.admin.base import read_number
+from migration.models import GOALS, ClientGroup, PhaseChoices
+from migration.models.reasons import MOST_CHARACTERS
+from migration.operations.gates import needs_approval
+from nova_credentials.phases import Move, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import time
+    from typing import TypedDict
+
+    class CampaignSettings(TypedDict):
+        """What `start_campaign` takes beside the groups and the user."""
+
+        goal: Phase
+        wave_size: int
+        soak_minutes: int
+        most_mismatches: int
+        most_failed_reads: int
+        most_refused: int
+        begins_at: time | None
+        ends_at: time | None
+        rolls_back: bool
+        reason: str
+
+
+# Fields of these names hold the place of a group, whose id follows.
+PLACE = "place_"
+SOAK_HOURS = 24
+
+
+def limit_field(label: str) -> forms.IntegerField:
+    return forms.IntegerField(label=label, min_value=1, initial=1)
+
+
+class CampaignForm(forms.Form):
+    """Holds the settings of a campaign. Which groups it takes is read beside it (`read_places`)."""
+
+    goal = forms.ChoiceField(
+        label=gettext_lazy("Goal"),
+        choices=[(goal.value, PhaseChoices(goal).label) for goal in GOALS],
+        initial=Phase.AWS.value,
+    )
+    wave_size = forms.IntegerField(
+        label=gettext_lazy("Most clients in a wave"),
+        help_text=gettext_lazy(
+            "A group of more clients is taken in several waves. Empty: each group is one wave."
+        ),
+        min_value=1,
+        required=False,
+    )
+    soak_hours = forms.DecimalField(
+        label=gettext_lazy("Soak time in hours"),
+        help_text=gettext_lazy("So long each step of a wave soaks before the next one begins."),
+        min_value=0,
+        max_digits=9,
+        decimal_places=2,
+    )
+    most_mismatches = limit_field(gettext_lazy("Stops at so many clients that differ"))
+    most_failed_reads = limit_field(gettext_lazy("Stops at so many reads by NOVA that fail at AWS"))
+    most_refused = limit_field(gettext_lazy("Stops at so many clients that are refused"))
+    begins_at = forms.TimeField(
+        label=gettext_lazy("Steps begin from"),
+        required=False,
+        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
+    )
+    ends_at = forms.TimeField(
+        label=gettext_lazy("Steps begin until"),
+        required=False,
+        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
+    )
+    rolls_back = forms.BooleanField(
+        label=gettext_lazy("Roll the wave back when the campaign stops by itself"),
+        help_text=gettext_lazy(
+            "Only clients that are read from AWS, each where AWS can be read and holds what the rows hold."
+        ),
+        required=False,
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Reason or ticket"), max_length=MOST_CHARACTERS, required=False
+    )
+
+    def __init__(self, data: Mapping[str, object] | None = None) -> None:
+        super().__init__(data, initial={"soak_hours": suggest_soak_hours()})
+        for name, field in self.fields.items():
+            classes = {"goal": SELECT_CLASSES, "rolls_back": CHECKBOX_CLASSES}
+            field.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
+        self.fields["soak_hours"].widget.attrs["step"] = "any"
+        self.fields["reason"].widget.attrs["autocomplete"] = "off"
+        hours = _("Empty: at any hour. The hours are those of %(zone)s; they may span midnight.")
+        self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
+
+    def clean(self) -> None:
+        super().clean()
+        found = self.cleaned_data
+        if (found.get("begins_at") is None) != (found.get("ends_at") is None) and not self.errors:
+            self.add_error("ends_at", localize(campaign_sentences.HALF_THE_HOURS()))
+        if self.waits and not found.get("reason") and "reason" not in self.errors:
+            self.add_error("reason", _("Nothing was started: give a reason or a ticket."))
+
+    @property
+    def waits(self) -> bool:
+        """Say whether somebody else has to approve the campaign."""
+        return needs_approval(Move.CUTOVER) and self.cleaned_data.get("goal") == Phase.AWS
+
+    def read_settings(self) -> CampaignSettings:
+        """Return what was typed as `start_campaign` takes it."""
+        found = self.cleaned_data
+        return {
+            "goal": Phase(found["goal"]),
+            "wave_size": found["wave_size"] or 0,
+            "soak_minutes": round(found["soak_hours"] * 60),
+            "most_mismatches": found["most_mismatches"],
+            "most_failed_reads": found["most_failed_reads"],
+            "most_refused": found["most_refused"],
+            "begins_at": found["begins_at"],
+            "ends_at": found["ends_at"],
+            "rolls_back": found["rolls_back"],
+            "reason": found["reason"],
+        }
+
+    def read_groups(self, typed: Mapping[int, str]) -> list[ClientGroup]:
+        """Return the groups in the order of their places; what is no order becomes an error of the form."""
+        places: dict[int, int] = {}
+        for pk, text in typed.items():
+            place = read_number(text) or 0
+            if place in places.values():
+                error = _("Two groups have the place %(place)s.") % {"place": text}
+                self.add_error(None, error)
+            elif not place:
+                error = _("“%(text)s” is no place: type 1, 2, 3 …") % {"text": text}
+                self.add_error(None, error)
+            else:
+                places[pk] = place
+        groups = ClientGroup.objects.with_counts().in_bulk(list(places))
+        if len(groups) < len(places):
+            self.add_error(None, _("A group was deleted while the form was open."))
+        if not typed:
+            self.add_error(None, localize(campaign_sentences.NO_GROUPS()))
+        return [groups[pk] for pk in sorted(groups, key=lambda pk: places[pk])]
+
+
+def suggest_soak_hours() -> str:
+    """Return the hours that the gate to AWS wants at least, or a day where it wants none."""
+    hours = Decimal(str(settings.NOVA_DUAL_READ_HOURS)) or Decimal(SOAK_HOURS)
+    return f"{hours.normalize():f}"
+
+
+def read_places(data: Mapping[str, str]) -> dict[int, str]:
+    """Return what was typed beside each group, by the group's id; without the empty ones."""
+    given = {
+        name.removeprefix(PLACE): text.strip()
+        for name, text in data.items()
+        if name.startswith(PLACE)
+    }
+    numbers = {read_number(name): text for name, text in given.items() if text}
+    return {pk: text for pk, text in numbers.items() if pk is not None}

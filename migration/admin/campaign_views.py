@@ -1,0 +1,245 @@
+"""The page of one campaign, the part of it that refreshes itself, and its buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+
+from credentials.localization import localize
+from migration.admin.approvals import APPROVE_PERMISSION
+from migration.admin.base import (
+    RUN_PERMISSION,
+    AdminView,
+    ObjectView,
+    get_signed_in_user,
+    read_number,
+)
+from migration.admin.run_starts import VIEW_RUNS
+from migration.admin.run_views import make_run_badge
+from migration.models import MOVE_PERMISSIONS, Campaign, Run, StaleCampaignError
+from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.campaigns import approve_campaign
+from migration.reports.campaigns import WaveState, WaveSummary, summarize_campaign
+from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.templatetags.migration_pages import make_label
+from nova_credentials.phases import Move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+STEER_PERMISSION = "migration.change_campaign"
+MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
+WAVES_A_PAGE = 50
+STATE_LOOKS = {
+    Campaign.State.REQUESTED: ("info", "approval"),
+    Campaign.State.RUNNING: ("info", "progress_activity"),
+    Campaign.State.STOPPED: ("warning", "stop"),
+    Campaign.State.FINISHED: ("success", "check"),
+    Campaign.State.CANCELLED: ("default", "cancel"),
+}
+WAVE_LOOKS = {
+    WaveState.NOT_BEGUN: ("default", "schedule"),
+    WaveState.IN_WORK: ("info", "progress_activity"),
+    WaveState.SOAKING: ("info", "hourglass"),
+    WaveState.BEGUN: ("default", "play_arrow"),
+    WaveState.ROLLING_BACK: ("warning", "undo"),
+    WaveState.ROLLED_BACK: ("warning", "undo"),
+    WaveState.FINISHED: ("success", "check"),
+}
+
+
+class CampaignView(ObjectView[Campaign]):
+    """The page of one campaign."""
+
+    template_name = "admin/migration/campaign.html"
+
+    def find_object(self, key: str) -> Campaign | None:
+        return Campaign.objects.filter(pk=read_number(key) or 0).first()
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        context = super().get_context_data(**kwargs)
+        return context | get_campaign_context(self.request, self.original)
+
+
+class LiveCampaignView(AdminView):
+    """The page's content, which it asks for again and again while the campaign goes on by itself."""
+
+    template_name = "admin/migration/campaign_live.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        campaign = get_object_or_404(Campaign, pk=pk)
+        context = get_campaign_context(request, campaign)
+        response = self.render_to_response(self.get_context_data(original=campaign, **context))
+        if not context["goes_on"]:
+            response["HX-Refresh"] = "true"
+        return response
+
+
+class CampaignButtonView(AdminView):
+    """A button on the page of one campaign; 404 if there is no such campaign."""
+
+    permission_required: str | None = STEER_PERMISSION
+
+    @cached_property
+    def campaign(self) -> Campaign:
+        return get_object_or_404(Campaign, pk=self.kwargs["pk"])
+
+    def change_state(self, change: Callable[..., None], done: str) -> HttpResponseRedirect:
+        """Steer the campaign in the user's name, and say that it is done or why not."""
+        try:
+            change(self.campaign, by=get_signed_in_user(self.request))
+        except StaleCampaignError as refusal:
+            messages.warning(self.request, localize(refusal.message))
+        else:
+            messages.success(self.request, done)
+        return HttpResponseRedirect(get_campaign_url(self.campaign.pk))
+
+
+class SteerCampaignView(CampaignButtonView):
+    """Stops the campaign or has it go on, as the button's `order` says; 400 for another.
+
+    What goes on moves clients, which needs the permission for their moves.
+    """
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        match request.POST.get("order"):
+            case "stop":
+                return self.change_state(Campaign.stop, _("Stopped: no further step begins."))
+            case "go_on":
+                if not request.user.has_perm(MOVE_PERMISSION):
+                    raise PermissionDenied
+                done = _("The campaign goes on, and counts anew against its limits.")
+                return self.change_state(Campaign.go_on, done)
+        raise BadRequest
+
+
+class CancelCampaignView(CampaignButtonView):
+    """Ends the campaign for good. Who may approve a requested one may refuse it so."""
+
+    def has_permission(self) -> bool:
+        campaign = Campaign.objects.filter(pk=self.kwargs["pk"]).first()
+        return campaign is not None and may_cancel(self.request, campaign)
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        return self.change_state(Campaign.cancel, _("Cancelled: its clients stay where they are."))
+
+
+class ApproveCampaignView(AdminView):
+    """Lets a requested campaign begin, unless the user requested it."""
+
+    permission_required = APPROVE_PERMISSION
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        try:
+            approve_campaign(campaign_id=pk, by=get_signed_in_user(request))
+        except Campaign.DoesNotExist:
+            raise Http404 from None
+        except (NotApproved, StaleCampaignError) as refusal:
+            messages.error(request, localize(refusal.message))
+        else:
+            messages.success(request, _("Approved: the campaign begins."))
+        return HttpResponseRedirect(get_campaign_url(pk))
+
+
+def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
+    """Say whether the user may steer the campaign, or approve moves where nobody has approved it yet."""
+    waits = campaign.state == Campaign.State.REQUESTED
+    approves = waits and request.user.has_perm(APPROVE_PERMISSION)
+    return approves or request.user.has_perm(STEER_PERMISSION)
+
+
+def get_campaign_url(campaign_id: int) -> str:
+    """Return the address of the campaign's page."""
+    return reverse("admin:migration_campaign_change", args=[campaign_id])
+
+
+def make_campaign_badge(campaign: Campaign) -> str:
+    """Return the campaign's state as a label with a colour and an icon."""
+    variant, icon = STATE_LOOKS[Campaign.State(campaign.state)]
+    return make_label(campaign.get_state_display(), variant, icon)
+
+
+def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, object]:
+    """Return what the page of the campaign shows, with one page of its waves."""
+    page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(
+        read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
+    )
+    summary = summarize_campaign(campaign, waves=page.object_list)
+    may = request.user.has_perm
+    return {
+        "summary": summary,
+        "campaign_badge": make_campaign_badge(campaign),
+        # What it waits for passes by itself, or by what somebody else does.
+        "goes_on": summary.waits_for is not None,
+        "page": page,
+        "waves": [describe_wave(wave) for wave in summary.waves],
+        "time_zone": timezone.get_default_timezone_name(),
+        "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
+        "may_view_clients": may("credentials.view_client"),
+        **get_progress_context(summary.unfinished_run),
+        **get_buttons_context(request, campaign),
+    }
+
+
+def find_page_in_work(campaign: Campaign) -> int:
+    """Return the page of waves with the newest one that has begun: they begin in their order."""
+    return max(campaign.waves.begun().count() - 1, 0) // WAVES_A_PAGE + 1
+
+
+def get_progress_context(run: Run | None) -> dict[str, object]:
+    """Return the progress of the run that is in work, as its own page shows it."""
+    found = run and select_runs_for_progress().filter(pk=run.pk).first()
+    return (
+        {"progress": measure_progress(found), "run_badge": make_run_badge(found)} if found else {}
+    )
+
+
+def get_buttons_context(request: HttpRequest, campaign: Campaign) -> dict[str, object]:
+    """Return which buttons the campaign's state and the user's permissions allow."""
+    user, state = get_signed_in_user(request), campaign.state
+    may_steer = user.has_perm(STEER_PERMISSION)
+    approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_PERMISSION)
+    why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
+    is_stopped = state == Campaign.State.STOPPED
+    return {
+        "may_stop": may_steer and state == Campaign.State.RUNNING,
+        "may_go_on": may_steer and is_stopped and user.has_perm(MOVE_PERMISSION),
+        "may_cancel": not campaign.is_over and may_cancel(request, campaign),
+        "may_approve": approves and why_not is None,
+        "why_not_approved": why_not,
+    }
+
+
+def describe_wave(wave: WaveSummary) -> dict[str, object]:
+    """Return a row of the table of waves; each number with the limit that it is held against."""
+    campaign, counts = wave.wave.campaign, wave.counts
+    variant, icon = WAVE_LOOKS[wave.state]
+    limits = (
+        ("refused", campaign.most_refused),
+        ("mismatches", campaign.most_mismatches),
+        ("failed_reads", campaign.most_failed_reads),
+    )
+    return {
+        "name": wave.wave.name_message,
+        "badge": make_label(str(wave.state.label), variant, icon),
+        "clients": wave.clients if counts else None,
+        "gone": wave.gone,
+        "phases": [(phase, number) for phase, number in wave.phases.items() if number],
+        "counts": [
+            (number := getattr(counts, name), limit, number >= limit)
+            for name, limit in (limits if counts else ())
+        ],
+        "runs": wave.runs,
+    }

@@ -1,0 +1,122 @@
+"""Campaigns: their list, and the addresses of their pages and buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import admin
+from django.db.models import Count, Prefetch, Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from credentials.localization import localize_html
+from credentials.shown_names import show_name
+from migration import campaign_sentences
+from migration.admin.base import ReadOnlyAdmin
+from migration.admin.campaign_starts import StartCampaignView, may_start_campaign
+from migration.admin.campaign_views import (
+    ApproveCampaignView,
+    CampaignView,
+    CancelCampaignView,
+    LiveCampaignView,
+    SteerCampaignView,
+    make_campaign_badge,
+)
+from migration.models import Campaign, Wave
+from migration.templatetags.migration_pages import badge, moment
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+    from django.utils.safestring import SafeString
+
+    class CountedCampaign(Protocol):
+        """A campaign as the list gets it."""
+
+        waves_done: int
+        waves_all: int
+        first_parts: list[Wave]
+
+
+# A row of the list names so many groups.
+GROUPS_NAMED = 3
+
+
+class CampaignAdmin(ReadOnlyAdmin):
+    list_display = (
+        "campaign_name",
+        "goal_badge",
+        "groups_named",
+        "state_badge",
+        "done_of_all",
+        "why_it_waits",
+        "by_name",
+        "started_at",
+    )
+    list_filter: ClassVar = ["state"]
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    list_before_template = "admin/migration/campaign_buttons.html"
+    nothing_yet = _("No campaign was started yet.")
+    object_view = CampaignView
+    own_views: ClassVar = [
+        ("start/", "start", StartCampaignView),
+        ("<int:pk>/live/", "live", LiveCampaignView),
+        ("<int:pk>/steer/", "steer", SteerCampaignView),
+        ("<int:pk>/cancel/", "cancel", CancelCampaignView),
+        ("<int:pk>/approve/", "approve", ApproveCampaignView),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
+        # A group that is taken in several waves is named once.
+        first_parts = Prefetch("waves", Wave.objects.filter(part=1), to_attr="first_parts")
+        done = Count("waves", filter=Q(waves__finished_at__isnull=False))
+        counted = Campaign.objects.annotate(waves_all=Count("waves"), waves_done=done)
+        return counted.prefetch_related(first_parts).order_by("-pk")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponseBase:
+        may_start = {"may_start_campaign": may_start_campaign(request)}
+        return super().changelist_view(request, (extra_context or {}) | may_start)
+
+    @display(description=_("campaign"), ordering="pk")
+    def campaign_name(self, campaign: Campaign) -> str:
+        return str(campaign)
+
+    @display(description=_("goal"), ordering="goal")
+    def goal_badge(self, campaign: Campaign) -> str:
+        return badge(campaign.goal)
+
+    @display(description=_("client groups"))
+    def groups_named(self, campaign: CountedCampaign) -> str:
+        names = [show_name(wave.group_name) for wave in campaign.first_parts]
+        named = ", ".join(names[:GROUPS_NAMED])
+        more = len(names) - GROUPS_NAMED
+        return (
+            gettext("%(names)s and %(n)d more") % {"names": named, "n": more} if more > 0 else named
+        )
+
+    @display(description=_("state"), ordering="state")
+    def state_badge(self, campaign: Campaign) -> str:
+        return make_campaign_badge(campaign)
+
+    @display(description=_("waves done"))
+    def done_of_all(self, campaign: CountedCampaign) -> str:
+        numbers = {"done": campaign.waves_done, "total": campaign.waves_all}
+        return gettext("%(done)d of %(total)d") % numbers
+
+    @display(description=_("why it stands still"))
+    def why_it_waits(self, campaign: Campaign) -> SafeString | str:
+        if campaign.state == Campaign.State.REQUESTED:
+            return localize_html(campaign_sentences.WAITS_FOR_APPROVAL())
+        is_stopped = campaign.state == Campaign.State.STOPPED
+        return localize_html(campaign.stopped_because) if is_stopped else ""
+
+    @display(description=_("started"), ordering="created_at")
+    def started_at(self, campaign: Campaign) -> SafeString | str:
+        return moment(campaign.created_at)

@@ -1,0 +1,300 @@
+"""Sums up campaigns: what each waits for, its waves against their limits, and the clients that were left.
+
+The number of queries doesn't grow with clients or waves. Reads the database alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import Coalesce, RowNumber
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from migration.models import (
+    CAN_BE_RETRIED,
+    Campaign,
+    Outcome,
+    Run,
+    RunItem,
+    WaveClient,
+    WaveCounts,
+)
+from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from migration.models import Wave
+    from nova_credentials.messages import Message
+
+# So many of the newest runs of a wave are listed: each time that a campaign goes on adds some.
+RUNS_LISTED = 10
+# So many of the clients that one run left are named, and so many in all; the run's page names the others.
+NAMED_OF_A_RUN = 10
+NAMED_IN_ALL = 50
+
+
+class WaveState(models.TextChoices):
+    """Where a wave stands."""
+
+    NOT_BEGUN = "not_begun", _("Not begun")
+    IN_WORK = "in_work", _("In work")
+    SOAKING = "soaking", _("Soaking")
+    BEGUN = "begun", _("Begun")
+    ROLLING_BACK = "rolling_back", _("Rolling back")
+    ROLLED_BACK = "rolled_back", _("Rolled back")
+    FINISHED = "finished", _("Finished")
+
+
+@dataclass(frozen=True)
+class WaveSummary:
+    """One wave: its clients by phase, and what is counted against the stop rule; None before it begins."""
+
+    wave: Wave
+    state: WaveState
+    clients: int  # that it took; NOVA may have deleted some
+    phases: dict[
+        Phase, int
+    ]  # of those that NOVA still has, in the order of the phases, zeros included
+    counts: WaveCounts | None
+    runs: tuple[Run, ...]  # the newest RUNS_LISTED, the newest last
+
+    @property
+    def gone(self) -> int:
+        """Return the number of its clients that NOVA has deleted."""
+        return self.clients - sum(self.phases.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Return the wave as commands print it."""
+        wave = self.wave
+        return {
+            "position": wave.position,
+            "part": wave.part,
+            "group": wave.group_name,
+            "state": self.state.value,
+            "began_at": _show_moment(wave.began_at),
+            "finished_at": _show_moment(wave.finished_at),
+            "clients": self.clients,
+            "phases": {phase.value: number for phase, number in self.phases.items()},
+            "counts": asdict(self.counts) if self.counts else None,
+            "runs": [
+                {
+                    "run": run.pk,
+                    "from": run.move_from,
+                    "to": run.move_to,
+                    "state": run.state,
+                    "rolls_back": run.only_where_equal,
+                }
+                for run in self.runs
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class LeftClients:
+    """Clients that a run of a wave refused or failed to move, and that still stand where it met them."""
+
+    run: Run
+    refused: int
+    failed: int
+    items: tuple[RunItem, ...]  # some of them, each with its message
+
+    @property
+    def number(self) -> int:
+        return self.refused + self.failed
+
+    @property
+    def not_named(self) -> int:
+        return self.number - len(self.items)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the clients as commands print them, with messages in English."""
+        return {
+            "run": self.run.pk,
+            "rolls_back": self.run.only_where_equal,
+            "refused": self.refused,
+            "failed": self.failed,
+            "clients": [
+                {"slug": item.slug, "outcome": item.outcome, **describe_message(item.message)}
+                for item in self.items
+            ],
+            "not_named": self.not_named,
+        }
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """One campaign: what it waits for, and its waves."""
+
+    campaign: Campaign
+    groups: tuple[str, ...]  # in their order, as they were called when it was started
+    waves_done: int
+    waves_all: int  # so far: a group of more clients than a wave may have is taken in several
+    waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
+    unfinished_run: Run | None
+    waves: tuple[WaveSummary, ...]
+    left: tuple[LeftClients, ...]  # the newest run first
+
+    def to_json(self) -> dict[str, object]:
+        """Return the campaign as commands print it: messages in English, and their keys; times with their zone."""
+        campaign, run = self.campaign, self.unfinished_run
+        return {
+            "campaign": campaign.pk,
+            "state": campaign.state,
+            "goal": campaign.goal,
+            "groups": list(self.groups),
+            "by": campaign.by_name,
+            "approved_by": campaign.approved_by_name,
+            "reason": campaign.reason,
+            "started_at": _show_moment(campaign.created_at),
+            "changed_at": _show_moment(campaign.changed_at),
+            "stopped_because": describe_message(campaign.stopped_because),
+            "waits_for": describe_message(self.waits_for),
+            "settings": describe_settings(campaign),
+            "unfinished_run": run.pk if run else None,
+            "waves_done": self.waves_done,
+            "waves_all": self.waves_all,
+            "waves": [wave.to_json() for wave in self.waves],
+            "left": [left.to_json() for left in self.left],
+        }
+
+
+def summarize_campaign(
+    campaign: Campaign, *, waves: Collection[Wave] | None = None
+) -> CampaignSummary:
+    """Sum up the campaign with all its waves, or with those of `waves` alone: a page shows some."""
+    numbers = campaign.waves.aggregate(
+        all=Count("pk"), done=Count("pk", filter=Q(finished_at__isnull=False))
+    )
+    shown = list(campaign.waves.all() if waves is None else waves)
+    for wave in shown:
+        wave.campaign = campaign
+    run = find_unfinished_run(campaign)
+    return CampaignSummary(
+        campaign=campaign,
+        groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
+        waves_done=numbers["done"],
+        waves_all=numbers["all"],
+        waits_for=explain_waiting(campaign, run),
+        unfinished_run=run,
+        waves=tuple(_summarize_waves(campaign, shown)),
+        left=tuple(_list_left_clients(shown)),
+    )
+
+
+def describe_settings(campaign: Campaign) -> dict[str, object]:
+    """Return what the campaign was started with, for programs."""
+    begins, ends = campaign.begins_at, campaign.ends_at
+    return {
+        "wave_size": campaign.wave_size,
+        "soak_minutes": campaign.soak_minutes,
+        "most_mismatches": campaign.most_mismatches,
+        "most_failed_reads": campaign.most_failed_reads,
+        "most_refused": campaign.most_refused,
+        "begins_at": begins.isoformat("minutes") if begins else None,
+        "ends_at": ends.isoformat("minutes") if ends else None,
+        "time_zone": timezone.get_default_timezone_name(),
+        "rolls_back": campaign.rolls_back,
+    }
+
+
+def describe_message(message: Message | None) -> dict[str, object]:
+    """Return the message for programs: its text in English, and the keys of its parts."""
+    return {"message": str(message or ""), "codes": message.codes if message else []}
+
+
+def _show_moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+# Its waves
+
+
+def _summarize_waves(campaign: Campaign, waves: list[Wave]) -> Iterable[WaveSummary]:
+    ids = [wave.pk for wave in waves]
+    taken = WaveClient.objects.filter(wave__in=ids).order_by()
+    clients = dict(taken.values_list("wave").annotate(number=Count("pk")))
+    phases: dict[int, dict[Phase, int]] = defaultdict(lambda: dict.fromkeys(Phase, 0))
+    stands_in = Coalesce("client__client_migration__phase", models.Value(Phase.POSTGRES.value))
+    # A client that NOVA has deleted is joined to no row, and has no slug there.
+    for wave_id, phase, number in taken.values_list("wave", stands_in).annotate(
+        number=Count("client__slug")
+    ):
+        phases[wave_id][Phase(phase)] += number
+    counts = campaign.waves.filter(pk__in=ids).begun().count_against_rule()
+    runs: dict[int, list[Run]] = defaultdict(list)
+    for run in _list_newest_runs(ids):
+        runs[run.wave_id or 0].append(run)
+    for wave in waves:
+        yield WaveSummary(
+            wave=wave,
+            state=_find_state(campaign, wave, runs[wave.pk]),
+            clients=clients.get(wave.pk, 0),
+            phases=phases[wave.pk],
+            counts=counts.get(wave.pk),
+            runs=tuple(runs[wave.pk]),
+        )
+
+
+def _list_newest_runs(wave_ids: list[int]) -> QuerySet[Run]:
+    place = Window(RowNumber(), partition_by="wave", order_by="-pk")
+    numbered = Run.objects.filter(wave__in=wave_ids).annotate(place=place)
+    return numbered.filter(place__lte=RUNS_LISTED).order_by("pk")
+
+
+def _find_state(campaign: Campaign, wave: Wave, runs: list[Run]) -> WaveState:
+    """Say where the wave stands, by its newest runs."""
+    if wave.began_at is None:
+        return WaveState.NOT_BEGUN
+    unfinished = [run for run in runs if run.finished_at is None]
+    if wave.rollback_is_due or unfinished:
+        rolls_back = wave.rollback_is_due or any(run.only_where_equal for run in unfinished)
+        return WaveState.ROLLING_BACK if rolls_back else WaveState.IN_WORK
+    since = wave.watched_since or wave.began_at
+    if any(run.only_where_equal and run.created_at >= since for run in runs):
+        return WaveState.ROLLED_BACK
+    if wave.finished_at:
+        return WaveState.FINISHED
+    ends = [run.finished_at for run in runs if run.finished_at]
+    soaks = bool(ends) and timezone.now() < max(ends) + campaign.soak
+    return WaveState.SOAKING if soaks else WaveState.BEGUN
+
+
+# The clients that were left
+
+
+def _list_left_clients(waves: list[Wave]) -> Iterable[LeftClients]:
+    """Yield the runs that left clients, since their waves are watched, with some of these clients."""
+    phase, old = "client__client_migration__phase", "run__move_from"
+    stands_there = Q(**{phase: F(old)}) | Q(**{phase: None, old: Phase.POSTGRES.value})
+    left = RunItem.objects.filter(
+        stands_there,
+        run__wave__in=[wave.pk for wave in waves],
+        run__created_at__gte=F("run__wave__watched_since"),
+        outcome__in=CAN_BE_RETRIED,
+    )
+    numbers: dict[int, dict[str, int]] = defaultdict(dict)
+    counted = left.order_by().values_list("run", "outcome").annotate(number=Count("pk"))
+    for run_id, outcome, number in counted:
+        numbers[run_id][outcome] = number
+    place = Window(RowNumber(), partition_by="run", order_by="pk")
+    numbered = left.annotate(place=place).filter(place__lte=NAMED_OF_A_RUN)
+    named: dict[int, list[RunItem]] = defaultdict(list)
+    for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
+        named[item.run_id].append(item)
+    for run in Run.objects.filter(pk__in=numbers).select_related("wave"):
+        yield LeftClients(
+            run=run,
+            refused=numbers[run.pk].get(Outcome.REFUSED, 0),
+            failed=numbers[run.pk].get(Outcome.FAILED, 0),
+            items=tuple(named[run.pk]),
+        )

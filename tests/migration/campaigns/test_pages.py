@@ -1,0 +1,413 @@
+"""The pages of campaigns: their list, the page of one with its buttons, and where runs and clients name them."""
+
+import re
+from datetime import time, timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from migration.admin import campaign_views
+from migration.models import AuditEvent, Campaign, Run, WaveClient, Worker
+from migration.operations.campaigns import take_further
+from nova_credentials.phases import Phase
+from tests.factories import VIEW, make_comparison, make_user
+from tests.migration.admin.pages import page_of, text
+from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+CAMPAIGNS = "/admin/migration/campaign/"
+
+
+@pytest.fixture
+def log_in(client):
+    """Logs in as somebody with the role."""
+
+    def log_in(role: str, name: str = ""):
+        user = make_user(name or role.lower())
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+        return user
+
+    return log_in
+
+
+def page(campaign: Campaign) -> str:
+    return page_of("migration_campaign", campaign.pk)
+
+
+def press(client, campaign: Campaign, button: str, **data: str):
+    response = client.post(reverse(f"admin:migration_campaign_{button}", args=[campaign.pk]), data)
+    campaign.refresh_from_db()
+    return response
+
+
+def said(response) -> str:
+    return " ".join(map(str, get_messages(response.wsgi_request)))
+
+
+def buttons(response) -> list[str]:
+    found = re.findall(
+        r"(?s)<button type=\"submit\"[^>]*>(.*?)</button>", response.content.decode()
+    )
+    texts = (re.sub(r"(?s)<span.*?</span>|\s+", " ", each).strip() for each in found)
+    return [each for each in texts if "campaign" in each]
+
+
+# The list
+
+
+def test_the_list_names_groups_goal_state_and_why_it_stands_still(client, log_in):
+    log_in("Viewer")
+    groups = [make_group(f"Wave {n}") for n in range(5)]
+    campaign = make_campaign(*groups, goal=Phase.DUAL_READ, by=make_user("maria"))
+    campaign.stop(by=make_user("ana"))
+
+    words = text(client.get(CAMPAIGNS))
+
+    assert (
+        "Wave 0, Wave 1, Wave 2 and 2 more stop Stopped 0 of 5 ana stopped it. maria now" in words
+    )
+    assert f"Campaign {campaign.pk} " in words
+
+
+def test_the_list_is_filtered_by_state(client, log_in):
+    log_in("Viewer")
+    stopped, running = make_campaign(make_group("Spain")), make_campaign(make_group("Italy"))
+    stopped.stop(by=None)
+
+    words = text(client.get(f"{CAMPAIGNS}?state__exact=stopped"))
+
+    assert f"Campaign {stopped.pk}" in words
+    assert f"Campaign {running.pk} " not in words
+
+
+def test_the_list_asks_no_more_queries_for_more_campaigns(client, log_in):
+    log_in("Viewer")
+
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            client.get(CAMPAIGNS)
+        return len(asked)
+
+    make_campaign(make_group("first"))
+    count_queries()
+    few = count_queries()
+    for number in range(9):
+        make_campaign(make_group(f"a{number}"), make_group(f"b{number}"))
+
+    assert count_queries() == few
+
+
+def test_a_campaign_that_needs_an_approval_says_so_in_the_list(client, log_in, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    maria = log_in("Operator", "maria")
+    make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
+
+    assert "it begins once somebody else has approved it." in text(client.get(CAMPAIGNS))
+
+
+@pytest.mark.parametrize("listing", [CAMPAIGNS, "/admin/migration/clientgroup/"])
+def test_who_may_start_a_campaign_is_led_there_from_both_lists(client, log_in, listing):
+    log_in("Viewer")
+    assert "Start a campaign" not in text(client.get(listing))
+    log_in("Operator")
+    assert f'href="{CAMPAIGNS}start/"' in client.get(listing).content.decode()
+
+
+def test_the_menu_leads_to_the_campaigns(client, log_in):
+    log_in("Viewer")
+    assert f'href="{CAMPAIGNS}"' in client.get("/admin/").content.decode()
+    client.force_login(make_user("auditor", *VIEW))
+    assert f'href="{CAMPAIGNS}"' not in client.get("/admin/").content.decode()
+
+
+# The page of one
+
+
+def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
+    log_in("Viewer")
+    Worker.objects.record_heartbeat("worker:1")
+    campaign = make_campaign(
+        make_group("Spain", 2),
+        make_group("Italy"),
+        goal=Phase.DUAL_READ,
+        wave_size=1200,
+        soak_minutes=90,
+        most_refused=3,
+        most_mismatches=2,
+        most_failed_reads=1000,
+        begins_at=time(0),
+        ends_at=time(23, 59, 59),
+        rolls_back=True,
+        reason="CHG-7",
+    )
+    begin_wave(campaign, ["spain-0"])
+    Run.objects.update(finished_at=timezone.now() - timedelta(hours=2))
+
+    words = text(client.get(page(campaign)))
+
+    assert "The next step begins within a minute." in words
+    assert "0 of 2 waves done" in words
+    assert "Most clients in a wave 1,200" in words
+    assert "Soak time 1.5 hours" in words
+    assert "Steps begin between 00:00 and 23:59 (UTC)" in words
+    assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
+    assert "It rolls back the clients of the wave" in words
+    assert "Reason CHG-7" in words
+    assert (
+        "Wave 1 (Spain) play_arrow Begun 2 database PostgreSQL 2 1 of 3 0 of 2 0 of 1,000" in words
+    )
+    assert "Wave 2 (Italy) schedule Not begun" in words
+
+
+def test_a_number_that_reached_its_limit_is_marked(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign(make_group("Spain", 1, Phase.DUAL_WRITE), goal=Phase.DUAL_READ)
+    begin_wave(campaign, ["spain-0"], move_from="dual_write", move_to="dual_read")
+    make_comparison(WaveClient.objects.get().client_id, "mismatch")
+
+    words = text(client.get(page(campaign)))
+
+    assert "warning 1 of 1 warning 1 of 1 0 of 1" in words
+
+
+def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
+    log_in("Operator")
+    campaign = make_campaign()
+    begin_wave(campaign, ["spain-0"])
+    take_further(campaign.pk)
+    campaign.refresh_from_db()
+
+    told = "In wave 1 (Spain) the move of 1 client was refused; the campaign stops at 1."
+    assert told in text(client.get(page(campaign)))
+    press(client, campaign, "steer", order="go_on")
+    assert told not in text(client.get(page(campaign)))
+
+
+def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign()
+    run = take_further(campaign.pk)
+
+    response = client.get(page(campaign))
+
+    assert f"Moves {run.pk} of wave 1 (Spain) is in work." in text(response)
+    assert "0 of 1 (0.0 %)" in text(response)
+    assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
+
+
+def test_the_clients_that_were_left_are_named_with_reasons_and_links(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign(make_group("Spain", 12))
+    _, run = begin_wave(campaign, [f"spain-{n}" for n in range(12)])
+
+    response = client.get(page(campaign))
+    html, words = response.content.decode(), text(response)
+
+    assert f"Moves {run.pk} , wave 1 (Spain): 12 clients were not moved" in words
+    left = WaveClient.objects.get(slug="spain-0").client_id
+    assert f'href="{page_of("credentials_client", left)}"' in html
+    assert f'href="{page_of("migration_run", run.pk)}?items=refused">… 2 more</a>' in html
+    assert "spain-11" not in words
+
+
+def test_the_page_reloads_itself_only_while_something_comes(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign()
+    live = reverse("admin:migration_campaign_live", args=[campaign.pk])
+    assert f'hx-get="{live}?page=1"' in client.get(page(campaign)).content.decode()
+    assert "HX-Refresh" not in client.get(live).headers
+
+    campaign.stop(by=None)
+
+    assert live not in client.get(page(campaign)).content.decode()
+    assert client.get(live).headers["HX-Refresh"] == "true"
+    assert client.get(f"{CAMPAIGNS}999/live/").status_code == 404
+
+
+def test_many_waves_have_pages_and_the_first_shown_is_the_one_in_work(client, log_in, monkeypatch):
+    monkeypatch.setattr(campaign_views, "WAVES_A_PAGE", 2)
+    log_in("Viewer")
+    campaign = make_campaign(*(make_group(f"Wave {n}") for n in range(5)))
+    for number in range(3):
+        begin_wave(campaign, [f"wave-{number}-0"])
+
+    words = text(client.get(page(campaign)))
+    assert "Wave 3 (Wave 2)" in words
+    assert "Wave 1 (Wave 0)" not in words
+    assert "Page 2 of 3" in words
+    assert "Wave 1 (Wave 0)" in text(client.get(f"{page(campaign)}?page=1"))
+
+
+def test_the_page_asks_no_more_queries_for_more_waves_and_clients(client, log_in):
+    log_in("Viewer")
+
+    def count_queries(campaign: Campaign) -> int:
+        client.get(page(campaign))
+        with CaptureQueriesContext(connection) as asked:
+            client.get(page(campaign))
+        return len(asked)
+
+    small = make_campaign(make_group("a"), make_group("b"))
+    begin_wave(small, ["a-0"])
+    large = make_campaign(*(make_group(f"c{n}", 3) for n in range(8)))
+    for number in range(7):
+        begin_wave(large, [f"c{number}-{n}" for n in range(3)])
+
+    assert count_queries(large) == count_queries(small) <= 40
+
+
+def test_a_campaign_that_is_none_leads_to_the_dashboard(client, log_in):
+    log_in("Viewer")
+    for key in ("999999", "x", "9" * 30):
+        assert client.get(f"{CAMPAIGNS}{key}/change/").url == "/admin/"
+
+
+# Its buttons
+
+
+def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
+    maria = log_in("Operator", "maria")
+    campaign = make_campaign()
+    assert buttons(client.get(page(campaign))) == ["Stop the campaign", "Cancel the campaign"]
+
+    press(client, campaign, "steer", order="stop")
+    assert campaign.state == Campaign.State.STOPPED
+    assert "maria stopped it." in text(client.get(page(campaign)))
+    assert buttons(client.get(page(campaign))) == [
+        "Go on with the campaign",
+        "Cancel the campaign",
+    ]
+    press(client, campaign, "steer", order="go_on")
+    assert campaign.state == Campaign.State.RUNNING
+    press(client, campaign, "cancel")
+
+    assert campaign.state == Campaign.State.CANCELLED
+    assert buttons(client.get(page(campaign))) == []
+    recorded = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", who=maria.username)
+    assert [str(event.message) for event in recorded.order_by("pk")] == [
+        f"Set Campaign {campaign.pk} to: {state}." for state in ("stopped", "running", "cancelled")
+    ]
+
+
+def test_a_button_that_comes_late_changes_nothing_and_says_so(client, log_in):
+    log_in("Operator")
+    campaign = make_campaign()
+    campaign.cancel(by=None)
+
+    for button, data in (
+        ("steer", {"order": "stop"}),
+        ("steer", {"order": "go_on"}),
+        ("cancel", {}),
+    ):
+        assert "is cancelled." in said(press(client, campaign, button, **data))
+    assert press(client, campaign, "steer", order="purge").status_code == 400
+    assert client.post(f"{CAMPAIGNS}999/steer/", {"order": "stop"}).status_code == 404
+
+
+def test_somebody_else_approves_it_and_the_requester_does_not(client, log_in, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    maria = log_in("Administrator", "maria")
+    campaign = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
+    shown = client.get(page(campaign))
+    assert buttons(shown) == ["Cancel the campaign"]
+    assert "somebody else" in text(shown)
+    press(client, campaign, "approve")
+    assert campaign.state == Campaign.State.REQUESTED
+
+    log_in("Approver", "ana")
+    assert buttons(client.get(page(campaign))) == ["Approve the campaign", "Cancel the campaign"]
+    press(client, campaign, "approve")
+
+    assert (campaign.state, campaign.approved_by_name) == (Campaign.State.RUNNING, "ana")
+    assert "Approved by ana." in text(client.get(page(campaign)))
+    assert "is running" in said(press(client, campaign, "approve"))
+    assert client.post(f"{CAMPAIGNS}999/approve/").status_code == 404
+
+
+def test_an_approver_refuses_a_request_and_cancels_nothing_else(client, log_in, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    maria = make_user("maria", "migration.move_client")
+    asked = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
+    running = make_campaign(make_group("Italy"))
+    log_in("Approver")
+
+    assert press(client, running, "cancel").status_code == 403
+    assert press(client, asked, "cancel").status_code == 302
+    assert (asked.state, running.state) == (Campaign.State.CANCELLED, Campaign.State.RUNNING)
+
+
+def test_who_may_not_move_clients_has_none_go_on(client):
+    client.force_login(make_user("clerk", "migration.view_campaign", "migration.change_campaign"))
+    campaign = make_campaign()
+    campaign.stop(by=None)
+
+    assert buttons(client.get(page(campaign))) == ["Cancel the campaign"]
+    assert press(client, campaign, "steer", order="go_on").status_code == 403
+    assert campaign.state == Campaign.State.STOPPED
+
+
+def test_a_viewer_who_guesses_addresses_is_refused_and_recorded(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign()
+
+    assert buttons(client.get(page(campaign))) == []
+    for button, data in (("steer", {"order": "stop"}), ("cancel", {}), ("approve", {})):
+        assert press(client, campaign, button, **data).status_code == 403
+    assert client.get(f"{CAMPAIGNS}start/").status_code == 403
+    assert client.post(f"{CAMPAIGNS}start/", {"goal": "dual_write"}).status_code == 403
+
+    assert campaign.state == Campaign.State.RUNNING
+    refused = AuditEvent.objects.filter(code="refusal", who="viewer")
+    assert {event.message.values["page"] for event in refused} == {
+        f"admin:migration_campaign_{name}" for name in ("steer", "cancel", "approve", "start")
+    }
+
+
+# Where runs and clients name them
+
+
+def test_a_run_of_a_wave_leads_to_its_campaign_from_its_page_and_the_list(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign()
+    run = take_further(campaign.pk)
+    link = f'href="{page(campaign)}">Campaign {campaign.pk}</a>'
+
+    shown = client.get(page_of("migration_run", run.pk))
+    assert link in shown.content.decode()
+    assert f"Campaign {campaign.pk} , wave 1 (Spain)." in text(shown)
+    assert link in client.get("/admin/migration/run/").content.decode()
+
+
+def test_who_may_not_see_campaigns_is_led_to_none(client):
+    client.force_login(make_user("auditor", *VIEW))
+    campaign = make_campaign()
+    run = take_further(campaign.pk)
+    other = Run.objects.create(kind=Run.Kind.COMPARE)
+
+    for address in (
+        page_of("migration_run", run.pk),
+        page_of("migration_run", other.pk),
+        "/admin/migration/run/",
+    ):
+        shown = client.get(address)
+        assert shown.status_code == 200
+        assert CAMPAIGNS not in shown.content.decode()
+    assert client.get(page(campaign)).status_code == 403
+
+
+def test_the_history_of_a_client_names_the_campaign_beside_the_run(client, log_in):
+    log_in("Viewer")
+    campaign = make_campaign()
+    run = do_next(campaign)
+    pk = run.items.get().client_id
+
+    assert f"Moves {run.pk} of Campaign {campaign.pk}: Moved" in text(
+        client.get(page_of("credentials_client", pk))
+    )
