@@ -85,27 +85,19 @@ FAULTS: list[Fault] = []
 NOVA = [What.NOVA_WRITES, What.NOVA_COMMITS]
 
 
-def fault_of(faults: list[Fault]):
-    """The decorator that keeps a defect in the list."""
+def fault(
+    start: Phase,
+    acts: list[Any],
+    kinds: Sequence[What] = (),
+    *,
+    within: int = 48,
+    seed: int = 3,  # of the lives; another one where these find the defect late
+):
+    def keep(plant):
+        FAULTS.append(Fault(plant, start, acts, kinds, within, seed))
+        return plant
 
-    def fault(
-        start: Phase,
-        acts: list[Any],
-        kinds: Sequence[What] = (),
-        *,
-        within: int = 48,
-        seed: int = 3,  # of the lives; another one where these find the defect late
-    ):
-        def keep(plant):
-            faults.append(Fault(plant, start, acts, kinds, within, seed))
-            return plant
-
-        return keep
-
-    return fault
-
-
-fault = fault_of(FAULTS)
+    return keep
 
 
 @fault(Phase.DUAL_READ, [push, nova_writes], [What.COLLEAGUE_SAVES], within=12)
