@@ -59,11 +59,11 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         ids = list(self.values_list("pk", flat=True))
         counted = _count_clients(ids)
         refused = (
-            # By the items' time: somebody may have gone on with a run of before.
             RunItem.objects.filter(
                 outcome__in=CAN_BE_RETRIED,
                 run__wave__in=ids,
                 run__only_where_equal=False,
+                # Of the client, not of its run: somebody may have gone on with a run of before.
                 finished_at__gte=models.F("run__wave__watched_since"),
             )
             .order_by()

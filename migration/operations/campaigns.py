@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.models import WaveCounts
     from nova_credentials.messages import Message
 
 # The largest number of PostgreSQL's integer.
@@ -202,9 +203,10 @@ def _do_next(campaign_id: int) -> Run | None:
 
 def _take_running_further(campaign: Campaign, now: datetime) -> Run | None:
     waves = list(campaign.waves.begun().select_related("group"))
+    counted = campaign.waves.begun().count_against_rule()
     for wave in waves:
         wave.campaign = campaign
-        if why := find_broken_rule(wave):
+        if why := find_broken_rule(wave, counted[wave.pk]):
             return _stop_by_rule(wave, why)
     if hindrance := next(filter(None, map(_find_hindrance, waves)), None):
         _stop(campaign, hindrance)
@@ -236,10 +238,9 @@ def _find_hindrance(wave: Wave) -> Message | None:
     return None
 
 
-def find_broken_rule(wave: Wave) -> Message | None:
+def find_broken_rule(wave: Wave, counts: WaveCounts) -> Message | None:
     """Say which limit of the stop rule the wave has reached; None where it has reached none."""
     campaign, named = wave.campaign, wave.name_message
-    counts = wave.count_against_rule()
     for number, limit, sentence in (
         (counts.mismatches, campaign.most_mismatches, campaign_sentences.MISMATCHES_REACHED),
         (counts.failed_reads, campaign.most_failed_reads, campaign_sentences.FAILED_READS_REACHED),

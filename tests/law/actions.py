@@ -65,7 +65,7 @@ def save(world: World, change: Change) -> None:
             world.ledger.refuse(numbers)
         return
     except OperationalError as error:
-        _require_lock_timeout(error)
+        require_lock_timeout(error)
         world.ledger.refuse(numbers)
         return
     world.ledger.confirm(numbers, at=world.now)
@@ -87,7 +87,7 @@ def _typed(world: World, texts: dict[str, str]):
             yield kind, row, columns
 
 
-def _require_lock_timeout(error: OperationalError) -> None:
+def require_lock_timeout(error: OperationalError) -> None:
     if not isinstance(error.__cause__, LockNotAvailable):
         raise error
 
@@ -199,14 +199,14 @@ def push(world: World, _: Change) -> None:
     try:
         ClientRevision.objects.fold_writes()
     except OperationalError as error:  # it waits for who holds the client's revision
-        _require_lock_timeout(error)
+        require_lock_timeout(error)
         return
     waited = list(world.ledger.waiting)
     if _this(world).to_push().exists():
         try:
             (result,) = pushes.push(client_ids=[world.pk])
         except OperationalError as error:
-            _require_lock_timeout(error)
+            require_lock_timeout(error)
             return
         landed = result.outcome in PUSHED
     else:
@@ -224,7 +224,7 @@ def compare(world: World, _: Change) -> None:
     try:
         comparisons.compare(client_ids=[world.pk])
     except OperationalError as error:
-        _require_lock_timeout(error)
+        require_lock_timeout(error)
 
 
 def forward(world: World, _: Change) -> None:
@@ -254,7 +254,7 @@ def _move(world: World, steps: int) -> None:
         if world.phase == old:
             raise
     except OperationalError as error:
-        _require_lock_timeout(error)
+        require_lock_timeout(error)
 
 
 def compare_and_forward_in_a_run(world: World, change: Change) -> None:
@@ -268,7 +268,7 @@ def back_in_a_run(world: World, _: Change) -> None:
 
 def _move_in_a_run(world: World, steps: int) -> None:
     """Works on the run whose worker was killed, or else on a new one of this move."""
-    run = Run.objects.filter(finished_at=None).first()
+    run = Run.objects.filter(finished_at=None, state=Run.State.RUNNING).first()
     if run is None:
         old = world.phase
         index = LINE.index(old) + steps
@@ -278,7 +278,7 @@ def _move_in_a_run(world: World, steps: int) -> None:
     try:
         runs.process_batch(run.pk, 0)
     except OperationalError as error:
-        _require_lock_timeout(error)
+        require_lock_timeout(error)
     run.finish_if_done()
     # What no code expects is an outcome of its own, and would be seen nowhere else.
     assert not run.items.filter(outcome=Outcome.FAILED).exists()

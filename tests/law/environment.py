@@ -38,6 +38,7 @@ from tests.factories import (
     make_reader_process,
     qualified,
 )
+from tests.law.campaign_book import CampaignBook
 from tests.law.invariant import LawBroken, Ledger
 from tests.law.kept_reader import kept_reader
 
@@ -72,6 +73,11 @@ FORGET = "; ".join(
         "migration_comparison",
         "migration_runitem",
         "migration_run",
+        "migration_waveclient",
+        "migration_wave",
+        "migration_campaign",
+        "migration_groupmember",
+        "migration_clientgroup",
         "migration_secret",
         "migration_readcount",
         "public.client_database_credentials",
@@ -155,6 +161,7 @@ class World:
     def reset(self, start: Phase) -> None:
         """Both stores with one client in this phase, in them alike, and everything confirmed."""
         self.start, self.life = start, []
+        self.campaigns = CampaignBook()
         self.aws.reset()
         left = ", ".join(("kept", *(copy for _, copy in KEPT)))
         self.nova.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}, {left}")

@@ -43,6 +43,7 @@ class What(StrEnum):
     COLLEAGUE_MOVES_ON = "a colleague moves it on"
     COLLEAGUE_MOVES_BACK = "a colleague moves it back"
     WORKER_PUSHES = "a worker pushes"
+    CAMPAIGN_GOES_FURTHER = "the schedule takes a campaign further"
     CONSOLE_WRITES = "somebody writes in AWS"
 
 

@@ -33,6 +33,7 @@ from tests.law.actions import (
     push,
     save,
 )
+from tests.law.campaign_acts import CAMPAIGN_ACTS, CAMPAIGN_STEPS, a_campaign_goes_further
 from tests.law.environment import FIELDS, World
 from tests.law.fault_injection import AWS_FAILS, Interruption, What
 
@@ -46,6 +47,7 @@ CHANGES = st.builds(
     st.sampled_from([False, False, True]),
 )
 # At which writing step, or call of AWS, at the latest; who comes in between comes at any step.
+STEPS_OF_ALL = STEPS | CAMPAIGN_STEPS
 LATEST = {What.KILLED: 9} | dict.fromkeys(AWS_FAILS, 3)
 
 
@@ -54,9 +56,9 @@ def plays(draw, acts: Sequence[Act], kinds: Sequence[What], within: int) -> Play
     """An act, what it changes, and, as often as not, an interruption of it, within so many steps."""
     act = draw(st.sampled_from(acts))
     interruption = None
-    if act in STEPS and kinds and draw(st.booleans()):
+    if act in STEPS_OF_ALL and kinds and draw(st.booleans()):
         what = draw(st.sampled_from(kinds))
-        at = draw(st.integers(0, min(within, LATEST.get(what, STEPS[act]))))
+        at = draw(st.integers(0, min(within, LATEST.get(what, STEPS_OF_ALL[act]))))
         interruption = Interruption(what, at)
     return Play(act, draw(CHANGES), interruption)
 
@@ -81,6 +83,7 @@ def actors() -> dict[What, Callable[[World], None]]:
         What.COLLEAGUE_MOVES_ON: partial(compare_and_forward, change=OF_OTHERS),
         What.COLLEAGUE_MOVES_BACK: partial(back, _=OF_OTHERS),
         What.WORKER_PUSHES: partial(push, _=OF_OTHERS),
+        What.CAMPAIGN_GOES_FURTHER: partial(a_campaign_goes_further, _=OF_OTHERS),
         What.CONSOLE_WRITES: partial(console_writes, change=OF_OTHERS, confirmed=False),
     }
 
@@ -102,6 +105,7 @@ class LawMachine(RuleBasedStateMachine):
     @invariant()
     def the_law_holds(self) -> None:
         self.world.check()
+        self.world.campaigns.judge(self.world)
 
     def teardown(self) -> None:
         self.world.end()
@@ -111,9 +115,9 @@ def machine(
     world: World,
     *,
     starts: Sequence[Phase] = tuple(Phase),
-    acts: Sequence[Act] = ACTS,
+    acts: Sequence[Act] = (*ACTS, *CAMPAIGN_ACTS),
     kinds: Sequence[What] = tuple(What),
-    within: int = max(STEPS.values()),
+    within: int = max(STEPS_OF_ALL.values()),
 ) -> type[LawMachine]:
     """The machine over these phases to begin in, these acts, and these interruptions of them."""
 

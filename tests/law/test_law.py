@@ -6,6 +6,7 @@ import pytest
 
 from nova_credentials.phases import Phase
 from tests.law.actions import Change, forward, nova_rebuilds_a_table, save
+from tests.law.campaign_mutations import CAMPAIGN_FAULTS, CampaignFault
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
 from tests.law.invariant import LawBroken
@@ -78,3 +79,18 @@ def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault)
             run(focused, examples=60, steps=20, with_seed=fault.seed, shrink=False)
 
     relive(focused)
+
+
+@pytest.mark.parametrize("fault", CAMPAIGN_FAULTS, ids=lambda fault: fault.plant.__name__)
+def test_a_defect_planted_in_campaigns_is_found_in_its_life_and_nothing_else(
+    world, fault: CampaignFault
+):
+    lives = machine(world)
+    world.start, world.life = fault.start, fault.life
+    with pytest.MonkeyPatch.context() as patch:
+        fault.plant(patch)
+        with pytest.raises(LawBroken):
+            relive(lives)
+
+    world.start, world.life = fault.start, fault.life
+    relive(lives)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 
+from django.db.models import F
 from django.utils import timezone
 
 from migration.models import (
@@ -75,10 +76,15 @@ def sweep() -> None:
     compare(client_ids=list(all_clients().in_phases(*WRITES_BOTH).values_list("pk", flat=True)))
 
 
+def soak() -> None:
+    """A day has passed since the runs of before have ended."""
+    Run.objects.update(finished_at=F("finished_at") - timedelta(days=1))
+
+
 def go(campaign: Campaign) -> None:
-    """Goes on until nothing is to do, with a sweep between any two steps."""
+    """Goes on until nothing is to do, with a sweep and the soak time between any two steps."""
     for _ in range(30):
-        sweep()
+        sweep(), soak()
         run = take(campaign)
         if run is None:
             return

@@ -1,0 +1,87 @@
+"""What people and the schedule do with campaigns over the machine's client."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from django.db import OperationalError
+
+from migration.models import (
+    Campaign,
+    ClientGroup,
+    Outcome,
+    Run,
+    StaleCampaignError,
+    all_clients,
+)
+from migration.operations import campaigns, runs
+from migration.operations.campaigns import CampaignRefusedError, start_campaign
+from tests.law.actions import Act, Change, compare, require_lock_timeout
+from tests.law.environment import FIELDS
+
+if TYPE_CHECKING:
+    from tests.law.environment import World
+
+
+def a_campaign_goes_further(world: World, _: Change) -> None:
+    """The schedule's, and the workers' of what it starts. Where there is no campaign, somebody starts one first."""
+    if not Campaign.objects.not_over().exists():
+        _start(world, "first")
+    try:
+        for campaign in Campaign.objects.to_take_further():
+            campaigns.take_further(campaign.pk)
+        _work()
+    except OperationalError as error:
+        require_lock_timeout(error)
+
+
+def compare_and_a_campaign_goes_further(world: World, change: Change) -> None:
+    compare(world, change)
+    a_campaign_goes_further(world, change)
+
+
+def another_campaign_begins(world: World, _: Change) -> None:
+    _start(world, "second")
+
+
+def somebody_steers_a_campaign(world: World, change: Change) -> None:
+    """Cancels it, has it go on, or stops it."""
+    campaign = Campaign.objects.not_over().order_by("pk").first()
+    if campaign is None:
+        return
+    with suppress(StaleCampaignError):
+        if change.fields == tuple(FIELDS) and change.again:
+            campaign.cancel(by=None)
+        elif campaign.state == Campaign.State.STOPPED:
+            world.campaigns.let_go_on.add(campaign.pk)
+            campaign.go_on(by=None)
+            world.campaigns.since[campaign.pk] = campaign.changed_at
+        elif change.again:
+            campaign.stop(by=None)
+
+
+def _start(world: World, name: str) -> None:
+    group = ClientGroup.objects.get_or_add(name)
+    group.put_clients(all_clients().filter(pk=world.pk))
+    with suppress(CampaignRefusedError):  # that group is taken
+        world.campaigns.begin(start_campaign(groups=[group], rolls_back=True, most_refused=2))
+
+
+def _work() -> None:
+    steps = Run.objects.filter(wave__isnull=False, finished_at=None, state=Run.State.RUNNING)
+    for run in steps.order_by("pk"):
+        runs.process_batch(run, 0)
+        run.finish_if_done()
+        assert not run.items.filter(outcome=Outcome.FAILED).exists()
+
+
+CAMPAIGN_STEPS: dict[Act, int] = {
+    a_campaign_goes_further: 60,
+    compare_and_a_campaign_goes_further: 72,
+}
+CAMPAIGN_ACTS: tuple[Act, ...] = (
+    *CAMPAIGN_STEPS,
+    another_campaign_begins,
+    somebody_steers_a_campaign,
+)

@@ -1,0 +1,375 @@
+"""What a campaign that stops by its rule rolls back: who stands in `aws` and is equal, each by itself, and no other."""
+
+import json
+
+import psycopg
+import pytest
+from django.db import connection
+
+from migration import sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    Campaign,
+    ClientMigration,
+    LeaseKind,
+    Outcome,
+    PhaseChange,
+    Run,
+    RunItem,
+    all_clients,
+)
+from migration.operations import move_runs, runs
+from migration.operations.aws_writes import stop_aws_writes
+from migration.operations.moves import move
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.phases import Phase
+from tests.factories import make_comparison, nova_uri
+from tests.held_leases import held_elsewhere
+from tests.migration.campaigns.taken import (
+    begin,
+    begin_cutover,
+    codes_of,
+    differ,
+    go,
+    make_group,
+    manager,
+    members,
+    mend,
+    once,
+    outcomes,
+    phases,
+    soak,
+    stand,
+    take,
+    work,
+)
+from tests.migration.moves.clients import (
+    NO_DOCUMENT,
+    is_pending,
+    password,
+    phase_of,
+    write_password,
+)
+
+DUAL_READ, AWS = Phase.DUAL_READ, Phase.AWS
+LEFT_UNREAD, LEFT_DIFFERING = ["campaign_left_unread"], ["campaign_left_differing"]
+
+
+def begin_rollback(number: int = 3) -> tuple[Campaign, list[int], Run]:
+    """A campaign that stopped by its rule, as it is told that its last client differs, and its rollback to do."""
+    campaign, group = begin_cutover(number + 1, rolls_back=True)
+    pks = members(group)
+    make_comparison(pks[-1], "mismatch")
+    run = take(campaign)
+    assert run is not None
+    assert run.only_where_equal
+    move(client_id=pks[-1], new=DUAL_READ)  # so that it is no part of what is looked at
+    return campaign, pks[:-1], run
+
+
+def stands(pks: list[int]) -> list[Phase]:
+    return [phase_of(pk) for pk in pks]
+
+
+def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_named():
+    campaign, group = begin_cutover(3, rolls_back=True)
+    pks = members(group)
+    differ(pks[1])
+    before = [password(pk) for pk in pks]
+
+    run = work(take(campaign))
+
+    assert outcomes(run) == {
+        "north-0": Outcome.MOVED, "north-1": Outcome.REFUSED, "north-2": Outcome.MOVED,
+    }  # fmt: skip
+    assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
+    assert codes_of(run, "north-1") == LEFT_DIFFERING
+    assert [password(pk) for pk in pks] == before
+    assert stand(campaign)[1] == ["campaign_mismatches_reached", "campaign_rolls_back"]
+    refused = AuditEvent.objects.get(code=AuditCode.REFUSAL)
+    assert refused.client_id == pks[1]
+    assert (take(campaign), take(campaign)) == (None, None)
+
+
+def test_without_the_setting_nobody_is_rolled_back():
+    campaign, group = begin_cutover(2)
+    differ(members(group)[0])
+
+    assert take(campaign) is None
+    assert phases(group) == [AWS, AWS]
+
+
+def test_only_the_wave_that_broke_the_rule_is_rolled_back_and_only_who_stands_in_aws():
+    first, second = make_group("north", 1, DUAL_READ), make_group("south", 3, DUAL_READ)
+    campaign = begin(first, second, soak_minutes=60, most_refused=9, rolls_back=True)
+    work(take(campaign)), soak()
+    write_password(members(second)[2], "example-new")
+    work(take(campaign))
+    assert phases(first) + phases(second) == [AWS, AWS, AWS, DUAL_READ]
+    make_comparison(members(second)[0], "mismatch")
+
+    run = work(take(campaign))
+
+    assert outcomes(run) == {"south-0": Outcome.MOVED, "south-1": Outcome.MOVED}
+    assert phases(first) + phases(second) == [AWS, DUAL_READ, DUAL_READ, DUAL_READ]
+
+
+def test_stopped_rolled_back_mended_and_gone_on_with_it_comes_to_its_end():
+    campaign, group = begin_cutover(2, rolls_back=True)
+    differ(members(group)[0])
+    work(take(campaign))
+    mend(members(group)[0])
+
+    campaign.go_on(by=None)
+    assert take(campaign) is None  # it soaks
+    go(campaign)
+
+    assert stand(campaign) == (Campaign.State.FINISHED, [])
+    assert phases(group) == [AWS, AWS]
+
+
+# AWS
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingException", "InternalServiceError", "AccessDeniedException"]
+)
+def test_while_aws_can_not_be_read_nobody_is_rolled_back_and_each_is_named(monkeypatch, code):
+    campaign, pks, run = begin_rollback()
+
+    def unread(_self, names):
+        return {n: SecretsManagerError.from_code(code, "BatchGetSecretValue", n) for n in names}
+
+    monkeypatch.setattr(SecretsManager, "batch_get", unread)
+    work(run)
+
+    assert stands(pks) == [AWS] * 3
+    for n in range(3):
+        assert (outcomes(run)[f"north-{n}"], codes_of(run, f"north-{n}")) == (
+            Outcome.REFUSED, LEFT_UNREAD,
+        )  # fmt: skip
+    assert (stand(campaign)[0], take(campaign)) == (Campaign.State.STOPPED, None)
+
+
+def test_aws_that_is_gone_is_no_reason_to_go_back(settings):
+    _campaign, pks, run = begin_rollback(1)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    work(run)
+
+    assert (stands(pks), codes_of(run, "north-0")) == ([AWS], LEFT_UNREAD)
+
+
+def test_who_was_left_unread_is_rolled_back_once_somebody_has_it_tried_again(monkeypatch):
+    _campaign, pks, run = begin_rollback(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SecretsManager,
+            "batch_get",
+            lambda _self, names: {
+                n: SecretsManagerError.from_code("ThrottlingException", "Batch", n) for n in names
+            },
+        )
+        work(run)
+
+    run.retry_failed(by=None), work(run)
+
+    assert (stands(pks), outcomes(run)["north-0"]) == ([DUAL_READ], Outcome.MOVED)
+
+
+def test_newer_on_either_side_gone_or_unreadable_each_client_is_left_and_named():
+    _campaign, pks, run = begin_rollback(5)
+    differ(pks[0], seen=False)
+    write_password(pks[1], "example-novas")
+    manager().sm.delete_secret(SecretId="nova/clients/north-2", ForceDeleteWithoutRecovery=True)
+    manager().put_value("nova/clients/north-3", NO_DOCUMENT)
+    manager().put_value("nova/clients/north-4", "no JSON")
+
+    work(run)
+
+    assert stands(pks) == [AWS] * 5
+    assert [codes_of(run, f"north-{n}") for n in range(5)] == [
+        LEFT_DIFFERING, LEFT_DIFFERING, LEFT_UNREAD, LEFT_DIFFERING, LEFT_DIFFERING,
+    ]  # fmt: skip
+    assert password(pks[0]) == "example-password-1"
+    assert (password(pks[1]), is_pending(pks[1])) == ("example-novas", True)
+    assert not PhaseChange.objects.filter(run=run, client_id__in=pks).exists()
+
+
+def test_a_secret_for_each_service_is_equal_where_all_of_them_are(settings):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    _campaign, pks, run = begin_rollback(3)
+    stored = json.loads(manager().get_value("nova/clients/north-1/database").text)
+    manager().put_value(
+        "nova/clients/north-1/database", json.dumps(stored | {"password": "example-theirs"})
+    )
+    manager().sm.delete_secret(
+        SecretId="nova/clients/north-2/email", ForceDeleteWithoutRecovery=True
+    )
+
+    work(run)
+
+    assert stands(pks) == [DUAL_READ, AWS, AWS]
+
+
+def test_it_waits_for_no_stop_of_aws_writes():
+    _campaign, pks, run = begin_rollback(1)
+    stop_aws_writes(reason="Somebody looks")
+
+    work(run)
+
+    assert stands(pks) == [DUAL_READ]
+
+
+# Others at the client meanwhile
+
+
+def test_rows_that_are_written_after_aws_was_read_are_left_and_tried_again(monkeypatch):
+    _campaign, pks, run = begin_rollback(2)
+    writes = once(lambda: write_password(pks[1], "example-novas"), move_runs.hold_free_rows)
+    monkeypatch.setattr(move_runs, "hold_free_rows", writes)
+
+    work(run)
+
+    assert stands(pks) == [DUAL_READ, AWS]
+    assert codes_of(run, "north-1") == LEFT_DIFFERING  # at the second look
+    assert password(pks[1]) == "example-novas"
+
+
+def test_rows_that_nova_holds_keep_that_client_and_no_other():
+    _campaign, pks, run = begin_rollback(3)
+    with psycopg.connect(nova_uri()) as nova:
+        nova.execute("SELECT FROM public.clients WHERE id = %s FOR UPDATE", [pks[1]])
+
+        work(run)
+
+    assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
+    assert codes_of(run, "north-1") == [sentences.NOVA_WROTE.key]
+
+
+def test_a_client_that_somebody_works_on_is_tried_again_and_then_left(monkeypatch):
+    monkeypatch.setattr(move_runs, "LOCK_WAIT_SECONDS", 0)
+    _campaign, pks, run = begin_rollback(2)
+    with held_elsewhere(LeaseKind.CLIENT, pks[0]):
+        work(run)
+
+    assert stands(pks) == [AWS, DUAL_READ]
+    assert codes_of(run, "north-0") == [sentences.MOVE_UNDER_WAY.key]
+
+
+def test_clients_purged_moved_back_or_deleted_meanwhile_are_left_as_they_are():
+    _campaign, pks, run = begin_rollback(4)
+    ClientMigration.objects.filter(pk=pks[0]).update(phase=Phase.PURGED)
+    move(client_id=pks[1], new=DUAL_READ), move(client_id=pks[1], new=Phase.DUAL_WRITE)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[2]])
+
+    work(run)
+
+    assert stands([pks[0], pks[1], pks[3]]) == [Phase.PURGED, Phase.DUAL_WRITE, DUAL_READ]
+    found = outcomes(run)
+    assert [found[f"north-{n}"] for n in range(4)] == [
+        Outcome.REFUSED, Outcome.REFUSED, Outcome.SKIPPED, Outcome.MOVED,
+    ]  # fmt: skip
+
+
+# A run in work
+
+
+@pytest.fixture
+def in_work(monkeypatch) -> tuple[Campaign, list[int], Run]:
+    """A campaign whose cutover of three clients, a batch each, has made the first batch."""
+    monkeypatch.setattr(Run, "BATCH", 1)
+    group = make_group("north", 3, DUAL_READ)
+    campaign = begin(group, rolls_back=True)
+    run = take(campaign)
+    runs.process_batch(run, 0)
+    return campaign, members(group), run
+
+
+def test_what_the_last_batch_moves_after_the_stop_is_rolled_back_too(in_work):
+    campaign, pks, run = in_work
+    make_comparison(pks[0], "mismatch")
+    with held_elsewhere(LeaseKind.BATCH, run.pk << 24 | 1):  # a worker has read that it runs
+        assert take(campaign) is None
+        assert stand(campaign)[0] == Campaign.State.STOPPED
+        assert outcomes(run) == {"north-0": "moved", "north-1": "", "north-2": "skipped"}
+        assert (take(campaign), stands(pks)) == (None, [AWS, DUAL_READ, DUAL_READ])
+        Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING)
+        runs.process_batch(run, 1)
+        Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
+    assert stands(pks) == [AWS, AWS, DUAL_READ]
+
+    rollback = work(take(campaign))
+
+    assert outcomes(run) == {"north-0": "moved", "north-1": "moved", "north-2": "skipped"}
+    assert outcomes(rollback) == {"north-0": "moved", "north-1": "moved"}
+    assert stands(pks) == [DUAL_READ] * 3
+
+
+def test_no_item_of_a_client_that_a_killed_worker_moved_says_that_it_was_skipped(
+    in_work, monkeypatch
+):
+    campaign, pks, run = in_work
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(RunItem.objects), "record", kill)
+        with pytest.raises(Killed):
+            runs.process_batch(run, 1)
+    assert stands(pks) == [AWS, AWS, DUAL_READ]
+    make_comparison(pks[0], "mismatch")
+
+    rollback = work(take(campaign))
+
+    assert outcomes(run) == {"north-0": "moved", "north-1": "moved", "north-2": "skipped"}
+    assert sentences.MOVED_BY_RUN.key in codes_of(run, "north-1")
+    assert outcomes(rollback) == {"north-0": "moved", "north-1": "moved"}
+    assert stands(pks) == [DUAL_READ] * 3
+
+
+def test_somebody_who_goes_on_before_the_rollback_began_wants_none(in_work):
+    campaign, pks, run = in_work
+    make_comparison(pks[0], "mismatch")
+    with held_elsewhere(LeaseKind.BATCH, run.pk << 24 | 1):
+        assert take(campaign) is None
+        campaign.go_on(by=None)
+
+    go(campaign)
+
+    assert not Run.objects.filter(only_where_equal=True).exists()
+    assert stands(pks) == [AWS] * 3
+
+
+def test_a_rollback_in_work_is_neither_counted_nor_stopped_by_the_rule(monkeypatch):
+    campaign, pks, run = begin_rollback(2)
+    campaign.go_on(by=None)
+    assert take(campaign) is None  # it waits for the rollback
+    differ(pks[0])
+
+    take(campaign)
+
+    run.refresh_from_db()
+    assert (stand(campaign)[0], run.state) == (Campaign.State.STOPPED, Run.State.RUNNING)
+    work(run)
+    assert (stands(pks), outcomes(run)["north-0"]) == ([AWS, DUAL_READ], Outcome.REFUSED)
+    campaign.go_on(by=None), take(campaign)
+    assert stand(campaign)[0] == Campaign.State.RUNNING
+
+
+def test_a_run_of_rollback_that_somebody_tries_again_still_copies_nothing():
+    _campaign, pks, run = begin_rollback(1)
+    differ(pks[0], seen=False)
+    work(run)
+
+    run.retry_failed(by=None), work(run)
+
+    assert (stands(pks), codes_of(run, "north-0")) == ([AWS], LEFT_DIFFERING)
+    assert password(pks[0]) == "example-password-1"
+    assert not all_clients().in_phases(Phase.PURGED).exists()
