@@ -93,16 +93,17 @@ def work_on(run_id: int) -> None:
         return
     # The next step of a campaign need not wait for the minute's task.
     for campaign in Campaign.objects.filter(waves__runs=run_id):
-        _take_campaign_further(campaign)
+        take_campaign_further(campaign)
 
 
 def take_campaigns_further() -> None:
     """Do what is next in each campaign: begin waves and steps, stop by the rule, roll back. Scheduled every minute."""
     for campaign in Campaign.objects.to_take_further():
-        _take_campaign_further(campaign)
+        take_campaign_further(campaign)
 
 
-def _take_campaign_further(campaign: Campaign) -> None:
+def take_campaign_further(campaign: Campaign) -> None:
+    """Do what is next in the campaign, and queue the run that it starts. Call it once the campaign is committed."""
     if run := campaigns.take_further(campaign.pk):
         enqueue(run)
 

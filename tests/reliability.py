@@ -28,6 +28,8 @@ from migration import sentences
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
+from nova_credentials.phases import Phase
+from tests import reliability_moves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,6 +129,8 @@ class Scenario:
     # Whether calls are struck in any case, and whether so many that the page has to say so.
     strikes: bool = False
     tells: bool = False
+    # Whether the clients were moved to AWS and back.
+    moves: bool = False
 
 
 def migrate(stage: Stage) -> Run:
@@ -273,6 +277,11 @@ SCENARIOS = [
     Scenario("twice", "the same tasks delivered three times", deliver_twice),
     Scenario("two-runs", "two runs over the same clients at once", two_runs),
     Scenario("two-workers", "two workers, 10 % mixed faults, one worker killed", two_workers_one_killed, strikes=True),
+    *(
+        Scenario(f"moves-{name}", f"to AWS and back, in each of three runs: {what}",
+                 reliability_moves.move_under(strike), moves=True)
+        for name, what, strike in reliability_moves.STRIKES
+    ),
 ]  # fmt: skip
 
 
@@ -284,18 +293,20 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
 
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
     stage.aws.conditions.clear()
-    for run in runs:
+    if scenario.moves:
+        wrong += reliability_moves.list_faults(runs, stage.number)
+    for run in () if scenario.moves else runs:
         counts = run.count_items()
         if sum(counts[o] for o in ("created", "updated", "unchanged", "restored")) != stage.number:
             wrong.append(f"{run}: {counts}")
-        if run.items.filter(outcome="").exists():
-            wrong.append(f"{run} has open items")
+    wrong += [f"{run} has open items" for run in runs if run.items.open().exists()]
     check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     finish_inline(check)
     if (matched := check.count_items()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
-    if (there := all_clients().in_phases("dual_write").count()) != stage.number:
-        wrong.append(f"{there} of {stage.number} are in dual_write")
+    phase = reliability_moves.END if scenario.moves else Phase.DUAL_WRITE
+    if (there := all_clients().in_phases(phase).count()) != stage.number:
+        wrong.append(f"{there} of {stage.number} are in {phase}")
     sm = secrets_manager().sm
     pages = sm.get_paginator("list_secrets").paginate()
     secrets = [secret for page in pages for secret in page["SecretList"]]
@@ -317,14 +328,17 @@ def new_database(server: str) -> str:
 
 
 @contextmanager
-def stage(aws: AwsServer, number: int) -> Iterator[Stage]:
+def stage(aws: AwsServer, server: str, number: int) -> Iterator[Stage]:
     """So many clients in a database of their own, an empty AWS, and qclusters."""
     from django.core.management import call_command
+    from django.db import connection
 
     from migration.models import Worker
     from nova_admin.embedded.management.commands.demo import add_clients
 
-    call_command("flush", interactive=False, verbosity=0)
+    # The audit's tables refuse to be emptied.
+    connection.close()
+    new_database(server)
     call_command("migrate", verbosity=0)
     add_clients(number)
     aws.reset()
@@ -339,9 +353,9 @@ def stage(aws: AwsServer, number: int) -> Iterator[Stage]:
         made.end_workers()
 
 
-def perform(aws: AwsServer, scenario: Scenario, number: int) -> tuple[str, bool]:
+def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tuple[str, bool]:
     """The scenario's row of the table, and whether it ended well."""
-    with stage(aws, number) as made:
+    with stage(aws, server, number) as made:
         runs = scenario.act(made)
         again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
         struck = sum(aws.conditions.report()["injected"].values())
@@ -386,9 +400,10 @@ def main() -> None:
             "NOVA_AWS_WRITES_PER_SECOND": "200", "NOVA_AWS_READS_PER_SECOND": "200",
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
             "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
-            "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
+            **reliability_moves.NO_EVIDENCE,
         }  # fmt: skip
-        os.environ["DATABASE_URL"] = new_database(os.environ["DATABASE_URL"])
+        server = postgres.start_server(LOCAL / "postgres")
+        os.environ["DATABASE_URL"] = new_database(server)
         import django
 
         django.setup()
@@ -400,7 +415,7 @@ def main() -> None:
         for scenario in SCENARIOS:
             if options.only and scenario.name not in options.only:
                 continue
-            row, ended_well = perform(aws, scenario, options.clients)
+            row, ended_well = perform(aws, server, scenario, options.clients)
             print(row, flush=True)
             rows.append(row)
             well &= ended_well

@@ -174,7 +174,7 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     if batch.moves.new == Phase.AWS:  # it wants the right to write, which is tried once a KMS key
         batch.answers.read_keys([n for each in snapshots for n in each.names.values()], sm=sm)
     # After AWS has answered, which may take long: the gate is judged as of now.
-    facts = GateFacts([each.client_id for each in snapshots], run=batch.run)
+    facts = read_gate_facts(batch, snapshots, found)
     passed = [attempt for attempt in attempts if pass_gate(batch, attempt, facts)]
     equal = compare_moves(batch, passed, found)
     message = sentences.READS_AWS() if batch.moves.new == Phase.AWS else None
@@ -182,6 +182,29 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
         record_moves(batch, some, commit_unchanged(batch, some), told)
+
+
+def read_gate_facts(
+    batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
+) -> GateFacts:
+    """Read what the gates need. Where an earlier try of this run could not check, it is made good first.
+
+    That try is the client's newest comparison: it would keep the gate shut for as long as nobody else compares.
+    """
+    client_ids = [each.client_id for each in snapshots]
+    facts = GateFacts(client_ids, run=batch.run)
+    unchecked = {
+        pk
+        for pk, client_migration in facts.client_migrations.items()
+        if (newest := client_migration.comparison)
+        and newest.status == Comparison.Status.UNCHECKED
+        and newest.run_id == batch.run.pk
+    }
+    if not unchecked:
+        return facts
+    again = [each for each in snapshots if each.client_id in unchecked]
+    Comparison.objects.record([make_comparison(each, found, run=batch.run) for each in again])
+    return GateFacts(client_ids, run=batch.run)
 
 
 def pass_gate(batch: MoveBatch, attempt: MoveAttempt, facts: GateFacts) -> bool:

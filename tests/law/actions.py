@@ -196,7 +196,11 @@ def console_writes(world: World, change: Change, *, confirmed: bool = True) -> N
 
 def push(world: World, _: Change) -> None:
     """The schedule's: pushes where a push is pending."""
-    ClientRevision.objects.fold_writes()
+    try:
+        ClientRevision.objects.fold_writes()
+    except OperationalError as error:  # it waits for who holds the client's revision
+        _require_lock_timeout(error)
+        return
     waited = list(world.ledger.waiting)
     if _this(world).to_push().exists():
         try:

@@ -1,0 +1,118 @@
+"""The base of the commands over campaigns: which one, working on it in this process, and how it is printed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from django.core.management.base import CommandError
+
+from credentials.shown_names import show_name
+from migration import tasks
+from migration.management.base import RunCommand
+from migration.models import Campaign, Run
+from migration.operations.campaigns import take_further
+from migration.operations.runs import is_held
+from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
+from migration.reports.campaigns import summarize_campaign
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from migration.management.base import Options
+    from migration.reports.campaigns import CampaignSummary, WaveSummary
+
+# The largest id that PostgreSQL's bigint holds.
+LARGEST_ID = 2**63 - 1
+POLL_SECONDS = 1.0
+
+
+class CampaignCommand(RunCommand):
+    """A command that steers a campaign, or works on it until it waits for a person."""
+
+    takes_locks = True
+
+    def add_common_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--inline",
+            action="store_true",
+            help="go on with it in this process, without workers, until it ends or stops",
+        )
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def go_further(self, campaign: Campaign, options: Options) -> None:
+        """Hand the campaign to the workers, or work on it here, and print it; exit with 1 where it has stopped."""
+        if options["inline"]:
+            self._work_on_campaign(campaign)
+        elif campaign.state == Campaign.State.RUNNING:
+            tasks.take_campaign_further(campaign)
+        campaign.refresh_from_db()
+        summary = summarize_campaign(campaign)
+        if options["format"] == "json":
+            self.print_json(summary.to_json())
+        else:
+            self.print_summary(summary)
+        if options["inline"] and campaign.state == Campaign.State.STOPPED:
+            sys.exit(1)
+
+    def _work_on_campaign(self, campaign: Campaign) -> None:
+        """Make one step after the other until nothing is left, or a person has to say what comes next."""
+        told = ""
+        while Campaign.objects.to_take_further().filter(pk=campaign.pk).exists():
+            if run := take_further(campaign.pk):
+                self.stderr.write(f"{run}: {run.move_from} to {run.move_to}")
+            run = run or find_unfinished_run(campaign)
+            if run and run.state == Run.State.RUNNING and not is_held(run):
+                self._work_on_run(campaign, run)
+            if run and run.finished_at:
+                continue
+            campaign.refresh_from_db()
+            if (why := str(explain_waiting(campaign, run) or "")) != told:
+                told = why
+                self.stderr.write(why)
+            time.sleep(POLL_SECONDS)
+
+    def _work_on_run(self, campaign: Campaign, run: Run) -> None:
+        try:
+            self.wait_for_end(run, inline=True)
+        except CommandError:
+            # Its run is stopped, and the campaign with it, before this process ends.
+            take_further(campaign.pk)
+            raise
+
+    def print_summary(self, summary: CampaignSummary) -> None:
+        """Print the campaign in some lines: its state and why, a line for each wave, and the clients that were left."""
+        campaign = summary.campaign
+        why = campaign.stopped_because or summary.waits_for
+        self.stdout.write(f"{campaign}: {campaign.state}. {why or ''}".strip())
+        for wave in summary.waves:
+            self.stdout.write(f"  {describe_wave(wave)}")
+        for left in summary.left:
+            self.stdout.write(f"  Left by run {left.run.pk}:")
+            for item in left.items:
+                self.stdout.write(f"    {show_name(item.slug)}: {item.message or item.outcome}")
+            if left.not_named:
+                self.stdout.write(f"    and {left.not_named} more")
+
+
+def describe_wave(wave: WaveSummary) -> str:
+    """Return in one line where the wave stands, where its clients are, and what was counted."""
+    name = str(wave.wave.name_message)
+    phases = [f"{number:,} in {phase.value}" for phase, number in wave.phases.items() if number]
+    counts = wave.counts and [
+        f"{wave.counts.refused:,} refused",
+        f"{wave.counts.mismatches:,} mismatches",
+        f"{wave.counts.failed_reads:,} failed reads",
+    ]
+    facts = [*phases, *(counts or ())]
+    return f"{name}: {wave.state.value}, {wave.clients:,} clients{': ' if facts else ''}{', '.join(facts)}"
+
+
+def find_campaign(number: int) -> Campaign:
+    """Return the campaign with this number; exit with 2 where there is none."""
+    campaign = Campaign.objects.filter(pk=number).first() if 0 < number <= LARGEST_ID else None
+    if campaign is None:
+        raise CommandError(f"unknown campaign: {number}", returncode=2)
+    return campaign

@@ -1,0 +1,37 @@
+"""`campaign_status`: prints how far campaigns are, what they wait for, and why they stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from migration.management.campaigns import CampaignCommand, find_campaign
+from migration.models import Campaign
+from migration.reports.campaigns import summarize_campaign
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(CampaignCommand):
+    takes_locks = False
+    help = "Prints how far campaigns are, wave by wave, what they wait for, and why they stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "campaigns",
+            nargs="*",
+            type=int,
+            metavar="CAMPAIGN",
+            help="their numbers; without any, those that are not over",
+        )
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        numbers = options["campaigns"]
+        chosen = map(find_campaign, numbers) if numbers else Campaign.objects.not_over()
+        summaries = [summarize_campaign(campaign) for campaign in chosen]
+        if options["format"] == "json":
+            self.print_json([summary.to_json() for summary in summaries])
+            return
+        for summary in summaries:
+            self.print_summary(summary)
