@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import time
     from typing import TypedDict
 
+    from django_stubs_ext import StrPromise
+
     class CampaignSettings(TypedDict):
         """What `start_campaign` takes beside the groups and the user."""
 
@@ -45,7 +47,7 @@ PLACE = "place_"
 SOAK_HOURS = 24
 
 
-def limit_field(label: str) -> forms.IntegerField:
+def limit_field(label: StrPromise) -> forms.IntegerField:
     return forms.IntegerField(label=label, min_value=1, initial=1)
 
 

@@ -113,7 +113,8 @@ class StartCampaignView(AdminView):
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
     def show_form(self, form: CampaignForm, places: Mapping[int, str]) -> HttpResponse:
-        groups = list(ClientGroup.objects.with_counts()[: GROUPS_SHOWN + 1])
+        counted = ClientGroup.objects.with_counts().order_by("key")
+        groups = list(counted[: GROUPS_SHOWN + 1])
         taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=groups)
         taken_by = {wave.group_id: wave.campaign for wave in taken.select_related("campaign")}
         return self.render_to_response(

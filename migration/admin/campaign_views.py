@@ -177,7 +177,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
     page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(
         read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
     )
-    summary = summarize_campaign(campaign, waves=page.object_list)
+    summary = summarize_campaign(campaign, waves=list(page.object_list))
     may = request.user.has_perm
     return {
         "summary": summary,

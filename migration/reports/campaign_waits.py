@@ -34,7 +34,7 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Message | None:
         return sentence(run=run.name_message, wave=run.wave.name_message)
     if campaign.state == Campaign.State.STOPPED:
         due = campaign.waves.filter(rollback_is_due=True).first()
-        return due and campaign_sentences.WAITS_FOR_ROLLBACK(wave=due.name_message)
+        return campaign_sentences.WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None
     return _explain_next_step(campaign)
 
 

@@ -40,31 +40,31 @@ def test_a_requested_campaign_waits_for_somebody_else(settings):
     maria = make_user("maria", "migration.move_client")
     campaign = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=60 * 24 * 30)
 
-    assert waits_for(campaign) == ["campaign_waits_for_approval"]
+    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_APPROVAL.key]
 
 
 def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finished():
     campaign = make_campaign(goal=Phase.DUAL_READ, soak_minutes=30)
     worker_lives()
-    assert waits_for(campaign) == ["campaign_goes_further"]
+    assert waits_for(campaign) == [campaign_sentences.GOES_FURTHER.key]
 
     run = take_further(campaign.pk)
-    assert waits_for(campaign) == ["campaign_waits_for_run"]
+    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_RUN.key]
     assert summarize_campaign(campaign).unfinished_run == run
     run.pause(by=None)
-    assert waits_for(campaign) == ["campaign_waits_for_paused_run"]
+    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_PAUSED_RUN.key]
     run.resume(by=None)
 
     do_next(campaign)
     Run.objects.update(finished_at=timezone.now(), state=Run.State.FINISHED)
     soaks = summarize_campaign(campaign)
     until = timezone.localtime() + timedelta(minutes=30)
-    assert soaks.waits_for.codes == ["campaign_soaks"]
+    assert soaks.waits_for.codes == [campaign_sentences.SOAKS.key]
     assert f"{until:%Y-%m-%d %H:}" in str(soaks.waits_for)
     assert soaks.waves[0].state == WaveState.SOAKING
 
     Run.objects.update(finished_at=timezone.now() - timedelta(hours=1))
-    assert waits_for(campaign) == ["campaign_goes_further"]
+    assert waits_for(campaign) == [campaign_sentences.GOES_FURTHER.key]
     campaign.finish()
     assert waits_for(campaign) == []
 
@@ -97,7 +97,7 @@ def test_a_stopped_campaign_waits_for_a_rollback_alone():
     assert waits_for(campaign) == []
 
     campaign.waves.update(rollback_is_due=True)
-    assert waits_for(campaign) == ["campaign_waits_for_rollback"]
+    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_ROLLBACK.key]
 
 
 def test_a_wave_tells_of_its_clients_by_phase_against_the_limits():
@@ -215,7 +215,7 @@ def test_as_plain_data_it_holds_what_commands_print():
     assert (data["groups"], data["reason"]) == (["Spain"], "CHG-1")
     assert data["stopped_because"] == {
         "message": "Somebody stopped it by command.",
-        "codes": ["campaign_stopped_by_command"],
+        "codes": [campaign_sentences.STOPPED_BY_COMMAND.key],
     }
     assert data["waits_for"] == {"message": "", "codes": []}
     assert (data["settings"]["begins_at"], data["settings"]["ends_at"]) == ("22:00", "06:30")

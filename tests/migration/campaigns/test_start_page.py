@@ -241,7 +241,7 @@ def test_one_of_the_two_permissions_is_not_enough(client, permission):
 
 def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, monkeypatch):
     monkeypatch.setattr(campaign_starts, "GROUPS_SHOWN", 2)
-    for number in range(3):
+    for number in (2, 0, 1):
         ClientGroup.objects.get_or_add(f"Wave {number}")
 
     words = text(client.get(START))
