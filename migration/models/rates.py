@@ -71,7 +71,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
 
         Asks in the same statement about the `sessions`, under whose leases the calls may be made.
         """
-        values: dict[str, object] = {
+        values: dict[str, str | float | list[int]] = {
             **name_sessions(sessions),
             "kind": kind,
             "default": kind.default_rate,
