@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from django.db import models
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# Whether PostgreSQL has the advisory lock `session`, held by the process `pid`.
+LOCK = """
+EXISTS (
+    SELECT FROM pg_locks JOIN pg_database d ON d.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND datname = current_database()
+        AND pg_locks.pid = {pid} AND classid::bigint << 32 | objid::bigint = {session}
+)
+"""
+# The places, from 1, of the sessions whose lock PostgreSQL has. An array, so that it fits into another statement.
+PROVEN = f"""
+array(
+    SELECT asked.n FROM unnest(%(pids)s::int[], %(keys)s::bigint[]) WITH ORDINALITY AS asked (pid, key, n)
+    WHERE {LOCK.format(pid="asked.pid", session="asked.key")}
+)
+"""  # noqa: S608  # constants
+
+
+class LeaseSession(Protocol):
+    """A session by its process id and by the number of its lock."""
+
+    pid: int
+    key: int
+
+
+def name_sessions(sessions: Collection[LeaseSession]) -> dict[str, list[int]]:
+    """Return the parameters with which `PROVEN` asks about the sessions."""
+    return {
+        "pids": [session.pid for session in sessions],
+        "keys": [session.key for session in sessions],
+    }
 
 
 class LeaseKind(models.IntegerChoices):

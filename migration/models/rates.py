@@ -11,10 +11,15 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from migration.models.leases import PROVEN, name_sessions
 from migration.models.write_state import WRITE_STATE, WriteState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from migration.models.leases import LeaseSession
 
 # A reservation covers this time: long enough for few statements, short enough that a killed process wastes little.
 BLOCK_SECONDS = 0.2
@@ -41,23 +46,33 @@ TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
 class Reservation:
     """A number of calls that may be made from `starts_in` seconds from now on, at `per_second`.
 
-    `state` says whether calls that write may be made at all.
+    `state` says whether calls that write may be made at all, `proven` which sessions' leases hold (`PROVEN`).
     """
 
     number: int
     starts_in: float
     per_second: float
     state: WriteState
+    proven: list[int]
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
     """Statements on a connection of the limiter's own, as a reservation must not wait until a save commits."""
 
     def reserve(
-        self, connection: BaseDatabaseWrapper, kind: Rate.Kind, *, seconds: float
+        self,
+        connection: BaseDatabaseWrapper,
+        kind: Rate.Kind,
+        *,
+        seconds: float,
+        sessions: Collection[LeaseSession] = (),
     ) -> Reservation:
-        """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once."""
-        values: dict[str, str | float] = {
+        """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once.
+
+        Asks in the same statement about the `sessions`, under whose leases the calls may be made.
+        """
+        values: dict[str, str | float | list[int]] = {
+            **name_sessions(sessions),
             "kind": kind,
             "default": kind.default_rate,
             "seconds": seconds,
@@ -72,7 +87,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
                 ) + {TURNS} / {EFFECTIVE} * interval '1 second'
             WHERE kind = %(kind)s
             RETURNING {TURNS}, extract(epoch FROM next_at - clock_timestamp()), {EFFECTIVE},
-                {WRITE_STATE}
+                {WRITE_STATE}, {PROVEN}
         """  # noqa: S608  # its parts are constants
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
@@ -84,7 +99,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
                 row = cursor.fetchone()
         number, ends_in, per_second = int(row[0]), float(row[1]), float(row[2])
         state = WriteState.parse(row[3])
-        return Reservation(number, ends_in - number / per_second, per_second, state)
+        return Reservation(number, ends_in - number / per_second, per_second, state, row[4])
 
     def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:
         """Set the calls per second of each kind, None for the settings' rate. It holds from the next reservation."""

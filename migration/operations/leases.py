@@ -27,8 +27,10 @@ from weakref import WeakSet
 
 from django.db import DatabaseError, OperationalError, connection
 
+from migration.models.leases import LOCK, PROVEN, name_sessions
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -38,13 +40,6 @@ if TYPE_CHECKING:
 # What PostgreSQL said of the session's lock longer ago is asked anew before a write to AWS.
 PROVEN_FOR_SECONDS = 0.7
 
-LOCK = """
-EXISTS (
-    SELECT FROM pg_locks JOIN pg_database d ON d.oid = pg_locks.database
-    WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND datname = current_database()
-        AND pg_locks.pid = {pid} AND classid::bigint << 32 | objid::bigint = {session}
-)
-"""
 # A lease that is younger than this statement is never taken for dead: its session's lock may be younger than the list.
 HELD = f"""
 (l.pid IS NOT NULL AND (
@@ -116,29 +111,46 @@ class LeaseSession:
     # As PostgreSQL knows it; a pooler tells the connection another one.
     pid: int
     holds: Counter[tuple[int, int]] = field(default_factory=Counter)
-    # On the monotonic clock: when PostgreSQL was last asked, and had the lock.
+    # On the monotonic clock: when PostgreSQL was last asked, and had the lock. Each reservation of turns asks too.
     proven_at: float = -math.inf
 
     def require_lock(self) -> None:
         """Raise `LeaseLostError` unless the lock was there in the last PROVEN_FOR_SECONDS. Asks from any thread."""
         from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
 
-        with _sessions_lock:
+        with _asking:
             asked_at = time.monotonic()
             if self.connected.closed:
                 raise LeaseLostError
             if asked_at - self.proven_at <= PROVEN_FOR_SECONDS:
                 return
-            proven = rate_limiter().run_statement(partial(_read_proofs, sessions=[*_sessions]))
-            for session in proven:
-                session.proven_at = asked_at
-            if self not in proven:
+            asked = list_sessions()
+            proven = rate_limiter().run_statement(partial(_read_proofs, sessions=asked))
+            keep_proofs(asked, proven, asked_at=asked_at)
+            if self not in (asked[place - 1] for place in proven):
                 raise LeaseLostError
 
 
 # Those of this process: whoever has to ask for one asks for all.
 _sessions: WeakSet[LeaseSession] = WeakSet()
 _sessions_lock = threading.Lock()
+# One thread asks, and the others wait for the answer.
+_asking = threading.Lock()
+
+
+def list_sessions() -> list[LeaseSession]:
+    """Return the sessions of this process."""
+    with _sessions_lock:
+        return [*_sessions]
+
+
+def keep_proofs(asked: Sequence[LeaseSession], proven: Collection[int], *, asked_at: float) -> None:
+    """Keep that PostgreSQL, asked at that time of the monotonic clock, had the locks of those at these places."""
+    for place in proven:
+        session = asked[place - 1]
+        session.proven_at = max(session.proven_at, asked_at)
+
+
 # Django has a connection for each thread.
 _of_thread = threading.local()
 
@@ -191,17 +203,12 @@ def _read_proof(own: BaseDatabaseWrapper, *, session: LeaseSession) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _read_proofs(
-    own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]
-) -> list[LeaseSession]:
-    """Return those of the sessions whose lock PostgreSQL has."""
-    asked = LOCK.format(pid="asked.pid", session="asked.key")
+def _read_proofs(own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]) -> list[int]:
+    """Return the places, from 1, of the sessions whose lock PostgreSQL has."""
     with own.cursor() as cursor:
-        cursor.execute(
-            f"SELECT asked.n FROM unnest(%s::int[], %s::bigint[]) WITH ORDINALITY AS asked (pid, key, n) WHERE {asked}",  # noqa: S608  # constants
-            [[session.pid for session in sessions], [session.key for session in sessions]],
-        )
-        return [[*sessions][n - 1] for (n,) in cursor.fetchall()]
+        cursor.execute(f"SELECT {PROVEN}", name_sessions(sessions))
+        places: list[int] = cursor.fetchone()[0]
+        return places
 
 
 def require_leases(*, now: bool = False) -> None:

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from migration.models.rates import BLOCK_SECONDS, Rate
 from migration.operations.aws_writes import require_writes_allowed, write_guard
+from migration.operations.leases import keep_proofs, list_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,9 +97,12 @@ class RateLimiter:
         return turns.popleft()
 
     def _reserve_turns(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
-        asked_at = time.monotonic()
-        reserved = self._run_statement(lambda own: Rate.objects.reserve(own, kind, seconds=seconds))
+        asked_at, sessions = time.monotonic(), list_sessions()
+        reserved = self._run_statement(
+            lambda own: Rate.objects.reserve(own, kind, seconds=seconds, sessions=sessions)
+        )
         write_guard().keep_state(reserved.state, asked_at=asked_at)
+        keep_proofs(sessions, reserved.proven, asked_at=asked_at)
         return reserved
 
     def run_statement(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:

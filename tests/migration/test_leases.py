@@ -1,15 +1,17 @@
 """A lease is held by one session, and ends with it, however that ends."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from migration.models import Lease, LeaseKind
+from migration.models import Lease, LeaseKind, Rate
 from migration.operations import leases
 from migration.operations.leases import (
     LeaseLostError,
@@ -20,6 +22,7 @@ from migration.operations.leases import (
     take_leases,
     try_lease,
 )
+from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database.base import SESSION
 from tests.held_leases import held_elsewhere
 
@@ -143,6 +146,56 @@ def test_a_session_that_was_lost_while_it_held_nothing_takes_leases_as_ever(lose
 def test_for_a_while_the_lock_is_believed_without_a_statement(django_assert_num_queries):
     with try_lease(CLIENT, 1), django_assert_num_queries(0):
         require_leases()
+
+
+def forget_proof() -> None:
+    leases.find_session().proven_at = -math.inf
+
+
+def reserve_turns() -> None:
+    rate_limiter().take_turn_at_once("BatchGetSecretValue")
+
+
+def test_a_reservation_of_turns_proves_the_lock_too(monkeypatch):
+    asked = []
+    monkeypatch.setattr(leases, "_read_proofs", lambda *_, **__: asked.append(1) or [])
+    with try_lease(CLIENT, 1):
+        forget_proof()
+        reserve_turns()
+        require_leases()
+        assert not asked
+
+        forget_proof()
+        with pytest.raises(LeaseLostError):
+            require_leases()
+        assert asked
+
+
+@LOSSES
+def test_a_reservation_of_turns_does_not_prove_a_lock_that_is_lost(lose):
+    with learning_of_the_loss(CLIENT, 1):
+        forget_proof()
+        lose()
+        reserve_turns()
+        with pytest.raises(LeaseLostError):
+            require_leases()
+
+
+def test_a_reservation_of_turns_proves_only_the_sessions_whose_lock_is_there():
+    """Each by its own process id and number."""
+    with try_lease(CLIENT, 1):
+        mine = leases.find_session()
+        another = SimpleNamespace(pid=mine.pid, key=mine.key ^ 1)
+        elsewhere = SimpleNamespace(pid=mine.pid + 1, key=mine.key)
+        for asked, proven in (
+            ([mine], [1]),
+            ([another, mine, elsewhere, mine], [2, 4]),
+            ([another, elsewhere], []),
+            ([], []),
+        ):
+            kind = Rate.Kind.READ
+            reserved = Rate.objects.reserve(connection, kind, seconds=0.2, sessions=asked)
+            assert sorted(reserved.proven) == proven
 
 
 def test_a_lease_that_is_younger_than_the_statement_is_never_taken_for_dead():

@@ -1,0 +1,109 @@
+"""What AWS holds is read again by each comparison and push: a text that is nearly ours is no match, and is written."""
+
+import json
+
+import pytest
+
+from credentials.models import Client
+from migration.models import Comparison, Outcome, Secret
+from migration.operations import pushes
+from migration.operations.comparisons import compare
+from tests.factories import make_client, make_database, make_full_client
+from tests.migration.pushes.pushed import push_one
+
+NAME = "nova/clients/idom"
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def make_idom() -> int:
+    pk = make_client("idom", name="Caf\u00e9")
+    make_database(pk, db_port=1, db_password_encrypted="p w", label=None)
+    push_one(pk)
+    return pk
+
+
+def compare_one(pk: int) -> str:
+    return compare(client_ids=[pk])[pk].status
+
+
+# What is replaced in the text that AWS holds, and whether that leaves it the same document.
+CHANGES = {
+    "nothing": ("", "", True),
+    "a blank between": ('": ', '":', True),
+    "escaped": ("\u00e9", "\\u00e9", True),
+    "a key twice, the last one right": ('"port": 1,', '"port": 2, "port": 1,', True),
+    "a key twice, the last one wrong": ('"port": 1,', '"port": 1, "port": 2,', False),
+    "a blank in a value": ("p w", "p w ", False),
+    "another unicode form": ("\u00e9", "e\u0301", False),
+    "1.0": ('"port": 1,', '"port": 1.0,', False),
+    "true": ('"port": 1,', '"port": true,', False),
+    "a text": ('"port": 1,', '"port": "1",', False),
+    "null is missing": (', "label": null', "", False),
+    "the word null": ('"label": null', '"label": "null"', False),
+    "an empty list is missing": (', "other_aws": []', "", False),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "is_same"), CHANGES.values(), ids=CHANGES)
+def test_only_the_same_document_matches_and_is_left_unwritten(sm, monkeypatch, old, new, is_same):
+    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    pk = make_idom()
+    text = sm.get_value(NAME).text
+    assert old in text
+    version = sm.put_value(NAME, text.replace(old, new) if old else text)
+
+    status = compare_one(pk)
+    result = push_one(pk, overwrite=True)
+
+    assert status == (Comparison.Status.MATCH if is_same else Comparison.Status.MISMATCH)
+    assert result.outcome == (Outcome.UNCHANGED if is_same else Outcome.UPDATED)
+    assert (sm.get_value(NAME).version_id == version) == is_same
+    assert json.loads(sm.get_value(NAME).text) == Client.objects.get(pk=pk).build_document()
+    assert compare_one(pk) == Comparison.Status.MATCH
+
+
+def test_another_order_of_the_keys_is_the_same_document(sm):
+    pk = make_idom()
+    document = json.loads(sm.get_value(NAME).text)
+    version = sm.put_value(NAME, json.dumps(dict(reversed(document.items())), ensure_ascii=False))
+
+    assert compare_one(pk) == Comparison.Status.MATCH
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+    assert Secret.objects.get(name=NAME).version_id == version
+
+
+def test_what_is_unchanged_is_handed_to_no_thread(monkeypatch):
+    handed = []
+
+    class Pool(pushes.ThreadPoolExecutor):
+        def map(self, function, *each):
+            handed.append([pending.snapshot.slug for pending in each[0]])
+            return super().map(function, *each)
+
+    monkeypatch.setattr(pushes, "ThreadPoolExecutor", Pool)
+    pks = [make_full_client("idom"), make_full_client("acme")]
+    push_one(pks[0])
+    handed.clear()
+
+    results = pushes.push(client_ids=pks)
+
+    assert handed == [["acme"]]
+    assert {r.slug: r.outcome for r in results} == {"idom": "unchanged", "acme": "created"}
+
+
+def test_an_unchanged_client_is_done_after_the_time_too():
+    """Nothing of it is left to be begun."""
+    pk = make_full_client("idom")
+    push_one(pk)
+
+    assert push_one(pk, seconds=1e-9).outcome == Outcome.UNCHANGED
+
+
+def test_a_secret_of_our_name_that_no_push_has_met_is_asked_about(sm):
+    """Its text alone doesn't make it ours."""
+    pk = make_full_client("idom")
+    document = Client.objects.get(pk=pk).build_document()
+    sm.sm.create_secret(Name=NAME, SecretString=json.dumps(document, ensure_ascii=False))
+
+    assert push_one(pk).refused
