@@ -22,7 +22,8 @@ GOAL_NOT_POSSIBLE = Sentence(
     "Nothing was started: a campaign takes clients to dual write, dual read or AWS, not to %(phase)s.",
 )
 LIMIT_TOO_LOW = Sentence(
-    "campaign_limit_too_low", "Nothing was started: a limit of the stop rule is 1 or more."
+    "campaign_limit_too_low",
+    "Nothing was started: a limit of the stop rule is 1 or more, the size and the soak time 0 or more.",
 )
 LIMIT_TOO_HIGH = Sentence(
     "campaign_limit_too_high", "Nothing was started: %(number)s is more than can be stored."
@@ -58,6 +59,10 @@ REFUSALS_REACHED = Sentence(
 )
 RUN_WAS_STOPPED = Sentence(
     "campaign_run_was_stopped", "%(run)s of %(wave)s was stopped; the campaign stops with it."
+)
+NOBODY_TO_ASK = Sentence(
+    "campaign_nobody_to_ask",
+    "Its cutover needs an approval now, and no user asked for it. Cancel it, and start another in a user's name.",
 )
 GROUP_IS_GONE = Sentence("campaign_group_is_gone", "The group of %(wave)s was deleted.")
 ROLLS_BACK = Sentence(

@@ -38,7 +38,7 @@ from migration.models import (
 )
 from migration.operations import (
     audit_heads,
-    campaigns,
+    campaign_steps,
     copy_search,
     interrupted_searches,
     other_statements,
@@ -90,8 +90,7 @@ def work_on(run_id: int) -> None:
     """Work on a run for WORK_SECONDS, then queue it again if there is more to do."""
     if runs.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
         _enqueue_work(run_id)
-        return
-    # The next step of a campaign need not wait for the minute's task.
+    # Neither the next step of a campaign nor its stop rule need wait for the minute's task.
     for campaign in Campaign.objects.filter(waves__runs=run_id):
         take_campaign_further(campaign)
 
@@ -99,12 +98,17 @@ def work_on(run_id: int) -> None:
 def take_campaigns_further() -> None:
     """Do what is next in each campaign: begin waves and steps, stop by the rule, roll back. Scheduled every minute."""
     for campaign in Campaign.objects.to_take_further():
-        take_campaign_further(campaign)
+        try:
+            take_campaign_further(campaign)
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One campaign must not keep the others from being stopped. An error's text can hold a value.
+            logger.error("%s was not taken further: %s", campaign, type(error).__name__)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
 
 
 def take_campaign_further(campaign: Campaign) -> None:
     """Do what is next in the campaign, and queue the run that it starts. Call it once the campaign is committed."""
-    if run := campaigns.take_further(campaign.pk):
+    if run := campaign_steps.take_further(campaign.pk):
         enqueue(run)
 
 

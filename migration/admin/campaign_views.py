@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
@@ -27,7 +29,7 @@ from migration.admin.run_starts import VIEW_RUNS
 from migration.admin.run_views import make_run_badge
 from migration.models import MOVE_PERMISSIONS, Campaign, Run, StaleCampaignError
 from migration.operations.approvals import NotApproved, find_second_user_refusal
-from migration.operations.campaigns import approve_campaign
+from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.reports.campaigns import WaveState, WaveSummary, summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
@@ -99,7 +101,11 @@ class CampaignButtonView(AdminView):
     def change_state(self, change: Callable[..., None], done: str) -> HttpResponseRedirect:
         """Steer the campaign in the user's name, and say that it is done or why not."""
         try:
-            change(self.campaign, by=get_signed_in_user(self.request))
+            change(
+                self.campaign,
+                by=get_signed_in_user(self.request),
+                seen=read_seen(self.request),
+            )
         except StaleCampaignError as refusal:
             messages.warning(self.request, localize(refusal.message))
         else:
@@ -116,8 +122,8 @@ class SteerCampaignView(CampaignButtonView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         match request.POST.get("order"):
             case "stop":
-                done = _("Stopped: no further step begins. A run in work goes on to its end.")
-                return self.change_state(Campaign.stop, done)
+                done = _("Stopped: nothing more begins, and the run in work ends with its batches.")
+                return self.change_state(stop_campaign, done)
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
                     raise PermissionDenied
@@ -134,7 +140,9 @@ class CancelCampaignView(CampaignButtonView):
         return campaign is not None and may_cancel(self.request, campaign)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
-        return self.change_state(Campaign.cancel, _("Cancelled: its clients stay where they are."))
+        only_requested = not request.user.has_perm(STEER_PERMISSION)
+        cancel = partial(cancel_campaign, only_requested=only_requested)
+        return self.change_state(cancel, _("Cancelled: its clients stay where they are."))
 
 
 class ApproveCampaignView(AdminView):
@@ -144,7 +152,9 @@ class ApproveCampaignView(AdminView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
-            approve_campaign(campaign_id=pk, by=get_signed_in_user(request))
+            approve_campaign(
+                campaign_id=pk, by=get_signed_in_user(request), seen=read_seen(request)
+            )
         except Campaign.DoesNotExist:
             raise Http404 from None
         except (NotApproved, StaleCampaignError) as refusal:
@@ -152,6 +162,19 @@ class ApproveCampaignView(AdminView):
         else:
             messages.success(request, _("Approved: the campaign begins."))
         return HttpResponseRedirect(get_campaign_url(pk))
+
+
+def read_seen(request: HttpRequest) -> datetime | None:
+    """Return when the campaign was changed last, as the page said; None where it doesn't say; 400 for no time."""
+    if not (text := request.POST.get("seen")):
+        return None
+    try:
+        seen = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest from None
+    if seen.tzinfo is None:
+        raise BadRequest
+    return seen
 
 
 def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:

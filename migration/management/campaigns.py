@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
 
 from credentials.shown_names import show_name
 from migration import tasks
 from migration.management.base import RunCommand
 from migration.models import Campaign, Run
-from migration.operations.campaigns import take_further
+from migration.operations.campaign_steps import take_further
 from migration.operations.runs import is_held
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
 from migration.reports.campaigns import summarize_campaign
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 # The largest id that PostgreSQL's bigint holds.
 LARGEST_ID = 2**63 - 1
 POLL_SECONDS = 1.0
+WATCH_SECONDS = 5.0
 
 
 class CampaignCommand(RunCommand):
@@ -75,8 +81,10 @@ class CampaignCommand(RunCommand):
             time.sleep(POLL_SECONDS)
 
     def _work_on_run(self, campaign: Campaign, run: Run) -> None:
+        """Work on the run to its end, unless the stop rule ends it before."""
         try:
-            self.wait_for_end(run, inline=True)
+            with _watching(campaign):
+                self.wait_for_end(run, inline=True)
         except CommandError:
             # Its run is stopped, and the campaign with it, before this process ends.
             take_further(campaign.pk)
@@ -95,6 +103,30 @@ class CampaignCommand(RunCommand):
                 self.stdout.write(f"    {show_name(item.slug)}: {item.message or item.outcome}")
             if left.not_named:
                 self.stdout.write(f"    and {left.not_named} more")
+
+
+@contextmanager
+def _watching(campaign: Campaign) -> Iterator[None]:
+    """Have the stop rule looked at every WATCH_SECONDS, in a thread with a connection of its own, in the block."""
+    over = threading.Event()
+
+    def watch() -> None:
+        try:
+            while not over.wait(WATCH_SECONDS):
+                with suppress(
+                    DatabaseError
+                ):  # PostgreSQL may be restarting: the next look connects again
+                    take_further(campaign.pk)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def describe_wave(wave: WaveSummary) -> str:

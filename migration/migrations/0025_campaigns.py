@@ -1,6 +1,7 @@
 """Campaigns: waves of client groups, the runs that are their steps or their rollbacks, and the stop rule."""
 
 import django.db.models.deletion
+import django.db.models.functions.datetime
 import django.db.models.functions.text
 import django.db.models.lookups
 import django.utils.timezone
@@ -12,12 +13,37 @@ import migration.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("credentials", "0004_mapped_columns"),
+        ("credentials", "0005_pushed_at"),
         ("migration", "0024_item_acts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="WaveClient",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("slug", models.CharField(max_length=100)),
+                ("failures_before", models.BigIntegerField(default=0)),
+                ("mismatches_before", models.BigIntegerField(default=0)),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.AddField(
+            model_name="groupmember",
+            name="added_at",
+            field=models.DateTimeField(
+                db_default=django.db.models.functions.datetime.Now(),
+                default=django.utils.timezone.now,
+            ),
+        ),
         migrations.AddField(
             model_name="run",
             name="only_where_equal",
@@ -102,6 +128,11 @@ class Migration(migrations.Migration):
                         verbose_name="approved by",
                     ),
                 ),
+                ("approved_at", models.DateTimeField(null=True)),
+                (
+                    "steered_by_name",
+                    models.CharField(blank=True, db_default="", default="", max_length=150),
+                ),
                 ("stopped_because", migration.models.fields.MessageField(null=True)),
                 (
                     "created_at",
@@ -125,6 +156,15 @@ class Migration(migrations.Migration):
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                         verbose_name="started by",
+                    ),
+                ),
+                (
+                    "steered_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
@@ -186,40 +226,38 @@ class Migration(migrations.Migration):
                 to="migration.wave",
             ),
         ),
-        migrations.CreateModel(
-            name="WaveClient",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+        migrations.AddConstraint(
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("wave", None),
+                    models.Q(
+                        ("override_reason", ""), models.Q(("move_to", "purged"), _negated=True)
                     ),
+                    _connector="OR",
                 ),
-                ("slug", models.CharField(max_length=100)),
-                ("failures_before", models.BigIntegerField(default=0)),
-                ("mismatches_before", models.BigIntegerField(default=0)),
-                (
-                    "client",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="wave_clients",
-                        to="credentials.client",
-                    ),
-                ),
-                (
-                    "wave",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="taken",
-                        to="migration.wave",
-                    ),
-                ),
-            ],
-            options={
-                "default_permissions": (),
-            },
+                name="run_of_campaign_overrides_nothing",
+            ),
+        ),
+        migrations.AddField(
+            model_name="waveclient",
+            name="client",
+            field=models.ForeignKey(
+                db_constraint=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="wave_clients",
+                to="credentials.client",
+            ),
+        ),
+        migrations.AddField(
+            model_name="waveclient",
+            name="wave",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="taken",
+                to="migration.wave",
+            ),
         ),
         migrations.AddConstraint(
             model_name="campaign",
@@ -239,6 +277,17 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="campaign_approved_by_is_named",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="campaign",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("steered_by", None),
+                    models.Q(("steered_by_name", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="campaign_steered_by_is_named",
             ),
         ),
         migrations.AddConstraint(
@@ -273,19 +322,6 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="campaign_hours_have_two_ends",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("wave", None),
-                    models.Q(
-                        ("override_reason", ""), models.Q(("move_to", "purged"), _negated=True)
-                    ),
-                    _connector="OR",
-                ),
-                name="run_of_campaign_overrides_nothing",
             ),
         ),
         migrations.AddConstraint(

@@ -109,6 +109,13 @@ class Campaign(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
     approved_by_name = KeptNameField("approved_by", _("approved by"))
+    # An approval is for the clients that were in the groups then.
+    approved_at = models.DateTimeField(null=True)
+    # The last user who stopped it or had it go on, or cancelled or approved it.
+    steered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    steered_by_name = KeptNameField("steered_by")
     # Why it stands still: the broken rule, or who stopped it.
     stopped_because = MessageField(null=True)
     created_at = models.DateTimeField(_("started"), default=timezone.now)
@@ -126,6 +133,7 @@ class Campaign(models.Model):
         constraints: ClassVar = [
             require_kept_name("campaign", "by"),
             require_kept_name("campaign", "approved_by"),
+            require_kept_name("campaign", "steered_by"),
             limit_reason("campaign"),
             models.CheckConstraint(
                 condition=models.Q(goal__in=[goal.value for goal in GOALS]),
@@ -175,16 +183,21 @@ class Campaign(models.Model):
 
     # What people do with it
 
-    def approve(self, *, by: User) -> None:
+    # `seen` is when the campaign was changed last, as far as the user saw: if it was changed since, nothing is done.
+
+    def approve(self, *, by: User, seen: datetime | None = None) -> None:
         """Let a requested campaign begin in the name of `by`."""
         approved = {"approved_by": by, "approved_by_name": get_kept_name(by)}
-        self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
+        approved["approved_at"] = timezone.now()
+        self._change_state(by, self.State.RUNNING, self.State.REQUESTED, seen=seen, **approved)
 
-    def stop(self, *, by: User | None) -> None:
-        """Have it begin nothing more. A run that is in work goes on to its end."""
+    def stop(self, *, by: User | None, seen: datetime | None = None) -> None:
+        """Have it begin nothing more; `operations.campaigns.stop_campaign` stops its run too."""
         by_command = campaign_sentences.STOPPED_BY_COMMAND()
         why = campaign_sentences.STOPPED_BY(who=by.get_username()) if by else by_command
-        self._change_state(by, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
+        self._change_state(
+            by, self.State.STOPPED, self.State.RUNNING, seen=seen, stopped_because=why
+        )
 
     def stop_by_itself(self, why: Message) -> None:
         """Have it begin nothing more, as its rule says; `why` names the rule and the wave."""
@@ -194,7 +207,7 @@ class Campaign(models.Model):
         """Have a running campaign, which nobody had to approve before, wait for an approval."""
         self._change_state(None, self.State.REQUESTED, self.State.RUNNING)
 
-    def go_on(self, *, by: User | None) -> None:
+    def go_on(self, *, by: User | None, seen: datetime | None = None) -> None:
         """Let a stopped campaign go on with what is left; what was counted before counts no more.
 
         One that was approved waits for another approval.
@@ -205,25 +218,43 @@ class Campaign(models.Model):
             new, fields = self.State.RUNNING, dict[str, Any](stopped_because=None)
             if now.approved_by_name:
                 new = self.State.REQUESTED
-                fields |= {"approved_by": None, "approved_by_name": ""}
-            self._change_state(by, new, self.State.STOPPED, **fields)
-            self.waves.watch_anew()
+                fields |= {"approved_by": None, "approved_by_name": "", "approved_at": None}
+            self._change_state(by, new, self.State.STOPPED, seen=seen, **fields)
+            self.waves.watch_anew(self)
 
-    def cancel(self, *, by: User | None) -> None:
-        """End it for good: its clients stay where they are, and other campaigns may take them."""
+    def cancel(
+        self, *, by: User | None, seen: datetime | None = None, only_requested: bool = False
+    ) -> None:
+        """End it for good: other campaigns may take its clients; `operations.campaigns.cancel_campaign` stops its run.
+
+        `only_requested`: only while nobody has approved it.
+        """
+        old = (self.State.REQUESTED,) if only_requested else self.NOT_OVER
         with transaction.atomic():
-            self._change_state(by, self.State.CANCELLED, *self.NOT_OVER)
+            self._change_state(by, self.State.CANCELLED, *old, seen=seen)
             self.waves.update(rollback_is_due=False)
 
     def finish(self) -> None:
         """Note that every wave has reached its end."""
         self._change_state(None, self.State.FINISHED, self.State.RUNNING)
 
-    def _change_state(self, by: User | None, new: State, *old: State, **fields: Any) -> None:
-        """Set the state if it is one of `old`; raises StaleCampaignError where it is not."""
+    def _change_state(
+        self,
+        by: User | None,
+        new: State,
+        *old: State,
+        seen: datetime | None = None,
+        **fields: Any,
+    ) -> None:
+        """Set the state if it is one of `old` and was last changed at `seen`; else raises StaleCampaignError."""
         fields |= {"state": new, "changed_at": timezone.now()}
+        if by:
+            fields |= {"steered_by": by, "steered_by_name": get_kept_name(by)}
+        found = Campaign.objects.filter(pk=self.pk, state__in=old)
+        if seen is not None:
+            found = found.filter(changed_at=seen)
         with transaction.atomic():
-            if changed := Campaign.objects.filter(pk=self.pk, state__in=old).update(**fields):
+            if changed := found.update(**fields):
                 steered = audit_sentences.CAMPAIGN_STEERED(
                     campaign=self.name_message, state=new.value
                 )

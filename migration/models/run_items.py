@@ -123,21 +123,21 @@ def is_left_out(items: str = "", *, keys: Collection[str] = LEFT_OUT_KEYS) -> mo
 
 
 class RunItemQuerySet(models.QuerySet["RunItem"]):
-    def add(self, run_id: int, clients: Iterable[tuple[int, str, int]]) -> None:
-        """Store an open item of the run for each client, given as (id, slug, batch)."""
+    def add(self, run_id: int, act: Act, clients: Iterable[tuple[int, str, int]]) -> None:
+        """Store an open item of the run, which does this act, for each client, given as (id, slug, batch)."""
         ids, slugs, batches = zip(*clients, strict=True)
         # bulk_create would make an object of each first, which takes many times as long as the statement.
         with connection.cursor() as cursor:
             cursor.execute(
                 """
                 INSERT INTO migration_runitem
-                    (run_id, client_id, slug, batch, outcome, error_class, comparison_status)
-                SELECT %s, client_id, slug, batch, '', '', ''
+                    (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status)
+                SELECT %s, %s, client_id, slug, batch, '', '', ''
                 FROM unnest(%s::int[], %s::text[], %s::int[]) WITH ORDINALITY
                     AS new (client_id, slug, batch, position)
                 ORDER BY position
                 """,
-                [run_id, list(ids), list(slugs), list(batches)],
+                [run_id, act.value, list(ids), list(slugs), list(batches)],
             )
 
     def open(self) -> Self:

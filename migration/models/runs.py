@@ -18,6 +18,7 @@ from migration.models.phases import PhaseChoices
 from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import limit_reason
 from migration.models.run_items import (
+    ACTS,
     CAN_BE_RETRIED,
     OF_MOVES,
     Outcome,
@@ -266,9 +267,8 @@ class Run(SteeredRun):
         """Add an item for each client (id, slug), a hundred to a batch."""
         numbered = enumerate(chosen)
         while some := list(islice(numbered, ITEMS_AT_ONCE)):
-            RunItem.objects.add(
-                self.pk, [(pk, slug, position // self.BATCH) for position, (pk, slug) in some]
-            )
+            clients = [(pk, slug, position // self.BATCH) for position, (pk, slug) in some]
+            RunItem.objects.add(self.pk, ACTS[self.kind], clients)
 
     def count_open_batches(self) -> int:
         """Count the batches that have an open item."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import connection, models
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -13,12 +15,14 @@ from credentials.models import Client
 from credentials.shown_names import show_name
 from migration import campaign_sentences
 from migration.models.campaigns import Campaign
-from migration.models.client_groups import NAME_LENGTH, ClientGroup
+from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
+from migration.models.moves import PhaseChange
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.steered_runs import SteeredRun
-from nova_credentials.phases import Phase
+from nova_credentials.phases import MOVES, Move, Phase
+from nova_credentials.sentences import STALE_PHASE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,12 +47,22 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         """Select the waves that have their clients, first to last."""
         return self.filter(began_at__isnull=False).order_by("position", "part")
 
-    def watch_anew(self) -> None:
-        """Begin to count against the stop rule from now on, in every wave that has begun.
+    def watch_anew(self, campaign: Campaign) -> None:
+        """Begin to count against the stop rule from now on, in every wave of the campaign that has begun.
 
-        A wave whose group was deleted goes on without it: with the clients that it has, or with none.
+        A wave whose group was deleted goes on without it: with the clients that it has, or with none. Clients that
+        were taken out of their group before they reached the goal are the campaign's no more.
         """
         begun = list(self.begun().values_list("pk", flat=True))
+        before = [old for old, _new in campaign.steps]
+        member = GroupMember.objects.filter(
+            group=models.OuterRef("wave__group"), client=models.OuterRef("client")
+        )
+        taken = WaveClient.objects.filter(wave__in=begun, wave__group__isnull=False)
+        waits = models.Exists(
+            all_clients().in_phases(*before).filter(pk=models.OuterRef("client_id"))
+        )
+        taken.filter(waits, ~models.Exists(member)).delete()
         self.update(rollback_is_due=False)
         self.filter(group=None).update(goes_on_without_group=True)
         self.filter(pk__in=begun).update(watched_since=timezone.now(), finished_at=None)
@@ -66,6 +80,8 @@ class WaveQuerySet(models.QuerySet["Wave"]):
                 # Of the client, not of its run: somebody may have gone on with a run of before.
                 finished_at__gte=models.F("run__wave__watched_since"),
             )
+            # Somebody moved the client before its turn: that says nothing against it.
+            .exclude(models.Q(In(KeyTextTransform("key", "message"), [STALE_PHASE.key])))
             .order_by()
             .values_list("run__wave")
             .annotate(number=models.Count("client_id", distinct=True))
@@ -166,6 +182,11 @@ class Wave(models.Model):
         number = f"{self.position}" if self.part == 1 else f"{self.position}.{self.part}"
         return campaign_sentences.WAVE(number=number, group=show_name(self.group_name))
 
+    def holds_group(self) -> bool:
+        """Lock its group for the caller's transaction, so that nobody deletes it meanwhile; False where it is gone."""
+        held = ClientGroup.objects.select_for_update(no_key=True).filter(pk=self.group_id)
+        return self.group_id is not None and held.exists()
+
     def begin(self, *, now: datetime) -> int:
         """Take the clients of the group that stand before the goal; return how many there are.
 
@@ -193,11 +214,30 @@ class Wave(models.Model):
         taken = WaveClient.objects.filter(ours | others).values("client_id")
         if self.group_id is None:
             return all_clients().none()
-        return all_clients().in_group(self.group_id).in_phases(*before).exclude(pk__in=taken)
+        members = GroupMember.objects.filter(group=self.group_id)
+        if approved_at := self.campaign.approved_at:
+            # Nobody approved the others.
+            members = members.filter(added_at__lte=approved_at)
+        chosen = all_clients().filter(pk__in=members.values("client_id"))
+        return chosen.in_phases(*before).exclude(pk__in=taken)
 
     def list_clients(self) -> ClientPhaseQuerySet:
         """Return its clients that NOVA still has."""
         return all_clients().filter(wave_clients__wave=self)
+
+    def list_clients_to_move(self) -> ClientPhaseQuerySet:
+        """Return its clients without those that somebody moved back since it is watched: these stay where they are."""
+        back = models.Q()
+        for (old, new), kind in MOVES.items():
+            if kind in (Move.BACK, Move.ROLLBACK):
+                back |= models.Q(old=old, new=new)
+        moved_back = PhaseChange.objects.filter(
+            back,
+            ~models.Q(run__in=self.runs.values("pk")) | models.Q(run=None),
+            client_id=models.OuterRef("pk"),
+            changed_at__gte=self.watched_since,
+        )
+        return self.list_clients().exclude(models.Exists(moved_back))
 
     def list_runs_of_steps(self) -> list[Run]:
         """Return the runs of its steps since it is watched; those that roll it back are none of them."""
@@ -208,7 +248,7 @@ class Wave(models.Model):
         """Return the first move that it has not tried since it is watched and that a client of it waits for."""
         tried = {(run.move_from, run.move_to) for run in self.list_runs_of_steps()}
         for old, new in self.campaign.steps:
-            if (old, new) not in tried and self.list_clients().in_phases(old).exists():
+            if (old, new) not in tried and self.list_clients_to_move().in_phases(old).exists():
                 return old, new
         return None
 

@@ -1,37 +1,27 @@
-"""Takes campaigns further, a step at a time: begins waves, starts their runs, stops by the rule, and rolls back.
-
-Whatever decides is read anew each time, under the campaign's lock: a process that is killed leaves nothing half done,
-and two that come at once make one step.
-"""
+"""Starts, approves, stops and cancels campaigns, as people say; `campaign_steps` takes them further."""
 
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from migration import audit_sentences, campaign_sentences, sentences
 from migration.models import (
     GOALS,
-    MANY_TRIES,
     MOVE_PERMISSIONS,
     AuditCode,
     Campaign,
     ClientGroup,
-    PlannedMoves,
-    Run,
-    StaleRunError,
     Wave,
     check_reason,
 )
 from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.campaign_steps import skip_stopped_items, stop_steps
 from migration.operations.gates import needs_approval
-from migration.operations.runs import skip_open_items
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -40,13 +30,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import WaveCounts
-    from nova_credentials.messages import Message
 
 # The largest number of PostgreSQL's integer.
 LARGEST = 2**31 - 1
-# A rollback that meets NOVA at a client tries it again within seconds; whoever waits longer does it by hand.
-ROLLBACK_TRIES = 3
 
 
 class CampaignRefusedError(MessageError):
@@ -156,18 +142,21 @@ def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
         )
 
 
-def approve_campaign(*, campaign_id: int, by: User) -> Campaign:
+def approve_campaign(*, campaign_id: int, by: User, seen: datetime | None = None) -> Campaign:
     """Let a requested campaign begin in the name of `by`. Each client's gate counts at its turn.
 
     Raises `NotApproved` where `by` may not approve it, `StaleCampaignError`, and `Campaign.DoesNotExist`.
     """
     campaign = Campaign.objects.get(pk=campaign_id)
-    if why_not := find_second_user_refusal(campaign.by, campaign.by_name, by):
+    why_not = find_second_user_refusal(campaign.by, campaign.by_name, by)
+    if campaign.steered_by_id == by.pk:  # who had it go on asked for this approval
+        why_not = sentences.OWN_REQUEST()
+    if why_not:
         facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
         campaign.record_act(facts, by=by, code=AuditCode.REFUSAL)
         raise NotApproved(why_not)
     with transaction.atomic():
-        campaign.approve(by=by)
+        campaign.approve(by=by, seen=seen)
         approved = audit_sentences.CAMPAIGN_APPROVED(
             campaign=campaign.name_message, who=campaign.by_name
         )
@@ -175,176 +164,26 @@ def approve_campaign(*, campaign_id: int, by: User) -> Campaign:
     return campaign
 
 
-def take_further(campaign_id: int) -> Run | None:
-    """Do what is next in the campaign; return the run that was started, which the caller enqueues.
-
-    Does nothing where another process is at it, or where it waits: for a run, a soak time, an hour, or a person.
-    """
-    unfinished = Run.objects.filter(wave__campaign=campaign_id, finished_at=None)
-    for each in unfinished:
-        each.finish_if_done()  # its worker may have been killed before it did
-    run = _do_next(campaign_id)
-    for each in unfinished.filter(state=Run.State.STOPPED):
-        # Once the stop is committed: who processes a batch has read it then, or its lease shows which batch it is.
-        skip_open_items(each)
-        run = run or _do_next(campaign_id)
-    return run
-
-
-def _do_next(campaign_id: int) -> Run | None:
+def stop_campaign(campaign: Campaign, *, by: User | None, seen: datetime | None = None) -> None:
+    """Stop the campaign and the run that it has in work: nobody watches it any more. Raises `StaleCampaignError`."""
     with transaction.atomic():
-        campaign = Campaign.objects.lock_to_take_further(campaign_id)
-        if campaign and campaign.state == Campaign.State.RUNNING:
-            return _take_running_further(campaign, timezone.now())
-        if campaign and campaign.state == Campaign.State.STOPPED:
-            return _start_due_rollback(campaign)
-    return None
+        campaign.stop(by=by, seen=seen)
+        stop_steps(campaign, by=by)
+    skip_stopped_items(campaign.pk)
 
 
-def _take_running_further(campaign: Campaign, now: datetime) -> Run | None:
-    waves = list(campaign.waves.begun().select_related("group"))
-    counted = campaign.waves.begun().count_against_rule()
-    for wave in waves:
-        wave.campaign = campaign
-        if why := find_broken_rule(wave, counted[wave.pk]):
-            return _stop_by_rule(wave, why)
-    if hindrance := next(filter(None, map(_find_hindrance, waves)), None):
-        _stop(campaign, hindrance)
-        return None
-    return _begin_next_step(campaign, waves, now)
+def cancel_campaign(
+    campaign: Campaign,
+    *,
+    by: User | None,
+    seen: datetime | None = None,
+    only_requested: bool = False,
+) -> None:
+    """Cancel the campaign and stop the run that it has in work; clients stay where they are then.
 
-
-def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -> Run | None:
-    """Begin the next step of the first wave that is not finished, unless that wave waits; else the next wave."""
-    for wave in waves:
-        if wave.finished_at is None:
-            if wave.find_unfinished_run() or now < (wave.soaks_until() or now):
-                return None
-            if step := wave.find_next_step():
-                return _start_step(wave, *step) if campaign.may_begin_step(now) else None
-            wave.finished_at = now
-            wave.save(update_fields=["finished_at"])
-    if not campaign.may_begin_step(now):
-        return None
-    return _begin_next_wave(campaign, waves[-1] if waves else None, now)
-
-
-def _find_hindrance(wave: Wave) -> Message | None:
-    """Say what people did by which the campaign stops; it says nothing about the clients, so none is rolled back."""
-    if wave.lacks_group and wave.finished_at is None:
-        return campaign_sentences.GROUP_IS_GONE(wave=wave.name_message)
-    if run := wave.find_stopped_run():
-        return campaign_sentences.RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
-    return None
-
-
-def find_broken_rule(wave: Wave, counts: WaveCounts) -> Message | None:
-    """Say which limit of the stop rule the wave has reached; None where it has reached none."""
-    campaign, named = wave.campaign, wave.name_message
-    for number, limit, sentence in (
-        (counts.mismatches, campaign.most_mismatches, campaign_sentences.MISMATCHES_REACHED),
-        (counts.failed_reads, campaign.most_failed_reads, campaign_sentences.FAILED_READS_REACHED),
-        (counts.refused, campaign.most_refused, campaign_sentences.REFUSALS_REACHED),
-    ):
-        if number >= limit:
-            return sentence(wave=named, n=number, limit=limit)
-    return None
-
-
-def _stop_by_rule(wave: Wave, why: Message) -> Run | None:
-    """Stop the campaign and the run that it has in work, and roll the wave back if its campaign does so."""
-    campaign = wave.campaign
-    if campaign.rolls_back:
-        why = in_a_row(why, campaign_sentences.ROLLS_BACK()) or why
-        wave.rollback_is_due = True
-        wave.save(update_fields=["rollback_is_due"])
-    _stop(campaign, why)
-    return _start_due_rollback(campaign)
-
-
-def _stop(campaign: Campaign, why: Message) -> None:
-    """Stop the campaign and the run of a step that it has in work; a rollback in work goes on."""
-    campaign.stop_by_itself(why)
-    stopped = audit_sentences.CAMPAIGN_STOPPED(campaign=campaign.name_message, why=why)
-    campaign.record_act(stopped, by=None)
-    steps = Run.objects.filter(wave__campaign=campaign, only_where_equal=False)
-    for run in steps.filter(finished_at=None):
-        with suppress(StaleRunError):  # somebody has stopped it already
-            if run.state == Run.State.REQUESTED:  # somebody has its refused clients tried again
-                run.cancel_request(by=None)
-            else:
-                run.stop(by=None)
-
-
-def _start_due_rollback(campaign: Campaign) -> Run | None:
-    """Start the rollback of the wave that broke the rule, once its moves have ended: workers finish their batches."""
-    wave = campaign.waves.filter(rollback_is_due=True).first()
-    if wave is None or wave.find_unfinished_run():
-        return None
-    wave.rollback_is_due = False
-    wave.save(update_fields=["rollback_is_due"])
-    if not wave.list_clients().in_phases(Phase.AWS).exists():
-        return None
-    moves = PlannedMoves(Phase.AWS, Phase.DUAL_READ, only_where_equal=True)
-    return Run.start(
-        kind=Run.Kind.MOVE,
-        chosen=wave.list_clients(),
-        tries=ROLLBACK_TRIES,
-        moves=moves,
-        campaign_wave=wave,
-    )
-
-
-def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
-    """Start the run of a step; where it needs an approval that nobody was asked for yet, the campaign waits for it."""
-    campaign = wave.campaign
-    approved = needs_approval(MOVES[old, new])
-    if approved and not campaign.approved_by_name:
-        campaign.wait_for_approval()
-        return None
-    return Run.start(
-        kind=Run.Kind.MOVE,
-        chosen=wave.list_clients(),
-        by=campaign.by,
-        tries=MANY_TRIES,
-        moves=PlannedMoves(old, new, campaign.reason),
-        campaign_wave=wave,
-        approved_by=campaign.approved_by if approved else None,
-        approved_by_name=campaign.approved_by_name if approved else "",
-    )
-
-
-def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Run | None:
-    """Begin the next wave that has clients, and its first step; without one the campaign is finished."""
-    while wave := _find_next_wave(campaign, last):
-        wave.campaign = campaign
-        if wave.lacks_group:
-            _stop(campaign, campaign_sentences.GROUP_IS_GONE(wave=wave.name_message))
-            return None
-        number = wave.begin(now=now)
-        begun = audit_sentences.WAVE_BEGUN(
-            campaign=campaign.name_message, wave=wave.name_message, n=number
-        )
-        campaign.record_act(begun, by=None)
-        if step := wave.find_next_step():
-            return _start_step(wave, *step)
-        wave.finished_at = now
-        wave.save(update_fields=["finished_at"])
-        last = wave
-    campaign.finish()
-    return None
-
-
-def _find_next_wave(campaign: Campaign, last: Wave | None) -> Wave | None:
-    """Return the wave after `last`: the rest of its group, or the next group; None after the last one."""
-    if last and campaign.wave_size and last.lacks_group:
-        return last  # nobody knows whether it had clients left
-    if last and campaign.wave_size and last.list_takeable().exists():
-        return Wave.objects.create(
-            campaign=campaign,
-            position=last.position,
-            part=last.part + 1,
-            group=last.group,
-            group_name=last.group_name,
-        )
-    return campaign.waves.filter(began_at=None).order_by("position", "part").first()
+    Raises `StaleCampaignError`; with `only_requested` also where somebody has approved it.
+    """
+    with transaction.atomic():
+        campaign.cancel(by=by, seen=seen, only_requested=only_requested)
+        stop_steps(campaign, by=by)
+    skip_stopped_items(campaign.pk)

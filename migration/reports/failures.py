@@ -13,6 +13,9 @@ from migration.models import Act, Run, RunItem, all_clients
 if TYPE_CHECKING:
     from migration.models.run_items import RunItemQuerySet
 
+# Beside the acts, the key of what the latest migration did not begin.
+LEFT_OUT = "left_out"
+
 
 def select_failures(act: Act | None = None) -> RunItemQuerySet:
     """Select an item for each client and act that needs attention, without the pushes that are named as refused."""
@@ -37,14 +40,14 @@ def count_failures() -> FailureCounts:
     failed = select_failures().order_by().annotate(what=F("act"), of=no_run)
     latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
     left_out = RunItem.objects.left_out().filter(run__in=latest).order_by()
-    rest = left_out.annotate(what=Value("", CharField()), of=F("run"))
+    rest = left_out.annotate(what=Value(LEFT_OUT, CharField()), of=F("run"))
     rows = (
         failed.values_list("what", "of")
         .annotate(n=Count("pk"))
         .union(rest.values_list("what", "of").annotate(n=Count("pk")), all=True)
     )
     counted = {what: (run_id, number) for what, run_id, number in rows}
-    run_id, number = counted.get("", (None, 0))
+    run_id, number = counted.get(LEFT_OUT, (None, 0))
     return FailureCounts(
         {act: counted[act][1] for act in Act if act in counted}, left_out=number, run_id=run_id
     )

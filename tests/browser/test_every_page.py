@@ -22,7 +22,7 @@ from migration.models import (
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.campaigns import find_broken_rule
+from migration.operations.campaign_steps import find_broken_rule
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override

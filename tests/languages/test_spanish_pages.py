@@ -27,7 +27,7 @@ from migration.models import (
     Run,
 )
 from migration.operations.approvals import request_move
-from migration.operations.campaigns import find_broken_rule
+from migration.operations.campaign_steps import find_broken_rule
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase

@@ -15,7 +15,7 @@ from migration.models import (
     StaleCampaignError,
     all_clients,
 )
-from migration.operations import campaigns, runs
+from migration.operations import campaign_steps, runs
 from migration.operations.campaigns import CampaignRefusedError, start_campaign
 from tests.law.actions import Act, Change, compare, require_lock_timeout
 from tests.law.environment import FIELDS
@@ -30,7 +30,7 @@ def a_campaign_goes_further(world: World, _: Change) -> None:
         _start(world, "first")
     try:
         for campaign in Campaign.objects.to_take_further():
-            campaigns.take_further(campaign.pk)
+            campaign_steps.take_further(campaign.pk)
         _work()
     except OperationalError as error:
         require_lock_timeout(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from migration.models import Campaign, StaleCampaignError, Wave, all_clients
 from migration.models.campaigns import CampaignQuerySet
 from migration.models.waves import WaveQuerySet
-from migration.operations import campaigns, move_batches, move_runs
+from migration.operations import campaign_steps, move_batches, move_runs
 from migration.operations.gates import Override
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
@@ -94,20 +94,20 @@ def a_campaign_overrides_missing_evidence(patch):
 
 @fault(Phase.POSTGRES, FURTHER, STOP, FURTHER)
 def a_stopped_campaign_goes_on_by_itself(patch):
-    take_further = campaigns.take_further
+    take_further = campaign_steps.take_further
 
     def go_on_first(campaign_id):
         with suppress(StaleCampaignError):
             Campaign.objects.get(pk=campaign_id).go_on(by=None)
         return take_further(campaign_id)
 
-    patch.setattr(campaigns, "take_further", go_on_first)
+    patch.setattr(campaign_steps, "take_further", go_on_first)
     patch.setattr(CampaignQuerySet, "to_take_further", CampaignQuerySet.not_over)
 
 
 @fault(Phase.POSTGRES, FURTHER, CHANGED_IN_AWS, COMPARE_AND_FURTHER, GO_ON, FURTHER)
 def the_stop_rule_counts_from_the_begin_whoever_had_it_go_on(patch):
-    def watch_anew(self):
+    def watch_anew(self, _campaign):
         self.update(rollback_is_due=False, finished_at=None)
 
     patch.setattr(WaveQuerySet, "watch_anew", watch_anew)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from datetime import time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -13,7 +13,7 @@ from migration.management.base import find_client_group, find_user, require_writ
 from migration.management.campaigns import CampaignCommand
 from migration.models import GOALS, ReasonError, Run
 from migration.operations.approvals import NotApproved
-from migration.operations.campaigns import CampaignRefusedError, start_campaign
+from migration.operations.campaigns import LARGEST, CampaignRefusedError, start_campaign
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -22,19 +22,22 @@ if TYPE_CHECKING:
 
 def read_hours(text: str) -> tuple[time, time]:
     """Return both ends of `--hours`, as "09:00-17:30"; raise ArgumentTypeError if they are no two times of a day."""
-    begin, _dash, end = text.partition("-")
     try:
-        return time.fromisoformat(begin.strip()), time.fromisoformat(end.strip())
+        begin, end = (time.fromisoformat(each.strip()) for each in text.split("-"))
     except ValueError:
-        raise ArgumentTypeError("give two times of the day, as 09:00-17:30") from None
+        begin = end = None
+    if begin is None or end is None or begin.tzinfo or end.tzinfo:
+        raise ArgumentTypeError("give two times of the day, as 09:00-17:30")
+    return begin, end
 
 
 def read_soak_minutes(text: str) -> int:
     """Return the hours of `--soak-hours` in minutes; raise ArgumentTypeError if it is no number of hours."""
     try:
         minutes = Decimal(text) * 60
-        return int(minutes.to_integral_value())
-    except (InvalidOperation, OverflowError, ValueError):
+        # No more than PostgreSQL could store all the same: a number may have a million digits.
+        return int(min(max(minutes, -1), LARGEST + 1).to_integral_value())
+    except (ArithmeticError, ValueError):
         raise ArgumentTypeError("give a number of hours, as 24 or 0.5") from None
 
 

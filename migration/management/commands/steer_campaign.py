@@ -1,4 +1,4 @@
-"""`steer_campaign`: approves a campaign, stops it, has it go on with what is left, or cancels it."""
+"""`steer_campaign`: stops a campaign, has it go on with what is left, or cancels it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from django.core.management.base import CommandError
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
 from migration.models import StaleCampaignError
-from migration.operations.approvals import NotApproved
-from migration.operations.campaigns import approve_campaign
+from migration.operations.campaigns import cancel_campaign, stop_campaign
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from migration.models import Campaign
 
 PERMISSIONS = {
-    "approve": ("migration.approve_move",),
     "stop": ("migration.change_campaign",),
     "go_on": ("migration.change_campaign", "migration.move_client"),
     "cancel": ("migration.change_campaign",),
@@ -27,7 +25,7 @@ PERMISSIONS = {
 
 
 class Command(CampaignCommand):
-    help = "Approves a campaign, stops it, has it go on with what is left, or cancels it for good."
+    help = "Stops a campaign, has it go on with what is left, or cancels it. Approving is possible on its page only."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("campaign", type=int, metavar="CAMPAIGN", help="its number")
@@ -40,21 +38,17 @@ class Command(CampaignCommand):
             find_user(options["by"], permission=permission)
         try:
             steer(campaign, options["act"], by)
-        except (StaleCampaignError, NotApproved) as refusal:
+        except StaleCampaignError as refusal:
             raise CommandError(str(refusal), returncode=1) from None
         campaign.refresh_from_db()
         self.go_further(campaign, options)
 
 
 def steer(campaign: Campaign, act: str, by: User | None) -> None:
-    """Do the act; raise `StaleCampaignError` or `NotApproved`, and exit with 2 where an approval names nobody."""
+    """Do the act; raise `StaleCampaignError`."""
     if act == "stop":
-        campaign.stop(by=by)
-    elif act == "go_on":
-        campaign.go_on(by=by)
+        stop_campaign(campaign, by=by)
     elif act == "cancel":
-        campaign.cancel(by=by)
-    elif by is None:
-        raise CommandError("name who approves it, with --by USER", returncode=2)
+        cancel_campaign(campaign, by=by)
     else:
-        approve_campaign(campaign_id=campaign.pk, by=by)
+        campaign.go_on(by=by)

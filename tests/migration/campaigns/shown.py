@@ -4,7 +4,8 @@ from django.db import transaction
 
 from migration.models import Campaign, ClientGroup, Run, RunItem, Wave, all_clients
 from migration.operations import runs
-from migration.operations.campaigns import start_campaign, take_further
+from migration.operations.campaign_steps import take_further
+from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import enter_phase_together

@@ -19,7 +19,8 @@ from migration.models import (
     all_clients,
 )
 from migration.operations import aws_store, runs
-from migration.operations.campaigns import start_campaign, take_further
+from migration.operations.campaign_steps import take_further
+from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
@@ -167,7 +168,7 @@ def minutes_later(monkeypatch, minutes: float) -> None:
     """Has the engine's clock, and no other, show another time."""
     ahead = timedelta(minutes=minutes)
     clock = SimpleNamespace(now=lambda: timezone.now() + ahead)
-    monkeypatch.setattr("migration.operations.campaigns.timezone", clock)
+    monkeypatch.setattr("migration.operations.campaign_steps.timezone", clock)
 
 
 def once(does: Callable[[], object], then: Callable) -> Callable:

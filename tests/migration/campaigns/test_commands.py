@@ -10,7 +10,7 @@ from credentials.models import DatabaseCredential
 from migration.management import campaigns
 from migration.models import Campaign, ClientGroup, all_clients
 from migration.operations.aws_store import secrets_manager
-from migration.operations.campaigns import take_further
+from migration.operations.campaign_steps import take_further
 from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user

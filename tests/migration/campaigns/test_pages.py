@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from migration.admin import campaign_views
 from migration.models import AuditEvent, Campaign, Run, WaveClient, Worker
-from migration.operations.campaigns import take_further
+from migration.operations.campaign_steps import take_further
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
 from tests.migration.admin.pages import page_of, text

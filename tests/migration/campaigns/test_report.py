@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migration import campaign_sentences, sentences
 from migration.models import Campaign, Run, WaveClient, WaveCounts, Worker
-from migration.operations.campaigns import take_further
+from migration.operations.campaign_steps import take_further
 from migration.reports.campaigns import (
     NAMED_IN_ALL,
     NAMED_OF_A_RUN,

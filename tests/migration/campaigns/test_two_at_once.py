@@ -25,7 +25,7 @@ from migration.models import (
     waves,
 )
 from migration.operations import campaigns
-from migration.operations.campaigns import take_further
+from migration.operations.campaign_steps import take_further
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client, nova_uri
 from tests.held_leases import wait_for_end
