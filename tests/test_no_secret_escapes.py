@@ -277,7 +277,7 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
 
 def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
     """Refused, shown, started, stopped and gone on with; `take_campaigns_further` begins it later."""
-    place = f"place_{ClientGroup.objects.get().pk}"
+    place = f"place_{ClientGroup.objects.get(name='wave 1').pk}"
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "9")
     typed = limits | {"goal": "dual_write", "soak_hours": "0", place: "1", "reason": "CHG-1"}
     url = reverse("admin:migration_campaign_start")
