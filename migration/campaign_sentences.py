@@ -6,35 +6,33 @@ CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
 
 # Why a campaign is refused
-NO_GROUPS = Sentence("campaign_without_groups", "Nothing was started: choose at least one group.")
-GROUP_TWICE = Sentence(
-    "campaign_group_twice", "Nothing was started: %(group)s is listed more than once."
-)
+NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")
+GROUP_TWICE = Sentence("group_twice", "Nothing was started: %(group)s is listed more than once.")
 GROUP_NOT_THERE = Sentence(
-    "campaign_group_not_there", "Nothing was started: the group %(group)s has been deleted since."
+    "group_not_there", "Nothing was started: the group %(group)s has been deleted since."
 )
 GROUP_TAKEN = Sentence(
-    "campaign_group_taken",
+    "group_taken",
     "Nothing was started: %(campaign)s, which is not over, takes %(group)s. Cancel that one first.",
 )
 GOAL_NOT_POSSIBLE = Sentence(
-    "campaign_goal_not_possible",
+    "goal_not_possible",
     "Nothing was started: a campaign takes clients to dual write, dual read or AWS, not to %(phase)s.",
 )
 LIMIT_TOO_LOW = Sentence(
-    "campaign_limit_too_low",
+    "limit_too_low",
     "Nothing was started: a limit of the stop rule is 1 or more, the size and the soak time 0 or more.",
 )
 LIMIT_TOO_HIGH = Sentence(
-    "campaign_limit_too_high", "Nothing was started: %(number)s is more than can be stored."
+    "limit_too_high", "Nothing was started: %(number)s is more than can be stored."
 )
 SOAKS_TOO_SHORT = Sentence(
-    "campaign_soaks_too_short",
+    "soaks_too_short",
     "Nothing was started: the gate to AWS wants %(wanted)s hours in dual read, and the campaign would try it after"
     " %(soak)s. Every client would be refused. Make the soak time longer.",
 )
 HALF_THE_HOURS = Sentence(
-    "campaign_half_the_hours",
+    "half_the_hours",
     "Nothing was started: give both ends of the hours of the day, or neither.",
 )
 CAMPAIGN_IN_OTHER_STATE = Sentence(
@@ -43,55 +41,55 @@ CAMPAIGN_IN_OTHER_STATE = Sentence(
 
 # Why a campaign stopped by itself
 MISMATCHES_REACHED = Sentence(
-    "campaign_mismatches_reached",
+    "mismatches_reached",
     "In %(wave)s %(n)s clients differ; the campaign stops at %(limit)s.",
     one="In %(wave)s %(n)s client differs; the campaign stops at %(limit)s.",
 )
 FAILED_READS_REACHED = Sentence(
-    "campaign_failed_reads_reached",
+    "failed_reads_reached",
     "In %(wave)s %(n)s reads by NOVA failed at AWS; the campaign stops at %(limit)s.",
     one="In %(wave)s %(n)s read by NOVA failed at AWS; the campaign stops at %(limit)s.",
 )
 REFUSALS_REACHED = Sentence(
-    "campaign_refusals_reached",
+    "refusals_reached",
     "In %(wave)s the moves of %(n)s clients were refused; the campaign stops at %(limit)s.",
     one="In %(wave)s the move of %(n)s client was refused; the campaign stops at %(limit)s.",
 )
 RUN_WAS_STOPPED = Sentence(
-    "campaign_run_was_stopped", "%(run)s of %(wave)s was stopped; the campaign stops with it."
+    "run_was_stopped", "%(run)s of %(wave)s was stopped; the campaign stops with it."
 )
 NOBODY_TO_ASK = Sentence(
-    "campaign_nobody_to_ask",
+    "nobody_to_ask",
     "Its cutover needs an approval now, and no user asked for it. Cancel it, and start another in a user's name.",
 )
-GROUP_IS_GONE = Sentence("campaign_group_is_gone", "The group of %(wave)s was deleted.")
+CAMPAIGN_GROUP_IS_GONE = Sentence("campaign_group_is_gone", "The group of %(wave)s was deleted.")
 ROLLS_BACK = Sentence(
-    "campaign_rolls_back",
+    "rolls_back",
     "Its clients that are read from AWS are rolled back, each where AWS can be read and holds what the rows hold.",
 )
-STOPPED_BY = Sentence("campaign_stopped_by", "%(who)s stopped it.")
-STOPPED_BY_COMMAND = Sentence("campaign_stopped_by_command", "Somebody stopped it by command.")
+STOPPED_BY = Sentence("stopped_by", "%(who)s stopped it.")
+STOPPED_BY_COMMAND = Sentence("stopped_by_command", "Somebody stopped it by command.")
 
 # Why the automatic rollback leaves a client
-LEFT_UNREAD = Sentence("campaign_left_unread", "Not rolled back: AWS could not be read. %(error)s")
+LEFT_UNREAD = Sentence("left_unread", "Not rolled back: AWS could not be read. %(error)s")
 LEFT_DIFFERING = Sentence(
-    "campaign_left_differing",
+    "left_differing",
     "Not rolled back: AWS and the rows differ. Look at the mismatch, then roll it back by hand.",
 )
 
 # What a campaign waits for
 WAITS_FOR_APPROVAL = Sentence(
-    "campaign_waits_for_approval", "Requested: it begins once somebody else has approved it."
+    "waits_for_approval", "Requested: it begins once somebody else has approved it."
 )
-WAITS_FOR_RUN = Sentence("campaign_waits_for_run", "%(run)s of %(wave)s is in work.")
+WAITS_FOR_RUN = Sentence("waits_for_run", "%(run)s of %(wave)s is in work.")
 WAITS_FOR_PAUSED_RUN = Sentence(
-    "campaign_waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
+    "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
 )
 WAITS_FOR_ROLLBACK = Sentence(
-    "campaign_waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."
+    "waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."
 )
-SOAKS = Sentence("campaign_soaks", "%(wave)s soaks until %(until)s.")
+SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
 WAITS_FOR_HOURS = Sentence(
-    "campaign_waits_for_hours", "The next step begins between %(begin)s and %(end)s (%(zone)s)."
+    "waits_for_hours", "The next step begins between %(begin)s and %(end)s (%(zone)s)."
 )
-GOES_FURTHER = Sentence("campaign_goes_further", "The next step begins within a minute.")
+GOES_FURTHER = Sentence("goes_further", "The next step begins within a minute.")

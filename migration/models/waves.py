@@ -184,8 +184,10 @@ class Wave(models.Model):
 
     def holds_group(self) -> bool:
         """Lock its group for the caller's transaction, so that nobody deletes it meanwhile; False where it is gone."""
+        if self.group_id is None:
+            return False
         held = ClientGroup.objects.select_for_update(no_key=True).filter(pk=self.group_id)
-        return self.group_id is not None and held.exists()
+        return bool(held.values_list("pk", flat=True))
 
     def begin(self, *, now: datetime) -> int:
         """Take the clients of the group that stand before the goal; return how many there are.

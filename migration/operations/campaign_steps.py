@@ -108,7 +108,7 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
 def _find_hindrance(wave: Wave) -> Message | None:
     """Say what people did by which the campaign stops; it says nothing about the clients, so none is rolled back."""
     if wave.lacks_group and wave.finished_at is None:
-        return campaign_sentences.GROUP_IS_GONE(wave=wave.name_message)
+        return campaign_sentences.CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message)
     if run := wave.find_stopped_run():
         return campaign_sentences.RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
     return None
@@ -210,7 +210,7 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
     while wave := _find_next_wave(campaign, last):
         wave.campaign = campaign
         if not wave.goes_on_without_group and not wave.holds_group():
-            _stop(campaign, campaign_sentences.GROUP_IS_GONE(wave=wave.name_message))
+            _stop(campaign, campaign_sentences.CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message))
             return None
         number = wave.begin(now=now)
         begun = audit_sentences.WAVE_BEGUN(
@@ -228,15 +228,15 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
 
 def _find_next_wave(campaign: Campaign, last: Wave | None) -> Wave | None:
     """Return the wave after `last`: the rest of its group, or the next group; None after the last one."""
-    splits = last and campaign.wave_size
-    if splits and not last.goes_on_without_group and not last.holds_group():
-        return last  # nobody knows whether it had clients left
-    if splits and last.list_takeable().exists():
+    splits = last if campaign.wave_size else None
+    if splits and not splits.goes_on_without_group and not splits.holds_group():
+        return splits  # nobody knows whether it had clients left
+    if splits and splits.list_takeable().exists():
         return Wave.objects.create(
             campaign=campaign,
-            position=last.position,
-            part=last.part + 1,
-            group=last.group,
-            group_name=last.group_name,
+            position=splits.position,
+            part=splits.part + 1,
+            group=splits.group,
+            group_name=splits.group_name,
         )
     return campaign.waves.filter(began_at=None).order_by("position", "part").first()

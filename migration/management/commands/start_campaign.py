@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def read_hours(text: str) -> tuple[time, time]:
     """Return both ends of `--hours`, as "09:00-17:30"; raise ArgumentTypeError if they are no two times of a day."""
     try:
-        begin, end = (time.fromisoformat(each.strip()) for each in text.split("-"))
+        times = [time.fromisoformat(each.strip()) for each in text.split("-")]
     except ValueError:
-        begin = end = None
-    if begin is None or end is None or begin.tzinfo or end.tzinfo:
+        times = []
+    if len(times) != 2 or any(each.tzinfo for each in times):
         raise ArgumentTypeError("give two times of the day, as 09:00-17:30")
-    return begin, end
+    return times[0], times[1]
 
 
 def read_soak_minutes(text: str) -> int:
@@ -36,7 +36,7 @@ def read_soak_minutes(text: str) -> int:
     try:
         minutes = Decimal(text) * 60
         # No more than PostgreSQL could store all the same: a number may have a million digits.
-        return int(min(max(minutes, -1), LARGEST + 1).to_integral_value())
+        return round(min(max(minutes, Decimal(-1)), Decimal(LARGEST + 1)))
     except (ArithmeticError, ValueError):
         raise ArgumentTypeError("give a number of hours, as 24 or 0.5") from None
 

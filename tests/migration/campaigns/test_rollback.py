@@ -53,7 +53,7 @@ from tests.migration.moves.clients import (
 )
 
 DUAL_READ, AWS = Phase.DUAL_READ, Phase.AWS
-LEFT_UNREAD, LEFT_DIFFERING = ["campaign_left_unread"], ["campaign_left_differing"]
+LEFT_UNREAD, LEFT_DIFFERING = ["left_unread"], ["left_differing"]
 
 
 def begin_rollback(number: int = 3) -> tuple[Campaign, list[int], Run]:
@@ -86,7 +86,7 @@ def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_name
     assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
     assert codes_of(run, "north-1") == LEFT_DIFFERING
     assert [password(pk) for pk in pks] == before
-    assert stand(campaign)[1] == ["campaign_mismatches_reached", "campaign_rolls_back"]
+    assert stand(campaign)[1] == ["mismatches_reached", "rolls_back"]
     refused = AuditEvent.objects.get(code=AuditCode.REFUSAL)
     assert refused.client_id == pks[1]
     assert (take(campaign), take(campaign)) == (None, None)

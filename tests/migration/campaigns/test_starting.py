@@ -71,13 +71,13 @@ def test_its_groups_are_there_once_each_and_no_other_campaigns(settings):
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"most_mismatches": 0}, "campaign_limit_too_low"),
-        ({"most_failed_reads": 0}, "campaign_limit_too_low"),
-        ({"most_refused": -1}, "campaign_limit_too_low"),
-        ({"wave_size": -1}, "campaign_limit_too_low"),
-        ({"most_refused": 2**31}, "campaign_limit_too_high"),
-        ({"begins_at": time(9)}, "campaign_half_the_hours"),
-        ({"ends_at": time(9)}, "campaign_half_the_hours"),
+        ({"most_mismatches": 0}, "limit_too_low"),
+        ({"most_failed_reads": 0}, "limit_too_low"),
+        ({"most_refused": -1}, "limit_too_low"),
+        ({"wave_size": -1}, "limit_too_low"),
+        ({"most_refused": 2**31}, "limit_too_high"),
+        ({"begins_at": time(9)}, "half_the_hours"),
+        ({"ends_at": time(9)}, "half_the_hours"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(options, key):
@@ -240,7 +240,7 @@ def test_switched_on_while_the_cutover_is_queued_it_refuses_every_client(maria, 
     assert outcomes(run) == {"north-0": Outcome.REFUSED}
     assert run.items.get().message.codes == [sentences.NEEDS_APPROVAL.key]
     take(campaign)
-    assert stand(campaign) == (Campaign.State.STOPPED, ["campaign_refusals_reached"])
+    assert stand(campaign) == (Campaign.State.STOPPED, ["refusals_reached"])
 
 
 def test_no_row_of_a_run_of_a_campaign_overrides_or_purges():

@@ -44,9 +44,9 @@ from tests.migration.moves.clients import phase_of, write_password
 
 RUNNING, STOPPED = Campaign.State.RUNNING, Campaign.State.STOPPED
 DIFFER, READS, REFUSED = (
-    ["campaign_mismatches_reached"],
-    ["campaign_failed_reads_reached"],
-    ["campaign_refusals_reached"],
+    ["mismatches_reached"],
+    ["failed_reads_reached"],
+    ["refusals_reached"],
 )
 
 
@@ -79,7 +79,7 @@ def test_it_stops_at_the_limit_of_clients_that_differ_and_not_before():
     values = campaign.stopped_because.values
     assert (values["n"], values["limit"]) == (2, 2)
     told = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}").order_by("id")
-    assert any("campaign_mismatches_reached" in row.facts for row in told)
+    assert any("mismatches_reached" in row.facts for row in told)
 
 
 def test_a_client_that_is_equal_again_counts_no_more():
@@ -307,7 +307,7 @@ def test_a_person_stops_it_and_its_run_in_work_goes_on_to_its_end(maria):
     work(run)
 
     assert take(campaign) is None
-    assert (stand(campaign), phases(group)) == ((STOPPED, ["campaign_stopped_by"]), [Phase.AWS] * 2)
+    assert (stand(campaign), phases(group)) == ((STOPPED, ["stopped_by"]), [Phase.AWS] * 2)
     campaign.go_on(by=maria), go(campaign)
     assert stand(campaign) == (Campaign.State.FINISHED, [])
 
@@ -339,7 +339,7 @@ def test_a_paused_run_is_waited_for_and_a_stopped_one_stops_the_campaign_and_rol
 
     run.stop(by=maria), take(campaign)
 
-    assert stand(campaign) == (STOPPED, ["campaign_run_was_stopped"])
+    assert stand(campaign) == (STOPPED, ["run_was_stopped"])
     run.refresh_from_db()
     assert run.finished_at is not None
     assert outcomes(run) == {"north-0": Outcome.MOVED, "north-1": Outcome.SKIPPED}
@@ -357,7 +357,7 @@ def test_a_run_of_before_that_somebody_stops_after_they_went_on_stops_it_again(m
 
     run.stop(by=maria), take(campaign)
 
-    assert stand(campaign) == (STOPPED, ["campaign_run_was_stopped"])
+    assert stand(campaign) == (STOPPED, ["run_was_stopped"])
 
 
 @pytest.mark.parametrize("began", [False, True])
