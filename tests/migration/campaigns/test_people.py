@@ -1,0 +1,197 @@
+"""What people do with a campaign at a bad moment: whose clients it moves then, and who watches them."""
+
+import pytest
+from django.urls import reverse
+
+from migration import tasks
+from migration.models import Campaign, Run, StaleCampaignError, all_clients
+from migration.operations import campaign_steps, runs
+from migration.operations.approvals import NotApproved
+from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
+from migration.operations.moves import move
+from migration.operations.pushes import push
+from nova_credentials.phases import Phase
+from tests.factories import count_reads, make_user
+from tests.migration.campaigns.taken import (
+    begin,
+    begin_cutover,
+    codes_of,
+    differ,
+    go,
+    make_group,
+    members,
+    outcomes,
+    phases,
+    put,
+    soak,
+    stand,
+    sweep,
+    take,
+    taken,
+    work,
+)
+from tests.migration.moves.clients import is_pending, write_password
+
+STOPPED = Campaign.State.STOPPED
+
+
+@pytest.mark.parametrize("act", [stop_campaign, cancel_campaign])
+def test_who_stops_or_cancels_it_stops_its_run_in_work_as_nobody_watches_it_then(act, maria):
+    group = make_group("north", 2, Phase.DUAL_READ)
+    campaign = begin(group)
+    run = take(campaign)
+
+    act(campaign, by=maria)
+
+    run.refresh_from_db()
+    assert run.state == Run.State.STOPPED
+    assert run.finished_at
+    work(run)
+    assert phases(group) == [Phase.DUAL_READ] * 2
+
+
+def test_every_wave_that_broke_the_rule_is_rolled_back():
+    first, second = (
+        make_group("first", 1, Phase.DUAL_READ),
+        make_group("second", 1, Phase.DUAL_READ),
+    )
+    campaign = begin(first, second, rolls_back=True, most_failed_reads=1)
+    go_until(campaign, second)
+    for group in (first, second):
+        count_failure(members(group)[0])
+
+    run = take(campaign)
+
+    assert stand(campaign)[1].count("failed_reads_reached") == 2
+    while run:
+        work(run)
+        run = take(campaign)
+    assert phases(first) == phases(second) == [Phase.DUAL_READ]
+
+
+def go_until(campaign: Campaign, group) -> None:
+    """Goes on until the group has been cut over."""
+    for _ in range(10):
+        if phases(group) == [Phase.AWS]:
+            return
+        sweep(), soak()
+        work(take(campaign))
+    raise AssertionError("it was not cut over")
+
+
+def count_failure(pk: int) -> None:
+    count_reads(pk, aws_failures=1)
+
+
+def test_a_button_of_a_page_from_before_the_rule_stopped_it_takes_no_rollback_back(maria, client):
+    campaign, group = begin_cutover(rolls_back=True)
+    stop_campaign(campaign, by=maria)
+    seen = campaign.changed_at
+    campaign.go_on(by=maria)
+    differ(members(group)[0])
+    take(campaign)
+    assert stand(campaign)[0] == STOPPED
+
+    with pytest.raises(StaleCampaignError):
+        campaign.go_on(by=maria, seen=seen)
+
+    client.force_login(make_user("ops", "migration.change_campaign", "migration.move_client"))
+    steer = reverse("admin:migration_campaign_steer", args=[campaign.pk])
+    client.post(steer, {"order": "go_on", "seen": seen.isoformat()})
+    assert stand(campaign)[0] == STOPPED
+    assert client.post(steer, {"order": "go_on", "seen": "yesterday"}).status_code == 400
+
+
+def test_an_approval_covers_the_clients_that_were_in_the_groups_then(maria, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    group = make_group("north", 1)
+    campaign = begin(group, by=maria, reason="INC-42")
+    approve_campaign(campaign_id=campaign.pk, by=make_user("ana", "migration.approve_move"))
+    late = make_group("late", 1)
+    put("north", *members(late))
+
+    go(campaign)
+
+    assert taken(campaign) == [["north-0"]]
+    assert phases(late) == [Phase.POSTGRES]
+
+
+def test_who_has_it_go_on_is_not_the_one_who_approves_that(maria, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    ana, peter = (make_user(name, "migration.approve_move") for name in ("ana", "peter"))
+    campaign = begin(make_group("north", 1), by=maria, reason="INC-42")
+    approve_campaign(campaign_id=campaign.pk, by=ana)
+    campaign.refresh_from_db()
+    stop_campaign(campaign, by=ana)
+    campaign.go_on(by=ana)
+
+    with pytest.raises(NotApproved):
+        approve_campaign(campaign_id=campaign.pk, by=ana)
+
+    assert approve_campaign(campaign_id=campaign.pk, by=peter).state == Campaign.State.RUNNING
+
+
+def test_whom_somebody_moved_back_stays_where_they_are_while_the_others_go_on():
+    campaign, group = begin_cutover(2, rolls_back=True)
+    differ(members(group)[0])
+    work(take(campaign))
+    campaign.go_on(by=None)
+    move(client_id=members(group)[1], new=Phase.DUAL_WRITE)
+
+    soak()
+    take(campaign)
+
+    assert phases(group)[1] == Phase.DUAL_WRITE
+
+
+def test_a_client_that_nova_writes_before_its_turn_is_tried_again_once_it_is_pushed():
+    group = make_group("north", 2, Phase.DUAL_READ)
+    campaign = begin(group)
+    run = take(campaign)
+    write_password(members(group)[0], "example-new")
+    assert is_pending(members(group)[0])
+
+    runs.process_batch(run, 0)
+
+    assert outcomes(run) == {"north-0": "", "north-1": "moved"}
+    assert codes_of(run, "north-0") == ["push_pending"]
+    push(client_ids=members(group)[:1])
+    sweep()
+    run.items.update(next_try_at=None)
+    runs.process_batch(run, 0)
+    assert phases(group) == [Phase.AWS] * 2
+
+
+def test_who_was_taken_out_of_the_group_before_the_goal_is_left_when_it_goes_on(maria):
+    group = make_group("north", 2)
+    campaign = begin(group)
+    work(take(campaign))
+    stop_campaign(campaign, by=maria)
+    group.take_clients(all_clients().filter(slug="north-0"))
+
+    campaign.go_on(by=maria)
+    go(campaign)
+
+    assert [phases_of(slug) for slug in ("north-0", "north-1")] == [Phase.DUAL_WRITE, Phase.AWS]
+
+
+def phases_of(slug: str) -> str:
+    return all_clients().with_phase().values_list("phase", flat=True).get(slug=slug)
+
+
+def test_a_campaign_that_fails_keeps_no_other_from_being_stopped(monkeypatch):
+    campaign, group = begin_cutover()
+    other = begin(make_group("south", 1))
+    differ(members(group)[0])
+    take_further = campaign_steps.take_further
+
+    def fail_of_the_newest(campaign_id):
+        if campaign_id == other.pk:
+            raise LookupError("example")
+        return take_further(campaign_id)
+
+    monkeypatch.setattr(campaign_steps, "take_further", fail_of_the_newest)
+
+    tasks.take_campaigns_further()
+
+    assert stand(campaign)[0] == STOPPED
