@@ -1,7 +1,11 @@
 """Everything that was written anywhere, and the markers that are looked for in it."""
 
+import logging
 import re
+import traceback
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 # Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.
@@ -22,3 +26,51 @@ class Haystack:
 
     def text(self, place: str) -> str:
         return "\n".join(self.pieces[place])
+
+
+class TextsOfExceptions(logging.Formatter):
+    """Without the lines of code between them, which hold no value and take half of the time."""
+
+    def formatException(self, ei) -> str:  # noqa: N802 - logging's own name
+        return "".join(traceback.format_exception(*ei, limit=0))
+
+
+class Collector(logging.Handler):
+    def __init__(self, haystack: Haystack) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(TextsOfExceptions())
+        self.haystack = haystack
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.haystack.add(f"log {record.name}", self.format(record) + repr(record.args))
+
+
+@contextmanager
+def everything_logged(haystack: Haystack) -> Iterator[None]:
+    """Every logger at DEBUG, whatever the settings say: what may not be logged may not even then."""
+    handler, root = Collector(haystack), logging.getLogger()
+    # Templates log whole contexts, for seconds a page: at DEBUG where secrets are typed (`templates_logged`).
+    names = ("", "boto3", "botocore", "urllib3", "django", "django-q")
+    levels = dict.fromkeys(names, logging.DEBUG) | {"django.template": logging.INFO}
+    others, root.handlers = root.handlers, [handler]  # pytest's own would write all of it once more
+    try:
+        with at_levels(levels):
+            yield
+    finally:
+        root.handlers = others
+
+
+def templates_logged():
+    return at_levels({"django.template": logging.DEBUG})
+
+
+@contextmanager
+def at_levels(levels: dict[str, int]) -> Iterator[None]:
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -51,7 +51,7 @@ from tests.factories import (
     start_run,
     update,
 )
-from tests.haystack import NEEDLE, Haystack
+from tests.haystack import NEEDLE, Haystack, everything_logged, templates_logged
 from tests.migration.audit.exports import look_at_the_audit
 
 MARKERS = {
@@ -66,46 +66,6 @@ CREDENTIAL_TABLES = {
     "client_email_credentials",
     "client_aws_credentials",
 }
-
-
-class Collector(logging.Handler):
-    def __init__(self, haystack: Haystack) -> None:
-        super().__init__(logging.DEBUG)
-        self.haystack = haystack
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.haystack.add(f"log {record.name}", self.format(record) + repr(record.args))
-
-
-@contextmanager
-def everything_logged(haystack: Haystack) -> Iterator[None]:
-    """Every logger at DEBUG, whatever the settings say: what may not be logged may not even then."""
-    handler, root = Collector(haystack), logging.getLogger()
-    # Templates log whole contexts, for seconds a page: at DEBUG where secrets are typed (`templates_logged`).
-    names = ("", "boto3", "botocore", "urllib3", "django", "django-q")
-    levels = dict.fromkeys(names, logging.DEBUG) | {"django.template": logging.INFO}
-    root.addHandler(handler)
-    try:
-        with at_levels(levels):
-            yield
-    finally:
-        root.removeHandler(handler)
-
-
-def templates_logged():
-    return at_levels({"django.template": logging.DEBUG})
-
-
-@contextmanager
-def at_levels(levels: dict[str, int]) -> Iterator[None]:
-    before = {name: logging.getLogger(name).level for name in levels}
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def ask(query: str) -> list[tuple]:
@@ -494,7 +454,18 @@ def planted_in_a_result(haystack, browser):
     Task.objects.create(id="1", name="x", func="x", result="MARKER-FOUR", started=now, stopped=now)
 
 
+def raise_in_a_log(haystack, browser):
+    try:
+        try:
+            raise ValueError("MARKER-ONE")
+        finally:
+            raise KeyError("none")
+    except KeyError:
+        logging.getLogger("raised").debug("failed", exc_info=True)
+
+
 PLANTS = {
+    "log raised": raise_in_a_log,
     "log anything": lambda haystack, browser: logging.getLogger("anything").debug(
         "%s", "MARKER-ONE"
     ),

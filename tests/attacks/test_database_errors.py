@@ -22,13 +22,13 @@ from migration.operations.pushes import push
 from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.phases import Phase
 from tests.factories import sent_form, start_run
+from tests.haystack import at_levels
 from tests.page_forms import open_form
 from tests.test_no_secret_escapes import (
     MARKERS,
     Haystack,
     add_pickles,
     add_tables,
-    at_levels,
     command,
     everything_logged,
     page,
