@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import connection, models
 from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce
 from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.runs import Run, RunQuerySet
     from nova_credentials.messages import Message
+
+# Of an item; empty where it says nothing.
+MESSAGE_KEY = Coalesce(KeyTextTransform("key", "message"), models.Value("", models.TextField()))
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class WaveQuerySet(models.QuerySet["Wave"]):
                 finished_at__gte=models.F("run__wave__watched_since"),
             )
             # Somebody moved the client before its turn: that says nothing against it.
-            .exclude(models.Q(In(KeyTextTransform("key", "message"), [STALE_PHASE.key])))
+            .exclude(models.Q(In(MESSAGE_KEY, [STALE_PHASE.key])))
             .order_by()
             .values_list("run__wave")
             .annotate(number=models.Count("client_id", distinct=True))

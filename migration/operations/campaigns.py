@@ -149,7 +149,8 @@ def approve_campaign(*, campaign_id: int, by: User, seen: datetime | None = None
     """
     campaign = Campaign.objects.get(pk=campaign_id)
     why_not = find_second_user_refusal(campaign.by, campaign.by_name, by)
-    if campaign.steered_by_id == by.pk:  # who had it go on asked for this approval
+    # Who had it go on asked for this approval.
+    if campaign.state == Campaign.State.REQUESTED and campaign.steered_by_id == by.pk:
         why_not = sentences.OWN_REQUEST()
     if why_not:
         facts = audit_sentences.APPROVAL_REFUSED(why=why_not)

@@ -71,7 +71,8 @@ def start_move_run(
 
 def find_run_approval_refusal(run: Run, by: User) -> Message | None:
     """Say why this user may not approve the run; None where they may."""
-    if run.steered_by_id == by.pk:  # who had it go on asked for this approval
+    # Who had it go on asked for this approval.
+    if run.state == Run.State.REQUESTED and run.steered_by_id == by.pk:
         return sentences.OWN_REQUEST()
     return find_second_user_refusal(run.by, run.by_name, by)
 

@@ -151,14 +151,14 @@ def test_a_client_that_nova_writes_before_its_turn_is_tried_again_once_it_is_pus
     write_password(members(group)[0], "example-new")
     assert is_pending(members(group)[0])
 
-    runs.process_batch(run, 0)
+    runs.process_batch(run.pk, 0)
 
     assert outcomes(run) == {"north-0": "", "north-1": "moved"}
     assert codes_of(run, "north-0") == ["push_pending"]
     push(client_ids=members(group)[:1])
     sweep()
     run.items.update(next_try_at=None)
-    runs.process_batch(run, 0)
+    runs.process_batch(run.pk, 0)
     assert phases(group) == [Phase.AWS] * 2
 
 
