@@ -87,6 +87,7 @@ def render_template(template: Template, context: Context) -> str:
     return template.nodelist.render(context)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     compile_tests(config)
 

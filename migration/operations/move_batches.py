@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
 
-# Refusals that pass by themselves: somebody else was at the client, or its push is on the way.
-PASSING = {
-    sentences.MOVE_UNDER_WAY.key,
-    sentences.NOVA_WROTE.key,
-    sentences.PUSH_PENDING.key,
-    sentences.IN_A_RUN.key,
-    "nova_is_writing",
-}
+# Refusals that pass by themselves: somebody else was at the client.
+PASSING = {sentences.MOVE_UNDER_WAY.key, sentences.NOVA_WROTE.key, "nova_is_writing"}
 # The whole run waits while one of these holds, and no client of it is refused.
 HOLDING = {
     sentence.key

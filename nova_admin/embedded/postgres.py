@@ -226,13 +226,16 @@ def main() -> None:
     server.become_server()
     cluster = Cluster(folder)
     cluster.prepare_folder(arguments.settings)
+    ended_well = False
     try:
         cluster.run()
         server.announce_info({"pid": os.getpid(), "uri": cluster.uri})
         server.wait_until_unused(healthy=cluster.is_running)
+        ended_well = cluster.is_running()
     finally:
         cluster.stop()
-    if arguments.delete:
+    # The log of one that died says why.
+    if arguments.delete and ended_well:
         _delete_folder(folder)
 
 
@@ -242,6 +245,8 @@ def _delete_folder(folder: Path) -> None:
     while folder.exists() and time.monotonic() < deadline:
         with suppress(OSError):
             shutil.rmtree(folder)
+            return
+        time.sleep(0.05)
 
 
 def _accepts_connections(uri: str) -> bool:

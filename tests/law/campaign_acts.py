@@ -71,7 +71,7 @@ def _start(world: World, name: str) -> None:
 def _work() -> None:
     steps = Run.objects.filter(wave__isnull=False, finished_at=None, state=Run.State.RUNNING)
     for run in steps.order_by("pk"):
-        runs.process_batch(run, 0)
+        runs.process_batch(run.pk, 0)
         run.finish_if_done()
         assert not run.items.filter(outcome=Outcome.FAILED).exists()
 

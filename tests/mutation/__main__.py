@@ -64,7 +64,10 @@ TESTS = {
         "tests/nova_credentials/test_document.py",
         "tests/nova_credentials/test_document_extras.py",
     ),
-    "nova_credentials/comparison.py": ("tests/nova_credentials/test_comparison.py",),
+    "nova_credentials/comparison.py": (
+        "tests/nova_credentials/test_comparison.py",
+        "tests/nova_credentials/test_equal_texts.py",
+    ),
     "nova_credentials/tables.py": (
         "tests/nova_credentials/test_tables.py",
         "tests/credentials/counting",

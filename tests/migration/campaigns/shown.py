@@ -1,6 +1,7 @@
 """Groups of clients in a phase, and campaigns that were taken some steps further."""
 
 from django.db import transaction
+from django.utils import timezone
 
 from migration.models import Campaign, ClientGroup, Run, RunItem, Wave, all_clients
 from migration.operations import runs
@@ -46,7 +47,14 @@ def begin_wave(campaign: Campaign, slugs: list[str], **run_fields) -> tuple[Wave
     run = Run.objects.create(wave=wave, **(fields | run_fields))
     pks = dict(all_clients().values_list("slug", "pk"))
     RunItem.objects.bulk_create(
-        RunItem(run=run, client_id=pks[slug], slug=slug, batch=0, outcome="refused")
+        RunItem(
+            run=run,
+            client_id=pks[slug],
+            slug=slug,
+            batch=0,
+            outcome="refused",
+            finished_at=timezone.now(),
+        )
         for slug in slugs
     )
     run.finish_if_done()

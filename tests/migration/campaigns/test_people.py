@@ -5,22 +5,19 @@ from django.urls import reverse
 
 from migration import tasks
 from migration.models import Campaign, Run, StaleCampaignError, all_clients
-from migration.operations import campaign_steps, runs
+from migration.operations import campaign_steps
 from migration.operations.approvals import NotApproved
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.moves import move
-from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_user
 from tests.migration.campaigns.taken import (
     begin,
     begin_cutover,
-    codes_of,
     differ,
     go,
     make_group,
     members,
-    outcomes,
     phases,
     put,
     soak,
@@ -30,7 +27,6 @@ from tests.migration.campaigns.taken import (
     taken,
     work,
 )
-from tests.migration.moves.clients import is_pending, write_password
 
 STOPPED = Campaign.State.STOPPED
 
@@ -142,24 +138,6 @@ def test_whom_somebody_moved_back_stays_where_they_are_while_the_others_go_on():
     take(campaign)
 
     assert phases(group)[1] == Phase.DUAL_WRITE
-
-
-def test_a_client_that_nova_writes_before_its_turn_is_tried_again_once_it_is_pushed():
-    group = make_group("north", 2, Phase.DUAL_READ)
-    campaign = begin(group)
-    run = take(campaign)
-    write_password(members(group)[0], "example-new")
-    assert is_pending(members(group)[0])
-
-    runs.process_batch(run.pk, 0)
-
-    assert outcomes(run) == {"north-0": "", "north-1": "moved"}
-    assert codes_of(run, "north-0") == ["push_pending"]
-    push(client_ids=members(group)[:1])
-    sweep()
-    run.items.update(next_try_at=None)
-    runs.process_batch(run.pk, 0)
-    assert phases(group) == [Phase.AWS] * 2
 
 
 def test_who_was_taken_out_of_the_group_before_the_goal_is_left_when_it_goes_on(maria):

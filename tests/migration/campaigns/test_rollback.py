@@ -284,7 +284,7 @@ def in_work(monkeypatch) -> tuple[Campaign, list[int], Run]:
     group = make_group("north", 3, DUAL_READ)
     campaign = begin(group, rolls_back=True)
     run = take(campaign)
-    runs.process_batch(run, 0)
+    runs.process_batch(run.pk, 0)
     return campaign, members(group), run
 
 
@@ -297,7 +297,7 @@ def test_what_the_last_batch_moves_after_the_stop_is_rolled_back_too(in_work):
         assert outcomes(run) == {"north-0": "moved", "north-1": "", "north-2": "skipped"}
         assert (take(campaign), stands(pks)) == (None, [AWS, DUAL_READ, DUAL_READ])
         Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING)
-        runs.process_batch(run, 1)
+        runs.process_batch(run.pk, 1)
         Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
     assert stands(pks) == [AWS, AWS, DUAL_READ]
 
@@ -322,7 +322,7 @@ def test_no_item_of_a_client_that_a_killed_worker_moved_says_that_it_was_skipped
     with monkeypatch.context() as patch:
         patch.setattr(type(RunItem.objects), "record", kill)
         with pytest.raises(Killed):
-            runs.process_batch(run, 1)
+            runs.process_batch(run.pk, 1)
     assert stands(pks) == [AWS, AWS, DUAL_READ]
     make_comparison(pks[0], "mismatch")
 

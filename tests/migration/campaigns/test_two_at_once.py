@@ -24,7 +24,7 @@ from migration.models import (
     WaveClient,
     waves,
 )
-from migration.operations import campaigns
+from migration.operations import campaign_steps
 from migration.operations.campaign_steps import take_further
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client, nova_uri
@@ -245,7 +245,7 @@ def test_somebody_stops_or_cancels_while_a_step_begins_and_no_other_does(meanwhi
     group = make_group("north", 1, Phase.DUAL_WRITE)
     campaign = begin(group)
     them = Campaign.objects.get()
-    they = meanwhile(campaigns, "_start_step", lambda: getattr(them, act)(by=None))
+    they = meanwhile(campaign_steps, "_start_step", lambda: getattr(them, act)(by=None))
 
     run = take(campaign)
     they.join()
@@ -261,7 +261,7 @@ def test_somebody_goes_on_while_the_rule_stops_it_and_it_is_watched_from_then_on
     work(take(campaign))
     make_comparison(members(group)[0], "mismatch")
     them = Campaign.objects.get()
-    they = meanwhile(campaigns, "_start_due_rollback", lambda: them.go_on(by=None))
+    they = meanwhile(campaign_steps, "_start_due_rollback", lambda: them.go_on(by=None))
 
     rollback = take(campaign)
     they.join()

@@ -230,5 +230,5 @@ def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch
     assert set(run.items.values_list("attempts", "error_class")) == {(1, "throttled")}
     # The comparison that could not check doesn't keep the gate shut once AWS answers again.
     run.items.update(next_try_at=None)
-    runs.process_batch(run, 0)
+    runs.process_batch(run.pk, 0)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}

@@ -121,7 +121,7 @@ def test_a_stopped_run_does_not_look_done(root):
     make_client("empty")
     run = start(3)
     run.items.filter(slug="empty").update(batch=0)
-    runs.process_batch(run, 0)
+    runs.process_batch(run.pk, 0)
     run.stop(by=None)
     runs.skip_open_items(run)
     run.refresh_from_db()
@@ -141,7 +141,7 @@ def test_a_command_whose_run_somebody_stops_says_what_was_not_begun_and_exits_wi
     monkeypatch, output
 ):
     def stop(run, _output):
-        runs.process_batch(run, 0)
+        runs.process_batch(run.pk, 0)
         run.stop(by=None)
         runs.skip_open_items(run)
         run.refresh_from_db()
