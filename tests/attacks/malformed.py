@@ -93,9 +93,16 @@ HEADERS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 METHODS = ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "FOO", "get", "DISPATCH", "")
 
-# These do the same whatever the form holds: only what is refused before the page may be sent to them.
+# These do the same whatever the form holds, or take any text as the reason: only what is refused before the page may be
+# sent to them.
 WITHOUT_FIELDS = (
-    *("/admin/logout/", f"{RUNS}aws-writes/start/", f"{RUNS}start-all/", f"{RUNS}compare-all/"),
+    *(
+        "/admin/logout/",
+        f"{RUNS}aws-writes/start/",
+        f"{RUNS}aws-writes/stop/",
+        f"{RUNS}start-all/",
+        f"{RUNS}compare-all/",
+    ),
     *(
         "/admin/migration/copysearch/start/",
         "/push/",

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from credentials.models import DatabaseCredential
-from migration.models import Run, RunPlan
+from migration.models import Campaign, Run, RunPlan
 from nova_credentials.phases import Phase
 from tests.attacks import malformed
 from tests.attacks.malformed import DIGITS, NUL
@@ -48,6 +48,7 @@ def ids(stores) -> dict[str, int]:
         "/database/": DatabaseCredential.objects.get(client=client_id).pk,
         "/run/": run.pk,
         "/plan/": RunPlan.objects.create(state="discarded").pk,
+        "/campaign/": Campaign.objects.create(goal="aws", state="cancelled").pk,
         "/comparison/": make_comparison(client_id, "mismatch").pk,
         "/user/": administrator.pk,
         "/group/": Group.objects.get(name="Viewer").pk,

@@ -280,7 +280,7 @@ def test_a_campaign_with_waves_runs_and_clients_that_were_left(look_at, stores):
     ).add_items([(1, "gone")])
     page = f"{CAMPAIGNS}{campaign.pk}/change/"
     running = look_at(CAMPAIGNS, page, RUNS, f"{RUNS}{Run.objects.latest('pk').pk}/change/")
-    campaign.stop_by_itself(find_broken_rule(stopped))
+    campaign.stop_by_itself(find_broken_rule(stopped, stopped.count_against_rule()))
 
     assert (running, look_at(CAMPAIGNS, page)) == ({}, {})
 

@@ -117,7 +117,7 @@ def make_world() -> dict[str, int]:
     )
     begin_wave(campaign, [f"sur-{n}" for n in range(13)])
     (wave,) = campaign.waves.begun()
-    campaign.stop_by_itself(find_broken_rule(wave))
+    campaign.stop_by_itself(find_broken_rule(wave, wave.count_against_rule()))
     campaign.waves.update(rollback_is_due=True)
     ids["campaign"] = campaign.pk
     Rate.objects.set_rates({Rate.Kind.WRITE: 2.5, Rate.Kind.READ: 1234.5})

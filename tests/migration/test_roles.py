@@ -200,6 +200,7 @@ class Site:
             "_export",
             "cutover",
             "group",
+            "_failures",
         )
         models = {
             "credentials_client_": lambda: client,
