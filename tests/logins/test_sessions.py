@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from migration.models import Run, RunPlan
+from migration.models import Campaign, Run, RunPlan
 from migration.operations.wrong_passwords import forget_old
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 from tests.checkout import manage
@@ -47,6 +47,7 @@ def polls(db) -> list[str]:
         reverse("admin:migration_run_live", args=[run.pk]),
         reverse("admin:credentials_client_watch", args=[make_client("idom")]),
         reverse("admin:migration_run_plan_live", args=[RunPlan.objects.create().pk]),
+        reverse("admin:migration_campaign_live", args=[Campaign.objects.create(goal="aws").pk]),
         END,
     ]
 
@@ -64,7 +65,7 @@ def test_a_session_that_nobody_uses_ends_after_half_an_hour(maria, clock):
 def test_polls_of_an_open_page_dont_keep_it(maria, clock, polls):
     for _ in range(5):
         clock.turn(minutes=5, seconds=59)
-        assert [is_logged_in(maria, poll) for poll in polls] == [True] * 4
+        assert [is_logged_in(maria, poll) for poll in polls] == [True] * 5
     clock.turn(seconds=5)
 
     assert not is_logged_in(maria)

@@ -149,6 +149,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         "migration.tasks.push_pending": 1,
         "migration.tasks.sweep": 15,
         "migration.tasks.resume_stalled_runs": 1,
+        "migration.tasks.take_campaigns_further": 1,
         "migration.tasks.resume_dead_searches": 1,
         "migration.tasks.seal_audit": 1,
         "migration.tasks.publish_audit_head": 60,

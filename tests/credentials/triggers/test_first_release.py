@@ -43,6 +43,8 @@ $function$
 """
 # The columns that this release added to tables of the first one.
 ADDED = {
+    "credentials_clientrevision": ("pushed_at",),
+    "migration_runitem": ("act",),
     "migration_clientmigration": ("streak_counted_at", "reads_at_entry"),
     "migration_moverequest": (
         *("overridden", "override_reason"),
@@ -53,7 +55,7 @@ ADDED = {
     "migration_run": (
         *("by_name", "steered_by_name", "overwrite", "approved_by_id", "approved_by_name"),
         *("move_from", "move_to", "reason", "override_reason", "override_lines"),
-        "schedule_deletion",
+        *("schedule_deletion", "only_where_equal", "wave_id"),
     ),
     "migration_readcount": ("last_failure_at", "last_answer_at"),
 }
