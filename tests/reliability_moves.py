@@ -101,12 +101,14 @@ STRIKES = (
 
 def list_faults(runs: list[Run], number: int) -> list[str]:
     """Return what is not as it must be once every client has moved to AWS and back."""
-    from migration.models import PhaseChange
+    from migration.models import Outcome, PhaseChange
 
     wrong = []
     for run in runs:
         if (moved := run.count_items()["moved"]) != number:
-            wrong.append(f"{run}: {moved} of {number} moved")
+            others = run.items.exclude(outcome=Outcome.MOVED)
+            codes = {code for item in others if item.message for code in item.message.codes}
+            wrong.append(f"{run}: {moved} of {number} moved ({', '.join(sorted(codes))})")
         made = PhaseChange.objects.filter(run=run)
         if made.count() != number or made.values("client").distinct().count() != number:
             wrong.append(f"{run}: {made.count()} moves of {number} clients")

@@ -187,18 +187,17 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
 def read_gate_facts(
     batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
 ) -> GateFacts:
-    """Read what the gates need. Where an earlier try of this run could not check, it is made good first.
+    """Read what the gates need. Where a client's newest comparison could not check, it is made good first.
 
-    That try is the client's newest comparison: it would keep the gate shut for as long as nobody else compares.
+    It was an earlier try of this run, or a sweep at a moment in which AWS failed, and says nothing about the client; it
+    would keep the gate shut until the next sweep.
     """
     client_ids = [each.client_id for each in snapshots]
     facts = GateFacts(client_ids, run=batch.run)
     unchecked = {
         pk
         for pk, client_migration in facts.client_migrations.items()
-        if (newest := client_migration.comparison)
-        and newest.status == Comparison.Status.UNCHECKED
-        and newest.run_id == batch.run.pk
+        if (newest := client_migration.comparison) and newest.status == Comparison.Status.UNCHECKED
     }
     if not unchecked:
         return facts

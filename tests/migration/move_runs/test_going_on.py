@@ -232,3 +232,24 @@ def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch
     run.items.update(next_try_at=None)
     runs.process_batch(run.pk, 0)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
+
+
+def test_a_sweep_that_could_not_read_aws_keeps_no_gate_shut_once_it_answers(monkeypatch):
+    pks = make_clients(2, Phase.DUAL_READ)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SecretsManager,
+            "batch_get",
+            lambda _self, names: {
+                name: SecretsManagerError.from_code(
+                    "InternalServiceError", "BatchGetSecretValue", name
+                )
+                for name in names
+            },
+        )
+        results = compare(client_ids=pks)
+    assert {result.status for result in results.values()} == {"unchecked"}
+
+    run = move_all(Phase.DUAL_READ, Phase.AWS)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
