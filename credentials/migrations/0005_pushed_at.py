@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-# What has nothing pending was pushed at some time up to now: no failure of before needs anybody's attention.
+# A client with nothing pending was pushed at some time up to now: its earlier failures need no attention.
 FILL = """
 UPDATE credentials_clientrevision AS kept SET pushed_at = now()
 WHERE pushed_revision >= revision + (

@@ -113,9 +113,8 @@ def _watching(campaign: Campaign) -> Iterator[None]:
     def watch() -> None:
         try:
             while not over.wait(WATCH_SECONDS):
-                with suppress(
-                    DatabaseError
-                ):  # PostgreSQL may be restarting: the next look connects again
+                # PostgreSQL may be restarting: the next look connects again.
+                with suppress(DatabaseError):
                     take_further(campaign.pk)
         finally:
             connection.close()

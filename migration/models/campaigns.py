@@ -175,7 +175,7 @@ class Campaign(models.Model):
         """Say whether the hours of the day let a step begin."""
         if self.begins_at is None or self.ends_at is None:
             return True
-        # Whoever asks may have another zone.
+        # A process may have set another zone for itself.
         time = timezone.localtime(now, timezone.get_default_timezone()).time()
         if self.begins_at < self.ends_at:
             return self.begins_at <= time < self.ends_at

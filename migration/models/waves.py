@@ -267,10 +267,6 @@ class Wave(models.Model):
         steps = self.runs.filter(only_where_equal=False, state=SteeredRun.State.STOPPED)
         return steps.filter(steered_at__gte=self.watched_since).order_by("pk").first()
 
-    def find_newest_run(self) -> Run | None:
-        """Return its newest run; None before its first step."""
-        return self.runs.order_by("-pk").first()
-
     def soaks_until(self) -> datetime | None:
         """Return when its last step has soaked; None where it made none."""
         newest = self.runs.aggregate(last=models.Max("finished_at"))["last"]
