@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django import forms
@@ -128,7 +129,7 @@ class CampaignForm(forms.Form):
         return {
             "goal": Phase(found["goal"]),
             "wave_size": found["wave_size"] or 0,
-            "soak_minutes": round(found["soak_hours"] * 60),
+            "soak_minutes": ceil(found["soak_hours"] * 60),
             "most_mismatches": found["most_mismatches"],
             "most_failed_reads": found["most_failed_reads"],
             "most_refused": found["most_refused"],

@@ -94,10 +94,10 @@ class RunAdmin(ReadOnlyAdmin):
         "failed_label",
         "refused_label",
         "differ_label",
-        "campaign_link",
         "skipped",
         "in_progress",
         "left_out_label",
+        "campaign_link",
         "by_name",
         "started_at",
     )

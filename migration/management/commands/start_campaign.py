@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from datetime import time
 from decimal import Decimal
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -32,11 +33,11 @@ def read_hours(text: str) -> tuple[time, time]:
 
 
 def read_soak_minutes(text: str) -> int:
-    """Return the hours of `--soak-hours` in minutes; raise ArgumentTypeError if it is no number of hours."""
+    """Return `--soak-hours` in whole minutes, rounded up; raise ArgumentTypeError if it is no number of hours."""
     try:
         minutes = Decimal(text) * 60
         # No more than PostgreSQL could store all the same: a number may have a million digits.
-        return round(min(max(minutes, Decimal(-1)), Decimal(LARGEST + 1)))
+        return ceil(min(max(minutes, Decimal(-1)), Decimal(LARGEST + 1)))
     except (ArithmeticError, ValueError):
         raise ArgumentTypeError("give a number of hours, as 24 or 0.5") from None
 

@@ -164,6 +164,12 @@ def test_a_soak_time_in_which_no_gate_can_open_is_refused(settings):
     with pytest.raises(CommandError, match=r"24\.0 hours in dual read"):
         call_command("start_campaign", "wave 1", "--soak-hours", "23.9")
 
+    settings.NOVA_DUAL_READ_HOURS = 0.02
+    call_command("start_campaign", "wave 2", "--soak-hours", "0.02")
+    assert Campaign.objects.get().soak_minutes == 2
+    call_command("steer_campaign", str(Campaign.objects.get().pk), "cancel")
+    Campaign.objects.all().delete()
+    settings.NOVA_DUAL_READ_HOURS = 24.0
     call_command("start_campaign", "wave 1", "--soak-hours", "24")
     assert Campaign.objects.get().soak_minutes == 24 * 60
 
