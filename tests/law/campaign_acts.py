@@ -62,10 +62,13 @@ def somebody_steers_a_campaign(world: World, change: Change) -> None:
 
 
 def _start(world: World, name: str) -> None:
-    group = ClientGroup.objects.get_or_add(name)
-    group.put_clients(all_clients().filter(pk=world.pk))
-    with suppress(CampaignRefusedError):  # that group is taken
-        world.campaigns.begin(start_campaign(groups=[group], rolls_back=True, most_refused=2))
+    try:
+        group = ClientGroup.objects.get_or_add(name)
+        group.put_clients(all_clients().filter(pk=world.pk))
+        with suppress(CampaignRefusedError):  # that group is taken
+            world.campaigns.begin(start_campaign(groups=[group], rolls_back=True, most_refused=2))
+    except OperationalError as error:  # a campaign that is begun at the same moment holds the group
+        require_lock_timeout(error)
 
 
 def _work() -> None:

@@ -35,8 +35,10 @@ BROKEN = (
     "a campaign purged, overrode evidence, or rolled back what was not equal",
 )
 STATES = "SELECT id, state, stopped_because FROM nova_admin.migration_campaign"
+# A comparison that could not check a client with an open mismatch says that it still differs.
 NEWEST_THAT_DIFFERS = """
-SELECT max(compared_at) FROM nova_admin.migration_comparison WHERE status NOT IN ('match', 'unchecked')
+SELECT max(compared_at) FROM nova_admin.migration_comparison WHERE status <> 'match'
+    AND (status <> 'unchecked' OR EXISTS (SELECT FROM nova_admin.migration_openmismatch))
 """
 
 

@@ -5,7 +5,19 @@ import os
 import pytest
 
 from nova_credentials.phases import Phase
-from tests.law.actions import Change, forward, nova_rebuilds_a_table, save
+from tests.law.actions import (
+    Change,
+    compare,
+    console_writes,
+    forward,
+    nova_rebuilds_a_table,
+    save,
+)
+from tests.law.campaign_acts import (
+    a_campaign_goes_further,
+    compare_and_a_campaign_goes_further,
+    somebody_steers_a_campaign,
+)
 from tests.law.campaign_mutations import CAMPAIGN_FAULTS, CampaignFault
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
@@ -38,26 +50,53 @@ def test_the_law_holds(world, start):
 
 # Lives that found a defect once, in the site or in the machine. Which step is between opening and saving may change.
 MAIL = Change(("mail",))
-LIVES = {
-    f"a save opened before a write that was not counted, at step {at}": (
-        Phase.DUAL_READ,
-        [Play(save, MAIL, Interruption(What.TRIGGERS_GO, at))],
-    )
-    for at in range(12)
-} | {
-    "a move begun before a colleague's": (
-        Phase.DUAL_READ,
-        [Play(forward, MAIL, Interruption(What.COLLEAGUE_MOVES_ON, 0))],
-    ),
-    "a save opened before a colleague's that is in AWS alone and was not counted": (
-        Phase.PURGED,
-        [
-            Play(nova_rebuilds_a_table, MAIL, None),
-            Play(save, MAIL, None),
-            Play(save, MAIL, Interruption(What.COLLEAGUE_SAVES, 4)),
-        ],
-    ),
-}
+LIVES = (
+    {
+        f"a save opened before a write that was not counted, at step {at}": (
+            Phase.DUAL_READ,
+            [Play(save, MAIL, Interruption(What.TRIGGERS_GO, at))],
+        )
+        for at in range(12)
+    }
+    | {
+        "a move begun before a colleague's": (
+            Phase.DUAL_READ,
+            [Play(forward, MAIL, Interruption(What.COLLEAGUE_MOVES_ON, 0))],
+        ),
+        "a save opened before a colleague's that is in AWS alone and was not counted": (
+            Phase.PURGED,
+            [
+                Play(nova_rebuilds_a_table, MAIL, None),
+                Play(save, MAIL, None),
+                Play(save, MAIL, Interruption(What.COLLEAGUE_SAVES, 4)),
+            ],
+        ),
+        "a campaign gone on with, which then can't check what differed": (
+            Phase.DUAL_WRITE,
+            [
+                Play(console_writes, MAIL, None),
+                Play(a_campaign_goes_further, MAIL, None),
+                Play(compare_and_a_campaign_goes_further, MAIL, None),
+                Play(somebody_steers_a_campaign, MAIL, None),
+                Play(compare, MAIL, Interruption(What.THROTTLED, 0)),
+                Play(a_campaign_goes_further, MAIL, None),
+            ],
+        ),
+    }
+    | {
+        f"a campaign begun twice at once, at step {at}": (
+            Phase.PURGED,
+            [
+                Play(
+                    compare_and_a_campaign_goes_further,
+                    MAIL,
+                    Interruption(What.CAMPAIGN_GOES_FURTHER, at),
+                )
+            ],
+        )
+        for at in range(12, 20)
+    }
+)
 
 
 @pytest.mark.parametrize(("start", "life"), LIVES.values(), ids=list(LIVES))
