@@ -15,6 +15,7 @@ from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
+from nova_admin.database.lists import ListDumper
 from nova_admin.database.schema import prepare_schema
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
@@ -49,6 +50,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             refusal = describe_refusal(conn_params, refused=asked)
         if refusal:  # raised out here: libpq's text would be in the chain
             raise NoConnectionError(refusal)
+        connection.adapters.register_dumper(list, ListDumper)
         connection.autocommit = True
         connection.execute(SESSION)
         return connection
