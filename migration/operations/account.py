@@ -6,7 +6,9 @@ To test the permission to write, it sends AWS the current version again, which m
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from migration.operations.aws_store import secrets_manager
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # Four batches of a process together make fewer than the connections to AWS that are kept open.
 CALLS_AT_ONCE = 10
+# AWS takes so many a call. Names are prefixes to it, so that longer ones are listed with them: some pages at most.
+PREFIXES_A_CALL, MOST_PAGES = 10, 5
 
 
 @dataclass
@@ -37,7 +41,10 @@ class AccountAnswers:
         return AccountAnswers(self.by_key)
 
     def read_keys(self, names: Iterable[str], *, sm: SecretsManager) -> None:
-        """Ask AWS for the KMS keys of these secrets, some at once."""
+        """Ask AWS for the KMS keys of these secrets: by its list, and one by one for those that it does not show.
+
+        The list may be some minutes old, which is enough to know which secrets share a key.
+        """
 
         def describe(name: str) -> str | SecretsManagerError:
             try:
@@ -46,8 +53,15 @@ class AccountAnswers:
                 return error
 
         asked = list(names)
+        calls = [
+            asked[start : start + PREFIXES_A_CALL]
+            for start in range(0, len(asked), PREFIXES_A_CALL)
+        ]
         with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-            self.keys = dict(zip(asked, threads.map(describe, asked), strict=True))
+            listed = [keys for call in threads.map(partial(_list_keys, sm), calls) for keys in call]
+            self.keys = dict(listed)
+            others = [name for name in asked if name not in self.keys]
+            self.keys |= zip(others, threads.map(describe, others), strict=True)
 
     def find_key(self, name: str, *, sm: SecretsManager) -> str:
         """Return the secret's KMS key; raises SecretsManagerError."""
@@ -57,6 +71,19 @@ class AccountAnswers:
         if isinstance(key, SecretsManagerError):
             raise key
         return key
+
+
+def _list_keys(sm: SecretsManager, names: list[str]) -> list[tuple[str, str]]:
+    """Return each name that AWS lists with its KMS key; none where it may not be asked, or does not answer."""
+    keys: dict[str, str] = {}
+    page = ""
+    with suppress(SecretsManagerError):
+        for _ in range(MOST_PAGES):
+            found, page = sm.list_kms_keys(names, page)
+            keys |= found
+            if not page or keys.keys() >= set(names):
+                break
+    return [(name, keys[name]) for name in names if name in keys]
 
 
 def find_account_problem(

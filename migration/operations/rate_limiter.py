@@ -31,6 +31,7 @@ KIND_BY_OPERATION = {
     "DeleteSecret": Rate.Kind.WRITE,
     "TagResource": Rate.Kind.WRITE,
     "BatchGetSecretValue": Rate.Kind.READ,
+    "ListSecrets": Rate.Kind.READ,
 }
 # A turn not taken for this long expires: used later, it would exceed the rate.
 STALE_AFTER_SECONDS = 1.0

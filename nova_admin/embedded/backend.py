@@ -226,10 +226,15 @@ class StrictBackend(SecretsManagerBackend):
     def _list_matching(
         self, filters: Filters, *, include_planned_deletion: bool = False
     ) -> Iterator[StrictSecret]:
+        # Names first: moto's own filter takes milliseconds for each thousand secrets that it looks at.
+        prefixes = [tuple(each["Values"]) for each in filters if _is_of_prefixes(each)]
+        others = [each for each in filters if not _is_of_prefixes(each)]
         for secret in cast("Iterable[StrictSecret]", self.secrets.values()):
+            if not all(map(secret.name.startswith, prefixes)):
+                continue
             if secret.is_deleted() and not include_planned_deletion:
                 continue
-            if _matches(secret, filters):
+            if _matches(secret, others):
                 yield secret
 
     def list_secret_version_ids(self, secret_id: str, *, include_deprecated: bool = False) -> str:
@@ -244,3 +249,8 @@ class StrictBackend(SecretsManagerBackend):
             if include_deprecated or version["version_stages"]
         ]
         return json.dumps({"ARN": secret.arn, "Name": secret.name, "Versions": versions})
+
+
+def _is_of_prefixes(named: dict[str, Any]) -> bool:
+    """Say whether the filter wants names that begin with one of its values; one with `!` wants the others."""
+    return named["Key"] == "name" and not any(value.startswith("!") for value in named["Values"])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import (
         GetSecretValueResponseTypeDef,
+        ListSecretsRequestTypeDef,
         SecretValueEntryTypeDef,
         TagTypeDef,
     )
@@ -219,6 +220,21 @@ class SecretsManager:
             versions={k: tuple(v) for k, v in answer.get("VersionIdsToStages", {}).items()},
             kms_key=answer.get("KmsKeyId", ""),
         )
+
+    def list_kms_keys(self, prefixes: list[str], page: str = "") -> tuple[dict[str, str], str]:
+        """Read name -> KMS key of the secrets whose names begin with one of at most ten prefixes; and the next page.
+
+        The list may be minutes old, and has no secret that is scheduled for deletion.
+        """
+        asked: ListSecretsRequestTypeDef = {
+            "Filters": [{"Key": "name", "Values": prefixes}],
+            "MaxResults": 100,
+        }
+        if page:
+            asked["NextToken"] = page
+        answer = _call_aws(prefixes[0], self.sm.list_secrets, **asked)
+        keys = {secret["Name"]: secret.get("KmsKeyId", "") for secret in answer["SecretList"]}
+        return keys, answer.get("NextToken", "")
 
     def create_secret(
         self, name: str, text: str, *, slug: str, token: str | None = None

@@ -102,3 +102,71 @@ def test_a_secret_without_a_value_says_nothing_about_the_others(puts):
         assert find_account_problem([name], writes=True, answers=answers) is None
 
     assert puts == NAMES[:1]
+
+
+@pytest.fixture
+def calls(stores) -> dict[str, int]:
+    """The calls of AWS by operation, from now on."""
+    made: dict[str, int] = {}
+
+    def count(model, **_) -> None:
+        made[model.name] = made.get(model.name, 0) + 1
+
+    secrets_manager().sm.meta.events.register("before-call.secrets-manager", count)
+    yield made
+    secrets_manager().sm.meta.events.unregister("before-call.secrets-manager", count)
+
+
+@pytest.mark.usefixtures("clients")
+def test_the_keys_of_many_are_listed_and_nobody_is_described(calls):
+    answers = AccountAnswers()
+
+    answers.read_keys(NAMES, sm=secrets_manager())
+
+    assert answers.keys == dict.fromkeys(NAMES, "")
+    assert calls == {"ListSecrets": 1}
+
+
+@pytest.mark.usefixtures("clients")
+def test_what_is_not_listed_is_described(calls):
+    """A secret that is scheduled for deletion, and one that is not there."""
+    secrets_manager().schedule_deletion(NAMES[0])
+    calls.clear()
+    answers = AccountAnswers()
+
+    answers.read_keys([*NAMES, "nova/clients/c4"], sm=secrets_manager())
+
+    assert answers.find_key(NAMES[0], sm=secrets_manager()) == ""
+    with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
+        answers.find_key("nova/clients/c4", sm=secrets_manager())
+    assert calls == {"ListSecrets": 1, "DescribeSecret": 2}
+
+
+@pytest.mark.usefixtures("clients")
+def test_where_the_account_may_not_list_each_is_described(calls, monkeypatch):
+    def refuse(_self, prefixes: list[str], _page: str):
+        raise SecretsManagerError.from_code("AccessDeniedException", "ListSecrets", prefixes[0])
+
+    monkeypatch.setattr(SecretsManager, "list_kms_keys", refuse)
+    answers = AccountAnswers()
+
+    answers.read_keys(NAMES, sm=secrets_manager())
+
+    assert answers.keys == dict.fromkeys(NAMES, "")
+    assert calls == {"DescribeSecret": 3}
+
+
+def test_a_name_with_more_longer_ones_than_a_page_is_found(calls):
+    """To AWS's list a name is how names begin. The short one was made last, so it is listed last."""
+    sm = secrets_manager()
+    names = [f"nova/clients/c{number:03}" for number in range(120)]
+    for name in [*names, "nova/clients/c"]:
+        sm.sm.create_secret(Name=name)
+    sm.sm.update_secret(SecretId="nova/clients/c", KmsKeyId="example-key")
+    calls.clear()
+    answers = AccountAnswers()
+
+    answers.read_keys(["nova/clients/c", *names[:3]], sm=sm)
+
+    assert answers.keys == {"nova/clients/c": "example-key"} | dict.fromkeys(names[:3], "")
+    assert calls == {"ListSecrets": 2}
