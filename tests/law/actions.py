@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import OperationalError, transaction
@@ -347,6 +348,9 @@ def an_hour_passes(world: World, _: Change) -> None:
         "nova_admin.migration_clientmigration SET streak_counted_at = streak_counted_at",
     ):
         world.nova.execute(f"UPDATE {column} - interval '1 hour'")
+    world.campaigns.since = {
+        pk: at - timedelta(hours=1) for pk, at in world.campaigns.since.items()
+    }
 
 
 Act = Callable[[World, Change], None]

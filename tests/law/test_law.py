@@ -7,6 +7,7 @@ import pytest
 from nova_credentials.phases import Phase
 from tests.law.actions import (
     Change,
+    an_hour_passes,
     compare,
     console_writes,
     forward,
@@ -69,6 +70,16 @@ LIVES = (
                 Play(nova_rebuilds_a_table, MAIL, None),
                 Play(save, MAIL, None),
                 Play(save, MAIL, Interruption(What.COLLEAGUE_SAVES, 4)),
+            ],
+        ),
+        "a campaign that stops for what was seen an hour ago": (
+            Phase.DUAL_WRITE,
+            [
+                Play(console_writes, MAIL, None),
+                Play(a_campaign_goes_further, MAIL, None),
+                Play(compare, MAIL, None),
+                Play(an_hour_passes, MAIL, None),
+                Play(a_campaign_goes_further, MAIL, None),
             ],
         ),
         "a campaign gone on with, which then can't check what differed": (
