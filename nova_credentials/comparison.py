@@ -16,7 +16,7 @@ from nova_credentials.document import (
     Document,
     DocumentError,
     encode_document,
-    is_deeper,
+    is_nested_deeper,
 )
 
 # In the order of the report. Any other key may be a secret in the wrong place, so it is shown as a code.
@@ -105,7 +105,7 @@ def are_equal(one: Document | None, other: Document | None) -> bool:
 def is_text_of(text: str, document: Document) -> bool:
     """Say whether the text is the very one that we would write for this document: decoded, it is the document."""
     try:
-        return text == encode_document(document) and not is_deeper(document)
+        return text == encode_document(document) and not is_nested_deeper(text, document)
     except DocumentError:
         return False
 

@@ -235,16 +235,20 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
         document = json.loads(text, parse_constant=int)
     except (ValueError, RecursionError):
         document = None
-    may_be_deep = text.count("{") + text.count("[") > _MAX_DEPTH  # else there is no need to look
-    if not isinstance(document, dict) or (may_be_deep and is_deeper(document)):
+    if not isinstance(document, dict) or is_nested_deeper(text, document):
         raise DocumentError(sentences.NOT_A_DOCUMENT(name=source))
     return document
 
 
-def is_deeper(value: object, levels: int = _MAX_DEPTH) -> bool:
-    """Say whether lists and objects are nested deeper than that; such a text is no document."""
+def is_nested_deeper(text: str, document: Document) -> bool:
+    """Say whether lists and objects are nested deeper than a document's may be; `text` is its JSON."""
+    may_be = text.count("{") + text.count("[") > _MAX_DEPTH  # else there is no need to look
+    return may_be and _is_deep(document, _MAX_DEPTH)
+
+
+def _is_deep(value: object, levels: int) -> bool:
     inner = list(value.values()) if isinstance(value, dict) else value
-    return isinstance(inner, list) and (levels == 0 or any(is_deeper(v, levels - 1) for v in inner))
+    return isinstance(inner, list) and (levels == 0 or any(_is_deep(v, levels - 1) for v in inner))
 
 
 def size_in_bytes(document: Document) -> int:

@@ -28,6 +28,8 @@ class SecretQuerySet(models.QuerySet["Secret"]):
             }
             for secret in secrets
         ]
+        if not rows:
+            return
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -49,7 +51,7 @@ class SecretQuerySet(models.QuerySet["Secret"]):
 
 
 class Secret(models.Model):
-    """A secret that this site writes, and the version that a push last wrote or found equal."""
+    """A secret that this site writes, and the version that a push wrote or found equal, since when it is known."""
 
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="secrets"

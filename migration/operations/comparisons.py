@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
+Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
+_MATCH: Judgement = Comparison.Status.MATCH, "", None, []
+
 # A write on its way from one store to the other is no mismatch: clients that differ are compared again after this.
 RECHECK_AFTER_SECONDS = 0.5
 
@@ -89,7 +92,16 @@ def _is_worth_comparing(snapshot: ClientSnapshot, found: Answers) -> bool:
 
 def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None) -> Comparison:
     """Compare one client's rows with what AWS holds; return the comparison unsaved."""
-    status, error_class, message, mismatches = _judge_client(snapshot, found)
+    return _make_unsaved(snapshot, run, _judge_client(snapshot, found))
+
+
+def make_match(snapshot: ClientSnapshot, *, run: Run | None) -> Comparison:
+    """Return the comparison, unsaved, of a client of which AWS was just found to hold every document."""
+    return _make_unsaved(snapshot, run, _MATCH)
+
+
+def _make_unsaved(snapshot: ClientSnapshot, run: Run | None, judgement: Judgement) -> Comparison:
+    status, error_class, message, mismatches = judgement
     return Comparison(
         client_id=snapshot.client_id,
         slug=snapshot.slug,
@@ -102,9 +114,6 @@ def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None
     )
 
 
-Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
-
-
 def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     """Return the status, error class, message and mismatches."""
     if snapshot.document is None:
@@ -112,7 +121,7 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     try:
         secrets = join_answers(_names_to_compare(snapshot, found), found, layout=secret_layout())
         if secrets.hold_texts_of(snapshot.document):  # as nearly always
-            return Comparison.Status.MATCH, "", None, []
+            return _MATCH
         actual = secrets.to_document()
     except SecretsManagerError as error:
         return _judge_unread(snapshot, error)
@@ -159,7 +168,7 @@ def _judge_unreadable(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Judge
 def _judge_document(snapshot: ClientSnapshot, expected: Document, actual: Document) -> Judgement:
     mismatches = compare_documents(expected, actual, key=fingerprint_key(snapshot.client_id))
     if not mismatches:
-        return Comparison.Status.MATCH, "", None, []
+        return _MATCH
     if not snapshot.has_credentials:
         missing = sentences.MISSING_IN_POSTGRES()
         return Comparison.Status.MISSING_IN_POSTGRES, "", missing, mismatches

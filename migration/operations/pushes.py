@@ -26,7 +26,7 @@ from migration.models import (
     all_clients,
 )
 from migration.operations.aws_store import secret_layout, secrets_manager
-from migration.operations.comparisons import make_comparison
+from migration.operations.comparisons import make_comparison, make_match
 from migration.operations.leases import find_session, lend_session
 from migration.operations.locks import hold_client_locks
 from migration.operations.pending_writes import PendingWrite
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from migration.operations.secret_writer import SecretWriter
+    from nova_credentials.aws.answers import Answers
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
@@ -244,7 +245,7 @@ def _write_and_verify(
     results = [
         make_result(
             pending,
-            make_comparison(pending.snapshot, after, run=run) if _is_comparable(pending) else None,
+            _compare_written(pending, after, run) if _is_comparable(pending) else None,
             writer,
         )
         for pending in writes
@@ -268,6 +269,13 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
         list(pool.map(writer.write_client, waiting))
 
 
+def _compare_written(pending: PendingWrite, after: Answers, run: Run | None) -> Comparison:
+    """Compare what AWS holds now; where nothing was to be written, that was done before."""
+    if pending.held:
+        return make_match(pending.snapshot, run=run)
+    return make_comparison(pending.snapshot, after, run=run)
+
+
 def _is_comparable(pending: PendingWrite) -> bool:
     return pending.error is None or isinstance(pending.error, ForeignVersionError | LeftAloneError)
 
@@ -278,17 +286,18 @@ def _record_results(
     """Store what AWS holds now, and what was overwritten; only a client that was read back equal counts as pushed."""
     matched = {result.client_id for result in results if result.outcome in PUSHED}
     with transaction.atomic():
-        if overwritten:
-            Comparison.objects.record(overwritten, read_back=True)
-        Comparison.objects.record(
-            [result.comparison for result in results if result.comparison], read_back=True
-        )
         Secret.objects.record([secret for pending in writes for secret in pending.secrets])
         _record_writes(writes)
         ClientRevision.objects.record_pushed(
             (pending.snapshot.client_id, pending.snapshot.revision)
             for pending in writes
             if pending.snapshot.client_id in matched
+        )
+        # Last: concurrent batches wait for each other on the row of the day, until the end of the transaction.
+        if overwritten:
+            Comparison.objects.record(overwritten, read_back=True)
+        Comparison.objects.record(
+            [result.comparison for result in results if result.comparison], read_back=True
         )
 
 

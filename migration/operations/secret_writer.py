@@ -159,9 +159,10 @@ class SecretWriter:
 
     def write_client(self, pending: PendingWrite) -> None:
         """Write the client's secrets that differ, up to the first error, which is stored in `pending`."""
-        for found in pending.held:
-            pending.add_secret(found)
         if pending.held:
+            for found in pending.held:
+                if not self._is_stored(found, pending.snapshot.client_id):
+                    pending.add_secret(found)
             return
         if time.monotonic() > self.options.until:
             pending.error = PostponedError(sentences.POSTPONED())
@@ -233,6 +234,11 @@ class SecretWriter:
     def _is_our_secret(self, found: SecretValue) -> bool:
         """Say whether this site made or adopted the secret; asks AWS only about one that no push has met."""
         return self._is_known(found) or self.sm.describe_secret(found.name).is_ours
+
+    def _is_stored(self, found: SecretValue, client_id: int) -> bool:
+        """Say whether the very version is stored as pushed already, which nearly always it is."""
+        known = self.known[found.name]
+        return known.version_id == found.version_id and known.client_id == client_id
 
     def _is_known(self, found: SecretValue) -> bool:
         """Say whether a push has met the secret, and not another one of that name."""
