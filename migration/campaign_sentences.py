@@ -29,7 +29,7 @@ LIMIT_TOO_HIGH = Sentence(
 SOAKS_TOO_SHORT = Sentence(
     "soaks_too_short",
     "Nothing was started: the gate to AWS wants %(wanted)s hours in dual read, and the campaign would try it after"
-    " %(soak)s. Every client would be refused. Make the soak time longer.",
+    " %(soak)s hours. Every client would be refused. Make the soak time longer.",
 )
 HALF_THE_HOURS = Sentence(
     "half_the_hours",
@@ -84,6 +84,10 @@ WAITS_FOR_APPROVAL = Sentence(
 WAITS_FOR_RUN = Sentence("waits_for_run", "%(run)s of %(wave)s is in work.")
 WAITS_FOR_PAUSED_RUN = Sentence(
     "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
+)
+WAITS_FOR_REQUESTED_RUN = Sentence(
+    "waits_for_requested_run",
+    "%(run)s of %(wave)s waits for an approval: somebody wants its refused clients tried again.",
 )
 WAITS_FOR_ROLLBACK = Sentence(
     "waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."

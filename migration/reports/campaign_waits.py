@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from nova_credentials.messages import Message
 
+RUN_SENTENCES = {
+    Run.State.PAUSED: campaign_sentences.WAITS_FOR_PAUSED_RUN,
+    Run.State.REQUESTED: campaign_sentences.WAITS_FOR_REQUESTED_RUN,
+}
+
 
 def find_unfinished_run(campaign: Campaign) -> Run | None:
     """Return the run of the campaign that is not over; a step before a rollback, which waits for it."""
@@ -28,9 +33,7 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Message | None:
     if campaign.is_over and run is None:
         return None
     if run and run.wave:
-        is_paused = run.state == Run.State.PAUSED
-        sentence = campaign_sentences.WAITS_FOR_PAUSED_RUN
-        sentence = sentence if is_paused else campaign_sentences.WAITS_FOR_RUN
+        sentence = RUN_SENTENCES.get(run.state, campaign_sentences.WAITS_FOR_RUN)
         return sentence(run=run.name_message, wave=run.wave.name_message)
     if campaign.state == Campaign.State.STOPPED:
         due = campaign.waves.filter(rollback_is_due=True).first()

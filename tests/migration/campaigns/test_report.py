@@ -54,6 +54,9 @@ def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finis
     run.pause(by=None)
     assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_PAUSED_RUN.key]
     run.resume(by=None)
+    Run.objects.update(state=Run.State.REQUESTED)
+    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_REQUESTED_RUN.key]
+    Run.objects.update(state=Run.State.RUNNING)
 
     do_next(campaign)
     Run.objects.update(finished_at=timezone.now(), state=Run.State.FINISHED)
