@@ -57,9 +57,11 @@ def open_the_gate(page: Page) -> None:
     page.get_by_role("list", name="Phases").wait_for()
     if (go_on := page.get_by_role("button", name="Move to Dual read")).count():
         go_on.click()
+    page.get_by_role("link", name="Comparison", exact=True).click()
     for _ in range(3):
         page.get_by_role("button", name="Check again").click()
         page.get_by_text("Checked again").first.wait_for()
+    page.get_by_role("link", name="Overview").click()
     page.get_by_role("link", name="Cut over to AWS").click()
 
 

@@ -185,7 +185,7 @@ def seed() -> int:
 def post_the_clients_own_form(haystack: Haystack, browser, pk: int) -> None:
     """Saves the client's form as it came, with new secrets in it: refused twice, then taken."""
     url = reverse("admin:credentials_client_change", args=[pk])
-    data = sent_form(browser.get(url).content.decode())
+    data = sent_form(browser.get(f"{url}?tab=logins").content.decode())
     typed = {
         name: "MARKER-FOUR typed" for name in data if name.endswith(("password", "access_key"))
     }
@@ -516,7 +516,7 @@ def test_the_databases_own_words_on_a_refused_row_do_not_show_its_secret(browser
         rule = "ADD CONSTRAINT novas_own CHECK (db_port <> 5433)"
         cursor.execute(f"ALTER TABLE public.client_database_credentials {rule}")
     url = reverse("admin:credentials_client_change", args=[pk])
-    data = sent_form(browser.get(url).content.decode()) | {
+    data = sent_form(browser.get(f"{url}?tab=logins").content.decode()) | {
         "databases-0-db_port": "5433",
         "databases-0-db_password": "MARKER-ONE typed again",
     }

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
@@ -21,6 +22,7 @@ from migration.admin.base import (
     get_typed_reason,
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
+from migration.admin.remedies import find_remedy, show_refusal
 from migration.models import (
     MOVE_PERMISSIONS,
     PUSHED,
@@ -99,9 +101,13 @@ class PushClientView(ClientView):
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         for result in push(client_ids=[self.client.pk], interactive=True):
-            level = messages.SUCCESS if result.outcome in PUSHED else messages.ERROR
             text = f"{result.outcome.label}. {localize(result.message)}".strip()
-            messages.add_message(request, level, text)
+            if result.outcome in PUSHED:
+                messages.success(request, text)
+            else:
+                codes = [result.message.key] if result.message else []
+                link = find_remedy(request, client_id, codes)
+                messages.error(request, format_html("{} {}", text, link) if link else text)
         return redirect_back(request, client_id)
 
 
@@ -142,7 +148,10 @@ def make_move(
             )
             report_move(request, moved)
     except REFUSALS as refusal:
-        messages.error(request, describe_refusal(refusal))
+        if isinstance(refusal, ShutGate):
+            show_refusal(request, client_id, refusal.message, refusal.codes)
+        else:
+            messages.error(request, describe_refusal(refusal))
         return False
     return True
 
