@@ -364,8 +364,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("migration_comparison", Comparison.objects.newest().get(slug="idom").pk),
         ("credentials_client", pk),
     ):
-        shown = page(haystack, browser, reverse(f"admin:{name}_change", args=[of]))
-        assert "database.password" in shown
+        url = reverse(f"admin:{name}_change", args=[of])
+        assert "database.password" in page(haystack, browser, f"{url}?tab=comparison")
     page(haystack, browser, reverse("admin:migration_comparison_report"))
     assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
@@ -374,6 +374,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
     reveal_everything(browser, pk)
+    for name in ("adopt", "copy", "live"):
+        page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
     start_runs_from_pages(haystack, browser)
     tasks.take_campaigns_further()

@@ -41,6 +41,7 @@ class CopyToPostgresView(ClientView):
             back=get_tab_url(client_id, ClientTab.COMPARISON),
             input_classes=" ".join(BASE_INPUT_CLASSES),
             may_run=request.user.has_perm(RUN_PERMISSION),
+            may_view_comparisons=request.user.has_perm("migration.view_comparison"),
         )
         try:
             plan = plan_copy_to_postgres(self.client.pk)

@@ -4,12 +4,14 @@ import json
 import re
 
 import pytest
+from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration import resolution_sentences, sentences
-from migration.models import Outcome, Resolution, Run, RunItem
+from migration.models import ClientMigration, Outcome, Resolution, Run, RunItem
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
 from migration.operations.secret_writer import REPLACED_STAGE
@@ -213,6 +215,24 @@ def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
     assert "copying would lose it" in text(shown)
     assert "Push this client now" in text(shown)
     assert 'name="seen"' not in shown.content.decode()
+
+
+# Two people at once
+
+
+def test_who_comes_second_is_told_once_who_was_first(idom, client, log_in):
+    log_in("migration.purge_client")
+    ClientMigration.objects.create(client_id=idom, phase=Phase.AWS)
+    ClientMigration.objects.change_phase(
+        [idom], Phase.AWS, Phase.DUAL_READ, by=User.objects.create_user("maria")
+    )
+    sent = {"new": "purged", "seen": "aws", "slug": "idom", "reason": "INC-42"}
+
+    answer = client.post(f"{CLIENT}/{idom}/move/", sent)
+
+    assert answer.url == f"{CLIENT}/{idom}/change/"
+    (said,) = map(str, get_messages(answer.wsgi_request))
+    assert said == "maria moved idom to Dual read now. Nothing was done."
 
 
 # While a run has the client
