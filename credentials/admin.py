@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import messages
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from django.db import models
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
+    from django.utils.safestring import SafeString
+
+    from credentials.models import Credential
 
 
 class ClientAdmin(StoredRowFields, ModelAdmin):
@@ -83,10 +87,18 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
             messages.error(request, text % {"problem": localize(refusal.message)})
         return HttpResponseRedirect(request.get_full_path())
 
-    def get_inline_formsets(self, *args: object, **kwargs: object) -> list[InlineAdminFormSet]:
+    def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
+        """Return what stands beside the stored secret `name` of the row, for this user."""
+        return ""
+
+    def get_inline_formsets(
+        self, request: HttpRequest, *args: object, **kwargs: object
+    ) -> list[InlineAdminFormSet]:
         """Replace the secrets by a mask in every inline that is shown read-only, whatever the reason."""
-        wrapped: list[InlineAdminFormSet] = super().get_inline_formsets(*args, **kwargs)
+        wrapped: list[InlineAdminFormSet] = super().get_inline_formsets(request, *args, **kwargs)
         for formset in wrapped:
+            formset.opts.link_secret = partial(self.get_secret_link, request)
+            formset.opts.put_links(formset.formset.forms)
             if not formset.has_change_permission:
                 secret = formset.opts.model.SECRET_FIELDS
                 shown = [field for field in formset.opts.fields if field not in secret]

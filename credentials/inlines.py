@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db import models
+from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
@@ -15,6 +16,8 @@ from credentials.forms import MASK, BrowserTextField, CredentialForm, Credential
 from credentials.models import AwsCredential, Credential, DatabaseCredential, EmailCredential
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from django import forms
     from django.http import HttpRequest
 
@@ -62,6 +65,8 @@ class CredentialInline(StoredRowFields, StackedInline):
     formset = CredentialFormSet
     extra = 0
     can_delete = False
+    # Returns what stands beside a stored secret, by row and field, for the user of the page.
+    link_secret: Callable[[Credential, str], str] | None = None
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None) -> bool:
         # Without the right to change a row its secret has no input, so a new row could get no secret.
@@ -72,7 +77,18 @@ class CredentialInline(StoredRowFields, StackedInline):
 
     @admin.display(description=_("secret"))
     def masked_secret(self, row: Credential) -> str:
-        return MASK if all(getattr(row, name) for name in row.SECRET_FIELDS) else ""
+        mask = MASK if all(getattr(row, name) for name in row.SECRET_FIELDS) else ""
+        links = [self.link_secret(row, name) for name in row.SECRET_FIELDS if self.link_secret]
+        return format_html_join(" ", "{}", ((part,) for part in (mask, *links) if part))
+
+    def put_links(self, forms: Iterable[CredentialForm]) -> None:
+        """Put the links beside the inputs of stored secrets."""
+        for form in forms:
+            for name in form.instance.SECRET_FIELDS if form.instance.pk else ():
+                if self.link_secret and name in form.fields:
+                    field = form.fields[name]
+                    link = self.link_secret(form.instance, name)
+                    field.help_text = format_html("{} {}", field.help_text, link)
 
 
 class DatabaseInline(CredentialInline):

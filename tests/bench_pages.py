@@ -35,6 +35,8 @@ PAGES = {
     "mismatch report, narrowed": f"{REPORT}?status=mismatch&state=open&owner=none",
     "comparison": "/admin/migration/comparison/{comparison}/change/",
     "client": "/admin/credentials/client/{client}/change/",
+    "client, comparison": "/admin/credentials/client/{client}/change/?tab=comparison",
+    "client, history": "/admin/credentials/client/{client}/change/?tab=history",
 }
 # With 50 clients these lists are short and with 10,000 a page is full: shown, and held to the number of queries alone.
 SHORT = {

@@ -29,7 +29,7 @@ def leave_out(response: TemplateResponse) -> str:
 def forms_alone() -> Iterator[None]:
     """As above, and a client's page doesn't ask for what stands around its form."""
     with pages_left_out(), pytest.MonkeyPatch.context() as patch:
-        for part in ("client", "moves", "reveal"):
+        for part in ("client", "moves"):
             patch.setattr(f"migration.admin.clients.get_{part}_context", lambda *_: {})
         yield
 
@@ -37,7 +37,7 @@ def forms_alone() -> Iterator[None]:
 def open_form(browser: Any, url: str) -> dict[str, str]:
     """What a browser sends of the form of a client's page; `sent_form` takes the same from the page itself."""
     with forms_alone():
-        shown = browser.get(url).context_data
+        shown = browser.get(url, {"tab": "logins"}).context_data
     sent = values_of([shown["adminform"].form])
     for inline in shown["inline_admin_formsets"]:
         assert inline.has_change_permission, "its rows are shown without inputs"

@@ -57,10 +57,17 @@ def open_the_gate(page: Page) -> None:
     page.get_by_role("list", name="Phases").wait_for()
     if (go_on := page.get_by_role("button", name="Move to Dual read")).count():
         go_on.click()
+    page.get_by_role("link", name="Comparison").first.click()
     for _ in range(3):
         page.get_by_role("button", name="Check again").click()
         page.get_by_text("Checked again").first.wait_for()
+    page.get_by_role("link", name="Overview").click()
     page.get_by_role("link", name="Cut over to AWS").click()
+
+
+def open_the_comparison(page: Page) -> None:
+    page.get_by_role("link", name="Comparison").first.click()
+    page.get_by_text("Copy AWS to PostgreSQL").wait_for()
 
 
 def begin_to_type(page: Page) -> None:
@@ -73,7 +80,11 @@ def begin_to_type(page: Page) -> None:
     page.get_by_text("65535").wait_for()
 
 
-ACTS: dict[str, Callable[[Page], None]] = {"cutover": open_the_gate, "onboarding": begin_to_type}
+ACTS: dict[str, Callable[[Page], None]] = {
+    "client": open_the_comparison,
+    "cutover": open_the_gate,
+    "onboarding": begin_to_type,
+}
 
 
 def shoot(page: Page, site: str, password: str, folder: Path, names: set[str]) -> None:

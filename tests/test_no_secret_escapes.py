@@ -185,7 +185,7 @@ def seed() -> int:
 def post_the_clients_own_form(haystack: Haystack, browser, pk: int) -> None:
     """Saves the client's form as it came, with new secrets in it: refused twice, then taken."""
     url = reverse("admin:credentials_client_change", args=[pk])
-    data = sent_form(browser.get(url).content.decode())
+    data = sent_form(browser.get(f"{url}?tab=logins").content.decode())
     typed = {
         name: "MARKER-FOUR typed" for name in data if name.endswith(("password", "access_key"))
     }
@@ -364,8 +364,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("migration_comparison", Comparison.objects.newest().get(slug="idom").pk),
         ("credentials_client", pk),
     ):
-        shown = page(haystack, browser, reverse(f"admin:{name}_change", args=[of]))
-        assert "database.password" in shown
+        url = reverse(f"admin:{name}_change", args=[of])
+        assert "database.password" in page(haystack, browser, f"{url}?tab=comparison")
     page(haystack, browser, reverse("admin:migration_comparison_report"))
     assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
@@ -374,6 +374,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
     reveal_everything(browser, pk)
+    for name in ("adopt", "copy", "live"):
+        page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
     start_runs_from_pages(haystack, browser)
     tasks.take_campaigns_further()
@@ -516,7 +518,7 @@ def test_the_databases_own_words_on_a_refused_row_do_not_show_its_secret(browser
         rule = "ADD CONSTRAINT novas_own CHECK (db_port <> 5433)"
         cursor.execute(f"ALTER TABLE public.client_database_credentials {rule}")
     url = reverse("admin:credentials_client_change", args=[pk])
-    data = sent_form(browser.get(url).content.decode()) | {
+    data = sent_form(browser.get(f"{url}?tab=logins").content.decode()) | {
         "databases-0-db_port": "5433",
         "databases-0-db_password": "MARKER-ONE typed again",
     }

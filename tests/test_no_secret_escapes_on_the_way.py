@@ -86,7 +86,7 @@ class Way:
 
     def save(self) -> str:
         url = reverse("admin:credentials_client_change", args=[self.pk])
-        data = sent_form(self.browser.get(url).content.decode())
+        data = sent_form(self.browser.get(f"{url}?tab=logins").content.decode())
         typed = {
             name: f"MARKER-FOUR {next(self.numbers)}"
             for name in data

@@ -85,6 +85,22 @@ class Credential(models.Model):
         columns = (field.attname for field in self._meta.concrete_fields)
         return {name: getattr(self, name) for name in columns if name != "updated_at"}
 
+    def describe_place(self) -> str:
+        """Name the login by its host or address, and its label where it has one."""
+        place = " › ".join(filter(None, self.list_places()))
+        if self.label and place:
+            return f"{self.label} ({place})"
+        return place or str(self)
+
+    def list_places(self) -> tuple[str, ...]:
+        """Return where the login leads, the widest first."""
+        raise NotImplementedError
+
+    @property
+    def get_inline_title(self) -> str:
+        """Return the heading of the row on the client's page; Unfold looks for it under this name."""
+        return self.describe_place()
+
     def as_message(self) -> Message:
         """Name this row by its type and id, for a sentence in any language."""
         return sentences.ROWS[self.TYPE](id=str(self.pk))
@@ -114,6 +130,9 @@ class DatabaseCredential(Credential):
 
     def __str__(self) -> str:
         return self.label or gettext("database login %(id)s") % {"id": self.pk}
+
+    def list_places(self) -> tuple[str, ...]:
+        return self.db_host, self.db_name
 
 
 class EmailCredential(Credential):
@@ -154,6 +173,9 @@ class EmailCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("mail login %(id)s") % {"id": self.pk}
 
+    def list_places(self) -> tuple[str, ...]:
+        return (self.email_user,)
+
 
 class AwsCredential(Credential):
     """One AWS access key of a client, in this app's own table, which is shaped like NOVA's two."""
@@ -177,6 +199,9 @@ class AwsCredential(Credential):
 
     def __str__(self) -> str:
         return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
+
+    def list_places(self) -> tuple[str, ...]:
+        return (self.access_key_id,)
 
 
 CREDENTIAL_MODELS: dict[CredentialType, type[Credential]] = {

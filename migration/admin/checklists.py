@@ -10,9 +10,10 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.admin.base import RESOLVE_PERMISSION, RUN_PERMISSION
+from migration.admin.client_tabs import ClientTab, get_tab_url
+from migration.operations.gate_fixes import CheckFix
 from migration.operations.gates import (
     OVERRIDE_PERMISSION,
-    CheckFix,
     evaluate_gate,
     explain_shut,
     split_by_override,
@@ -185,9 +186,10 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         ),
         CheckFix.READS: (
             "credentials.view_client",
-            lambda: _make_link(
-                _("See NOVA's reads"), "credentials_client_change", client_id, part="#reads"
-            ),
+            lambda: {
+                "label": _("See NOVA's reads"),
+                "url": get_tab_url(client_id, ClientTab.COMPARISON, "reads"),
+            },
         ),
     }
     fixes |= {
@@ -198,6 +200,29 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         CheckFix.COPIES: (
             "migration.view_copysearch",
             lambda: _make_link(_("See the copies"), "migration_copysearch_report"),
+        ),
+    }
+    logins = get_tab_url(client_id, ClientTab.LOGINS)
+    fixes |= {
+        CheckFix.SLUG: (
+            "credentials.change_client",
+            lambda: {"label": _("Change the slug"), "url": f"{logins}#id_slug"},
+        ),
+        CheckFix.LOGINS: (
+            "credentials.view_client",
+            lambda: {"label": _("See the logins"), "url": f"{logins}#client_form"},
+        ),
+        CheckFix.ADOPT: (
+            RUN_PERMISSION,
+            lambda: _make_link(_("Adopt the secret…"), "credentials_client_adopt", client_id),
+        ),
+        CheckFix.AWS_WRITES: (
+            "migration.view_run",
+            lambda: _make_link(_("See AWS writes"), "migration_run_aws_writes"),
+        ),
+        CheckFix.CHECK_NOVA: (
+            "migration.view_worker",
+            lambda: _make_link(_("See check_nova"), "migration_run_check_nova"),
         ),
     }
     if check.fix == CheckFix.NONE:
@@ -211,5 +236,5 @@ def _make_button(label: str, action: str, client_id: int, back: str) -> FixLink:
     return {"label": label, "url": url, "posts": True, "back": back}
 
 
-def _make_link(label: str, page: str, *pk: int | None, part: str = "") -> FixLink:
-    return {"label": label, "url": reverse(f"admin:{page}", args=pk) + part}
+def _make_link(label: str, page: str, *pk: int | None) -> FixLink:
+    return {"label": label, "url": reverse(f"admin:{page}", args=pk)}

@@ -1,4 +1,4 @@
-"""Collects what a client's page shows around its form: the phase, the next step with its checks, the history."""
+"""Collects what a client's page shows: the header of every tab, the next step with its checks, the history."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from django.utils.translation import gettext as _
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
+from migration.admin.certificates import get_certificate_context
 from migration.admin.checklists import show_checks
 from migration.admin.client_groups import get_members_url
+from migration.admin.client_live import get_live_context
+from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.secret_versions import get_console_url
-from migration.models import ClientGroup, Comparison, PhaseChoices, ReadCount, ReaderProcess
+from migration.models import (
+    ClientGroup,
+    Comparison,
+    PhaseChoices,
+    ReadCount,
+    ReaderProcess,
+    RunItem,
+)
 from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
+from migration.operations.gate_fixes import CheckFix
 from migration.operations.gates import Check, Condition, database_checks
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
@@ -54,46 +65,80 @@ class ClientState:
     push_pending: bool
 
 
-def get_client_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return the context of the client's page, except for its moves and secret fields."""
-    may = request.user.has_perm
-    page = request.GET.get("history", "")
-    document, problem = _build_document(client)
-    newest = Comparison.objects.newest().filter(client_id=client.pk).first()
-    is_read = ReaderProcess.objects.was_ever_seen()
-    next_step = _describe_next_step(request, client, document, problem)
-    if not is_read and "checks" in next_step:
-        next_step["title"] = _("After that: %(phase)s") % {"phase": next_step["phase"]}
-    return {
-        "adoption_steps": () if is_read else ADOPTION_STEPS,
-        "may_view_readers": may("migration.view_readerprocess"),
-        "overview": _make_overview(client, newest),
-        "steps": list(_list_steps(Phase(client.phase))),
-        "next_step": next_step,
-        "same_fields": _list_same_fields(newest, document),
-        "may_view_comparisons": may("migration.view_comparison"),
-        "history": load_history(client.pk, has_permission=may, page=read_number(page) or 1),
+def get_client_context(
+    request: HttpRequest, client: ClientRow, tab: ClientTab
+) -> dict[str, object]:
+    """Return the context of the client's page: its header, and what the tab shows except for moves and forms."""
+    context = {
+        "tabs": list(list_tabs(request, client.pk, tab)),
+        "overview": _make_header(client),
+        "names_itself": True,
+        **get_live_context(request, client.pk),
+        **get_certificate_context(request, client.pk),
+        "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
     }
+    add_tab = {
+        ClientTab.OVERVIEW: _get_overview_context,
+        ClientTab.COMPARISON: _get_comparison_context,
+        ClientTab.HISTORY: _get_history_context,
+    }.get(tab)
+    return context | (add_tab(request, client) if add_tab else {})
 
 
-def _make_overview(client: ClientRow, newest: Comparison | None) -> dict[str, object]:
-    problem = find_name_problem(client.slug)
-    names = [] if problem else secret_names(client.slug).values()
+def _make_header(client: ClientRow) -> dict[str, object]:
+    """Return what every tab says of the client."""
     return {
         "phase": client.phase,
-        # The AWS console shows nothing of another endpoint.
-        "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
+        "phase_since": client.phase_since,
+        "description": describe_phase(Phase(client.phase)),
         "groups": [
             (group, get_members_url(group.pk))
             for group in ClientGroup.objects.filter(members__client=client.pk)
         ],
-        "secrets": [(name, get_console_url(name)) for name in names],
         "push_pending": has_push_pending(client),
+        "newest_status": client.newest_status,
+        "newest_compared_at": client.newest_compared_at,
+        "differs": client.newest_status not in (None, Comparison.Status.MATCH),
+    }
+
+
+def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the phases and the next step with its checks."""
+    is_read = ReaderProcess.objects.was_ever_seen()
+    next_step = _describe_next_step(request, client)
+    if not is_read and "checks" in next_step:
+        next_step["title"] = _("After that: %(phase)s") % {"phase": next_step["phase"]}
+    return {
+        "adoption_steps": () if is_read else ADOPTION_STEPS,
+        "may_view_readers": request.user.has_perm("migration.view_readerprocess"),
+        "steps": list(_list_steps(Phase(client.phase))),
+        "next_step": next_step,
+    }
+
+
+def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the newest comparison, what NOVA's reader counted, and the names of the secrets."""
+    document, _problem = _build_document(client)
+    newest = Comparison.objects.newest().filter(client_id=client.pk).first()
+    problem = find_name_problem(client.slug)
+    names = [] if problem else secret_names(client.slug).values()
+    return {
         "comparison": newest,
+        "same_fields": _list_same_fields(newest, document),
+        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
+        "secrets": [(name, get_console_url(name)) for name in names],
+        # The AWS console shows nothing of another endpoint.
+        "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
         "name_problem": problem,
         "name_warning": find_name_warning(client.slug),
-        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
     }
+
+
+def _get_history_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return one page of the client's history."""
+    page = read_number(request.GET.get(HISTORY_PAGE, "")) or 1
+    history = load_history(client.pk, has_permission=request.user.has_perm, page=page)
+    return {"history": history}
 
 
 def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:
@@ -109,9 +154,7 @@ def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:
         }
 
 
-def _describe_next_step(
-    request: HttpRequest, client: ClientRow, document: Document | None, problem: Message | None
-) -> dict[str, object]:
+def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return the move to the next phase and those of its checks that need the database alone."""
     phase = Phase(client.phase)
     new = NEXT_PHASE.get(phase)
@@ -119,7 +162,11 @@ def _describe_next_step(
         return {"title": _("Last phase reached")}
     checks = list(database_checks(ClientState(client.pk, has_push_pending(client)), new))
     if phase == Phase.POSTGRES:
-        checks = [*_check_document(client.slug, document, problem), *checks]
+        checks = [
+            *_check_document(client.slug, *_build_document(client)),
+            *_check_last_push(client.pk),
+            *checks,
+        ]
     possible_at = find_purge_time(client.phase_since) if new == Phase.PURGED else None
     # No page offers a purge before its time, with an override or without.
     shown = show_checks(
@@ -135,6 +182,7 @@ def _describe_next_step(
         "checks": shown.lines,
         "override_note": shown.override_note,
         "left": sum(not check.passed for check in checks),
+        "shut_button": {"disabled": True},
         "why_shut": shown.why_shut if phase != Phase.POSTGRES else None,
         "asks_aws": phase != Phase.POSTGRES,
         "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
@@ -156,16 +204,24 @@ def _check_document(
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
-    yield Check(Condition.NAME_NOT_ALLOWED, not illegal, name)
+    yield Check(Condition.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
     if document is None or problem:
-        yield Check(Condition.NO_DOCUMENT, False, problem or sentences.NO_LOGIN())
+        yield Check(Condition.NO_DOCUMENT, False, problem or sentences.NO_LOGIN(), CheckFix.LOGINS)
         return
     logins = sum(credential_type in document for credential_type in CredentialType)
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
     found = sentences.HAS_LOGINS(n=logins) if logins else sentences.NO_LOGIN()
-    yield Check(Condition.NO_LOGIN, logins > 0, found)
+    yield Check(Condition.NO_LOGIN, logins > 0, found, CheckFix.LOGINS)
     too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
-    yield Check(Condition.TOO_LARGE, not too_large, too_large or sentences.NOT_TOO_LARGE())
+    size = too_large or sentences.NOT_TOO_LARGE()
+    yield Check(Condition.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
+
+
+def _check_last_push(client_id: int) -> Iterator[Check]:
+    """Yield that the newest push met a secret of somebody else: until it is adopted, the next one will too."""
+    failed = RunItem.objects.filter(client_id=client_id).needing_attention().first()
+    if failed and failed.message and failed.message.key == sentences.NOT_OURS.key:
+        yield Check(failed.message.key, False, failed.message, CheckFix.ADOPT)
 
 
 def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:

@@ -13,9 +13,10 @@ from unfold.decorators import action, display
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
+from migration.admin.adoptions import AdoptView
 from migration.admin.base import RUN_PERMISSION, OwnViews
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
-from migration.admin.certificates import CertificateView, get_certificate_context
+from migration.admin.certificates import CertificateView
 from migration.admin.client_filters import (
     ActiveFilter,
     ComparisonFilter,
@@ -25,7 +26,10 @@ from migration.admin.client_filters import (
     PushFilter,
     ReadFilter,
 )
+from migration.admin.client_live import LiveClientView
 from migration.admin.client_page import get_client_context
+from migration.admin.client_tabs import ClientTab, read_tab
+from migration.admin.copying import CopyToPostgresView
 from migration.admin.grouping import (
     PutIntoGroupView,
     TakeOutOfGroupView,
@@ -36,7 +40,7 @@ from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.onboarding import OnboardAndMigrateView
 from migration.admin.resolutions import ResolveMismatchView
-from migration.admin.reveals import RevealView, get_reveal_context
+from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.secret_versions import SecretVersionsView
@@ -50,10 +54,12 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.contrib.admin.options import InlineModelAdmin
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
     from credentials.forms import ClientForm, CredentialFormSet
+    from credentials.models import Credential
     from migration.admin.base import ClientRow
     from migration.models import ClientPhaseQuerySet
 
@@ -77,8 +83,6 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    change_form_outer_before_template = "admin/migration/client_overview.html"
-    change_form_outer_after_template = "admin/migration/client_history.html"
     actions: ClassVar = ["push_selected", "compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
@@ -89,6 +93,9 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         ("<int:client_id>/move/", "move", MoveClientView),
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
+        ("<int:client_id>/adopt/", "adopt", AdoptView),
+        ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
+        ("<int:client_id>/live/", "live", LiveClientView),
         (
             "<int:client_id>/reveal/<str:kind>/<int:credential_id>/<str:name>/",
             "reveal",
@@ -200,12 +207,37 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         found = super().get_actions(request)
         return {**found, **list_bulk_moves(request), **list_grouping_actions(request)}
 
+    def get_inline_instances(
+        self, request: HttpRequest, obj: ClientRow | None = None
+    ) -> list[InlineModelAdmin[Any, Any]]:
+        return super().get_inline_instances(request, obj) if _has_form(request, obj) else []
+
+    def get_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:
+        # Without the others no tab but the logins reads the rows for the form's stamp.
+        return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
+
+    def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
+        return link_reveal(request, row, name)
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object
     ) -> HttpResponse:
         if client := context.get("original"):
-            context["may_run"] = self.has_run_permission(request)
-            context |= get_moves_context(request, client) | get_client_context(request, client)
-            context |= get_reveal_context(request, client.pk)
-            context |= get_certificate_context(request, client.pk)
+            tab = read_tab(request)
+            context |= get_client_context(request, client, tab)
+            if tab in (ClientTab.OVERVIEW, ClientTab.COMPARISON):
+                context |= get_moves_context(request, client)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the client's own history: Django's knows only what was saved on this site."""
+        if request.method == "POST":
+            return HttpResponseRedirect(request.get_full_path())
+        return self.change_view(request, object_id)
+
+
+def _has_form(request: HttpRequest, client: ClientRow | None) -> bool:
+    """Say whether the page shows, or is sent, the form with the client's logins."""
+    return client is None or read_tab(request) == ClientTab.LOGINS

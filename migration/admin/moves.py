@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
@@ -21,10 +23,12 @@ from migration.admin.base import (
     get_typed_reason,
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
+from migration.admin.remedies import find_remedy, show_refusal
 from migration.models import (
     MOVE_PERMISSIONS,
     PUSHED,
     ClientMigration,
+    PhaseChange,
     PhaseChoices,
     ReasonError,
 )
@@ -71,9 +75,14 @@ class MoveClientView(ClientView):
         else:
             override = None if self.is_early_purge() else read_override(request)
             moved = make_move(request, client_id, self.new, self.seen, override=override)
-        if moved or not needs_confirmation:
+        if moved or not needs_confirmation or self.was_moved_meanwhile():
             return redirect_back(request, client_id)
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
+
+    def was_moved_meanwhile(self) -> bool:
+        """Say whether the client has left the phase that the user saw, so that there is no move to confirm."""
+        found = ClientMigration.objects.filter(pk=self.client_id).first()
+        return found is not None and found.phase != self.seen
 
     def is_early_purge(self) -> bool:
         """Say whether it is a purge before its time, which no page offers: so no form of a page overrides it either."""
@@ -99,9 +108,13 @@ class PushClientView(ClientView):
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         for result in push(client_ids=[self.client.pk], interactive=True):
-            level = messages.SUCCESS if result.outcome in PUSHED else messages.ERROR
             text = f"{result.outcome.label}. {localize(result.message)}".strip()
-            messages.add_message(request, level, text)
+            if result.outcome in PUSHED:
+                messages.success(request, text)
+            else:
+                codes = [result.message.key] if result.message else []
+                link = find_remedy(request, client_id, codes)
+                messages.error(request, format_html("{} {}", text, link) if link else text)
         return redirect_back(request, client_id)
 
 
@@ -142,7 +155,12 @@ def make_move(
             )
             report_move(request, moved)
     except REFUSALS as refusal:
-        messages.error(request, describe_refusal(refusal))
+        if isinstance(refusal, ShutGate):
+            show_refusal(request, client_id, refusal.message, refusal.codes)
+        elif isinstance(refusal, StalePhase):
+            messages.error(request, describe_other_move(client_id, refusal))
+        else:
+            messages.error(request, describe_refusal(refusal))
         return False
     return True
 
@@ -163,6 +181,20 @@ def describe_refusal(refusal: Exception) -> str:
     """Return why a move was refused, in the language of the page."""
     message = refusal.message if isinstance(refusal, MessageError) else sentences.CLIENT_GONE()
     return localize(message)
+
+
+def describe_other_move(client_id: int, refusal: StalePhase) -> str:
+    """Say who moved the client before this user could, and that nothing was done."""
+    change = PhaseChange.objects.filter(client_id=client_id).order_by("-pk").first()
+    if change is None:
+        return describe_refusal(refusal)
+    text = _("%(who)s moved %(slug)s to %(phase)s %(when)s. Nothing was done.")
+    return text % {
+        "who": change.by_name or _("A command"),
+        "slug": refusal.slug,
+        "phase": change.get_new_display(),
+        "when": naturaltime(change.changed_at),
+    }
 
 
 def report_move(request: HttpRequest, moved: MoveResult) -> None:

@@ -20,6 +20,7 @@ from migration.admin.base import (
     read_number,
 )
 from migration.admin.moves import redirect_back
+from migration.admin.remedies import show_refusal
 from migration.models import ReasonError
 from migration.operations import resolutions
 from migration.operations.resolutions import NotResolved
@@ -49,7 +50,7 @@ class ResolveMismatchView(ClientView):
         try:
             resolution = resolve(client_id=client.pk, by=get_signed_in_user(request))
         except (NotResolved, ReasonError) as refusal:
-            messages.error(request, localize(refusal.message))
+            show_refusal(request, client_id, refusal.message)
         else:
             text = f"{resolution.get_kind_display()}. {localize(resolution.message)}"
             messages.success(request, text.strip())

@@ -11,12 +11,11 @@ from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import Http404
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.forms import MASK
 from credentials.localization import localize
-from credentials.models import Client
 from migration import audit_sentences
 from migration.admin.base import (
     RESOLVE_PERMISSION,
@@ -30,11 +29,10 @@ from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.reveals import NotRevealed, find_credential, reveal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
 
-    from credentials.models import Credential
+    from credentials.models import Client, Credential
     from migration.operations.reveals import RevealedValue
 
 REVEAL_PERMISSION = "migration.reveal_credential"
@@ -65,18 +63,15 @@ class FieldOfCredential:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.client.name} › {self.credential} › {self.label}"
+        return f"{self.client.name} › {self.credential.describe_place()} › {self.label}"
 
     @property
     def label(self) -> str:
-        return str(getattr(self.credential._meta.get_field(self.name), "verbose_name", self.name))
+        return label_field(self.credential, self.name)
 
-    @property
-    def reveal_url(self) -> str:
-        return reverse(
-            "admin:credentials_client_reveal",
-            args=[self.client.pk, self.credential_type, self.credential.pk, self.name],
-        )
+
+def label_field(row: Credential, name: str) -> str:
+    return str(getattr(row._meta.get_field(name), "verbose_name", name))
 
 
 class RevealView(ClientView):
@@ -180,17 +175,15 @@ class RevealView(ClientView):
         return response
 
 
-def get_reveal_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return the client's secret fields for its page, if the user may reveal them."""
+def link_reveal(request: HttpRequest, row: Credential, name: str) -> SafeString | str:
+    """Return the link that reveals a secret field of the row; "" for a user who may not reveal it."""
     if not request.user.has_perm(REVEAL_PERMISSION):
-        return {}
-    client = Client.objects.get(pk=client_id)
-    return {"mask": MASK, "secret_fields": list(list_secret_fields(client))}
-
-
-def list_secret_fields(client: Client) -> Iterator[FieldOfCredential]:
-    """Yield every secret field of the client's credentials."""
-    for credential_type, rows in client.credentials_by_type().items():
-        for row in rows:
-            for name in row.SECRET_FIELDS:
-                yield FieldOfCredential(client, row, credential_type, name)
+        return ""
+    page = "admin:credentials_client_reveal"
+    what = {"what": row.describe_place(), "field": label_field(row, name)}
+    return format_html(
+        '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
+        reverse(page, args=[row.client_id, row.TYPE, row.pk, name]),
+        _("Reveal %(what)s › %(field)s") % what,
+        _("Reveal"),
+    )

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from credentials.secret_names import find_name_problem
-from migration.admin.base import ClientView
+from migration.admin.base import RUN_PERMISSION, ClientView
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.keys import VersionKeys, version_keys
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -35,7 +35,11 @@ class SecretVersionsView(ClientView):
         return _("Secrets of %(name)s") % {"name": self.client.name}
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        context = {"client": self.client, "secrets": list(describe_secrets(self.client.slug))}
+        context = {
+            "client": self.client,
+            "secrets": list(describe_secrets(self.client.slug)),
+            "may_run": request.user.has_perm(RUN_PERMISSION),
+        }
         if request.headers.get("HX-Request"):
             self.template_name = "admin/migration/client_versions.html"
             return self.render_to_response(context)

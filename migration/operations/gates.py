@@ -21,6 +21,7 @@ from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
 from migration.operations.gate_facts import GateFacts
+from migration.operations.gate_fixes import FIXES, CheckFix
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Move, Phase
 
@@ -43,28 +44,6 @@ NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
 def needs_approval(kind: Move) -> bool:
     """Say whether a second user has to approve the move; a move back never needs it."""
     return bool(settings.NOVA_REQUIRE_APPROVAL) and kind in NEED_APPROVAL
-
-
-class CheckFix(StrEnum):
-    """The action that can make a failed check pass."""
-
-    PUSH = "push"
-    COMPARE = "compare"
-    COMPARISON = "comparison"  # look at the comparison `Check.about`
-    RUN = "run"  # look at the run `Check.about`
-    READS = "reads"
-    NOVA_TABLES = "nova_tables"  # map columns, accept objects
-    READERS = "readers"
-    COPIES = "copies"
-    NONE = "none"  # the text says what to do outside this site
-
-
-FIXES: dict[str, CheckFix] = {
-    Evidence.STREAK: CheckFix.COMPARE,
-    Evidence.READS: CheckFix.READS,
-    Evidence.PROCESSES: CheckFix.READERS,
-    Evidence.COPIES: CheckFix.COPIES,
-}
 
 
 class Condition(StrEnum):
@@ -262,7 +241,8 @@ def check_aws_writes() -> Iterator[Check]:
         (Condition.DATABASE_IS_COPY, write_guard().explain_copy(state), sentences.IS_NO_COPY()),
         (Condition.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
     ):
-        yield Check(refusal.key if refusal else code, refusal is None, refusal or passed)
+        found = refusal.key if refusal else code
+        yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
 
 
 def require_aws_writes(slug: str, new: Phase) -> None:
@@ -306,12 +286,13 @@ def _check_no_run(item: RunItem | None) -> Check:
 def _check_counted(facts: GateFacts) -> Check:
     if facts.writes_are_counted:
         return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
+    fix = CheckFix.CHECK_NOVA
     if not all(counted_tables().values()):
-        return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED())
+        return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED(), fix)
     if failed := CountingProof.objects.list_failed_tables():
         text = sentences.PROOF_FAILED(tables=", ".join(failed))
-        return Check(Condition.PROOF_FAILED, False, text)
-    return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED())
+        return Check(Condition.PROOF_FAILED, False, text, fix)
+    return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED(), fix)
 
 
 def _check_reads(counts: ReadCount | None) -> Iterator[Check]:

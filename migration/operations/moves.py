@@ -206,7 +206,7 @@ def _back_to_dual_read(attempt: MoveAttempt, note: Message | None = None) -> Mes
 def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | None:
     uncounted = has_uncounted_writes(attempt.snapshot.client_id)
     try:
-        keep_rows_in_aws(attempt.snapshot, uncounted=uncounted)
+        keep_rows_in_aws(attempt.snapshot, always=uncounted)
     except SecretsManagerError as error:
         why = sentences.REPLACED_NOT_KEPT(error=error.message)
         raise attempt.shut_gate(why, error_class=error.error_class) from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils.crypto import salted_hmac
 
 from credentials.models import Client
 from credentials.triggers import writes_are_counted
-from migration import audit_sentences, sentences
+from migration import audit_sentences, resolution_sentences, sentences
 from migration.models import (
     PUSHED,
     AuditCode,
@@ -19,18 +21,17 @@ from migration.models import (
     check_reason,
 )
 from migration.operations.aws_store import list_newer_versions, read_aws, secrets_manager
-from migration.operations.comparisons import compare
+from migration.operations.comparisons import compare, make_comparison, read_secrets
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
     copy_aws_to_rows,
-    has_uncounted_writes,
     hold_rows,
     keep_rows_in_aws,
 )
 from migration.operations.snapshots import read_snapshot
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
 
 LOCK_WAIT_SECONDS = 5.0
@@ -51,35 +53,70 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compare both stores now."""
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     message = compared.status_message if compared else sentences.NO_COMPARISON()
-    return _record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
+    return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
     """Push the rows to AWS, also where AWS is the authority and somebody else wrote there."""
     check_reason(reason)
-    _require_unpurged(client_id)
+    require_unpurged(client_id)
     (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
         raise NotResolved(result.summary_message)
-    return _record_resolution(
+    return record_resolution(
         client_id, Resolution.Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
     )
 
 
-def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
-    """Copy AWS's document to PostgreSQL; rows that AWS may never have had are kept there first."""
+@dataclass(frozen=True)
+class CopyPlan:
+    """What copying AWS to PostgreSQL would change now, or why it is refused."""
+
+    phase: Phase
+    # Not stored: its mismatches are the fields that change.
+    comparison: Comparison
+    refusal: Message | None
+
+    @property
+    def digest(self) -> str:
+        """Return a short text by which a later plan is known to change the same."""
+        found = repr((self.phase, self.comparison.list_findings()))
+        return salted_hmac("migration.CopyPlan", found, algorithm="sha256").hexdigest()[:16]
+
+
+def plan_copy_to_postgres(client_id: int) -> CopyPlan:
+    """Compare both stores as `copy_to_postgres` finds them; nothing is stored. Raises `NotResolved`."""
+    snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
+    try:
+        comparison = make_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
+        _require_nothing_newer(snapshot, read_aws(snapshot, sm=sm))
+    except STORE_ERRORS as error:
+        raise NotResolved(error.message) from None
+    except NotResolved as refusal:
+        return CopyPlan(snapshot.phase, comparison, refusal.message)
+    return CopyPlan(snapshot.phase, comparison, None)
+
+
+def copy_to_postgres(
+    *, client_id: int, by: User | None = None, reason: str = "", seen: str | None = None
+) -> Resolution:
+    """Copy AWS's document to PostgreSQL; what the rows held is kept in AWS first.
+
+    `seen` is the digest of the plan that the user saw: where it would change something else, nothing is copied.
+    """
     check_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-        snapshot = _require_unpurged(client_id)
+        if seen is not None and plan_copy_to_postgres(client_id).digest != seen:
+            raise NotResolved(resolution_sentences.COPIES_SOMETHING_ELSE())
+        snapshot = require_unpurged(client_id)
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
-        uncounted = has_uncounted_writes(client_id)
+        if snapshot.document is None and snapshot.kept is None:
+            raise NotResolved(snapshot.problem or sentences.TRY_AGAIN_LATER())
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
-            # After a restore from a backup both stores can hold newer values; the rows are kept in AWS then.
-            if not snapshot.phase.aws_is_authority and not list_newer_versions(found):
-                _require_nothing_newer(snapshot)
-            keep_rows_in_aws(snapshot, uncounted=uncounted)
+            _require_nothing_newer(snapshot, found)
+            keep_rows_in_aws(snapshot, always=True)
             with hold_rows(client_id) as now:
                 if not now.is_unchanged_since(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
@@ -88,7 +125,8 @@ def copy_to_postgres(*, client_id: int, by: User | None = None, reason: str = ""
         except STORE_ERRORS as error:
             raise NotResolved(error.message) from None
     left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
-    resolution = _record_resolution(client_id, Resolution.Kind.TO_POSTGRES, by, reason, left)
+    message = in_a_row(left, resolution_sentences.ROWS_KEPT_IN_AWS())
+    resolution = record_resolution(client_id, Resolution.Kind.TO_POSTGRES, by, reason, message)
     compare(client_ids=[client_id], interactive=True)
     return resolution
 
@@ -111,26 +149,31 @@ def acknowledge(
     seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
     if seen is None or seen.list_findings() != findings:
         raise NotResolved(sentences.COMPARED_SINCE())
-    return _record_resolution(
+    return record_resolution(
         client_id, Resolution.Kind.ACKNOWLEDGE, by, reason, None, mismatches=findings, until=until
     )
 
 
-def _require_nothing_newer(snapshot: ClientSnapshot) -> None:
+def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:
+    """Raise `NotResolved` where PostgreSQL is the authority and may hold what AWS never had."""
+    # After a restore from a backup both stores can hold newer values.
+    if snapshot.phase.aws_is_authority or list_newer_versions(found):
+        return
     if snapshot.push_pending:
         raise NotResolved(sentences.NEWER_WOULD_BE_LOST())
     if not writes_are_counted():
         raise NotResolved(sentences.NEWER_MAY_BE_LOST())
 
 
-def _require_unpurged(client_id: int) -> ClientSnapshot:
+def require_unpurged(client_id: int) -> ClientSnapshot:
+    """Return the client's rows; raise `NotResolved` where its values are in AWS alone."""
     snapshot = read_snapshot(client_id)
     if snapshot.phase == Phase.PURGED:
         raise NotResolved(sentences.RESTORE_FIRST())
     return snapshot
 
 
-def _record_resolution(
+def record_resolution(
     client_id: int,
     kind: Resolution.Kind,
     by: User | None,
@@ -138,6 +181,7 @@ def _record_resolution(
     message: Message | None,
     **more: object,
 ) -> Resolution:
+    """Store what was done with a mismatch, and its entry in the audit."""
     slug = Client.objects.values_list("slug", flat=True).get(pk=client_id)
     with transaction.atomic():
         AuditEvent.objects.record(

@@ -78,9 +78,12 @@ def has_uncounted_writes(client_id: int) -> bool:
     return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
 
 
-def keep_rows_in_aws(snapshot: ClientSnapshot, *, uncounted: bool) -> None:
-    """Keep the rows' document in AWS, under a stage that nobody reads by mistake, unless AWS surely had it."""
-    if not snapshot.push_pending and not uncounted:
+def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> None:
+    """Keep the rows' document in AWS, under a stage that nobody reads by mistake.
+
+    Not `always`: only where a push is pending, as AWS surely had it otherwise.
+    """
+    if not snapshot.push_pending and not always:
         return
     sm = secrets_manager(interactive=True)
     whole = snapshot.kept or snapshot.require_document()

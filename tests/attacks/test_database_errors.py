@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from credentials.models import Client
 from migration import tasks
+from migration.admin.client_tabs import ClientTab
 from migration.models import ClientMigration, Run, RunItem, all_clients
 from migration.operations import aws_store
 from migration.operations.nova_tables import accept_objects, list_nova_objects, split_accepted
@@ -296,7 +297,8 @@ def test_reads_that_fail_with_a_value_in_their_words_tell_none(browser, capfd):
 def pages_that_read_rows() -> Iterator[str]:
     yield reverse("admin:index")
     for client in Client.objects.all():
-        yield reverse("admin:credentials_client_change", args=[client.pk])
+        url = reverse("admin:credentials_client_change", args=[client.pk])
+        yield from (f"{url}?tab={tab}" for tab in ClientTab)
     for run in Run.objects.all():
         yield reverse("admin:migration_run_change", args=[run.pk])
 

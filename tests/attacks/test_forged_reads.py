@@ -58,6 +58,7 @@ def test_every_page_shows_the_farthest_times_and_numbers(idom, client, admin_use
         f"/admin/migration/readerprocess/{ReaderProcess.objects.get().pk}/change/",
         "/admin/credentials/client/",
         f"/admin/credentials/client/{idom}/change/",
+        f"/admin/credentials/client/{idom}/change/?tab=comparison",
         f"/admin/credentials/client/{idom}/move/aws/",
         "/admin/migration/comparison/report/",
     ):

@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.admin import bulk_moves
+from migration.admin.client_tabs import ClientTab
 from migration.models import (
     AuditEvent,
     Campaign,
@@ -172,9 +173,8 @@ def test_clients_in_each_phase(look_at, client_in):
     compare(client_ids=[differing])
     make_client("no-login1")
 
-    found = look_at(
-        "/admin/", CLIENT, f"{CLIENT}?phase=dual_write", *pages, f"{CLIENT}{differing}/change/"
-    )
+    tabs = [f"{CLIENT}{differing}/change/?tab={tab}" for tab in ClientTab]
+    found = look_at("/admin/", CLIENT, f"{CLIENT}?phase=dual_write", *pages, *tabs)
 
     assert found == {}
 
@@ -206,6 +206,8 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
         f"{CLIENT}{cut_over}/move/dual_read/",
         f"{CLIENT}{cut_over}/versions/",
         f"{CLIENT}{cut_over}/certificate/",
+        f"{CLIENT}{shut}/adopt/",
+        f"{CLIENT}{shut}/copy-to-postgres/",
         f"{CLIENT}{cut_over}/history/",
     ]
 
@@ -356,7 +358,7 @@ def test_requests(look_at, client_in, settings):
 
 
 def test_reveal(visit, client_in):
-    page = visit(f"{CLIENT}{client_in(Phase.DUAL_WRITE)}/change/")
+    page = visit(f"{CLIENT}{client_in(Phase.DUAL_WRITE)}/change/?tab=logins")
     page.get_by_role("link", name="Reveal").first.click()
     asking = violations(page)
     page.goto(page.url)

@@ -29,6 +29,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual write")
     change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
 
+    somebody.follows("Comparison")
     somebody.presses("Check again")
     somebody.follows("Dashboard")
     somebody.follows("Mismatch report")
@@ -37,8 +38,11 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.presses("Copy PostgreSQL to AWS")
     somebody.reads("Copied PostgreSQL to AWS")
 
+    somebody.follows("Overview")
     somebody.presses("Move to %(phase)s", phase="Dual read")
+    somebody.follows("Comparison")
     somebody.presses("Check again")
+    somebody.follows("Overview")
     somebody.follows("Cut over to AWS")
     somebody.types("acme", "Type the slug, <code>%(slug)s</code>, to confirm", slug="acme")
     somebody.types("INC-42", "Reason or ticket")

@@ -35,7 +35,7 @@ def reveal(page: Page) -> None:
 
 
 def test_a_value_is_there_exactly_and_gone_after_thirty_seconds(idom, open_page):
-    page = open_page(f"/admin/credentials/client/{idom}/change/")
+    page = open_page(f"/admin/credentials/client/{idom}/change/?tab=logins")
 
     reveal(page)
 
@@ -62,7 +62,7 @@ LEAVING = {
 
 @pytest.mark.parametrize("leaving", LEAVING.values(), ids=LEAVING)
 def test_a_value_is_gone_when_its_tab_is_left(idom, open_page, leaving):
-    page = open_page(f"/admin/credentials/client/{idom}/change/")
+    page = open_page(f"/admin/credentials/client/{idom}/change/?tab=logins")
     reveal(page)
     expect(page.locator("pre code")).to_be_visible()
 
@@ -73,7 +73,7 @@ def test_a_value_is_gone_when_its_tab_is_left(idom, open_page, leaving):
 
 
 def test_going_back_to_a_value_asks_for_the_form_again(idom, open_page, complaints):
-    page = open_page(f"/admin/credentials/client/{idom}/change/")
+    page = open_page(f"/admin/credentials/client/{idom}/change/?tab=logins")
     reveal(page)
     expect(page.locator("pre code")).to_be_visible()
 

@@ -13,6 +13,7 @@ from django.utils.translation import override
 from credentials.localization import localize
 from credentials.sentences import ROWS
 from migration import sentences
+from migration.admin.client_tabs import ClientTab
 from migration.models import (
     AwsFailure,
     ClientMigration,
@@ -153,8 +154,12 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield reverse("admin:migration_run_check_nova")
     yield from (report, f"{report}?status=unchecked", f"{report}?status=mismatch&state=open")
     for phase in (*Phase, "broken"):
-        yield reverse("admin:credentials_client_change", args=[world[phase]])
+        url = reverse("admin:credentials_client_change", args=[world[phase]])
+        yield from (f"{url}?tab={tab}" for tab in ClientTab)
         yield reverse("admin:credentials_client_versions", args=[world[phase]])
+        yield reverse("admin:credentials_client_live", args=[world[phase]])
+    for page in ("adopt", "copy"):
+        yield reverse(f"admin:credentials_client_{page}", args=[world["dual_write"]])
     for old, new in (("aws", "purged"), ("dual_read", "aws"), ("dual_write", "dual_read")):
         yield reverse("admin:credentials_client_dialog", args=[world[old], new])
     yield reverse("admin:credentials_client_add")
@@ -259,7 +264,9 @@ def test_numbers_within_attributes_keep_their_point(world, client):
     run = client.get(reverse("admin:migration_run_change", args=[world["run"]]), **SPANISH)
     assert 'value="2.5"' in run.content.decode()
     assert "12\xa0345" in client.get(
-        reverse("admin:credentials_client_change", args=[world["aws"]]), **SPANISH
+        reverse("admin:credentials_client_change", args=[world["aws"]]),
+        {"tab": "comparison"},
+        **SPANISH,
     ).content.decode().replace("&nbsp;", "\xa0")
 
 
@@ -309,4 +316,6 @@ def test_a_client_that_is_added_in_spanish_is_logged_for_both_languages(root):
 
     assert "Se ha añadido Sur, con: acceso a AWS." in text(added)
     history = reverse("admin:credentials_client_history", args=[added.context["original"].pk])
-    assert "acceso a AWS" not in text(root.get(history))
+    shown = text(root.get(history))
+    assert "Sur" in shown
+    assert "acceso a AWS" not in shown

@@ -38,7 +38,8 @@ def test_what_somebody_typed_stays_as_it_is_on_every_page(stores, root, client, 
     )  # fmt: skip
 
     assert PhaseChange.objects.get().reason == typed
-    page = text(client.get(reverse("admin:credentials_client_change", args=[pk]), **SPANISH))
+    url = reverse("admin:credentials_client_change", args=[pk])
+    page = text(client.get(url, {"tab": "history"}, **SPANISH))
     assert f"Movido de PostgreSQL a Escritura doble por root: {typed.removesuffix('.')}" in page
     assert page.count(typed.removesuffix(".")) >= 4
     assert typed in text(client.get("/admin/", **SPANISH))
@@ -69,7 +70,8 @@ def test_a_long_reason_of_repeated_sentences_is_refused_and_an_old_one_costs_not
             client_id=pk, slug="idom", old="aws", new="dual_read", note=Message.of_text(old)
         )
         began = time.perf_counter()
-        page = client.get(reverse("admin:credentials_client_change", args=[pk]), **SPANISH)
+        url = reverse("admin:credentials_client_change", args=[pk])
+        page = client.get(url, {"tab": "history"}, **SPANISH)
         assert page.status_code == 200
         assert f'<span lang="en">{old}</span>' in page.content.decode()
         assert client.get("/admin/", **SPANISH).status_code == 200

@@ -46,6 +46,7 @@ def polls(db) -> list[str]:
     return [
         reverse("admin:migration_run_live", args=[run.pk]),
         reverse("admin:credentials_client_watch", args=[make_client("idom")]),
+        reverse("admin:credentials_client_live", args=[make_client("acme")]),
         reverse("admin:migration_run_plan_live", args=[RunPlan.objects.create().pk]),
         reverse("admin:migration_campaign_live", args=[Campaign.objects.create(goal="aws").pk]),
         END,
@@ -65,7 +66,7 @@ def test_a_session_that_nobody_uses_ends_after_half_an_hour(maria, clock):
 def test_polls_of_an_open_page_dont_keep_it(maria, clock, polls):
     for _ in range(5):
         clock.turn(minutes=5, seconds=59)
-        assert [is_logged_in(maria, poll) for poll in polls] == [True] * 5
+        assert [is_logged_in(maria, poll) for poll in polls] == [True] * 6
     clock.turn(seconds=5)
 
     assert not is_logged_in(maria)

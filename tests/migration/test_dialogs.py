@@ -149,7 +149,7 @@ def test_a_mismatch_a_run_and_the_reader_lead_to_where_they_are_seen(idom, clien
     assert urls == [
         f"/admin/migration/comparison/{comparison.pk}/change/",
         f"/admin/migration/run/{run.pk}/change/",
-        f"{page_of(idom)}#reads",
+        f"{page_of(idom)}?tab=comparison#reads",
     ]
     assert all(client.get(url).status_code == 200 for url in urls)
 

@@ -391,7 +391,7 @@ def test_what_somebody_has_not_seen_is_not_acknowledged(idom, sm, client, log_in
     advance(idom, Phase.DUAL_WRITE)
     change_in_aws(sm, password="example-theirs")
     shown = compare(client_ids=[idom])[idom].pk
-    page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+    page = client.get(f"/admin/credentials/client/{idom}/change/?tab=comparison").content.decode()
     assert f'name="shown" value="{shown}"' in page
     how = {"kind": "acknowledge", "reason": "x", "until": "2999-01-01", "shown": str(shown)}
 

@@ -12,6 +12,7 @@ from django.contrib.sessions.models import Session
 from credentials.forms import MASK
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.admin import reveals
+from migration.admin.client_tabs import ClientTab
 from migration.models import PhaseChange, Resolution, Reveal
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.phases import Phase
@@ -86,7 +87,7 @@ def test_a_value_is_shown_to_who_may_gives_a_reason_and_is_recorded(idom, maria,
         f"maria revealed idom › database login {record.credential_id} › password,"
         " reason INC-42, from 10.0.0.8"
     )
-    page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+    page = client.get(f"/admin/credentials/client/{idom}/change/?tab=history").content.decode()
     assert unescape(page).count(record.reveal_text) == 1
 
 
@@ -113,7 +114,7 @@ def test_without_a_reason_that_can_be_kept_nothing_is_shown_or_recorded(
 
 
 def test_the_value_is_on_no_page_before_it_is_asked_for(idom, maria, client):
-    for page in (address(idom), f"/admin/credentials/client/{idom}/change/"):
+    for page in (address(idom), f"/admin/credentials/client/{idom}/change/?tab=logins"):
         html = client.get(page).content.decode()
         assert VALUE not in html
         assert "MARKER" not in html
@@ -169,7 +170,8 @@ def test_who_may_not_reveal_sees_no_way_to(idom, client):
     client.force_login(make_user("viewer", *VIEW))
 
     assert (
-        "/reveal/" not in client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
+        "/reveal/"
+        not in client.get(f"/admin/credentials/client/{idom}/change/?tab=logins").content.decode()
     )
 
 
@@ -317,7 +319,8 @@ def test_nothing_but_the_one_page_holds_the_value(idom, maria, client):
         response = client.post(address(idom), data)
         assert shown(response) == VALUE
         haystack.add("headers", repr(response.headers) + repr(response.cookies))
-        for page in (address(idom), f"/admin/credentials/client/{idom}/change/"):
+        tabs = [f"/admin/credentials/client/{idom}/change/?tab={tab}" for tab in ClientTab]
+        for page in (address(idom), *tabs):
             haystack.add(page, client.get(page).content.decode())
     haystack.add("record", repr(Reveal.objects.get()) + str(vars(Reveal.objects.get())))
     haystack.add("sessions", repr([s.get_decoded() for s in Session.objects.all()]))

@@ -74,7 +74,7 @@ PAGES = {
     "migration_copysearch_report": EVERYBODY,
     **{
         f"{CLIENT}_{page}": EVERYBODY
-        for page in ("changelist", "change", "watch", "versions", "certificate")
+        for page in ("changelist", "change", "watch", "live", "versions", "certificate")
     },
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
@@ -84,7 +84,7 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_start": OPERATORS,
-    f"{CLIENT}_dialog": OPERATORS,
+    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "adopt", "copy")},
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
@@ -109,7 +109,7 @@ PAGES = {
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
-    f"{CLIENT}_push": ({}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},

@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
-from tests.credentials.client_admin.forms import SECRETS, change
+from tests.credentials.client_admin.forms import SECRETS, change, logins
 from tests.factories import (
     CHANGE,
     VIEW,
@@ -55,7 +55,7 @@ def send_untouched(operator):
     """Opens a client's page and sends its form back as a browser does, which is what other tests send too."""
 
     def send_untouched(pk):
-        data = sent_form(operator.get(change(pk)).content.decode())
+        data = sent_form(operator.get(logins(pk)).content.decode())
         token = data.pop("csrfmiddlewaretoken")
         assert open_form(operator, change(pk)) == data
         return operator.post(change(pk), data | {"csrfmiddlewaretoken": token})

@@ -27,6 +27,11 @@ def change(pk) -> str:
     return reverse("admin:credentials_client_change", args=[pk])
 
 
+def logins(pk) -> str:
+    """The tab with the form."""
+    return f"{change(pk)}?tab=logins"
+
+
 def stored() -> dict[str, list[tuple]]:
     """Every column of every row, updated_at included, and how often each client was written."""
     found = {}

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from tests.credentials.client_admin.forms import ADD, LIST, change, changed_columns, stored
+from tests.credentials.client_admin.forms import ADD, LIST, change, changed_columns, logins, stored
 from tests.factories import VIEW, make_user, sent_form
 from tests.page_forms import open_form
 
@@ -19,7 +19,7 @@ def test_nobody_deletes_a_client_or_a_login_here(root, idom):
         == 403
     )
     root.post(LIST, {"action": "delete_selected", "_selected_action": [idom], "post": "yes"})
-    page = root.get(change(idom)).content.decode()
+    page = root.get(logins(idom)).content.decode()
     assert "-DELETE" not in page
     root.post(change(idom), sent_form(page) | {"databases-0-DELETE": "on"})
 
@@ -30,7 +30,7 @@ def test_nobody_deletes_a_client_or_a_login_here(root, idom):
 def test_a_viewer_sees_masks_and_nothing_to_type_into(client, idom):
     client.force_login(make_user("viewer", *VIEW))
 
-    response = client.get(change(idom))
+    response = client.get(logins(idom))
 
     page = response.content.decode()
     assert response.status_code == 200
@@ -63,7 +63,7 @@ def test_who_may_change_clients_but_only_view_logins_is_shown_masks_and_cannot_w
     client, idom
 ):
     client.force_login(make_user("half", *VIEW, "credentials.change_client"))
-    page = client.get(change(idom)).content.decode()
+    page = client.get(logins(idom)).content.decode()
     before = stored()
 
     assert "MARKER" not in page
@@ -78,7 +78,7 @@ def test_who_may_add_logins_but_not_change_them_is_offered_no_form_for_one(clien
     add = ("credentials.add_databasecredential", "credentials.change_client")
     client.force_login(make_user("adder", *VIEW, *add))
 
-    page = client.get(change(idom)).content.decode()
+    page = client.get(logins(idom)).content.decode()
 
     assert "MARKER" not in page
     assert 'type="password"' not in page
@@ -87,7 +87,7 @@ def test_who_may_add_logins_but_not_change_them_is_offered_no_form_for_one(clien
 def test_who_may_see_clients_only_sees_no_login(client, idom):
     client.force_login(make_user("narrow", "credentials.view_client"))
 
-    page = client.get(change(idom))
+    page = client.get(logins(idom))
 
     assert page.status_code == 200
     assert "db.example.test" not in page.content.decode()

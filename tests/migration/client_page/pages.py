@@ -3,5 +3,5 @@
 from tests.migration.admin.pages import page_of
 
 
-def page(browser, pk: int, query: str = ""):
-    return browser.get(page_of("credentials_client", pk) + query)
+def page(browser, pk: int, tab: str = "overview", query: str = ""):
+    return browser.get(f"{page_of('credentials_client', pk)}?tab={tab}{query}")

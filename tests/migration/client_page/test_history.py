@@ -97,9 +97,9 @@ def test_what_was_asked_for_and_who_saw_which_value_is_told(viewer, idom):
     assert request.startswith(
         "maria requested a move of idom (Cutover), reason INC-42. Done by juan"
     )
-    assert "maria requested" not in text(page(viewer, idom))
+    assert "maria requested" not in text(page(viewer, idom, "history"))
     viewer.force_login(make_user("auditor", *VIEW, "migration.view_moverequest"))
-    assert "maria requested" in text(page(viewer, idom))
+    assert "maria requested" in text(page(viewer, idom, "history"))
 
 
 def test_what_is_not_met_yet_has_its_remedy_beside_it(client, idom):
@@ -175,8 +175,11 @@ def test_a_long_history_is_shown_in_pages_that_hold_each_thing_once(viewer, idom
     assert [re.search(r"<(\d+)>", text)[1] for found in pages for text in found] == [
         str(n) for n in range(45)
     ]
-    first, last = page(viewer, idom).content.decode(), page(viewer, idom, "?history=3")
-    assert 'href="?history=2#history"' in first
+    first, last = (
+        page(viewer, idom, "history").content.decode(),
+        page(viewer, idom, "history", "&history=3"),
+    )
+    assert 'href="?tab=history&amp;history=2#history"' in first
     assert 'rel="prev"' not in first
     assert 'rel="next"' not in last.content.decode()
     assert "&lt;0&gt;" in first
@@ -202,7 +205,7 @@ def test_who_may_see_no_comparison_is_told_none_and_led_to_no_run(client, idom):
     RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0, outcome="updated")
     make_comparison(idom, "mismatch", mismatches=[DIFFERENT])
 
-    response = page(client, idom)
+    response = page(client, idom, "history")
 
     assert f"Push {run.pk}: Updated." in text(response)
     assert "database.password" not in response.content.decode()
@@ -210,7 +213,7 @@ def test_who_may_see_no_comparison_is_told_none_and_led_to_no_run(client, idom):
 
 
 def test_an_edit_in_the_admin_is_told_without_its_value(root, idom):
-    data = sent_form(page(root, idom).content.decode())
+    data = sent_form(page(root, idom, "logins").content.decode())
     root.post(
         page_of("credentials_client", idom), data | {"databases-0-db_password": "MARKER-FOUR"}
     )
@@ -218,4 +221,4 @@ def test_an_edit_in_the_admin_is_told_without_its_value(root, idom):
     (sentence,) = told(idom)
 
     assert sentence.startswith("root on this site: Changed Password for database login")
-    assert "MARKER" not in page(root, idom).content.decode()
+    assert "MARKER" not in page(root, idom, "history").content.decode()

@@ -27,7 +27,7 @@ def versions(browser, pk: int, **headers) -> str:
 def test_each_secret_leads_to_the_console_of_its_region(viewer, idom, settings, region, url):
     settings.AWS_REGION, settings.NOVA_SECRET_LAYOUT = region, "service"
 
-    html = unescape(page(viewer, idom).content.decode())
+    html = unescape(page(viewer, idom, "comparison").content.decode())
 
     for kind in ("database", "email", "aws"):
         assert f'href="{url}name=nova%2Fclients%2Fidom%2F{kind}&region={region}"' in html

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.admin.client_tabs import ClientTab
 from migration.models import (
     ClientMigration,
     MoveRequest,
@@ -119,8 +120,9 @@ def test_the_page_does_not_wait_for_aws(viewer, idom, monkeypatch):
     monkeypatch.setattr("nova_credentials.aws.secrets_manager._call_aws", asked)
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
 
-    html = page(viewer, idom).content.decode()
+    pages = {tab: page(viewer, idom, tab).content.decode() for tab in ClientTab}
 
+    html = pages[ClientTab.COMPARISON]
     assert f'hx-get="/admin/credentials/client/{idom}/versions/"' in html
     assert f'href="/admin/credentials/client/{idom}/versions/"' in html
 
@@ -131,7 +133,7 @@ def test_reads_are_counted_by_the_reader(viewer, idom):
         last_read_at=timezone.now(), last_mismatch_at=timezone.now() - timedelta(hours=2),
     )  # fmt: skip
 
-    words = text(page(viewer, idom))
+    words = text(page(viewer, idom, "comparison"))
 
     assert "NOVA's reader: 1,205 reads, last" in words
     assert "1,204 compared both stores and found them equal." in words
@@ -143,7 +145,7 @@ def test_reads_are_counted_by_the_reader(viewer, idom):
 def test_before_dual_read_no_page_says_that_nova_does_not_read_the_client(viewer, idom, phase):
     ClientMigration.objects.create(client_id=idom, phase=phase)
 
-    words = text(page(viewer, idom))
+    words = text(page(viewer, idom, "comparison"))
 
     is_counted = phase not in (Phase.POSTGRES, Phase.DUAL_WRITE)
     assert ("NOVA's reader has not read it yet." in words) == is_counted
@@ -153,7 +155,7 @@ def test_before_dual_read_no_page_says_that_nova_does_not_read_the_client(viewer
 def test_the_comparison_is_told_field_by_field(viewer, idom):
     make_comparison(idom, "mismatch", slug="idom", mismatches=[DIFFERENT])
 
-    response = page(viewer, idom)
+    response = page(viewer, idom, "comparison")
 
     document = Client.objects.get(pk=idom).build_document()
     same = set(list_paths(document)) - {"database.password"}
@@ -166,7 +168,7 @@ def test_a_login_that_is_missing_as_a_whole_has_no_field_that_is_the_same(viewer
     missing = DIFFERENT | {"path": "email", "kind": "missing"}
     make_comparison(idom, "mismatch", slug="idom", mismatches=[missing])
 
-    same = page(viewer, idom).context["same_fields"]
+    same = page(viewer, idom, "comparison").context["same_fields"]
 
     assert "database.host" in same
     assert not [path for path in same if path.startswith("email")]
@@ -176,8 +178,9 @@ def test_a_login_that_is_missing_as_a_whole_has_no_field_that_is_the_same(viewer
 def test_nothing_is_called_the_same_that_was_not_looked_at(viewer, idom, status):
     make_comparison(idom, status, slug="idom")
 
-    assert page(viewer, idom).context["same_fields"] == []
-    assert "the same" not in text(page(viewer, idom))
+    shown = page(viewer, idom, "comparison")
+    assert shown.context["same_fields"] == []
+    assert "the same" not in text(shown)
 
 
 def test_the_fields_are_named_as_a_comparison_names_them():
@@ -240,10 +243,13 @@ def test_the_page_asks_as_many_queries_at_fifty_rows_as_at_one(root, idom, phase
     ReadCount.objects.create(client_id=idom)
     fill(idom, 1)
 
-    def queries() -> int:
-        page(root, idom)
+    def queries() -> list[int]:
+        return [count_queries(tab) for tab in ClientTab]
+
+    def count_queries(tab: ClientTab) -> int:
+        page(root, idom, tab)
         with CaptureQueriesContext(connection) as captured:
-            assert page(root, idom).status_code == 200
+            assert page(root, idom, tab).status_code == 200
         return len(captured)
 
     first = queries()
@@ -258,4 +264,5 @@ def test_a_row_of_a_purged_client_is_no_value_on_the_page(viewer, idom):
     update("client_database_credentials", row.pk, db_password_encrypted="MARKER-FIVE")
     make_comparison(idom, "match")
 
-    assert "MARKER" not in page(viewer, idom).content.decode()
+    for tab in ClientTab:
+        assert "MARKER" not in page(viewer, idom, tab).content.decode()

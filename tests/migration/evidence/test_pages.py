@@ -119,7 +119,7 @@ def test_who_may_override_gives_one_reason_for_the_lines_that_the_page_shows(ido
     said = press(client, idom, "aws", "dual_read", override="1", missing=MISSING)
     assert "Missing evidence was overridden: " in said
     assert phase_of(idom) == Phase.AWS
-    history = text(client.get(page_of(idom)))
+    history = text(client.get(page_of(idom), {"tab": "history"}))
     assert "INC-42. Missing evidence was overridden. " in history
     assert "NOVA's reader: 0 of 20 reads since dual read began." in history
 

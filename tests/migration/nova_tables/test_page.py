@@ -6,6 +6,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from credentials.models import AcceptedObject, ColumnMapping, ColumnUse
+from migration.admin.client_tabs import ClientTab
 from migration.operations.nova_tables import list_nova_objects, map_column, split_accepted
 from migration.roles import ROLES
 from nova_credentials.phases import Phase
@@ -123,7 +124,8 @@ def test_neither_the_page_nor_the_client_shows_a_value(sign_in, add_column, idom
     advance(idom, Phase.DUAL_READ)
     browser = sign_in("Administrator")
 
-    for url in (PAGE, "/admin/", reverse("admin:credentials_client_change", args=[idom])):
+    url = reverse("admin:credentials_client_change", args=[idom])
+    for url in (PAGE, "/admin/", *(f"{url}?tab={tab}" for tab in ClientTab)):
         assert "MARKER" not in browser.get(url).content.decode()
 
 
@@ -164,7 +166,7 @@ def save(sign_in):
     def save(pk: int, **changes: str) -> None:
         browser = sign_in("Operator")
         url = reverse("admin:credentials_client_change", args=[pk])
-        data = sent_form(browser.get(url).content.decode())
+        data = sent_form(browser.get(f"{url}?tab=logins").content.decode())
         assert browser.post(url, data | changes).status_code == 302
 
     return save

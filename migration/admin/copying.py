@@ -1,0 +1,72 @@
+"""The page that copies AWS to PostgreSQL: which fields change, which store is right by the phase, a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.http import HttpResponseRedirect
+from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    ClientView,
+    get_signed_in_user,
+    get_typed_reason,
+    read_text,
+)
+from migration.admin.client_tabs import ClientTab, get_tab_url
+from migration.models import ReasonError
+from migration.operations.resolutions import NotResolved, copy_to_postgres, plan_copy_to_postgres
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+
+class CopyToPostgresView(ClientView):
+    """Shows by codes what would change, and copies once a reason is given."""
+
+    template_name = "admin/migration/copy_to_postgres.html"
+    permission_required = RESOLVE_PERMISSION
+
+    @property
+    def title(self) -> str:
+        return _("Copy AWS to PostgreSQL: %(client)s") % {"client": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        context = self.get_context_data(
+            back=get_tab_url(client_id, ClientTab.COMPARISON),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            may_run=request.user.has_perm(RUN_PERMISSION),
+            may_view_comparisons=request.user.has_perm("migration.view_comparison"),
+        )
+        try:
+            plan = plan_copy_to_postgres(self.client.pk)
+        except NotResolved as refusal:
+            context["why_not"] = refusal.message
+        else:
+            context |= {"plan": plan, "why_not": plan.refusal, "comparison": plan.comparison}
+        return self.render_to_response(context)
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.get_full_path())
+        reason = get_typed_reason(request)
+        if not reason:
+            messages.error(request, _("Nothing was copied: give a reason or a ticket."))
+            return here
+        try:
+            resolution = copy_to_postgres(
+                client_id=self.client.pk,
+                by=get_signed_in_user(request),
+                reason=reason,
+                seen=read_text(request, "seen"),
+            )
+        except (NotResolved, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        text = f"{resolution.get_kind_display()}. {localize(resolution.message)}"
+        messages.success(request, text.strip())
+        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
