@@ -15,11 +15,7 @@ from unfold.decorators import display
 from credentials.localization import localize_html
 from credentials.models import Client
 from migration.admin.base import RESOLVE_PERMISSION, ObjectView, ReadOnlyAdmin
-from migration.admin.mismatches import (
-    AssignMismatchesView,
-    CheckMismatchesView,
-    MismatchReportView,
-)
+from migration.admin.mismatches import OWN_VIEWS, MismatchReportView
 from migration.models import Comparison, OpenMismatch, Secret
 from migration.templatetags.migration_pages import badge, moment
 
@@ -50,11 +46,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     object_view = ComparisonView
-    own_views: ClassVar = [
-        ("report/", "report", MismatchReportView),
-        ("report/check/", "check", CheckMismatchesView),
-        ("report/assign/", "assign", AssignMismatchesView),
-    ]
+    own_views: ClassVar = [("report/", "report", MismatchReportView), *OWN_VIEWS]
 
     @display(description=gettext_lazy("result"), ordering="status")
     def result_badge(self, comparison: Comparison) -> str:
