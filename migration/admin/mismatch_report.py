@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, Max, Sum
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
@@ -18,6 +18,7 @@ from migration.reports.mismatches import (
     WHOLE,
     count_by_status,
     count_fields,
+    filter_mismatches,
     load_blocks,
     select_blocks,
     select_clients_with_status,
@@ -46,14 +47,14 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     by_client = filters.get("status") in BY_CLIENT
     rows = select_report_rows(filters, user=user)
     found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
+    page: Page[Any]
     if by_client:
-        paginator = Paginator(rows.select_related("client", "comparison"), CLIENTS_A_PAGE)
+        clients = select_clients_with_status(filters).select_related("client", "comparison")
+        page = _get_page(clients, query, number=found["clients"])
     else:
-        paginator = Paginator(select_blocks(rows), CLIENTS_A_PAGE)
-    paginator.count = found["clients"]
-    page = paginator.get_page(query.get("page"))
-    if not by_client:
-        page.object_list = load_blocks(rows, page.object_list)
+        mismatches = filter_mismatches(filters, user=user)
+        page = _get_page(select_blocks(mismatches), query, number=found["clients"])
+        page.object_list = load_blocks(mismatches, page.object_list)  # type: ignore[assignment, arg-type]
     differing = count_fields()
     owners = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
@@ -73,6 +74,13 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         "headings": (_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")),
         "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
     }
+
+
+def _get_page(rows: QuerySet[Any], query: QueryDict, *, number: int) -> Page[Any]:
+    """Return the page that the address asks for, of so many rows, which are counted already."""
+    paginator = Paginator(rows, CLIENTS_A_PAGE)
+    paginator.count = number
+    return paginator.get_page(query.get("page"))
 
 
 def read_filters(query: QueryDict) -> dict[str, str]:

@@ -33,7 +33,7 @@ ACTS: dict[str, tuple[type[PlanResolutionsView], str]] = {
     "acknowledge": (AcknowledgeMismatchesView, "done_all"),
     "assign": (AssignMismatchesView, "person"),
 }
-OWN_VIEWS = [
+OWN_VIEWS: list[tuple[str, str, type[AdminView]]] = [
     *((f"report/{name.replace('_', '-')}/", name, view) for name, (view, _icon) in ACTS.items()),
     ("report/undo/", "undo", UndoResolutionsView),
 ]
