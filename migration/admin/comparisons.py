@@ -9,6 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Max
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
@@ -25,18 +26,35 @@ class ComparisonView(ObjectView[Comparison]):
 
     template_name = "admin/migration/comparison.html"
 
+    @property
+    def title(self) -> str:
+        """Return slug and result. The slug is verbatim: `capfirst` of the header would change it."""
+        return _("Comparison of %(slug)s: %(result)s") % {
+            "slug": self.original.slug,
+            "result": self.original.get_status_display(),
+        }
+
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         may = self.request.user.has_perm
         return super().get_context_data(
             comparison=self.original,
+            newest=self.find_newer(),
             may_view_clients=may("credentials.view_client"),
             may_resolve=may(RESOLVE_PERMISSION),
             **get_stores_context(self.original),
             **kwargs,
         )
 
+    def find_newer(self) -> Comparison | None:
+        """Return the client's newest comparison where this is an old one."""
+        found = Comparison.objects.filter(client_id=self.original.client_id).first()
+        return found if found and found.pk != self.original.pk else None
+
 
 class ComparisonAdmin(ReadOnlyAdmin):
+    nothing_yet = gettext_lazy(
+        "Nothing was compared yet. “Compare all clients” on the page of mismatches does it."
+    )
     list_display = ("slug", "result_badge", "number_of_fields", "short_message", "compared_when")
     list_filter = ("status",)
     # Only the beginning of the slug is searched, which the index answers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -25,6 +26,7 @@ from migration.models import (
     MOVE_PERMISSIONS,
     PUSHED,
     ClientMigration,
+    PhaseChange,
     PhaseChoices,
     ReasonError,
 )
@@ -71,9 +73,14 @@ class MoveClientView(ClientView):
         else:
             override = None if self.is_early_purge() else read_override(request)
             moved = make_move(request, client_id, self.new, self.seen, override=override)
-        if moved or not needs_confirmation:
+        if moved or not needs_confirmation or self.was_moved_meanwhile():
             return redirect_back(request, client_id)
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
+
+    def was_moved_meanwhile(self) -> bool:
+        """Say whether the client is no longer in the phase in which the user saw it."""
+        found = ClientMigration.objects.filter(pk=self.client_id).first()
+        return Phase(found.phase if found else Phase.POSTGRES) != self.seen
 
     def is_early_purge(self) -> bool:
         """Say whether it is a purge before its time, which no page offers: so no form of a page overrides it either."""
@@ -162,7 +169,14 @@ def read_override(request: HttpRequest, lines: str = "missing") -> Override | No
 def describe_refusal(refusal: Exception) -> str:
     """Return why a move was refused, in the language of the page."""
     message = refusal.message if isinstance(refusal, MessageError) else sentences.CLIENT_GONE()
-    return localize(message)
+    text = localize(message)
+    if not isinstance(refusal, StalePhase):
+        return text
+    change = PhaseChange.objects.filter(slug=refusal.slug).first()
+    if change is None or not change.by_name:
+        return f"{text} {_('Nothing was done now.')}"
+    values = {"who": change.by_name, "ago": naturaltime(change.changed_at)}
+    return f"{text} {_('%(who)s moved it %(ago)s. Nothing was done now.') % values}"
 
 
 def report_move(request: HttpRequest, moved: MoveResult) -> None:

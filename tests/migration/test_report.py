@@ -210,6 +210,22 @@ def test_the_page_of_a_comparison_tells_versions_and_who_wrote_last(browser, row
         assert told in words
 
 
+def test_the_page_of_an_old_comparison_says_so_and_leads_to_the_newest(browser, rows):
+    old = rows["old"].comparison
+    page = reverse("admin:migration_comparison_change", args=[old.pk])
+    assert "This is an old comparison" not in text(browser.get(page))
+    secret = {"name": "nova/clients/old", "arn": "arn", "version_id": "0123456789abcdef" * 4}
+    Secret.objects.create(client_id=old.client_id, **secret)
+    newest = make_comparison(old.client_id, "match", slug="old")
+
+    response = browser.get(page)
+
+    assert "This is an old comparison; the newest was made now . See the newest" in text(response)
+    assert f"/comparison/{newest.pk}/change/" in response.content.decode()
+    assert "version 01234567…" in text(response)
+    assert "Comparison of old: Mismatch" in text(response)
+
+
 def test_the_page_of_a_comparison_of_a_client_that_is_gone_is_shown(browser):
     comparison = make_comparison(4711, "mismatch", mismatches=[DIFFERENT])
 

@@ -456,6 +456,8 @@ EXPECTED_BUTTONS = {
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     # No run and no campaign waits for an approval.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
+    # Nobody has assigned or acknowledged anything yet.
+    - {"migration_comparison_undo"}
     # Nobody has a second factor.
     - {"second_factor", "auth_user_reset_factor"}
     - {
