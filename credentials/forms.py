@@ -67,6 +67,8 @@ class SecretField(forms.CharField):
 
     def clean(self, value: object) -> object:
         typed = super().clean(value)
+        if typed and not typed.strip():
+            raise ValidationError(_("A secret of blanks only is refused: it is no secret"))
         if typed and typed.startswith(POINTER):
             # A restore could not tell it from a pointer that a purge put there.
             raise ValidationError(

@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from credentials.forms import ClientForm, CredentialForm
 from credentials.inlines import CredentialInline
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from credentials.onboarding_hints import find_hints
 from credentials.prices import SECRET_A_MONTH
 from credentials.secret_names import find_name_problem, find_name_warning, secret_layout
 from nova_credentials import document as documents
@@ -237,6 +238,23 @@ class OnboardingForms:
     @property
     def slug_warning(self) -> str | None:
         return find_name_warning(self.slug) if self.slug else None
+
+    @cached_property
+    def hints(self) -> dict[str, str]:
+        """Return the hints beside the inputs, by the inputs' names."""
+        found = {
+            form.add_prefix(name): hint
+            for form in self.filled_logins.values()
+            for name, hint in find_hints(form).items()
+        }
+        if warning := self.slug_warning:
+            found[self.client.add_prefix("slug")] = warning
+        return found
+
+    def describe_hints(self) -> list[str]:
+        """Return each hint after the name of its field."""
+        bound = {field.html_name: field for form in self.all_forms for field in form}
+        return [f"{bound[name].label}: {hint}." for name, hint in self.hints.items()]
 
     @property
     def secret_names(self) -> list[str]:

@@ -18,7 +18,6 @@ from credentials.localization import localize
 from credentials.onboarding import MAIL_SERVER_FIELDS, OnboardingForms
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
 from credentials.refusals import RefusedByDatabaseError, database_refusals
-from credentials.secret_names import find_name_warning
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
@@ -46,6 +45,10 @@ class OnboardingView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMi
         """Return the forms of the logins that the user may add, filled with `data` where it is given."""
         forms = OnboardingForms(self.model_admin, self.request, data, mail_provider=mail_provider)
         _wire_inputs(forms)
+        if data is not None:
+            for form in forms.all_forms:
+                for field in form:
+                    field.hint = forms.hints.get(field.html_name)  # type: ignore[attr-defined]  # for the template
         return forms
 
 
@@ -85,8 +88,8 @@ class OnboardClientView(OnboardingView):
         text = _("%(name)s was added, with its %(logins)s.")
         logins = ", ".join(str(row._meta.verbose_name) for row in rows)
         messages.success(self.request, text % {"name": client.name, "logins": logins})
-        if warning := find_name_warning(client.slug):
-            messages.warning(self.request, f"{warning}.")
+        for hint in forms.describe_hints():
+            messages.warning(self.request, hint)
         self.client_added(client)
         return client
 
@@ -120,7 +123,7 @@ class CheckOnboardingView(OnboardingView):
             _check_result(
                 field,
                 required=form is forms.client or form in filled.values(),
-                warning=forms.slug_warning if field.name == "slug" else None,
+                warning=forms.hints.get(field.html_name),
             )
             for form in forms.all_forms
             for field in form
@@ -174,7 +177,6 @@ def _page_context(forms: OnboardingForms) -> dict[str, object]:
     ]
     return {
         "client": forms.client,
-        "slug_warning": forms.slug_warning,
         "sections": sections,
         "mail_server_fields": forms.mail_server_fields,
         "secret_fields": ",".join(forms.secret_fields),

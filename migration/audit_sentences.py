@@ -40,6 +40,9 @@ RESOLUTIONS = {
     "to_postgres": Sentence("resolution_to_postgres", "Copied AWS to PostgreSQL."),
     "acknowledge": Sentence("resolution_acknowledge", "Acknowledged the mismatches."),
 }
+ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
+    "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."
+)
 RUN_STARTED = Sentence("run_started", "Started %(run)s.")
 PLAN_REQUESTED = Sentence("plan_requested", "Had plan %(id)s made.")
 PLAN_STARTED = Sentence("plan_started", "Started a run from plan %(id)s.")

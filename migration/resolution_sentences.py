@@ -1,4 +1,4 @@
-"""Sentences about what users do with a difference between both stores: a secret adopted, AWS copied over PostgreSQL."""
+"""Sentences about what users do with differences between both stores: secrets adopted, copies made, many at once."""
 
 from __future__ import annotations
 
@@ -17,3 +17,7 @@ COPIES_SOMETHING_ELSE = Sentence(
     "copies_something_else",
     "Nothing was copied: the client or its values changed since you opened the page. Look at it again.",
 )
+NOTHING_KNOWN_TO_DIFFER = Sentence(
+    "nothing_known_to_differ", "No field of it is known to differ: check it again."
+)
+ACKNOWLEDGEMENT_UNDONE = Sentence("acknowledgement_undone", "%(who)s took it back.")

@@ -55,6 +55,15 @@ ROLES: dict[str, set[str]] = {
 }
 
 
+def list_roles_with(permission: str) -> list[str]:
+    """Return the names of the roles that have the permission (`app.codename`)."""
+    app, _dot, codename = permission.partition(".")
+    is_viewing = app in ("credentials", "migration") and codename.startswith("view_")
+    if is_viewing and permission != VIEW_AUDIT:
+        return list(ROLES)
+    return [name for name, given in ROLES.items() if permission in given]
+
+
 def may_administer(actor: User, user: User) -> bool:
     """Say whether the actor may change how the user logs in: not of somebody who may do what the actor may not."""
     if actor.is_superuser:

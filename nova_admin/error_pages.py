@@ -5,6 +5,7 @@ An error page reads nothing from the database and believes no session: one of th
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -13,14 +14,29 @@ from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.template.loader import render_to_string
+from django.utils.text import format_lazy
 from django.utils.translation import get_language_from_request, override
 from django.utils.translation import gettext_lazy as _
+
+from migration.roles import list_roles_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest
     from django_stubs_ext import StrPromise
+
+
+# The pages of Django's admin, and the permission that each asks for.
+PAGES = {
+    "changelist": "view",
+    "history": "view",
+    "add": "add",
+    "change": "view",
+    "delete": "delete",
+}
+OF_A_PAGE = re.compile(rf"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>{'|'.join(PAGES)})")
+OF_A_PERMISSION = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 def make_handler(status: HTTPStatus, *texts: StrPromise) -> Callable[..., HttpResponse]:
@@ -50,17 +66,39 @@ def render_error(request: HttpRequest, status: HTTPStatus, *texts: StrPromise) -
     return HttpResponse(page, status=status, headers={"Content-Language": language})
 
 
+def show_refusal(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Say that the user may not do this, which roles may, and who gives them."""
+    roles = list_roles_with(find_permission(request, exception))
+    if roles:
+        lacking = format_lazy("{} {}.", _("It takes one of these roles:"), ", ".join(roles))
+    else:
+        lacking = _("Your role does not allow it.")
+    return render_error(
+        request,
+        HTTPStatus.FORBIDDEN,
+        _("You may not do this"),
+        lacking,
+        _("Nothing was changed."),
+        _("If you need it for your work, ask a User administrator for such a role."),
+    )
+
+
+def find_permission(request: HttpRequest, exception: Exception | None) -> str:
+    """Return the permission that was lacking: the one that a page of ours names, or that Django's page needs; or ""."""
+    if named := str(exception or ""):
+        return named if OF_A_PERMISSION.fullmatch(named) else ""
+    at = request.resolver_match.url_name if request.resolver_match else None
+    found = OF_A_PAGE.fullmatch(at or "")
+    if found is None:
+        return ""
+    return f"{found['app']}.{PAGES[found['page']]}_{found['model']}"
+
+
 show_bad_request = make_handler(
     HTTPStatus.BAD_REQUEST,
     _("This request can't be read"),
     _("No page of this site sends such an address, form or cookie. Nothing was changed."),
     _("Go back and try again. If it happens again, delete this site's cookies."),
-)
-show_refusal = make_handler(
-    HTTPStatus.FORBIDDEN,
-    _("You may not do this"),
-    _("Your role does not allow it. Nothing was changed."),
-    _("If you need it for your work, ask an Administrator for another role."),
 )
 # For a form without a valid CSRF token.
 show_stale_form = make_handler(

@@ -8,6 +8,7 @@ from nova_admin.navigation import (
     AUDIT,
     CAMPAIGNS,
     CLIENT_GROUPS,
+    DOCUMENTS,
     WRONG_PASSWORDS,
     is_at_runs,
     list_account_links,
@@ -32,7 +33,10 @@ UNFOLD = {
         lambda request: static("migration/without_scripts.css"),
         lambda request: static("migration/readable.css"),
     ],
-    "SCRIPTS": [lambda request: static("migration/accessible.js")],
+    "SCRIPTS": [
+        lambda request: static("migration/accessible.js"),
+        lambda request: static("migration/keep_typed.js"),
+    ],
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
     "ACCOUNT": {"navigation": list_account_links},
@@ -124,6 +128,7 @@ UNFOLD = {
                         "permission": require_permission("auth.view_group"),
                     },
                     WRONG_PASSWORDS,
+                    DOCUMENTS,
                 ],
             },
         ],

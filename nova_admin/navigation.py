@@ -41,6 +41,12 @@ WRONG_PASSWORDS = {
     "permission": require_permission("auth.view_user"),
 }
 
+DOCUMENTS = {
+    "title": _("Documentation"),
+    "icon": "menu_book",
+    "link": reverse_lazy("documents"),
+}
+
 AUDIT = {
     "title": _("Audit"),
     "icon": "history_edu",

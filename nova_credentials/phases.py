@@ -78,8 +78,10 @@ class IllegalMove(MessageError):  # noqa: N818 - the word of the design
     @property
     def message(self) -> Message:
         """Say to which phases it can move."""
-        allowed = tuple(new for old, new in MOVES if old == self.old)
-        return sentences.ILLEGAL_MOVE(slug=self.slug, old=self.old, allowed=allowed, new=self.new)
+        allowed = tuple(new.label for old, new in MOVES if old == self.old)
+        return sentences.ILLEGAL_MOVE(
+            slug=self.slug, old=self.old.label, allowed=allowed, new=self.new.label
+        )
 
 
 class StalePhase(MessageError):  # noqa: N818 - the word of the design
@@ -92,7 +94,7 @@ class StalePhase(MessageError):  # noqa: N818 - the word of the design
     @property
     def message(self) -> Message:
         """Say in which phase it is now."""
-        return sentences.STALE_PHASE(slug=self.slug, seen=self.seen, now=self.now)
+        return sentences.STALE_PHASE(slug=self.slug, seen=self.seen.label, now=self.now.label)
 
 
 def check_move(slug: str, old: Phase, new: Phase) -> Move:

@@ -9,7 +9,7 @@ from tests.factories import VIEW, make_user
 LOOKED_UP = "/admin/migration/comparison/report/"
 PAGES = {
     "/admin/?q=%00": (400, "No page of this site sends such an address"),
-    "/admin/auth/user/add/": (403, "Your role does not allow it"),
+    "/admin/auth/user/add/": (403, "It takes one of these roles: User administrator."),
     "/no-such-page/": (404, "This page does not exist"),
     LOOKED_UP: (500, "The site failed, and its log says at what"),
 }
@@ -50,6 +50,25 @@ def test_each_is_in_the_readers_language(browser, address):
     for response in (by_browser, chosen):
         assert response.headers["Content-Language"] == "es"
         assert '<html lang="es"' in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "roles"),
+    [
+        ("/admin/auth/user/", "User administrator."),
+        ("/admin/migration/auditevent/", "Approver, Administrator."),
+        ("/admin/migration/run/start-all/", "Operator, Administrator."),
+        ("/admin/migration/run/aws-writes/claim/", "Administrator."),
+    ],
+)
+def test_a_refusal_says_which_roles_may_and_who_gives_them(browser, address, roles):
+    browser.handler.enforce_csrf_checks = False
+    ask = browser.post if "/run/" in address else browser.get
+
+    page = ask(address).content.decode()
+
+    assert f"It takes one of these roles: {roles}" in page
+    assert "ask a User administrator" in page
 
 
 @pytest.mark.parametrize("address", ["/admin/?q=%00", "/no-such-page/"])

@@ -367,6 +367,9 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         url = reverse(f"admin:{name}_change", args=[of])
         assert "database.password" in page(haystack, browser, f"{url}?tab=comparison")
     page(haystack, browser, reverse("admin:migration_comparison_report"))
+    for act in ("to_aws", "to_postgres", "acknowledge", "assign"):
+        plan = reverse(f"admin:migration_comparison_{act}")
+        assert "idom" in page(haystack, browser, plan, {"all": "1"})
     assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")

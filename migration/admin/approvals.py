@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
@@ -145,6 +146,14 @@ class MoveRequestAdmin(ReadOnlyAdmin):
         ("<int:pk>/approve/", "approve", ApproveMoveView),
         ("<int:pk>/cancel/", "cancel", CancelMoveView),
     ]
+
+    @property
+    def nothing_yet(self) -> str:
+        if settings.NOVA_REQUIRE_APPROVAL:
+            return gettext("Nobody has asked for a cutover or a purge yet.")
+        return gettext(
+            "Approval is off (NOVA_REQUIRE_APPROVAL): cutovers and purges need no second person."
+        )
 
     @display(description=_("request"), ordering="pk")
     def request_name(self, move_request: MoveRequest) -> str:

@@ -80,6 +80,10 @@ class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, 
             return self.http_method_not_allowed(request, *args, **kwargs)
         return super().dispatch(request, *args, **kwargs)
 
+    def get_permission_denied_message(self) -> str:
+        """Return the permission that is required, by which the page of the refusal names the roles that have it."""
+        return self.permission_required or ""
+
     def has_permission(self) -> bool:
         """Say whether the user has `permission_required`, or may view the model if there is none."""
         if self.permission_required is None:

@@ -75,6 +75,9 @@ class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in t
 
 class ClientGroupAdmin(ModelAdmin):
     form = ClientGroupForm
+    nothing_yet = _(
+        "There is no group yet. Groups are labels: select clients in their list and put them into one."
+    )
     list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
     search_fields = ("name",)
     list_before_template = "admin/migration/campaign_buttons.html"

@@ -9,17 +9,14 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Max
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
 from credentials.localization import localize_html
 from credentials.models import Client
 from migration.admin.base import RESOLVE_PERMISSION, ObjectView, ReadOnlyAdmin
-from migration.admin.mismatches import (
-    AssignMismatchesView,
-    CheckMismatchesView,
-    MismatchReportView,
-)
+from migration.admin.mismatches import OWN_VIEWS, MismatchReportView
 from migration.models import Comparison, OpenMismatch, Secret
 from migration.templatetags.migration_pages import badge, moment
 
@@ -29,18 +26,35 @@ class ComparisonView(ObjectView[Comparison]):
 
     template_name = "admin/migration/comparison.html"
 
+    @property
+    def title(self) -> str:
+        """Return slug and result. The slug is verbatim: `capfirst` of the header would change it."""
+        return _("Comparison of %(slug)s: %(result)s") % {
+            "slug": self.original.slug,
+            "result": self.original.get_status_display(),
+        }
+
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         may = self.request.user.has_perm
         return super().get_context_data(
             comparison=self.original,
+            newest=self.find_newer(),
             may_view_clients=may("credentials.view_client"),
             may_resolve=may(RESOLVE_PERMISSION),
             **get_stores_context(self.original),
             **kwargs,
         )
 
+    def find_newer(self) -> Comparison | None:
+        """Return the client's newest comparison where this is an old one."""
+        found = Comparison.objects.filter(client_id=self.original.client_id).first()
+        return found if found and found.pk != self.original.pk else None
+
 
 class ComparisonAdmin(ReadOnlyAdmin):
+    nothing_yet = gettext_lazy(
+        "Nothing was compared yet. “Compare all clients” on the page of mismatches does it."
+    )
     list_display = ("slug", "result_badge", "number_of_fields", "short_message", "compared_when")
     list_filter = ("status",)
     # Only the beginning of the slug is searched, which the index answers.
@@ -50,11 +64,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     object_view = ComparisonView
-    own_views: ClassVar = [
-        ("report/", "report", MismatchReportView),
-        ("report/check/", "check", CheckMismatchesView),
-        ("report/assign/", "assign", AssignMismatchesView),
-    ]
+    own_views: ClassVar = [("report/", "report", MismatchReportView), *OWN_VIEWS]
 
     @display(description=gettext_lazy("result"), ordering="status")
     def result_badge(self, comparison: Comparison) -> str:

@@ -102,6 +102,7 @@ class StartSearchView(AdminView):
 
 
 class CopySearchAdmin(ReadOnlyAdmin):
+    nothing_yet = _("No search was made yet.")
     list_display = ("search_name", "state_badge", "by_name", "clients", "tables", "requested_when")
     list_per_page = 50
     show_full_result_count = False

@@ -1,15 +1,13 @@
-"""Collects the mismatch report's page: its numbers, its filters and one page of its rows."""
+"""Collects the mismatch report's page: its numbers, its filters and one page of its clients."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, Max, Sum
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
@@ -20,6 +18,9 @@ from migration.reports.mismatches import (
     WHOLE,
     count_by_status,
     count_fields,
+    filter_mismatches,
+    load_blocks,
+    select_blocks,
     select_clients_with_status,
     select_report_rows,
 )
@@ -35,20 +36,25 @@ if TYPE_CHECKING:
     # The values of a filter, each with its label.
     Choices = list[tuple[str, str]]
 
-ROWS_A_PAGE = 50
+CLIENTS_A_PAGE = 50
 FIELDS_SHOWN = 20
 UNCHECKED_SHOWN = 10
 
 
 def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
-    """Return the report's numbers and one page of its rows: eight queries, whatever the number of clients."""
+    """Return the report's numbers and one page of its clients: nine queries, whatever the number of clients."""
     filters = read_filters(query)
     by_client = filters.get("status") in BY_CLIENT
     rows = select_report_rows(filters, user=user)
     found = rows.aggregate(rows=Count("pk"), clients=Count("client_id", distinct=True))
-    related = ("client", "comparison") if by_client else ("owner",)
-    paginator = Paginator(rows.select_related(*related), ROWS_A_PAGE)
-    paginator.count = found["rows"]
+    page: Page[Any]
+    if by_client:
+        clients = select_clients_with_status(filters).select_related("client", "comparison")
+        page = _get_page(clients, query, number=found["clients"])
+    else:
+        mismatches = filter_mismatches(filters, user=user)
+        page = _get_page(select_blocks(mismatches), query, number=found["clients"])
+        page.object_list = load_blocks(mismatches, page.object_list)  # type: ignore[assignment, arg-type]
     differing = count_fields()
     owners = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
@@ -57,21 +63,24 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         **_count_differences(differing),
         "filters": filters,
         "by_client": by_client,
-        "page": paginator.get_page(query.get("page")),
+        "page": page,
         "found": found,
         "query": urlencode(filters) + "&" if filters else "",
         "choices": _list_filters(differing, owners, filters),
-        "owners": owners,
         "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "select_classes": " ".join(SELECT_CLASSES),
         "checkbox_classes": " ".join(CHECKBOX_CLASSES),
-        "assign_attrs": format_html(
-            'formaction="{}?{}"', reverse("admin:migration_comparison_assign"), urlencode(filters)
-        ),
-        "headings": _list_headings(by_client=by_client),
+        "headings": (_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")),
         "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
     }
+
+
+def _get_page(rows: QuerySet[Any], query: QueryDict, *, number: int) -> Page[Any]:
+    """Return the page that the address asks for, of so many rows, which are counted already."""
+    paginator = Paginator(rows, CLIENTS_A_PAGE)
+    paginator.count = number
+    return paginator.get_page(query.get("page"))
 
 
 def read_filters(query: QueryDict) -> dict[str, str]:
@@ -82,15 +91,6 @@ def read_filters(query: QueryDict) -> dict[str, str]:
 def list_assignable_users() -> QuerySet[User]:
     """Return the users who can own a mismatch, ordered by name."""
     return User.objects.filter(is_active=True, is_staff=True).order_by("username")
-
-
-def _list_headings(*, by_client: bool) -> list[str]:
-    if by_client:
-        return [_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")]
-    return [
-        *(_("Client"), _("Credential"), _("Field"), _("Difference"), _("First seen")),
-        *(_("Last seen"), _("Times"), _("Status"), _("Owner")),
-    ]
 
 
 def _count_differences(differing: list[FieldCount]) -> dict[str, object]:

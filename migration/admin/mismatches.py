@@ -1,37 +1,44 @@
-"""The page of the mismatch report, and its buttons: check rows again, assign them to somebody."""
+"""The page of the mismatch report."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from django.contrib import messages
-from django.db.models import Exists, OuterRef, Q
-from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from migration.admin.base import (
-    RESOLVE_PERMISSION,
-    RUN_PERMISSION,
-    AdminView,
-    get_signed_in_user,
-    read_text,
+from migration.admin.base import AdminView, get_signed_in_user
+from migration.admin.bulk_resolutions import (
+    AcknowledgeMismatchesView,
+    AssignMismatchesView,
+    CheckMismatchesView,
+    CopyToAwsView,
+    CopyToPostgresView,
 )
-from migration.admin.mismatch_report import (
-    get_report_context,
-    list_assignable_users,
-    read_filters,
-)
-from migration.admin.run_starts import start_run
-from migration.models import OpenMismatch, Run, all_clients
-from migration.reports.mismatches import select_report_rows
+from migration.admin.mismatch_report import get_report_context, read_filters
+from migration.admin.mismatch_undo import UndoResolutionsView, describe_undo
+from migration.models import Resolution
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.http import HttpRequest, HttpResponse
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.admin.resolution_pages import PlanResolutionsView
+
+# By the name of the address, with the icon of the button.
+ACTS: dict[str, tuple[type[PlanResolutionsView], str]] = {
+    "check": (CheckMismatchesView, "compare_arrows"),
+    "to_aws": (CopyToAwsView, "cloud_upload"),
+    "to_postgres": (CopyToPostgresView, "cloud_download"),
+    "acknowledge": (AcknowledgeMismatchesView, "done_all"),
+    "assign": (AssignMismatchesView, "person"),
+}
+OWN_VIEWS: list[tuple[str, str, type[AdminView]]] = [
+    *((f"report/{name.replace('_', '-')}/", name, view) for name, (view, _icon) in ACTS.items()),
+    ("report/undo/", "undo", UndoResolutionsView),
+]
+# Where no field differs, there is nothing to copy and nobody to give it to.
+FOR_CLIENTS = (Resolution.Kind.CHECK, Resolution.Kind.ACKNOWLEDGE)
 
 
 class MismatchReportView(AdminView):
@@ -45,79 +52,31 @@ class MismatchReportView(AdminView):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         may = request.user.has_perm
+        report = get_report_context(request.GET, user=get_signed_in_user(request))
+        acts = self.list_acts(status=read_filters(request.GET).get("status", ""))
         context = self.get_context_data(
-            may_run=may(RUN_PERMISSION),
-            may_resolve=may(RESOLVE_PERMISSION),
+            may_run=may(CheckMismatchesView.permission_required),
             may_view_clients=may("credentials.view_client"),
-            **get_report_context(request.GET, user=get_signed_in_user(request)),
+            acts=acts,
+            first_act=acts[0][2] if acts else "",
+            undo=describe_undo(request) if may(UndoResolutionsView.permission_required) else "",
+            **report,
         )
         return self.render_to_response(context)
 
-
-class CheckMismatchesView(AdminView):
-    """Starts a comparison run over the clients of the chosen rows, or of all rows that the filters show."""
-
-    permission_required = RUN_PERMISSION
-
-    def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        chosen = self.find_clients()
-        if not chosen.exists():
-            messages.warning(request, _("Nothing was checked: select a row first."))
-            return redirect_to_report(request)
-        return start_run(request, Run.Kind.COMPARE, chosen)
-
-    def find_clients(self) -> ClientPhaseQuerySet:
-        """Return the clients to compare, as the form names them."""
-        if "all" in self.request.POST:
-            user = get_signed_in_user(self.request)
-            rows = select_report_rows(read_filters(self.request.GET), user=user)
-            return all_clients().filter(Exists(rows.filter(client_id=OuterRef("pk")).order_by()))
-        row_ids, client_ids = read_ids(self.request, "row"), read_ids(self.request, "client")
-        of_rows = OpenMismatch.objects.filter(pk__in=row_ids).values("client_id")
-        return all_clients().filter(Q(pk__in=of_rows) | Q(pk__in=client_ids))
+    def list_acts(self, *, status: str) -> list[tuple[str, str, str]]:
+        """Return the buttons that the user may press over the selection: label, icon and the address it posts to."""
+        query = urlencode(read_filters(self.request.GET))
+        return [
+            (f"{view.heading}…", icon, f"{reverse(f'admin:migration_comparison_{name}')}?{query}")
+            for name, (view, icon) in ACTS.items()
+            if self.request.user.has_perm(view.permission_required or "")
+            and is_offered(name, status)
+        ]
 
 
-class AssignMismatchesView(AdminView):
-    """Assigns the chosen rows to a user, or to nobody."""
-
-    permission_required = RESOLVE_PERMISSION
-
-    def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        owner = self.find_owner()
-        rows = OpenMismatch.objects.filter(pk__in=read_ids(request, "row"))
-        number = rows.update(owner=owner)
-        if not number:
-            messages.warning(request, _("Nothing was assigned: select a row first."))
-        elif owner:
-            text = ngettext(
-                "Assigned %(n)d row to %(who)s.", "Assigned %(n)d rows to %(who)s.", number
-            )
-            messages.success(request, text % {"n": number, "who": owner})
-        else:
-            text = ngettext("%(n)d row has no owner now.", "%(n)d rows have no owner now.", number)
-            messages.success(request, text % {"n": number})
-        return redirect_to_report(request)
-
-    def find_owner(self) -> User | None:
-        """Return the user who was chosen, None for nobody; raise Http404 for one who can own no mismatch."""
-        name = read_text(self.request, "owner")
-        if not name:
-            return None
-        owner = list_assignable_users().filter(username=name).first()
-        if owner is None:
-            raise Http404
-        return owner
-
-
-def read_ids(request: HttpRequest, name: str) -> list[int]:
-    """Return the ids in a field of the form, without what can be no id."""
-    return [
-        int(value) for value in request.POST.getlist(name) if value.isdecimal() and len(value) < 19
-    ]
-
-
-def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:
-    """Lead to the report with the filters of this address."""
-    query = request.GET.urlencode()
-    url = reverse("admin:migration_comparison_report")
-    return HttpResponseRedirect(f"{url}?{query}" if query else url)
+def is_offered(name: str, status: str) -> bool:
+    """Say whether the act makes sense for the clients that this status selects."""
+    if status == "match":
+        return name == Resolution.Kind.CHECK
+    return status != "unchecked" or name in FOR_CLIENTS

@@ -80,9 +80,9 @@ class MoveClientView(ClientView):
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
 
     def was_moved_meanwhile(self) -> bool:
-        """Say whether the client has left the phase that the user saw, so that there is no move to confirm."""
+        """Say whether the client is no longer in the phase in which the user saw it."""
         found = ClientMigration.objects.filter(pk=self.client_id).first()
-        return found is not None and found.phase != self.seen
+        return Phase(found.phase if found else Phase.POSTGRES) != self.seen
 
     def is_early_purge(self) -> bool:
         """Say whether it is a purge before its time, which no page offers: so no form of a page overrides it either."""

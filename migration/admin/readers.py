@@ -64,6 +64,9 @@ class ReaderProcessView(ObjectView[ReaderProcess]):
 
 
 class ReaderProcessAdmin(ReadOnlyAdmin):
+    nothing_yet = gettext_lazy(
+        "No process of NOVA has read through the package yet. It is listed here once it does."
+    )
     list_display = (
         "process_name",
         "seen_badge",

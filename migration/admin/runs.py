@@ -86,6 +86,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class RunAdmin(ReadOnlyAdmin):
+    nothing_yet = _("No run was started yet. A migration or comparison of clients is one.")
     list_display = (
         "run_name",
         "state_badge",

@@ -38,8 +38,9 @@ from migration.templatetags.migration_pages import moment
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec
-    from django.db.models import ManyToManyField
+    from django.db.models import ManyToManyField, QuerySet
     from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
 
 admin.site.unregister([User, Group])
 # A run has its own page.
@@ -87,9 +88,29 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     add_form = AddUserForm
     change_password_form = ResetPasswordForm
     change_user_password_template = "admin/migration/reset_password.html"  # noqa: S105  # a template
-    list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_active")
+    list_display = ("username", "full_name", "roles", "last_seen", "is_staff", "is_active")
+    list_filter = ("groups", "is_staff", "is_superuser", "is_active")
     # None of them could ask for a password.
     actions = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @display(description=_("name"), ordering="first_name")
+    def full_name(self, user: User) -> str:
+        return user.get_full_name() or "–"
+
+    @display(description=_("roles"))
+    def roles(self, user: User) -> str:
+        """Name what the user's rights come from."""
+        names = sorted(group.name for group in user.groups.all())
+        if user.is_superuser:
+            names.insert(0, gettext("superuser"))
+        return ", ".join(names) or gettext("no role")
+
+    @display(description=_("last login"), ordering="last_login")
+    def last_seen(self, user: User) -> SafeString | str:
+        return moment(user.last_login) or gettext("never")
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Say whether the user may change users, and this one."""

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration import audit_sentences, resolution_sentences
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.reasons import limit_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from django.contrib.auth.models import User
 
 
 class ResolutionQuerySet(models.QuerySet["Resolution"]):
     def in_force(self) -> Self:
         """Select the acknowledgements whose last day is not over."""
         return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
+
+    def withdraw(self, ids: Collection[int], *, by: User) -> list[Resolution]:
+        """End these acknowledgements, as far as they are the user's own and in force; return those that it ended."""
+        with transaction.atomic():
+            rows = list(self.in_force().filter(pk__in=ids, by=by).select_for_update(of=("self",)))
+            if not rows:
+                return []
+            message = resolution_sentences.ACKNOWLEDGEMENT_UNDONE(who=by.get_username())
+            self.filter(pk__in=[row.pk for row in rows]).update(until=None, message=message)
+            AuditEvent.objects.record_many(
+                [
+                    AuditEvent.sign_new(
+                        AuditCode.RESOLUTION,
+                        audit_sentences.ACKNOWLEDGEMENT_WITHDRAWN(),
+                        by=by,
+                        client_id=row.client_id,
+                        slug=row.slug,
+                    )
+                    for row in rows
+                ]
+            )
+        return rows
 
     def of_newest_comparison(self) -> Self:
         """Select those in force that acknowledge exactly what their client's newest comparison found."""

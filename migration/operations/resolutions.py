@@ -49,6 +49,19 @@ class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not
     """The client can't be resolved this way now; the message says why."""
 
 
+def find_refusal(
+    kind: str, *, phase: Phase, push_pending: bool, writes_counted: bool
+) -> Message | None:
+    """Return why the database alone refuses to resolve a client this way; None where only AWS can still refuse."""
+    if kind not in (Resolution.Kind.TO_AWS, Resolution.Kind.TO_POSTGRES):
+        return None
+    if phase == Phase.PURGED:
+        return sentences.RESTORE_FIRST()
+    if kind == Resolution.Kind.TO_AWS or phase.aws_is_authority:
+        return None
+    return _find_loss(push_pending=push_pending, writes_counted=writes_counted)
+
+
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     """Compare both stores now."""
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
@@ -156,13 +169,19 @@ def acknowledge(
 
 def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:
     """Raise `NotResolved` where PostgreSQL is the authority and may hold what AWS never had."""
-    # After a restore from a backup both stores can hold newer values.
+    # After a restore from a backup both stores can hold newer values; the rows are kept in AWS then.
     if snapshot.phase.aws_is_authority or list_newer_versions(found):
         return
-    if snapshot.push_pending:
-        raise NotResolved(sentences.NEWER_WOULD_BE_LOST())
-    if not writes_are_counted():
-        raise NotResolved(sentences.NEWER_MAY_BE_LOST())
+    loss = _find_loss(push_pending=snapshot.push_pending, writes_counted=writes_are_counted())
+    if loss:
+        raise NotResolved(loss)
+
+
+def _find_loss(*, push_pending: bool, writes_counted: bool) -> Message | None:
+    """Return how copying AWS's document would lose a newer value of PostgreSQL's."""
+    if push_pending:
+        return sentences.NEWER_WOULD_BE_LOST()
+    return None if writes_counted else sentences.NEWER_MAY_BE_LOST()
 
 
 def require_unpurged(client_id: int) -> ClientSnapshot:

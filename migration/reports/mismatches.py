@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_status_is
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.contrib.auth.models import AnonymousUser, User
 
@@ -105,6 +107,51 @@ def select_report_rows(
     return (
         select_clients_with_status(filters) if by_client else filter_mismatches(filters, user=user)
     )
+
+
+@dataclass(frozen=True)
+class MismatchBlock:
+    """One client of the report with its differing fields, as the filters let them through."""
+
+    client_id: int
+    slug: str
+    phase: str
+    fields: list[OpenMismatch]
+
+    @property
+    def acknowledged(self) -> bool:
+        return all(field.acknowledged for field in self.fields)  # type: ignore[attr-defined]  # annotated
+
+    @property
+    def in_doubt(self) -> bool:
+        """Say whether the client's newest comparison could not check."""
+        return any(field.in_doubt for field in self.fields)  # type: ignore[attr-defined]  # annotated
+
+    @property
+    def newest(self) -> OpenMismatch:
+        return max(self.fields, key=lambda field: field.last_seen_at)
+
+
+def select_blocks(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
+    """Select the clients of these rows as (slug, client id), each once, in the order of the slugs."""
+    found = rows.order_by("slug", "client_id").values_list("slug", "client_id").distinct()
+    return cast("OpenMismatchQuerySet", found)
+
+
+def load_blocks(
+    rows: OpenMismatchQuerySet, clients: Iterable[tuple[str, int]]
+) -> list[MismatchBlock]:
+    """Load these clients with their rows. Takes two queries."""
+    ids = [pk for _slug, pk in clients]
+    found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
+    for row in rows.filter(client_id__in=ids).select_related("owner"):
+        found[row.client_id].append(row)
+    phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
+    return [
+        MismatchBlock(pk, fields[0].slug, phases.get(pk, Phase.POSTGRES.value), fields)
+        for pk, fields in found.items()
+        if fields
+    ]
 
 
 def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQuerySet:

@@ -25,7 +25,9 @@ from nova_credentials.comparison import MismatchKind
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
+    from migration.models import OpenMismatch
     from migration.operations.reveals import RevealedValue
+    from nova_credentials.comparison import Mismatch
     from nova_credentials.messages import Message
 
 register = template.Library()
@@ -162,17 +164,34 @@ def difference_label(kind: str) -> str:
 
 
 @register.filter
-def hint_label(hint: str) -> str:
-    """Return what alone differs in a value, in words."""
+def send_to(address: str) -> SafeString:
+    """Return the attribute by which a button sends its form to another address."""
+    return format_html('formaction="{}"', address)
+
+
+@register.filter
+def describe_difference(row: OpenMismatch | Mismatch) -> str:
+    """Return how a field differs, in words; what alone differs, where the comparison found that out."""
     labels = {
         "empty": _("empty on one side"),
-        "type": _("type"),
-        "line ends": _("only line endings"),
-        "blank": _("only spaces at the ends"),
-        "unicode form": _("only the Unicode form"),
-        "case": _("only upper and lower case"),
+        "line ends": _("differs only by its line endings"),
+        "blank": _("differs only by blanks at its beginning or end"),
+        "unicode form": _("differs only by its Unicode form"),
+        "case": _("differs only by upper and lower case"),
     }
-    return labels.get(hint, hint)
+    return labels.get(row.hint) or difference_label(row.kind)
+
+
+@register.filter
+def length_label(bucket: str) -> str:
+    """Return a class of lengths, as a comparison keeps it, in words."""
+    shortest, _dash, longest = bucket.partition("-")
+    if not longest:
+        return _("empty")
+    return _("%(shortest)s to %(longest)s characters") % {
+        "shortest": shortest,
+        "longest": longest,
+    }
 
 
 @register.filter

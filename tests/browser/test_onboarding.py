@@ -51,6 +51,39 @@ def test_what_is_typed_is_checked_and_no_secret_leaves_the_form_with_it(open_pag
     assert all(page.input_value(f'[name="{name}"]') == MARKER for name in SECRETS)
 
 
+def test_blanks_around_a_secret_are_hinted_at_and_red_goes_with_its_reason(open_page):
+    page = open_page()
+    page.click("text=Add the client")
+    refusal, name = page.locator("#onboard-refusal"), page.locator("#id_name")
+    expect(refusal).to_contain_text("fill in at least one login")
+    expect(name).to_have_attribute("aria-invalid", "true")
+
+    page.fill("#id_name", "Acme")
+    page.fill("#id_slug", "acme")
+    expect(page.locator("#id_slug_error")).to_be_empty()
+    expect(name).not_to_have_attribute("aria-invalid", "true")
+    assert "errors" not in name.locator(
+        "xpath=ancestor::div[contains(@class, 'group')][1]"
+    ).get_attribute("class")
+    page.fill("#id_database-db_host", "db.example.test")
+    expect(refusal).to_be_hidden()
+
+    secret = page.locator("#id_database-db_password")
+    secret.press_sequentially(MARKER)
+    beside = page.locator("#id_database-db_password_error")
+    expect(beside).to_contain_text("begins or ends with a blank")
+    beside.get_by_role("button", name="Keep them").click()
+    expect(beside).to_be_empty()
+    assert secret.input_value() == MARKER
+    secret.press("End")
+    secret.press(" ")
+    beside.get_by_role("button", name="Take the blanks off").click()
+    assert secret.input_value() == MARKER.strip()
+    secret.fill("   ")
+    expect(beside).to_contain_text("A secret of blanks only is refused")
+    assert not any("MARKER" in f"{request.url}{request.post_data}" for request in page.asked)
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_a_client_is_onboarded_and_its_page_says_what_is_next(open_page, scripts):
     make_reader_process()

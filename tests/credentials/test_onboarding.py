@@ -114,7 +114,7 @@ def test_a_client_without_any_login_is_refused(send):
     assert not Client.objects.exists()
 
 
-@pytest.mark.parametrize("secret", ["  blanks  ", "\tтаб\u00a0", "'\"\\<b>&amp;", "a" * 4096, " "])
+@pytest.mark.parametrize("secret", ["  blanks  ", "\tтаб\u00a0", "'\"\\<b>&amp;", "a" * 4096])
 @pytest.mark.parametrize(
     ("section", "field"), list(zip((DATABASE, EMAIL, AWS), SECRETS, strict=True)), ids=SECRETS
 )
@@ -169,6 +169,43 @@ def test_what_is_wrong_is_told_while_it_is_typed(check, field, value, words):
     make_client("taken")
 
     assert words in check(field, **CLIENT | DATABASE | EMAIL | AWS | {field: value})
+
+
+@pytest.mark.parametrize("field", SECRETS)
+def test_a_secret_of_blanks_only_is_refused_and_not_sent_back(send, field):
+    page = html(send(**CLIENT | DATABASE | EMAIL | AWS | {field: " \u00a0  "}))
+
+    (told,) = re.findall(rf'(?s)id="id_{field}_error".*?</div>', page)
+    assert "A secret of blanks only is refused" in told
+    assert not Client.objects.exists()
+
+
+HINTS = [
+    ("aws-access_key_id", "EXAMPLE-KEY-ID", "begin with AKIA"),
+    ("aws-region", "mars-west-9", "AWS has no region “mars-west-9”"),
+    ("email-email_user", "invoices", "This is no mail address"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "words"), HINTS)
+def test_what_may_be_a_mistake_is_hinted_at_and_taken(send, check, field, value, words):
+    typed = CLIENT | DATABASE | EMAIL | AWS | {field: value}
+
+    assert words in check(field, **typed)
+    (told,) = re.findall(rf'(?s)id="id_{field}_error".*?</div>', html(send(**typed | {"slug": ""})))
+    assert words in told
+
+    said = [str(each) for each in get_messages(send(**typed).wsgi_request)]
+    assert any(words in each for each in said)
+    assert Client.objects.filter(slug="new").exists()
+
+
+def test_blanks_around_a_secret_are_told_after_it_is_saved_without_the_secret(send):
+    said = [str(each) for each in get_messages(send(**CLIENT | DATABASE).wsgi_request)]
+
+    (hint,) = [each for each in said if "blank" in each]
+    assert hint.startswith("Password: It begins or ends with a blank.")
+    assert "example-password-1" not in hint
 
 
 @pytest.mark.parametrize("field", SECRETS)

@@ -21,6 +21,7 @@ from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     document,
+    enter_phase,
     password,
     phase_of,
     write_password,
@@ -137,6 +138,23 @@ def test_who_pressed_a_button_of_another_phase_is_told(idom, log_in, press):
     advance(idom, Phase.DUAL_WRITE)
 
     assert "somebody moved it" in move(press, idom, Phase.DUAL_WRITE, seen=Phase.POSTGRES)
+
+
+def test_of_two_tabs_the_second_is_told_once_in_words_who_was_first(idom, log_in, press, client):
+    log_in(MOVE, PURGE)
+    enter_phase(idom, Phase.AWS)
+    move(press, idom, Phase.DUAL_READ)
+    client.get("/admin/")  # shows what the first tab was told
+
+    purge = {"new": "purged", "seen": "aws", "slug": "idom", "reason": "INC-42"}
+    page = client.post(f"/admin/credentials/client/{idom}/move/", purge, follow=True)
+
+    (said,) = [str(message) for message in page.context["messages"]]
+    assert said == (
+        "idom is no longer in AWS (cut over): somebody moved it to Dual read first."
+        " operator moved it now. Nothing was done now."
+    )
+    assert page.redirect_chain[-1][0] == f"/admin/credentials/client/{idom}/change/"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""The mismatch report: what its filters let through, checking again, owners, and the page of one comparison."""
+"""The mismatch report: what its filters let through, what it offers, and the page of one comparison."""
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,15 +11,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import OpenMismatch, ReadCount, Resolution, Run, Secret
+from migration.models import OpenMismatch, ReadCount, Resolution, Secret
 from tests.factories import VIEW, make_client, make_comparison, make_many, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA, shown_rows, text
 
 pytestmark = pytest.mark.django_db
 
 REPORT = reverse("admin:migration_comparison_report")
-CHECK = reverse("admin:migration_comparison_check")
-ASSIGN = reverse("admin:migration_comparison_assign")
 
 
 def minutes_ago(number: int) -> datetime:
@@ -114,10 +113,11 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
     words = text(browser.get(REPORT)).replace("\xa0", " ")
 
     for told in (
-        "new database password different value: only spaces at the ends 5 minutes ago 3 minutes ago 2 open –",
-        "old database password different value: only spaces at the ends 1 day, 1 hour ago 5 minutes ago 1 open maria",
-        "noted database host only in AWS 5 minutes ago 5 minutes ago 1 acknowledged –",
-        "doubt database host only in AWS 5 minutes ago 5 minutes ago 1 open, could not be checked since –",
+        "1 field, open last seen 3 minutes ago database.password differs only by blanks",
+        "at its beginning or end 2 times, first 5 minutes ago no owner",
+        "database.password differs only by blanks at its beginning or end once, 1 day, 1 hour ago owner: maria",
+        "1 field, acknowledged last seen 5 minutes ago database.host only in AWS once, 5 minutes ago no owner",
+        "1 field, open, could not be checked since last seen 5 minutes ago database.host only in AWS",
     ):
         assert told in words
 
@@ -134,99 +134,42 @@ def test_a_client_that_matches_says_what_the_reader_saw(browser):
     assert "NOVA's reader matched 1,204 reads" in text(browser.get(REPORT))
 
 
-def started() -> set[str]:
-    """The slugs of the one run that was started."""
-    run = Run.objects.get()
-    assert run.kind == Run.Kind.COMPARE
-    return set(run.items.values_list("slug", flat=True))
-
-
-def test_the_chosen_rows_are_compared_again(browser, rows, maria):
-    response = browser.post(CHECK, {"row": [rows["old"].pk, rows["new"].pk]})
-
-    assert started() == {"old", "new"}
-    assert Run.objects.get().by == maria
-    assert response.url == reverse("admin:migration_run_change", args=[Run.objects.get().pk])
-
-
-def test_the_chosen_clients_are_compared_again(browser, rows):
-    browser.post(CHECK, {"client": [rows["doubt"].client_id]})
-
-    assert started() == {"doubt"}
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("", {"old", "new", "noted", "doubt"}),
-        ("owner=me", {"old"}),
-        ("status=unchecked", {"doubt"}),
-        ("kind=extra&state=open", {"doubt"}),
-    ],
-)
-def test_all_that_the_address_lets_through_is_compared_again(browser, rows, query, expected):
-    make_comparison(make_client("equal"), "match", slug="equal")
-
-    browser.post(f"{CHECK}?{query}", {"all": "1"})
-
-    assert started() == expected
-
-
-@pytest.mark.parametrize("data", [{}, {"row": "nonsense"}, {"row": "9" * 30}, {"client": "-1"}])
-def test_where_nothing_is_chosen_nothing_starts_and_the_page_says_so(browser, rows, data):
-    response = browser.post(f"{CHECK}?kind=extra", data, follow=True)
-
-    assert response.request["QUERY_STRING"] == "kind=extra"
-    assert "Nothing was checked: select a row first." in text(response)
-    assert not Run.objects.exists()
-
-
-def test_the_chosen_rows_are_given_to_somebody_and_back_to_nobody(browser, rows, maria):
-    both = [rows["new"].pk, rows["noted"].pk]
-
-    response = browser.post(f"{ASSIGN}?kind=extra", {"row": both, "owner": "maria"}, follow=True)
-
-    assert "Assigned 2 rows to maria." in text(response)
-    assert set(OpenMismatch.objects.filter(owner=maria).values_list("slug", flat=True)) == {
-        "old", "new", "noted",
-    }  # fmt: skip
-    browser.post(ASSIGN, {"row": both, "owner": ""})
-    assert list(OpenMismatch.objects.filter(owner=maria).values_list("slug", flat=True)) == ["old"]
-
-
-@pytest.mark.parametrize("name", ["nobody-here", "gone", "guest"])
-def test_only_who_may_enter_the_site_can_own_a_mismatch(browser, rows, name):
-    make_user("gone", is_active=False), make_user("guest", is_staff=False)
-
-    assert browser.post(ASSIGN, {"row": rows["new"].pk, "owner": name}).status_code == 404
-    assert OpenMismatch.objects.get(pk=rows["new"].pk).owner is None
-
-
-@pytest.mark.parametrize(
-    ("permission", "url"), [("migration.resolve_mismatch", CHECK), ("migration.add_run", ASSIGN)]
-)
-def test_each_action_needs_its_own_permission_and_is_offered_to_no_other(
-    client, rows, permission, url
-):
-    client.force_login(make_user("narrow", *VIEW, permission))
-
-    assert client.post(url, {"row": rows["new"].pk, "owner": "", "all": "1"}).status_code == 403
-
-    offered = client.get(REPORT).content.decode()
-    assert ("Assign the selected rows" in offered) is (url == CHECK)
-    assert ("Check the selected rows again" in offered) is (url == ASSIGN)
-    assert not Run.objects.exists()
-
-
 def test_a_viewer_is_offered_no_choice(client, rows):
     client.force_login(make_user("viewer", *VIEW))
 
     assert 'type="checkbox"' not in client.get(REPORT).content.decode()
 
 
-@pytest.mark.parametrize("url", [CHECK, ASSIGN])
-def test_an_action_is_not_done_by_a_link(browser, rows, url):
-    assert browser.get(f"{url}?all=1").status_code == 405
+@pytest.mark.parametrize(
+    ("query", "acts"),
+    [
+        ("", ["check", "to_aws", "to_postgres", "acknowledge", "assign"]),
+        ("?status=unchecked", ["check", "acknowledge"]),
+        ("?status=match", ["check"]),
+    ],
+)
+def test_the_report_offers_what_makes_sense_for_the_clients_that_it_lists(
+    browser, rows, query, acts
+):
+    make_comparison(make_client("equal"), "match", slug="equal")
+
+    html = browser.get(REPORT + query).content.decode()
+
+    addresses = [reverse(f"admin:migration_comparison_{act}") for act in acts]
+    found = re.findall(r'formaction="([^"?]+)', html)
+    assert found == addresses
+
+
+def test_a_client_with_many_fields_is_one_block(browser, rows):
+    fields = [EXTRA | {"path": f"database.f{n}"} for n in range(7)]
+    make_comparison(rows["new"].client_id, "mismatch", slug="new", mismatches=fields)
+
+    response = browser.get(f"{REPORT}?q=new")
+
+    assert len(slugs(response)) == 7
+    assert len(response.context["page"].object_list) == 1
+    assert response.content.decode().count('name="client"') == 1
+    assert "7 fields of 1 client" in text(response)
 
 
 def test_a_report_over_many_fields_is_shown_in_pages_in_the_order_of_slugs(browser):
@@ -265,6 +208,22 @@ def test_the_page_of_a_comparison_tells_versions_and_who_wrote_last(browser, row
         "Resolve it on the client's page",
     ):
         assert told in words
+
+
+def test_the_page_of_an_old_comparison_says_so_and_leads_to_the_newest(browser, rows):
+    old = rows["old"].comparison
+    page = reverse("admin:migration_comparison_change", args=[old.pk])
+    assert "This is an old comparison" not in text(browser.get(page))
+    secret = {"name": "nova/clients/old", "arn": "arn", "version_id": "0123456789abcdef" * 4}
+    Secret.objects.create(client_id=old.client_id, **secret)
+    newest = make_comparison(old.client_id, "match", slug="old")
+
+    response = browser.get(page)
+
+    assert "This is an old comparison; the newest was made now . See the newest" in text(response)
+    assert f"/comparison/{newest.pk}/change/" in response.content.decode()
+    assert "version 01234567…" in text(response)
+    assert "Comparison of old: Mismatch" in text(response)
 
 
 def test_the_page_of_a_comparison_of_a_client_that_is_gone_is_shown(browser):

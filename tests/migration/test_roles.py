@@ -137,7 +137,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_campaign_approve": ({}, APPROVERS),
     "migration_comparison_check": ({}, OPERATORS),
     "migration_copysearch_start": ({}, OPERATORS),
-    "migration_comparison_assign": ({}, OPERATORS),
+    **{
+        f"migration_comparison_{act}": ({}, OPERATORS)
+        for act in ("to_aws", "to_postgres", "acknowledge", "assign", "undo")
+    },
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
     **{f"auth_user_{page}": ({}, USER_ADMINISTRATORS) for page in ("add", "change")},
@@ -187,14 +190,13 @@ class Site:
             "add",
             "_form",
             "_mail",
-            "_check",
             "_map",
             "_accept",
             "report",
             "_nova",
             "_start",
             "_all",
-            "_assign",
+            *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_assign", "_undo"),
             "_writes",
             "_claim",
             "_export",
@@ -429,7 +431,8 @@ OPERATORS_BUTTONS = {
             "plan_order",
         )
     ),
-    *(f"migration_comparison_{what}" for what in ("check", "assign")),
+    *(f"migration_comparison_{what}" for what in ("check", "assign", "acknowledge")),
+    *(f"migration_comparison_{what}" for what in ("to_aws", "to_postgres")),
     *(f"migration_campaign_{what}" for what in ("start", "steer", "cancel")),
     *(f"{GROUP}_{what}" for what in ("add", "change", "delete")),
     "migration_copysearch_start",
@@ -453,6 +456,8 @@ EXPECTED_BUTTONS = {
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     # No run and no campaign waits for an approval.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
+    # Nobody has assigned or acknowledged anything yet.
+    - {"migration_comparison_undo"}
     # Nobody has a second factor.
     - {"second_factor", "auth_user_reset_factor"}
     - {

@@ -27,7 +27,7 @@ __all__ = ["site"]
 
 WITHOUT_EFFECT = {
     *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
-    *(f"{TABLES}_map", "migration_comparison_assign", "migration_copysearch_start"),
+    *(f"{TABLES}_map", "migration_comparison_to_postgres", "migration_copysearch_start"),
     "migration_run_claim",
 }
 PASSWORD, NEW = "their-own-secret-1", "given-to-others-3"
@@ -79,6 +79,15 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{GROUP}_add": {"name": "wave 2"},
         f"{GROUP}_change": {"name": "wave 3"},
         f"{GROUP}_delete": {"post": "yes"},
+        "migration_comparison_assign": {"all": "1", "confirmed": "1", "owner": "root"},
+        "migration_comparison_acknowledge": {
+            **dict.fromkeys(("all", "confirmed"), "1"),
+            "reason": "INC-42",
+            "until": "2099-01-01",
+        },
+        "migration_comparison_to_aws": {"all": "1", "confirmed": "1", "reason": "INC-42"},
+        # Nothing differs any more.
+        "migration_comparison_to_postgres": {"all": "1", "confirmed": "1", "reason": "INC-42"},
         f"{TABLES}_map": {"use": "ignore", "column": "clients.x", "seen": ""},
         "migration_run_stop_writes": {"reason": "INC-42"},
         "migration_run_claim": {"reason": "INC-42"},
@@ -86,7 +95,6 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         "migration_run_steer": {"order": "stop"},
         "migration_run_rate": {"writes": "7", "reads": "7"},
         "migration_copysearch_start": {},
-        "migration_comparison_assign": {"row": "0", "owner": "root"},
         "migration_moverequest_cancel": {},
         "auth_user_add": {"username": "eva", **passwords, **OWN},
         "auth_user_change": user_form(nobody, first_name="Eva"),

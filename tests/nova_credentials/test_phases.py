@@ -32,9 +32,9 @@ def test_a_client_moves_one_step_forward_or_back_and_nowhere_else(old, new):
         with pytest.raises(IllegalMove) as refusal:
             check_move("idom", old, new)
         allowed = [phase for phase in Phase if (old, phase) in NAMES]
-        assert str(refusal.value).startswith(f"idom is in {old}:")
-        assert str(refusal.value).endswith(f", not to {new}.")
-        assert all(phase in str(refusal.value) for phase in allowed)
+        assert str(refusal.value).startswith(f"idom is in {old.label}:")
+        assert str(refusal.value).endswith(f", not to {new.label}.")
+        assert all(str(phase.label) in str(refusal.value) for phase in allowed)
 
 
 def test_the_table_holds_no_other_move():
@@ -46,11 +46,11 @@ def test_the_table_holds_no_other_move():
     [
         (
             IllegalMove("idom", Phase.POSTGRES, Phase.AWS),
-            "idom is in postgres: it can move to dual_write, not to aws.",
+            "idom is in PostgreSQL: it can move to Dual write, not to AWS (cut over).",
         ),
         (
             StalePhase("idom", Phase.DUAL_READ, Phase.AWS),
-            "idom is no longer in dual_read: somebody moved it to aws first.",
+            "idom is no longer in Dual read: somebody moved it to AWS (cut over) first.",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_refusal_names_every_phase_that_is_allowed():
         check_move("idom", Phase.DUAL_READ, Phase.PURGED)
 
     assert str(refusal.value) == (
-        "idom is in dual_read: it can move to aws or dual_write, not to purged."
+        "idom is in Dual read: it can move to AWS (cut over) or Dual write, not to Purged."
     )
 
 

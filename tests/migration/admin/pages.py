@@ -92,7 +92,12 @@ def every_page() -> list[str]:
 
 
 def shown_rows(response) -> list[tuple[str, str]]:
-    return [(row.slug, getattr(row, "path", "")) for row in response.context["page"]]
+    rows = response.context["page"]
+    return [
+        (row.slug, getattr(field, "path", ""))
+        for row in rows
+        for field in getattr(row, "fields", [row])
+    ]
 
 
 def plan_page(plan) -> str:

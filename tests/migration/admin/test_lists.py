@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
+from django.test import Client as Browser
 from django.utils import timezone
 
 from migration.models import ClientMigration, Outcome, PhaseChange, ReadCount, Run
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_comparison, make_full_client
+from tests.factories import make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import (
     CLIENTS,
     COMPARISONS,
@@ -16,6 +17,7 @@ from tests.migration.admin.pages import (
     RUNS,
     close,
     every_page,
+    login,
     make_run,
     page_of,
     text,
@@ -217,3 +219,30 @@ def test_the_list_of_runs_counts_each_runs_items(viewer):
     assert "3 of 5" in words
     (shown,) = viewer.get(RUNS).context["cl"].result_list
     assert (shown.failed, shown.mismatched) == (2, 1)
+
+
+def test_the_users_are_listed_with_their_roles_and_last_login(
+    client, db, django_assert_max_num_queries
+):
+    client.force_login(User.objects.create_superuser("root"))
+    for name, roles in (("ana", ["Operator", "Approver"]), ("eva", [])):
+        user = login(Browser(), name)
+        user.groups.set(Group.objects.filter(name__in=roles))
+
+    with django_assert_max_num_queries(14):
+        words = text(client.get("/admin/auth/user/"))
+
+    assert "ana – Approver, Operator now" in words
+    assert "eva – no role now" in words
+    assert "root – superuser" in words
+
+
+@pytest.mark.parametrize(
+    ("approval", "said"),
+    [(True, "Nobody has asked for a cutover or a purge yet."), (False, "Approval is off")],
+)
+def test_an_empty_list_of_requests_says_why(viewer, settings, approval, said):
+    settings.NOVA_REQUIRE_APPROVAL = approval
+    viewer.force_login(make_user("asked", "migration.view_moverequest"))
+
+    assert said in text(viewer.get("/admin/migration/moverequest/"))

@@ -182,9 +182,9 @@ def test_the_page_of_a_comparison_shows_codes_and_lengths(viewer, compared):
         "database.password",
         "0a1b2c3d",
         "4e5f6071",
-        "9-16 characters",
-        "17-32 characters",
-        "only spaces at the ends",
+        "9 to 16 characters",
+        "17 to 32 characters",
+        "differs only by blanks at its beginning or end",
         "absent",
     ):
         assert shown in words

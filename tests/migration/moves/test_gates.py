@@ -57,7 +57,8 @@ def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
 
 def test_an_illegal_move_names_the_phase_and_those_that_are_allowed(idom):
     with pytest.raises(
-        IllegalMove, match="idom is in postgres: it can move to dual_write, not to aws"
+        IllegalMove,
+        match=r"idom is in PostgreSQL: it can move to Dual write, not to AWS \(cut over\)",
     ):
         move(client_id=idom, new=Phase.AWS)
 

@@ -1,0 +1,245 @@
+"""What can be done about the mismatches of many clients: check again, copy, acknowledge, assign."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.http import Http404
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_text
+from migration.admin.mismatch_report import list_assignable_users
+from migration.admin.mismatch_undo import keep_assignment, keep_resolutions, redirect_to_report
+from migration.admin.resolution_pages import PlanResolutionsView, ResolveEachView
+from migration.admin.run_starts import start_run
+from migration.models import OpenMismatch, Resolution, Run, all_clients
+from migration.operations import resolutions
+from migration.reports.mismatches import filter_mismatches
+from migration.reports.resolution_plans import ASSIGN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from django.http import HttpResponse
+
+    from migration.models import OpenMismatchQuerySet
+    from migration.operations.bulk_resolutions import BulkResolution
+    from migration.reports.resolution_plans import ResolutionPlan
+
+
+class CheckMismatchesView(PlanResolutionsView):
+    """Starts a comparison run over the clients."""
+
+    permission_required = RUN_PERMISSION
+    kind = Resolution.Kind.CHECK
+    heading = gettext_lazy("Check again")
+
+    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
+        ids = [client.client_id for client in plan.concerned]
+        return start_run(self.request, Run.Kind.COMPARE, all_clients().filter(pk__in=ids))
+
+    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
+        return [_("A run reads both stores of each client and compares them. It changes no value.")]
+
+    def label_button(self, number: int) -> str:
+        return ngettext("Check %(n)d client again", "Check %(n)d clients again", number) % {
+            "n": number
+        }
+
+
+class AssignMismatchesView(PlanResolutionsView):
+    """Gives the differing fields that the report showed of the clients to a user, or to nobody."""
+
+    kind = ASSIGN
+    heading = gettext_lazy("Assign to an owner")
+
+    def find_fields(self) -> OpenMismatchQuerySet:
+        return filter_mismatches(self.filters, user=self.user)
+
+    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
+        owner, owner_id = self.find_owner(), None
+        former = {field.pk: field.owner_id for field in plan.fields}
+        OpenMismatch.objects.filter(pk__in=former).update(owner=owner)
+        if owner:
+            owner_id = owner.pk
+            text = ngettext(
+                "Assigned %(n)d field to %(who)s.", "Assigned %(n)d fields to %(who)s.", len(former)
+            )
+            messages.success(self.request, text % {"n": len(former), "who": owner})
+        else:
+            text = ngettext(
+                "%(n)d field has no owner now.", "%(n)d fields have no owner now.", len(former)
+            )
+            messages.success(self.request, text % {"n": len(former)})
+        keep_assignment(self.request, former, owner_id)
+        return redirect_to_report(self.request)
+
+    def find_owner(self) -> User | None:
+        """Return the user who was chosen, None for nobody; raise Http404 for one who can own no mismatch."""
+        name = read_text(self.request, "owner")
+        if not name:
+            return None
+        owner = list_assignable_users().filter(username=name).first()
+        if owner is None:
+            raise Http404
+        return owner
+
+    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
+        owned = sum(field.owner_id is not None for field in plan.fields)
+        texts = [_("Nothing is changed in PostgreSQL or AWS. It can be undone.")]
+        if owned:
+            text = ngettext(
+                "%(n)d of the fields has an owner now, who is replaced.",
+                "%(n)d of the fields have an owner now, who is replaced.",
+                owned,
+            )
+            texts.append(text % {"n": owned})
+        return texts
+
+    def label_button(self, number: int) -> str:
+        return _("Assign")
+
+
+class CopyToAwsView(ResolveEachView):
+    """Pushes the clients' rows."""
+
+    kind = Resolution.Kind.TO_AWS
+    heading = gettext_lazy("Copy PostgreSQL to AWS")
+
+    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
+        return partial(resolutions.copy_to_aws, reason=get_typed_reason(self.request))
+
+    def report_done(self, number: int) -> str:
+        text = ngettext(
+            "Copied PostgreSQL to AWS for %(n)d client.",
+            "Copied PostgreSQL to AWS for %(n)d clients.",
+            number,
+        )
+        return text % {"n": number}
+
+    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
+        texts = [
+            _("PostgreSQL's values are written to AWS."),
+            _("No button undoes it. What is in AWS now stays there as the previous version."),
+        ]
+        if number := plan.read_from_aws:
+            text = ngettext(
+                "NOVA reads AWS for %(n)d of them: it gets the copied values at once.",
+                "NOVA reads AWS for %(n)d of them: it gets the copied values at once.",
+                number,
+            )
+            texts.insert(1, text % {"n": number})
+        return texts
+
+    def label_button(self, number: int) -> str:
+        text = ngettext("Copy %(n)d client to AWS", "Copy %(n)d clients to AWS", number)
+        return text % {"n": number}
+
+
+class CopyToPostgresView(ResolveEachView):
+    """Copies AWS's documents into the clients' rows."""
+
+    kind = Resolution.Kind.TO_POSTGRES
+    heading = gettext_lazy("Copy AWS to PostgreSQL")
+
+    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
+        return partial(resolutions.copy_to_postgres, reason=get_typed_reason(self.request))
+
+    def report_done(self, number: int) -> str:
+        text = ngettext(
+            "Copied AWS to PostgreSQL for %(n)d client.",
+            "Copied AWS to PostgreSQL for %(n)d clients.",
+            number,
+        )
+        return text % {"n": number}
+
+    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
+        texts = [
+            _("AWS's values are written into NOVA's tables."),
+            _(
+                "No button undoes it. What PostgreSQL holds now is in AWS as an earlier version, or is kept there"
+                " first."
+            ),
+        ]
+        if number := plan.read_from_postgres:
+            text = ngettext(
+                "NOVA reads PostgreSQL for %(n)d of them: it gets the copied values at once.",
+                "NOVA reads PostgreSQL for %(n)d of them: it gets the copied values at once.",
+                number,
+            )
+            texts.insert(1, text % {"n": number})
+        return texts
+
+    def label_button(self, number: int) -> str:
+        text = ngettext(
+            "Copy %(n)d client to PostgreSQL", "Copy %(n)d clients to PostgreSQL", number
+        )
+        return text % {"n": number}
+
+
+class AcknowledgeMismatchesView(ResolveEachView):
+    """Acknowledges what the newest comparison of each client found, until a day."""
+
+    kind = Resolution.Kind.ACKNOWLEDGE
+    heading = gettext_lazy("Acknowledge mismatches")
+
+    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
+        if not get_typed_reason(self.request) or self.read_last_day() < timezone.localdate():
+            text = _("Nothing was acknowledged: give a reason and a day, today or later.")
+            messages.error(self.request, text)
+            return self.show_plan(plan)
+        return super().carry_out(plan)
+
+    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
+        shown = {client.client_id: client.comparison_id for client in plan.concerned}
+
+        def acknowledge(*, client_id: int, by: User) -> Resolution:
+            return resolutions.acknowledge(
+                client_id=client_id,
+                until=self.read_last_day(),
+                reason=get_typed_reason(self.request),
+                by=by,
+                shown=shown[client_id],
+            )
+
+        return acknowledge
+
+    def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:
+        super().report_result(result, slugs)
+        keep_resolutions(self.request, [row.pk for row in result.done.values()])
+
+    def report_done(self, number: int) -> str:
+        text = ngettext(
+            "Acknowledged the mismatches of %(n)d client.",
+            "Acknowledged the mismatches of %(n)d clients.",
+            number,
+        )
+        return text % {"n": number}
+
+    def read_last_day(self) -> date:
+        """Return the day until which it is acknowledged; `date.min` if the form gives none."""
+        try:
+            return date.fromisoformat(read_text(self.request, "until"))
+        except ValueError:
+            return date.min
+
+    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
+        return [
+            _("Until that day they need no attention. Gates stay shut."),
+            _("Nothing is changed in PostgreSQL or AWS. It can be undone."),
+            _("It does not cover other differences that a later comparison finds."),
+        ]
+
+    def label_button(self, number: int) -> str:
+        text = ngettext(
+            "Acknowledge the mismatches of %(n)d client",
+            "Acknowledge the mismatches of %(n)d clients",
+            number,
+        )
+        return text % {"n": number}

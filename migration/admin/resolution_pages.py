@@ -1,0 +1,179 @@
+"""The page that plans how the mismatches of many clients are resolved, and does it when it is confirmed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import messages
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
+
+from credentials.localization import localize
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+    get_typed_reason,
+    read_number,
+    read_text,
+)
+from migration.admin.mismatch_report import list_assignable_users, read_filters
+from migration.admin.mismatch_undo import redirect_to_report
+from migration.models import PhaseChoices, ReasonError
+from migration.operations.bulk_resolutions import resolve_each
+from migration.reports.mismatches import select_report_rows
+from migration.reports.resolution_plans import ASSIGN, plan_resolutions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest, HttpResponse
+    from django_stubs_ext import StrOrPromise
+
+    from migration.models import OpenMismatchQuerySet, Resolution
+    from migration.operations.bulk_resolutions import BulkResolution
+    from migration.reports.resolution_plans import ResolutionPlan
+
+# The page names so many clients, and so many refusals.
+CLIENTS_SHOWN = 100
+REFUSALS_SHOWN = 10
+
+
+class PlanResolutionsView(AdminView):
+    """Shows the plan for the selected clients, and carries it out where the form says `confirmed`.
+
+    The page names the clients in one field, each with the comparison that it shows: a form has at most a thousand
+    fields, and a selection may have more clients.
+    """
+
+    template_name = "admin/migration/mismatch_plan.html"
+    permission_required = RESOLVE_PERMISSION
+    kind: ClassVar[str]
+    heading: ClassVar[StrOrPromise]
+
+    @property
+    def title(self) -> str:
+        return str(self.heading)
+
+    @cached_property
+    def user(self) -> User:
+        return get_signed_in_user(self.request)
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """Return the filters of the report that the user came from."""
+        return read_filters(self.request.GET)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        plan = plan_resolutions(self.kind, self.find_selected(), fields=self.find_fields())
+        if not plan.clients:
+            messages.warning(request, _("Nothing was done: select a client first."))
+            return redirect_to_report(request)
+        if "confirmed" not in request.POST or not plan.concerned:
+            return self.show_plan(plan)
+        try:
+            return self.carry_out(plan)
+        except ReasonError as refusal:
+            messages.error(request, localize(refusal.message))
+            return self.show_plan(plan)
+
+    def find_selected(self) -> dict[int, int | None]:
+        """Return the selected clients, each with the comparison that the plan's page showed (None: not shown yet)."""
+        if "clients" in self.request.POST:
+            pairs = [pair.partition(":") for pair in read_text(self.request, "clients").split()]
+            ids = [(read_number(pk), read_number(shown)) for pk, _colon, shown in pairs]
+        elif "all" in self.request.POST:
+            rows = select_report_rows(self.filters, user=self.user).order_by()
+            ids = [(pk, None) for pk in rows.values_list("client_id", flat=True).distinct()]
+        else:
+            ids = [(read_number(pk), None) for pk in self.request.POST.getlist("client")]
+        return {pk: shown for pk, shown in ids if pk is not None}
+
+    def find_fields(self) -> OpenMismatchQuerySet | None:
+        """Return the fields that are meant; None for all of the clients."""
+        return None
+
+    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
+        """Do what the page showed."""
+        raise NotImplementedError
+
+    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
+        """Return what will happen, and how it is undone."""
+        raise NotImplementedError
+
+    def label_button(self, number: int) -> str:
+        """Return what the button says that does it to so many clients."""
+        raise NotImplementedError
+
+    def show_plan(self, plan: ResolutionPlan) -> HttpResponse:
+        concerned = plan.concerned
+        return self.render_to_response(
+            self.get_context_data(
+                plan=plan,
+                kind=self.kind,
+                concerned=[
+                    (client, PhaseChoices(client.phase).label)
+                    for client in concerned[:CLIENTS_SHOWN]
+                ],
+                others=max(0, len(concerned) - CLIENTS_SHOWN),
+                number=len(concerned),
+                effects=self.describe_effects(plan) if concerned else [],
+                button=self.label_button(len(concerned)),
+                clients=" ".join(f"{c.client_id}:{c.comparison_id}" for c in plan.clients),
+                query=self.request.GET.urlencode(),
+                today=timezone.localdate(),
+                typed_reason=get_typed_reason(self.request),
+                typed_until=self.request.POST.get("until", ""),
+                owners=list_assignable_users() if self.kind == ASSIGN else (),
+                may_view_clients=self.request.user.has_perm("credentials.view_client"),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+                select_classes=" ".join(SELECT_CLASSES),
+            )
+        )
+
+
+class ResolveEachView(PlanResolutionsView):
+    """Resolves one client after the other; shows the plan again for those that the time did not suffice for."""
+
+    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
+        """Return the operation on one client, with what the form says for it."""
+        raise NotImplementedError
+
+    def report_done(self, number: int) -> str:
+        """Say of how many clients the mismatches were resolved."""
+        raise NotImplementedError
+
+    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
+        operation = self.make_operation(plan)
+        result = resolve_each(
+            [client.client_id for client in plan.concerned],
+            lambda client_id: operation(client_id=client_id, by=self.user),
+        )
+        self.report_result(result, {client.client_id: client.slug for client in plan.clients})
+        if not result.left:
+            return redirect_to_report(self.request)
+        text = ngettext(
+            "%(n)d client was not begun: this took too long. Go on with it below.",
+            "%(n)d clients were not begun: this took too long. Go on with them below.",
+            len(result.left),
+        )
+        messages.warning(self.request, text % {"n": len(result.left)})
+        left = {c.client_id: c.comparison_id for c in plan.concerned if c.client_id in result.left}
+        return self.show_plan(plan_resolutions(self.kind, left))
+
+    def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:
+        """Say what was done, and what was refused and why."""
+        if result.done:
+            messages.success(self.request, self.report_done(len(result.done)))
+        refused = list(result.refused.items())
+        for client_id, why in refused[:REFUSALS_SHOWN]:
+            messages.error(self.request, f"{slugs[client_id]}: {localize(why)}")
+        if (others := len(refused) - REFUSALS_SHOWN) > 0:
+            text = ngettext(
+                "%(n)d more client was refused.", "%(n)d more clients were refused.", others
+            )
+            messages.error(self.request, text % {"n": others})

@@ -1,0 +1,127 @@
+"""Serves docs/*.md and its pictures to whoever is logged in. No HTML in a document is believed."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import FileResponse, Http404
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.views.generic import TemplateView, View
+from django.views.generic.base import TemplateResponseMixin
+from markdown_it import MarkdownIt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+    from markdown_it.token import Token
+
+NAME = re.compile(r"[a-z][a-z_-]*\.(?:md|png|svg)")
+PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
+# What tests and tools find in the files is for nobody to read.
+COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
+
+
+class DocumentListView(TemplateView):
+    """The titles of all documents."""
+
+    template_name = "admin/documents.html"
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        return super().get_context_data(
+            **admin.site.each_context(self.request),
+            title=_("Documentation"),
+            documents=[(path.name, read_title(path)) for path in sorted(_folder().glob("*.md"))],
+            **kwargs,
+        )
+
+
+class DocumentView(TemplateResponseMixin, View):
+    """One document, or one of its pictures."""
+
+    template_name = "admin/document.html"
+
+    def get(self, request: HttpRequest, name: str) -> HttpResponseBase:
+        path = find_file(name)
+        if path.suffix in PICTURES:
+            return FileResponse(path.open("rb"), content_type=PICTURES[path.suffix])
+        return self.render_to_response(
+            {
+                **admin.site.each_context(request),
+                "title": read_title(path),
+                "document": render_document(path, path.stat().st_mtime_ns),
+            }
+        )
+
+
+def _folder() -> Path:
+    folder: Path = settings.BASE_DIR / "docs"
+    return folder
+
+
+def find_file(name: str) -> Path:
+    """Return the file of this name in docs/; raise Http404 where there is none."""
+    path = _folder() / name
+    if not NAME.fullmatch(name) or not path.is_file():
+        raise Http404
+    return path
+
+
+def read_title(path: Path) -> str:
+    """Return the first heading of a document."""
+    with path.open(encoding="utf-8") as lines:
+        return next((line[2:].strip() for line in lines if line.startswith("# ")), path.stem)
+
+
+@lru_cache(maxsize=64)
+def render_document(path: Path, _written_ns: int) -> SafeString:
+    """Return the document as HTML, without its first heading, which is the page's."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(COMMENT.sub("", path.read_text(encoding="utf-8")))
+    if tokens and tokens[0].tag == "h1":
+        tokens = tokens[3:]
+    for opening, content in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", make_anchor(content.content))
+        if opening.type in ("fence", "code_block"):
+            opening.attrSet("tabindex", "0")
+    for token in tokens:
+        if token.children:
+            token.children = list(keep_links(token.children))
+    html = markdown.renderer.render(tokens, markdown.options, {})
+    # A wide table scrolls in itself, and the keyboard has to come to it.
+    html = html.replace("<table>", '<div class="scrolls" tabindex="0"><table>')
+    shown: SafeString = mark_safe(html.replace("</table>", "</table></div>"))  # noqa: S308  # it escapes what it is given
+    return shown
+
+
+def keep_links(tokens: list[Token]) -> Iterator[Token]:
+    """Yield the tokens without the links and pictures that lead out of docs/, whose text stays."""
+    is_kept = True
+    for token in tokens:
+        if token.type == "link_open":
+            is_kept = leads_somewhere(str(token.attrGet("href") or ""))
+            token.attrSet("rel", "noopener noreferrer")
+        if token.type == "image" and not NAME.fullmatch(str(token.attrGet("src") or "")):
+            continue
+        if token.type not in ("link_open", "link_close") or is_kept:
+            yield token
+
+
+def leads_somewhere(href: str) -> bool:
+    """Say whether the address is a place in a document, or on another site."""
+    name = href.partition("#")[0]
+    return not name or bool(NAME.fullmatch(name)) or href.startswith("https://")
+
+
+def make_anchor(heading: str) -> str:
+    """Return the name by which links lead to a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

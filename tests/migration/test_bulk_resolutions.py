@@ -1,0 +1,296 @@
+"""Resolving the mismatches of many clients: a plan first, then what it said, and undo where there is one."""
+
+import json
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django.utils import timezone
+
+from credentials.models import Client, ClientRevision, DatabaseCredential
+from migration.models import AuditEvent, OpenMismatch, Resolution, Run
+from migration.operations import bulk_resolutions
+from migration.operations.aws_store import secrets_manager
+from migration.operations.comparisons import compare
+from nova_credentials.phases import Phase
+from tests.factories import VIEW, make_client, make_comparison, make_full_client, make_user
+from tests.migration.admin.pages import DIFFERENT, EXTRA, text
+from tests.migration.moves.clients import change_in_aws, enter_phase, write_password
+
+REPORT = reverse("admin:migration_comparison_report")
+ACTS = ("check", "to_aws", "to_postgres", "acknowledge", "assign")
+UNTIL = "2099-01-01"
+
+
+def address(act: str) -> str:
+    return reverse(f"admin:migration_comparison_{act}")
+
+
+@pytest.fixture
+def maria(db) -> User:
+    return make_user("maria", *VIEW, "migration.add_run", "migration.resolve_mismatch")
+
+
+@pytest.fixture
+def browser(client, maria):
+    client.force_login(maria)
+    return client
+
+
+@pytest.fixture
+def differing(maria) -> dict[str, int]:
+    """Two clients that differ, one of them in two fields, one that matches and one that could not be checked."""
+    ids = {slug: make_client(slug) for slug in ("one", "two", "equal", "doubt")}
+    make_comparison(ids["one"], "mismatch", slug="one", mismatches=[DIFFERENT])
+    make_comparison(ids["two"], "mismatch", slug="two", mismatches=[DIFFERENT, EXTRA])
+    make_comparison(ids["equal"], "match", slug="equal")
+    make_comparison(ids["doubt"], "unchecked", slug="doubt")
+    pushed = Client.objects.with_revision().values_list("pk", "revision")
+    ClientRevision.objects.record_pushed(list(pushed))
+    return ids
+
+
+def confirm(browser, act: str, page, **typed):
+    """Press the button of the plan's page."""
+    clients = re.search(r'name="clients" value="([^"]+)"', page.content.decode())
+    assert clients, "the page offers no button"
+    data = {"confirmed": "1", "clients": clients[1], **typed}
+    return browser.post(address(act), data, follow=True)
+
+
+def everything() -> tuple[int, ...]:
+    owned = OpenMismatch.objects.exclude(owner=None).count()
+    return Run.objects.count(), Resolution.objects.count(), owned
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_plan_does_nothing_and_says_whom_it_leaves_alone_and_why(browser, differing, act):
+    page = browser.post(address(act), {"client": [str(pk) for pk in differing.values()]})
+
+    words = text(page)
+    assert "Nothing has been done yet." in words
+    assert everything() == (0, 0, 0)
+    concerned, reasons = {
+        "check": ("4 clients are", []),
+        "acknowledge": ("3 clients are", ["There is no mismatch to acknowledge. equal"]),
+    }.get(
+        act, ("2 clients are", ["No field of it is known to differ: check it again. doubt , equal"])
+    )
+    assert concerned in words
+    for reason in reasons:
+        assert reason in words
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_without_a_selection_nothing_is_done_and_the_filters_stay(browser, differing, act):
+    for data in (
+        {},
+        {"client": "nonsense"},
+        {"client": "9" * 30},
+        {"clients": "x:y", "confirmed": "1"},
+    ):
+        page = browser.post(f"{address(act)}?kind=extra", data, follow=True)
+        assert page.request["QUERY_STRING"] == "kind=extra"
+        assert "Nothing was done: select a client first." in text(page)
+    assert everything() == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("act", "allowed"),
+    [(act, "migration.add_run" if act == "check" else "migration.resolve_mismatch") for act in (*ACTS, "undo")],
+)  # fmt: skip
+def test_each_act_needs_its_own_permission_and_no_link_does_it(client, differing, act, allowed):
+    other = {"migration.add_run", "migration.resolve_mismatch"} - {allowed}
+    client.force_login(make_user("narrow", *VIEW, *other))
+
+    assert client.post(address(act), {"all": "1"}).status_code == 403
+    assert client.get(address(act)).status_code == 405
+    assert f'formaction="{address(act)}' not in client.get(REPORT).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {"one", "two"}),
+        ("kind=extra", {"two"}),
+        ("status=unchecked", {"doubt"}),
+        ("status=match&q=e", {"equal"}),
+    ],
+)
+def test_all_that_the_filters_show_is_checked_in_a_run(browser, differing, query, expected):
+    page = browser.post(f"{address('check')}?{query}", {"all": "1"})
+
+    confirm(browser, "check", page)
+
+    run = Run.objects.get()
+    assert (run.kind, run.by.username) == (Run.Kind.COMPARE, "maria")
+    assert set(run.items.values_list("slug", flat=True)) == expected
+
+
+def test_the_shown_fields_are_assigned_and_given_back(browser, differing, maria):
+    pepe = make_user("pepe")
+    OpenMismatch.objects.filter(client_id=differing["one"]).update(owner=pepe)
+    target = f"{address('assign')}?kind=different"
+    page = browser.post(target, {"all": "1"})
+    assert "1 of the fields has an owner now, who is replaced." in text(page)
+
+    clients = re.search(r'name="clients" value="([^"]+)"', page.content.decode())[1]
+    sent = {"confirmed": "1", "clients": clients, "owner": "maria"}
+    done = browser.post(target, sent, follow=True)
+
+    assert "Assigned 2 fields to maria." in text(done)
+    assert "You changed the owner of 2 fields." in text(done)
+    owned = OpenMismatch.objects.filter(owner=maria)
+    assert set(owned.values_list("path", flat=True)) == {"database.password"}
+    # Somebody changes one of them meanwhile: that one is left as it is.
+    OpenMismatch.objects.filter(client_id=differing["two"], path="database.password").update(owner=None)  # fmt: skip
+
+    undone = text(browser.post(address("undo"), follow=True))
+
+    assert "Undone for 1." in undone
+    assert "1 was left as it is: it was changed or resolved since." in undone
+    assert [row.owner for row in OpenMismatch.objects.order_by("slug", "path")] == [pepe, None, None]  # fmt: skip
+    assert "There is nothing to undo." in text(browser.post(address("undo"), follow=True))
+
+
+@pytest.mark.parametrize("name", ["nobody-here", "gone", "guest"])
+def test_only_who_may_enter_the_site_can_own_a_mismatch(browser, differing, name):
+    make_user("gone", is_active=False), make_user("guest", is_staff=False)
+    sent = {"client": differing["one"], "confirmed": "1", "owner": name}
+
+    assert browser.post(address("assign"), sent).status_code == 404
+    assert not OpenMismatch.objects.exclude(owner=None).exists()
+
+
+def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
+    browser, differing, maria
+):
+    make_comparison(differing["two"], "mismatch", slug="two", mismatches=[DIFFERENT])
+    Resolution.objects.create(
+        client_id=differing["one"], slug="one", kind="acknowledge", until=timezone.localdate(),
+        mismatches=[{"status": "mismatch"}, DIFFERENT],
+    )  # fmt: skip
+    page = browser.post(address("acknowledge"), {"all": "1"})
+    refused = confirm(browser, "acknowledge", page, reason="INC-42", until="2001-01-01")
+    assert "Nothing was acknowledged: give a reason and a day" in text(refused)
+    assert Resolution.objects.count() == 1
+
+    done = confirm(browser, "acknowledge", refused, reason="INC-42", until=UNTIL)
+
+    assert "Acknowledged the mismatches of 2 clients." in text(done)
+    acknowledged = OpenMismatch.objects.with_state().filter(acknowledged=True)
+    assert set(acknowledged.values_list("slug", flat=True)) == {"one", "two"}
+
+    browser.post(address("undo"))
+
+    assert set(acknowledged.values_list("slug", flat=True)) == {"one"}
+    assert Resolution.objects.filter(by=maria, until=None).count() == 2
+    said = [str(event.message) for event in AuditEvent.objects.filter(who="maria")]
+    assert said.count("Took back an acknowledgement of mismatches.") == 2
+
+
+def test_an_undo_takes_nothing_back_that_is_somebody_elses(differing, maria):
+    row = Resolution.objects.create(
+        client_id=differing["one"], slug="one", kind="acknowledge", until=timezone.localdate(),
+        by=make_user("pepe"),
+    )  # fmt: skip
+
+    assert Resolution.objects.withdraw([row.pk], by=maria) == []
+    assert Resolution.objects.in_force().get() == row
+
+
+@pytest.mark.parametrize("act", ACTS[1:4])
+def test_what_was_compared_anew_since_the_plan_is_left_alone(browser, differing, act):
+    page = browser.post(address(act), {"client": differing["one"]})
+    make_comparison(differing["one"], "mismatch", slug="one", mismatches=[EXTRA])
+
+    shown = confirm(browser, act, page, reason="INC-42", until=UNTIL)
+
+    assert "A newer comparison found other differences. Look at them first." in text(shown)
+    assert 'name="confirmed"' not in shown.content.decode()
+    assert Resolution.objects.count() == 0
+
+
+@pytest.fixture
+def in_stores(stores, maria) -> dict[str, int]:
+    """Clients in phases, whose passwords differ between the stores; `pending` has a newer one in PostgreSQL."""
+    phases = {
+        "written": Phase.DUAL_WRITE,
+        "pending": Phase.DUAL_WRITE,
+        "there": Phase.AWS,
+    }
+    ids = {slug: make_full_client(slug) for slug in phases}
+    for slug, pk in ids.items():
+        enter_phase(pk, phases[slug])
+        change_in_aws(secrets_manager(), f"nova/clients/{slug}", password=f"of-aws-{slug}")
+    write_password(ids["pending"], "newer-in-rows")
+    compare(client_ids=list(ids.values()))
+    return ids
+
+
+def passwords(ids: dict[str, int]) -> dict[str, tuple[str, str]]:
+    """Of each client, in PostgreSQL and in AWS."""
+    return {
+        slug: (
+            DatabaseCredential.objects.get(client_id=pk).db_password,
+            json.loads(secrets_manager().get_value(f"nova/clients/{slug}").text)["database"][
+                "password"
+            ],
+        )
+        for slug, pk in ids.items()
+    }
+
+
+def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores):
+    before = passwords(in_stores)
+    page = browser.post(address("to_postgres"), {"all": "1"})
+    words = text(page)
+    assert "2 clients are concerned." in words
+    assert "NOVA reads PostgreSQL for 1 of them" in words
+    assert "A push is pending: PostgreSQL holds a newer value, and copying would lose it. pending" in words  # fmt: skip
+
+    done = confirm(browser, "to_postgres", page, reason="INC-42")
+
+    assert "Copied AWS to PostgreSQL for 2 clients." in text(done)
+    assert passwords(in_stores) == before | {
+        "written": ("of-aws-written", "of-aws-written"),
+        "there": ("of-aws-there", "of-aws-there"),
+    }
+    assert "of-aws" not in page.content.decode() + done.content.decode()
+    made = Resolution.objects.values_list("slug", "kind", "reason").order_by("slug")
+    assert list(made) == [("there", "to_postgres", "INC-42"), ("written", "to_postgres", "INC-42")]
+
+
+def test_postgresql_is_copied_until_the_time_is_over_and_the_rest_is_offered(
+    browser, in_stores, monkeypatch
+):
+    page = browser.post(address("to_aws"), {"all": "1"})
+    assert "NOVA reads AWS for 1 of them" in text(page)
+    monkeypatch.setattr(bulk_resolutions, "GIVE_UP_AFTER_SECONDS", -1)
+
+    late = confirm(browser, "to_aws", page)
+
+    assert "3 clients were not begun: this took too long." in text(late)
+    assert "3 clients are concerned." in text(late)
+    monkeypatch.undo()
+
+    done = confirm(browser, "to_aws", late)
+
+    assert "Copied PostgreSQL to AWS for 3 clients." in text(done)
+    assert all(rows == aws for rows, aws in passwords(in_stores).values())
+    assert not OpenMismatch.objects.exists()
+
+
+def test_planning_takes_as_many_queries_for_many_clients(
+    browser, differing, django_assert_max_num_queries
+):
+    for n in range(60):
+        pk = make_client(f"many-{n}")
+        make_comparison(pk, "mismatch", slug=f"many-{n}", mismatches=[DIFFERENT, EXTRA])
+    browser.post(address("to_aws"), {"all": "1"})
+
+    with django_assert_max_num_queries(16):
+        page = browser.post(address("to_aws"), {"all": "1"})
+
+    assert "62 clients are concerned." in text(page)

@@ -1,0 +1,85 @@
+"""The documentation on the site: for whoever is logged in, its links lead somewhere, and no HTML in it is believed."""
+
+import re
+
+import pytest
+from django.conf import settings
+
+from migration.templatetags.help_words import WORDS
+from nova_admin.documents import render_document
+from tests.factories import VIEW, make_comparison, make_full_client, make_user
+from tests.migration.admin.pages import DIFFERENT, REPORT, page_of
+
+DOCUMENTS = sorted(path.name for path in (settings.BASE_DIR / "docs").glob("*.md"))
+LIST = "/admin/docs/"
+
+
+@pytest.fixture
+def reader(client, db):
+    client.force_login(make_user("reader"))
+    return client
+
+
+def test_the_list_names_every_document_and_every_link_leads_somewhere(reader):
+    listed = re.findall(r'href="([a-z_-]+\.md)"', reader.get(LIST).content.decode())
+    pages = {name: reader.get(LIST + name).content.decode() for name in listed}
+    targets = {
+        (name, *link.partition("#")[::2])
+        for name, page in pages.items()
+        for link in re.findall(r'(?:href|src)="([^"]*)"', page.split("<article")[1])
+        if not link.startswith(("https://", "/"))
+    }
+
+    assert listed == DOCUMENTS
+    assert len(targets) > 40
+    for name, target, anchor in targets:
+        assert not target or reader.get(LIST + target).status_code == 200, (name, target)
+        assert not anchor or f'id="{anchor}"' in pages[target or name], (name, target, anchor)
+    picture = reader.get(f"{LIST}dashboard.png")
+    assert picture.headers["Content-Type"] == "image/png"
+
+
+def test_only_who_may_enter_the_site_reads_it(client, db):
+    client.force_login(make_user("guest", is_staff=False))
+
+    for address in (LIST, f"{LIST}phases.md", f"{LIST}dashboard.png"):
+        assert client.get(address).url.startswith("/admin/login/")
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2F.env", "none.md", "%2Fetc%2Fpasswd", "phases.md%00", "..%2FREADME.md"]
+)
+def test_nothing_else_is_served(reader, name):
+    assert reader.get(LIST + name).status_code in (400, 404)
+
+
+def test_no_html_of_a_document_is_believed(tmp_path):
+    document = tmp_path / "evil.md"
+    document.write_text(
+        "# Title\n\n<script>alert(1)</script> <b onclick='x'>b</b>\n\n[a](javascript:alert(1)) [b](../.env)"
+        " [c](data:text/html,x) [d](phases.md) ![e](https://evil.example/x.png)\n\n    <i>code</i>\n"
+    )
+
+    html = render_document(document, 0)
+
+    assert "Title" not in html
+    assert not re.search(r"<(script|b|i|img)\b", html)
+    assert re.findall(r'href="([^"]*)"', html) == ["phases.md"]
+
+
+def test_each_word_is_explained_by_a_paragraph_and_a_document(client, db):
+    client.force_login(make_user("viewer", *VIEW))
+    pk = make_full_client("idom")
+    comparison = make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
+    pages = (
+        REPORT,
+        page_of("migration_comparison", comparison.pk),
+        page_of("credentials_client", pk),
+    )
+
+    shown = " ".join(client.get(page).content.decode() for page in pages)
+
+    for word, _text, document in WORDS.values():
+        assert f"<summary>{word} <span" in shown
+        assert f'href="{LIST}{document}"' in shown
+        assert document in DOCUMENTS
