@@ -32,6 +32,7 @@ UNFOLD = {
     "STYLES": [
         lambda request: static("migration/without_scripts.css"),
         lambda request: static("migration/readable.css"),
+        lambda request: static("migration/own_pages.css"),
     ],
     "SCRIPTS": [
         lambda request: static("migration/accessible.js"),

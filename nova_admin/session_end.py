@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SAID_BEFORE_END = timedelta(minutes=5)
 # … and asks again this often, as another page may have renewed it.
 ASKED_EVERY = timedelta(minutes=1)
+# By this status htmx stops what asks again and again.
+STOP_POLLING = 286
 
 
 class EndSessions:
@@ -52,15 +54,15 @@ class EndSessions:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
     ) -> HttpResponse | None:
-        """Renew the session; lead a part of a page that has none any more to the login, page and all."""
+        """Renew the session; say in an open page that it has none any more, or lead it to the login."""
         if request.user.is_authenticated and LOGGED_IN_AT not in request.session:
             logout(request)  # of an earlier release, which kept sessions for two weeks
         if not request.user.is_authenticated:
-            return (
-                lead_page(request, reverse("admin:login"))
-                if "HX-Request" in request.headers
-                else None
-            )
+            if "HX-Request" not in request.headers:
+                return None
+            if is_poll(request, view):
+                return say_ended(request)
+            return lead_page(request, reverse("admin:login"))
         if not is_poll(request, view):
             request.session.renew()  # type: ignore[attr-defined]  # it is a SessionStore
         return None
@@ -132,11 +134,29 @@ def is_poll(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
     return request.method == "GET" and not getattr(view_class, "renews_session", True)
 
 
+def say_ended(request: HttpRequest) -> HttpResponse:
+    """Have the line about the session say that it ended, with a link to the login that leads back, and end the polls.
+
+    The rest of the page stays: somebody may have typed into it, and nothing that it shows is asked anew.
+    """
+    login = f"{reverse('admin:login')}?{urlencode({'next': find_open_page(request)})}"
+    response = render(request, "admin/session_ended.html", {"login": login}, status=STOP_POLLING)
+    response["HX-Retarget"] = response["HX-Reselect"] = "#session-end"
+    response["HX-Reswap"] = "outerHTML"
+    return response
+
+
 def lead_page(request: HttpRequest, address: str) -> HttpResponse:
     """Have htmx open the address in place of the page, and then the page again.
 
     What a redirect leads to it would show inside the page.
     """
+    query = urlencode({"next": find_open_page(request)})
+    return HttpResponse(status=204, headers={"HX-Redirect": f"{address}?{query}"})
+
+
+def find_open_page(request: HttpRequest) -> str:
+    """Return the page of this site from which htmx asks, without its host; the dashboard where it says none."""
     try:
         parts = urlsplit(request.headers.get("HX-Current-URL", ""))
         page = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -144,9 +164,7 @@ def lead_page(request: HttpRequest, address: str) -> HttpResponse:
         page = ""
     if not page.startswith("/") or not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
         page = reverse("admin:index")
-    return HttpResponse(
-        status=204, headers={"HX-Redirect": f"{address}?{urlencode({'next': page})}"}
-    )
+    return page
 
 
 def add_session_end(request: HttpRequest) -> dict[str, object]:

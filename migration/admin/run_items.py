@@ -6,12 +6,13 @@ import csv
 from typing import TYPE_CHECKING
 
 from django.core.paginator import Paginator
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from migration.admin.run_remedies import can_succeed, list_remedies
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
-from migration.models.run_items import is_due, is_left_out
+from migration.models.run_items import is_due, is_left_out, is_mended
 from migration.operations import run_batches
 from migration.operations.csv_cells import defuse_formula
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django_stubs_ext import StrPromise
 
+    from migration.models import Run
+    from migration.models.run_items import RunItemQuerySet
     from migration.reports.run_progress import Progress
 
 ITEMS_A_PAGE = 50
@@ -45,19 +48,29 @@ TABS: dict[str, tuple[StrPromise, Q]] = {
 }
 
 
+class CountedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
+    """Pages of which the number of items is known already."""
+
+    def __init__(self, items: QuerySet[RunItem], number: int) -> None:
+        super().__init__(items, ITEMS_A_PAGE)
+        self.number = number
+
+    @property
+    def count(self) -> int:
+        return self.number
+
+
 def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
-    """Return the tabs and, of the one that the address names, a page of items."""
-    run, counts = progress.run, _count_by_tab(progress)
-    chosen = request.GET.get("items", "all")
+    """Return the tabs and, of the one that the address names, a page of items in one query.
+
+    Without a tab in the address it is the one that needs somebody: what failed, then what was refused.
+    """
+    run, counts = progress.run, count_by_tab(progress)
+    chosen = request.GET.get("items", "")
     if chosen not in TABS:
-        chosen = "all"
-    held = run_batches.held_batches(run.pk) if not run.finished_at else set[int]()
-    items = RunItem.objects.filter(TABS[chosen][1], run=run).order_by("pk")
-    in_work = is_due() & Q(batch__in=held)
-    if chosen == "in_progress":
-        items = items.filter(in_work)
-    elif chosen == "waiting":
-        items = items.exclude(in_work)
+        chosen = next((key for key in ("failed", "refused") if counts[key]), "all")
+    pages = CountedPaginator(_select_items(run, chosen), counts[chosen])
+    page = pages.get_page(request.GET.get("page"))
     return {
         "tabs": [
             {"key": key, "label": title, "count": counts[key], "chosen": key == chosen}
@@ -65,14 +78,35 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
             if counts[key] or key in (chosen, "all", "failed")
         ],
         "chosen_tab": chosen,
-        "held_batches": held,
         "headings": [_("Client"), _("Outcome"), _("Comparison"), _("Message"), _("Finished")],
-        "page": Paginator(items, ITEMS_A_PAGE).get_page(request.GET.get("page")),
+        "page": page,
+        "rows": [
+            {
+                "item": item,
+                "remedies": list_remedies(item, request.user),
+                "can_succeed": can_succeed(item),
+            }
+            for item in page
+        ],
         "may_view_clients": request.user.has_perm("credentials.view_client"),
     }
 
 
-def _count_by_tab(progress: Progress) -> dict[str, int]:
+def _select_items(run: Run, tab: str) -> RunItemQuerySet:
+    """Select the items of the tab, each with whether a worker has it and whether its rows were mended."""
+    items: RunItemQuerySet = RunItem.objects.filter(TABS[tab][1], run=run)
+    # Of a run that is over there is no lease to look at.
+    held = Q(pk__in=[]) if run.finished_at else is_due() & run_batches.is_in_work(run.pk)
+    items = items.annotate(is_held=ExpressionWrapper(held, BooleanField()))
+    if tab == "in_progress":
+        items = items.filter(is_held=True)
+    elif tab == "waiting":
+        items = items.exclude(is_held=True)
+    items = items.annotate(is_mended=is_mended())
+    return items.order_by("pk") if run.finished_at else items.order_by("-is_held", "pk")
+
+
+def count_by_tab(progress: Progress) -> dict[str, int]:
     return {
         "all": progress.total,
         "in_progress": progress.in_work,

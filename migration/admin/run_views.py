@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpResponseRedirect, StreamingHttpResponse
+from django.http import Http404, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -33,7 +33,7 @@ from migration.models import (
     all_clients,
 )
 from migration.operations import runs
-from migration.reports.run_progress import Progress, measure_progress, select_runs_for_progress
+from migration.reports.run_progress import Progress, find_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 VIEW_CAMPAIGNS = "migration.view_campaign"
+MOST_A_SECOND = 1000
 STATE_LOOKS = {
     Run.State.REQUESTED: ("info", "approval"),
     Run.State.RUNNING: ("info", "progress_activity"),
@@ -57,12 +58,18 @@ class RunView(ObjectView[Run]):
 
     template_name = "admin/migration/run.html"
 
+    progress: Progress
+
     def find_object(self, key: str) -> Run | None:
-        found = select_runs_for_progress().select_related("wave__campaign")
-        return found.filter(pk=read_number(key) or 0).first()
+        runs = select_runs_for_progress().select_related("wave__campaign")
+        found = find_progress(read_number(key) or 0, runs)
+        if found is None:
+            return None
+        self.progress = found
+        return found.run
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        progress = measure_progress(self.original)
+        progress = self.progress
         context = super().get_context_data(**kwargs)
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
@@ -75,16 +82,26 @@ class RunView(ObjectView[Run]):
 
 
 class LiveRunView(AdminView):
-    """The part of a run's page, and of the dashboard, that changes while the run goes on."""
+    """The part of a run's page, and of the dashboard, that changes while the run goes on.
+
+    With `items`, a tab, in the address: of the run's page, with that tab's rows.
+    """
 
     template_name = "admin/migration/run_live.html"
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run = get_object_or_404(select_runs_for_progress(), pk=pk)
-        response = self.render_to_response(get_progress_context(request, measure_progress(run)))
-        if run.finished_at:
-            # Other parts of the page change with the end of the run too.
+        progress = find_progress(pk)
+        if progress is None:
+            raise Http404
+        context = get_progress_context(request, progress)
+        if "items" in request.GET:
+            self.template_name = "admin/migration/run_page_live.html"
+            context |= get_items_context(request, progress)
+        response = self.render_to_response(context)
+        is_approved = "requested" in request.GET and progress.run.state != Run.State.REQUESTED
+        if is_approved or (progress.finished and "items" not in request.GET):
+            # Other parts of the page change too: the request's buttons, the dashboard's numbers.
             response["HX-Refresh"] = "true"
         return response
 
@@ -156,7 +173,7 @@ class SetRateView(RunButtonView):
     """Sets the rates that all workers share."""
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
-        run, form = self.run, RateForm(request.POST)
+        run, form = self.run, RateForm({} if "reset" in request.POST else request.POST)
         if form.is_valid():
             form.save_rates()
             messages.success(request, _("The new rate applies to all workers and runs."))
@@ -170,33 +187,61 @@ class RateForm(forms.Form):
     """Sets how many AWS calls all workers together make per second; an empty field means the rate of the settings."""
 
     writes = forms.FloatField(
-        label=gettext_lazy("Creates per second; updates have the same rate"),
+        label=gettext_lazy("Writes per second, all runs"),
         min_value=1,
-        max_value=1000,
+        max_value=MOST_A_SECOND,
         required=False,
     )
     reads = forms.FloatField(
-        label=gettext_lazy("Batch reads per second"), min_value=1, max_value=1000, required=False
+        label=gettext_lazy("Batch reads per second, all runs"),
+        min_value=1,
+        max_value=MOST_A_SECOND,
+        required=False,
     )
+
+    is_changed = False  # whether another rate than the settings' holds
 
     @classmethod
     def from_rates(cls, rates: Iterable[Rate]) -> RateForm:
         """Return the form with the rates as they are now."""
         now = {rate.kind: rate.per_second for rate in rates}
-        form = cls(initial={"writes": now.get(Rate.Kind.WRITE), "reads": now.get(Rate.Kind.READ)})
-        for name, kind in (("writes", Rate.Kind.WRITE), ("reads", Rate.Kind.READ)):
+        kinds = {"writes": Rate.Kind.WRITE, "reads": Rate.Kind.READ}
+        form = cls(
+            initial={
+                name: show_rate(rate)
+                for name, kind in kinds.items()
+                # A browser sends no form with a number that is out of bounds, which the settings may hold.
+                if (rate := now.get(kind) or kind.default_rate) <= MOST_A_SECOND
+            }
+        )
+        for name, kind in kinds.items():
+            form.fields[name].help_text = _("%(rate)s in the settings") % {
+                "rate": show_rate(kind.default_rate)
+            }
             form.fields[name].widget.attrs |= {
-                "placeholder": f"{kind.default_rate:g}",
                 "class": "border border-base-200 bg-white rounded-default px-3 py-2 w-24"
                 " dark:bg-base-900 dark:border-base-700",
             }
+        form.is_changed = any(now.get(kind) is not None for kind in kinds.values())
         return form
 
     def save_rates(self) -> None:
-        writes, reads = self.cleaned_data["writes"], self.cleaned_data["reads"]
+        """Store the rates; that of the settings as none of its own, so that it follows them."""
+        writes, reads = (
+            None if typed == kind.default_rate else typed
+            for typed, kind in (
+                (self.cleaned_data["writes"], Rate.Kind.WRITE),
+                (self.cleaned_data["reads"], Rate.Kind.READ),
+            )
+        )
         Rate.objects.set_rates(
             {Rate.Kind.CREATE: writes, Rate.Kind.WRITE: writes, Rate.Kind.READ: reads}
         )
+
+
+def show_rate(rate: float) -> str:
+    """Return the rate without a point where it is whole."""
+    return f"{rate:g}"
 
 
 def stop_run(run: Run, *, by: User) -> None:
@@ -233,4 +278,6 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
         "may_steer": may_steer,
         "may_go_on": may_steer and may_move,
         "may_try_again": may_steer and may_move and progress.finished and progress.may_go_on,
+        # The main button is the one that can help now: what failed by its data has to be mended first.
+        "retry_helps": progress.refused or progress.failed > progress.failed_for_good,
     }

@@ -49,6 +49,15 @@ from migration.models.reader_processes import (
     ReaderSummary,
     StatementCount,
 )
+from migration.models.readiness import (
+    ANSWERED_WITHIN,
+    FRESH,
+    RUN_IS_LEFT_AFTER,
+    Blocker,
+    get_wanted_time,
+    select_blocked,
+    with_blocker,
+)
 from migration.models.reads import ReadCount, ReadsSince
 from migration.models.reasons import ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
@@ -82,12 +91,15 @@ from migration.models.write_stops import WriteStop
 from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 
 __all__ = [
+    "ANSWERED_WITHIN",
     "CAN_BE_RETRIED",
+    "FRESH",
     "GOALS",
     "MANY_TRIES",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "PUSHED",
+    "RUN_IS_LEFT_AFTER",
     "TRANSIENT",
     "WRITES_BOTH",
     "Act",
@@ -97,6 +109,7 @@ __all__ = [
     "AuditEvent",
     "AuditLink",
     "AwsFailure",
+    "Blocker",
     "Campaign",
     "ClientGroup",
     "ClientGroupError",
@@ -165,8 +178,11 @@ __all__ = [
     "acting",
     "all_clients",
     "check_reason",
+    "get_wanted_time",
     "newest_status_is",
     "normalize_group_name",
     "read_write_state",
     "require_reason",
+    "select_blocked",
+    "with_blocker",
 ]

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import sentences
+from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
 from migration.models.phases import WRITES_BOTH
@@ -94,6 +95,14 @@ def is_due() -> models.Q:
     """Return the condition that an item is open and does not wait for its next try."""
     later = models.Q(next_try_at__gt=timezone.now())
     return models.Q(outcome="") & ~later
+
+
+def is_mended() -> models.Exists:
+    """Return the condition that an item's client was written since its push was refused."""
+    written = models.Q(client_migration__refused_revision__lt=models.F("revision"))
+    return models.Exists(
+        all_clients().with_revision().filter(written, pk=models.OuterRef("client_id"))
+    )
 
 
 def is_newest_failed() -> models.Func:

@@ -15,10 +15,12 @@ from django.utils import timezone
 
 from migration import evidence_sentences, sentences
 from migration.models import (
+    ANSWERED_WITHIN,
     ClientMigration,
     ReadCount,
     ReadsSince,
     SearchedClient,
+    get_wanted_time,
 )
 from nova_credentials.phases import Phase
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 # The moves that want evidence, by the phase they lead to.
 WANT_EVIDENCE = (Phase.AWS, Phase.PURGED)
-ANSWERED_WITHIN = timedelta(days=1)
 
 
 class Evidence(StrEnum):
@@ -105,13 +106,6 @@ def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[E
     yield _judge_processes(facts)
     if new == Phase.PURGED:
         yield _judge_copies(entry)
-
-
-def get_wanted_time(new: Phase) -> timedelta:
-    """Return how long a client has to be in its phase before the move to `new`; 0 where that is switched off."""
-    if new == Phase.PURGED:
-        return timedelta(days=settings.NOVA_PURGE_AFTER_DAYS)
-    return timedelta(hours=settings.NOVA_DUAL_READ_HOURS)
 
 
 def find_purge_time(since: datetime | None) -> datetime | None:

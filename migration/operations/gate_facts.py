@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,16 +9,20 @@ from django.utils import timezone
 
 from credentials.models import Client
 from credentials.triggers import writes_are_counted
-from migration.models import ClientMigration, ReadCount, ReaderProcess, Run, RunItem
+from migration.models import (
+    RUN_IS_LEFT_AFTER,
+    ClientMigration,
+    ReadCount,
+    ReaderProcess,
+    Run,
+    RunItem,
+)
 from migration.operations.nova_tables import read_nova_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from migration.operations.nova_tables import NovaTables
-
-# A run on which no worker worked for longer is left.
-RUN_IS_LEFT_AFTER = timedelta(hours=1)
 
 
 class GateFacts:

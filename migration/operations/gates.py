@@ -16,7 +16,7 @@ from django.utils import timezone
 from credentials.models import CountingProof
 from credentials.triggers import counted_tables
 from migration import evidence_sentences, sentences
-from migration.models import Comparison
+from migration.models import FRESH, Comparison
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from migration.operations.account import AccountAnswers
     from migration.operations.snapshots import ClientSnapshot
 
-# Twice the usual time between two sweeps, as one may be late.
-FRESH = timedelta(minutes=30)
 OVERRIDE_PERMISSION = "migration.override_gate"
 NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
 

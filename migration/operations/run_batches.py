@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import connection
-from django.db.models import BooleanField, Count, Q
+from django.db.models import Count, F, IntegerField, Q
 from django.db.models.expressions import RawSQL
+from django.db.models.lookups import In
 
 from migration.models import LeaseKind, RunItem
 from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_held, try_lease
@@ -34,9 +35,10 @@ def held_batches(run_id: int) -> set[int]:
 def is_in_work(run_id: int) -> Q:
     """Return the condition that an item of the run is in a batch that a worker holds now. One look at all leases."""
     first = run_id << BATCH_BITS
-    query = f"migration_runitem.batch IN (SELECT (key - %s)::int FROM ({HELD_LEASES}) AS held)"  # noqa: S608  # constants
+    query = f"SELECT (key - %s)::int FROM ({HELD_LEASES}) AS held"  # noqa: S608  # constants
     values = [first, LeaseKind.BATCH, first, first | (RETRY_LOCK - 1)]
-    return Q(RawSQL(query, values, output_field=BooleanField()))  # noqa: S611  # constants
+    held = RawSQL(query, values, output_field=IntegerField())  # noqa: S611  # constants
+    return Q(In(F("batch"), held))
 
 
 def count_in_work(runs: Collection[Run]) -> dict[int, int]:

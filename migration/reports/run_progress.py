@@ -1,4 +1,4 @@
-"""Measures the progress of a run, and says what it waits for. Two or three queries a run."""
+"""Measures the progress of a run, and says what it waits for. One query a run, or two or three."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import Count, F, Max, Min, Q, Subquery, TextField
-from django.db.models.functions import Cast
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Count, F, Min, OuterRef, Q, Subquery, TextField
+from django.db.models.functions import Cast, JSONObject
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration import sentences
-from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, Worker
+from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, RunItem, Worker
 from migration.models.run_items import is_due, is_left_out
 from migration.models.runs import STALLED_AFTER
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.run_batches import held_batches, is_in_work
+from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, in_a_row
 
 if TYPE_CHECKING:
@@ -43,8 +45,10 @@ CALLS = {
     Rate.Kind.READ: (Outcome.COMPARED, 20),
 }
 
-# The number of a run's items with one outcome, comparison status and error class, and when they end or are retried.
+# The number of a run's items with one outcome, comparison status and error class, and when they are retried.
 ItemGroup = dict[str, Any]
+COLUMNS = ("outcome", "comparison_status", "error_class", "why", "number", "in_work", "left_out", "withdrawn", "lately",
+           "next_try_at")  # fmt: skip
 
 
 def select_runs_for_progress() -> QuerySet[Run]:
@@ -64,22 +68,44 @@ def select_runs_for_progress() -> QuerySet[Run]:
 
 def measure_progress(run: Run) -> Progress:
     """Measure the progress of a run of `select_runs_for_progress()`, in one query."""
-    groups = (
-        run.items.order_by()
+    return Progress(run, [dict(group) for group in _group_items(run.items.all(), run.pk)])
+
+
+def find_progress(run_id: int, runs: QuerySet[Run] | None = None) -> Progress | None:
+    """Read a run with its progress in a single query, as a page asks for it every two seconds; None without the run.
+
+    `runs`: of `select_runs_for_progress()`, with more columns.
+    """
+    items = RunItem.objects.filter(run=OuterRef("pk"))
+    rows = _group_items(items, run_id).values(row=JSONObject(**{name: name for name in COLUMNS}))
+    found = select_runs_for_progress() if runs is None else runs
+    run = found.filter(pk=run_id).annotate(item_groups=ArraySubquery(rows)).first()
+    if run is None:
+        return None
+    groups: list[ItemGroup] = run.item_groups  # type: ignore[attr-defined]  # annotated
+    for group in groups:
+        if text := group["next_try_at"]:
+            group["next_try_at"] = datetime.fromisoformat(text)
+    return Progress(run, groups)
+
+
+def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[RunItem, ItemGroup]:
+    """Count the items of the run by outcome, status of the comparison and class of the error."""
+    grouped: QuerySet[RunItem, ItemGroup] = (
+        items.order_by()
         .values("outcome", "comparison_status", "error_class")
         .annotate(
             # One message of the items to be retried, as text, as PostgreSQL has no min() of jsonb.
             why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
-            in_work=Count("pk", filter=is_due() & is_in_work(run.pk)),
+            in_work=Count("pk", filter=is_due() & is_in_work(run_id)),
             left_out=Count("pk", filter=is_left_out()),
             withdrawn=Count("pk", filter=is_left_out(keys=[sentences.RUN_WITHDRAWN.key])),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
-            last=Max("finished_at"),
             next_try_at=Min("next_try_at"),
         )
     )
-    return Progress(run, [dict(group) for group in groups])
+    return grouped
 
 
 @dataclass(frozen=True)
@@ -172,8 +198,24 @@ class Progress:
         return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
     @property
+    def failed_for_good(self) -> int:
+        """Return how many failed by something that somebody has to mend: trying again meets it again."""
+        mendable = (ErrorClass.DATA, ErrorClass.CONFLICT)
+        return sum(n for name, n in self.failed_by_class.items() if name in mendable)
+
+    @property
     def percent(self) -> float:
         return 100 * self.done / self.total if self.total else 100
+
+    @property
+    def shares(self) -> dict[str, str]:
+        """Return the parts of the bar as per cent of all clients, each for its own style; the rest is not done.
+
+        They are texts for a style sheet, which has a point in every language.
+        """
+        bad = self.done - self.succeeded - self.skipped
+        parts = {"done": self.succeeded, "bad": bad, "skipped": self.skipped, "work": self.in_work}
+        return {name: f"{100 * n / self.total:.2f}" for name, n in parts.items() if n > 0}
 
     @property
     def finished(self) -> bool:

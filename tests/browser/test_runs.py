@@ -81,7 +81,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
     # The list below the live part tells of the end as well.
     row = operator.page.get_by_role("row").filter(has_text="b d")
     expect(row).to_contain_text("' ' (SPACE)")
-    expect(row.get_by_role("button", name="Retry")).to_be_visible()
+    expect(row.get_by_role("link", name="Mend its rows")).to_be_visible()
 
 
 def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worker):
@@ -103,7 +103,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     operator.presses("Pause the run")
     operator.reads("Paused. Resume it, or stop it.")
     operator.presses("Resume the run")
-    operator.types("7", "Creates per second; updates have the same rate")
+    operator.types("7", "Writes per second, all runs")
     operator.presses("Change the rate")
     operator.reads("The new rate applies to all workers and runs.")
     assert set(Rate.objects.filter(per_second=7).values_list("kind", flat=True)) == {

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 LIST = "/admin/migration/wrongpassword/"
 
 
-def test_an_open_page_says_when_its_session_ends_and_then_is_the_login(visit, settings):
+def test_an_open_page_says_when_its_session_ends_and_then_that_it_has_ended(visit, settings):
     settings.SESSION_COOKIE_AGE = 4 * 60
     page = visit(LIST, clock=True)
     line = page.get_by_text("Your session ends in 4 minutes, at ")
@@ -25,6 +25,12 @@ def test_an_open_page_says_when_its_session_ends_and_then_is_the_login(visit, se
     assert found == []
     Session.objects.all().delete()
     page.clock.run_for(26 * 60 * 1000)
+    again = page.get_by_role("link", name="Log in again, and come back here")
+    again.wait_for()
+    assert page.url.endswith(LIST)
+    found = violations(page)
+    again.click()
+    assert found == []
     page.get_by_role("button", name="Log in", exact=True).wait_for()
     assert page.url.endswith("/admin/login/?next=%2Fadmin%2Fmigration%2Fwrongpassword%2F")
 

@@ -146,22 +146,46 @@ def test_a_busy_session_is_written_once_a_minute(maria, clock):
     assert [writes(), writes()] == [1, 0]
 
 
-def test_a_poll_after_the_end_leads_the_whole_page_to_the_login(maria, clock, polls):
+def test_a_poll_after_the_end_has_the_page_say_so_with_a_login_that_leads_back(maria, clock, polls):
     clock.turn(minutes=30)
 
     for poll in polls:
         answer = maria.get(poll, headers=HTMX)
-        assert (answer.status_code, answer.content) == (204, b"")
-        assert answer.headers["HX-Redirect"] == (
-            "/admin/login/?next=%2Fadmin%2Fmigration%2Frun%2F7%2F%3Fq%3Da"
+        assert answer.status_code == 286  # htmx asks no more
+        assert answer.headers["HX-Retarget"] == answer.headers["HX-Reselect"] == "#session-end"
+        assert line_of(answer) == (
+            "Your session has ended: this page is not up to date any more, and nothing on it can be saved."
+            " Log in again, and come back here"
         )
+        assert '"/admin/login/?next=%2Fadmin%2Fmigration%2Frun%2F7%2F%3Fq%3Da"' in shown(answer)
+        assert "hx-get" not in shown(answer)
+
+
+def test_a_part_that_somebody_asks_for_after_the_end_leads_the_whole_page_to_the_login(
+    maria, clock
+):
+    clock.turn(minutes=30)
+
+    answer = maria.post(END, headers=HTMX)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["HX-Redirect"] == (
+        "/admin/login/?next=%2Fadmin%2Fmigration%2Frun%2F7%2F%3Fq%3Da"
+    )
 
 
 @pytest.mark.parametrize("elsewhere", ["https://nova.example//evil.example/", "", "javascript:x"])
 def test_nobody_is_led_elsewhere_after_the_login(db, client, elsewhere):
-    answer = client.get(END, headers=HTMX | {"HX-Current-URL": elsewhere})
+    from_there = HTMX | {"HX-Current-URL": elsewhere}
 
-    assert answer.headers["HX-Redirect"] == "/admin/login/?next=%2Fadmin%2F"
+    assert client.post(END, headers=from_there).headers["HX-Redirect"] == (
+        "/admin/login/?next=%2Fadmin%2F"
+    )
+    assert 'href="/admin/login/?next=%2Fadmin%2F"' in shown(client.get(END, headers=from_there))
+
+
+def shown(response) -> str:
+    return response.content.decode()
 
 
 def line_of(response) -> str:

@@ -1,0 +1,202 @@
+"""Says of each client what keeps it from its next phase, as far as the database alone can tell. Knows no network.
+
+The gate (`operations/gates.py`) decides, one client at a time: it asks AWS too, and what holds for the whole site. This
+is for lists and counts over all clients, in one statement. A test compares both.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, Greatest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import ClientWrite
+from migration.models.comparisons import Comparison
+from migration.models.copies import SearchedClient
+from migration.models.phases import WRITES_BOTH
+from migration.models.run_items import RunItem
+from migration.models.runs import Run
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
+    from migration.models.clients import ClientPhaseQuerySet
+
+# Twice the usual time between two sweeps, as one may be late.
+FRESH = timedelta(minutes=30)
+# A run on which no worker worked for longer is left.
+RUN_IS_LEFT_AFTER = timedelta(hours=1)
+ANSWERED_WITHIN = timedelta(days=1)
+COUNT = models.BigIntegerField()
+
+
+class Blocker(models.TextChoices):
+    """The first thing that keeps a client from its next phase; "" of a client that is ready for it."""
+
+    READY = "", _("Ready for the next phase")
+    IN_A_RUN = "in_a_run", _("In a run")
+    PUSH_REFUSED = "push_refused", _("Push refused: its data or its secret has to be corrected")
+    PUSH_PENDING = "push_pending", _("Waits for a push to AWS")
+    NEVER_COMPARED = "never_compared", _("Not compared yet")
+    DIFFERS = "differs", _("Stores differ")
+    UNCHECKED = "unchecked", _("Could not be checked")
+    TOO_OLD = "too_old", _("Newest comparison too old")
+    READER = "reader", _("NOVA's reader met a mismatch or a failure lately")
+    INACTIVE = "inactive", _("Inactive: NOVA doesn't read it")
+    STREAK = "streak", _("Too few matches in a row")
+    TIME = "time", _("Not long enough in its phase")
+    READS = "reads", _("Too few reads by NOVA")
+    COPIES = "copies", _("Copies not searched, or found")
+    LAST = "last", _("Last phase reached")
+
+
+def label_blocker(code: str) -> StrPromise | str:
+    """Return the blocker in words."""
+    return Blocker(code).label
+
+
+def get_wanted_time(new: Phase) -> timedelta:
+    """Return how long a client has to be in its phase before the move to `new`; 0 where that is switched off."""
+    if new == Phase.PURGED:
+        return timedelta(days=settings.NOVA_PURGE_AFTER_DAYS)
+    return timedelta(hours=settings.NOVA_DUAL_READ_HOURS)
+
+
+def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
+    """Annotate `blocker`, a `Blocker`, with `phase` and the revisions that it is made of.
+
+    What holds for all clients at once is left out: stopped writes, uncounted writes, NOVA's tables and its processes.
+    """
+    conditions = [
+        (Blocker.LAST, models.Q(phase=Phase.PURGED.value)),
+        (Blocker.IN_A_RUN, _is_in_a_run()),
+        (Blocker.PUSH_REFUSED, _is_push_refused()),
+        (Blocker.INACTIVE, models.Q(phase=Phase.POSTGRES.value) & _is_inactive()),
+        # Nothing else is asked before dual write, as its push asks it.
+        (Blocker.READY, models.Q(phase=Phase.POSTGRES.value)),
+        (Blocker.PUSH_PENDING, _is_push_pending()),
+        *_list_comparison_conditions(),
+        # Nor more before dual read.
+        (Blocker.READY, models.Q(phase=Phase.DUAL_WRITE.value)),
+        (Blocker.READER, _has_met_trouble()),
+        *_list_evidence_conditions(),
+    ]
+    blocker = models.Case(
+        *(models.When(condition, then=models.Value(code.value)) for code, condition in conditions),
+        default=models.Value(Blocker.READY.value),
+        output_field=models.CharField(),
+    )
+    return clients.with_phase().with_revision().annotate(blocker=blocker)
+
+
+def select_blocked(clients: ClientPhaseQuerySet, code: Blocker) -> ClientPhaseQuerySet:
+    """Select the clients with this blocker; `Blocker.READY`: those that are ready for their next phase."""
+    return with_blocker(clients).filter(blocker=code.value)
+
+
+def _is_in_a_run() -> models.Q:
+    """Return the condition that a run that writes has the client still to do, and workers work on it."""
+    items = RunItem.objects.open().filter(
+        run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
+    )
+    others = items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
+    # One look at the open items, of which there are few, and not one for each client.
+    return models.Q(pk__in=others.order_by().values("client_id"))
+
+
+def _is_push_refused() -> models.Q:
+    refused = "client_migration__refused_revision"
+    # The revision costs a look at each client's writes: it is asked only of those with a refusal.
+    return models.Q(**{f"{refused}__isnull": False}) & models.Q(**{refused: models.F("revision")})
+
+
+def _is_push_pending() -> models.Q:
+    """Return the condition of `ClientPhaseQuerySet.push_pending`, as one that a CASE can ask."""
+    pushed = models.F("pushed_revision")
+    written = models.Q(pk__in=ClientWrite.objects.order_by().values("client_id"))
+    behind = models.Q(pushed_revision=None) | models.Q(client_revision__revision__gt=pushed)
+    return models.Q(phase__in=[phase.value for phase in WRITES_BOTH]) & (
+        behind | (written & models.Q(revision__gt=pushed))
+    )
+
+
+def _is_inactive() -> models.Q:
+    return models.Q(is_active=False) | models.Q(is_active=None)
+
+
+def _list_comparison_conditions() -> list[tuple[Blocker, models.Q]]:
+    status, at = "client_migration__comparison_status", "client_migration__compared_at"
+    now = timezone.now()
+    # A time ahead is of a clock that was wrong: it would be fresh until then.
+    fresh = models.Q(**{f"{at}__range": (now - FRESH, now + FRESH)})
+    return [
+        (Blocker.NEVER_COMPARED, models.Q(**{status: None})),
+        (Blocker.DIFFERS, models.Q(**{f"{status}__in": Comparison.DIFFERS})),
+        (Blocker.UNCHECKED, models.Q(**{status: Comparison.Status.UNCHECKED})),
+        (Blocker.TOO_OLD, ~fresh),
+    ]
+
+
+def _has_met_trouble() -> models.Q:
+    since = timezone.now() - FRESH
+    return models.Q(read_count__last_mismatch_at__gt=since) | models.Q(
+        read_count__last_failure_at__gt=since
+    )
+
+
+def _list_evidence_conditions() -> list[tuple[Blocker, models.Q]]:
+    """Return what `operations/evidence.py` judges, without what is switched off."""
+    now, since = timezone.now(), models.F("client_migration__phase_changed_at")
+    before_cutover = models.Q(phase=Phase.DUAL_READ.value)
+    found: list[tuple[Blocker, models.Q]] = []
+    if wanted := settings.NOVA_CLEAN_STREAK:
+        found.append((Blocker.STREAK, models.Q(client_migration__clean_streak__lt=wanted)))
+    for new in (Phase.AWS, Phase.PURGED):
+        if time := get_wanted_time(new):
+            early = models.Q(client_migration__phase_changed_at=None) | models.Q(
+                client_migration__phase_changed_at__gt=now - time
+            )
+            leaves = before_cutover if new == Phase.AWS else ~before_cutover
+            found.append((Blocker.TIME, leaves & early))
+    if wanted := settings.NOVA_MIN_READS:
+        few = models.Q(models.lookups.LessThan(_count_since("matches"), wanted))
+        answers = models.lookups.GreaterThan(
+            _count_since("reads")
+            - _count_since("matches")
+            - _count_since("mismatches")
+            - _count_since("aws_failures"),
+            0,
+        )
+        answered = models.Q(answers) & models.Q(
+            read_count__last_answer_at__range=(
+                Greatest(models.Value(now - ANSWERED_WITHIN), since),
+                now + ANSWERED_WITHIN,
+            )
+        )
+        lacks = (before_cutover & few) | (~before_cutover & ~answered)
+        found += [(Blocker.INACTIVE, lacks & _is_inactive()), (Blocker.READS, lacks)]
+    clean = (
+        SearchedClient.objects.filter(client_id=models.OuterRef("pk"))
+        .filter(searched_at__gte=Coalesce(models.OuterRef(since.name), "searched_at"))
+        .order_by("-searched_at", "-pk")
+        .annotate(clean=models.Q(rows_found=0, not_looked_at=0))
+        .values("clean")[:1]
+    )
+    nothing_found = Coalesce(models.Subquery(clean), models.Value(False))
+    unsearched = models.lookups.Exact(nothing_found, models.Value(False))
+    found.append((Blocker.COPIES, ~before_cutover & models.Q(unsearched)))
+    return found
+
+
+def _count_since(name: str) -> models.Func:
+    """Return what NOVA's reader counted since the client entered its phase; never below 0."""
+    before = Cast(KeyTextTransform(name, "client_migration__reads_at_entry"), COUNT)
+    counted = Coalesce(models.F(f"read_count__{name}"), 0, output_field=COUNT)
+    return Greatest(counted - Coalesce(before, 0, output_field=COUNT), 0, output_field=COUNT)
