@@ -31,6 +31,7 @@ UNFOLD = {
     "STYLES": [
         lambda request: static("migration/without_scripts.css"),
         lambda request: static("migration/readable.css"),
+        lambda request: static("migration/lists.css"),
     ],
     "SCRIPTS": [lambda request: static("migration/accessible.js")],
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).

@@ -13,6 +13,7 @@ from migration.models.client_groups import (
     GroupMember,
     normalize_group_name,
 )
+from migration.models.client_owners import OWN_PERMISSION, ClientOwner
 from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
@@ -71,6 +72,7 @@ from migration.models.run_plans import (
     StalePlanError,
 )
 from migration.models.runs import MANY_TRIES, Run
+from migration.models.saved_views import SavedView, SavedViewError
 from migration.models.secrets import Secret
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
@@ -87,6 +89,7 @@ __all__ = [
     "MANY_TRIES",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
+    "OWN_PERMISSION",
     "PUSHED",
     "TRANSIENT",
     "WRITES_BOTH",
@@ -102,6 +105,7 @@ __all__ = [
     "ClientGroupError",
     "ClientMigration",
     "ClientMigrationQuerySet",
+    "ClientOwner",
     "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
@@ -143,6 +147,8 @@ __all__ = [
     "Run",
     "RunItem",
     "RunPlan",
+    "SavedView",
+    "SavedViewError",
     "SearchState",
     "SearchedClient",
     "Secret",

@@ -66,10 +66,6 @@ class ClientPhaseQuerySet(ClientQuerySet):
         """Select the clients in the group."""
         return self.filter(group_members__group=group_id)
 
-    def in_no_group(self) -> Self:
-        """Select the clients that nobody has put into a group."""
-        return self.filter(group_members=None)
-
     def search(self, text: str, *, logins: Collection[CredentialType] = ()) -> Self:
         """Select the clients in which every word is found, whatever its accents, in slug, name or a secret's name.
 
