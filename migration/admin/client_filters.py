@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Count, Q
@@ -63,7 +63,7 @@ class ClientFilter(admin.SimpleListFilter):
         condition = self.find_condition(self.value() or "")
         return queryset if condition is None else queryset.filter(condition)
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, object]]:
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield Django's choices, each with its number of clients."""
         everybody, *others = super().choices(changelist)
         yield everybody

@@ -54,11 +54,11 @@ def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
             columns |= Q(Contains(Folded(name), typed))
         if columns:
             rows = CREDENTIAL_MODELS[kind]._default_manager.filter(columns).order_by()
-            condition |= Q(pk__in=rows.values("client_id"))
+            condition |= Q(pk__in=rows.values("client_id"))  # type: ignore[misc]  # each model has it
     # Without a slash it would be found in the slug, or in the prefix that all clients share.
     if "/" in word:
-        for name in _list_secret_names():
-            condition |= Q(Contains(Folded(name), typed))
+        for secret_name in _list_secret_names():
+            condition |= Q(Contains(Folded(secret_name), typed))
         pushed = Secret.objects.filter(Contains(Folded("name"), typed)).order_by()
         condition |= Q(pk__in=pushed.values("client_id"))
     return condition

@@ -61,10 +61,18 @@ class Folded(Func):
     arity = 1
     output_field = TextField()
 
-    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
+    def as_sql(
+        self,
+        compiler: Any,
+        connection: Any,
+        function: str | None = None,
+        template: str | None = None,
+        arg_joiner: str | None = None,
+        **more: Any,
+    ) -> tuple[str, tuple[str | int, ...]]:
         """Return the expression; its one argument stands four times in it."""
-        sql, params = super().as_sql(compiler, connection, **context)
-        return sql, [*params * 4, _FROM, _TO]
+        sql, params = super().as_sql(compiler, connection, function, template, arg_joiner, **more)
+        return sql, (*params, *params, *params, *params, _FROM, _TO)
 
 
 def fold_value(text: str) -> Folded:

@@ -109,10 +109,11 @@ def is_newest_failed(client_ids: Collection[int] | None = None) -> models.Func:
 
     The items are found first and then read one by one: as `IN (…)` PostgreSQL would read the whole table.
     """
-    looked_at, values = EVER_FAILED, [list(LEFT_OUT_KEYS)]
+    looked_at = EVER_FAILED
+    values: list[list[Any]] = []
     if client_ids is not None:
-        looked_at, values = OF_THESE, [sorted(client_ids), list(Act.values), *values]
-    found = RawSQL(f"ARRAY({looked_at}{NEWEST_FAILED})", values)  # noqa: S611  # constants
+        looked_at, values = OF_THESE, [sorted(client_ids), list(Act.values)]
+    found = RawSQL(f"ARRAY({looked_at}{NEWEST_FAILED})", [*values, list(LEFT_OUT_KEYS)])  # noqa: S611  # constants
     return models.Func(
         models.F("pk"),
         found,

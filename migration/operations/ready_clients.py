@@ -27,6 +27,7 @@ from nova_credentials import document as documents
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -100,38 +101,36 @@ def _select_pushable(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     )
     has_login, suspects = Q(), set[int]()
     for model in CREDENTIAL_MODELS.values():
-        has_login |= Q(pk__in=model._default_manager.order_by().values("client_id"))
+        rows = model._default_manager.order_by()
+        has_login |= Q(pk__in=rows.values("client_id"))  # type: ignore[misc]  # each model has it
         suspects |= set(_list_suspects(model))
     if read_nova_columns().allow_unusual_values:
         suspects |= set(named.values_list("pk", flat=True))
     in_postgres = named.filter(pk__in=suspects).values_list("pk", flat=True)
     unfit = list_first_push_problems(list(in_postgres)) if suspects else {}
-    return named.filter(has_login).exclude(pk__in=unfit.keys())
+    fit: ClientPhaseQuerySet = named.filter(has_login).exclude(pk__in=unfit.keys())
+    return fit
 
 
-def _list_suspects(model: type[Credential]) -> QuerySet[Credential, int]:
+def _list_suspects(model: type[Credential]) -> Iterable[int]:
     """Return the clients whose rows in this table may make no secret: pointers, two primary rows, or much text."""
     texts = [
         Coalesce(Length(Cast(field.attname, TextField())), 0)
         for field in model._meta.concrete_fields
     ]
     (secret,) = model.SECRET_FIELDS
-    counted = (
-        model._default_manager.order_by()
-        .values("client_id")
-        .annotate(
-            rows=Count("pk"),
-            primary=Count("pk", filter=Q(is_primary=True)),
-            pointers=Count("pk", filter=Q(**{f"{secret}__startswith": POINTER})),
-            characters=Sum(sum(texts[1:], texts[0]), output_field=BigIntegerField()),
-        )
+    rows = model._default_manager.order_by()
+    counted = rows.values(
+        "client_id"
+    ).annotate(  # type: ignore[misc]  # each model has it
+        rows=Count("pk"),
+        primary=Count("pk", filter=Q(is_primary=True)),
+        pointers=Count("pk", filter=Q(**{f"{secret}__startswith": POINTER})),
+        characters=Sum(sum(texts[1:], texts[0]), output_field=BigIntegerField()),
     )
-    return counted.filter(
-        Q(rows__gt=FEW_ROWS)
-        | Q(primary__gt=1)
-        | Q(pointers__gt=0)
-        | Q(characters__gt=FEW_CHARACTERS)
-    ).values_list("client_id", flat=True)
+    much = Q(rows__gt=FEW_ROWS) | Q(characters__gt=FEW_CHARACTERS)
+    suspects = counted.filter(much | Q(primary__gt=1) | Q(pointers__gt=0))
+    return [row["client_id"] for row in suspects]
 
 
 def _select_with_evidence(
@@ -155,12 +154,13 @@ def _select_read(new: Phase, now: datetime) -> QuerySet[ReadCount]:
     """Select the counts of the clients that NOVA read as the move wants it since they entered their phase."""
     counted = ReadCount.objects.annotate(**{f"new_{name}": _count_since(name) for name in COUNTED})
     if new == Phase.AWS:
-        return counted.filter(new_matches__gte=settings.NOVA_MIN_READS)
+        enough = Q(new_matches__gte=settings.NOVA_MIN_READS)
+        return counted.filter(enough)
     others = F("new_matches") + F("new_mismatches") + F("new_aws_failures")
+    answered = Q(new_reads__gt=others)
+    lately = Q(last_answer_at__range=(now - ANSWERED_WITHIN, now + ANSWERED_WITHIN))
     return counted.filter(
-        Q(**{ENTERED: None}) | Q(last_answer_at__gte=F(ENTERED)),
-        last_answer_at__range=(now - ANSWERED_WITHIN, now + ANSWERED_WITHIN),
-        new_reads__gt=others,
+        Q(**{ENTERED: None}) | Q(last_answer_at__gte=F(ENTERED)), answered, lately
     )
 
 

@@ -39,7 +39,7 @@ class Sight:
 
 def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     """Add what the columns show, and are sorted by, to clients with phase and revision."""
-    return clients.with_refused_revision().annotate(
+    annotated: ClientPhaseQuerySet = clients.with_refused_revision().annotate(
         newest_status=F("client_migration__comparison_status"),
         newest_compared_at=F("client_migration__compared_at"),
         phase_since=F("client_migration__phase_changed_at"),
@@ -50,6 +50,7 @@ def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         last_read_at=F("read_count__last_read_at"),
         owner_name=F("client_owner__owner__username"),
     )
+    return annotated
 
 
 def note_standings(clients: Sequence[Any]) -> None:

@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 from migration.models import ClientOwner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.contrib.admin.views.main import ChangeList
 
 register = template.Library()
@@ -22,14 +24,14 @@ class ShownFilter:
     """One filter: its choices, of which the first takes it away."""
 
     title: str
-    choices: list[dict[str, Any]]
+    choices: list[Mapping[str, Any]]
 
     @property
     def remove(self) -> str:
         return str(self.choices[0]["query_string"])
 
     @property
-    def chosen(self) -> list[dict[str, Any]]:
+    def chosen(self) -> list[Mapping[str, Any]]:
         return [choice for choice in self.choices[1:] if choice["selected"]]
 
 
