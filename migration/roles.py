@@ -28,6 +28,7 @@ OPERATES = {
     "migration.add_run",
     "migration.change_run",
     "migration.move_client",
+    "migration.set_client_owner",
     "migration.resolve_mismatch",
     "credentials.map_column",
     "migration.stop_aws_writes",

@@ -33,6 +33,7 @@ UNFOLD = {
         lambda request: static("migration/without_scripts.css"),
         lambda request: static("migration/readable.css"),
         lambda request: static("migration/own_pages.css"),
+        lambda request: static("migration/lists.css"),
     ],
     "SCRIPTS": [
         lambda request: static("migration/accessible.js"),

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from migration.admin.search import show_search
 from nova_admin.documents import DocumentListView, DocumentView
 from nova_admin.login.urls import urlpatterns as login_patterns
 from nova_admin.session_end import SessionEndView
@@ -12,12 +13,15 @@ from nova_admin.session_end import SessionEndView
 admin.site.site_url = None
 admin_patterns, app_name, namespace = admin.site.urls
 
+# Before Unfold's own at the same address.
+search = path("search/", admin.site.admin_view(show_search), name="search")
+
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),
     path("admin/docs/<str:name>", admin.site.admin_view(DocumentView.as_view()), name="document"),
-    path("admin/", ([*login_patterns, *admin_patterns], app_name, namespace)),
+    path("admin/", ([*login_patterns, search, *admin_patterns], app_name, namespace)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
 

@@ -233,7 +233,7 @@ def copies_are_not_looked_for(monkeypatch) -> None:
     line = evidence.EvidenceLine(
         evidence.Evidence.COPIES, True, evidence_sentences.NO_COPIES_FOUND(ago=timezone.now())
     )
-    monkeypatch.setattr(evidence, "_judge_copies", lambda _: line)
+    monkeypatch.setattr(evidence, "_judge_copies", lambda *_: line)
 
 
 @pytest.fixture(autouse=True)

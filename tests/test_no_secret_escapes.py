@@ -120,6 +120,7 @@ def every_admin_page() -> Iterator[str]:
     yield reverse("admin:index")
     yield reverse("admin:password_change")
     yield reverse("admin:migration_run_aws_writes")
+    yield from (f"{reverse('admin:search')}?s={asked}" for asked in ("MARK", "idom"))
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
@@ -147,7 +148,7 @@ def every_admin_page() -> Iterator[str]:
 def pages_of_client(client: Client) -> Iterator[str]:
     for phase in Phase:
         yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
-    for name in ("watch", "certificate"):
+    for name in ("watch", "certificate", "owner"):
         yield reverse(f"admin:credentials_client_{name}", args=[client.pk])
     yield from reveal_pages(client)
 
@@ -219,7 +220,7 @@ def onboard_a_client(haystack: Haystack, browser) -> None:
 def start_runs_from_pages(haystack: Haystack, browser) -> None:
     listing = reverse("admin:credentials_client_changelist")
     chosen = list(Client.objects.values_list("pk", flat=True))
-    actions = ("push_selected", "compare_selected", "cut_over", "put_into_group")
+    actions = ("push_selected", "compare_selected", "cut_over", "put_into_group", "set_owner")
     for action in actions:
         page(haystack, browser, listing, {"action": action, "_selected_action": chosen})
     for name in ("start_all", "compare_all"):

@@ -14,7 +14,7 @@ from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
 from unfold.admin import ModelAdmin
 from unfold.views import UnfoldModelAdminViewMixin
 
-from credentials.models import Client
+from credentials.models import CREDENTIAL_MODELS, Client
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
     from django.urls import URLPattern
 
+    from nova_credentials.credential_types import CredentialType
     from nova_credentials.document import Document
 
 RUN_PERMISSION = "migration.add_run"
@@ -187,6 +188,14 @@ def read_text(request: HttpRequest, name: str) -> str:
     if "\0" in text:
         raise BadRequest("A field of the form holds a NUL")
     return text
+
+
+def list_visible_logins(request: HttpRequest) -> list[CredentialType]:
+    """Return the kinds of logins that the user may see, without their secrets."""
+    names = {kind: model._meta.model_name for kind, model in CREDENTIAL_MODELS.items()}
+    return [
+        kind for kind, name in names.items() if request.user.has_perm(f"credentials.view_{name}")
+    ]
 
 
 def get_signed_in_user(request: HttpRequest) -> User:

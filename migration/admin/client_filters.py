@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
-from migration.models import Act, ClientGroup, Comparison, PhaseChoices
+from migration.models import (
+    Act,
+    ClientGroup,
+    ClientOwner,
+    Comparison,
+    GroupMember,
+    PhaseChoices,
+    all_clients,
+)
+from migration.operations.ready_clients import has_next_step, is_ready
 from migration.reports.client_counts import late_push_threshold
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from django.contrib.admin import ModelAdmin
+    from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django_stubs_ext import StrOrPromise
@@ -33,18 +46,83 @@ PHASES_WITH_READS = [phase for phase in Phase if phase.reads_aws]
 
 
 class ClientFilter(admin.SimpleListFilter):
-    """A filter with a list of values. A subclass says in `filter_clients` which clients each value is for."""
+    """A filter with a list of values. A subclass says in `find_condition` which clients each value is for."""
 
     options: ClassVar[Options]
+    # Value -> how many clients it would show; by `count_choices`.
+    counts: Mapping[str, int] = MappingProxyType({})
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
         return self.options
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> ClientPhaseQuerySet:
-        return self.filter_clients(cast("ClientPhaseQuerySet", queryset), self.value())
-
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
+        """Return the condition of the clients that this value shows; None where the filter has no such value."""
         raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> QuerySet[Client]:
+        condition = self.find_condition(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Yield Django's choices, each with its number of clients."""
+        everybody, *others = super().choices(changelist)
+        yield everybody
+        for (value, _label), choice in zip(self.lookup_choices, others, strict=True):
+            yield {**choice, "count": self.counts.get(value)}
+
+
+def count_choices(changelist: ChangeList) -> None:
+    """Give each filter of the list the number of clients behind each of its choices, as the other filters stand.
+
+    One query counts for all filters that are not used, and one for each that is.
+    """
+    idle = []
+    for spec in list(changelist.filter_specs):
+        if isinstance(spec, ClientFilter):
+            if spec.value() is None:
+                idle.append(spec)
+            else:
+                _count_for([spec], _select_without(spec, changelist))
+    _count_for(idle, changelist.queryset)
+
+
+def _select_without(spec: ClientFilter, changelist: ChangeList) -> QuerySet[Client]:
+    """Select what the list shows with all filters but this one."""
+    names = ("filter_specs", "has_filters", "has_active_filters")
+    kept = {name: getattr(changelist, name) for name in names}
+    found = changelist.get_queryset(spec.request, exclude_parameters=spec.expected_parameters())
+    # It has made all filters anew.
+    vars(changelist).update(kept)
+    return found
+
+
+def _count_for(filters: Sequence[ClientFilter], clients: QuerySet[Client]) -> None:
+    pairs = [(spec, value) for spec in filters for value, _label in spec.lookup_choices]
+    conditions = {
+        f"number_{n}": Count("pk", filter=spec.find_condition(value))
+        for n, (spec, value) in enumerate(pairs)
+    }
+    counted = clients.order_by().aggregate(**conditions) if conditions else {}
+    for spec in filters:
+        of_spec = [n for n, (owner, _value) in enumerate(pairs) if owner is spec]
+        spec.counts = {pairs[n][1]: counted[f"number_{n}"] for n in of_spec}
+
+
+class NextStepFilter(ClientFilter):
+    """Filters by whether a client is ready for its next step, as the list's column says."""
+
+    title = _("next step")
+    parameter_name = "step"
+    options: ClassVar[Options] = [("ready", _("Ready")), ("blocked", _("Blocked"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if value not in dict(self.options):
+            return None
+        ready: Q | None = getattr(self.request, "ready_clients", None)
+        if ready is None:
+            ready = is_ready()
+            self.request.ready_clients = ready  # type: ignore[attr-defined]
+        return ready if value == "ready" else has_next_step() & ~ready
 
 
 class PhaseFilter(ClientFilter):
@@ -52,8 +130,11 @@ class PhaseFilter(ClientFilter):
     parameter_name = "phase"
     options: ClassVar[Options] = [*PhaseChoices.choices]
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
-        return found.in_phases(Phase(value)) if value in set(Phase) else found
+    def find_condition(self, value: str) -> Q | None:
+        if value not in set(Phase):
+            return None
+        stands = Q(client_migration__phase=value)
+        return stands | Q(client_migration=None) if value == Phase.POSTGRES else stands
 
 
 class GroupFilter(ClientFilter):
@@ -65,11 +146,39 @@ class GroupFilter(ClientFilter):
         groups = [(str(group.pk), str(group)) for group in ClientGroup.objects.all()]
         return [*groups, ("none", _("In no group"))] if groups else []
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
+        members = GroupMember.objects.all()
         if value == "none":
-            return found.in_no_group()
-        number = read_number(value or "")
-        return found if number is None else found.in_group(number)
+            return ~Q(pk__in=members.values("client_id"))
+        number = read_number(value)
+        return (
+            None if number is None else Q(pk__in=members.filter(group=number).values("client_id"))
+        )
+
+
+class OwnerFilter(ClientFilter):
+    """Filters by who looks after a client; "mine" is an address that everybody can use."""
+
+    title = _("owner")
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return the owners there are; no filter is shown where there is none."""
+        rows = ClientOwner.objects.order_by("owner__username")
+        owners = [
+            (str(pk), name) for pk, name in rows.values_list("owner", "owner__username").distinct()
+        ]
+        mine: Options = [("mine", _("Mine"))]
+        return [*mine, *owners, ("none", _("Nobody"))] if owners or self.value() else []
+
+    def find_condition(self, value: str) -> Q | None:
+        match value:
+            case "mine":
+                return Q(client_owner__owner=self.request.user.pk)
+            case "none":
+                return Q(client_owner=None)
+        number = read_number(value)
+        return None if number is None else Q(client_owner__owner=number)
 
 
 class ComparisonFilter(ClientFilter):
@@ -77,10 +186,10 @@ class ComparisonFilter(ClientFilter):
     parameter_name = "comparison"
     options: ClassVar[Options] = [*Comparison.Status.choices, ("none", _("Not compared yet"))]
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
         if value == "none":
-            return found.filter(client_migration__comparison=None)
-        return found.filter(client_migration__comparison_status=value) if value else found
+            return Q(client_migration__comparison=None)
+        return Q(client_migration__comparison_status=value) if value else None
 
 
 class PushFilter(ClientFilter):
@@ -92,15 +201,19 @@ class PushFilter(ClientFilter):
         ("refused", _("Refused")),
     ]
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
         match value:
             case "pending":
-                return found.to_push()
+                return _is_one_of(all_clients().to_push())
             case "late":
-                return found.push_late(late_push_threshold())
+                return _is_one_of(all_clients().push_late(late_push_threshold()))
             case "refused":
-                return found.push_refused()
-        return found
+                return _is_one_of(all_clients().push_refused())
+        return None
+
+
+def _is_one_of(clients: ClientPhaseQuerySet) -> Q:
+    return Q(pk__in=clients.order_by().values("pk"))
 
 
 class FailureFilter(ClientFilter):
@@ -110,10 +223,10 @@ class FailureFilter(ClientFilter):
     parameter_name = "failed"
     options: ClassVar[Options] = [*Act.choices]
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
         if value not in set(Act):
-            return found
-        return found.filter(pk__in=select_failures(Act(value)).order_by().values("client_id"))
+            return None
+        return Q(pk__in=select_failures(Act(value)).order_by().values("client_id"))
 
 
 class ReadFilter(ClientFilter):
@@ -127,19 +240,20 @@ class ReadFilter(ClientFilter):
         ("never", _("Never, though in dual read or later")),
     ]
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
         day, now = timedelta(days=1), timezone.now()
         # A time further ahead is of a clock that was wrong: it proves no read.
         lately = Q(read_count__last_read_at__range=(now - day, now + day))
-        counted = found.in_phases(*PHASES_WITH_READS)
+        lately &= Q(read_count__isnull=False)
+        counted = Q(client_migration__phase__in=PHASES_WITH_READS)
         match value:
             case "day":
-                return found.filter(lately)
+                return lately
             case "not":
-                return counted.exclude(lately)
+                return counted & ~lately
             case "never":
-                return counted.filter(read_count__last_read_at=None)
-        return found
+                return counted & Q(read_count__last_read_at=None)
+        return None
 
 
 class ActiveFilter(ClientFilter):
@@ -149,10 +263,16 @@ class ActiveFilter(ClientFilter):
     parameter_name = "active"
     options: ClassVar[Options] = [("yes", _("Yes")), ("no", _("No, or not set"))]
 
-    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+    def find_condition(self, value: str) -> Q | None:
         match value:
             case "yes":
-                return found.filter(is_active=True)
+                return Q(is_active=True)
             case "no":
-                return found.filter(Q(is_active=False) | Q(is_active=None))
-        return found
+                return Q(is_active=False) | Q(is_active=None)
+        return None
+
+
+CLIENT_FILTERS = (
+    *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
+    *(FailureFilter, ReadFilter, ActiveFilter),
+)

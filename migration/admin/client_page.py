@@ -30,6 +30,7 @@ from migration.operations.aws_store import secret_layout, secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
 from migration.operations.gate_fixes import CheckFix
 from migration.operations.gates import Check, Condition, database_checks
+from migration.operations.next_steps import NEXT_PHASE
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
 from migration.reports.client_status import has_push_pending
@@ -38,7 +39,7 @@ from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
-from nova_credentials.phases import MOVES, Move, Phase
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,13 +49,6 @@ if TYPE_CHECKING:
     from migration.admin.base import ClientRow
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
-
-# The phase after each phase.
-NEXT_PHASE = {
-    old: new
-    for (old, new), kind in MOVES.items()
-    if kind in (Move.FORWARD, Move.CUTOVER, Move.PURGE)
-}
 
 
 @dataclass(frozen=True)

@@ -5,28 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import F
 from django.http import HttpResponseRedirect
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
+from unfold.decorators import action
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from migration.admin.adoptions import AdoptView
-from migration.admin.base import RUN_PERMISSION, OwnViews
+from migration.admin.base import RUN_PERMISSION, OwnViews, list_visible_logins
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.certificates import CertificateView
-from migration.admin.client_filters import (
-    ActiveFilter,
-    ComparisonFilter,
-    FailureFilter,
-    GroupFilter,
-    PhaseFilter,
-    PushFilter,
-    ReadFilter,
-)
+from migration.admin.client_columns import ClientColumns
+from migration.admin.client_export import list_export_actions
+from migration.admin.client_filters import CLIENT_FILTERS
 from migration.admin.client_live import LiveClientView
+from migration.admin.client_owners import SetOwnersView, SetOwnerView, list_owner_actions
 from migration.admin.client_page import get_client_context
 from migration.admin.client_tabs import ClientTab, read_tab
 from migration.admin.copying import CopyToPostgresView
@@ -43,12 +36,12 @@ from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
+from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
 from migration.admin.secret_versions import SecretVersionsView
 from migration.models import Run, all_clients
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
-from migration.reports.client_status import has_push_pending
-from migration.templatetags.migration_pages import badge, make_label, moment
+from migration.reports.client_list import annotate_columns
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -64,22 +57,10 @@ if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
 
 
-class ClientAdmin(OwnViews, CredentialsAdmin):
-    list_display = (
-        "name",
-        "slug",
-        "phase_badge",
-        "push_label",
-        "comparison_badge",
-        "compared_when",
-        "read_when",
-        "active_icon",
-    )
-    list_filter = (
-        *(PhaseFilter, GroupFilter, ComparisonFilter, PushFilter, FailureFilter),
-        *(ReadFilter, ActiveFilter),
-    )
+class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
+    list_filter = CLIENT_FILTERS
     list_per_page = 50
+    search_help_text = _("Name, slug, host, user or secret")
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
@@ -88,6 +69,10 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         ("cutover/", "cutover", BulkCutoverView),
         ("group/", "group", PutIntoGroupView),
         ("ungroup/", "ungroup", TakeOutOfGroupView),
+        ("owners/", "owners", SetOwnersView),
+        ("<int:client_id>/owner/", "owner", SetOwnerView),
+        ("views/save/", "save_view", SaveViewView),
+        ("views/delete/", "delete_view", DeleteViewView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
         ("<int:client_id>/watch/", "watch", WatchNumbersView),
         ("<int:client_id>/move/", "move", MoveClientView),
@@ -107,44 +92,16 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> ClientPhaseQuerySet:
         found = all_clients().with_phase().with_revision().order_by("name", "pk")
-        return found.annotate(
-            newest_status=F("client_migration__comparison_status"),
-            newest_compared_at=F("client_migration__compared_at"),
-            phase_since=F("client_migration__phase_changed_at"),
-            last_read_at=F("read_count__last_read_at"),
-        )
+        return annotate_columns(found)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: ClientPhaseQuerySet, search_term: str
+    ) -> tuple[ClientPhaseQuerySet, bool]:
+        """Search without accents, also the hosts and users of the logins that the user may see."""
+        return queryset.search(search_term, logins=list_visible_logins(request)), False
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(RUN_PERMISSION)
-
-    @display(description=_("phase"), ordering="phase")
-    def phase_badge(self, client: ClientRow) -> str:
-        return badge(client.phase)
-
-    @display(description=_("push"))
-    def push_label(self, client: ClientRow) -> str:
-        return (
-            make_label(str(_("Pending")), "warning", "schedule") if has_push_pending(client) else ""
-        )
-
-    @display(description=_("newest comparison"), ordering="newest_status")
-    def comparison_badge(self, client: ClientRow) -> str:
-        return badge(client.newest_status) if client.newest_status else ""
-
-    @display(description=_("compared"), ordering="newest_compared_at")
-    def compared_when(self, client: ClientRow) -> SafeString | str:
-        return moment(client.newest_compared_at)
-
-    @display(description=_("NOVA's last read"), ordering="last_read_at")
-    def read_when(self, client: ClientRow) -> SafeString | str:
-        """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
-        if client.last_read_at is None and Phase(client.phase).reads_aws:
-            return gettext("Never")
-        return moment(client.last_read_at)
-
-    @display(description=_("active"), ordering="is_active", boolean=True)
-    def active_icon(self, client: ClientRow) -> bool | None:
-        return client.is_active
 
     @action(
         description=_("Push to Secrets Manager (PostgreSQL → Dual write)"),
@@ -165,8 +122,8 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        may_run = {"may_run": self.has_run_permission(request)}
-        return super().changelist_view(request, (extra_context or {}) | may_run)
+        more = {"may_run": self.has_run_permission(request), **get_views_context(request)}
+        return super().changelist_view(request, (extra_context or {}) | more)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:
         # The name of the client's secret contains the slug.
@@ -205,7 +162,12 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, object]:
         found = super().get_actions(request)
-        return {**found, **list_bulk_moves(request), **list_grouping_actions(request)}
+        others = {
+            **list_grouping_actions(request),
+            **list_owner_actions(request),
+            **list_export_actions(),
+        }
+        return {**found, **list_bulk_moves(request), **others}
 
     def get_inline_instances(
         self, request: HttpRequest, obj: ClientRow | None = None

@@ -13,6 +13,7 @@ from migration.models.client_groups import (
     GroupMember,
     normalize_group_name,
 )
+from migration.models.client_owners import OWN_PERMISSION, ClientOwner
 from migration.models.clients import (
     ClientMigration,
     ClientMigrationQuerySet,
@@ -80,6 +81,7 @@ from migration.models.run_plans import (
     StalePlanError,
 )
 from migration.models.runs import MANY_TRIES, Run
+from migration.models.saved_views import SavedView, SavedViewError
 from migration.models.secrets import Secret
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
@@ -98,6 +100,7 @@ __all__ = [
     "MANY_TRIES",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
+    "OWN_PERMISSION",
     "PUSHED",
     "RUN_IS_LEFT_AFTER",
     "TRANSIENT",
@@ -115,6 +118,7 @@ __all__ = [
     "ClientGroupError",
     "ClientMigration",
     "ClientMigrationQuerySet",
+    "ClientOwner",
     "ClientPhaseQuerySet",
     "Comparison",
     "ComparisonQuerySet",
@@ -156,6 +160,8 @@ __all__ = [
     "Run",
     "RunItem",
     "RunPlan",
+    "SavedView",
+    "SavedViewError",
     "SearchState",
     "SearchedClient",
     "Secret",

@@ -57,6 +57,7 @@ class AuditCode(models.TextChoices):
     USER_CHANGED = "user_changed", _("User changed")
     GROUP_CHANGED = "group_changed", _("Group changed")
     CLIENT_GROUP = "client_group", _("Client group changed")
+    OWNER = "owner", _("Owner changed")
     SETTINGS = "settings", _("Settings at a start")
     CERTIFICATE = "certificate", _("Certificate")
     EXPORT = "export", _("Audit exported")

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client, ClientQuerySet
 from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.client_search import list_conditions
 from migration.models.moves import PhaseChange
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.runs import Run
+    from nova_credentials.credential_types import CredentialType
     from nova_credentials.messages import Message
 
 ENTER_PHASE = f"""
@@ -64,9 +66,12 @@ class ClientPhaseQuerySet(ClientQuerySet):
         """Select the clients in the group."""
         return self.filter(group_members__group=group_id)
 
-    def in_no_group(self) -> Self:
-        """Select the clients that nobody has put into a group."""
-        return self.filter(group_members=None)
+    def search(self, text: str, *, logins: Collection[CredentialType] = ()) -> Self:
+        """Select the clients in which every word is found, whatever its accents, in slug, name or a secret's name.
+
+        And in the hosts and users of these kinds of logins.
+        """
+        return self.filter(*list_conditions(text, logins=logins))
 
     def push_pending(self) -> Self:
         """Select the clients that write both stores and whose newest rows are not in AWS yet."""

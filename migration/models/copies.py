@@ -5,7 +5,7 @@ Holds places and numbers, never a value.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
@@ -155,13 +155,6 @@ class SearchedClientQuerySet(models.QuerySet["SearchedClient"]):
     def newest(self) -> Self:
         """Select each client's newest finished search."""
         return self.order_by("client_id", "-searched_at", "-pk").distinct("client_id")
-
-    def newest_since(self, client_id: int, since: datetime | None) -> SearchedClient | None:
-        """Return the client's newest search that began at `since` or later; None where there is none."""
-        found = self.filter(client_id=client_id)
-        if since is not None:
-            found = found.filter(searched_at__gte=since)
-        return found.order_by("-searched_at", "-pk").first()
 
     def newest_of(self, client_ids: Collection[int]) -> dict[int, SearchedClient]:
         """Return client id -> its newest search, in one query; compare `searched_at` with what it has to be after."""

@@ -68,9 +68,8 @@ class Act(models.TextChoices):
 ACTS = {"migrate": Act.PUSH, "push": Act.PUSH, "compare": Act.COMPARE, "move": Act.MOVE}
 
 
-# The newest outcome of each client and act, where it is a failure or a refusal. It goes from one client that ever
-# failed to the next: it reads no item of the others, and of these only the newest, however many runs there are.
-NEWEST_FAILED = """
+# The clients and acts that ever failed. It goes from one to the next, and reads no item of the others.
+EVER_FAILED = """
 WITH RECURSIVE failed AS (
     (SELECT client_id, act FROM migration_runitem WHERE outcome IN ('failed', 'refused')
      ORDER BY client_id, act LIMIT 1)
@@ -81,6 +80,15 @@ WITH RECURSIVE failed AS (
         ORDER BY client_id, act LIMIT 1
     ) AS following
 )
+"""
+# All acts of some clients.
+OF_THESE = """
+WITH failed AS (
+    SELECT client_id, act FROM unnest(%s::int[]) AS these (client_id), unnest(%s::text[]) AS acts (act)
+)
+"""
+# The newest outcome of each of them, where it is a failure or a refusal, however many runs there are.
+NEWEST_FAILED = """
 SELECT newest.id FROM failed, LATERAL (
     SELECT item.id, item.outcome FROM migration_runitem AS item
     WHERE item.client_id = failed.client_id AND item.act = failed.act AND item.outcome <> ''
@@ -105,12 +113,16 @@ def is_mended() -> models.Exists:
     )
 
 
-def is_newest_failed() -> models.Func:
+def is_newest_failed(client_ids: Collection[int] | None = None) -> models.Func:
     """Return the condition that an item is the newest outcome of its client and act, and a failure or a refusal.
 
     The items are found first and then read one by one: as `IN (…)` PostgreSQL would read the whole table.
     """
-    found = RawSQL(f"ARRAY({NEWEST_FAILED})", [list(LEFT_OUT_KEYS)])  # noqa: S611  # a constant
+    looked_at = EVER_FAILED
+    values: list[list[Any]] = []
+    if client_ids is not None:
+        looked_at, values = OF_THESE, [sorted(client_ids), list(Act.values)]
+    found = RawSQL(f"ARRAY({looked_at}{NEWEST_FAILED})", [*values, list(LEFT_OUT_KEYS)])  # noqa: S611  # constants
     return models.Func(
         models.F("pk"),
         found,
@@ -165,8 +177,10 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """Select the items that were never begun as the request for their run was withdrawn or refused."""
         return self.filter(is_left_out(keys=[sentences.RUN_WITHDRAWN.key]))
 
-    def needing_attention(self) -> Self:
+    def needing_attention(self, client_ids: Collection[int] | None = None) -> Self:
         """Select each present client's newest push, comparison or move that failed, unless the client succeeded since.
+
+        Of all clients, or of these.
 
         It succeeds by a run, its page, a save or a command. What a stop left out never failed. A comparison that was
         stored is the client's newest, and says by itself that it could not check.
@@ -183,7 +197,12 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
         )
         present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
-        return self.filter(is_newest_failed(), ~over, present)
+        return self.filter(is_newest_failed(client_ids), ~over, present)
+
+    def find_last_errors(self, client_ids: Collection[int]) -> dict[int, RunItem]:
+        """Return client id -> the newest of its acts that failed and were not done since, in one query."""
+        found = self.needing_attention(client_ids).filter(client_id__in=client_ids)
+        return {item.client_id: item for item in found.order_by("finished_at", "pk")}
 
     def open_again(self) -> None:
         """Open the items as if they had never been tried."""

@@ -19,7 +19,6 @@ from migration.models import (
     ClientMigration,
     ReadCount,
     ReadsSince,
-    SearchedClient,
     get_wanted_time,
 )
 from nova_credentials.phases import Phase
@@ -105,7 +104,7 @@ def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[E
     yield _name_inactive(_judge_reads(entry, new), entry, facts)
     yield _judge_processes(facts)
     if new == Phase.PURGED:
-        yield _judge_copies(entry)
+        yield _judge_copies(entry, facts)
 
 
 def find_purge_time(since: datetime | None) -> datetime | None:
@@ -176,10 +175,10 @@ def _judge_processes(facts: GateFacts) -> EvidenceLine:
     return EvidenceLine(Evidence.PROCESSES, n > 0, text)
 
 
-def _judge_copies(entry: PhaseEntry) -> EvidenceLine:
+def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     """Judge the newest search for copies that began since the client entered its phase. It can't be switched off."""
-    found = SearchedClient.objects.newest_since(entry.client_id, entry.since)
-    if found is None:
+    found = facts.newest_searches.get(entry.client_id)
+    if found is None or (entry.since is not None and found.searched_at < entry.since):
         return EvidenceLine(Evidence.COPIES, False, evidence_sentences.COPIES_NOT_SEARCHED())
     if found.found_nothing_anywhere:
         text = evidence_sentences.NO_COPIES_FOUND(ago=found.searched_at)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from credentials.models import Client
-from credentials.triggers import writes_are_counted
+from credentials.models import Client, CountingProof
+from credentials.triggers import counted_tables, writes_are_counted
+from migration import sentences
 from migration.models import (
     RUN_IS_LEFT_AFTER,
     ClientMigration,
@@ -16,13 +17,24 @@ from migration.models import (
     ReaderProcess,
     Run,
     RunItem,
+    SearchedClient,
 )
 from migration.operations.nova_tables import read_nova_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from migration.models.run_items import RunItemQuerySet
     from migration.operations.nova_tables import NovaTables
+    from nova_credentials.messages import Message
+
+
+def select_open_items() -> RunItemQuerySet:
+    """Select the open items of runs that write, and that workers work on."""
+    items: RunItemQuerySet = RunItem.objects.open().filter(
+        run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
+    )
+    return items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
 
 
 class GateFacts:
@@ -52,18 +64,25 @@ class GateFacts:
     @cached_property
     def open_items(self) -> dict[int, RunItem]:
         """Return client id -> an open item of a run that writes, and that workers work on."""
-        items = RunItem.objects.open().filter(
-            client_id__in=self._client_ids,
-            run__finished_at=None,
-            run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER,
-        )
-        others = items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
-        found = others.exclude(run=self._run).select_related("run")
+        items = select_open_items().filter(client_id__in=self._client_ids)
+        found = items.exclude(run=self._run).select_related("run")
         return {item.client_id: item for item in found.order_by("-pk")}
 
     @cached_property
-    def writes_are_counted(self) -> bool:
-        return writes_are_counted()
+    def newest_searches(self) -> dict[int, SearchedClient]:
+        """Return client id -> its newest search for copies."""
+        return SearchedClient.objects.newest_of(self._client_ids)
+
+    @cached_property
+    def counting_problem(self) -> Message | None:
+        """Say why not every write to NOVA's tables is known to be counted; None where it is."""
+        if writes_are_counted():
+            return None
+        if not all(counted_tables().values()):
+            return sentences.WRITES_NOT_COUNTED()
+        if failed := CountingProof.objects.list_failed_tables():
+            return sentences.PROOF_FAILED(tables=", ".join(failed))
+        return sentences.WERE_UNCOUNTED()
 
     @cached_property
     def nova_tables(self) -> NovaTables:

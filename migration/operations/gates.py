@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from django.conf import settings
 from django.utils import timezone
 
-from credentials.models import CountingProof
-from credentials.triggers import counted_tables
 from migration import evidence_sentences, sentences
 from migration.models import FRESH, Comparison
 from migration.operations.account import find_account_problem
@@ -282,15 +280,9 @@ def _check_no_run(item: RunItem | None) -> Check:
 
 
 def _check_counted(facts: GateFacts) -> Check:
-    if facts.writes_are_counted:
-        return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
-    fix = CheckFix.CHECK_NOVA
-    if not all(counted_tables().values()):
-        return Check(Condition.WRITES_NOT_COUNTED, False, sentences.WRITES_NOT_COUNTED(), fix)
-    if failed := CountingProof.objects.list_failed_tables():
-        text = sentences.PROOF_FAILED(tables=", ".join(failed))
-        return Check(Condition.PROOF_FAILED, False, text, fix)
-    return Check(Condition.WERE_UNCOUNTED, False, sentences.WERE_UNCOUNTED(), fix)
+    if problem := facts.counting_problem:
+        return Check(problem.key, False, problem, CheckFix.CHECK_NOVA)
+    return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
 
 
 def _check_reads(counts: ReadCount | None) -> Iterator[Check]:

@@ -82,6 +82,13 @@ def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     return {client.pk: _take_snapshot(client, columns) for client in found}
 
 
+def look_at_clients(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
+    """Read clients for a page that shows how they stand, not as of one moment. Raises `NovaSchemaError`."""
+    with schema_errors():
+        found, columns = _read_clients(client_ids)
+        return {client.pk: _take_snapshot(client, columns) for client in found}
+
+
 def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapshot:
     """Read one client. Raises `Client.DoesNotExist`, `NovaSchemaError`, or `StalePhase` if it is not in `seen`."""
     snapshot = read_snapshots([client_id]).get(client_id)

@@ -12,9 +12,9 @@ from migration.models import Campaign, Run, Worker
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from nova_credentials.messages import Message
+    from nova_credentials.messages import Message, Sentence
 
-RUN_SENTENCES = {
+RUN_SENTENCES: dict[str, Sentence] = {
     Run.State.PAUSED: campaign_sentences.WAITS_FOR_PAUSED_RUN,
     Run.State.REQUESTED: campaign_sentences.WAITS_FOR_REQUESTED_RUN,
 }

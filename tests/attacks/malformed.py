@@ -124,6 +124,8 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
     page = f"{CLIENTS}{client}/"
     actions = (
         "push_selected",
+        "set_owner",
+        "download",
         "compare_selected",
         "move_to_postgres",
         "cut_over",
@@ -151,6 +153,10 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         ("/admin/auth/group/add/", {"name": "", "permissions": "0"}),
         ("/admin/auth/group/", {"action": "delete_selected", "_selected_action": "999999", **row}),
         *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
+        (f"{CLIENTS}owners/", {"clients": str(client), "owner": ""}),
+        (f"{page}owner/", {"owner": ""}),
+        (f"{CLIENTS}views/save/", {"name": "", "query": "phase=aws"}),
+        (f"{CLIENTS}views/delete/", {"view": "0", "query": "phase=aws"}),
         (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
         (
             f"{page}move/",

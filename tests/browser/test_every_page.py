@@ -238,6 +238,7 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
     asking = violations(page)
 
     found = look_at(
+        "/admin/search/?s=idom",
         GROUPS,
         f"{GROUPS}add/",
         *(f"{GROUPS}{group.pk}/{what}/" for what in ("change", "delete")),

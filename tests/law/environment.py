@@ -77,6 +77,7 @@ FORGET = "; ".join(
         "migration_wave",
         "migration_campaign",
         "migration_groupmember",
+        "migration_clientowner",
         "migration_clientgroup",
         "migration_secret",
         "migration_readcount",

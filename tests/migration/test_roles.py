@@ -84,7 +84,7 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_start": OPERATORS,
-    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "adopt", "copy")},
+    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "adopt", "copy", "owner")},
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
@@ -111,7 +111,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup", "owner", "owners")},
+    **{f"{CLIENT}_{page}": ({}, EVERYBODY) for page in ("save_view", "delete_view")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
@@ -202,6 +203,8 @@ class Site:
             "_export",
             "cutover",
             "group",
+            "_owners",
+            "_view",
             "_failures",
         )
         models = {
@@ -423,7 +426,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
-    *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve")),
+    *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve", "owner")),
     *(
         f"migration_run_{what}"
         for what in (
@@ -450,7 +453,7 @@ EXPECTED_BUTTONS = {
     },
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
     - {"migration_wrongpassword_changelist"}
-    - {f"{CLIENT}_group", f"{CLIENT}_ungroup"}
+    - {f"{CLIENT}_{page}" for page in ("group", "ungroup", "owners", "save_view", "delete_view")}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}

@@ -29,8 +29,13 @@ document.addEventListener("alpine:init", () => {
   // The palette behind Ctrl+K.
   Alpine.data("searchCommand", () => {
     const palette = searchCommand();
-    const { selectItem } = palette;
+    const { handleOpen, selectItem } = palette;
     return Object.assign(palette, {
+      handleOpen() {
+        handleOpen.call(this);
+        // Unfold's focuses after 20 ms, and Alpine shows the field in the next frame, which may be later.
+        requestAnimationFrame(() => requestAnimationFrame(() => this.$refs.searchInputCommand.focus()));
+      },
       selectItem(...how) {
         // Unfold's fails where nothing is found, or nothing chosen yet.
         if (this.items?.[this.currentIndex - 1]) selectItem.apply(this, how);

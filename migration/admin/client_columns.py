@@ -1,0 +1,211 @@
+"""The columns of the clients list: how each client stands, and what it waits for before its next step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.urls import reverse
+from django.utils import formats, timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.text import Truncator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from credentials.localization import localize
+from credentials.shown_names import show_name
+from migration.admin.base import RUN_PERMISSION
+from migration.admin.client_filters import count_choices
+from migration.models import (
+    OWN_PERMISSION,
+    ClientOwner,
+    GroupMember,
+    PhaseChoices,
+    ReadCount,
+    RunItem,
+)
+from migration.operations.evidence import describe_duration
+from migration.reports.client_list import note_standings
+from migration.templatetags.migration_pages import badge, error_class_label, make_label, moment
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+    from migration.admin.base import ClientRow
+    from migration.models import RunItem
+    from migration.operations.next_steps import NextStep
+
+    class ListedClient(ClientRow):
+        """A client with what `note_standings` adds to it."""
+
+        in_phase_since: datetime | None
+        next_step: NextStep
+        last_error: RunItem | None
+        groups_of_client: list[str]
+        owner_name: str | None
+        owner_url: str
+
+
+VIEW_RUNS = "migration.view_run"
+VIEW_GROUPS = "migration.view_clientgroup"
+# In a cell; the client's page has the whole text.
+MOST_CHARACTERS = 90
+NOTHING = timedelta(0)
+
+
+def may_view_errors(request: HttpRequest) -> bool:
+    """Say whether the user may see what came of runs."""
+    return request.user.has_perm(VIEW_RUNS) or request.user.has_perm(RUN_PERMISSION)
+
+
+def may_view_groups(request: HttpRequest) -> bool:
+    return request.user.has_perm(VIEW_GROUPS)
+
+
+class ClientColumns(ModelAdmin):
+    """The columns of the list. One that would be empty for every client is left out."""
+
+    # The columns that can't be sorted by stand last, so that a column's number in an address keeps its meaning.
+    list_display = (
+        "name_shown",
+        "phase_badge",
+        "time_in_phase",
+        "next_step_shown",
+        "newest_comparison",
+        "read_when",
+        "owner_shown",
+        "groups_shown",
+    )
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        left_out = self._find_empty_columns(request)
+        return [name for name in self.list_display if name not in left_out]
+
+    def _find_empty_columns(self, request: HttpRequest) -> set[str]:
+        """Return the columns that are empty for all clients or that the user may not see; asked once a request."""
+        found: set[str] | None = getattr(request, "empty_client_columns", None)
+        if found is not None:
+            return found
+        filled = {
+            "read_when": ReadCount.objects.filter(last_read_at__isnull=False),
+            "owner_shown": ClientOwner.objects.all(),
+            "groups_shown": GroupMember.objects.all(),
+        }
+        empty = {name for name, rows in filled.items() if not rows.exists()}
+        if not may_view_groups(request):
+            empty.add("groups_shown")
+        request.empty_client_columns = empty  # type: ignore[attr-defined]
+        return empty
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note at each client of the page how it stands, and at each filter how many clients it would show."""
+        changelist = super().get_changelist_instance(request)
+        count_choices(changelist)
+        note_standings(changelist.result_list)
+        may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_errors(request)
+        for client in changelist.result_list:
+            client.last_error = client.last_error if may_view else None
+            page = reverse("admin:credentials_client_owner", args=[client.pk]) if may_set else ""
+            client.owner_url = page
+        return changelist
+
+    @display(description=_("client"), ordering="name")
+    def name_shown(self, client: ClientRow) -> SafeString:
+        label = "" if client.is_active else make_label(gettext("Inactive"), "default")
+        return format_html(
+            '<span class="anywhere">{}<span class="block list-second-line">{}</span></span> {}',
+            client.name,
+            client.slug,
+            label,
+        )
+
+    @display(description=_("phase"), ordering="phase")
+    def phase_badge(self, client: ClientRow) -> str:
+        return badge(client.phase)
+
+    @display(description=_("in this phase for"), ordering="in_phase_since")
+    def time_in_phase(self, client: ListedClient) -> SafeString | str:
+        since = client.in_phase_since
+        if since is None:
+            return ""
+        age = localize(describe_duration(max(timezone.now() - since, NOTHING)))
+        exact = formats.date_format(timezone.localtime(since), "DATETIME_FORMAT")
+        return format_html(
+            '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',
+            since.isoformat(),
+            exact,
+            age,
+        )
+
+    @display(description=_("next step"))
+    def next_step_shown(self, client: ListedClient) -> SafeString:
+        return format_html(
+            '<div class="list-next-step">{}{}</div>',
+            _show_step(client.next_step),
+            _show_error(client.last_error),
+        )
+
+    @display(description=_("newest comparison"), ordering="newest_status")
+    def newest_comparison(self, client: ClientRow) -> SafeString | str:
+        if not client.newest_status:
+            return gettext("Not compared yet")
+        return format_html("{} {}", badge(client.newest_status), moment(client.newest_compared_at))
+
+    @display(description=_("NOVA's last read"), ordering="last_read_at")
+    def read_when(self, client: ClientRow) -> SafeString | str:
+        """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
+        if client.last_read_at is None and Phase(client.phase).reads_aws:
+            return gettext("Never")
+        return moment(client.last_read_at)
+
+    @display(description=_("owner"))
+    def owner_shown(self, client: ListedClient) -> SafeString | str:
+        if not client.owner_url:
+            return client.owner_name or ""
+        link = '<a class="text-link underline" href="{}">{}</a>'
+        return format_html(link, client.owner_url, client.owner_name or gettext("Nobody"))
+
+    @display(description=_("client groups"))
+    def groups_shown(self, client: ListedClient) -> SafeString:
+        return format_html_join(
+            ", ", "{}", ((show_name(name),) for name in client.groups_of_client)
+        )
+
+
+def _show_step(step: NextStep) -> SafeString | str:
+    """Say what a client is ready for, or by what it is blocked: the first reason, and the others on hover."""
+    if step.new is None:
+        return gettext("None: last phase reached")
+    if step.is_ready:
+        text = gettext("Ready for %(phase)s") % {"phase": PhaseChoices(step.new).label}
+        return make_label(text, "success", "check")
+    first, *others = (localize(check.text) for check in step.shut)
+    more = gettext("and %(n)s more") % {"n": len(others)} if others else ""
+    return format_html(
+        '{} {} <span title="{}">{}</span>',
+        make_label(gettext("Blocked"), "warning", "block"),
+        first,
+        " ".join(others),
+        more,
+    )
+
+
+def _show_error(item: RunItem | None) -> SafeString | str:
+    if item is None:
+        return ""
+    text = localize(item.message)
+    error_class = f"{error_class_label(item.error_class)}: " if item.error_class else ""
+    return format_html(
+        '<p class="list-second-line" title="{}">{}: {}{}</p>',
+        text,
+        gettext("Last error"),
+        error_class,
+        Truncator(text).chars(MOST_CHARACTERS),
+    )

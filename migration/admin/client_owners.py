@@ -1,0 +1,153 @@
+"""The pages that say who looks after clients: of those selected in the list, and of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.http import Http404, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from unfold.widgets import SELECT_CLASSES
+
+from migration.admin.base import AdminView, get_signed_in_user, read_number, read_text
+from migration.admin.mismatch_report import list_assignable_users
+from migration.models import OWN_PERMISSION, ClientOwner, all_clients
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+    from django_stubs_ext import StrOrPromise
+
+    from credentials.models import Client
+    from migration.admin.bulk_moves import BulkAction
+    from migration.models import ClientPhaseQuerySet
+
+# Of the select, beside the names of users.
+NOBODY = "-"
+OWNERS = "admin:credentials_client_owners"
+
+
+class SetOwnersView(AdminView):
+    """The page that asks who looks after the selected clients, and its button.
+
+    It names the clients in one field: a form has at most a thousand of them, and a selection may have more.
+    """
+
+    template_name = "admin/migration/client_owners.html"
+    permission_required = OWN_PERMISSION
+    selected: ClientPhaseQuerySet | None = None
+
+    @property
+    def title(self) -> str:
+        return _("Who looks after these clients?")
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        ids = self.find_ids()
+        if not ids:
+            messages.warning(request, _("No client was selected."))
+            return HttpResponseRedirect(self.get_next_url())
+        if "owner" not in request.POST:
+            return self.show_page(ids)
+        name = read_text(request, "owner")
+        if not name:
+            messages.error(request, _("Nothing was changed: choose who looks after them."))
+            return self.show_page(ids)
+        owner = self.find_owner(name)
+        changed = ClientOwner.objects.set_owner(
+            all_clients().filter(pk__in=ids), owner, by=get_signed_in_user(request)
+        )
+        self.report_change(owner, len(changed))
+        return HttpResponseRedirect(self.get_next_url())
+
+    def find_ids(self) -> list[int]:
+        """Return the ids of the clients that the list's action was given, or of those that the page itself names."""
+        chosen = self.selected
+        if chosen is None:
+            numbers = map(read_number, read_text(self.request, "clients").split())
+            chosen = all_clients().filter(pk__in=[pk for pk in numbers if pk is not None])
+        return sorted(chosen.order_by().values_list("pk", flat=True))
+
+    def find_owner(self, name: str) -> User | None:
+        """Return the user who was chosen, None for nobody; raise Http404 for one who can own no client."""
+        if name == NOBODY:
+            return None
+        owner = list_assignable_users().filter(username=name).first()
+        if owner is None:
+            raise Http404
+        return owner
+
+    def report_change(self, owner: User | None, number: int) -> None:
+        if not number:
+            messages.info(self.request, _("Nothing was changed: it was so already."))
+        elif owner:
+            text = ngettext(
+                "%(who)s looks after %(n)d client now.",
+                "%(who)s looks after %(n)d clients now.",
+                number,
+            )
+            messages.success(self.request, text % {"who": owner.get_username(), "n": number})
+        else:
+            text = ngettext(
+                "Nobody looks after %(n)d client now.",
+                "Nobody looks after %(n)d clients now.",
+                number,
+            )
+            messages.success(self.request, text % {"n": number})
+
+    def get_next_url(self) -> str:
+        return reverse("admin:credentials_client_changelist")
+
+    def show_page(self, ids: list[int]) -> HttpResponse:
+        rows = ClientOwner.objects.filter(pk__in=ids).values_list("owner__username", flat=True)
+        owners = set(rows.distinct())
+        context = self.get_context_data(
+            ids=" ".join(map(str, ids)),
+            number=len(ids),
+            people=list_assignable_users(),
+            owner=owners.pop() if len(owners) == 1 else "",
+            nobody=NOBODY,
+            select_classes=" ".join(SELECT_CLASSES),
+            back=self.get_next_url(),
+            address=self.request.path if self.selected is None else reverse(OWNERS),
+        )
+        return self.render_to_response(context)
+
+
+class SetOwnerView(SetOwnersView):
+    """The same page for one client, named in the address."""
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        return self.show_page(self.find_ids())
+
+    def find_ids(self) -> list[int]:
+        return [get_object_or_404(all_clients(), pk=self.kwargs["client_id"]).pk]
+
+    @property
+    def title(self) -> str:
+        return _("Who looks after this client?")
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        client = all_clients().get(pk=self.kwargs["client_id"])
+        return super().get_context_data(original=client, **kwargs)
+
+    def get_next_url(self) -> str:
+        return reverse("admin:credentials_client_change", args=[self.kwargs["client_id"]])
+
+
+def list_owner_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
+    """Return the action that sets owners, as Django has it, where the user may use it."""
+    if not request.user.has_perm(OWN_PERMISSION):
+        return {}
+    return {"set_owner": (open_owners, "set_owner", _("Set who looks after them…"))}
+
+
+def open_owners(
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
+) -> HttpResponseBase:
+    """Show the page that asks for the owner."""
+    return SetOwnersView.as_view(model_admin=model_admin, selected=chosen)(request)

@@ -1,0 +1,122 @@
+"""Finds what somebody may look for by a few words: clients, runs, campaigns, client groups and the site's pages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.db.models import Case, Value, When
+from django.db.models.lookups import Contains
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from credentials.shown_names import show_name
+from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
+from migration.models.folding import Folded, fold_text, fold_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from nova_credentials.credential_types import CredentialType
+    from nova_credentials.messages import Message
+
+VIEW_CLIENTS = "credentials.view_client"
+VIEW_RUNS = ("migration.view_run", "migration.add_run")
+VIEW_CAMPAIGNS = "migration.view_campaign"
+VIEW_GROUPS = "migration.view_clientgroup"
+# Of each kind; the list of clients shows all that match.
+MOST_FOUND = 8
+LONGEST_TEXT = 300
+# A kind, or nothing, and a number: "Migration 7", "#7".
+NUMBERED = re.compile(r"(?P<kind>\D*?)\s*#?\s*(?P<number>\d{1,18})")
+
+
+@dataclass(frozen=True)
+class FoundPlace:
+    """One thing that was found: its name, what it is, and the address of its page."""
+
+    title: str
+    description: str
+    link: str
+    icon: str
+
+
+@dataclass(frozen=True)
+class Seeker:
+    """The person who searches: what they may do, the logins and the pages of the site that they see."""
+
+    may: Callable[[str], bool]
+    logins: Collection[CredentialType]
+    pages: Collection[FoundPlace]
+
+
+def search_site(text: str, seeker: Seeker) -> list[FoundPlace]:
+    """Return what is found, exact names first, then kind by kind. The number of queries is at most five."""
+    words = " ".join(text[:LONGEST_TEXT].split())
+    if not words or "\0" in words:
+        return []
+    places: list[FoundPlace] = []
+    if any(map(seeker.may, VIEW_RUNS)):
+        places += _find_numbered(words, _find_run)
+    if seeker.may(VIEW_CAMPAIGNS):
+        places += _find_numbered(words, _find_campaign)
+    if seeker.may(VIEW_CLIENTS):
+        places += _find_clients(words, seeker.logins)
+    if seeker.may(VIEW_CLIENTS) and seeker.may(VIEW_GROUPS):
+        places += _find_groups(words)
+    folded = fold_text(words)
+    return [*places, *(page for page in seeker.pages if folded in fold_text(page.title))]
+
+
+def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[FoundPlace]:
+    is_named_so = Case(When(slug__iexact=words, then=Value(0)), default=Value(1))
+    found = all_clients().with_phase().search(words, logins=logins)
+    clients = list(found.order_by(is_named_so, "name", "pk")[: MOST_FOUND + 1])
+    for client in clients[:MOST_FOUND]:
+        phase = PhaseChoices(client.phase).label  # type: ignore[attr-defined]  # annotated
+        url = reverse("admin:credentials_client_change", args=[client.pk])
+        yield FoundPlace(client.name, f"{client.slug} · {phase}", url, "person")
+    if len(clients) > MOST_FOUND:
+        url = f"{reverse('admin:credentials_client_changelist')}?{urlencode({'q': words})}"
+        yield FoundPlace(_("All clients that match"), _("Clients"), url, "groups")
+
+
+def _find_groups(words: str) -> Iterator[FoundPlace]:
+    found = ClientGroup.objects.filter(Contains(Folded("name"), fold_value(words)))
+    for group in found[:MOST_FOUND]:
+        url = f"{reverse('admin:credentials_client_changelist')}?group={group.pk}"
+        yield FoundPlace(show_name(group.name), _("Client group"), url, "label")
+
+
+def _find_numbered(
+    words: str, find: Callable[[int], tuple[FoundPlace, Message] | None]
+) -> Iterator[FoundPlace]:
+    """Yield what has this number, unless another kind was named before it, in English or the page's language."""
+    asked = NUMBERED.fullmatch(words)
+    found = find(int(asked["number"])) if asked else None
+    if asked and found:
+        place, name = found
+        kind = fold_text(asked["kind"])
+        if any(fold_text(each).startswith(kind) for each in (place.title, str(name))):
+            yield place
+
+
+def _find_run(number: int) -> tuple[FoundPlace, Message] | None:
+    run = Run.objects.filter(pk=number).first()
+    if run is None:
+        return None
+    url = reverse("admin:migration_run_change", args=[run.pk])
+    state = run.get_state_display()
+    return FoundPlace(str(run), f"{_('Run')} · {state}", url, "play_circle"), run.name_message
+
+
+def _find_campaign(number: int) -> tuple[FoundPlace, Message] | None:
+    campaign = Campaign.objects.filter(pk=number).first()
+    if campaign is None:
+        return None
+    url = reverse("admin:migration_campaign_change", args=[campaign.pk])
+    state = campaign.get_state_display()
+    place = FoundPlace(str(campaign), f"{_('Campaign')} · {state}", url, "waves")
+    return place, campaign.name_message

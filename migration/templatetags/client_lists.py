@@ -1,0 +1,82 @@
+"""Describes the filters of a list, for the chips above it and the choices beside its search; names a client's owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django import template
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.utils.translation import gettext as _
+
+from migration.models import ClientOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.contrib.admin.views.main import ChangeList
+
+register = template.Library()
+
+
+@dataclass(frozen=True)
+class ShownFilter:
+    """One filter: its choices, of which the first takes it away."""
+
+    title: str
+    choices: list[Mapping[str, Any]]
+
+    @property
+    def remove(self) -> str:
+        return str(self.choices[0]["query_string"])
+
+    @property
+    def chosen(self) -> list[Mapping[str, Any]]:
+        return [choice for choice in self.choices[1:] if choice["selected"]]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Something that narrows the list, and the address without it."""
+
+    title: str
+    value: str
+    remove: str
+
+
+@dataclass(frozen=True)
+class ShownFilters:
+    """All filters of a list, and its search."""
+
+    all: list[ShownFilter]
+    search: Chip | None
+
+    @property
+    def number(self) -> int:
+        """Return how many filters are used."""
+        return sum(bool(each.chosen) for each in self.all)
+
+    @property
+    def chips(self) -> list[Chip]:
+        used = [
+            Chip(each.title, str(choice["display"]), each.remove)
+            for each in self.all
+            for choice in each.chosen
+        ]
+        return [self.search, *used] if self.search else used
+
+
+@register.simple_tag
+def find_client_owner(client_id: int) -> str:
+    """Return the name of the user who looks after the client; "" where nobody does."""
+    owner = ClientOwner.objects.filter(pk=client_id).values_list("owner__username", flat=True)
+    return owner.first() or ""
+
+
+@register.simple_tag
+def describe_filters(cl: ChangeList) -> ShownFilters:
+    """Return the list's filters and its search."""
+    found = [ShownFilter(str(spec.title), list(spec.choices(cl))) for spec in cl.filter_specs]
+    remove = cl.get_query_string({SEARCH_VAR: None})
+    search = Chip(_("search"), cl.query, remove) if cl.query else None
+    return ShownFilters([each for each in found if each.choices], search)

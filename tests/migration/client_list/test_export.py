@@ -1,0 +1,65 @@
+"""The CSV file of selected clients: what the list says of them, no secret value and no formula."""
+
+import csv
+import io
+
+from django.contrib.auth.models import User
+
+from migration.models import ClientGroup, ClientOwner, all_clients
+from migration.reports import client_list
+from tests.factories import VIEW, make_client, make_database, make_full_client
+from tests.migration.admin.pages import CLIENTS, login
+from tests.migration.client_list.conftest import put_in_phase
+
+SECRETS = ("example-password-1", "example-app-password-2", "example-secret-key-3")
+
+
+def download(browser, pks, **more) -> tuple[str, list[dict[str, str]]]:
+    sent = {"action": "download", "index": "0", "_selected_action": pks, **more}
+    response = browser.post(CLIENTS, sent)
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/csv")
+    body = b"".join(response.streaming_content).decode()
+    return body, list(csv.DictReader(io.StringIO(body)))
+
+
+def test_the_file_says_what_the_list_says(operator, monkeypatch):
+    monkeypatch.setattr(client_list, "CHUNK", 2)
+    first = make_full_client("first")
+    evil = make_client("evil", name="=HYPERLINK(1)", is_active=None)
+    make_database(evil, db_password_encrypted="=secret")
+    behind = put_in_phase("behind", "dual_write", "mismatch")
+    ClientOwner.objects.set_owner(all_clients(), User.objects.get(username="olga"))
+    ClientGroup.objects.get_or_add("+Wave").put_clients(all_clients().filter(slug="first"))
+    make_client("not-chosen")
+
+    body, rows = download(operator, [first, evil, behind])
+
+    assert [row["slug"] for row in rows] == ["behind", "evil", "first"]
+    told = rows[2]
+    assert (told["phase"], told["next_phase"], told["next_step"]) == (
+        "postgres",
+        "dual_write",
+        "ready",
+    )
+    assert (told["secrets"], told["groups"], told["owner"]) == (
+        "nova/clients/first",
+        "'+Wave",
+        "olga",
+    )
+    assert (rows[0]["next_step"], rows[0]["codes"]) == ("blocked", "newest_comparison")
+    assert rows[0]["comparison"] == "mismatch"
+    assert (rows[1]["name"], rows[1]["active"]) == ("'=HYPERLINK(1)", "no")
+    assert not [secret for secret in (*SECRETS, "=secret") if secret in body]
+
+
+def test_the_file_has_no_more_than_its_reader_may_see(transactional_db, client):
+    pk = make_full_client("idom")
+    ClientGroup.objects.get_or_add("Wave").put_clients(all_clients())
+    login(client, "narrow", "credentials.view_client")
+
+    _body, (row,) = download(client, [pk])
+
+    assert (row["groups"], row["last_error"]) == ("", "")
+    login(client, "viewer", *VIEW, "migration.view_clientgroup")
+    assert download(client, [pk])[1][0]["groups"] == "Wave"
