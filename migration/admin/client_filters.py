@@ -11,8 +11,16 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
-from migration.models import Act, ClientGroup, Comparison, PhaseChoices
-from migration.reports.client_counts import late_push_threshold
+from migration.models import (
+    Act,
+    Blocker,
+    ClientGroup,
+    Comparison,
+    PhaseChoices,
+    all_clients,
+    select_blocked,
+)
+from migration.reports.client_counts import READY, late_push_threshold
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
@@ -54,6 +62,20 @@ class PhaseFilter(ClientFilter):
 
     def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
         return found.in_phases(Phase(value)) if value in set(Phase) else found
+
+
+class NextStepFilter(ClientFilter):
+    """Filters by what keeps a client from its next phase, as far as the database can tell."""
+
+    title = _("next step")
+    parameter_name = "next"
+    options: ClassVar[Options] = [(code.value or READY, code.label) for code in Blocker]
+
+    def filter_clients(self, found: ClientPhaseQuerySet, value: str | None) -> ClientPhaseQuerySet:
+        if value not in dict(self.options):
+            return found
+        code = Blocker.READY if value == READY else Blocker(value)
+        return found.filter(pk__in=select_blocked(all_clients(), code).values("pk"))
 
 
 class GroupFilter(ClientFilter):

@@ -21,6 +21,7 @@ from migration.admin.client_filters import (
     ComparisonFilter,
     FailureFilter,
     GroupFilter,
+    NextStepFilter,
     PhaseFilter,
     PushFilter,
     ReadFilter,
@@ -35,6 +36,7 @@ from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.onboarding import OnboardAndMigrateView
+from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, get_reveal_context
 from migration.admin.run_plans import plan_or_start_run
@@ -70,7 +72,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         "active_icon",
     )
     list_filter = (
-        *(PhaseFilter, GroupFilter, ComparisonFilter, PushFilter, FailureFilter),
+        *(PhaseFilter, NextStepFilter, GroupFilter, ComparisonFilter, PushFilter, FailureFilter),
         *(ReadFilter, ActiveFilter),
     )
     list_per_page = 50
@@ -82,6 +84,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     actions: ClassVar = ["push_selected", "compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
+        ("ready/<str:new>/", "ready", MoveReadyView),
         ("group/", "group", PutIntoGroupView),
         ("ungroup/", "ungroup", TakeOutOfGroupView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),

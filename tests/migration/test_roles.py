@@ -84,7 +84,7 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_start": OPERATORS,
-    f"{CLIENT}_dialog": OPERATORS,
+    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "ready")},
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
@@ -111,7 +111,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     f"{CLIENT}_push": ({}, OPERATORS),
     f"{CLIENT}_cutover": ({}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup", "ready")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
@@ -171,6 +171,8 @@ class Site:
         # Only who was cut over has a certificate.
         phase = Phase.AWS if name.endswith("_certificate") else Phase.DUAL_READ
         client = self.clients[phase]
+        if name.endswith("_ready"):
+            return ["aws"]
         if name.endswith("_dialog"):
             return [client, "aws"]
         if name.endswith("_reveal"):
