@@ -24,6 +24,8 @@ EMBEDDED_VARIABLES = {
     "DATABASE_URL": "NOVA_EMBEDDED_DATABASE",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "NOVA_EMBEDDED_AWS",
 }
+# What a bar on every page still holds beside the rest, on a phone too.
+LONGEST_LABEL = 40
 # Everybody knows this key, so it is allowed with the embedded stores alone.
 DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
 MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
@@ -219,6 +221,13 @@ def parse_log_level(value: str) -> str:
     if value.upper() not in logging.getLevelNamesMapping():
         raise ValueError("not a log level (DEBUG, INFO, WARNING, ERROR)")
     return value.upper()
+
+
+def parse_label(value: str) -> str:
+    """Return a short name for people; raises ValueError for one that no bar holds."""
+    if len(value) > LONGEST_LABEL or not value.isprintable():
+        raise ValueError(f"not a name of up to {LONGEST_LABEL} characters")
+    return value.strip()
 
 
 def parse_region(value: str) -> str:

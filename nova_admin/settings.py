@@ -47,6 +47,7 @@ env = environment.Environment(
     NOVA_DUAL_READ_HOURS=(decimal_up_to(87_600), 24.0),
     NOVA_PURGE_AFTER_DAYS=(decimal_up_to(3_650), 7.0),
     NOVA_MIN_READS=(whole_number_from(0), 20),
+    NOVA_ENVIRONMENT=(environment.parse_label, ""),
     NOVA_DEMO=(parse_flag, False),
     NOVA_REQUIRE_APPROVAL=(parse_flag, False),
     NOVA_SWEEP_MINUTES=(whole_number_from(1), 15),
@@ -105,6 +106,8 @@ NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")
 NOVA_DUAL_READ_HOURS = env("NOVA_DUAL_READ_HOURS")
 NOVA_PURGE_AFTER_DAYS = env("NOVA_PURGE_AFTER_DAYS")
 NOVA_MIN_READS = env("NOVA_MIN_READS")
+# What a bar on every page calls this site; without it "Production" outside development.
+NOVA_ENVIRONMENT = env("NOVA_ENVIRONMENT")
 # Set by `demo` for its processes: pages say that the times are short.
 NOVA_DEMO = EMBEDDED_STORES and env("NOVA_DEMO")
 # Whether a cutover or a purge that one person asks for has to be approved by another.

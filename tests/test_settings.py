@@ -93,6 +93,7 @@ def test_an_unreachable_database_is_one_line():
         ("SECURE_SSL_REDIRECT", "maybe"),
         ("AWS_PROFILE", "not-there"),
         ("AWS_REGION", "us east"),
+        ("NOVA_ENVIRONMENT", "x" * 41),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "nonsense"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://host:port"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secretsmanager.example.com"),

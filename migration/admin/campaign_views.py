@@ -30,6 +30,7 @@ from migration.admin.run_views import make_run_badge
 from migration.models import MOVE_PERMISSIONS, Campaign, Run, StaleCampaignError
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
+from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import WaveState, WaveSummary, summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
@@ -209,6 +210,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "goes_on": summary.waits_for is not None,
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
+        "forecast": forecast_end(campaign),
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),
@@ -247,7 +249,7 @@ def get_buttons_context(request: HttpRequest, campaign: Campaign) -> dict[str, o
 
 
 def describe_wave(wave: WaveSummary) -> dict[str, object]:
-    """Return a row of the table of waves; each number with the limit that it is held against."""
+    """Return a column of the waves; each number with the limit that it is held against."""
     campaign, counts = wave.wave.campaign, wave.counts
     variant, icon = WAVE_LOOKS[wave.state]
     limits = (
@@ -255,14 +257,25 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
         ("mismatches", campaign.most_mismatches),
         ("failed_reads", campaign.most_failed_reads),
     )
+    labels = {
+        "refused": _("Refused"),
+        "mismatches": _("Mismatches"),
+        "failed_reads": _("Failed reads"),
+    }
+    until = wave.soaks_until
     return {
         "name": wave.wave.name_message,
         "badge": make_label(str(wave.state.label), variant, icon),
+        "began_at": wave.wave.began_at,
+        "finished_at": wave.wave.finished_at,
         "clients": wave.clients if counts else None,
+        "at_goal": wave.at_goal,
+        "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
         "gone": wave.gone,
         "phases": [(phase, number) for phase, number in wave.phases.items() if number],
+        "soak_left": (until - timezone.now()).total_seconds() if until else None,
         "counts": [
-            (number := getattr(counts, name), limit, number >= limit)
+            (labels[name], number := getattr(counts, name), limit, number >= limit)
             for name, limit in (limits if counts else ())
         ],
         "runs": wave.runs,

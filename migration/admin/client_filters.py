@@ -14,15 +14,17 @@ from django.utils.translation import gettext_lazy as _
 from migration.admin.base import read_number
 from migration.models import (
     Act,
+    Blocker,
     ClientGroup,
     ClientOwner,
     Comparison,
     GroupMember,
     PhaseChoices,
     all_clients,
+    select_blocked,
 )
 from migration.operations.ready_clients import has_next_step, is_ready
-from migration.reports.client_counts import late_push_threshold
+from migration.reports.client_counts import READY, late_push_threshold
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
@@ -109,20 +111,28 @@ def _count_for(filters: Sequence[ClientFilter], clients: QuerySet[Client]) -> No
 
 
 class NextStepFilter(ClientFilter):
-    """Filters by whether a client is ready for its next step, as the list's column says."""
+    """Filters by whether a client is ready for its next step, as the list's column says, or by what keeps it."""
 
     title = _("next step")
-    parameter_name = "step"
-    options: ClassVar[Options] = [("ready", _("Ready")), ("blocked", _("Blocked"))]
+    parameter_name = "next"
+    options: ClassVar[Options] = [(READY, _("Ready")), ("blocked", _("Blocked"))]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return both choices, and of the reasons, which the dashboard counts, the one that is chosen."""
+        value = self.value() or ""
+        chosen = [(value, Blocker(value).label)] if value and value in set(Blocker) else []
+        return [*self.options, *chosen]
 
     def find_condition(self, value: str) -> Q | None:
+        if value and value in set(Blocker):
+            return _is_one_of(select_blocked(all_clients(), Blocker(value)))
         if value not in dict(self.options):
             return None
         ready: Q | None = getattr(self.request, "ready_clients", None)
         if ready is None:
             ready = is_ready()
             self.request.ready_clients = ready  # type: ignore[attr-defined]
-        return ready if value == "ready" else has_next_step() & ~ready
+        return ready if value == READY else has_next_step() & ~ready
 
 
 class PhaseFilter(ClientFilter):

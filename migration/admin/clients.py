@@ -32,6 +32,7 @@ from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.onboarding import OnboardAndMigrateView
+from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.run_plans import plan_or_start_run
@@ -67,6 +68,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     actions: ClassVar = ["push_selected", "compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
+        ("ready/<str:new>/", "ready", MoveReadyView),
         ("group/", "group", PutIntoGroupView),
         ("ungroup/", "ungroup", TakeOutOfGroupView),
         ("owners/", "owners", SetOwnersView),

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.check_nova import CheckNovaView
+from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
-from migration.reports.alerts import VIEW_READERS
 from migration.reports.dashboard import load_dashboard
-from migration.reports.readers import describe_readers
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from migration.reports.client_counts import BlockerCount, ClientCounts
 
 
 def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
@@ -38,8 +41,58 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
             if may(item.permission)
         ],
         "activity": [item for item in found.activity if may(item.permission)],
-        "readers": found.readers,
-        "readers_sentence": describe_readers(found.readers) if may(VIEW_READERS) else "",
+        "counted_at": found.counted_at,
+        "headline": found.headline if sees_clients else None,
+        "pulses": [item for item in found.pulses if may(item.permission)],
+        "next_steps": list_next_steps(request, found.clients) if sees_clients else [],
+        "need_somebody": sum(
+            row.clients for row in found.clients.blockers if not row.passes_by_itself
+        )
+        if sees_clients
+        else 0,
+        "blockers": split_blockers(found.clients) if sees_clients else [],
         "may_run": may(RUN_PERMISSION),
         "may_see_checks": may(CheckNovaView.permission_required),
     }
+
+
+def list_next_steps(request: HttpRequest, clients: ClientCounts) -> list[dict[str, object]]:
+    """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
+
+    The step of the most clients is the main one.
+    """
+    page = reverse("admin:credentials_client_changelist")
+    most = max((row.ready for row in clients.phases), default=0)
+    steps = []
+    for row in clients.phases:
+        if not row.ready:
+            continue
+        permission = READY_PERMISSIONS.get(Phase(row.next_phase))
+        may_move = permission is not None and request.user.has_perm(permission)
+        steps.append(
+            {
+                "number": row.ready,
+                "label": row.next_label,
+                "list_url": f"{page}?{row.ready_query}",
+                "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
+                if may_move
+                else "",
+                "is_main": row.ready == most,
+            }
+        )
+    return steps
+
+
+def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
+    """Return what keeps clients from their next phase: what needs somebody, then what passes by itself."""
+    groups = [
+        (
+            _("Need somebody"),
+            [row for row in clients.blockers if not row.passes_by_itself],
+        ),
+        (
+            _("Wait, and go on by themselves"),
+            [row for row in clients.blockers if row.passes_by_itself],
+        ),
+    ]
+    return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]

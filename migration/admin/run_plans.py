@@ -112,7 +112,11 @@ class PlanView(AdminView):
             plan=self.plan,
             summary=summary,
             waiting_reason=explain_waiting(self.plan),
-            counts=[(name.label, summary.counts[name.value]) for name in PlanClass],
+            counts=[
+                (name.value, name.label, number, bool(number) and name in NAMED)
+                for name in PlanClass
+                for number in [summary.counts[name.value]]
+            ],
             sections=list_sections(clients, most=self.most_shown),
             differences=describe_differences(self.plan),
             sparing=sum(is_spared(client) for client in clients),
@@ -231,6 +235,7 @@ def list_sections(
     by_class = {name: [c for c in clients if c.plan_class == name] for name in NAMED}
     return [
         {
+            "key": name.value,
             "title": name.label,
             "clients": found[:most],
             "number": len(found),

@@ -32,6 +32,7 @@ VIEW_RUNS = "migration.view_run"
 VIEW_REQUESTS = "migration.view_moverequest"
 VIEW_READERS = "migration.view_readerprocess"
 START_RUNS = "migration.add_run"
+APPROVE_MOVES = "migration.approve_move"
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _alert_failures(_data: AlertData) -> Iterator[Alert]:
             "clients were left out when the latest migration was stopped",
             counts.left_out,
         )
-        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", VIEW_RUNS)
+        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", START_RUNS)
         yield Alert(sentence, action.url, VIEW_RUNS, count=counts.left_out, actions=(action,))
 
 
@@ -172,19 +173,19 @@ def _alert_pushes(data: AlertData) -> Iterator[Alert]:
             "clients can't be pushed: correct their data or their secrets",
             number,
         )
-        yield _make_push_alert("refused", number, sentence, _("See the clients"))
+        yield _make_push_alert("refused", number, sentence)
     if number := data.clients.push_late:
         sentence = ngettext(
             "client has been waiting for a push for more than two minutes",
             "clients have been waiting for a push for more than two minutes",
             number,
         )
-        yield _make_push_alert("late", number, sentence, _("Push this client now"))
+        yield _make_push_alert("late", number, sentence)
 
 
-def _make_push_alert(which: str, number: int, sentence: str, label: str) -> Alert:
+def _make_push_alert(which: str, number: int, sentence: str) -> Alert:
     url = f"{_clients_url()}?push={which}"
-    actions = (Action(label, url, VIEW_CLIENTS),)
+    actions = (Action(_("See the clients"), url, VIEW_CLIENTS),)
     return Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
 
 
@@ -211,8 +212,11 @@ def _alert_requests(_data: AlertData) -> Iterator[Alert]:
             )
         )
         url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
-        label = _("See the checks that fail") if waits else _("Approve or refuse")
-        action = Action(label, url, VIEW_REQUESTS)
+        action = (
+            Action(_("See the checks that fail"), url, VIEW_REQUESTS)
+            if waits
+            else Action(_("Approve or refuse"), url, APPROVE_MOVES)
+        )
         yield Alert(sentence, url, VIEW_REQUESTS, count=number, actions=(action,))
 
 
@@ -225,7 +229,7 @@ def _alert_requested_runs(_data: AlertData) -> Iterator[Alert]:
             number,
         )
         url = f"{reverse('admin:migration_run_changelist')}?state={Run.State.REQUESTED}"
-        action = Action(_("Approve or refuse"), url, VIEW_RUNS)
+        action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
         yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
 
 

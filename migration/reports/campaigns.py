@@ -67,6 +67,14 @@ class WaveSummary:
     ]  # of those that NOVA still has, in the order of the phases, zeros included
     counts: WaveCounts | None
     runs: tuple[Run, ...]  # the newest RUNS_LISTED, the newest last
+    soaks_until: datetime | None = None  # where it soaks now
+
+    @property
+    def at_goal(self) -> int:
+        """Return how many of its clients have come to the campaign's goal, or further."""
+        line = list(Phase)
+        goal = line.index(Phase(self.wave.campaign.goal))
+        return sum(number for phase, number in self.phases.items() if line.index(phase) >= goal)
 
     @property
     def gone(self) -> int:
@@ -143,6 +151,10 @@ class CampaignSummary:
     unfinished_run: Run | None
     waves: tuple[WaveSummary, ...]
     left: tuple[LeftClients, ...]  # the newest run first
+
+    @property
+    def percent_done(self) -> float:
+        return 100 * self.waves_done / self.waves_all if self.waves_all else 0
 
     def to_json(self) -> dict[str, object]:
         """Return the campaign as commands print it: messages in English, and their keys; times with their zone."""
@@ -235,9 +247,13 @@ def _summarize_waves(campaign: Campaign, waves: list[Wave]) -> Iterable[WaveSumm
     for run in _list_newest_runs(ids):
         runs[run.wave_id or 0].append(run)
     for wave in waves:
+        state = _find_state(campaign, wave, runs[wave.pk])
         yield WaveSummary(
             wave=wave,
-            state=_find_state(campaign, wave, runs[wave.pk]),
+            state=state,
+            soaks_until=_find_soak_end(campaign, runs[wave.pk])
+            if state == WaveState.SOAKING
+            else None,
             clients=clients.get(wave.pk, 0),
             phases=phases[wave.pk],
             counts=counts.get(wave.pk),
@@ -264,9 +280,13 @@ def _find_state(campaign: Campaign, wave: Wave, runs: list[Run]) -> WaveState:
         return WaveState.ROLLED_BACK
     if wave.finished_at:
         return WaveState.FINISHED
+    until = _find_soak_end(campaign, runs)
+    return WaveState.SOAKING if until and timezone.now() < until else WaveState.BEGUN
+
+
+def _find_soak_end(campaign: Campaign, runs: list[Run]) -> datetime | None:
     ends = [run.finished_at for run in runs if run.finished_at]
-    soaks = bool(ends) and timezone.now() < max(ends) + campaign.soak
-    return WaveState.SOAKING if soaks else WaveState.BEGUN
+    return max(ends) + campaign.soak if ends else None
 
 
 # The clients that were left

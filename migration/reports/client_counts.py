@@ -1,22 +1,41 @@
-"""Counts clients by phase, by the result of their newest comparison, and by pending push."""
+"""Counts clients by phase, by what keeps them from the next, by their newest comparison and by pending push."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models import Comparison, PhaseChoices, Resolution, all_clients
+from migration.models import (
+    Blocker,
+    Comparison,
+    PhaseChoices,
+    Resolution,
+    all_clients,
+    with_blocker,
+)
 from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The workers push every minute, so a client that waits for longer is stuck.
 PUSH_IS_LATE_AFTER = timedelta(minutes=2)
 
-# The numbers of one phase and status.
+# In the address of the client list, where "" would be no filter.
+READY = "ready"
+# These pass by the workers, by NOVA's reads or with time.
+PASSES = (
+    *(Blocker.IN_A_RUN, Blocker.PUSH_PENDING, Blocker.NEVER_COMPARED, Blocker.TOO_OLD),
+    *(Blocker.STREAK, Blocker.TIME, Blocker.READS),
+)
+
+# The numbers of one phase, status and blocker.
 _Row = dict[str, Any]
 
 
@@ -32,11 +51,37 @@ class PhaseCount:
     # Clients in this phase or a later one.
     reached: int
     percent_reached: float
+    # Of its clients, as far as the database can tell; and what the next phase is called, "" behind the last.
+    ready: int = 0
+    next_phase: str = ""
+    next_label: str = ""
 
     @property
     def list_query(self) -> str:
         """Return the query of the client list that shows them."""
         return f"phase={self.phase}"
+
+    @property
+    def ready_query(self) -> str:
+        """Return the query of the client list that shows those that are ready for the next phase."""
+        return f"{self.list_query}&next={READY}"
+
+
+@dataclass(frozen=True)
+class BlockerCount:
+    """The number of clients that one thing keeps from their next phase; each client is in one of these."""
+
+    blocker: Blocker
+    clients: int
+
+    @property
+    def passes_by_itself(self) -> bool:
+        """Say whether nobody has to do anything but wait."""
+        return self.blocker in PASSES
+
+    @property
+    def list_query(self) -> str:
+        return f"next={self.blocker.value}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +94,12 @@ class ClientCounts:
     push_pending: int
     push_late: int
     push_refused: int
+    blockers: list[BlockerCount]
+
+    @property
+    def cut_over(self) -> int:
+        """Return how many NOVA reads from AWS."""
+        return next(row.reached for row in self.phases if row.phase == Phase.AWS)
 
 
 @dataclass(frozen=True)
@@ -58,6 +109,8 @@ class ComparisonCounts:
     by_status: dict[str, int]
     acknowledged: dict[str, int]
     last: datetime | None
+    # Of those that compared something: when AWS was last known to answer.
+    last_answer: datetime | None
 
     @property
     def total(self) -> int:
@@ -78,19 +131,18 @@ class ComparisonCounts:
 
 def count_clients() -> tuple[ClientCounts, ComparisonCounts]:
     """Count clients and their newest comparisons, in two queries."""
-    rows = _count_by_phase_and_status()
+    rows = _count_rows()
     return _make_client_counts(rows, _count_pushes()), _make_comparison_counts(rows)
 
 
-def _count_by_phase_and_status() -> list[_Row]:
-    """Count the clients of each phase and status."""
+def _count_rows() -> list[_Row]:
+    """Count the clients of each phase, status and blocker."""
     acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
     counted = (
-        all_clients()
-        .with_phase()
+        with_blocker(all_clients())
         .annotate(status=F("client_migration__comparison_status"))
         .order_by()
-        .values("phase", "status")
+        .values("phase", "status", "blocker")
         .annotate(
             n=Count("pk"),
             active=Count("pk", filter=Q(is_active=True)),
@@ -126,6 +178,11 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
         phase: sum(numbers[later] for later in order[position:])
         for position, phase in enumerate(order)
     }
+    ready = {
+        phase: sum(r["n"] for r in rows if r["phase"] == phase and r["blocker"] == Blocker.READY)
+        for phase in Phase
+    }
+    next_phases = dict(pairwise(order))
     return ClientCounts(
         phases=[
             PhaseCount(
@@ -136,13 +193,27 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
                 percent=100 * numbers[phase] / total if total else 0,
                 reached=reached[phase],
                 percent_reached=100 * reached[phase] / total if total else 0,
+                ready=ready[phase],
+                next_phase=next_phases.get(phase, ""),
+                next_label=str(PhaseChoices(next_phases[phase]).label)
+                if phase in next_phases
+                else "",
             )
             for phase in order
         ],
+        blockers=list(_list_blockers(rows)),
         total=total,
         inactive=total - sum(row["active"] for row in rows),
         **pushes,
     )
+
+
+def _list_blockers(rows: list[_Row]) -> Iterator[BlockerCount]:
+    """Yield what keeps clients from their next phase, in the order of `Blocker`."""
+    for blocker in Blocker:
+        number = sum(row["n"] for row in rows if row["blocker"] == blocker)
+        if number and blocker not in (Blocker.READY, Blocker.LAST):
+            yield BlockerCount(blocker, number)
 
 
 def describe_phase(phase: Phase) -> str:
@@ -164,4 +235,8 @@ def _make_comparison_counts(rows: list[_Row]) -> ComparisonCounts:
         by_status={status: add_up(status, "n") for status in Comparison.Status},
         acknowledged={status: add_up(status, "acknowledged") for status in Comparison.Status},
         last=max((row["last"] for row in rows if row["last"]), default=None),
+        last_answer=max(
+            (r["last"] for r in rows if r["last"] and r["status"] != Comparison.Status.UNCHECKED),
+            default=None,
+        ),
     )

@@ -19,6 +19,7 @@ from credentials.localization import localize_html
 from credentials.shown_names import show_name
 from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, RunPlan
 from migration.operations import aws_writes
+from migration.reports.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import MismatchKind
 
@@ -75,6 +76,9 @@ def find_write_refusal() -> Message | None:
         return aws_writes.find_write_refusal()
     except DatabaseError:
         return None
+
+
+register.simple_tag(describe_environment, name="find_environment")
 
 
 @register.simple_tag

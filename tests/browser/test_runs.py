@@ -12,9 +12,13 @@ from playwright.sync_api import expect
 from migration import tasks
 from migration.models import Rate, Run
 from migration.operations import runs
+from migration.operations.comparisons import compare
 from nova_admin.embedded import run_while_parent_lives
+from nova_credentials.phases import Phase
+from tests.browser.axe import violations
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, nova_uri, start_run
+from tests.migration.moves.clients import enter_phase
 from tests.settings import SCRATCH
 
 pytestmark = [pytest.mark.browser, pytest.mark.long(10)]
@@ -136,3 +140,21 @@ def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scrip
 
     operator.reads("Finished")
     assert run.count_items()["failed"] == 0
+
+
+def test_what_is_ready_is_moved_from_the_dashboard_on_a_phone(stores, visit):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_WRITE)
+    compare(client_ids=[pk])
+    page = visit("/admin/")
+    page.set_viewport_size({"width": 390, "height": 844})
+    # Nothing of the dashboard is wider than a phone, the table of costs included.
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.get_by_role("link", name="Move it").click()
+    page.get_by_text("1 client is ready").wait_for()
+    found = violations(page)
+
+    page.get_by_role("button", name="Move 1 client").click()
+
+    page.get_by_text("1 client is in Dual read now.").wait_for()
+    assert (found, wide) == ([], 390)

@@ -84,7 +84,7 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_start": OPERATORS,
-    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "adopt", "copy", "owner")},
+    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "adopt", "copy", "owner", "ready")},
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
@@ -111,7 +111,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("group", "ungroup", "owner", "owners")},
+    **{
+        f"{CLIENT}_{page}": ({}, OPERATORS)
+        for page in ("group", "ungroup", "owner", "owners", "ready")
+    },
     **{f"{CLIENT}_{page}": ({}, EVERYBODY) for page in ("save_view", "delete_view")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
@@ -175,6 +178,8 @@ class Site:
         # Only who was cut over has a certificate.
         phase = Phase.AWS if name.endswith("_certificate") else Phase.DUAL_READ
         client = self.clients[phase]
+        if name.endswith("_ready"):
+            return ["aws"]
         if name.endswith("_dialog"):
             return [client, "aws"]
         if name.endswith("_reveal"):

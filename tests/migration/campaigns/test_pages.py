@@ -160,9 +160,9 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
     assert "It rolls back the clients of the wave" in words
     assert "Reason CHG-7" in words
-    assert (
-        "Wave 1 (Spain) play_arrow Begun 2 database PostgreSQL 2 1 of 3 0 of 2 0 of 1,000" in words
-    )
+    first = words.split("Wave 1 (Spain) play_arrow Begun began ")[1].split("Wave 2")[0]
+    assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
+    assert "Refused 1 of 3 Mismatches 0 of 2 Failed reads 0 of 1,000 Moves" in first
     assert "Wave 2 (Italy) schedule Not begun" in words
 
 
@@ -174,7 +174,7 @@ def test_a_number_that_reached_its_limit_is_marked(client, log_in):
 
     words = text(client.get(page(campaign)))
 
-    assert "warning 1 of 1 warning 1 of 1 0 of 1" in words
+    assert "Refused warning 1 of 1 Mismatches warning 1 of 1 Failed reads 0 of 1" in words
 
 
 def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):

@@ -1,0 +1,88 @@
+"""The page that moves every client which is ready for its next phase: from the dashboard's "1,970 ready: move them"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.http import Http404, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+
+from migration.admin.base import RUN_PERMISSION, AdminView
+from migration.admin.bulk_moves import move_clients, open_bulk_cutover
+from migration.admin.run_plans import FEW_CLIENTS, plan_or_start_run
+from migration.models import MOVE_PERMISSIONS, Blocker, PhaseChoices, all_clients, select_blocked
+from nova_credentials.phases import Move, Phase
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+
+    from migration.models import ClientPhaseQuerySet
+
+# Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.
+READY_MOVES = {
+    Phase.DUAL_WRITE: Phase.POSTGRES,
+    Phase.DUAL_READ: Phase.DUAL_WRITE,
+    Phase.AWS: Phase.DUAL_READ,
+}
+READY_PERMISSIONS = {
+    Phase.DUAL_WRITE: RUN_PERMISSION,
+    Phase.DUAL_READ: MOVE_PERMISSIONS[Move.FORWARD],
+    Phase.AWS: MOVE_PERMISSIONS[Move.CUTOVER],
+}
+
+
+class MoveReadyView(AdminView):
+    """Says how many clients are ready for the phase, and moves exactly those that are when the button is pressed.
+
+    Into dual write through a plan where they are many, into AWS through the page with the checks.
+    """
+
+    template_name = "admin/migration/move_ready.html"
+
+    @property
+    def title(self) -> str:
+        return _("Move to %(phase)s what is ready") % {"phase": PhaseChoices(self.phase).label}
+
+    @cached_property
+    def phase(self) -> Phase:
+        phase = self.kwargs["new"]
+        if phase not in READY_MOVES:
+            raise Http404
+        return Phase(phase)
+
+    def has_permission(self) -> bool:
+        return self.request.user.has_perm(READY_PERMISSIONS[self.phase])
+
+    def select_ready(self) -> ClientPhaseQuerySet:
+        """Select the clients that are ready now, by their ids: what is selected stays what it is while it is used."""
+        ready = select_blocked(all_clients().in_phases(READY_MOVES[self.phase]), Blocker.READY)
+        return all_clients().filter(pk__in=list(ready.values_list("pk", flat=True)))
+
+    def get(self, request: HttpRequest, new: str) -> HttpResponse:
+        number = self.select_ready().count()
+        return self.render_to_response(
+            self.get_context_data(
+                number=number,
+                old=READY_MOVES[self.phase],
+                new=self.phase,
+                has_plan=self.phase == Phase.DUAL_WRITE and number > FEW_CLIENTS,
+                list_url=self.list_url,
+            )
+        )
+
+    def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
+        ready = self.select_ready()
+        if self.phase == Phase.DUAL_WRITE:
+            return plan_or_start_run(request, ready)
+        if self.phase == Phase.AWS:
+            return open_bulk_cutover(self.model_admin, request, ready)
+        moved = move_clients(self.model_admin, request, ready, phase=self.phase)
+        return moved or HttpResponseRedirect(self.list_url)
+
+    @property
+    def list_url(self) -> str:
+        page = reverse("admin:credentials_client_changelist")
+        return f"{page}?phase={READY_MOVES[self.phase]}&next=ready"

@@ -1,0 +1,71 @@
+"""Forecasts about when a campaign ends, from what its past waves took. Says nothing where no wave is done."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import TYPE_CHECKING
+
+from django.db.models import Count
+from django.utils import timezone
+
+from migration.models import Campaign, GroupMember, WaveClient
+
+if TYPE_CHECKING:
+    from migration.models import Wave
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """About when the last wave is done, and what that rests on."""
+
+    ends_at: datetime
+    waves_done: int
+    seconds_each: float  # from the begin of a wave to its end, its soak times included
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.ends_at - timezone.now()).total_seconds()
+
+
+def forecast_end(campaign: Campaign) -> Forecast | None:
+    """Return the forecast of a campaign that goes on, in three queries; None where nothing supports one."""
+    if campaign.state != Campaign.State.RUNNING:
+        return None
+    waves = list(campaign.waves.all())
+    took = [
+        (wave.finished_at - wave.began_at).total_seconds()
+        for wave in waves
+        if wave.began_at and wave.finished_at
+    ]
+    if not took:
+        return None
+    each, now = sum(took) / len(took), timezone.now()
+    open_waves = [wave for wave in waves if wave.began_at and not wave.finished_at]
+    left = sum(
+        max(0.0, each - (now - wave.began_at).total_seconds())
+        for wave in open_waves
+        if wave.began_at
+    )
+    ahead = _count_waves_ahead(campaign, waves)
+    if not ahead and not open_waves:
+        return None
+    return Forecast(now + timedelta(seconds=left + ahead * each), len(took), each)
+
+
+def _count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:
+    """Count the waves that have not begun. A group of more clients than a wave may have is taken in several."""
+    ahead = [wave for wave in waves if wave.began_at is None]
+    if not campaign.wave_size:
+        return len(ahead)
+    # A group that has begun may have clients left for another part; it is the last that has.
+    begun = [wave for wave in waves if wave.began_at and wave.group_id]
+    groups = {wave.group_id for wave in [*ahead, *begun[-1:]] if wave.group_id}
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    members = GroupMember.objects.filter(group__in=groups).exclude(client__in=taken).order_by()
+    counted = members.values_list("group").annotate(number=Count("client_id"))
+    untaken: dict[int | None, int] = defaultdict(int, counted)
+    parts = sum(ceil(untaken[group] / campaign.wave_size) for group in groups)
+    return max(parts, len(ahead))

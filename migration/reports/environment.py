@@ -1,0 +1,104 @@
+"""Says where a page is: which environment, AWS account, region and endpoint, from what this site already knows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils.translation import gettext as _
+
+from migration import sentences
+from migration.models import Secret
+from migration.operations.aws_writes import find_write_refusal
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Message
+
+# The newest secret is looked for among all: each process asks once in this time.
+ACCOUNT_IS_KNOWN_FOR = 300.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a page is, and the colour of its bar."""
+
+    name: str
+    looks: str  # "production", "warning" where nothing is written to AWS, or "calm"
+    refusal: str  # why nothing is written to AWS, in a word or two
+    account: str  # "" where no push has told it yet
+    region: str
+    endpoint: str  # "" where it is AWS's own
+
+
+def describe_environment() -> Environment:
+    """Describe it without a call to AWS."""
+    name, is_production = name_environment()
+    refusal = _find_refusal()
+    looks = "warning" if refusal else "production" if is_production else "calm"
+    is_embedded = settings.EMBEDDED_STORES
+    return Environment(
+        name=name,
+        looks=looks,
+        refusal=_name_refusal(refusal),
+        account=account_book.find_account(),
+        region=settings.AWS_REGION,
+        endpoint=_("embedded") if is_embedded else settings.AWS_ENDPOINT_URL,
+    )
+
+
+def name_environment() -> tuple[str, bool]:
+    """Return the environment's name and whether it is production, which a site outside development is if unnamed."""
+    if name := settings.NOVA_ENVIRONMENT:
+        return name, name.casefold().startswith("prod")
+    if settings.NOVA_DEMO:
+        return _("Demo"), False
+    return (_("Development"), False) if settings.DEBUG else (_("Production"), True)
+
+
+def _find_refusal() -> Message | None:
+    try:
+        return find_write_refusal()
+    except DatabaseError:
+        return None  # the page itself says what is wrong with the database
+
+
+def _name_refusal(refusal: Message | None) -> str:
+    if refusal is None:
+        return ""
+    names = {
+        sentences.WRITES_STOPPED.key: _("AWS writes are stopped"),
+        sentences.DATABASE_IS_COPY.key: _("Duplicate of the database: writes nothing to AWS"),
+    }
+    return names.get(refusal.key, _("Writes nothing to AWS"))
+
+
+class AccountBook:
+    """What this process knows of the AWS account: that of the newest secret a push wrote or found equal."""
+
+    def __init__(self) -> None:
+        self._account, self._known_until = "", 0.0
+
+    def find_account(self) -> str:
+        """Return the account's number; "" where it isn't known."""
+        now = time.monotonic()
+        if now > self._known_until:
+            self.forget()
+            try:
+                arn = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first()
+            except DatabaseError:
+                return ""
+            self._account = f"{arn or ''}::::".split(":")[
+                4
+            ]  # arn:aws:secretsmanager:region:account:…
+            self._known_until = now + ACCOUNT_IS_KNOWN_FOR if self._account else 0.0
+        return self._account
+
+    def forget(self) -> None:
+        """Ask again at the next page."""
+        self._account, self._known_until = "", 0.0
+
+
+account_book = AccountBook()

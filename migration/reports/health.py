@@ -1,0 +1,89 @@
+"""Says whether workers, AWS, the sweep and NOVA's reader are alive, and how old the knowledge of each is.
+
+Nothing is asked for it: a page that waits for AWS would be down with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from migration.models import Run, Worker
+from migration.reports.alerts import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
+from migration.reports.readers import describe_readers
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from migration.models import ReaderSummary
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One part of the whole, as far as it is known: `is_well` is None where nothing is known yet."""
+
+    name: str
+    is_well: bool | None
+    text: str
+    url: str
+    permission: str
+    # When this was last known.
+    at: datetime | None = None
+
+
+def list_pulses(
+    *, worker_seen_at: datetime | None, answered_at: datetime | None, readers: ReaderSummary
+) -> list[Pulse]:
+    """List them in one query. `answered_at`: when a comparison last read both stores of a client."""
+    swept_at = (
+        Run.objects.filter(kind=Run.Kind.COMPARE, by_name="")
+        .order_by("-pk")
+        .values_list("created_at", flat=True)
+        .first()
+    )
+    late = timedelta(minutes=2 * settings.NOVA_SWEEP_MINUTES)
+    runs = reverse("admin:migration_run_changelist")
+    return [
+        Pulse(
+            _("Workers"),
+            _is_recent(worker_seen_at, Worker.GONE_AFTER) or False,
+            _("seen") if worker_seen_at else _("never seen"),
+            runs,
+            VIEW_RUNS,
+            worker_seen_at,
+        ),
+        Pulse(
+            _("AWS"),
+            _is_recent(answered_at, late),
+            _("answered") if answered_at else _("not asked yet"),
+            reverse("admin:migration_comparison_report"),
+            VIEW_COMPARISONS,
+            answered_at,
+        ),
+        Pulse(
+            _("Sweep"),
+            _is_recent(swept_at, late),
+            _("began") if swept_at else _("none yet"),
+            f"{runs}?kind__exact={Run.Kind.COMPARE}",
+            VIEW_RUNS,
+            swept_at,
+        ),
+        Pulse(
+            _("NOVA's processes"),
+            bool(readers.seen) and not readers.failing,
+            describe_readers(readers),
+            reverse("admin:migration_readerprocess_changelist"),
+            VIEW_READERS,
+        ),
+    ]
+
+
+def _is_recent(moment: datetime | None, within: timedelta) -> bool | None:
+    """Say whether it was within that time; None where it never was."""
+    return None if moment is None else timezone.now() - moment <= within

@@ -1,0 +1,105 @@
+"""Says how far the project is: how many clients are cut over, how many were left day by day, and about when none is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import ceil
+
+from django.db.models import Case, IntegerField, Q, Sum, Value, When
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from migration.models import PhaseChange
+from nova_credentials.phases import Phase
+
+DAYS = 30
+# The pace is that of this time, or since its first cutover …
+PACE_DAYS = 14
+# … and is none where clients were cut over on fewer days of it.
+LEAST_DAYS_WITH_CUTOVERS = 3
+# A forecast beyond it says nothing.
+MOST_DAYS_AHEAD = 365
+
+
+@dataclass(frozen=True)
+class DayLeft:
+    """How many clients were still to be cut over at the end of a day."""
+
+    day: date
+    left: int
+    height: float  # percent of the highest
+    x: int
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The project in a few numbers."""
+
+    clients: int
+    cut_over: int
+    days: list[DayLeft]  # none where nobody was cut over in this time
+    cut_over_in_pace_days: int
+    # About when the last client is cut over, at the pace of the last days; None where these don't tell.
+    ends_on: date | None
+
+    @property
+    def left(self) -> int:
+        return self.clients - self.cut_over
+
+    @property
+    def percent(self) -> float:
+        """Return the share that is cut over, rounded down: 100 only where all are."""
+        return 1000 * self.cut_over // self.clients / 10 if self.clients else 0
+
+    @property
+    def days_left(self) -> int | None:
+        return (self.ends_on - timezone.localdate()).days if self.ends_on else None
+
+
+def make_headline(clients: int, cut_over: int) -> Headline:
+    """Make it of the numbers of now and the moves of the last days, in one query."""
+    today = timezone.localdate()
+    moved = _count_cutovers(today - timedelta(days=DAYS - 1))
+    days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    left, after = dict[date, int](), clients - cut_over
+    for day in reversed(days):
+        left[day] = after
+        after += moved.get(day, 0)
+    most = max(left.values(), default=0)
+    return Headline(
+        clients=clients,
+        cut_over=cut_over,
+        days=[
+            DayLeft(day, left[day], 100 * left[day] / most, position * 10)
+            for position, day in enumerate(days)
+        ]
+        if moved and most > 0
+        else [],
+        cut_over_in_pace_days=sum(
+            number for day, number in moved.items() if day > today - timedelta(days=PACE_DAYS)
+        ),
+        ends_on=_forecast_end(clients - cut_over, moved, today),
+    )
+
+
+def _count_cutovers(since: date) -> dict[date, int]:
+    """Return day -> how many clients were cut over on it, less those that were rolled back."""
+    forward = Q(old=Phase.DUAL_READ, new=Phase.AWS)
+    back = Q(old=Phase.AWS, new=Phase.DUAL_READ)
+    begins_at = timezone.make_aware(timezone.datetime.combine(since, timezone.datetime.min.time()))
+    moves = PhaseChange.objects.filter(forward | back, changed_at__gte=begins_at).order_by()
+    sign = Case(When(forward, then=Value(1)), default=Value(-1), output_field=IntegerField())
+    counted = moves.values(day=TruncDate("changed_at")).annotate(number=Sum(sign))
+    return {row["day"]: row["number"] for row in counted}
+
+
+def _forecast_end(left: int, moved: dict[date, int], today: date) -> date | None:
+    """Return about when nobody is left; None where too few days had cutovers to speak of a pace."""
+    lately = {d: n for d, n in moved.items() if d > today - timedelta(days=PACE_DAYS) and n > 0}
+    number = sum(n for d, n in moved.items() if d > today - timedelta(days=PACE_DAYS))
+    if left <= 0 or number <= 0 or len(lately) < LEAST_DAYS_WITH_CUTOVERS:
+        return None
+    per_day = number / ((today - min(lately)).days + 1)
+    ahead = ceil(left / per_day)
+    return today + timedelta(days=ahead) if ahead <= MOST_DAYS_AHEAD else None

@@ -1,0 +1,84 @@
+"""The forecast of a campaign's end, and its waves as columns."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from migration.models import Run
+from migration.reports.campaign_forecast import forecast_end
+from migration.reports.campaigns import summarize_campaign
+from nova_credentials.phases import Phase
+from tests.factories import make_user
+from tests.migration.admin.pages import text
+from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def end_wave(wave, *, hours: float, ended_hours_ago: float = 0) -> None:
+    wave.finished_at = timezone.now() - timedelta(hours=ended_hours_ago)
+    wave.began_at = wave.finished_at - timedelta(hours=hours)
+    wave.save()
+
+
+def hours_left(campaign) -> float | None:
+    found = forecast_end(campaign)
+    return found and round(found.seconds_left / 3600, 2)
+
+
+def test_nothing_is_forecast_before_a_wave_is_done_or_where_the_campaign_does_not_go_on():
+    campaign = make_campaign(make_group("a"), make_group("b"))
+    assert hours_left(campaign) is None
+    wave, _run = begin_wave(campaign, ["a-0"])
+    assert hours_left(campaign) is None
+    end_wave(wave, hours=2)
+    assert hours_left(campaign) == 2
+    campaign.stop(by=None)
+
+    assert hours_left(campaign) is None
+
+
+def test_the_rest_takes_what_past_waves_took_less_what_is_over_of_the_one_in_work():
+    campaign = make_campaign(*(make_group(name) for name in "abcd"))
+    for name, hours in (("a", 2), ("b", 4)):
+        end_wave(begin_wave(campaign, [f"{name}-0"])[0], hours=hours)
+    third, _run = begin_wave(campaign, ["c-0"])
+    type(third).objects.filter(pk=third.pk).update(began_at=timezone.now() - timedelta(hours=1))
+    assert hours_left(campaign) == 2 + 3
+    type(third).objects.filter(pk=third.pk).update(began_at=timezone.now() - timedelta(hours=9))
+
+    assert hours_left(campaign) == 3  # it takes longer than the others: nobody knows how much
+
+
+def test_a_group_of_more_clients_than_a_wave_may_have_takes_several():
+    campaign = make_campaign(make_group("a", 3), make_group("b", 5), wave_size=2)
+    end_wave(begin_wave(campaign, ["a-0"])[0], hours=1)
+
+    # One of a's, and three of b's.
+    assert hours_left(campaign) == 4
+
+
+def test_the_page_says_about_when_with_what_it_rests_on_and_how_long_a_wave_soaks(client):
+    user = make_user("viewer")
+    user.groups.add(Group.objects.get(name="Viewer"))
+    client.force_login(user)
+    campaign = make_campaign(
+        make_group("a"),
+        make_group("b", 2),
+        make_group("c"),
+        goal=Phase.DUAL_WRITE,
+        soak_minutes=180,
+    )
+    end_wave(begin_wave(campaign, ["a-0"])[0], hours=4)
+    begin_wave(campaign, ["b-0"])
+    Run.objects.update(finished_at=timezone.now() - timedelta(minutes=30, seconds=-5))
+
+    words = text(client.get(f"/admin/migration/campaign/{campaign.pk}/change/"))
+
+    assert "the wave that is done took 4 hours." in words
+    second = words.split("Wave 2 (b)")[-1].split("Wave 3 (c)")[0]
+    assert "Soaking about 2 hours left 0 of 2 clients at the goal" in second
+    assert "Refused warning 1 of 1" in second
+    assert summarize_campaign(campaign).waves[0].soaks_until is None

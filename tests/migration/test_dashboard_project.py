@@ -1,0 +1,198 @@
+"""The headline of the dashboard: how far the project is, what can go on now, what keeps the rest, what is alive."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django.utils import timezone
+
+from credentials.models import ClientRevision
+from migration.models import ClientMigration, PhaseChange, Run, Worker, all_clients
+from migration.reports import dashboard
+from nova_credentials.phases import Phase
+from tests.factories import VIEW, make_client, make_comparison, make_many, make_user
+from tests.migration.admin.pages import text
+
+HOME = reverse("admin:index")
+LISTING = reverse("admin:credentials_client_changelist")
+
+
+@pytest.fixture
+def root(db, client):
+    Worker.objects.create(name="host:1")
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def push_all() -> None:
+    rows = all_clients().with_revision().values_list("pk", "revision")
+    ClientRevision.objects.record_pushed(list(rows))
+
+
+def ready_page(phase: str) -> str:
+    return reverse("admin:credentials_client_ready", args=[phase])
+
+
+def cut_over(number: int, *, days_ago: int, back: bool = False) -> None:
+    old, new = ("aws", "dual_read") if back else ("dual_read", "aws")
+    at = timezone.now() - timedelta(days=days_ago)
+    PhaseChange.objects.bulk_create(
+        PhaseChange(client_id=1, slug="x", old=old, new=new, changed_at=at) for _ in range(number)
+    )
+
+
+def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_many(root):
+    make_many(3), make_many(2, status="mismatch"), make_many(1, status="unchecked")
+    push_all()
+    make_many(4)  # waits for its push
+    make_client("new"), make_client("off", is_active=False)
+    make_many(2, phase="purged")
+
+    response = root.get(HOME)
+
+    steps = {step["label"]: step for step in response.context["next_steps"]}
+    assert {name: step["number"] for name, step in steps.items()} == {
+        "Dual write": 1,
+        "Dual read": 3,
+    }
+    rows = [row for _title, rows in response.context["blockers"] for row in rows]
+    assert {row.blocker.value: row.clients for row in rows} == {
+        "differs": 2, "unchecked": 1, "inactive": 1, "push_pending": 4,
+    }  # fmt: skip
+    assert response.context["blockers"][0][1][0].blocker == "differs"
+    links = {f"{LISTING}?{row.list_query}": row.clients for row in rows}
+    links |= {step["list_url"]: step["number"] for step in steps.values()}
+    for url, number in links.items():
+        assert url.replace("&", "&amp;") in response.content.decode()
+        assert root.get(url).context["cl"].result_count == number
+    assert sum(links.values()) + 2 == all_clients().count()
+
+
+def test_exactly_those_that_are_ready_are_moved_as_a_run(root):
+    make_many(51)
+    push_all()
+    ready = set(all_clients().values_list("pk", flat=True))
+    make_many(2, status="mismatch")
+    page = ready_page("dual_read")
+    assert f'href="{page}"' in root.get(HOME).content.decode()
+    assert "51 clients are ready" in text(root.get(page))
+
+    root.post(page)
+
+    run = Run.objects.get()
+    assert (run.move_from, run.move_to) == ("dual_write", "dual_read")
+    assert set(run.items.values_list("client_id", flat=True)) == ready
+
+
+def test_those_before_a_push_get_a_plan_and_those_before_a_cutover_its_page(stores, root, settings):
+    make_many(51, phase="postgres")
+    make_many(51, phase="dual_read")
+    push_all()
+    ClientMigration.objects.filter(phase="dual_read").update(phase_changed_at=timezone.now())
+    settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = settings.NOVA_DUAL_READ_HOURS = 0
+
+    assert "/plan/" in root.post(ready_page("dual_write")).url
+    assert "51 selected clients are in dual read" in text(root.post(ready_page("aws")))
+    assert not Run.objects.exists()
+    assert root.get(ready_page("purged")).status_code == 404
+
+
+def test_who_may_not_move_them_is_told_how_many_and_offered_nothing(client, db):
+    make_many(2)
+    push_all()
+    Worker.objects.create(name="host:1")
+    make_comparison(make_client("waits"), "match")
+    Run.objects.create(kind=Run.Kind.MOVE, move_from="dual_read", move_to="aws", state="requested")
+    client.force_login(make_user("vera", *VIEW))
+
+    response = client.get(HOME)
+
+    page = response.content.decode()
+    assert "2 ready for Dual read" in text(response)
+    assert "Move them" not in page
+    assert "Approve or refuse" not in page
+    assert client.get(ready_page("dual_read")).status_code == 403
+    assert client.post(ready_page("dual_read")).status_code == 403
+    for item in response.context["attention"]:
+        for action in item.actions:
+            assert client.get(action.url).status_code == 200
+
+
+def test_the_headline_counts_down_and_forecasts_at_the_pace_that_was(root):
+    make_many(5, phase="aws"), make_many(5, phase="purged"), make_many(20, phase="dual_read")
+    cut_over(6, days_ago=9), cut_over(3, days_ago=5), cut_over(1, days_ago=3)
+    cut_over(1, days_ago=1), cut_over(1, days_ago=1, back=True)
+
+    response = root.get(HOME)
+
+    found = response.context["headline"]
+    assert (found.clients, found.cut_over, found.percent) == (30, 10, 33.3)
+    left = [day.left for day in found.days]
+    assert (left[0], left[-10], left[-6], left[-4], left[-1]) == (30, 24, 21, 20, 20)
+    # Ten in ten days.
+    assert found.ends_on == timezone.localdate() + timedelta(days=20)
+    assert "33.3 % cut over to AWS: 10 of 30 clients" in text(response)
+    assert "About 20 days left" in text(response)
+
+
+@pytest.mark.parametrize("moves", [[(9, 3)], [(5, 3), (5, 2)], [(1, 20), (1, 19), (1, 18)]])
+def test_too_few_days_are_no_pace(root, moves):
+    make_many(1, phase="aws"), make_many(20, phase="dual_read")
+    for number, ago in moves:
+        cut_over(number, days_ago=ago)
+
+    response = root.get(HOME)
+
+    assert response.context["headline"].ends_on is None
+    assert "left, around" not in text(response)
+    assert response.context["headline"].days != []
+
+
+def test_all_that_are_cut_over_are_a_hundred_per_cent_and_none_less_is(root):
+    make_many(1999, phase="aws"), make_many(1, phase="dual_read")
+    assert root.get(HOME).context["headline"].percent == 99.9
+    ClientMigration.objects.update(phase=Phase.AWS)
+
+    response = root.get(HOME)
+
+    assert response.context["headline"].percent == 100
+    assert "Every client is read from AWS." in text(response)
+
+
+def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
+    settings.NOVA_SWEEP_MINUTES = 15
+
+    def pulses() -> dict[str, bool | None]:
+        return {pulse.name: pulse.is_well for pulse in root.get(HOME).context["pulses"]}
+
+    assert pulses() == {"Workers": True, "AWS": None, "Sweep": None, "NOVA's processes": False}
+    make_many(2)
+    make_many(1, status="unchecked")  # just now, and says nothing of AWS
+    lately, before = timezone.now() - timedelta(minutes=29), timezone.now() - timedelta(minutes=31)
+    run = Run.objects.create(kind=Run.Kind.COMPARE, created_at=lately)
+    ClientMigration.objects.filter(comparison_status="match").update(compared_at=lately)
+    assert pulses() | {"NOVA's processes": True} == dict.fromkeys(pulses(), True)
+    Run.objects.filter(pk=run.pk).update(created_at=before)
+    ClientMigration.objects.filter(comparison_status="match").update(compared_at=before)
+    Worker.objects.update(seen_at=before)
+
+    assert pulses() == dict.fromkeys(pulses(), False)
+    assert "answered 31 minutes ago" in text(root.get(HOME))
+
+
+def test_many_clients_are_counted_once_in_a_while_and_the_page_says_when(root, monkeypatch):
+    monkeypatch.setattr(dashboard, "kept_counts", dashboard.KeptCounts())
+    monkeypatch.setattr(dashboard, "KEPT_FROM_CLIENTS", 3)
+    monkeypatch.setattr(dashboard, "KEPT_FOR", timedelta(hours=1))
+    make_many(2)
+    assert root.get(HOME).context["clients"].total == 2
+    assert root.get(HOME).context["counted_at"] is None
+    make_many(2)
+    assert re.search("counted (now|.{1,20} ago)", text(root.get(HOME)))
+    make_many(1)
+    assert root.get(HOME).context["clients"].total == 4
+    monkeypatch.setattr(dashboard, "KEPT_FOR", timedelta(0))
+
+    assert root.get(HOME).context["clients"].total == 5
