@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from credentials.forms import ClientForm, CredentialFormSet
-    from credentials.models import Credential
+    from credentials.models import Client, Credential
     from migration.admin.base import ClientRow
     from migration.models import ClientPhaseQuerySet
 
@@ -176,7 +176,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     ) -> list[InlineModelAdmin[Any, Any]]:
         return super().get_inline_instances(request, obj) if _has_form(request, obj) else []
 
-    def get_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Client | None = None) -> list[str]:
         # Without the others no tab but the logins reads the rows for the form's stamp.
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
@@ -202,6 +202,6 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         return self.change_view(request, object_id)
 
 
-def _has_form(request: HttpRequest, client: ClientRow | None) -> bool:
+def _has_form(request: HttpRequest, client: object) -> bool:
     """Say whether the page shows, or is sent, the form with the client's logins."""
     return client is None or read_tab(request) == ClientTab.LOGINS
