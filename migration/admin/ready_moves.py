@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib import messages
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -75,6 +76,9 @@ class MoveReadyView(AdminView):
 
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
         ready = self.select_ready()
+        if not ready.exists():
+            messages.warning(request, _("No client is ready for this move now."))
+            return HttpResponseRedirect(self.list_url)
         if self.phase == Phase.DUAL_WRITE:
             return plan_or_start_run(request, ready)
         if self.phase == Phase.AWS:

@@ -114,7 +114,7 @@ def test_the_versions_of_the_secret_come_after_the_page_or_by_a_link(open_page, 
     pk = make_full_client("idom")
     push(client_ids=[pk])
     page = open_page(scripts=scripts)
-    page.goto(page.url.replace("onboard", f"{pk}/change"))
+    page.goto(page.url.replace("onboard/", f"{pk}/change/?tab=comparison"))
 
     if not scripts:
         page.click("text=Versions and their stages")
