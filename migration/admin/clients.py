@@ -212,7 +212,7 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
     ) -> list[InlineModelAdmin[Any, Any]]:
         return super().get_inline_instances(request, obj) if _has_form(request, obj) else []
 
-    def get_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Client | None = None) -> list[str]:
         # Without the others no tab but the logins reads the rows for the form's stamp.
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
@@ -238,6 +238,6 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
         return self.change_view(request, object_id)
 
 
-def _has_form(request: HttpRequest, client: ClientRow | None) -> bool:
+def _has_form(request: HttpRequest, client: Client | ClientRow | None) -> bool:
     """Say whether the page shows, or is sent, the form with the client's logins."""
     return client is None or read_tab(request) == ClientTab.LOGINS
