@@ -202,6 +202,6 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         return self.change_view(request, object_id)
 
 
-def _has_form(request: HttpRequest, client: object) -> bool:
+def _has_form(request: HttpRequest, client: Client | ClientRow | None) -> bool:
     """Say whether the page shows, or is sent, the form with the client's logins."""
     return client is None or read_tab(request) == ClientTab.LOGINS

@@ -410,7 +410,8 @@ def walk(client) -> dict[str, Offers]:
         shown = response.status_code == 200 and not response.streaming
         html = response.content.decode() if shown else ""
         found[address] = Offers(html, address)
-        links = {re.sub(r"[?#].*", "", link) for link in found[address].links}
+        # The tabs of a client's page are pages too.
+        links = {re.sub(r"\?(?!tab=).*|#.*", "", link) for link in found[address].links}
         to_see += sorted(links - set(found))
     return found
 
@@ -462,6 +463,8 @@ EXPECTED_BUTTONS = {
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
+    # No secret is somebody else's, and none differs from the rows.
+    - {f"{CLIENT}_adopt", f"{CLIENT}_copy"}
     # No run and no campaign waits for an approval.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
     # Nobody has assigned or acknowledged anything yet.

@@ -220,7 +220,8 @@ def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
 # Two people at once
 
 
-def test_who_comes_second_is_told_once_who_was_first(idom, client, log_in):
+def test_who_comes_second_is_told_once_who_was_first(stores, client, log_in):
+    idom = make_full_client("idom")
     log_in("migration.purge_client")
     ClientMigration.objects.create(client_id=idom, phase=Phase.AWS)
     ClientMigration.objects.change_phase(
