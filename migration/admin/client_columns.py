@@ -17,7 +17,7 @@ from unfold.decorators import display
 from credentials.localization import localize
 from credentials.shown_names import show_name
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.client_filters import count_choices
+from migration.admin.client_filters import count_choices, get_site_facts
 from migration.models import (
     OWN_PERMISSION,
     ClientOwner,
@@ -108,7 +108,7 @@ class ClientColumns(ModelAdmin):
         """Note at each client of the page how it stands, and at each filter how many clients it would show."""
         changelist = super().get_changelist_instance(request)
         count_choices(changelist)
-        note_standings(changelist.result_list)
+        note_standings(changelist.result_list, get_site_facts(request))
         may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_errors(request)
         for client in changelist.result_list:
             client.last_error = client.last_error if may_view else None

@@ -23,7 +23,7 @@ from migration.models import (
     all_clients,
     select_blocked,
 )
-from migration.operations.ready_clients import has_next_step, is_ready
+from migration.operations.ready_clients import SiteFacts, has_next_step, is_ready
 from migration.reports.client_counts import READY, late_push_threshold
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
@@ -110,6 +110,15 @@ def _count_for(filters: Sequence[ClientFilter], clients: QuerySet[Client]) -> No
         spec.counts = {pairs[n][1]: counted[f"number_{n}"] for n in of_spec}
 
 
+def get_site_facts(request: HttpRequest) -> SiteFacts:
+    """Return what the gates of all clients have in common, read once a request."""
+    facts: SiteFacts | None = getattr(request, "site_facts", None)
+    if facts is None:
+        facts = SiteFacts()
+        request.site_facts = facts  # type: ignore[attr-defined]
+    return facts
+
+
 class NextStepFilter(ClientFilter):
     """Filters by whether a client is ready for its next step, as the list's column says, or by what keeps it."""
 
@@ -130,7 +139,7 @@ class NextStepFilter(ClientFilter):
             return None
         ready: Q | None = getattr(self.request, "ready_clients", None)
         if ready is None:
-            ready = is_ready()
+            ready = is_ready(get_site_facts(self.request))
             self.request.ready_clients = ready  # type: ignore[attr-defined]
         return ready if value == READY else has_next_step() & ~ready
 

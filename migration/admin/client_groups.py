@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.contrib import admin, messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
 from django.http import HttpResponseRedirect
@@ -47,7 +48,7 @@ def link_members(group: CountedGroup, number: int, phase: Phase | None = None) -
     if not number:
         return "0"
     url = get_members_url(group.pk, phase)
-    return format_html('<a class="text-link underline" href="{}">{}</a>', url, number)
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, intcomma(number))
 
 
 def make_phase_column(phase: Phase) -> Callable[[CountedGroup], SafeString | str]:

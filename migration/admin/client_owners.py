@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import Http404, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -86,18 +87,20 @@ class SetOwnersView(AdminView):
             messages.info(self.request, _("Nothing was changed: it was so already."))
         elif owner:
             text = ngettext(
-                "%(who)s looks after %(n)d client now.",
-                "%(who)s looks after %(n)d clients now.",
+                "%(who)s looks after %(n)s client now.",
+                "%(who)s looks after %(n)s clients now.",
                 number,
             )
-            messages.success(self.request, text % {"who": owner.get_username(), "n": number})
+            messages.success(
+                self.request, text % {"who": owner.get_username(), "n": intcomma(number)}
+            )
         else:
             text = ngettext(
-                "Nobody looks after %(n)d client now.",
-                "Nobody looks after %(n)d clients now.",
+                "Nobody looks after %(n)s client now.",
+                "Nobody looks after %(n)s clients now.",
                 number,
             )
-            messages.success(self.request, text % {"n": number})
+            messages.success(self.request, text % {"n": intcomma(number)})
 
     def get_next_url(self) -> str:
         return reverse("admin:credentials_client_changelist")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -95,16 +96,16 @@ class PutIntoGroupView(AdminView):
     def report_change(self, group: ClientGroup, changed: int, others: int) -> None:
         """Say how many clients were put into the group, and how many were in it before."""
         text = ngettext(
-            "%(n)d client was put into %(group)s.",
-            "%(n)d clients were put into %(group)s.",
+            "%(n)s client was put into %(group)s.",
+            "%(n)s clients were put into %(group)s.",
             changed,
         )
-        messages.success(self.request, text % {"n": changed, "group": group})
+        messages.success(self.request, text % {"n": intcomma(changed), "group": group})
         if others:
             text = ngettext(
-                "%(n)d client was in it already.", "%(n)d clients were in it already.", others
+                "%(n)s client was in it already.", "%(n)s clients were in it already.", others
             )
-            messages.info(self.request, text % {"n": others})
+            messages.info(self.request, text % {"n": intcomma(others)})
 
     def show_page(self, ids: list[int]) -> HttpResponse:
         groups = (
@@ -139,14 +140,14 @@ class TakeOutOfGroupView(PutIntoGroupView):
     def report_change(self, group: ClientGroup, changed: int, others: int) -> None:
         """Say how many clients were taken out of the group, and how many were not in it."""
         text = ngettext(
-            "%(n)d client was taken out of %(group)s.",
-            "%(n)d clients were taken out of %(group)s.",
+            "%(n)s client was taken out of %(group)s.",
+            "%(n)s clients were taken out of %(group)s.",
             changed,
         )
-        messages.success(self.request, text % {"n": changed, "group": group})
+        messages.success(self.request, text % {"n": intcomma(changed), "group": group})
         if others:
-            text = ngettext("%(n)d client was not in it.", "%(n)d clients were not in it.", others)
-            messages.info(self.request, text % {"n": others})
+            text = ngettext("%(n)s client was not in it.", "%(n)s clients were not in it.", others)
+            messages.info(self.request, text % {"n": intcomma(others)})
 
 
 def list_grouping_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from django.contrib import messages
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
-from django.http import Http404, HttpResponseRedirect
+from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -55,15 +55,16 @@ class SaveViewView(AdminView):
 
 
 class DeleteViewView(AdminView):
-    """Deletes a view of the user's own; 404 for one of somebody else."""
+    """Deletes a view of the user's own. For one of somebody else it does as if there were none."""
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         mine = SavedView.objects.filter(user=get_signed_in_user(request))
         view = mine.filter(pk=read_number(read_text(request, "view")) or 0).first()
         if view is None:
-            raise Http404
-        view.delete()
-        messages.success(request, _("Deleted the view %(name)s.") % {"name": view.name})
+            messages.info(request, _("That view is not there any more."))
+        else:
+            view.delete()
+            messages.success(request, _("Deleted the view %(name)s.") % {"name": view.name})
         return redirect_to_list(clean_query(read_text(request, "query")))
 
 

@@ -44,6 +44,17 @@ class GateFacts:
         """`run` moves the clients itself: its own items keep no gate shut."""
         self._client_ids, self._run = client_ids, run
 
+    def read_all(self, site: GateFacts | None = None) -> None:
+        """Read everything now: the same number of queries, whatever the phases of the clients.
+
+        `site`: facts of other clients, from which those are taken that are the same for all.
+        """
+        for name in ("counting_problem", "nova_tables", "processes_seen"):
+            vars(self)[name] = getattr(site or self, name)
+        for name in ("client_migrations", "read_counts", "inactive_client_ids", "open_items"):
+            getattr(self, name)
+        self.newest_searches  # noqa: B018  # it is kept
+
     @cached_property
     def client_migrations(self) -> dict[int, ClientMigration]:
         """Return client id -> its phase, with its newest comparison."""

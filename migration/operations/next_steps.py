@@ -54,12 +54,14 @@ class _Standing:
     push_pending: bool
 
 
-def judge_next_steps(clients: Sequence[Any]) -> dict[int, NextStep]:
+def judge_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> dict[int, NextStep]:
     """Return client id -> its next step; the number of queries is the same for any number of clients.
 
-    The clients have their phase and revisions (`with_phase`, `with_revision`, `with_refused_revision`).
+    The clients have their phase and revisions (`with_phase`, `with_revision`, `with_refused_revision`). `site` holds
+    what is the same for all clients, where that was read already.
     """
     facts = GateFacts([client.pk for client in clients])
+    facts.read_all(site)
     first = [client.pk for client in clients if client.phase == Phase.POSTGRES]
     problems = list_first_push_problems(first) if first else {}
     return {client.pk: _judge_client(client, facts, problems.get(client.pk)) for client in clients}

@@ -5,6 +5,7 @@ One thing it leaves to that module: what the columns hold that NOVA added and so
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from credentials.models import Credential
+    from credentials.nova_columns import NovaColumns
     from migration.models import ClientPhaseQuerySet
 
 PREVIOUS_PHASE = {new: old for old, new in NEXT_PHASE.items()}
@@ -36,11 +38,26 @@ LEGAL_SLUG = r"^[A-Za-z0-9_+=.@-]+$"
 FEW_CHARACTERS, FEW_ROWS = 2000, 5
 
 
-def is_ready() -> Q:
+class SiteFacts(GateFacts):
+    """What the gates of all clients have in common, read once."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    @cached_property
+    def writes_allowed(self) -> bool:
+        return all(check.passed for check in check_aws_writes())
+
+    @cached_property
+    def nova_columns(self) -> NovaColumns:
+        return read_nova_columns()
+
+
+def is_ready(site: SiteFacts | None = None) -> Q:
     """Return the condition that a client is ready for its next step, whichever that is."""
-    ready = Q()
+    ready, site = Q(), site or SiteFacts()
     for new in PREVIOUS_PHASE:
-        ready |= Q(pk__in=select_ready(new).order_by().values("pk"))
+        ready |= Q(pk__in=select_ready(new, site).order_by().values("pk"))
     return ready
 
 
@@ -49,31 +66,31 @@ def has_next_step() -> Q:
     return Q(client_migration=None) | ~Q(client_migration__phase=Phase.PURGED)
 
 
-def select_ready(new: Phase) -> ClientPhaseQuerySet:
+def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQuerySet:
     """Select the clients of the phase before `new` for which every check that the database can make passes."""
+    site = site or SiteFacts()
     clients = all_clients().in_phases(PREVIOUS_PHASE[new])
-    if not _is_site_ready(new):
+    if not _is_site_ready(new, site):
         return clients.none()
     clients = select_blocked(clients, Blocker.READY)
-    return _select_pushable(clients) if new == Phase.DUAL_WRITE else clients
+    return _select_pushable(clients, site) if new == Phase.DUAL_WRITE else clients
 
 
-def _is_site_ready(new: Phase) -> bool:
+def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
     """Say whether the checks pass that are the same for all clients."""
-    if not all(check.passed for check in check_aws_writes()):
+    if not site.writes_allowed:
         return False
-    facts = GateFacts([])
     if new == Phase.DUAL_WRITE:
-        return not read_nova_columns().problem
-    if facts.counting_problem:
+        return not site.nova_columns.problem
+    if site.counting_problem:
         return False
     if new not in WANT_EVIDENCE:
         return True
-    was_seen = not settings.NOVA_MIN_READS or facts.processes_seen > 0
-    return was_seen and all(passed for passed, _text in facts.nova_tables.list_findings())
+    was_seen = not settings.NOVA_MIN_READS or site.processes_seen > 0
+    return was_seen and all(passed for passed, _text in site.nova_tables.list_findings())
 
 
-def _select_pushable(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
+def _select_pushable(clients: ClientPhaseQuerySet, site: SiteFacts) -> ClientPhaseQuerySet:
     """Select those whose rows make a secret."""
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
     if documents.name_problem("x", prefix=prefix, layout=layout):
@@ -87,7 +104,7 @@ def _select_pushable(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         rows = model._default_manager.order_by()
         has_login |= Q(pk__in=rows.values("client_id"))  # type: ignore[misc]  # each model has it
         suspects |= set(_list_suspects(model))
-    if read_nova_columns().allow_unusual_values:
+    if site.nova_columns.allow_unusual_values:
         suspects |= set(named.values_list("pk", flat=True))
     in_postgres = named.filter(pk__in=suspects).values_list("pk", flat=True)
     unfit = list_first_push_problems(list(in_postgres)) if suspects else {}

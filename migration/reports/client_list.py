@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from migration.models import ClientPhaseQuerySet
+    from migration.operations.gate_facts import GateFacts
 
 # So many clients are judged at once for a file.
 CHUNK = 500
@@ -53,10 +54,10 @@ def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     return annotated
 
 
-def note_standings(clients: Sequence[Any]) -> None:
-    """Note at each client its next step, its last error and its groups."""
+def note_standings(clients: Sequence[Any], site: GateFacts | None = None) -> None:
+    """Note at each client its next step, its last error and its groups; `site` as for `judge_next_steps`."""
     ids = [client.pk for client in clients]
-    steps = judge_next_steps(clients)
+    steps = judge_next_steps(clients, site)
     errors = RunItem.objects.find_last_errors(ids)
     groups = defaultdict(list)
     members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
