@@ -229,7 +229,7 @@ def test_a_bulk_move_takes_those_that_may_and_names_the_others(client, log_in):
     said = said_on(bulk(client, "move_to_dual_read", ready, behind))
 
     assert (phase_of(ready), phase_of(behind)) == (Phase.DUAL_READ, Phase.POSTGRES)
-    assert "behind is in postgres" in said
+    assert "behind is in PostgreSQL:" in said
     assert "1 client is in Dual read now." in said
 
 
@@ -268,7 +268,7 @@ def test_a_bulk_cutover_shows_the_checklist_of_each_and_moves_nobody_yet(client,
     page = response.content.decode()
     assert [shown["id"] for shown in response.context["open"]] == [idom]
     assert "needed: 1" in page
-    assert "untouched is in postgres" in page
+    assert "untouched is in PostgreSQL:" in page
     assert [phase_of(pk) for pk in three] == [Phase.DUAL_READ, Phase.DUAL_READ, Phase.POSTGRES]
 
 
