@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import FileResponse, Http404
+from django.http import Http404, HttpResponse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.generic import TemplateView, View
@@ -52,7 +52,7 @@ class DocumentView(TemplateResponseMixin, View):
     def get(self, request: HttpRequest, name: str) -> HttpResponseBase:
         path = find_file(name)
         if path.suffix in PICTURES:
-            return FileResponse(path.open("rb"), content_type=PICTURES[path.suffix])
+            return HttpResponse(path.read_bytes(), PICTURES[path.suffix])
         return self.render_to_response(
             {
                 **admin.site.each_context(request),

@@ -20,6 +20,8 @@ UNFOLD = {
     "SITE_HEADER": "NOVA Admin",
     "SITE_SUBHEADER": _("Credentials to AWS"),
     "SITE_SYMBOL": "key",
+    # The console is all there is: a link to the site would lead to the page itself.
+    "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [

@@ -9,8 +9,6 @@ from nova_admin.documents import DocumentListView, DocumentView
 from nova_admin.login.urls import urlpatterns as login_patterns
 from nova_admin.session_end import SessionEndView
 
-# The console is all there is: a link to the site would lead to the page itself.
-admin.site.site_url = None
 admin_patterns, app_name, namespace = admin.site.urls
 
 # Before Unfold's own at the same address.

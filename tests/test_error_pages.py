@@ -90,3 +90,11 @@ def test_a_host_of_others_has_the_page_too(browser):
     assert response.status_code == 400
     assert "evil.example" not in response.content.decode()
     assert "No page of this site sends such an address" in response.content.decode()
+
+
+def test_a_wrong_login_is_told_once_and_no_link_leads_back_to_the_login(db):
+    page = Client().post("/admin/login/", {"username": "x", "password": "example"}).content.decode()
+
+    assert page.count("errornote") == 1
+    assert "Please enter the correct username" in page
+    assert "Return to site" not in page

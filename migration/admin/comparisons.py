@@ -9,7 +9,6 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Max
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
@@ -25,14 +24,6 @@ class ComparisonView(ObjectView[Comparison]):
     """The page of one comparison."""
 
     template_name = "admin/migration/comparison.html"
-
-    @property
-    def title(self) -> str:
-        """Return slug and result. The slug is verbatim: `capfirst` of the header would change it."""
-        return _("Comparison of %(slug)s: %(result)s") % {
-            "slug": self.original.slug,
-            "result": self.original.get_status_display(),
-        }
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         may = self.request.user.has_perm

@@ -54,7 +54,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     else:
         mismatches = filter_mismatches(filters, user=user)
         page = _get_page(select_blocks(mismatches), query, number=found["clients"])
-        page.object_list = load_blocks(mismatches, page.object_list)  # type: ignore[assignment, arg-type]
+        page.object_list = load_blocks(mismatches, page.object_list)
     differing = count_fields()
     owners = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.conf import settings
 from django.db import connection, models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -205,7 +206,11 @@ class Comparison(models.Model):
         verbose_name_plural = _("comparisons")
 
     def __str__(self) -> str:
-        return f"{self.slug}: {self.get_status_display()}"
+        # Not the slug first: the header of a page makes the first letter a capital.
+        return gettext("Comparison of %(slug)s: %(result)s") % {
+            "slug": self.slug,
+            "result": self.get_status_display(),
+        }
 
     @property
     def status_message(self) -> Message:

@@ -173,7 +173,7 @@ def test_a_client_that_moved_behind_our_back_fails_its_request(idom, maria, ana)
     asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
 
-    with pytest.raises(NotApproved, match="no longer in dual_read"):
+    with pytest.raises(NotApproved, match="no longer in Dual read"):
         approve_request(request_id=asked.pk, by=ana)
 
     assert state_of(asked)[0] == State.FAILED

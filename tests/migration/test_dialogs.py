@@ -198,7 +198,7 @@ def test_only_moves_from_where_it_stands_have_a_dialog(idom, client, log_in, new
     assert response.status_code == status
     if status == 302:
         (message,) = get_messages(response.wsgi_request)
-        assert "idom is in dual_read" in str(message)
+        assert "idom is in Dual read" in str(message)
     assert client.get(dialog(999_999)).status_code == 404
     assert client.post(dialog(idom, new)).status_code == 405
 

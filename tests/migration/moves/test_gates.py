@@ -170,7 +170,7 @@ def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, s
 def test_who_believes_it_elsewhere_is_told(idom):
     advance(idom, Phase.DUAL_READ)
 
-    with pytest.raises(StalePhase, match="no longer in dual_write"):
+    with pytest.raises(StalePhase, match="no longer in Dual write"):
         move(client_id=idom, new=Phase.DUAL_READ, seen=Phase.DUAL_WRITE)
 
 
