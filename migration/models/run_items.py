@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import connection, models
-from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import In
@@ -19,6 +18,7 @@ from migration import sentences
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
+from migration.models.newest_failures import is_newest_failed
 from migration.models.phases import WRITES_BOTH
 from nova_credentials.aws.secrets_manager import ErrorClass
 
@@ -68,37 +68,6 @@ class Act(models.TextChoices):
 ACTS = {"migrate": Act.PUSH, "push": Act.PUSH, "compare": Act.COMPARE, "move": Act.MOVE}
 
 
-# The clients and acts that ever failed. It goes from one to the next, and reads no item of the others.
-EVER_FAILED = """
-WITH RECURSIVE failed AS (
-    (SELECT client_id, act FROM migration_runitem WHERE outcome IN ('failed', 'refused')
-     ORDER BY client_id, act LIMIT 1)
-    UNION ALL
-    SELECT following.* FROM failed, LATERAL (
-        SELECT client_id, act FROM migration_runitem
-        WHERE outcome IN ('failed', 'refused') AND (client_id, act) > (failed.client_id, failed.act)
-        ORDER BY client_id, act LIMIT 1
-    ) AS following
-)
-"""
-# All acts of some clients.
-OF_THESE = """
-WITH failed AS (
-    SELECT client_id, act FROM unnest(%s::int[]) AS these (client_id), unnest(%s::text[]) AS acts (act)
-)
-"""
-# The newest outcome of each of them, where it is a failure or a refusal, however many runs there are.
-NEWEST_FAILED = """
-SELECT newest.id FROM failed, LATERAL (
-    SELECT item.id, item.outcome FROM migration_runitem AS item
-    WHERE item.client_id = failed.client_id AND item.act = failed.act AND item.outcome <> ''
-        AND NOT (item.outcome = 'skipped' AND coalesce(item.message->>'key', '') = ANY(%s))
-    ORDER BY item.finished_at DESC NULLS LAST, item.id DESC LIMIT 1
-) AS newest
-WHERE newest.outcome IN ('failed', 'refused')
-"""
-
-
 def is_due() -> models.Q:
     """Return the condition that an item is open and does not wait for its next try."""
     later = models.Q(next_try_at__gt=timezone.now())
@@ -110,25 +79,6 @@ def is_mended() -> models.Exists:
     written = models.Q(client_migration__refused_revision__lt=models.F("revision"))
     return models.Exists(
         all_clients().with_revision().filter(written, pk=models.OuterRef("client_id"))
-    )
-
-
-def is_newest_failed(client_ids: Collection[int] | None = None) -> models.Func:
-    """Return the condition that an item is the newest outcome of its client and act, and a failure or a refusal.
-
-    The items are found first and then read one by one: as `IN (…)` PostgreSQL would read the whole table.
-    """
-    looked_at = EVER_FAILED
-    values: list[list[Any]] = []
-    if client_ids is not None:
-        looked_at, values = OF_THESE, [sorted(client_ids), list(Act.values)]
-    found = RawSQL(f"ARRAY({looked_at}{NEWEST_FAILED})", [*values, list(LEFT_OUT_KEYS)])  # noqa: S611  # constants
-    return models.Func(
-        models.F("pk"),
-        found,
-        template="%(expressions)s",
-        arg_joiner=" = ANY",
-        output_field=models.BooleanField(),
     )
 
 
@@ -196,8 +146,9 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
         )
+        newest = is_newest_failed(client_ids, acts=Act.values, left_out_keys=LEFT_OUT_KEYS)
         present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
-        return self.filter(is_newest_failed(client_ids), ~over, present)
+        return self.filter(newest, ~over, present)
 
     def find_last_errors(self, client_ids: Collection[int]) -> dict[int, RunItem]:
         """Return client id -> the newest of its acts that failed and were not done since, in one query."""

@@ -28,7 +28,7 @@ KNOWN = {
     *("theme", "page", "searchForm", "searchCommand"),  # alpine_data.js registers them
     *("item", "index"),  # of the x-for in Unfold's command_history.html
 }
-# Of rows that people sort by hand (`ordering_field`), and of Unfold's menus of sites and of displays: the site has none.
+# Of rows that people sort by hand (`ordering_field`) and of menus of sites and displays, which the site has nowhere.
 OF_PARTS_NOT_IN_USE = {"sortRecords", "moveRecords", "openDropdown"}
 
 
