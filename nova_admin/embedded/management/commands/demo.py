@@ -21,9 +21,16 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
-from migration.models import MANY_TRIES, Comparison, Outcome, Run, all_clients
+from migration.models import (
+    MANY_TRIES,
+    Comparison,
+    Outcome,
+    Run,
+    all_clients,
+    get_wanted_time,
+)
 from migration.operations.aws_store import secrets_manager
-from migration.operations.evidence import WANT_EVIDENCE, get_wanted_time
+from migration.operations.evidence import WANT_EVIDENCE
 from migration.reports.client_status import list_client_statuses
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
