@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.core.paginator import Paginator
 from django.db.models import BooleanField, ExpressionWrapper, Q
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
     from migration.models import Run
-    from migration.models.run_items import RunItemQuerySet
     from migration.reports.run_progress import Progress
 
 ITEMS_A_PAGE = 50
@@ -92,17 +91,16 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
     }
 
 
-def _select_items(run: Run, tab: str) -> RunItemQuerySet:
+def _select_items(run: Run, tab: str) -> QuerySet[Any]:
     """Select the items of the tab, each with whether a worker has it and whether its rows were mended."""
-    items: RunItemQuerySet = RunItem.objects.filter(TABS[tab][1], run=run)
+    items: QuerySet[Any] = RunItem.objects.filter(TABS[tab][1], run=run)
     # Of a run that is over there is no lease to look at.
     held = Q(pk__in=[]) if run.finished_at else is_due() & run_batches.is_in_work(run.pk)
-    items = items.annotate(is_held=ExpressionWrapper(held, BooleanField()))
+    items = items.annotate(is_held=ExpressionWrapper(held, BooleanField()), is_mended=is_mended())
     if tab == "in_progress":
         items = items.filter(is_held=True)
     elif tab == "waiting":
         items = items.exclude(is_held=True)
-    items = items.annotate(is_mended=is_mended())
     return items.order_by("pk") if run.finished_at else items.order_by("-is_held", "pk")
 
 

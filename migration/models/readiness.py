@@ -25,8 +25,6 @@ from migration.models.runs import Run
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from django_stubs_ext import StrPromise
-
     from migration.models.clients import ClientPhaseQuerySet
 
 # Twice the usual time between two sweeps, as one may be late.
@@ -55,11 +53,6 @@ class Blocker(models.TextChoices):
     READS = "reads", _("Too few reads by NOVA")
     COPIES = "copies", _("Copies not searched, or found")
     LAST = "last", _("Last phase reached")
-
-
-def label_blocker(code: str) -> StrPromise | str:
-    """Return the blocker in words."""
-    return Blocker(code).label
 
 
 def get_wanted_time(new: Phase) -> timedelta:
@@ -93,12 +86,14 @@ def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         default=models.Value(Blocker.READY.value),
         output_field=models.CharField(),
     )
-    return clients.with_phase().with_revision().annotate(blocker=blocker)
+    found: ClientPhaseQuerySet = clients.with_phase().with_revision().annotate(blocker=blocker)
+    return found
 
 
 def select_blocked(clients: ClientPhaseQuerySet, code: Blocker) -> ClientPhaseQuerySet:
     """Select the clients with this blocker; `Blocker.READY`: those that are ready for their next phase."""
-    return with_blocker(clients).filter(blocker=code.value)
+    found: ClientPhaseQuerySet = with_blocker(clients).filter(blocker=code.value)
+    return found
 
 
 def _is_in_a_run() -> models.Q:
@@ -153,16 +148,14 @@ def _has_met_trouble() -> models.Q:
 
 def _list_evidence_conditions() -> list[tuple[Blocker, models.Q]]:
     """Return what `operations/evidence.py` judges, without what is switched off."""
-    now, since = timezone.now(), models.F("client_migration__phase_changed_at")
+    now, since = timezone.now(), "client_migration__phase_changed_at"
     before_cutover = models.Q(phase=Phase.DUAL_READ.value)
     found: list[tuple[Blocker, models.Q]] = []
     if wanted := settings.NOVA_CLEAN_STREAK:
         found.append((Blocker.STREAK, models.Q(client_migration__clean_streak__lt=wanted)))
     for new in (Phase.AWS, Phase.PURGED):
         if time := get_wanted_time(new):
-            early = models.Q(client_migration__phase_changed_at=None) | models.Q(
-                client_migration__phase_changed_at__gt=now - time
-            )
+            early = models.Q(**{since: None}) | models.Q(**{f"{since}__gt": now - time})
             leaves = before_cutover if new == Phase.AWS else ~before_cutover
             found.append((Blocker.TIME, leaves & early))
     if wanted := settings.NOVA_MIN_READS:
@@ -176,7 +169,7 @@ def _list_evidence_conditions() -> list[tuple[Blocker, models.Q]]:
         )
         answered = models.Q(answers) & models.Q(
             read_count__last_answer_at__range=(
-                Greatest(models.Value(now - ANSWERED_WITHIN), since),
+                Greatest(models.Value(now - ANSWERED_WITHIN), models.F(since)),
                 now + ANSWERED_WITHIN,
             )
         )
@@ -184,10 +177,9 @@ def _list_evidence_conditions() -> list[tuple[Blocker, models.Q]]:
         found += [(Blocker.INACTIVE, lacks & _is_inactive()), (Blocker.READS, lacks)]
     clean = (
         SearchedClient.objects.filter(client_id=models.OuterRef("pk"))
-        .filter(searched_at__gte=Coalesce(models.OuterRef(since.name), "searched_at"))
+        .filter(searched_at__gte=Coalesce(models.OuterRef(since), "searched_at"))
         .order_by("-searched_at", "-pk")
-        .annotate(clean=models.Q(rows_found=0, not_looked_at=0))
-        .values("clean")[:1]
+        .values(is_clean=models.Q(rows_found=0, not_looked_at=0))[:1]
     )
     nothing_found = Coalesce(models.Subquery(clean), models.Value(False))
     unsearched = models.lookups.Exact(nothing_found, models.Value(False))

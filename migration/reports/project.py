@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from math import ceil
 
 from django.db.models import Case, IntegerField, Q, Sum, Value, When
@@ -87,7 +87,7 @@ def _count_cutovers(since: date) -> dict[date, int]:
     """Return day -> how many clients were cut over on it, less those that were rolled back."""
     forward = Q(old=Phase.DUAL_READ, new=Phase.AWS)
     back = Q(old=Phase.AWS, new=Phase.DUAL_READ)
-    begins_at = timezone.make_aware(timezone.datetime.combine(since, timezone.datetime.min.time()))
+    begins_at = timezone.make_aware(datetime.combine(since, time.min))
     moves = PhaseChange.objects.filter(forward | back, changed_at__gte=begins_at).order_by()
     sign = Case(When(forward, then=Value(1)), default=Value(-1), output_field=IntegerField())
     counted = moves.values(day=TruncDate("changed_at")).annotate(number=Sum(sign))

@@ -82,16 +82,16 @@ def find_progress(run_id: int, runs: QuerySet[Run] | None = None) -> Progress | 
     run = found.filter(pk=run_id).annotate(item_groups=ArraySubquery(rows)).first()
     if run is None:
         return None
-    groups: list[ItemGroup] = run.item_groups  # type: ignore[attr-defined]  # annotated
+    groups: list[ItemGroup] = run.item_groups
     for group in groups:
         if text := group["next_try_at"]:
             group["next_try_at"] = datetime.fromisoformat(text)
     return Progress(run, groups)
 
 
-def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[RunItem, ItemGroup]:
+def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[Any, ItemGroup]:
     """Count the items of the run by outcome, status of the comparison and class of the error."""
-    grouped: QuerySet[RunItem, ItemGroup] = (
+    grouped: QuerySet[Any, Any] = (
         items.order_by()
         .values("outcome", "comparison_status", "error_class")
         .annotate(

@@ -432,7 +432,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
-    *(f"{CLIENT}_{what}" for what in ("move", "push", "resolve", "owner")),
+    *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner")),
     *(
         f"migration_run_{what}"
         for what in (
