@@ -87,6 +87,7 @@ from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
 from migration.models.waves import Wave, WaveClient, WaveCounts
+from migration.models.work_facts import WorkFacts, read_work_facts
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
 from migration.models.write_stops import WriteStop
@@ -177,6 +178,7 @@ __all__ = [
     "WaveClient",
     "WaveCounts",
     "WithdrawnRunError",
+    "WorkFacts",
     "Worker",
     "WriteState",
     "WriteStop",
@@ -187,6 +189,7 @@ __all__ = [
     "get_wanted_time",
     "newest_status_is",
     "normalize_group_name",
+    "read_work_facts",
     "read_write_state",
     "require_reason",
     "select_blocked",

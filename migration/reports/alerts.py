@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.models import Comparison, MoveRequest, ReaderSummary, Run, Worker
+from migration.models import Comparison, MoveRequest, ReaderSummary, Run, Worker, WorkFacts
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.failures import count_failures, describe_failures
 from migration.reports.readers import describe_failing
@@ -65,15 +65,14 @@ class AlertData:
     clients: ClientCounts
     comparisons: ComparisonCounts
     tables: NovaTables
-    # When any worker was last alive; None where there never was one.
-    worker_seen_at: datetime | None
+    work: WorkFacts
     readers: ReaderSummary
     # How many statements of others read a credential table in the last hour.
     other_statements: int
 
 
 def list_alerts(data: AlertData) -> list[Alert]:
-    """List the alerts, the most pressing first, in three queries."""
+    """List the alerts, the most pressing first, in two queries."""
     return [alert for source in SOURCES for alert in source(data)]
 
 
@@ -83,7 +82,7 @@ def _alert_refused_writes(_data: AlertData) -> Iterator[Alert]:
 
 
 def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
-    seen = data.worker_seen_at
+    seen = data.work.worker_seen_at
     if seen is None or timezone.now() - seen > Worker.GONE_AFTER:
         yield Alert(
             _("No worker is running: nothing is pushed or compared. Start one:"),
@@ -220,9 +219,9 @@ def _alert_requests(_data: AlertData) -> Iterator[Alert]:
         yield Alert(sentence, url, VIEW_REQUESTS, count=number, actions=(action,))
 
 
-def _alert_requested_runs(_data: AlertData) -> Iterator[Alert]:
+def _alert_requested_runs(data: AlertData) -> Iterator[Alert]:
     """Yield that runs of moves wait for a second user."""
-    if number := Run.objects.filter(state=Run.State.REQUESTED).count():
+    if number := data.work.requested_runs:
         sentence = ngettext(
             "requested run of moves is waiting for approval",
             "requested runs of moves are waiting for approval",

@@ -11,7 +11,7 @@ from django.db.models import Case, When
 from django.utils import timezone
 from django.utils.translation import get_language
 
-from migration.models import OtherStatement, ReaderProcess, Run, Worker
+from migration.models import OtherStatement, ReaderProcess, Run, read_work_facts
 from migration.operations.nova_tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alerts import AlertData, list_alerts
@@ -104,12 +104,12 @@ def load_dashboard() -> Dashboard:
     clients, comparisons = counted.clients, counted.comparisons
     run = _find_run_to_show()
     readers = ReaderProcess.objects.summarize()
-    worker_seen_at = Worker.objects.last_seen_at()
+    work = read_work_facts()
     data = AlertData(
         clients,
         comparisons,
         read_nova_tables(),
-        worker_seen_at,
+        work,
         readers,
         OtherStatement.objects.called_in_last_hour().count(),
     )
@@ -123,11 +123,7 @@ def load_dashboard() -> Dashboard:
         costs=counted.costs,
         readers=readers,
         headline=counted.headline,
-        pulses=list_pulses(
-            worker_seen_at=worker_seen_at,
-            answered_at=comparisons.last_answer,
-            readers=readers,
-        ),
+        pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
         counted_at=counted.at if counted.clients.total >= KEPT_FROM_CLIENTS else None,
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The newest secret is looked for among all: each process asks once in this time.
 ACCOUNT_IS_KNOWN_FOR = 300.0
+ASKED_AGAIN_AFTER = 10.0  # where no push has met a secret yet
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class AccountBook:
             self._account = f"{arn or ''}::::".split(":")[
                 4
             ]  # arn:aws:secretsmanager:region:account:…
-            self._known_until = now + ACCOUNT_IS_KNOWN_FOR if self._account else 0.0
+            self._known_until = now + (ACCOUNT_IS_KNOWN_FOR if self._account else ASKED_AGAIN_AFTER)
         return self._account
 
     def forget(self) -> None:

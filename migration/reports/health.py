@@ -21,7 +21,7 @@ from migration.reports.readers import describe_readers
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import ReaderSummary
+    from migration.models import ReaderSummary, WorkFacts
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,10 @@ class Pulse:
 
 
 def list_pulses(
-    *, worker_seen_at: datetime | None, answered_at: datetime | None, readers: ReaderSummary
+    work: WorkFacts, *, answered_at: datetime | None, readers: ReaderSummary
 ) -> list[Pulse]:
-    """List them in one query. `answered_at`: when a comparison last read both stores of a client."""
-    swept_at = (
-        Run.objects.filter(kind=Run.Kind.COMPARE, by_name="")
-        .order_by("-pk")
-        .values_list("created_at", flat=True)
-        .first()
-    )
+    """List them, without a query. `answered_at`: when a comparison last read both stores of a client."""
+    worker_seen_at, swept_at = work.worker_seen_at, work.swept_at
     late = timedelta(minutes=2 * settings.NOVA_SWEEP_MINUTES)
     runs = reverse("admin:migration_run_changelist")
     return [
