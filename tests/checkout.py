@@ -19,6 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 
+from tests import warm_site
+
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 120
 # What every command imports of others before it reads a setting: two thirds of the time that a process takes to start.
@@ -49,23 +51,31 @@ forking.set_forkserver_preload(list(IMPORTED_BEFORE))
 
 
 def manage(*arguments: str, **environment: str) -> CompletedProcess[str]:
-    """Runs `manage.py` as a person would, in a process of its own, forked from one that has imported Django."""
+    """Runs `manage.py` as a person would, in a process of its own, forked from one that has imported it."""
     command = ["manage.py", *arguments]
     settings = {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, "stdout"), Path(folder, "stderr")
-        process = forking.Process(
-            target=run_command,
-            args=(command, dict(os.environ) | settings | environment, *written),
-            daemon=True,
-        )
-        process.start()
-        process.join(TIMEOUT_SECONDS)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        surroundings = dict(os.environ) | settings | environment
+        code = run_forked(command, surroundings, *written)
+        if code is None:
             raise TimeoutError(f"{command} takes longer than {TIMEOUT_SECONDS} s")
-        return CompletedProcess(command, process.exitcode, *(file.read_text() for file in written))
+        return CompletedProcess(command, code, *(file.read_text() for file in written))
+
+
+def run_forked(command: list[str], surroundings: dict[str, str], *written: Path) -> int | None:
+    """Run it in a process that is killed where it takes too long; return its exit code."""
+    args = (command, surroundings, *written)
+    if warm_site.fits(surroundings):
+        return warm_site.warm_site(forking).run(run_command, args, TIMEOUT_SECONDS)
+    process = forking.Process(target=run_command, args=args, daemon=True)
+    process.start()
+    process.join(TIMEOUT_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return None
+    return process.exitcode
 
 
 @dataclass
