@@ -94,7 +94,8 @@ def database(template: str = "") -> Iterator[str]:
     identifier = sql.Identifier(name)
     uri = make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as connection:
-        make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        # By files: block by block through the log, as it is otherwise, takes twice as long, to make and to drop.
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
         connection.execute(make.format(identifier, sql.Identifier(template or "template1")))
         try:
             if template:
