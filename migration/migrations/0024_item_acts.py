@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from migration.schema_operations import ChangeTogether
+
 FILL = """
 UPDATE migration_runitem AS item SET act = CASE run.kind WHEN 'migrate' THEN 'push' ELSE run.kind END
 FROM migration_run AS run WHERE run.id = item.run_id
@@ -28,23 +30,25 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
-        migrations.AddIndex(
-            model_name="runitem",
-            index=models.Index(
-                condition=models.Q(("outcome__in", ("failed", "refused"))),
-                fields=["client", "act"],
-                name="item_failed",
+        ChangeTogether(
+            migrations.AddIndex(
+                model_name="runitem",
+                index=models.Index(
+                    condition=models.Q(("outcome__in", ("failed", "refused"))),
+                    fields=["client", "act"],
+                    name="item_failed",
+                ),
             ),
-        ),
-        migrations.AddIndex(
-            model_name="runitem",
-            index=models.Index(
-                models.F("client"),
-                models.F("act"),
-                models.OrderBy(models.F("finished_at"), descending=True, nulls_last=True),
-                models.OrderBy(models.F("id"), descending=True),
-                condition=models.Q(("outcome", ""), _negated=True),
-                name="item_newest",
+            migrations.AddIndex(
+                model_name="runitem",
+                index=models.Index(
+                    models.F("client"),
+                    models.F("act"),
+                    models.OrderBy(models.F("finished_at"), descending=True, nulls_last=True),
+                    models.OrderBy(models.F("id"), descending=True),
+                    condition=models.Q(("outcome", ""), _negated=True),
+                    name="item_newest",
+                ),
             ),
         ),
     ]
