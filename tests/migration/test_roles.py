@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 import pytest
-from django.apps import apps
-from django.contrib.auth.models import Group, Permission, User
-from django.core.management import call_command
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.urls import URLResolver, get_resolver, resolve, reverse
 from django.utils import timezone
@@ -27,7 +25,7 @@ from migration.models import (
 )
 from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
-from migration.roles import ROLES, ensure_roles, select_permissions
+from migration.roles import ROLES
 from nova_credentials.phases import Phase
 from tests.factories import (
     all_tables,
@@ -494,50 +492,3 @@ def test_an_operator_purges_and_restores_nobody(stores, client, old, new):
 
     purges = Phase.PURGED in (old, new) and {old, new} == {Phase.AWS, Phase.PURGED}
     assert response.status_code == (403 if purges else 302)
-
-
-def test_every_permission_that_a_role_names_is_there(db):
-    for role, names in ROLES.items():
-        group = Group.objects.get(name=role)
-        held = {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
-        assert names <= held
-        assert all(".view_" in name for name in held - names)
-
-
-def test_an_administrators_changes_to_a_role_outlast_a_migrate(transactional_db):
-    operator = Group.objects.get(name=OPERATOR)
-    given, taken = (
-        Permission.objects.get(codename="delete_run"),
-        Permission.objects.get(codename="move_client"),
-    )
-    operator.permissions.add(given)
-    operator.permissions.remove(taken)
-    before = set(operator.permissions.all())
-
-    call_command("migrate", verbosity=0)
-    call_command("migrate", verbosity=0)
-
-    assert set(operator.permissions.all()) == before
-
-
-def test_a_role_that_was_deleted_is_made_again_with_its_permissions(transactional_db):
-    before = set(Group.objects.get(name=OPERATOR).permissions.values_list("codename", flat=True))
-    Group.objects.get(name=OPERATOR).delete()
-
-    call_command("migrate", verbosity=0)
-
-    found = set(Group.objects.get(name=OPERATOR).permissions.values_list("codename", flat=True))
-    assert found == before != set()
-
-
-def test_a_permission_that_appears_later_is_given(db):
-    wanted = select_permissions(ROLES[OPERATOR]).get(codename="move_client")
-    Permission.objects.filter(pk=wanted.pk).delete()
-    ensure_roles(sender=apps.get_app_config("migration"), using="default")
-    operator = Group.objects.get(name=OPERATOR)
-    assert not operator.permissions.filter(codename="move_client").exists()
-
-    wanted.save(force_insert=True)
-    ensure_roles(sender=apps.get_app_config("migration"), using="default")
-
-    assert operator.permissions.filter(codename="move_client").exists()
