@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import F
 from django.http import HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from credentials.forms import ClientForm, CredentialFormSet
-    from credentials.models import Credential
+    from credentials.models import Client, Credential
     from migration.admin.base import ClientRow
     from migration.models import ClientPhaseQuerySet
 
@@ -227,7 +228,10 @@ class ClientAdmin(OwnViews, CredentialsAdmin):
             context |= get_client_context(request, client, tab)
             if tab in (ClientTab.OVERVIEW, ClientTab.COMPARISON):
                 context |= get_moves_context(request, client)
-        return super().render_change_form(request, context, *args, **kwargs)
+        response = super().render_change_form(request, context, *args, **kwargs)
+        if client and "HX-Request" in request.headers and isinstance(response, TemplateResponse):
+            response.template_name = "admin/migration/client_page_part.html"
+        return response
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
