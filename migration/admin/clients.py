@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.http import HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
@@ -191,7 +192,10 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             context |= get_client_context(request, client, tab)
             if tab in (ClientTab.OVERVIEW, ClientTab.COMPARISON):
                 context |= get_moves_context(request, client)
-        return super().render_change_form(request, context, *args, **kwargs)
+        response = super().render_change_form(request, context, *args, **kwargs)
+        if client and "HX-Request" in request.headers and isinstance(response, TemplateResponse):
+            response.template_name = "admin/migration/client_page_part.html"
+        return response
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

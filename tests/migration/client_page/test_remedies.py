@@ -254,12 +254,16 @@ def test_the_page_asks_until_the_run_is_done_with_the_client(root, idom):
     RunItem.objects.filter(pk=item.pk).update(outcome=Outcome.CREATED)
 
     over = client.get(poll).content.decode()
-    assert 'hx-get="?tab=overview" hx-trigger="load" hx-select="#client-page"' in over
-    # A form that is being filled in is left alone.
-    assert "#client-page" not in client.get(poll.replace("overview", "logins")).content.decode()
-    html = page(client, idom).content.decode()
-    assert 'id="client-page"' in html
-    assert "client-live" not in html
+    assert 'hx-get="?tab=overview" hx-trigger="load" hx-target="#client-page"' in over
+    whole = page(client, idom).content.decode()
+    assert 'id="client-page"' in whole
+    assert "client-live" not in whole
+    for tab in ("overview", "logins"):
+        url = f"{CLIENT}/{idom}/change/?tab={tab}"
+        part = client.get(url, headers={"HX-Request": "true"}).content.decode()
+        assert 'id="client-page"' in part
+        # A form that is being filled in is left alone.
+        assert ("<html" in part, 'id="client_form"' in part) == (False, False)
 
 
 def test_the_sweep_and_a_run_that_was_stopped_dont_have_it(idom, client, log_in):
