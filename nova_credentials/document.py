@@ -37,8 +37,7 @@ _MUST_BE: dict[tuple[object, ...], Sentence] = {
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MAX_DEPTH = 16
-# The key of the columns that NOVA added and somebody mapped: in a login, or at the top those of the client itself.
-# Readers ignore it.
+# The key of mapped columns that NOVA added: in a login, or at the top those of the client itself. Readers ignore it.
 EXTRA_KEY = "extra"
 
 Extra = Mapping[str, str | None]  # column -> value
@@ -231,8 +230,7 @@ def encode_document(document: Document) -> str:
 def decode_document(text: str, *, source: str = "the secret") -> Document:
     """Read JSON text; the error names the source that the caller gives."""
     try:
-        # NaN and Infinity are not JSON, and int() takes neither.
-        document = json.loads(text, parse_constant=int)
+        document = json.loads(text, parse_constant=int)  # NaN and Infinity are no JSON, and int() takes neither
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or is_nested_deeper(text, document):
@@ -242,8 +240,7 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
 
 def is_nested_deeper(text: str, document: Document) -> bool:
     """Say whether lists and objects are nested deeper than a document's may be; `text` is its JSON."""
-    may_be = text.count("{") + text.count("[") > _MAX_DEPTH  # else there is no need to look
-    return may_be and _is_deep(document, _MAX_DEPTH)
+    return text.count("{") + text.count("[") > _MAX_DEPTH and _is_deep(document, _MAX_DEPTH)
 
 
 def _is_deep(value: object, levels: int) -> bool:

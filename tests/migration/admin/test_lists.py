@@ -128,7 +128,10 @@ def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
         [pk], Phase.POSTGRES, Phase.DUAL_WRITE, by=User.objects.get(), reason="Trial"
     )
 
-    words = text(viewer.get(page_of("credentials_client", pk)))
+    tabs = ("overview", "comparison", "history")
+    words = "".join(
+        text(viewer.get(f"{page_of('credentials_client', pk)}?tab={tab}")) for tab in tabs
+    )
 
     for told in (
         "Dual write",
@@ -144,7 +147,8 @@ def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
 def test_the_page_of_a_client_whose_name_no_secret_can_have_says_so(viewer):
     pk = make_client("bad slug")
 
-    assert "Not a valid name" in text(viewer.get(page_of("credentials_client", pk)))
+    page = f"{page_of('credentials_client', pk)}?tab=comparison"
+    assert "Not a valid name" in text(viewer.get(page))
 
 
 @pytest.mark.parametrize("url", [CLIENTS, COMPARISONS])

@@ -215,7 +215,7 @@ def test_the_page_of_a_real_comparison_holds_no_value_of_either_store(stores, cl
     for url in (
         page_of("migration_comparison", comparison.pk),
         REPORT,
-        page_of("credentials_client", pk),
+        f"{page_of('credentials_client', pk)}?tab=comparison",
     ):
         words = client.get(url).content.decode()
         assert "database.password" in words

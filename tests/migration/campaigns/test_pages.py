@@ -409,5 +409,5 @@ def test_the_history_of_a_client_names_the_campaign_beside_the_run(client, log_i
     pk = run.items.get().client_id
 
     assert f"Moves {run.pk} of Campaign {campaign.pk}: Moved" in text(
-        client.get(page_of("credentials_client", pk))
+        client.get(f"{page_of('credentials_client', pk)}?tab=history")
     )
