@@ -107,7 +107,7 @@ class ClientForm(StoredRowForm):
     """Refuses to save over what NOVA or a colleague wrote after the form was opened."""
 
     instance: Client
-    revision = StampField(required=False)
+    revision = StampField(required=False, label=_("Revision"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -230,7 +230,9 @@ def encode_document(document: Document) -> str:
 def decode_document(text: str, *, source: str = "the secret") -> Document:
     """Read JSON text; the error names the source that the caller gives."""
     try:
-        document = json.loads(text, parse_constant=int)  # NaN and Infinity are no JSON, and int() takes neither
+        document = json.loads(
+            text, parse_constant=int
+        )  # NaN and Infinity are no JSON, and int() takes neither
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or is_nested_deeper(text, document):

@@ -20,7 +20,7 @@ from tests.templates import RUN
 
 # What the processes of one run are told each for itself.
 STORES = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER")
-OF_THE_MOMENT = (*STORES, "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST")
+OF_THE_MOMENT = (*STORES, "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST", "NO_PROXY", "no_proxy")
 # Neither is asked while the site is set up.
 NOWHERE = {"DATABASE_URL": "postgresql:///unused", STORES[1]: "http://127.0.0.1:1"}
 

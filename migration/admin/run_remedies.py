@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration import sentences
+from migration.admin.base import RUN_PERMISSION
 from migration.models import TRANSIENT, Comparison, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass
 
@@ -68,7 +69,10 @@ def _find_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> Ite
         label = _("Mend its rows") if may(CHANGE_CLIENT) else _("See its rows")
         yield Remedy(label, f"{page}?tab=logins")
     elif failed and sentences.NOT_OURS.key in keys:
-        yield Remedy(_("See whose secret it is, and adopt it"), f"{page}?tab=overview")
+        adopt = reverse("admin:credentials_client_adopt", args=[item.client_id])
+        may_adopt = may(RUN_PERMISSION)
+        label = _("See whose secret it is, and adopt it") if may_adopt else _("See its checks")
+        yield Remedy(label, adopt if may_adopt else f"{page}?tab=overview")
     elif item.outcome == Outcome.REFUSED:
         yield Remedy(_("See what its gate lacks"), f"{page}?tab=overview")
     elif (failed and item.error_class == ErrorClass.CONFLICT and not can_succeed(item)) or (

@@ -16,7 +16,7 @@ from django.db.models.functions import Cast, Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from credentials.models import ClientWrite
+from credentials.models import CREDENTIAL_MODELS, ClientWrite
 from migration.models.comparisons import Comparison
 from migration.models.copies import SearchedClient
 from migration.models.phases import WRITES_BOTH
@@ -48,6 +48,7 @@ class Blocker(models.TextChoices):
     TOO_OLD = "too_old", _("Newest comparison too old")
     READER = "reader", _("NOVA's reader met a mismatch or a failure lately")
     INACTIVE = "inactive", _("Inactive: NOVA doesn't read it")
+    NO_LOGIN = "no_login", _("No login to push")
     STREAK = "streak", _("Too few matches in a row")
     TIME = "time", _("Not long enough in its phase")
     READS = "reads", _("Too few reads by NOVA")
@@ -72,6 +73,7 @@ def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         (Blocker.IN_A_RUN, _is_in_a_run()),
         (Blocker.PUSH_REFUSED, _is_push_refused()),
         (Blocker.INACTIVE, models.Q(phase=Phase.POSTGRES.value) & _is_inactive()),
+        (Blocker.NO_LOGIN, models.Q(phase=Phase.POSTGRES.value) & _has_no_login()),
         # Nothing else is asked before dual write, as its push asks it.
         (Blocker.READY, models.Q(phase=Phase.POSTGRES.value)),
         (Blocker.PUSH_PENDING, _is_push_pending()),
@@ -124,6 +126,13 @@ def _is_push_pending() -> models.Q:
 
 def _is_inactive() -> models.Q:
     return models.Q(is_active=False) | models.Q(is_active=None)
+
+
+def _has_no_login() -> models.Q:
+    condition = models.Q()
+    for model in CREDENTIAL_MODELS.values():
+        condition &= ~models.Q(pk__in=model._default_manager.order_by().values("client_id"))
+    return condition
 
 
 def _list_comparison_conditions() -> list[tuple[Blocker, models.Q]]:

@@ -99,16 +99,14 @@ def _select_pushable(clients: ClientPhaseQuerySet, site: SiteFacts) -> ClientPha
     named = clients.annotate(slug_length=Length("slug")).filter(
         slug__regex=LEGAL_SLUG, slug_length__lte=documents.MAX_NAME - longest
     )
-    has_login, suspects = Q(), set[int]()
+    suspects = set[int]()
     for model in CREDENTIAL_MODELS.values():
-        rows = model._default_manager.order_by()
-        has_login |= Q(pk__in=rows.values("client_id"))  # type: ignore[misc]  # each model has it
         suspects |= set(_list_suspects(model))
     if site.nova_columns.allow_unusual_values:
         suspects |= set(named.values_list("pk", flat=True))
     in_postgres = named.filter(pk__in=suspects).values_list("pk", flat=True)
     unfit = list_first_push_problems(list(in_postgres)) if suspects else {}
-    fit: ClientPhaseQuerySet = named.filter(has_login).exclude(pk__in=unfit.keys())
+    fit: ClientPhaseQuerySet = named.exclude(pk__in=unfit.keys())
     return fit
 
 

@@ -12,7 +12,14 @@ from credentials.models import ClientRevision
 from migration.models import ClientMigration, PhaseChange, Run, Worker, all_clients
 from migration.reports import dashboard
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_client, make_comparison, make_many, make_user
+from tests.factories import (
+    VIEW,
+    make_client,
+    make_comparison,
+    make_full_client,
+    make_many,
+    make_user,
+)
 from tests.migration.admin.pages import text
 
 HOME = reverse("admin:index")
@@ -47,7 +54,7 @@ def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_
     make_many(3), make_many(2, status="mismatch"), make_many(1, status="unchecked")
     push_all()
     make_many(4)  # waits for its push
-    make_client("new"), make_client("off", is_active=False)
+    make_full_client("new"), make_client("off", is_active=False)
     make_many(2, phase="purged")
 
     response = root.get(HOME)

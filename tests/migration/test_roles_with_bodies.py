@@ -66,7 +66,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
         f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
         f"{CLIENT}_owner": {"owner": "root"},
-        f"{CLIENT}_owners": {"clients": client, "owner": "root"},
+        f"{CLIENT}_owners": {"clients": client, "owner": "-"},
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
         "migration_campaign_steer": {"order": "stop"},
         "migration_campaign_cancel": {},

@@ -36,25 +36,35 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
 @pytest.mark.parametrize(
     ("outcome", "fields", "remedy", "may_retry"),
     [
-        ("failed", {"error_class": "data", "message": TYPED}, ("Mend its rows", "logins"), False),
+        (
+            "failed",
+            {"error_class": "data", "message": TYPED},
+            ("Mend its rows", "change/?tab=logins"),
+            False,
+        ),
         (
             "failed",
             {"error_class": "conflict", "message": NOT_OURS},
-            ("See whose secret it is, and adopt it", "overview"),
+            ("See whose secret it is, and adopt it", "adopt/"),
             False,
         ),
         (
             "failed",
             {"error_class": "conflict", "message": TYPED},
-            ("See what differs", "comparison"),
+            ("See what differs", "change/?tab=comparison"),
             False,
         ),
         ("failed", {"error_class": "conflict", "message": sentences.NOVA_WROTE()}, None, True),
         ("failed", {"error_class": "throttled", "message": TYPED}, None, True),
         ("failed", {"error_class": "unavailable", "message": TYPED}, None, True),
         ("failed", {"error_class": "permission", "message": TYPED}, None, True),
-        ("refused", {"message": TYPED}, ("See what its gate lacks", "overview"), True),
-        ("compared", {"comparison_status": "mismatch"}, ("See what differs", "comparison"), False),
+        ("refused", {"message": TYPED}, ("See what its gate lacks", "change/?tab=overview"), True),
+        (
+            "compared",
+            {"comparison_status": "mismatch"},
+            ("See what differs", "change/?tab=comparison"),
+            False,
+        ),
         ("compared", {"comparison_status": "match"}, None, False),
         ("skipped", {"message": sentences.RUN_STOPPED()}, None, False),
     ],
@@ -68,7 +78,7 @@ def test_a_failure_has_what_mends_it_and_is_retried_only_where_that_can_help(
 
     (row,) = response.context["rows"]
     assert [(each.label, each.url) for each in row["remedies"]] == (
-        [(remedy[0], f"/admin/credentials/client/1000/change/?tab={remedy[1]}")] if remedy else []
+        [(remedy[0], f"/admin/credentials/client/1000/{remedy[1]}")] if remedy else []
     )
     assert ('name="item"' in response.content.decode()) == may_retry
     for each in row["remedies"]:

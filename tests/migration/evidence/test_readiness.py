@@ -23,7 +23,13 @@ from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import database_checks
 from migration.reports.client_status import has_push_pending
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_copy_search, make_many, make_reader_process
+from tests.factories import (
+    make_client,
+    make_copy_search,
+    make_full_client,
+    make_many,
+    make_reader_process,
+)
 
 LINE = list(Phase)
 # One spoilt thing each, and what it is called; "" spoils nothing.
@@ -115,13 +121,15 @@ def test_a_client_is_ready_exactly_where_the_gate_finds_nothing(stores):
 
     assert wrong == []
     every = {client.blocker for client in found}
-    assert every == set(Blocker) - {Blocker.PUSH_REFUSED, Blocker.NEVER_COMPARED, Blocker.LAST}
+    elsewhere = {Blocker.PUSH_REFUSED, Blocker.NEVER_COMPARED, Blocker.NO_LOGIN, Blocker.LAST}
+    assert every == set(Blocker) - elsewhere
     ready = {client.pk for client in found if client.blocker == ""}
     assert set(select_blocked(all_clients(), Blocker.READY).values_list("pk", flat=True)) == ready
 
 
 def test_before_dual_write_only_what_a_push_would_meet_keeps_a_client(stores):
-    never, refused, off = make_client("never"), make_client("refused"), make_client("off")
+    never, refused, off = (make_full_client(slug) for slug in ("never", "refused", "off"))
+    make_client("empty")
     all_clients().filter(pk=off).update(is_active=False)
     revision = all_clients().with_revision().get(pk=refused).revision
     ClientMigration.objects.record_refused([(refused, revision)])
@@ -133,6 +141,7 @@ def test_before_dual_write_only_what_a_push_would_meet_keeps_a_client(stores):
         "never": Blocker.READY,
         "refused": Blocker.PUSH_REFUSED,
         "off": Blocker.INACTIVE,
+        "empty": Blocker.NO_LOGIN,
         "many-4": Blocker.LAST,
     }
     assert len(captured) == 1
