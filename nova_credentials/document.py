@@ -87,11 +87,9 @@ def build_document(
         of_type = rows.get(credential_type, ())
         primary = [row for row in of_type if row.is_primary]
         if len(primary) > 1 and not several_primary:
-            raise DocumentError(
-                sentences.SEVERAL_PRIMARY(
-                    slug=slug or client_name, n=len(primary), kind=credential_type
-                )
-            )
+            who, number = slug or client_name, len(primary)
+            why = sentences.SEVERAL_PRIMARY(slug=who, n=number, kind=credential_type)
+            raise DocumentError(why)
         entries = [_make_entry(row, credential_type) for row in of_type]
         if primary:
             first = entries.pop(of_type.index(primary[0]))

@@ -33,7 +33,9 @@ def noon(wanted, monkeypatch) -> None:
 def is_met(kind: Evidence, entry: PhaseEntry, *, processes: int = 0) -> bool:
     new = Phase.PURGED if entry.phase == Phase.AWS else Phase.AWS
     lines = list_evidence(
-        entry, new, SimpleNamespace(processes_seen=processes, inactive_client_ids=set())
+        entry,
+        new,
+        SimpleNamespace(processes_seen=processes, inactive_client_ids=set(), newest_searches={}),
     )
     (line,) = [line for line in lines if line.kind == kind]
     assert not line.is_off
@@ -62,7 +64,9 @@ def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
     (line,) = [
         line
         for line in list_evidence(
-            since_ever, Phase.AWS, SimpleNamespace(processes_seen=0, inactive_client_ids=set())
+            since_ever,
+            Phase.AWS,
+            SimpleNamespace(processes_seen=0, inactive_client_ids=set(), newest_searches={}),
         )
         if line.kind == Evidence.TIME
     ]
@@ -177,7 +181,7 @@ def test_from_two_comparisons_on_it_is_said_how_far_apart_they_must_be(
     settings, wanted_streak, says_so
 ):
     settings.NOVA_CLEAN_STREAK = wanted_streak
-    facts = SimpleNamespace(processes_seen=0, inactive_client_ids=set())
+    facts = SimpleNamespace(processes_seen=0, inactive_client_ids=set(), newest_searches={})
     texts = [
         str(line.text)
         for line in list_evidence(DUAL_READ, Phase.AWS, facts)
