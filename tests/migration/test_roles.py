@@ -62,7 +62,7 @@ GROUP = "migration_clientgroup"
 PLAN_PAGES = ("plan_live", "plan_sheet", "plan_file")
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
-    **dict.fromkeys(("jsi18n", "app_list", "documents", "document"), EVERYBODY),
+    **dict.fromkeys(("jsi18n", "app_list"), EVERYBODY),
     **{f"{name}_{page}": EVERYBODY for name in READ_ONLY for page in ("changelist", "change")},
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
@@ -188,8 +188,6 @@ class Site:
             ]
         if name == "app_list":
             return ["migration"]
-        if name == "document":
-            return ["phases.md"]
         alone = (
             "changelist",
             "add",
@@ -352,7 +350,7 @@ def test_without_a_role_there_is_nothing_to_see(site, client, role):
         client.force_login(site.users[role])
 
     own = {"password_change", "password_change_done", "second_factor", "second_factor_set_up"}
-    for name in {*PAGES} - own - {"index", "search", "jsi18n", "documents", "document"}:
+    for name in {*PAGES} - own - {"index", "search", "jsi18n"}:
         response = client.get(site.address(name))
         refused = 404 if name == "app_list" else 403
         assert response.status_code == (refused if role else 302), name
