@@ -157,6 +157,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
 }
 # Django's own, for everybody, or for whoever is not logged in.
 OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
+# For whoever may see the console; tests/test_documents.py has their tests.
+OTHERS |= {"documents", "document"}
 # For whoever is about to log in; tests/login has their tests.
 OTHERS |= {"second_factor_enter", "oidc_start", "oidc_callback"}
 
