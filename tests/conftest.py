@@ -1,6 +1,7 @@
 """The stores of every test: the worker's own database and its own embedded AWS, both empty at the start."""
 
 import gc
+import math
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,7 @@ from migration.operations import copy_places, evidence, leases
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.bounded_refusals import limit
 from migration.operations.rate_limiter import rate_limiter
+from migration.reports.environment import account_book
 from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
 from tests import templates
@@ -255,6 +257,12 @@ def guard_of_the_test() -> Iterator[None]:
 def nothing_refused_before() -> None:
     """Each test is a minute of its own: refusals of an earlier test aren't repeated in it."""
     limit.forget_all()
+
+
+@pytest.fixture(autouse=True)
+def account_is_looked_up(monkeypatch) -> None:
+    """Pages look the AWS account up once in minutes, and not just while a test counts a page's statements."""
+    monkeypatch.setattr(account_book, "_known_until", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ kept_counts = KeptCounts()
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard, in seventeen queries, or eighteen if others have objects on NOVA's tables."""
+    """Load the dashboard, in fifteen queries, or sixteen if others have objects on NOVA's tables."""
     counted = kept_counts.read()
     clients, comparisons = counted.clients, counted.comparisons
     run = _find_run_to_show()

@@ -142,7 +142,7 @@ def test_before_dual_write_only_what_a_push_would_meet_keeps_a_client(stores):
         "refused": Blocker.PUSH_REFUSED,
         "off": Blocker.INACTIVE,
         "empty": Blocker.NO_LOGIN,
-        "many-4": Blocker.LAST,
+        "many-5": Blocker.LAST,
     }
     assert len(captured) == 1
     assert all_clients().filter(pk=never).exists()
