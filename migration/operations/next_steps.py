@@ -79,6 +79,9 @@ def _judge_client(client: Any, facts: GateFacts, problem: Check | None) -> NextS
     ]
     if problem:
         shut.insert(0, problem)
+    if new == Phase.DUAL_WRITE and not client.is_active:
+        text = sentences.NOT_PUSHED_INACTIVE()
+        shut.insert(0, Check(text.key, False, text))
     if client.refused_revision is not None and client.refused_revision == client.revision:
         text = list_sentences.LAST_PUSH_REFUSED()
         shut.insert(0, Check(text.key, False, text))

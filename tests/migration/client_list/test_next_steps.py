@@ -102,3 +102,14 @@ def count_queries(browser) -> int:
     with CaptureQueriesContext(connection) as captured:
         assert browser.get(CLIENTS).status_code == 200
     return len(captured)
+
+
+def test_an_inactive_client_is_not_ready_for_its_first_push(operator, stores):
+    pk = make_full_client("off")
+    all_clients().filter(pk=pk).update(is_active=False)
+
+    shown = operator.get(CLIENTS)
+
+    assert "Blocked Inactive." in text(shown)
+    assert not operator.get(f"{CLIENTS}?next=ready").context["cl"].result_list
+    assert operator.get(f"{CLIENTS}?next=inactive").context["cl"].result_count == 1
