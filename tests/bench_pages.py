@@ -121,7 +121,16 @@ def turn_to(uri: str) -> None:
     from django.db import connection
     from psycopg.conninfo import conninfo_to_dict
 
+    from migration.operations import aws_writes, database_identity, rate_limiter
+
+    # A process that has reached two databases writes to AWS from neither, and the clients list says so.
+    rate_limiter.rate_limiter().close()
     connection.close()
+    for known in (
+        *(rate_limiter._rate_limiter, aws_writes._write_guard),
+        database_identity._reached_databases,
+    ):
+        known.cache_clear()
     connection.settings_dict["NAME"] = conninfo_to_dict(uri)["dbname"]
 
 
