@@ -5,6 +5,9 @@ from __future__ import annotations
 from nova_credentials.messages import Sentence
 
 ADOPTED = Sentence("adopted", "Adopted: %(names)s.", glue=", ")
+NOTHING_TO_ADOPT = Sentence(
+    "nothing_to_adopt", "Nothing was adopted: the client has no secret that somebody else made."
+)
 SECRET_CHANGED_SINCE = Sentence(
     "secret_changed_since",
     "Nothing was adopted: somebody wrote to the secret since you opened the page. Look at it again.",

@@ -51,20 +51,18 @@ def find_foreign_secrets(client_id: int) -> ForeignSecrets:
 def adopt_secrets(*, client_id: int, seen: str, reason: str, by: User | None = None) -> Resolution:
     """Adopt the secrets whose versions the user has `seen`, and push the rows to them.
 
-    Raises `NotResolved`, also where they hold another version now, and `ReasonError`.
+    Raises `NotResolved`, also where they hold another version now or are ours already, and `ReasonError`.
     """
     check_reason(reason)
     foreign = find_foreign_secrets(client_id)
+    if not foreign.names:  # a push over what is ours already has a page and a permission of its own
+        raise NotResolved(resolution_sentences.NOTHING_TO_ADOPT())
     if foreign.versions != seen:
         raise NotResolved(resolution_sentences.SECRET_CHANGED_SINCE())
     (result,) = push(client_ids=[client_id], adopt=True, overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
         raise NotResolved(result.summary_message)
-    adopted = (
-        resolution_sentences.ADOPTED(names=foreign.names)
-        if foreign.names
-        else result.summary_message
-    )
+    adopted = resolution_sentences.ADOPTED(names=foreign.names)
     return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, adopted)
 
 

@@ -14,6 +14,7 @@ from migration import resolution_sentences, sentences
 from migration.models import ClientMigration, Outcome, Resolution, Run, RunItem
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
+from migration.operations.pushes import push
 from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_full_client, make_user
@@ -123,6 +124,21 @@ def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
     client.post(f"{CLIENT}/{foreign}/move/", {"new": "dual_write", "seen": "postgres"})
     assert phase_of(foreign) == Phase.DUAL_WRITE
     assert "nothing to adopt" in text(client.get(f"{CLIENT}/{foreign}/adopt/"))
+
+
+def test_what_is_ours_already_is_not_pushed_over_by_an_adoption(stores, client, log_in):
+    """A push over what AWS decides wants another permission, on another page."""
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": Phase.AWS})
+    aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
+    log_in(RUN)
+
+    sent = {"seen": "", "slug": "idom", "reason": "INC-42"}
+    answer = client.post(f"{CLIENT}/{pk}/adopt/", sent, follow=True)
+
+    assert "has no secret that somebody else made" in text(answer)
+    assert aws_store.secrets_manager().get_value(NAME).text == '{"newer": "x"}'
 
 
 def test_what_somebody_wrote_since_the_page_was_opened_is_not_written_over(foreign, client, log_in):
