@@ -311,7 +311,7 @@ def test_with_many_runs_few_items_are_read(db):
             """
             WITH run AS (
                 INSERT INTO migration_run (kind, adopt, include_inactive, created_at)
-                SELECT 'compare', false, false, now() FROM generate_series(1, 40) RETURNING id
+                SELECT 'compare', false, false, now() FROM generate_series(1, 100) RETURNING id
             )
             INSERT INTO migration_runitem
                 (run_id, client_id, slug, batch, outcome, error_class, comparison_status, finished_at, act)
