@@ -1,4 +1,4 @@
-"""What can be done about the mismatches of many clients: check again, copy, acknowledge, assign."""
+"""Resolves the mismatches of many clients: checks them again, copies, acknowledges, assigns."""
 
 from __future__ import annotations
 

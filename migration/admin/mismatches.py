@@ -37,7 +37,7 @@ OWN_VIEWS: list[tuple[str, str, type[AdminView]]] = [
     *((f"report/{name.replace('_', '-')}/", name, view) for name, (view, _icon) in ACTS.items()),
     ("report/undo/", "undo", UndoResolutionsView),
 ]
-# Where no field differs, there is nothing to copy and nobody to give it to.
+# Without a field that differs there is nothing to copy, and nothing to give to anybody.
 FOR_CLIENTS = (Resolution.Kind.CHECK, Resolution.Kind.ACKNOWLEDGE)
 
 

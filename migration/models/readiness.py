@@ -78,7 +78,7 @@ def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         (Blocker.READY, models.Q(phase=Phase.POSTGRES.value)),
         (Blocker.PUSH_PENDING, _is_push_pending()),
         *_list_comparison_conditions(),
-        # Nor more before dual read.
+        # Before dual read nothing more is asked.
         (Blocker.READY, models.Q(phase=Phase.DUAL_WRITE.value)),
         (Blocker.READER, _has_met_trouble()),
         *_list_evidence_conditions(),
