@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # A round trip that leaves time to strike while a run is at it.
 ROUND_TRIP = 0.05
+# Batch reads a second while somebody strikes: the batches of a run come one after the other.
+SLOW_READS = 4.0
 WAY = (
     (Phase.DUAL_WRITE, Phase.DUAL_READ),
     (Phase.DUAL_READ, Phase.AWS),
@@ -61,9 +63,19 @@ def await_moved(stage: Stage, run: Run, number: int) -> None:
     stage.until(lambda: PhaseChange.objects.filter(run=run.pk).count() >= number)
 
 
+def set_read_rate(stage: Stage, rate: float | None) -> None:
+    """Keep the batch reads of all workers to this rate: at the usual one a run is over before anybody strikes."""
+    from migration.models import Rate
+
+    stage.until(lambda: Rate.objects.set_rates({Rate.Kind.READ: rate}) is None)
+
+
 def kill_workers(stage: Stage, run: Run) -> None:
-    await_moved(stage, run, 1)
+    set_read_rate(stage, SLOW_READS)
+    before = stage.calls("BatchGetSecretValue")
+    stage.until(lambda: stage.calls("BatchGetSecretValue") >= before + 3)
     stage.kill_worker(run)
+    set_read_rate(stage, None)
     stage.start_worker()
 
 
@@ -71,6 +83,7 @@ def crash_postgresql(stage: Stage, run: Run) -> None:
     """Kill one of its processes, after which it ends all and recovers."""
     from django.db import connection
 
+    set_read_rate(stage, SLOW_READS)
     await_moved(stage, run, 1)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -78,6 +91,7 @@ def crash_postgresql(stage: Stage, run: Run) -> None:
         )
         pid = cursor.fetchone()[0]
     os.kill(pid, signal.SIGKILL)
+    set_read_rate(stage, None)
 
 
 def strike_calls(*faults: FaultRule) -> Callable[[Stage, Run], None]:
