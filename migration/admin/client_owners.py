@@ -122,7 +122,7 @@ class SetOwnersView(AdminView):
 
 
 class SetOwnerView(SetOwnersView):
-    """The same page for one client, named in the address."""
+    """Asks the same for one client, which the address names."""
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         return self.show_page(self.find_ids())

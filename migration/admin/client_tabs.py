@@ -65,5 +65,4 @@ def list_tabs(
     for tab, label in labels.items():
         query["tab"] = tab
         url = f"{page}?{query.urlencode()}"
-        url = f"{page}?{query.urlencode()}"
         yield {"name": tab, "label": label, "url": url, "is_shown": tab == shown}

@@ -53,10 +53,10 @@ from migration.models.reader_processes import (
 from migration.models.readiness import (
     ANSWERED_WITHIN,
     FRESH,
-    RUN_IS_LEFT_AFTER,
     Blocker,
     get_wanted_time,
     select_blocked,
+    select_open_items,
     with_blocker,
 )
 from migration.models.reads import ReadCount, ReadsSince
@@ -103,7 +103,6 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
     "PUSHED",
-    "RUN_IS_LEFT_AFTER",
     "TRANSIENT",
     "WRITES_BOTH",
     "Act",
@@ -193,5 +192,6 @@ __all__ = [
     "read_write_state",
     "require_reason",
     "select_blocked",
+    "select_open_items",
     "with_blocker",
 ]

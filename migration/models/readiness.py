@@ -26,6 +26,7 @@ from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.run_items import RunItemQuerySet
 
 # Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
@@ -98,14 +99,17 @@ def select_blocked(clients: ClientPhaseQuerySet, code: Blocker) -> ClientPhaseQu
     return found
 
 
-def _is_in_a_run() -> models.Q:
-    """Return the condition that a run that writes has the client still to do, and workers work on it."""
-    items = RunItem.objects.open().filter(
+def select_open_items() -> RunItemQuerySet:
+    """Select the open items of runs that write, and that workers work on."""
+    items: RunItemQuerySet = RunItem.objects.open().filter(
         run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
     )
-    others = items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
+    return items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
+
+
+def _is_in_a_run() -> models.Q:
     # One look at the open items, of which there are few, and not one for each client.
-    return models.Q(pk__in=others.order_by().values("client_id"))
+    return models.Q(pk__in=select_open_items().order_by().values("client_id"))
 
 
 def _is_push_refused() -> models.Q:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkFacts:
-    """What the dashboard says of the work in the background; None where there was none yet."""
+    """Holds what the dashboard says of the work in the background; None where there was none yet."""
 
     worker_seen_at: datetime | None
     swept_at: datetime | None

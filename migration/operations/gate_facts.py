@@ -5,36 +5,25 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
-
 from credentials.models import Client, CountingProof
 from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import (
-    RUN_IS_LEFT_AFTER,
     ClientMigration,
     ReadCount,
     ReaderProcess,
     Run,
     RunItem,
     SearchedClient,
+    select_open_items,
 )
 from migration.operations.nova_tables import read_nova_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.models.run_items import RunItemQuerySet
     from migration.operations.nova_tables import NovaTables
     from nova_credentials.messages import Message
-
-
-def select_open_items() -> RunItemQuerySet:
-    """Select the open items of runs that write, and that workers work on."""
-    items: RunItemQuerySet = RunItem.objects.open().filter(
-        run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
-    )
-    return items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
 
 
 class GateFacts:

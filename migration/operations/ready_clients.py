@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
 
 PREVIOUS_PHASE = {new: old for old, new in NEXT_PHASE.items()}
-# What PostgreSQL's ~ takes for a slug that can stand in a secret's name (`document.name_problem`).
+# Matches a slug that can stand in a secret's name (`document.name_problem`), by PostgreSQL's ~.
 LEGAL_SLUG = r"^[A-Za-z0-9_+=.@-]+$"
 # The secret of a client whose rows hold more may be too large: such clients are judged one by one.
 FEW_CHARACTERS, FEW_ROWS = 2000, 5
