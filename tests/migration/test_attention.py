@@ -302,8 +302,11 @@ def test_who_may_not_view_runs_is_told_of_no_failure(client, db):
     assert len(client.get(FAILURES).context["page"]) == 1
 
 
-def test_with_many_runs_few_items_are_read(db):
+def test_with_many_runs_few_items_are_read(transactional_db):
     """The plan for a client that failed reads its newest item alone, and no others' items."""
+    with connection.cursor() as cursor:
+        # Entries of rows that earlier tests deleted make an index look dearer than it is. No transaction may see them.
+        cursor.execute("REINDEX TABLE migration_runitem")
     pk = make_client("idom")
     old = timezone.now() - timedelta(days=1)
     with connection.cursor() as cursor:
@@ -326,7 +329,7 @@ def test_with_many_runs_few_items_are_read(db):
 
     plan = RunItem.objects.needing_attention().explain(analyze=True, format="json")
 
-    assert read_rows(plan) < 50
+    assert read_rows(plan) < 50, plan
 
 
 def read_rows(plan: str) -> int:
