@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db.models import BigIntegerField, Count, Q, Sum, TextField
 from django.db.models.functions import Cast, Coalesce, Length
+from django.db.models.lookups import LessThanOrEqual
 
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import read_nova_columns
@@ -55,10 +56,8 @@ class SiteFacts(GateFacts):
 
 def is_ready(site: SiteFacts | None = None) -> Q:
     """Return the condition that a client is ready for its next step, whichever that is."""
-    ready, site = Q(), site or SiteFacts()
-    for new in PREVIOUS_PHASE:
-        ready |= Q(pk__in=select_ready(new, site).order_by().values("pk"))
-    return ready
+    ready = _select_ready(list(PREVIOUS_PHASE), site or SiteFacts())
+    return Q(pk__in=ready.order_by().values("pk"))
 
 
 def has_next_step() -> Q:
@@ -68,12 +67,18 @@ def has_next_step() -> Q:
 
 def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQuerySet:
     """Select the clients of the phase before `new` for which every check that the database can make passes."""
-    site = site or SiteFacts()
-    clients = all_clients().in_phases(PREVIOUS_PHASE[new])
-    if not _is_site_ready(new, site):
-        return clients.none()
-    clients = select_blocked(clients, Blocker.READY)
-    return _select_pushable(clients, site) if new == Phase.DUAL_WRITE else clients
+    return _select_ready([new], site or SiteFacts())
+
+
+def _select_ready(news: Iterable[Phase], site: SiteFacts) -> ClientPhaseQuerySet:
+    """Select them for several phases at once: what keeps a client is a long condition, and made once."""
+    open_phases = [PREVIOUS_PHASE[new] for new in news if _is_site_ready(new, site)]
+    if not open_phases:
+        return all_clients().none()
+    ready = select_blocked(all_clients().in_phases(*open_phases), Blocker.READY)
+    if Phase.POSTGRES in open_phases:
+        ready = ready.filter(~Q(phase=Phase.POSTGRES.value) | _is_pushable(site))
+    return ready
 
 
 def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
@@ -90,24 +95,21 @@ def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
     return was_seen and all(passed for passed, _text in site.nova_tables.list_findings())
 
 
-def _select_pushable(clients: ClientPhaseQuerySet, site: SiteFacts) -> ClientPhaseQuerySet:
-    """Select those whose rows make a secret."""
+def _is_pushable(site: SiteFacts) -> Q:
+    """Return the condition that the rows of a client that is in PostgreSQL alone make a secret."""
     prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
     if documents.name_problem("x", prefix=prefix, layout=layout):
-        return clients.none()
+        return Q(pk__in=[])
     longest = max(map(len, documents.secret_names("", prefix=prefix, layout=layout).values()))
-    named = clients.annotate(slug_length=Length("slug")).filter(
-        slug__regex=LEGAL_SLUG, slug_length__lte=documents.MAX_NAME - longest
-    )
-    suspects = set[int]()
-    for model in CREDENTIAL_MODELS.values():
-        suspects |= set(_list_suspects(model))
-    if site.nova_columns.allow_unusual_values:
-        suspects |= set(named.values_list("pk", flat=True))
-    in_postgres = named.filter(pk__in=suspects).values_list("pk", flat=True)
-    unfit = list_first_push_problems(list(in_postgres)) if suspects else {}
-    fit: ClientPhaseQuerySet = named.exclude(pk__in=unfit.keys())
-    return fit
+    fits = LessThanOrEqual(Length("slug"), documents.MAX_NAME - longest)
+    is_named = Q(slug__regex=LEGAL_SLUG) & Q(fits)
+    in_postgres = all_clients().in_phases(Phase.POSTGRES).filter(is_named)
+    if not site.nova_columns.allow_unusual_values:
+        suspects = {pk for model in CREDENTIAL_MODELS.values() for pk in _list_suspects(model)}
+        in_postgres = in_postgres.filter(pk__in=suspects)
+    judged = list(in_postgres.values_list("pk", flat=True))
+    unfit = list_first_push_problems(judged) if judged else {}
+    return is_named & ~Q(pk__in=unfit.keys())
 
 
 def _list_suspects(model: type[Credential]) -> Iterable[int]:
