@@ -60,7 +60,7 @@ def confirm(browser, act: str, page, **typed):
 
 
 def everything() -> tuple[int, ...]:
-    owned = OpenMismatch.objects.exclude(owner=None).count()
+    owned = OpenMismatch.objects.exclude(assignee=None).count()
     return Run.objects.count(), Resolution.objects.count(), owned
 
 
@@ -130,37 +130,37 @@ def test_all_that_the_filters_show_is_checked_in_a_run(browser, differing, query
 
 def test_the_shown_fields_are_assigned_and_given_back(browser, differing, maria):
     pepe = make_user("pepe")
-    OpenMismatch.objects.filter(client_id=differing["one"]).update(owner=pepe)
+    OpenMismatch.objects.filter(client_id=differing["one"]).update(assignee=pepe)
     target = f"{address('assign')}?kind=different"
     page = browser.post(target, {"all": "1"})
-    assert "1 of the fields has an owner now, who is replaced." in text(page)
+    assert "1 of the fields is assigned to somebody now, who is replaced." in text(page)
 
     clients = re.search(r'name="clients" value="([^"]+)"', page.content.decode())[1]
-    sent = {"confirmed": "1", "clients": clients, "owner": "maria"}
+    sent = {"confirmed": "1", "clients": clients, "assignee": "maria"}
     done = browser.post(target, sent, follow=True)
 
     assert "Assigned 2 fields to maria." in text(done)
-    assert "You changed the owner of 2 fields." in text(done)
-    owned = OpenMismatch.objects.filter(owner=maria)
+    assert "You changed to whom 2 fields are assigned." in text(done)
+    owned = OpenMismatch.objects.filter(assignee=maria)
     assert set(owned.values_list("path", flat=True)) == {"database.password"}
     # Somebody changes one of them meanwhile: that one is left as it is.
-    OpenMismatch.objects.filter(client_id=differing["two"], path="database.password").update(owner=None)  # fmt: skip
+    OpenMismatch.objects.filter(client_id=differing["two"], path="database.password").update(assignee=None)  # fmt: skip
 
     undone = text(browser.post(address("undo"), follow=True))
 
     assert "Undone for 1." in undone
     assert "1 was left as it is: it was changed or resolved since." in undone
-    assert [row.owner for row in OpenMismatch.objects.order_by("slug", "path")] == [pepe, None, None]  # fmt: skip
+    assert [row.assignee for row in OpenMismatch.objects.order_by("slug", "path")] == [pepe, None, None]  # fmt: skip
     assert "There is nothing to undo." in text(browser.post(address("undo"), follow=True))
 
 
 @pytest.mark.parametrize("name", ["nobody-here", "gone", "guest"])
-def test_only_who_may_enter_the_site_can_own_a_mismatch(browser, differing, name):
+def test_a_mismatch_is_assigned_only_to_who_may_enter_the_site(browser, differing, name):
     make_user("gone", is_active=False), make_user("guest", is_staff=False)
-    sent = {"client": differing["one"], "confirmed": "1", "owner": name}
+    sent = {"client": differing["one"], "confirmed": "1", "assignee": name}
 
     assert browser.post(address("assign"), sent).status_code == 404
-    assert not OpenMismatch.objects.exclude(owner=None).exists()
+    assert not OpenMismatch.objects.exclude(assignee=None).exists()
 
 
 def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
