@@ -63,7 +63,9 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
             gone, _by_model = self.filter(pk=comment.pk).delete()
             if gone:
                 facts = comment_sentences.COMMENT_TAKEN_BACK(
-                    id=str(comment.pk), who=comment.by_name, at=comment.left_at
+                    id=str(comment.pk),
+                    who=comment.by_name,
+                    at=f"{comment.left_at:%Y-%m-%d %H:%M} UTC",
                 )
                 AuditEvent.objects.record(
                     AuditCode.COMMENT,

@@ -108,9 +108,8 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             by_assignee: dict[int | None, list[OpenMismatch]] = defaultdict(list)
             for row in changed:
                 by_assignee[wanted[row.pk]].append(row)
-            names = {
-                user.pk: user.get_username() for user in User.objects.filter(pk__in=by_assignee)
-            }
+            people = User.objects.filter(pk__in=[pk for pk in by_assignee if pk])
+            names = {user.pk: user.get_username() for user in people}
             events = []
             for assignee_id, given in by_assignee.items():
                 self.filter(pk__in=[row.pk for row in given]).update(assignee=assignee_id)

@@ -2,9 +2,11 @@
 
 import json
 import re
+import threading
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -294,3 +296,98 @@ def test_planning_takes_as_many_queries_for_many_clients(
         page = browser.post(address("to_aws"), {"all": "1"})
 
     assert "62 clients are concerned." in text(page)
+
+
+# Who was given what is in the audit.
+
+
+def assignments() -> list[tuple[str, str, str]]:
+    found = AuditEvent.objects.filter(code="assignment").order_by("pk")
+    return [(entry.who, entry.slug, str(entry.message)) for entry in found]
+
+
+def test_an_assignment_is_an_entry_for_each_client_and_so_is_its_undoing(browser, differing):
+    page = browser.post(address("assign"), {"all": "1"})
+    confirm(browser, "assign", page, assignee="maria")
+
+    one = "Assigned the field that differs to maria: database.password."
+    given = assignments()
+    assert given[0] == ("maria", "one", one)
+    assert given[1][:2] == ("maria", "two")
+    assert given[1][2].startswith("Assigned 2 fields that differ to maria: database.password, ")
+    again = text(confirm(browser, "assign", page, assignee="maria"))
+    assert "Nothing was changed: it was so already." in again
+    assert len(assignments()) == 2
+
+    browser.post(address("undo"))
+
+    taken = sorted(assignments()[2:])
+    assert [slug for _who, slug, _what in taken] == ["one", "two"]
+    assert taken[0][2] == "Assigned the field that differs to nobody: database.password."
+
+
+def test_one_client_alone_and_nobody_are_entries_too(browser, differing, maria):
+    OpenMismatch.objects.update(assignee=maria)
+    page = browser.post(address("assign"), {"client": str(differing["one"])})
+
+    shown = text(confirm(browser, "assign", page, assignee=""))
+
+    assert "1 field is assigned to nobody now." in shown
+    ((who, slug, what),) = assignments()
+    assert (who, slug) == ("maria", "one")
+    assert what == "Assigned the field that differs to nobody: database.password."
+
+
+def test_of_many_fields_of_a_client_ten_are_named_and_the_whole_secret_has_a_name(db, maria):
+    pk = make_client("many")
+    paths = [f"database.field_{number}" for number in range(11)]
+    fields = [{"path": path, "kind": "different"} for path in paths]
+    make_comparison(pk, "mismatch", slug="many", mismatches=fields)
+    gone = make_client("gone")
+    make_comparison(gone, "missing_in_aws", slug="gone")
+
+    OpenMismatch.objects.assign(OpenMismatch.objects.values_list("pk", flat=True), maria, by=maria)
+
+    found = {slug: what for _who, slug, what in assignments()}
+    assert found["gone"].endswith(": the whole secret.")
+    assert found["many"].startswith("Assigned 11 fields that differ to maria: ")
+    assert found["many"].endswith(", ….")
+    assert found["many"].count("database.field_") == 10
+
+
+def test_two_people_at_once_leave_one_assignee_and_an_entry_for_each_change(stores):
+    pk = make_client("one")
+    make_comparison(pk, "mismatch", slug="one", mismatches=[DIFFERENT, EXTRA])
+    people = [make_user("maria"), make_user("paco")]
+    ids = list(OpenMismatch.objects.values_list("pk", flat=True))
+    gate, former = threading.Barrier(2), []
+
+    def assign(user) -> None:
+        try:
+            gate.wait(10)
+            former.append(OpenMismatch.objects.assign(ids, user, by=user))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=assign, args=[user]) for user in people]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+
+    assignees = {row.assignee for row in OpenMismatch.objects.all()}
+    assert len(assignees) == 1
+    before, after = sorted((set(was.values()) for was in former), key=lambda was: was != {None})
+    assert before == {None}
+    (last,) = assignees
+    (first,) = set(people) - {last}
+    assert after == {first.pk}
+    assert [who for who, _slug, _what in assignments()] == [first.username, last.username]
+
+
+@pytest.mark.parametrize("name", ["' \"" * 1365, "maria ", "MARIA", "1"])
+def test_a_name_that_no_user_has_assigns_nothing(browser, differing, name):
+    sent = {"client": differing["one"], "confirmed": "1", "assignee": name}
+
+    assert browser.post(address("assign"), sent).status_code == 404
+    assert not assignments()

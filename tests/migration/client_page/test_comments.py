@@ -4,7 +4,8 @@ import threading
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
 from credentials.models import Client
@@ -265,19 +266,19 @@ def test_two_people_at_once_take_one_back_once_and_leave_both(stores):
 
 
 def test_the_database_takes_no_longer_text_either(idom):
-    with pytest.raises(Exception, match="clientcomment_text_is_short"):
+    with pytest.raises(IntegrityError):
         ClientComment.objects.create(client_id=idom, slug="idom", text="x" * 501)
 
 
-def test_the_number_of_queries_does_not_grow_with_the_comments(
-    maria, client, idom, django_assert_max_num_queries
-):
+def test_the_number_of_queries_does_not_grow_with_the_comments(maria, client, idom):
     leave(client, idom, "one")
     page(client, idom)
-    with django_assert_max_num_queries(200) as few:
+    with CaptureQueriesContext(connection) as few:
         page(client, idom)
     for number in range(12):
         leave(client, idom, f"number {number}")
 
-    with django_assert_max_num_queries(len(few)):
+    with CaptureQueriesContext(connection) as many:
         page(client, idom)
+
+    assert len(few) == len(many) > 0
