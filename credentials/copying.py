@@ -71,6 +71,16 @@ def copy_document(
     return lacking
 
 
+def list_unmatched_rows(client: Client, document: Document) -> list[Message]:
+    """Return the rows that `copy_document` would find no login for. Raises `DocumentError`."""
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    return [
+        row.as_message()
+        for credential_type, rows in client.credentials_by_type().items()
+        for row in match_rows(rows, read.of_type(credential_type)).unmatched_rows
+    ]
+
+
 def _pair_extras(
     logins: Sequence[CredentialRow], extras: Sequence[Extra]
 ) -> Callable[[CredentialRow], Extra]:

@@ -39,10 +39,26 @@ RESOLUTIONS = {
     "to_aws": Sentence("resolution_to_aws", "Copied PostgreSQL to AWS."),
     "to_postgres": Sentence("resolution_to_postgres", "Copied AWS to PostgreSQL."),
     "acknowledge": Sentence("resolution_acknowledge", "Acknowledged the mismatches."),
+    "to_former": Sentence(
+        "resolution_to_former", "Undid a copy: put the former values back into PostgreSQL."
+    ),
 }
 ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
     "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."
 )
+ASSIGNED = Sentence(
+    "assigned",
+    "Assigned %(n)s fields that differ to %(name)s: %(fields)s.",
+    one="Assigned the field that differs to %(name)s: %(fields)s.",
+    glue=", ",
+)
+UNASSIGNED = Sentence(
+    "unassigned",
+    "Assigned %(n)s fields that differ to nobody: %(fields)s.",
+    one="Assigned the field that differs to nobody: %(fields)s.",
+    glue=", ",
+)
+WHOLE_SECRET = Sentence("whole_secret", "the whole secret")
 RUN_STARTED = Sentence("run_started", "Started %(run)s.")
 PLAN_REQUESTED = Sentence("plan_requested", "Had plan %(id)s made.")
 PLAN_STARTED = Sentence("plan_started", "Started a run from plan %(id)s.")

@@ -19,6 +19,8 @@ _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredentia
 
 # Who did what, from which address: not for everybody.
 VIEW_AUDIT = "migration.view_auditevent"
+# Those that somebody else left.
+TAKE_BACK_COMMENTS = "migration.delete_clientcomment"
 OPERATES = {
     *(f"credentials.{action}_{model}" for action in ("add", "change") for model in _CREDENTIALS),
     "migration.add_copysearch",
@@ -40,12 +42,13 @@ ADMINISTERS = {
     "migration.reveal_credential",
     "credentials.accept_object",
     "migration.override_gate",
+    TAKE_BACK_COMMENTS,
     VIEW_AUDIT,
 }
 # Users are never deleted, and only superusers say what a group may do.
 ADMINISTERS_USERS = {"auth.view_user", "auth.add_user", "auth.change_user", "auth.view_group"}
 # Who has these could be acted for by whoever changes their login: a user administrator without them may not.
-GUARDED = ADMINISTERS - {VIEW_AUDIT}
+GUARDED = ADMINISTERS - {VIEW_AUDIT, TAKE_BACK_COMMENTS}
 # In addition, every role may view everything of these apps but the audit, without secret values.
 ROLES: dict[str, set[str]] = {
     "Viewer": set(),

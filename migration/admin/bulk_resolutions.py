@@ -57,49 +57,52 @@ class AssignMismatchesView(PlanResolutionsView):
     """Gives the differing fields that the report showed of the clients to a user, or to nobody."""
 
     kind = ASSIGN
-    heading = gettext_lazy("Assign to an owner")
+    heading = gettext_lazy("Assign")
 
     def find_fields(self) -> OpenMismatchQuerySet:
         return filter_mismatches(self.filters, user=self.user)
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
-        owner, owner_id = self.find_owner(), None
-        former = {field.pk: field.owner_id for field in plan.fields}
-        OpenMismatch.objects.filter(pk__in=former).update(owner=owner)
-        if owner:
-            owner_id = owner.pk
+        assignee = self.find_assignee()
+        ids = [field.pk for field in plan.fields]
+        former = OpenMismatch.objects.assign(ids, assignee, by=self.user)
+        if not former:
+            messages.info(self.request, _("Nothing was changed: it was so already."))
+        elif assignee:
             text = ngettext(
                 "Assigned %(n)d field to %(who)s.", "Assigned %(n)d fields to %(who)s.", len(former)
             )
-            messages.success(self.request, text % {"n": len(former), "who": owner})
+            messages.success(self.request, text % {"n": len(former), "who": assignee})
         else:
             text = ngettext(
-                "%(n)d field has no owner now.", "%(n)d fields have no owner now.", len(former)
+                "%(n)d field is assigned to nobody now.",
+                "%(n)d fields are assigned to nobody now.",
+                len(former),
             )
             messages.success(self.request, text % {"n": len(former)})
-        keep_assignment(self.request, former, owner_id)
+        keep_assignment(self.request, former, assignee)
         return redirect_to_report(self.request)
 
-    def find_owner(self) -> User | None:
-        """Return the user who was chosen, None for nobody; raise Http404 for one who can own no mismatch."""
-        name = read_text(self.request, "owner")
+    def find_assignee(self) -> User | None:
+        """Return the user who was chosen, None for nobody; raise Http404 for one to whom nothing can be assigned."""
+        name = read_text(self.request, "assignee")
         if not name:
             return None
-        owner = list_assignable_users().filter(username=name).first()
-        if owner is None:
+        assignee = list_assignable_users().filter(username=name).first()
+        if assignee is None:
             raise Http404
-        return owner
+        return assignee
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
-        owned = sum(field.owner_id is not None for field in plan.fields)
+        assigned = sum(field.assignee_id is not None for field in plan.fields)
         texts = [_("Nothing is changed in PostgreSQL or AWS. It can be undone.")]
-        if owned:
+        if assigned:
             text = ngettext(
-                "%(n)d of the fields has an owner now, who is replaced.",
-                "%(n)d of the fields have an owner now, who is replaced.",
-                owned,
+                "%(n)d of the fields is assigned to somebody now, who is replaced.",
+                "%(n)d of the fields are assigned to somebody now, who is replaced.",
+                assigned,
             )
-            texts.append(text % {"n": owned})
+            texts.append(text % {"n": assigned})
         return texts
 
     def label_button(self, number: int) -> str:
@@ -163,8 +166,8 @@ class CopyToPostgresView(ResolveEachView):
         texts = [
             _("AWS's values are written into NOVA's tables."),
             _(
-                "No button undoes it. What PostgreSQL holds now is in AWS as an earlier version, or is kept there"
-                " first."
+                "What PostgreSQL holds now is kept in AWS first. The page of each client can put it back, as long as"
+                " nobody changes either store."
             ),
         ]
         if number := plan.read_from_postgres:

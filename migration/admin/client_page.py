@@ -14,11 +14,14 @@ from migration import sentences
 from migration.admin.base import read_number
 from migration.admin.certificates import get_certificate_context
 from migration.admin.checklists import show_checks
+from migration.admin.client_comments import get_comments_context
 from migration.admin.client_groups import get_members_url
 from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
+from migration.admin.copying import get_undo_context
 from migration.admin.secret_versions import get_console_url
 from migration.models import (
+    ClientComment,
     ClientGroup,
     Comparison,
     PhaseChoices,
@@ -85,6 +88,7 @@ def _make_header(client: ClientRow) -> dict[str, object]:
         "phase": client.phase,
         "phase_since": client.phase_since,
         "description": describe_phase(Phase(client.phase)),
+        "comments": ClientComment.objects.filter(client_id=client.pk).count(),
         "groups": [
             (group, get_members_url(group.pk))
             for group in ClientGroup.objects.filter(members__client=client.pk)
@@ -97,7 +101,7 @@ def _make_header(client: ClientRow) -> dict[str, object]:
 
 
 def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return the phases and the next step with its checks."""
+    """Return the phases, the next step with its checks, and the comments."""
     is_read = ReaderProcess.objects.was_ever_seen()
     next_step = _describe_next_step(request, client)
     if not is_read and "checks" in next_step:
@@ -105,6 +109,7 @@ def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, 
     return {
         "adoption_steps": () if is_read else ADOPTION_STEPS,
         "may_view_readers": request.user.has_perm("migration.view_readerprocess"),
+        **get_comments_context(request, client.pk),
         "steps": list(_list_steps(Phase(client.phase))),
         "next_step": next_step,
     }
@@ -119,6 +124,7 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
     return {
         "comparison": newest,
         "same_fields": _list_same_fields(newest, document),
+        **get_undo_context(request, client),
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),
         "secrets": [(name, get_console_url(name)) for name in names],
         # The AWS console shows nothing of another endpoint.

@@ -17,13 +17,14 @@ from migration.admin.base import RUN_PERMISSION, OwnViews, list_visible_logins
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.certificates import CertificateView
 from migration.admin.client_columns import ClientColumns
+from migration.admin.client_comments import LeaveCommentView, TakeBackCommentView
 from migration.admin.client_export import list_export_actions
 from migration.admin.client_filters import CLIENT_FILTERS
 from migration.admin.client_live import LiveClientView
 from migration.admin.client_owners import SetOwnersView, SetOwnerView, list_owner_actions
 from migration.admin.client_page import get_client_context
 from migration.admin.client_tabs import ClientTab, read_tab
-from migration.admin.copying import CopyToPostgresView
+from migration.admin.copying import CopyToPostgresView, UndoCopyView
 from migration.admin.grouping import (
     PutIntoGroupView,
     TakeOutOfGroupView,
@@ -74,6 +75,8 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("ungroup/", "ungroup", TakeOutOfGroupView),
         ("owners/", "owners", SetOwnersView),
         ("<int:client_id>/owner/", "owner", SetOwnerView),
+        ("<int:client_id>/comment/", "comment", LeaveCommentView),
+        ("<int:client_id>/comment/take-back/", "take_back", TakeBackCommentView),
         ("views/save/", "save_view", SaveViewView),
         ("views/delete/", "delete_view", DeleteViewView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
@@ -83,6 +86,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("<int:client_id>/push/", "push", PushClientView),
         ("<int:client_id>/adopt/", "adopt", AdoptView),
         ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
+        ("<int:client_id>/copy-to-postgres/undo/", "undo_copy", UndoCopyView),
         ("<int:client_id>/live/", "live", LiveClientView),
         (
             "<int:client_id>/reveal/<str:kind>/<int:credential_id>/<str:name>/",

@@ -93,5 +93,5 @@ def get_stores_context(comparison: Comparison) -> dict[str, object]:
         "rows_written_at": max(filter(None, written.values()), default=None),
         "saved_here": saved.select_related("user").order_by("-pk").first(),
         "secrets": Secret.objects.filter(client_id=pk).order_by("name"),
-        "open_mismatches": mismatches.select_related("owner"),
+        "open_mismatches": mismatches.select_related("assignee"),
     }

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 CLIENTS_A_PAGE = 50
 FIELDS_SHOWN = 20
 UNCHECKED_SHOWN = 10
+# The names that filters had in the addresses of an earlier release, which people have kept.
+FORMER_NAMES = {"assigned": "owner"}
 
 
 def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
@@ -56,7 +58,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         page = _get_page(select_blocks(mismatches), query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
     differing = count_fields()
-    owners = list(list_assignable_users())
+    people = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     return {
         **count_by_status(),
@@ -66,7 +68,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         "page": page,
         "found": found,
         "query": urlencode(filters) + "&" if filters else "",
-        "choices": _list_filters(differing, owners, filters),
+        "choices": _list_filters(differing, people, filters),
         "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "select_classes": " ".join(SELECT_CLASSES),
@@ -84,12 +86,13 @@ def _get_page(rows: QuerySet[Any], query: QueryDict, *, number: int) -> Page[Any
 
 
 def read_filters(query: QueryDict) -> dict[str, str]:
-    """Return the report's filters that the address sets."""
-    return {key: value for key in FILTERS if (value := query.get(key))}
+    """Return the report's filters that the address sets; one of an earlier release may have a former name."""
+    found = {key: query.get(key) or query.get(FORMER_NAMES.get(key, "")) for key in FILTERS}
+    return {key: value for key, value in found.items() if value}
 
 
 def list_assignable_users() -> QuerySet[User]:
-    """Return the users who can own a mismatch, ordered by name."""
+    """Return the users to whom a client or a mismatch can be given, ordered by name."""
     return User.objects.filter(is_active=True, is_staff=True).order_by("username")
 
 
@@ -119,16 +122,16 @@ def _label_path(path: str) -> tuple[str, str]:
 
 
 def _list_filters(
-    differing: list[FieldCount], owners: list[User], filters: dict[str, str]
+    differing: list[FieldCount], people: list[User], filters: dict[str, str]
 ) -> list[tuple[str, str, list[tuple[str, str, bool]]]]:
     """Return the filters with a list of values: name, label, and for each value its label and whether it is chosen."""
     paths = sorted({where for _kind, where, _number in differing})
-    usernames = [(str(owner.pk), owner.get_username()) for owner in owners]
+    usernames = [(str(user.pk), user.get_username()) for user in people]
     offered: list[tuple[str, str, Choices]] = [
         ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in MismatchKind]),
         ("field", _("Field"), [_label_path(path) for path in paths]),
         ("age", _("First seen"), _list_ages()),
-        ("owner", _("Owner"), [("me", _("me")), ("none", _("nobody")), *usernames]),
+        ("assigned", _("Assigned to"), [("me", _("me")), ("none", _("nobody")), *usernames]),
         ("state", _("State"), [("open", _("open")), ("acknowledged", _("acknowledged"))]),
     ]
     return [

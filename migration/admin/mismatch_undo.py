@@ -18,18 +18,19 @@ from migration.models import OpenMismatch, Resolution
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from django.contrib.auth.models import User
     from django.http import HttpRequest
 
-SESSION_KEY = "mismatch_undo"
+SESSION_KEY = "resolution_undo"
 OFFERED_FOR = timedelta(hours=1)
 
 
 def keep_assignment(
-    request: HttpRequest, former: Mapping[int, int | None], owner_id: int | None
+    request: HttpRequest, former: Mapping[int, int | None], assignee: User | None
 ) -> None:
-    """Keep the former owner of each row, and whom they were given to."""
-    rows = [[pk, was] for pk, was in former.items() if was != owner_id]
-    _keep(request, {"rows": rows, "owner": owner_id}, len(rows))
+    """Keep to whom each field was assigned before, and to whom it is now."""
+    new = assignee.pk if assignee else None
+    _keep(request, {"rows": list(former.items()), "assigned_to": new}, len(former))
 
 
 def keep_resolutions(request: HttpRequest, ids: Collection[int]) -> None:
@@ -50,8 +51,8 @@ def describe_undo(request: HttpRequest) -> str:
     number = undo["number"]
     if "rows" in undo:
         text = ngettext(
-            "You changed the owner of %(n)d field.",
-            "You changed the owner of %(n)d fields.",
+            "You changed to whom %(n)d field is assigned.",
+            "You changed to whom %(n)d fields are assigned.",
             number,
         )
     else:
@@ -64,7 +65,7 @@ def describe_undo(request: HttpRequest) -> str:
 
 
 class UndoResolutionsView(AdminView):
-    """Gives fields back to their former owners, or takes acknowledgements back, as far as nobody changed them since."""
+    """Assigns fields as they were before, or takes acknowledgements back, as far as nobody changed them since."""
 
     permission_required = RESOLVE_PERMISSION
 
@@ -73,10 +74,11 @@ class UndoResolutionsView(AdminView):
         if undo is None:
             messages.warning(request, _("There is nothing to undo."))
             return redirect_to_report(request)
+        by = get_signed_in_user(request)
         if "rows" in undo:
-            number = restore_owners(dict(undo["rows"]), undo["owner"])
+            former, new = dict(undo["rows"]), undo["assigned_to"]
+            number = len(OpenMismatch.objects.give_back(former, assigned_to=new, by=by))
         else:
-            by = get_signed_in_user(request)
             number = len(Resolution.objects.withdraw(undo["resolutions"], by=by))
         if number:
             text = ngettext("Undone for %(n)d.", "Undone for %(n)d.", number)
@@ -89,16 +91,6 @@ class UndoResolutionsView(AdminView):
             )
             messages.warning(request, text % {"n": changed})
         return redirect_to_report(request)
-
-
-def restore_owners(former: Mapping[int, int | None], owner_id: int | None) -> int:
-    """Give the rows that still have this owner back to those that had them; return how many."""
-    number = 0
-    for was in set(former.values()):
-        ids = [pk for pk, owner in former.items() if owner == was]
-        rows = OpenMismatch.objects.filter(pk__in=ids, owner=owner_id)
-        number += rows.update(owner=was)
-    return number
 
 
 def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:

@@ -128,7 +128,7 @@ class PlanResolutionsView(AdminView):
                 today=timezone.localdate(),
                 typed_reason=get_typed_reason(self.request),
                 typed_until=self.request.POST.get("until", ""),
-                owners=list_assignable_users() if self.kind == ASSIGN else (),
+                people=list_assignable_users() if self.kind == ASSIGN else (),
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 select_classes=" ".join(SELECT_CLASSES),

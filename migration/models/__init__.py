@@ -7,6 +7,12 @@ from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.campaigns import GOALS, Campaign, StaleCampaignError
+from migration.models.client_comments import (
+    COMMENT_PERMISSION,
+    ClientComment,
+    CommentError,
+    check_comment,
+)
 from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,
@@ -60,7 +66,7 @@ from migration.models.readiness import (
     with_blocker,
 )
 from migration.models.reads import ReadCount, ReadsSince
-from migration.models.reasons import ReasonError, check_reason, require_reason
+from migration.models.reasons import MOST_CHARACTERS, ReasonError, check_reason, require_reason
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
@@ -96,9 +102,11 @@ from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 __all__ = [
     "ANSWERED_WITHIN",
     "CAN_BE_RETRIED",
+    "COMMENT_PERMISSION",
     "FRESH",
     "GOALS",
     "MANY_TRIES",
+    "MOST_CHARACTERS",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
@@ -114,12 +122,14 @@ __all__ = [
     "AwsFailure",
     "Blocker",
     "Campaign",
+    "ClientComment",
     "ClientGroup",
     "ClientGroupError",
     "ClientMigration",
     "ClientMigrationQuerySet",
     "ClientOwner",
     "ClientPhaseQuerySet",
+    "CommentError",
     "Comparison",
     "ComparisonQuerySet",
     "CopySearch",
@@ -184,6 +194,7 @@ __all__ = [
     "WrongPassword",
     "acting",
     "all_clients",
+    "check_comment",
     "check_reason",
     "get_wanted_time",
     "newest_status_is",

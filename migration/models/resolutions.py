@@ -49,6 +49,12 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
             )
         return rows
 
+    def find_undoable_copy(self, client_id: int) -> Resolution | None:
+        """Return the client's newest copy to PostgreSQL; None if it was undone, or an earlier release made it."""
+        kinds = (Resolution.Kind.TO_POSTGRES, Resolution.Kind.TO_FORMER)
+        newest = self.filter(client_id=client_id, kind__in=kinds).first()
+        return newest if newest and newest.kept_versions else None
+
     def of_newest_comparison(self) -> Self:
         """Select those in force that acknowledge exactly what their client's newest comparison found."""
         newest = _make_findings("client__client_migration__comparison")
@@ -82,6 +88,7 @@ class Resolution(models.Model):
         TO_AWS = "to_aws", _("Copied PostgreSQL to AWS")
         TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
         ACKNOWLEDGE = "acknowledge", _("Acknowledged")
+        TO_FORMER = "to_former", _("Put the former values back")
 
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"
@@ -93,9 +100,13 @@ class Resolution(models.Model):
     # As the user typed it.
     reason = models.TextField(_("reason"), blank=True)
     message = MessageField(_("result"), null=True)
-    # The findings that were acknowledged, and the last day on which that counts. Other mismatches are not covered.
+    # The findings that were acknowledged, or that were left after a copy to PostgreSQL.
     mismatches = models.JSONField(default=list)
+    # The last day on which an acknowledgement counts. Other mismatches are not covered.
     until = models.DateField(_("until"), null=True)
+    # Of a copy to PostgreSQL: the secrets with the versions that keep what the rows held, and the revision after it.
+    kept_versions = models.JSONField(null=True)
+    revision = models.BigIntegerField(null=True)
     resolved_at = models.DateTimeField(default=timezone.now)
 
     objects = ResolutionQuerySet.as_manager()

@@ -95,6 +95,16 @@ def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None
     return _make_unsaved(snapshot, run, _judge_client(snapshot, found))
 
 
+def compare_with_document(snapshot: ClientSnapshot, document: Document) -> Comparison:
+    """Compare one client's rows with a document that AWS holds of it; return the comparison unsaved."""
+    if snapshot.document is None:
+        unchecked = Comparison.Status.UNCHECKED
+        judged: Judgement = unchecked, snapshot.problem_class, snapshot.problem, []
+    else:
+        judged = _judge_document(snapshot, snapshot.document, document)
+    return _make_unsaved(snapshot, None, judged)
+
+
 def make_match(snapshot: ClientSnapshot, *, run: Run | None) -> Comparison:
     """Return the comparison, unsaved, of a client of which AWS was just found to hold every document."""
     return _make_unsaved(snapshot, run, _MATCH)

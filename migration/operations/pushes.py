@@ -192,7 +192,7 @@ def _refuse_unpushable(
         message = sentences.NOT_PUSHED_INACTIVE()
     elif not snapshot.has_credentials and snapshot.phase == Phase.POSTGRES:
         message = sentences.NOT_PUSHED_EMPTY()
-    elif message := _find_problem(snapshot):
+    elif message := find_problem(snapshot):
         outcome = Outcome.FAILED
         # What is too large for a secret has a document, and no problem of its own.
         error_class = snapshot.problem_class if snapshot.problem else ErrorClass.DATA
@@ -205,7 +205,7 @@ def _refuse_unpushable(
     )
 
 
-def _find_problem(snapshot: ClientSnapshot) -> Message | None:
+def find_problem(snapshot: ClientSnapshot) -> Message | None:
     """Say why the rows make no document, or none that fits into a secret; None if nothing is wrong."""
     if snapshot.document is None:
         return snapshot.problem
@@ -213,16 +213,21 @@ def _find_problem(snapshot: ClientSnapshot) -> Message | None:
     return documents.size_problem(snapshot.document, snapshot.slug, prefix=prefix, layout=layout)
 
 
-def write_document(snapshot: ClientSnapshot, *, document: Document) -> None:
+def write_document(
+    snapshot: ClientSnapshot, *, document: Document, overwrite: bool = False
+) -> None:
     """Write this document to AWS for a save that waits for it, in the save's own transaction.
+
+    `overwrite`: also over what somebody else wrote there.
 
     Raises `SecretsManagerError` or `RefusedError` where AWS doesn't hold it afterwards, or may not.
     """
     snapshot = replace(snapshot, document=document)
-    if problem := _find_problem(snapshot):
+    if problem := find_problem(snapshot):
         raise RefusedError(problem)
     pending = PendingWrite(snapshot)
-    make_writer([pending], secrets_manager(interactive=True), PushOptions()).write_client(pending)
+    options = PushOptions(overwrite=overwrite)
+    make_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
     _record_writes([pending])
     if pending.error and (names := pending.list_stored_names()):
         raise PartlyWrittenError(sentences.SAVED_IN_PART(names=names, error=pending.error.message))

@@ -21,7 +21,12 @@ from migration.models import (
     check_reason,
 )
 from migration.operations.aws_store import list_newer_versions, read_aws, secrets_manager
-from migration.operations.comparisons import compare, make_comparison, read_secrets
+from migration.operations.comparisons import (
+    compare,
+    compare_with_document,
+    make_comparison,
+    read_secrets,
+)
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import (
@@ -30,7 +35,7 @@ from migration.operations.rows_from_aws import (
     hold_rows,
     keep_rows_in_aws,
 )
-from migration.operations.snapshots import read_snapshot
+from migration.operations.snapshots import read_locked_snapshot, read_snapshot
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Phase
 
@@ -129,17 +134,26 @@ def copy_to_postgres(
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
             _require_nothing_newer(snapshot, found)
-            keep_rows_in_aws(snapshot, always=True)
+            kept = keep_rows_in_aws(snapshot, always=True)
             with hold_rows(client_id) as now:
                 if not now.is_unchanged_since(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
                 require_client_locks()
                 lacking = copy_aws_to_rows(now, found)
+                left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
+                after = read_locked_snapshot(client_id)
+                resolution = record_resolution(
+                    client_id,
+                    Resolution.Kind.TO_POSTGRES,
+                    by,
+                    reason,
+                    in_a_row(left, resolution_sentences.ROWS_KEPT_IN_AWS()),
+                    mismatches=compare_with_document(after, found.document).list_findings(),
+                    kept_versions=kept,
+                    revision=after.revision,
+                )
         except STORE_ERRORS as error:
             raise NotResolved(error.message) from None
-    left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
-    message = in_a_row(left, resolution_sentences.ROWS_KEPT_IN_AWS())
-    resolution = record_resolution(client_id, Resolution.Kind.TO_POSTGRES, by, reason, message)
     compare(client_ids=[client_id], interactive=True)
     return resolution
 

@@ -78,19 +78,21 @@ def has_uncounted_writes(client_id: int) -> bool:
     return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
 
 
-def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> None:
-    """Keep the rows' document in AWS, under a stage that nobody reads by mistake.
+def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str]:
+    """Keep the rows' document in AWS, under a stage that nobody reads by mistake; return secret -> version.
 
     Not `always`: only where a push is pending, as AWS surely had it otherwise.
     """
     if not snapshot.push_pending and not always:
-        return
+        return {}
     sm = secrets_manager(interactive=True)
     whole = snapshot.kept or snapshot.require_document()
-    for part, document in documents.split_document(whole, layout=secret_layout()).items():
-        sm.put_aside(
-            snapshot.names[part], documents.encode_document(document), stage=REPLACED_STAGE
+    return {
+        (name := snapshot.names[part]): sm.put_aside(
+            name, documents.encode_document(document), stage=REPLACED_STAGE
         )
+        for part, document in documents.split_document(whole, layout=secret_layout()).items()
+    }
 
 
 def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:

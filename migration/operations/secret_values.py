@@ -92,6 +92,11 @@ def list_values_before_cutover() -> dict[str, str]:
     return found
 
 
+def list_values_in_rows(client_id: int) -> set[str]:
+    """Return the secret values of at least SHORTEST_VALUE characters in the client's rows."""
+    return {value for client in _read_rows([client_id]) for value in client.values}
+
+
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
     clients = all_clients().filter(pk__in=client_ids).with_phase()
     columns = clients.read_all()

@@ -111,6 +111,12 @@ def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapsh
     return {client.pk: _take_snapshot(client, columns) for client in found}
 
 
+def look_at_client(client_id: int) -> Client:
+    """Read one client with its rows for a page. Raises `NovaSchemaError`."""
+    with schema_errors():
+        return read_locked_client(client_id)
+
+
 def read_locked_client(client_id: int) -> Client:
     """Read the client with its rows anew in the caller's transaction, which has locked them."""
     (client,), _columns = _read_clients([client_id])

@@ -16,7 +16,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.models import Client
-from migration.models import Comparison, MoveRequest, PhaseChange, Resolution, Reveal, Run, RunItem
+from migration.models import (
+    ClientComment,
+    Comparison,
+    MoveRequest,
+    PhaseChange,
+    Resolution,
+    Reveal,
+    Run,
+    RunItem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,15 +168,25 @@ def _describe_comparison(comparison: Comparison) -> str:
 
 
 def _list_resolutions(
-    client_id: int, number: int, _has_permission: HasPermission
+    client_id: int, number: int, has_permission: HasPermission
 ) -> Iterator[Event]:
+    may_undo = has_permission("migration.resolve_mismatch")
+    undoable = Resolution.objects.find_undoable_copy(client_id) if may_undo else None
+    undo_page = reverse("admin:credentials_client_undo_copy", args=[client_id])
     for row in Resolution.objects.filter(client_id=client_id)[:number]:
         what = str(row.get_kind_display())
         if row.until:
             until = formats.date_format(row.until)
             what = _("%(what)s until %(until)s") % {"what": what, "until": until}
         text = _make_sentence(what, row.by_name, row.reason)
-        yield Event(row.resolved_at, "build", text, (row.message,))
+        url = undo_page if row == undoable else ""
+        yield Event(row.resolved_at, "build", text, (row.message,), url)
+
+
+def _list_comments(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
+    for row in ClientComment.objects.filter(client_id=client_id)[:number]:
+        text = _make_sentence(_("Comment"), row.by_name, row.text)
+        yield Event(row.left_at, "chat", text)
 
 
 def _list_edits(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
@@ -201,6 +220,7 @@ SOURCES: tuple[Source, ...] = (
     _list_runs,
     _list_comparisons,
     _list_resolutions,
+    _list_comments,
     _list_edits,
     _list_requests,
     _list_reveals,

@@ -30,7 +30,7 @@ AGES = {
     "week": timedelta(days=7),
     "month": timedelta(days=30),
 }
-FILTERS = ("status", "kind", "field", "age", "owner", "state", "q")
+FILTERS = ("status", "kind", "field", "age", "assigned", "state", "q")
 
 
 # The value of `field` in the address for a mismatch of the whole secret, whose path is empty.
@@ -74,10 +74,10 @@ def _is_older_than(value: str, _user: _Viewer) -> Q | None:
     return Q(first_seen_at__lt=timezone.now() - AGES[value]) if value in AGES else None
 
 
-def _is_owned_by(value: str, user: _Viewer) -> Q | None:
+def _is_assigned_to(value: str, user: _Viewer) -> Q | None:
     if value in ("me", "none"):
-        return Q(owner=user if value == "me" else None)
-    return Q(owner=int(value)) if value.isdecimal() and len(value) < 10 else None
+        return Q(assignee=user if value == "me" else None)
+    return Q(assignee=int(value)) if value.isdecimal() and len(value) < 10 else None
 
 
 def _is_in_state(value: str, _user: _Viewer) -> Q | None:
@@ -93,7 +93,7 @@ CONDITIONS: dict[str, Condition] = {
     "kind": lambda value, _user: Q(kind=value),
     "field": lambda value, _user: Q(path="" if value == WHOLE else value),
     "age": _is_older_than,
-    "owner": _is_owned_by,
+    "assigned": _is_assigned_to,
     "state": _is_in_state,
     "q": lambda value, _user: Q(slug__startswith=value),
 }
@@ -144,7 +144,7 @@ def load_blocks(
     """Load these clients with their rows. Takes two queries."""
     ids = [pk for _slug, pk in clients]
     found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
-    for row in rows.filter(client_id__in=ids).select_related("owner"):
+    for row in rows.filter(client_id__in=ids).select_related("assignee"):
         found[row.client_id].append(row)
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
     return [

@@ -93,7 +93,7 @@ def plan_resolutions(
     )
     meant = OpenMismatch.objects.all() if fields is None else fields
     by_client: dict[int, list[OpenMismatch]] = defaultdict(list)
-    for field in meant.filter(client_id__in=shown).select_related("owner"):
+    for field in meant.filter(client_id__in=shown).select_related("assignee"):
         by_client[field.client_id].append(field)
     seen = Comparison.objects.in_bulk(_find_older(rows, shown))
     chosen = all_clients().filter(pk__in=shown)

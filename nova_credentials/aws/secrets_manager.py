@@ -265,16 +265,16 @@ class SecretsManager:
             raise _make_error("NotCurrent", "PutSecretValue", name)
         return answer["VersionId"]
 
-    def put_aside(self, name: str, text: str, *, stage: str) -> None:
-        """Keep a text as a version under a stage of its own; the current version stays current."""
-        _call_aws(
+    def put_aside(self, name: str, text: str, *, stage: str) -> str:
+        """Keep a text as a version under a stage of its own and return its id; the current version stays current."""
+        return _call_aws(
             name,
             self.sm.put_secret_value,
             SecretId=name,
             SecretString=_require_sendable(text, "PutSecretValue", name),
             ClientRequestToken=str(uuid4()),
             VersionStages=[stage],
-        )
+        )["VersionId"]
 
     def restore_secret(self, name: str) -> None:
         """Cancel a scheduled deletion."""

@@ -21,7 +21,7 @@ from credentials.models import (
 )
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import PUSHED, Outcome, Run, all_clients
-from migration.operations import comparisons, moves, pushes, resolutions, runs
+from migration.operations import comparisons, moves, pushes, resolutions, runs, undone_copies
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
 from migration.operations.run_approvals import start_move_run
@@ -308,6 +308,28 @@ def copy_to_postgres(world: World, _: Change) -> None:
     world.ledger.taken_over()
 
 
+def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
+    """Somebody copies, sees that it was wrong, and puts the former values back: a save of old values."""
+    copy_to_postgres(world, change)
+    try:
+        plan = undone_copies.plan_undo(world.pk)
+    except NotResolved:
+        return
+    former = {
+        field: str(plan.former[part][key])
+        for field, (_table, _column, part, key) in FIELDS.items()
+        if part in plan.former
+    }
+    numbers = world.ledger.begin(former)
+    try:
+        undone_copies.undo_copy(client_id=world.pk, seen=plan.digest, reason="")
+    except NotResolved:
+        if not world.stage.answer_was_lost:
+            world.ledger.refuse(numbers)
+        return
+    world.ledger.confirm(numbers, at=world.now)
+
+
 def read_cached(world: World, _: Change) -> None:
     world.check_cached()
 
@@ -367,6 +389,7 @@ STEPS: dict[Act, int] = {
     back_in_a_run: 48,
     copy_to_aws: 24,
     copy_to_postgres: 40,
+    copy_to_postgres_and_undo_it: 90,
     keep_counting: 36,
 }
 AT_ONCE: tuple[Act, ...] = (

@@ -362,7 +362,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
             cursor.execute(LOCK_TIMEOUT)
 
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
-    for module in ("pushes", "moves", "move_runs", "resolutions"):
+    for module in ("pushes", "moves", "move_runs", "resolutions", "undone_copies"):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)

@@ -141,17 +141,17 @@ def test_a_path_is_told_as_credential_and_field(path, credential, field):
     assert (row.credential_path, row.field_name) == (credential, field)
 
 
-def test_an_owner_stays_as_long_as_the_field_differs_and_no_longer():
-    pk, maria = make_client("idom"), User.objects.create(username="owner")
+def test_an_assignment_stays_as_long_as_the_field_differs_and_no_longer():
+    pk, maria = make_client("idom"), User.objects.create(username="maria")
     found(pk, PASSWORD)
-    OpenMismatch.objects.update(owner=maria)
+    OpenMismatch.objects.update(assignee=maria)
     found(pk, PASSWORD)
-    assert OpenMismatch.objects.get().owner == maria
+    assert OpenMismatch.objects.get().assignee == maria
 
     make_comparison(pk, "match"), found(pk, PASSWORD)
 
     row = OpenMismatch.objects.get()
-    assert (row.owner, row.times) == (None, 1)
+    assert (row.assignee, row.times) == (None, 1)
 
 
 def test_comparisons_are_counted_by_day_and_result():
@@ -247,7 +247,7 @@ def test_a_schema_migration_finds_what_was_open_and_counted_before_it():
     def kept() -> tuple:
         return (
             list(OpenMismatch.objects.values("client", "slug", "path", "kind", "hint", "comparison",
-                                             "first_seen_at", "last_seen_at", "times", "owner")),
+                                             "first_seen_at", "last_seen_at", "times", "assignee")),
             set(DailyComparisons.objects.values_list("day", "status", "number")),
             list(ClientMigration.objects.order_by("pk").values("pk", "comparison_status", "compared_at")),
         )  # fmt: skip

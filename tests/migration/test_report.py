@@ -44,7 +44,7 @@ def rows(maria) -> dict[str, OpenMismatch]:
         )
     found = {row.slug: row for row in OpenMismatch.objects.all()}
     OpenMismatch.objects.filter(slug="old").update(
-        owner=maria, first_seen_at=timezone.now() - timedelta(hours=25)
+        assignee=maria, first_seen_at=timezone.now() - timedelta(hours=25)
     )
     Resolution.objects.create(
         client_id=found["noted"].client_id,
@@ -70,34 +70,36 @@ def slugs(response) -> list[str]:
         ("age=day", ["old"]),
         ("age=week", []),
         ("age=nonsense", []),
+        ("assigned=me", ["old"]),
+        # As an earlier release had it in its addresses.
         ("owner=me", ["old"]),
-        ("owner=none", ["doubt", "new", "noted"]),
-        ("owner=999999999", []),
-        ("owner=9999999999999999999", []),
-        ("owner=nonsense", []),
+        ("assigned=none", ["doubt", "new", "noted"]),
+        ("assigned=999999999", []),
+        ("assigned=9999999999999999999", []),
+        ("assigned=nonsense", []),
         ("state=open", ["doubt", "new", "old"]),
         ("state=acknowledged", ["noted"]),
         ("state=nonsense", []),
         ("q=n", ["new", "noted"]),
         ("q=%25", []),
         ("kind=extra&state=open", ["doubt"]),
-        ("kind=different&owner=none", ["new"]),
+        ("kind=different&assigned=none", ["new"]),
         # Its newest comparison could not be made: mismatch is no longer its result.
         ("status=mismatch", ["new", "noted", "old"]),
         ("status=unchecked", ["doubt"]),
     ],
 )
-def test_the_report_is_narrowed_by_age_owner_state_and_slug(browser, rows, query, expected):
+def test_the_report_is_narrowed_by_age_assignee_state_and_slug(browser, rows, query, expected):
     assert slugs(browser.get(f"{REPORT}?{query}")) == expected
 
 
 def test_another_person_is_chosen_by_id_and_is_not_me(browser, rows, maria):
     other = make_user("other", *VIEW)
-    OpenMismatch.objects.filter(slug="new").update(owner=other)
+    OpenMismatch.objects.filter(slug="new").update(assignee=other)
 
-    assert slugs(browser.get(f"{REPORT}?owner={other.pk}")) == ["new"]
-    assert slugs(browser.get(f"{REPORT}?owner={maria.pk}")) == slugs(
-        browser.get(f"{REPORT}?owner=me")
+    assert slugs(browser.get(f"{REPORT}?assigned={other.pk}")) == ["new"]
+    assert slugs(browser.get(f"{REPORT}?assigned={maria.pk}")) == slugs(
+        browser.get(f"{REPORT}?assigned=me")
     )
 
 
@@ -114,9 +116,10 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
 
     for told in (
         "1 field, open last seen 3 minutes ago database.password differs only by blanks",
-        "at its beginning or end 2 times, first 5 minutes ago no owner",
-        "database.password differs only by blanks at its beginning or end once, 1 day, 1 hour ago owner: maria",
-        "1 field, acknowledged last seen 5 minutes ago database.host only in AWS once, 5 minutes ago no owner",
+        "at its beginning or end 2 times, first 5 minutes ago assigned to nobody",
+        "database.password differs only by blanks at its beginning or end once, 1 day, 1 hour ago assigned to maria",
+        "1 field, acknowledged last seen 5 minutes ago database.host only in AWS once, 5 minutes ago"
+        " assigned to nobody",
         "1 field, open, could not be checked since last seen 5 minutes ago database.host only in AWS",
     ):
         assert told in words

@@ -14,6 +14,7 @@ from credentials.models import DatabaseCredential
 from migration.models import (
     AuditEvent,
     Campaign,
+    ClientComment,
     ClientGroup,
     Comparison,
     CopySearch,
@@ -81,7 +82,10 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_start": OPERATORS,
-    **{f"{CLIENT}_{page}": OPERATORS for page in ("dialog", "adopt", "copy", "owner", "ready")},
+    **{
+        f"{CLIENT}_{page}": OPERATORS
+        for page in ("dialog", "adopt", "copy", "undo_copy", "owner", "ready")
+    },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
@@ -106,7 +110,8 @@ PAGES = {
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -256,6 +261,9 @@ def site(stores) -> Site:
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     RunPlan.objects.create(state="differs", made_at=timezone.now())
     make_reader_process()
+    ClientComment.objects.create(
+        client_id=site.clients[Phase.DUAL_READ], slug="dual-read", text="-"
+    )
     for role in ROLES:
         site.users[role] = make_user(role.lower())
         site.users[role].groups.add(Group.objects.get(name=role))
@@ -431,7 +439,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
-    *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner")),
+    *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
     *(
         f"migration_run_{what}"
         for what in (
@@ -464,7 +472,7 @@ EXPECTED_BUTTONS = {
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     # No secret is somebody else's, and none differs from the rows.
-    - {f"{CLIENT}_adopt", f"{CLIENT}_copy"}
+    - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
     # No run and no campaign waits for an approval.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
     # Nobody has assigned or acknowledged anything yet.

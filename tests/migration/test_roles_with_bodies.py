@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 
-from migration.models import ClientGroup, ClientMigration, Comparison
+from migration.models import ClientComment, ClientGroup, ClientMigration, Comparison
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.test_roles import (
@@ -66,6 +66,8 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
         f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
         f"{CLIENT}_owner": {"owner": "root"},
+        f"{CLIENT}_comment": {"text": "Waiting for their DBA."},
+        f"{CLIENT}_take_back": {"comment": str(ClientComment.objects.get().pk)},
         f"{CLIENT}_owners": {"clients": client, "owner": "-"},
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
         "migration_campaign_steer": {"order": "stop"},
@@ -81,7 +83,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{GROUP}_add": {"name": "wave 2"},
         f"{GROUP}_change": {"name": "wave 3"},
         f"{GROUP}_delete": {"post": "yes"},
-        "migration_comparison_assign": {"all": "1", "confirmed": "1", "owner": "root"},
+        "migration_comparison_assign": {"all": "1", "confirmed": "1", "assignee": "root"},
         "migration_comparison_acknowledge": {
             **dict.fromkeys(("all", "confirmed"), "1"),
             "reason": "INC-42",

@@ -51,7 +51,7 @@ ADDED = {
         *("requested_by_name", "decided_by_name"),
     ),
     "migration_phasechange": ("overridden", "override_reason", "by_name"),
-    "migration_resolution": ("by_name",),
+    "migration_resolution": ("by_name", "kept_versions", "revision"),
     "migration_run": (
         *("by_name", "steered_by_name", "overwrite", "approved_by_id", "approved_by_name"),
         *("move_from", "move_to", "reason", "override_reason", "override_lines"),
@@ -73,6 +73,9 @@ def make_first_release(connection) -> None:
     for table, columns in ADDED.items():
         for column in columns:
             connection.execute(f"ALTER TABLE nova_admin.{table} DROP COLUMN {column}")
+    connection.execute(
+        "ALTER TABLE nova_admin.migration_openmismatch RENAME COLUMN assignee_id TO owner_id"
+    )
     checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE conname LIKE '%_reason_is_short'"
     for table, name in connection.execute(checks).fetchall():
         connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")

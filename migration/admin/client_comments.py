@@ -1,0 +1,81 @@
+"""Comments on a client: what its page shows of them, and the buttons that leave one and take one back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponseRedirect
+from django.utils.translation import gettext as _
+from unfold.widgets import TEXTAREA_CLASSES
+
+from credentials.localization import localize
+from migration.admin.base import ClientView, get_signed_in_user, read_number, read_text
+from migration.admin.client_tabs import ClientTab, get_tab_url
+from migration.models import COMMENT_PERMISSION, MOST_CHARACTERS, ClientComment, CommentError
+from migration.operations.client_comments import leave_comment
+from migration.roles import TAKE_BACK_COMMENTS
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+
+# The others are in the client's history.
+COMMENTS_SHOWN = 10
+PART = "comments"
+
+
+def get_comments_context(request: HttpRequest, client_id: int) -> dict[str, object]:
+    """Return the newest comments, each with whether the user may take it back."""
+    user = get_signed_in_user(request)
+    may_comment = user.has_perm(COMMENT_PERMISSION)
+    newest = ClientComment.objects.filter(client_id=client_id)[:COMMENTS_SHOWN]
+    return {
+        "comments": [(row, may_comment and may_take_back(user, row)) for row in newest],
+        "may_comment": may_comment,
+        "most_characters": MOST_CHARACTERS,
+        "textarea_classes": " ".join(TEXTAREA_CLASSES),
+    }
+
+
+def may_take_back(user: User, comment: ClientComment) -> bool:
+    """Say whether it is the user's own, or the user may take back any."""
+    return comment.by_id == user.pk or user.has_perm(TAKE_BACK_COMMENTS)
+
+
+class LeaveCommentView(ClientView):
+    """Leaves the comment that was typed."""
+
+    permission_required = COMMENT_PERMISSION
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
+        try:
+            leave_comment(self.client, read_text(request, "text"), by=get_signed_in_user(request))
+        except CommentError as refusal:
+            messages.error(request, localize(refusal.message))
+        else:
+            messages.success(request, _("Added your comment."))
+        return redirect_to_comments(client_id)
+
+
+class TakeBackCommentView(ClientView):
+    """Takes a comment back: the user's own, or anybody's with TAKE_BACK_COMMENTS."""
+
+    permission_required = COMMENT_PERMISSION
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
+        user = get_signed_in_user(request)
+        pk = read_number(read_text(request, "comment")) or 0
+        comment = ClientComment.objects.filter(client_id=self.client.pk, pk=pk).first()
+        if comment and not may_take_back(user, comment):
+            raise PermissionDenied(TAKE_BACK_COMMENTS)
+        if comment and ClientComment.objects.take_back(comment, by=user):
+            messages.success(request, _("Took the comment back."))
+        else:
+            messages.info(request, _("That comment is not there any more."))
+        return redirect_to_comments(client_id)
+
+
+def redirect_to_comments(client_id: int) -> HttpResponseRedirect:
+    return HttpResponseRedirect(get_tab_url(client_id, ClientTab.OVERVIEW, PART))
