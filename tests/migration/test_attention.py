@@ -280,6 +280,44 @@ def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
     assert "No client failed." in root.get(f"{FAILURES}?act=compare").content.decode()
 
 
+def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(root):
+    pk, other = make_client("idom"), make_client("acme")
+    why = sentences.CLIENT_NOT_THERE()
+    store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH, error_class="data", message=why)
+    passing = store_outcome(
+        other, Outcome.FAILED, Run.Kind.PUSH, error_class="throttled", message=why
+    )
+
+    response = root.get(FAILURES)
+
+    retried, mended = response.context["rows"]
+    assert [each.label for each in mended["remedies"]] == ["Mend its rows"]
+    assert (mended["can_succeed"], retried["can_succeed"]) == (False, True)
+    page = response.content.decode()
+    assert f'href="/admin/credentials/client/{pk}/change/?tab=logins">Mend its rows' in page
+    steer = reverse("admin:migration_run_steer", args=[passing.run_id])
+    assert (page.count('name="item"'), page.count(f'action="{steer}"')) == (1, 1)
+    root.post(steer, {"order": "retry", "item": passing.pk})
+    assert failing() == {pk}
+    # While the run goes on it takes no other order to try again.
+    assert 'name="item"' not in root.get(FAILURES).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("more", "may_retry"),
+    [
+        ([], False),
+        (["migration.add_run"], False),
+        (["migration.add_run", "migration.move_client"], True),
+    ],
+)
+def test_a_refused_move_is_tried_again_by_who_may_move(client, db, more, may_retry):
+    store_outcome(make_client("idom"), Outcome.REFUSED, Run.Kind.MOVE)
+    client.force_login(make_user("user", *VIEW, *more))
+
+    assert ('name="item"' in client.get(FAILURES).content.decode()) == may_retry
+
+
 def test_the_list_of_clients_is_narrowed_to_them(root):
     pk, other = make_client("idom"), make_client("acme")
     store_outcome(pk, Outcome.FAILED, Run.Kind.MIGRATE)
