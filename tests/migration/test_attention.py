@@ -290,7 +290,7 @@ def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(ro
 
     response = root.get(FAILURES)
 
-    retried, mended = response.context["rows"]
+    mended, retried = response.context["rows"]
     assert [each.label for each in mended["remedies"]] == ["Mend its rows"]
     assert (mended["can_succeed"], retried["can_succeed"]) == (False, True)
     page = response.content.decode()
