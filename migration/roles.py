@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from allauth.socialaccount.models import SocialAccount
-from django.contrib.auth.models import Group, Permission
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connections
 from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from migration.models import AuditEvent, RoleGrant
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.db.models import QuerySet
+    from django_stubs_ext import StrPromise
 
 _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredential")
 
@@ -58,6 +61,41 @@ ROLES: dict[str, set[str]] = {
     "User administrator": ADMINISTERS_USERS,
 }
 
+# What pages call them; the groups' names stay as they are stored.
+LABELS: dict[str, StrPromise] = {
+    "Viewer": gettext_lazy("Viewer"),
+    "Operator": gettext_lazy("Operator"),
+    "Approver": gettext_lazy("Approver"),
+    "Administrator": gettext_lazy("Administrator"),
+    "User administrator": gettext_lazy("User administrator"),
+}
+
+
+def label_role(name: str) -> str:
+    """Return what pages call the group of this name, in the page's language."""
+    return str(LABELS.get(name, name))
+
+
+def describe_permission(permission: str) -> str:
+    """Return what the permission (`app.codename`) allows, in words of the page's language; "" of none that is known."""
+    app, _dot, codename = permission.partition(".")
+    action, _line, model_name = codename.partition("_")
+    verbs = {
+        "view": _("Can view %(what)s"),
+        "add": _("Can add %(what)s"),
+        "change": _("Can change %(what)s"),
+        "delete": _("Can delete %(what)s"),
+    }
+    for model in apps.get_models():
+        if model._meta.app_label != app:
+            continue
+        named = dict(model._meta.permissions)
+        if codename in named:
+            return str(named[codename])
+        if model._meta.model_name == model_name and action in verbs:
+            return verbs[action] % {"what": model._meta.verbose_name_plural}
+    return ""
+
 
 def list_roles_with(permission: str) -> list[str]:
     """Return the names of the roles that have the permission (`app.codename`)."""
@@ -70,13 +108,26 @@ def list_roles_with(permission: str) -> list[str]:
 
 def may_administer(actor: User, user: User) -> bool:
     """Say whether the actor may change how the user logs in: not of somebody who may do what the actor may not."""
+    return actor.is_superuser or select_administered(actor).filter(pk=user.pk).exists()
+
+
+def select_administered(actor: User) -> QuerySet[User]:
+    """Select the users of whom the actor may change how they log in."""
     if actor.is_superuser:
-        return True
+        return User.objects.all()
     # Whatever Django says of a deactivated user: they may be activated again.
-    held = Permission.objects.filter(Q(user=user) | Q(group__user=user))
-    names = held.values_list("content_type__app_label", "codename")
-    guarded = {f"{app}.{codename}" for app, codename in names} & GUARDED
-    return not user.is_superuser and guarded <= actor.get_all_permissions()
+    lacking = _select_lacking(actor)
+    found = User.objects.filter(is_superuser=False)
+    return found.exclude(groups__permissions__in=lacking).exclude(user_permissions__in=lacking)
+
+
+def _select_lacking(actor: User) -> QuerySet[Permission]:
+    """Select the guarded permissions that the actor lacks."""
+    names = Q(pk__in=[])
+    for name in GUARDED - actor.get_all_permissions():
+        app, codename = name.split(".")
+        names |= Q(content_type__app_label=app, codename=codename)
+    return Permission.objects.filter(names)
 
 
 def logs_in_by_provider(user: User) -> bool:
@@ -96,13 +147,7 @@ def select_givable_groups(actor: User) -> QuerySet[Group]:
     """Select the groups that the actor may put users into."""
     if actor.is_superuser:
         return Group.objects.all()
-    lacking = GUARDED - actor.get_all_permissions()
-    names = Q()
-    for name in lacking:
-        app, codename = name.split(".")
-        names |= Q(content_type__app_label=app, codename=codename)
-    found = Permission.objects.filter(names) if lacking else Permission.objects.none()
-    return Group.objects.exclude(permissions__in=found)
+    return Group.objects.exclude(permissions__in=_select_lacking(actor))
 
 
 def ensure_roles(*, using: str, **_: object) -> None:

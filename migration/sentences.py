@@ -76,7 +76,7 @@ NAME_NOT_ALLOWED = Sentence(
     "name_not_allowed", "The secret's name is not valid, change the slug: %(why)s."
 )
 NAME_ALLOWED = Sentence("name_allowed", "The secret's name is valid.")
-NO_LOGIN = Sentence("no_login", "It has no login yet: add one below.")
+NO_LOGIN = Sentence("no_login", "It has no login yet: add one.")
 HAS_LOGINS = Sentence("has_logins", "It has %(n)s logins.", one="It has %(n)s login.")
 NOT_TOO_LARGE = Sentence("not_too_large", "The credentials fit into a secret.")
 

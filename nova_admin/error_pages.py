@@ -14,17 +14,19 @@ from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.template.loader import render_to_string
-from django.utils.text import format_lazy
-from django.utils.translation import get_language_from_request, override
+from django.urls import reverse
+from django.utils.translation import get_language_from_request, gettext, override
 from django.utils.translation import gettext_lazy as _
 
-from migration.roles import list_roles_with
+from migration.roles import GUARDED, describe_permission, label_role, list_roles_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from django.http import HttpRequest
-    from django_stubs_ext import StrPromise
+    from django_stubs_ext import StrOrPromise, StrPromise
+
+    Links = Sequence[tuple[str, StrPromise]]
 
 
 # The pages of Django's admin, and the permission that each asks for.
@@ -50,8 +52,10 @@ def make_handler(status: HTTPStatus, *texts: StrPromise) -> Callable[..., HttpRe
     return show_page
 
 
-def render_error(request: HttpRequest, status: HTTPStatus, *texts: StrPromise) -> HttpResponse:
-    """Return the page with its title and its sentences: what is wrong, then what to do."""
+def render_error(
+    request: HttpRequest, status: HTTPStatus, *texts: StrOrPromise, links: Links = ()
+) -> HttpResponse:
+    """Return the page with its title, its sentences (what is wrong, then what to do) and links with their labels."""
     as_nobody = copy(request)
     as_nobody.user = AnonymousUser()
     title, *sentences = texts
@@ -60,6 +64,7 @@ def render_error(request: HttpRequest, status: HTTPStatus, *texts: StrPromise) -
         context = admin.site.each_context(as_nobody) | {
             "title": title,
             "sentences": sentences,
+            "links": links,
             "status": int(status),
         }
         page = render_to_string("error.html", context, as_nobody)
@@ -67,20 +72,33 @@ def render_error(request: HttpRequest, status: HTTPStatus, *texts: StrPromise) -
 
 
 def show_refusal(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Say that the user may not do this, which roles may, and who gives them."""
-    roles = list_roles_with(find_permission(request, exception))
+    """Say which right is missing, which roles have it, and who gives them."""
+    links = []
+    # The page that refused has asked for the user's rights, so nothing is read for it here.
+    if request.user.has_perm("auth.view_user"):
+        links.append((reverse("admin:auth_user_changelist"), _("Users and their roles")))
+    with override(get_language_from_request(request)):
+        sentences = list(explain_refusal(find_permission(request, exception)))
+        title = _("You may not do this")
+        return render_error(request, HTTPStatus.FORBIDDEN, title, *sentences, links=links)
+
+
+def explain_refusal(permission: str) -> Iterator[str]:
+    """Yield what is missing, as far as it is known, and who can give it."""
+    roles = list_roles_with(permission)
     if roles:
-        lacking = format_lazy("{} {}.", _("It takes one of these roles:"), ", ".join(roles))
+        if right := describe_permission(permission):
+            yield f"{gettext('This right is missing:')} {right}."
+        yield f"{gettext('It takes one of these roles:')} {', '.join(map(label_role, roles))}."
     else:
-        lacking = _("Your role does not allow it.")
-    return render_error(
-        request,
-        HTTPStatus.FORBIDDEN,
-        _("You may not do this"),
-        lacking,
-        _("Nothing was changed."),
-        _("If you need it for your work, ask a User administrator for such a role."),
-    )
+        yield gettext("Your role does not allow it.")
+    yield gettext("Nothing was changed.")
+    if permission in GUARDED:
+        yield gettext(
+            "If you need it for your work, ask a superuser, or a User administrator with such a role."
+        )
+    else:
+        yield gettext("If you need it for your work, ask a User administrator for such a role.")
 
 
 def find_permission(request: HttpRequest, exception: Exception | None) -> str:

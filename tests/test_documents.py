@@ -37,6 +37,9 @@ def test_the_list_names_every_document_and_every_link_leads_somewhere(reader):
         assert not anchor or f'id="{anchor}"' in pages[target or name], (name, target, anchor)
     picture = reader.get(f"{LIST}dashboard.png")
     assert picture.headers["Content-Type"] == "image/png"
+    assert reader.get(f"{LIST}phases.svg").headers["Content-Type"] == "image/svg+xml"
+    # A diagram as text is drawn by the code's host, and not here.
+    assert not [name for name, page in pages.items() if "language-mermaid" in page]
 
 
 def test_only_who_may_enter_the_site_reads_it(client, db):

@@ -53,22 +53,58 @@ def test_each_is_in_the_readers_language(browser, address):
 
 
 @pytest.mark.parametrize(
-    ("address", "roles"),
+    ("address", "right", "roles", "who"),
     [
-        ("/admin/auth/user/", "User administrator."),
-        ("/admin/migration/auditevent/", "Approver, Administrator."),
-        ("/admin/migration/run/start-all/", "Operator, Administrator."),
-        ("/admin/migration/run/aws-writes/claim/", "Administrator."),
+        ("/admin/auth/user/", "Can view users", "User administrator.", "ask a User administrator"),
+        (
+            "/admin/migration/auditevent/",
+            "Can view audit entries",
+            "Approver, Administrator.",
+            "ask a User administrator",
+        ),
+        (
+            "/admin/migration/run/start-all/",
+            "Can add runs",
+            "Operator, Administrator.",
+            "ask a User administrator",
+        ),
+        (
+            "/admin/migration/run/aws-writes/claim/",
+            "Can claim a copied database as the one that writes to AWS",
+            "Administrator.",
+            "ask a superuser, or a User administrator with such a role",
+        ),
     ],
 )
-def test_a_refusal_says_which_roles_may_and_who_gives_them(browser, address, roles):
+def test_a_refusal_says_what_is_missing_which_roles_have_it_and_who_gives_them(
+    browser, address, right, roles, who
+):
     browser.handler.enforce_csrf_checks = False
     ask = browser.post if "/run/" in address else browser.get
 
     page = ask(address).content.decode()
 
+    assert f"This right is missing: {right}." in page
     assert f"It takes one of these roles: {roles}" in page
-    assert "ask a User administrator" in page
+    assert who in page
+    assert "/admin/auth/user/" not in page
+
+
+def test_who_may_see_the_users_is_led_to_them(browser):
+    browser.force_login(make_user("keeper", "auth.view_user"))
+
+    page = browser.get("/admin/migration/auditevent/").content.decode()
+
+    assert 'href="/admin/auth/user/"' in page
+
+
+def test_of_a_page_for_nobody_no_right_is_named(browser):
+    browser.force_login(make_user("root", is_superuser=True))
+
+    page = browser.get("/admin/migration/auditevent/add/").content.decode()
+
+    assert "Your role does not allow it." in page
+    assert "This right is missing" not in page
 
 
 @pytest.mark.parametrize("address", ["/admin/?q=%00", "/no-such-page/"])

@@ -12,9 +12,11 @@ from uuid import UUID
 from django.http import FileResponse, HttpResponseBadRequest
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
+from migration.admin.filter_chips import list_chips
 from migration.models import AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import read_head
@@ -25,11 +27,20 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse, QueryDict
     from django.http.response import HttpResponseBase
+    from django_stubs_ext import StrPromise
 
 ROWS_A_PAGE = 50
 # A larger export is written to the disk.
 IN_MEMORY = 4 * 1024 * 1024
-FILTERS = ("who", "code", "slug", "since", "until")
+FILTERS: dict[str, StrPromise] = {
+    "who": gettext_lazy("Who"),
+    "about": gettext_lazy("Done to user"),
+    "code": gettext_lazy("What"),
+    "slug": gettext_lazy("Client (slug)"),
+    "since": gettext_lazy("From day"),
+    "until": gettext_lazy("To day"),
+}
+CODES = {("code", code): label for code, label in AuditCode.choices}
 CONTENT_TYPES = {
     ExportFormat.CSV: "text/csv; charset=utf-8",
     ExportFormat.JSON: "application/json",
@@ -51,6 +62,7 @@ def make_filter(given: dict[str, str]) -> AuditFilter:
     since, until = _read_day(given.get("since", "")), _read_day(given.get("until", ""))
     return AuditFilter(
         who=given.get("who", ""),
+        about=given.get("about", ""),
         code=given.get("code", ""),
         slug=given.get("slug", ""),
         since=_begin_of(since) if since else None,
@@ -102,6 +114,7 @@ class AuditView(AdminView):
             self.get_context_data(
                 rows=rows,
                 filters=given,
+                in_use={"chips": list_chips(given, FILTERS, CODES)},
                 newest=rows[0].pk if rows and has_newer else None,
                 oldest=rows[-1].pk if rows and has_older else None,
                 query=urlencode(given) + "&" if given else "",

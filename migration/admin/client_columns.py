@@ -187,7 +187,7 @@ def _show_step(step: NextStep) -> SafeString | str:
         text = gettext("Ready for %(phase)s") % {"phase": PhaseChoices(step.new).label}
         return make_label(text, "success", "check")
     first, *others = (localize(check.text) for check in step.shut)
-    more = gettext("and %(n)s more") % {"n": len(others)} if others else ""
+    more = gettext("(and %(n)s more)") % {"n": len(others)} if others else ""
     return format_html(
         '{} {} <span title="{}">{}</span>',
         make_label(gettext("Blocked"), "warning", "block"),

@@ -183,7 +183,9 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         "override_note": shown.override_note,
         "left": sum(not check.passed for check in checks),
         "shut_button": {"disabled": True},
-        "why_shut": shown.why_shut if phase != Phase.POSTGRES else None,
+        # Beside the button of another step stands how many lines do not pass.
+        "wants_evidence": new in WANT_EVIDENCE,
+        "why_shut": shown.why_shut if new in WANT_EVIDENCE else None,
         "asks_aws": phase != Phase.POSTGRES,
         "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
     }

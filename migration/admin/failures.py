@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 from django.core.paginator import Paginator
 from django.utils.translation import gettext as _
 
-from migration.admin.base import AdminView
-from migration.models import Act
+from migration.admin.base import RUN_PERMISSION, AdminView
+from migration.admin.run_items import list_rows
+from migration.models import MOVE_PERMISSIONS, Act
+from migration.models.run_items import is_mended
 from migration.reports.failures import count_failures, select_failures
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.http import HttpRequest, HttpResponse
+
+    from migration.models import Run
 
 FAILURES_A_PAGE = 50
 
@@ -30,7 +35,12 @@ class FailuresView(AdminView):
         counts = count_failures().by_act
         chosen = request.GET.get("act", "")
         act = Act(chosen) if chosen in Act else None
-        found = select_failures(act).select_related("run").order_by("slug", "act")
+        found = select_failures(act).annotate(is_mended=is_mended()).select_related("run")
+        pages = Paginator(found.order_by("slug", "act"), FAILURES_A_PAGE)
+        page = pages.get_page(request.GET.get("page"))
+        rows = list_rows(request, page)
+        for row, item in zip(rows, page, strict=True):
+            row["may_retry"] = may_retry(item.run, request.user)
         numbers = {"": sum(counts.values())} | {each.value: counts.get(each, 0) for each in Act}
         labels = {"": _("All")} | {each.value: str(each.label) for each in Act}
         tabs = [
@@ -42,8 +52,16 @@ class FailuresView(AdminView):
             self.get_context_data(
                 tabs=tabs,
                 act=act,
-                page=Paginator(found, FAILURES_A_PAGE).get_page(request.GET.get("page")),
+                page=page,
+                rows=rows,
                 headings=[_("Client"), _("Act"), _("Outcome"), _("Message"), _("Run"), _("Failed")],
                 may_view_clients=request.user.has_perm("credentials.view_client"),
             )
         )
+
+
+def may_retry(run: Run, user: AbstractBaseUser | AnonymousUser) -> bool:
+    """Say whether the user may have the run, which is over, try a client again."""
+    may = user.has_perm  # type: ignore[union-attr]  # both have it
+    may_move = run.moves is None or may(MOVE_PERMISSIONS[run.moves.kind])
+    return run.finished_at is not None and may(RUN_PERMISSION) and may_move

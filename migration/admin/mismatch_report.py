@@ -11,6 +11,7 @@ from django.db.models import Count, Max, Sum
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
+from migration.admin.filter_chips import list_chips
 from migration.models import Comparison, ReadCount
 from migration.reports.mismatches import (
     BY_CLIENT,
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import QueryDict
 
+    from migration.admin.filter_chips import Chip
+
     # How many clients' field differs in which way: kind, path, number.
     FieldCount = tuple[str, str, int]
     # The values of a filter, each with its label.
     Choices = list[tuple[str, str]]
+    # A filter with a list of values: name, title, and for each value its label and whether it is chosen.
+    Offered = tuple[str, str, list[tuple[str, str, bool]]]
 
 CLIENTS_A_PAGE = 50
 FIELDS_SHOWN = 20
@@ -60,15 +65,17 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     differing = count_fields()
     people = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
+    choices = _list_filters(differing, people, filters)
     return {
         **count_by_status(),
         **_count_differences(differing),
         "filters": filters,
+        "in_use": {"chips": _list_chips(filters, choices)},
         "by_client": by_client,
         "page": page,
         "found": found,
         "query": urlencode(filters) + "&" if filters else "",
-        "choices": _list_filters(differing, people, filters),
+        "choices": choices,
         "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "select_classes": " ".join(SELECT_CLASSES),
@@ -121,10 +128,21 @@ def _label_path(path: str) -> tuple[str, str]:
     return path or WHOLE, path or _("the whole secret")
 
 
+def _list_chips(filters: dict[str, str], choices: list[Offered]) -> list[Chip]:
+    titles = {name: title for name, title, _values in choices}
+    titles |= {"status": _("Result"), "push": _("Newest push"), "q": _("Client")}
+    words = {
+        (name, value): text for name, _title, values in choices for value, text, _chosen in values
+    }
+    words |= {("status", status): text for status, text in Comparison.Status.choices}
+    words |= {("push", "well"): _("did not fail")}
+    return list_chips(filters, titles, words)
+
+
 def _list_filters(
     differing: list[FieldCount], people: list[User], filters: dict[str, str]
-) -> list[tuple[str, str, list[tuple[str, str, bool]]]]:
-    """Return the filters with a list of values: name, label, and for each value its label and whether it is chosen."""
+) -> list[Offered]:
+    """Return the filters with a list of values."""
     paths = sorted({where for _kind, where, _number in differing})
     usernames = [(str(user.pk), user.get_username()) for user in people]
     offered: list[tuple[str, str, Choices]] = [

@@ -17,7 +17,7 @@ from migration.operations import run_batches
 from migration.operations.csv_cells import defuse_formula
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from django.db.models import QuerySet
     from django.http import HttpRequest
@@ -79,16 +79,21 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
         "chosen_tab": chosen,
         "headings": [_("Client"), _("Outcome"), _("Comparison"), _("Message"), _("Finished")],
         "page": page,
-        "rows": [
-            {
-                "item": item,
-                "remedies": list_remedies(item, request.user),
-                "can_succeed": can_succeed(item),
-            }
-            for item in page
-        ],
+        "rows": list_rows(request, page),
         "may_view_clients": request.user.has_perm("credentials.view_client"),
     }
+
+
+def list_rows(request: HttpRequest, items: Iterable[RunItem]) -> list[dict[str, object]]:
+    """Return each item with what mends it, and whether it can succeed if it is tried again; it has `is_mended`."""
+    return [
+        {
+            "item": item,
+            "remedies": list_remedies(item, request.user),
+            "can_succeed": can_succeed(item),
+        }
+        for item in items
+    ]
 
 
 def _select_items(run: Run, tab: str) -> QuerySet[Any]:

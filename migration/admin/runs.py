@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import admin
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Q
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -91,13 +92,7 @@ class RunAdmin(ReadOnlyAdmin):
         "run_name",
         "state_badge",
         "done_of_total",
-        "succeeded",
-        "failed_label",
-        "refused_label",
-        "differ_label",
-        "skipped",
-        "in_progress",
-        "left_out_label",
+        "outcomes",
         "campaign_link",
         "by_name",
         "started_at",
@@ -156,38 +151,41 @@ class RunAdmin(ReadOnlyAdmin):
             run.in_work = in_work.get(run.pk, 0)
         return changelist
 
-    # Whatever came of them, which the columns beside it say.
+    # Whatever came of them, which the column beside it says.
     @display(description=_("progress"))
     def done_of_total(self, run: RunRow) -> str:
-        return gettext("%(done)d of %(total)d") % {"done": run.done, "total": run.total}
+        numbers = {"done": intcomma(run.done), "total": intcomma(run.total)}
+        return gettext("%(done)s of %(total)s") % numbers
 
-    @display(description=_("done"), ordering="succeeded")
-    def succeeded(self, run: RunRow) -> int:
-        return run.succeeded
-
-    @display(description=_("skipped"), ordering="skipped")
-    def skipped(self, run: RunRow) -> int:
-        return run.skipped
-
-    @display(description=_("in progress"))
-    def in_progress(self, run: RunRow) -> int:
-        return run.in_work
-
-    @display(description=_("not begun"), ordering="left_out")
-    def left_out_label(self, run: RunRow) -> str | int:
-        return make_label(str(run.left_out), "warning", "warning") if run.left_out else 0
-
-    @display(description=_("failed"), ordering="failed")
-    def failed_label(self, run: RunRow) -> str | int:
-        return make_label(str(run.failed), "danger", "error") if run.failed else 0
-
-    @display(description=_("refused"), ordering="refused")
-    def refused_label(self, run: RunRow) -> str | int:
-        return make_label(str(run.refused), "warning", "block") if run.refused else 0
-
-    @display(description=_("differ"), ordering="mismatched")
-    def differ_label(self, run: RunRow) -> str | int:
-        return make_label(str(run.mismatched), "danger", "difference") if run.mismatched else 0
+    @display(description=_("outcome"), ordering="failed")
+    def outcomes(self, run: RunRow) -> SafeString:
+        """Show each number of clients that is not 0; what needs somebody as a label."""
+        done = ngettext("%(n)s done", "%(n)s done", run.succeeded)
+        failed = ngettext("%(n)s failed", "%(n)s failed", run.failed)
+        refused = ngettext("%(n)s refused", "%(n)s refused", run.refused)
+        differ = ngettext("%(n)s differs", "%(n)s differ", run.mismatched)
+        skipped = ngettext("%(n)s skipped", "%(n)s skipped", run.skipped)
+        numbers: tuple[tuple[int, str, tuple[str, str] | None], ...] = (
+            (run.succeeded, done, None),
+            (run.failed, failed, ("danger", "error")),
+            (run.refused, refused, ("warning", "block")),
+            (run.mismatched, differ, ("danger", "difference")),
+            (run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
+            (run.skipped, skipped, None),
+            (run.in_work, gettext("%(n)s in progress"), None),
+        )
+        shown = (
+            (
+                make_label(text % {"n": intcomma(number)}, *look)
+                if look
+                else text % {"n": intcomma(number)},
+            )
+            for number, text, look in numbers
+            if number
+        )
+        return format_html(
+            '<div class="run-outcomes">{}</div>', format_html_join("", "<span>{}</span>", shown)
+        )
 
     @display(description=_("campaign"), ordering="wave__campaign")
     def campaign_link(self, run: Run) -> SafeString | str:

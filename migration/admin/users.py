@@ -14,9 +14,11 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.forms import ModelForm
 from django.http import QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -32,15 +34,31 @@ from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_req
 from migration.admin.base import OwnViews, get_signed_in_user
 from migration.admin.second_factors import ResetFactorView, remove_allauth_pages
 from migration.models import PasswordReset
-from migration.roles import may_administer, may_set_password, select_givable_groups
+from migration.operations.second_factors import owns_second_factor
+from migration.roles import (
+    label_role,
+    may_administer,
+    may_set_password,
+    select_administered,
+    select_givable_groups,
+)
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import moment
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec
+    from django.contrib.admin.views.main import ChangeList
     from django.db.models import ManyToManyField, QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
+
+    class ListedUser(User):
+        """A user with what the list adds to it."""
+
+        has_factor: bool
+        is_administered: bool
+        reset_url: str
+
 
 admin.site.unregister([User, Group])
 # A run has its own page.
@@ -79,22 +97,52 @@ class ResetPasswordForm(ActorPasswordForm, AdminPasswordChangeForm):
         return user
 
 
+class RoleFilter(admin.RelatedFieldListFilter):
+    """Users by group. The roles are called as pages call them."""
+
+    def field_choices(self, *args: Any, **options: Any) -> list[tuple[str, str]]:
+        found = super().field_choices(*args, **options)
+        return [(key, label_role(name)) for key, name in found]
+
+
 @hide_posted_values
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     own_views: ClassVar = [("<int:user_id>/reset-factor/", "reset_factor", ResetFactorView)]
-    change_form_after_template = "admin/migration/user_factor.html"
+    change_form_outer_before_template = "admin/migration/user_factor.html"
     form = ChangeUserForm
     add_form = AddUserForm
     change_password_form = ResetPasswordForm
     change_user_password_template = "admin/migration/reset_password.html"  # noqa: S105  # a template
-    list_display = ("username", "full_name", "roles", "last_seen", "is_staff", "is_active")
-    list_filter = ("groups", "is_staff", "is_superuser", "is_active")
+    list_display = (
+        *("username", "full_name", "roles", "last_seen", "is_staff", "is_active"),
+        "second_factor",
+    )
+    list_filter = (("groups", RoleFilter), "is_staff", "is_superuser", "is_active")
     # None of them could ask for a password.
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("groups")
+        administered = select_administered(get_signed_in_user(request))
+        found = super().get_queryset(request).prefetch_related("groups")
+        return found.annotate(
+            has_factor=owns_second_factor(),
+            is_administered=Exists(administered.filter(pk=OuterRef("pk"))),
+        )
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        """Show how users log in to those alone who look after that."""
+        may_change = self.has_change_permission(request)
+        return [name for name in self.list_display if may_change or name != "second_factor"]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note at each user of the page where the second factor is reset, if the signed-in user may do that."""
+        changelist = super().get_changelist_instance(request)
+        for user in changelist.result_list:
+            may_reset = user.is_administered and user.pk != request.user.pk
+            page = reverse("admin:auth_user_reset_factor", args=[user.pk]) if may_reset else ""
+            user.reset_url = page
+        return changelist
 
     @display(description=_("name"), ordering="first_name")
     def full_name(self, user: User) -> str:
@@ -103,7 +151,7 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     @display(description=_("roles"))
     def roles(self, user: User) -> str:
         """Name what the user's rights come from."""
-        names = sorted(group.name for group in user.groups.all())
+        names = sorted(label_role(group.name) for group in user.groups.all())
         if user.is_superuser:
             names.insert(0, gettext("superuser"))
         return ", ".join(names) or gettext("no role")
@@ -111,6 +159,15 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     @display(description=_("last login"), ordering="last_login")
     def last_seen(self, user: User) -> SafeString | str:
         return moment(user.last_login) or gettext("never")
+
+    @display(description=_("second factor"))
+    def second_factor(self, user: ListedUser) -> SafeString | str:
+        if not user.has_factor:
+            return gettext("None")
+        if not user.reset_url:
+            return gettext("Set up")
+        link = '{} <a class="text-link underline" href="{}">{}</a>'
+        return format_html(link, gettext("Set up"), user.reset_url, gettext("Reset…"))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Say whether the user may change users, and this one."""
@@ -128,10 +185,13 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
             found = [*found, (None, {"fields": ("last_reset",)})]
         if not is_superuser(request):
             found = [(name, leave_out(options, SUPERUSERS_GIVE)) for name, options in found]
+        readonly = self.get_readonly_fields(request, obj)
+        if obj and ("groups" in readonly or not self.has_change_permission(request, obj)):
+            found = [(name, name_roles(options)) for name, options in found]
         return [*found, PASSWORD_FIELDSET] if self.has_change_permission(request, obj) else found
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        fields = (*super().get_readonly_fields(request, obj), "last_reset", *TIMES)
+        fields = (*super().get_readonly_fields(request, obj), "roles", "last_reset", *TIMES)
         if obj is None or is_superuser(request):
             return fields
         # Records tell people apart by their names: nobody takes over somebody else's.
@@ -141,10 +201,14 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
     ) -> Any:
-        """Offer the groups that the user may give."""
-        if db_field.name == "groups":
-            options["queryset"] = select_givable_groups(get_signed_in_user(request))
-        return super().formfield_for_manytomany(db_field, request, **options)
+        """Offer the groups that the user may give, by the names that pages give to roles."""
+        if db_field.name != "groups":
+            return super().formfield_for_manytomany(db_field, request, **options)
+        options["queryset"] = select_givable_groups(get_signed_in_user(request))
+        field = super().formfield_for_manytomany(db_field, request, **options)
+        if field:
+            field.label_from_instance = lambda group: label_role(group.name)
+        return field
 
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **options: Any
@@ -206,9 +270,18 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin, ModelAdmin):
     form = ChangeGroupForm
+    list_display = ("role",)
     fields = ("name", "permissions")
     actions = None
     delete_confirmation_template = "admin/migration/delete_group.html"
+
+    @display(description=_("group"), ordering="name")
+    def role(self, group: Group) -> SafeString | str:
+        """Return what pages call the group, and the name that documents and settings have where it differs."""
+        label = label_role(group.name)
+        if label == group.name:
+            return label
+        return format_html('{} <code class="list-second-line">{}</code>', label, group.name)
 
     def get_fieldsets(self, request: HttpRequest, obj: Group | None = None) -> _FieldsetSpec:
         """Ask for the user's password where they may change something."""
@@ -251,3 +324,10 @@ def leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
         "fields": [name for name in options["fields"] if name not in names],
     }
     return left
+
+
+def name_roles(options: _FieldOpts) -> _FieldOpts:
+    """Return a fieldset's options with the names of the user's roles in place of a list of groups to choose from."""
+    names = ["roles" if name == "groups" else name for name in options["fields"]]
+    named: _FieldOpts = {**options, "fields": names}
+    return named

@@ -21,7 +21,7 @@ from nova_credentials.messages import Message
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
-    from typing import Unpack
+    from typing import Self, Unpack
 
     from migration.models.audit_signatures import AuditKeys
 
@@ -66,6 +66,14 @@ class AuditCode(models.TextChoices):
     TRIM = "trim", _("Old entries let go")
 
 
+# The acts whose sentences can name a user to whom they were done, and the names of these values.
+ON_USERS = (
+    *(AuditCode.USER_CHANGED, AuditCode.LET_IN, AuditCode.OWNER),
+    *(AuditCode.APPROVAL, AuditCode.CANCELLATION),
+)
+USERS_NAMES = ("name", "old", "who")
+
+
 class EntryFields(TypedDict, total=False):
     """Names what an entry may hold. `by`: who acts, where that is not who asked for the page."""
 
@@ -92,6 +100,15 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         found = self.filter(code=AuditCode.PUSH, slug__in=slugs).order_by("slug", "-id")
         newest = found.distinct("slug").values_list("slug", "who", "at")
         return {slug: (who, at) for slug, who, at in newest}
+
+    def about_user(self, name: str) -> Self:
+        """Select what was done to the user: to the account, as owner of a client, on what they requested."""
+        written = json.dumps(name)
+        names_user = models.Q()
+        for each in USERS_NAMES:
+            # As text: what somebody wrote over may be no JSON. Within a value the quotes are escaped.
+            names_user |= models.Q(facts__contains=f'"{each}":{written}')
+        return self.filter(names_user, code__in=ON_USERS)
 
     def record_many(self, events: Collection[AuditEvent]) -> None:
         """Write entries that `AuditEvent.sign_new` made, in one statement."""

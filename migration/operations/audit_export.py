@@ -47,6 +47,8 @@ class AuditFilter:
     who: str = ""
     code: str = ""
     slug: str = ""
+    # The name of a user to whom it was done.
+    about: str = ""
     since: datetime | None = None
     before: datetime | None = None
 
@@ -56,6 +58,8 @@ class AuditFilter:
         for name in ("who", "code", "slug"):
             if value := getattr(self, name):
                 found = found.filter(**{name: value})
+        if self.about:
+            found = found.about_user(self.about)
         if self.since:
             found = found.filter(pk__gte=first_id_at(self.since))
         if self.before:
@@ -64,7 +68,10 @@ class AuditFilter:
 
     def __str__(self) -> str:
         """Return the parts that are set as `name=value`, in English."""
-        parts = {name: getattr(self, name) for name in ("who", "code", "slug", "since", "before")}
+        parts = {
+            name: getattr(self, name)
+            for name in ("who", "about", "code", "slug", "since", "before")
+        }
         texts = {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in parts.items()

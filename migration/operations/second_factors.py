@@ -27,6 +27,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from credentials.shown_names import show_name
@@ -38,6 +39,8 @@ from migration.operations.mails import send_mail_to
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from nova_credentials.messages import Message
 
 logger = logging.getLogger(__name__)
@@ -87,7 +90,18 @@ def needs_second_factor(user: User) -> bool:
 
 def has_second_factor(user: User) -> bool:
     """Say whether the user has set up a second factor."""
-    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+    return _select_factors().filter(user=user).exists()
+
+
+def owns_second_factor() -> Exists:
+    """Return the condition that the user of a query has set up a second factor."""
+    return Exists(_select_factors().filter(user=OuterRef("pk")))
+
+
+def _select_factors() -> QuerySet[Authenticator]:
+    """Select the second factors, without their recovery codes."""
+    factors: QuerySet[Authenticator] = Authenticator.objects.filter(type=Authenticator.Type.TOTP)
+    return factors
 
 
 def make_factor_secret() -> str:

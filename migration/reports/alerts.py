@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from credentials.localization import localize
 from migration.models import Comparison, MoveRequest, ReaderSummary, Run, Worker, WorkFacts
 from migration.operations.aws_writes import find_write_refusal
-from migration.reports.failures import count_failures, describe_failures
+from migration.reports.failures import describe_failures
 from migration.reports.readers import describe_failing
 from nova_credentials.phases import Phase
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, ComparisonCounts
+    from migration.reports.failures import FailureCounts
 
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_TABLES = "credentials.view_columnmapping"
@@ -69,10 +70,11 @@ class AlertData:
     readers: ReaderSummary
     # How many statements of others read a credential table in the last hour.
     other_statements: int
+    failures: FailureCounts
 
 
 def list_alerts(data: AlertData) -> list[Alert]:
-    """List the alerts, the most pressing first, in two queries."""
+    """List the alerts, the most pressing first, in one query."""
     return [alert for source in SOURCES for alert in source(data)]
 
 
@@ -106,8 +108,11 @@ def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
     report = reverse("admin:migration_comparison_report")
     for status in (*Comparison.DIFFERS, Comparison.Status.UNCHECKED):
         acknowledged = data.comparisons.acknowledged[status]
-        if number := data.comparisons.by_status[status] - acknowledged:
-            query = f"?status={status}&state=open"
+        # Who failed to be pushed is named by the failure, which is the cause.
+        failed = data.failures.by_status.get(status, 0)
+        # Of many clients the counts are some seconds older than the failures.
+        if (number := data.comparisons.by_status[status] - acknowledged - failed) > 0:
+            query = f"?status={status}&state=open{'&push=well' if failed else ''}"
             check = reverse("admin:migration_comparison_check") + query
             yield Alert(
                 _describe_status(status, number),
@@ -146,9 +151,9 @@ def _describe_status(status: str, number: int) -> str:
     }[Comparison.Status(status)]
 
 
-def _alert_failures(_data: AlertData) -> Iterator[Alert]:
+def _alert_failures(data: AlertData) -> Iterator[Alert]:
     """Yield for each act how many clients failed when it was last tried, then what the latest migration left out."""
-    counts, failures = count_failures(), reverse("admin:migration_run_failures")
+    counts, failures = data.failures, reverse("admin:migration_run_failures")
     for act, number in counts.by_act.items():
         url = f"{failures}?act={act}"
         action = Action(_("See the failures"), url, VIEW_RUNS)

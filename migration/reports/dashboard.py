@@ -18,6 +18,7 @@ from migration.reports.alerts import AlertData, list_alerts
 from migration.reports.client_counts import count_clients
 from migration.reports.costs import estimate_costs
 from migration.reports.daily_comparisons import load_comparison_chart
+from migration.reports.failures import count_failures
 from migration.reports.health import list_pulses
 from migration.reports.project import make_headline
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
@@ -112,6 +113,7 @@ def load_dashboard() -> Dashboard:
         work,
         readers,
         OtherStatement.objects.called_in_last_hour().count(),
+        count_failures(),
     )
     return Dashboard(
         clients=clients,

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import BigIntegerField, CharField, Count, F, Q, Value
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    Case,
+    CharField,
+    Count,
+    ExpressionWrapper,
+    F,
+    Q,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
 from django.utils.translation import ngettext
 
-from migration.models import Act, Run, RunItem, all_clients
+from migration.models import Act, Resolution, Run, RunItem, all_clients
 
 if TYPE_CHECKING:
     from migration.models.run_items import RunItemQuerySet
@@ -19,9 +32,15 @@ LEFT_OUT = "left_out"
 
 def select_failures(act: Act | None = None) -> RunItemQuerySet:
     """Select an item for each client and act that needs attention, without the pushes that are named as refused."""
-    refused = Q(act=Act.PUSH, client__in=all_clients().push_refused().order_by().values("pk"))
-    found: RunItemQuerySet = RunItem.objects.needing_attention().exclude(refused)
+    failed = RunItem.objects.needing_attention().annotate(named=_is_named_as_refused())
+    found: RunItemQuerySet = failed.filter(named=False)
     return found if act is None else found.filter(act=act)
+
+
+def select_clients_with_failed_push() -> RunItemQuerySet:
+    """Select the ids of the clients whose newest push failed, also of those that are named as refused."""
+    failed: RunItemQuerySet = RunItem.objects.needing_attention().filter(act=Act.PUSH)
+    return failed.order_by().values("client_id")
 
 
 @dataclass(frozen=True)
@@ -32,24 +51,65 @@ class FailureCounts:
     left_out: int
     # The latest migration; None where it left nobody out.
     run_id: int | None
+    # Of the clients whose newest push failed, by the result of their newest comparison that nobody acknowledged: to
+    # name them once.
+    by_status: dict[str, int]
 
 
 def count_failures() -> FailureCounts:
     """Count the failures, and what a stop left out, in one query."""
-    no_run = Value(None, BigIntegerField())
-    failed = select_failures().order_by().annotate(what=F("act"), of=no_run)
-    latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
-    left_out = RunItem.objects.left_out().filter(run__in=latest).order_by()
-    rest = left_out.annotate(what=Value(LEFT_OUT, CharField()), of=F("run"))
-    rows = (
-        failed.values_list("what", "of")
-        .annotate(n=Count("pk"))
-        .union(rest.values_list("what", "of").annotate(n=Count("pk")), all=True)
+    failed = RunItem.objects.needing_attention().annotate(
+        what=F("act"),
+        of=Value(None, BigIntegerField()),
+        named=_is_named_as_refused(),
+        status=_newest_status(),
     )
-    counted = {what: (run_id, number) for what, run_id, number in rows}
-    run_id, number = counted.get(LEFT_OUT, (None, 0))
+    latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
+    rest = (
+        RunItem.objects.left_out()
+        .filter(run__in=latest)
+        .annotate(
+            what=Value(LEFT_OUT, CharField()),
+            of=F("run"),
+            named=Value(False),  # Django's own signature
+            status=Value(""),
+        )
+    )
+    columns = ("what", "of", "named", "status")
+    rows = list(
+        failed.order_by()
+        .values_list(*columns)
+        .annotate(n=Count("pk"))
+        .union(rest.order_by().values_list(*columns).annotate(n=Count("pk")), all=True)
+    )
+    by_act: Counter[Act] = Counter()
+    by_status: Counter[str] = Counter()
+    left_out, run_id = 0, None
+    for what, of, named, status, number in rows:
+        if what == LEFT_OUT:
+            left_out, run_id = number, of
+            continue
+        if not named:
+            by_act[Act(what)] += number
+        if what == Act.PUSH:
+            by_status[status] += number
     return FailureCounts(
-        {act: counted[act][1] for act in Act if act in counted}, left_out=number, run_id=run_id
+        {act: by_act[act] for act in Act if act in by_act}, left_out, run_id, by_status
+    )
+
+
+def _is_named_as_refused() -> ExpressionWrapper:
+    """Return whether the item is a push that the list of refused pushes names."""
+    clients = all_clients().push_refused().order_by().values("pk")
+    return ExpressionWrapper(Q(act=Act.PUSH, client__in=clients), BooleanField())
+
+
+def _newest_status() -> Case:
+    """Return the result of the client's newest comparison; "" where there is none, or somebody acknowledged it."""
+    acknowledged = Resolution.objects.of_newest_comparison().values("client_id")
+    return Case(
+        When(client__in=acknowledged, then=Value("")),
+        default=Coalesce("client__client_migration__comparison_status", Value("")),
     )
 
 

@@ -10,6 +10,7 @@ from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_status_is
+from migration.reports.failures import select_clients_with_failed_push
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ AGES = {
     "week": timedelta(days=7),
     "month": timedelta(days=30),
 }
-FILTERS = ("status", "kind", "field", "age", "assigned", "state", "q")
+FILTERS = ("status", "kind", "field", "age", "assigned", "state", "push", "q")
 
 
 # The value of `field` in the address for a mismatch of the whole secret, whose path is empty.
@@ -88,6 +89,11 @@ def _has_status(value: str, _user: _Viewer) -> Q | None:
     return newest_status_is(value) if value in Comparison.Status else None
 
 
+def _was_pushed(value: str, _user: _Viewer) -> Q | None:
+    """Leave out the clients whose newest push failed: they are on the page of failures."""
+    return ~Q(client_id__in=select_clients_with_failed_push()) if value == "well" else None
+
+
 CONDITIONS: dict[str, Condition] = {
     "status": _has_status,
     "kind": lambda value, _user: Q(kind=value),
@@ -95,6 +101,7 @@ CONDITIONS: dict[str, Condition] = {
     "age": _is_older_than,
     "assigned": _is_assigned_to,
     "state": _is_in_state,
+    "push": _was_pushed,
     "q": lambda value, _user: Q(slug__startswith=value),
 }
 
@@ -161,6 +168,8 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
         found = found.filter(client__slug__startswith=filters["q"])
     if filters.get("state") == "open":
         found = found.exclude(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
+    if filters.get("push") == "well":
+        found = found.exclude(pk__in=select_clients_with_failed_push())
     return found.annotate(
         slug=F("client__slug"),
         reads_matched=F("client__read_count__matches"),

@@ -3,16 +3,9 @@
 from django import template
 from django.contrib.auth.models import User
 
-from migration.operations.second_factors import has_second_factor
 from migration.roles import logs_in_by_provider
 
 register = template.Library()
-
-
-@register.filter
-def has_factor(user: User) -> bool:
-    """Say whether the user has a second factor."""
-    return has_second_factor(user)
 
 
 @register.filter

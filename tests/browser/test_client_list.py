@@ -3,9 +3,12 @@
 import re
 
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from migration.models import Outcome
 from tests.factories import make_client
+from tests.migration.admin.pages import close, make_run
 
 pytestmark = pytest.mark.browser
 
@@ -68,3 +71,47 @@ def test_filters_and_search_without_a_script(visit, two_clients):
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Café Norte").click()
     assert page.url.endswith(f"{CLIENTS}{two_clients}/change/")
+
+
+def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
+    run = make_run(3)
+    close(run, 1, Outcome.FAILED, error_class="data")
+    page = visit(CLIENTS, viewport={"width": 390, "height": 844})
+
+    row = page.locator("#result_list .data-row", has_text="Café Norte")
+    expect(row.get_by_role("link", name="Café Norte")).to_be_visible()
+    expect(row.get_by_text("PostgreSQL", exact=True)).to_be_visible()
+    expect(row.get_by_text("Blocked")).to_be_visible()
+    # With the reason it has three lines; a card of all columns has some 300 pixels.
+    assert row.bounding_box()["height"] < 140
+    assert is_as_wide_as_the_screen(page)
+
+    page.goto(page.url.replace(CLIENTS, "/admin/migration/run/"))
+
+    row = page.locator("#result_list .data-row")
+    expect(row.get_by_text("1 failed")).to_be_visible()
+    assert row.bounding_box()["height"] < 140
+    assert is_as_wide_as_the_screen(page)
+
+
+def test_no_list_and_no_form_is_wider_than_the_screen(visit, two_clients):
+    run = make_run(9)
+    for number, outcome in enumerate((Outcome.FAILED, Outcome.REFUSED, Outcome.SKIPPED), 1):
+        close(run, number, outcome)
+    user = User.objects.create_superuser("vera")
+    page = visit("/admin/migration/run/", viewport={"width": 1440, "height": 900})
+    table = page.locator("#result_list")
+    assert table.evaluate("e => e.scrollWidth <= e.parentElement.clientWidth + 1")
+
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for address in (
+        f"/admin/auth/user/{user.pk}/change/",
+        "/admin/auth/group/add/",
+        f"{CLIENTS}add/",
+    ):
+        page.goto(page.url.split("/admin/")[0] + address)
+        assert is_as_wide_as_the_screen(page), address
+
+
+def is_as_wide_as_the_screen(page: Page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -59,6 +59,32 @@ def test_an_administrator_resets_it_with_their_own_password_or_code(
     assert marias.get(INDEX).url.startswith(SET_UP)
 
 
+def test_the_list_of_users_says_who_has_one_and_leads_to_its_reset(ana_in, ana, maria):
+    administrator, _ = ana_in
+    give_factor(maria)
+    none, root = make_user("nora"), make_user("root", is_superuser=True)
+    give_factor(root)
+    shown = make_user("viewer", "auth.view_user")
+
+    def read_column(browser) -> dict[str, tuple[str, str]]:
+        listed = browser.get("/admin/auth/user/").context["cl"].result_list
+        return {user.username: (user.has_factor, user.reset_url) for user in listed}
+
+    assert read_column(administrator) == {
+        "ana": (True, ""),
+        "maria": (True, address(maria)),
+        "nora": (False, address(none)),
+        "root": (True, address(root) if ana.is_superuser else ""),
+        "viewer": (False, address(shown)),
+    }
+    page = administrator.get("/admin/auth/user/").content.decode()
+    assert f'href="{address(maria)}"' in page
+    assert address(none) not in page
+    viewer = Client()
+    viewer.force_login(shown)
+    assert "reset-factor" not in viewer.get("/admin/auth/user/").content.decode()
+
+
 @pytest.mark.parametrize("answer", ["", "wrong", "000000"])
 def test_without_a_right_answer_nothing_is_reset(ana_in, maria, answer):
     administrator, _ = ana_in

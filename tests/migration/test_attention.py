@@ -15,11 +15,20 @@ from migration.operations import runs
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from migration.operations.resolutions import acknowledge
 from migration.reports.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_client, make_database, make_full_client, make_user
+from tests.factories import (
+    VIEW,
+    make_client,
+    make_comparison,
+    make_database,
+    make_full_client,
+    make_user,
+)
+from tests.migration.admin.pages import DIFFERENT, REPORT
 from tests.migration.move_runs.moved import make_clients
 from tests.migration.move_runs.moved import start as start_moves
 from tests.migration.moves.clients import write_password
@@ -262,6 +271,44 @@ def test_a_push_that_is_named_as_refused_is_named_once(stores, two, root):
     assert sentences_shown == ["client can't be pushed: correct its data or its secret"]
 
 
+def test_a_client_whose_push_failed_is_named_by_that_and_not_by_its_comparison_too(root):
+    failed, unchecked, differs = (make_client(slug) for slug in ("idom", "acme", "ebro"))
+    for pk in (failed, unchecked):
+        make_comparison(pk, "unchecked", slug=f"c{pk}")
+    make_comparison(differs, "mismatch", slug="ebro", mismatches=[DIFFERENT])
+    store_outcome(failed, Outcome.FAILED, Run.Kind.PUSH)
+    store_outcome(differs, Outcome.FAILED, Run.Kind.PUSH)
+
+    alerts = {alert.sentence: alert for alert in load_dashboard().alerts}
+
+    assert [(text, alert.count) for text, alert in alerts.items()] == [
+        ("client could not be checked", 1),
+        ("clients failed in their newest push or migration", 2),
+    ]
+    listed = root.get(alerts["client could not be checked"].url)
+    assert [row.client_id for row in listed.context["page"]] == [unchecked]
+    assert "Newest push" in [chip.title for chip in listed.context["in_use"]["chips"]]
+    # The rest of the form's filters keep it.
+    assert 'name="push" value="well"' in listed.content.decode()
+    blocks = root.get(f"{REPORT}?status=mismatch&push=well").context["page"]
+    assert list(blocks) == []
+    assert len(root.get(f"{REPORT}?status=mismatch").context["page"]) == 1
+    assert list(root.get(f"{REPORT}?status=mismatch&push=x").context["page"]) == []
+
+
+def test_an_acknowledged_difference_is_left_out_once(root):
+    pk, other = make_client("idom"), make_client("acme")
+    for each in (pk, other):
+        make_comparison(each, "mismatch", slug=f"c{each}", mismatches=[DIFFERENT])
+    acknowledge(client_id=pk, until=timezone.localdate(), reason="known", by=User.objects.get())
+    store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH)
+
+    assert [(alert.sentence, alert.count) for alert in load_dashboard().alerts if alert.count] == [
+        ("client differs between PostgreSQL and AWS", 1),
+        ("client failed in its newest push or migration", 1),
+    ]
+
+
 def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
     pk = make_client("idom")
     why = sentences.CLIENT_NOT_THERE()
@@ -278,6 +325,44 @@ def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
     assert len(root.get(FAILURES).context["page"]) == 2
     assert len(root.get(f"{FAILURES}?act=nonsense").context["page"]) == 2
     assert "No client failed." in root.get(f"{FAILURES}?act=compare").content.decode()
+
+
+def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(root):
+    pk, other = make_client("idom"), make_client("acme")
+    why = sentences.CLIENT_NOT_THERE()
+    store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH, error_class="data", message=why)
+    passing = store_outcome(
+        other, Outcome.FAILED, Run.Kind.PUSH, error_class="throttled", message=why
+    )
+
+    response = root.get(FAILURES)
+
+    mended, retried = response.context["rows"]
+    assert [each.label for each in mended["remedies"]] == ["Mend its rows"]
+    assert (mended["can_succeed"], retried["can_succeed"]) == (False, True)
+    page = response.content.decode()
+    assert f'href="/admin/credentials/client/{pk}/change/?tab=logins">Mend its rows' in page
+    steer = reverse("admin:migration_run_steer", args=[passing.run_id])
+    assert (page.count('name="item"'), page.count(f'action="{steer}"')) == (1, 1)
+    root.post(steer, {"order": "retry", "item": passing.pk})
+    assert failing() == {pk}
+    # While the run goes on it takes no other order to try again.
+    assert 'name="item"' not in root.get(FAILURES).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("more", "may_retry"),
+    [
+        ([], False),
+        (["migration.add_run"], False),
+        (["migration.add_run", "migration.move_client"], True),
+    ],
+)
+def test_a_refused_move_is_tried_again_by_who_may_move(client, db, more, may_retry):
+    store_outcome(make_client("idom"), Outcome.REFUSED, Run.Kind.MOVE)
+    client.force_login(make_user("user", *VIEW, *more))
+
+    assert ('name="item"' in client.get(FAILURES).content.decode()) == may_retry
 
 
 def test_the_list_of_clients_is_narrowed_to_them(root):

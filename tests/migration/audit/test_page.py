@@ -5,9 +5,11 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
+from migration.audit_sentences import CLIENT_GROUP_ADDED, LET_IN, LOGGED_IN
 from migration.evidence_sentences import NO_COPIES_FOUND
 from migration.models import AuditCode, AuditEvent
 from migration.operations.audit_chain import seal_audit
@@ -70,6 +72,55 @@ def test_filters_are_in_the_address_and_what_is_none_is_left_out(maria, client):
 
     assert client.get(URL, {"since": "2999-01-01"}).context["rows"] == []
     assert client.get(URL, {"until": "1999-01-01"}).context["rows"] == []
+
+
+def test_each_filter_in_use_is_named_in_words_and_taken_away_by_a_link(maria, client):
+    page = client.get(URL, {"who": "user 1", "code": "writes_started"})
+
+    (who, what) = page.context["in_use"]["chips"]
+    assert (who.title, who.value, who.remove) == ("Who", "user 1", "?code=writes_started")
+    assert (what.title, what.value, what.remove) == ("What", "AWS writes started", "?who=user+1")
+    assert 'href="?who=user+1"' in page.content.decode()
+
+
+@pytest.mark.parametrize("name", ["vera", 've"ra', "v\\n%_é"])
+def test_what_was_done_to_a_user_is_found(maria, client, name):
+    vera = make_user(name)
+    root = make_user("root", is_superuser=True)
+    make_user("veranda")
+    vera.groups.add(Group.objects.get(name="Operator"))
+    let_in = LET_IN(name=name, address="10.0.0.8")
+    AuditEvent.objects.record(AuditCode.LET_IN, let_in, by=root)
+    AuditEvent.objects.record(AuditCode.LOGIN, LOGGED_IN(), by=vera)
+    AuditEvent.objects.record(AuditCode.CLIENT_GROUP, CLIENT_GROUP_ADDED(name=name), by=root)
+
+    rows = client.get(URL, {"about": name}).context["rows"]
+
+    assert [str(row.message) for row in rows] == [
+        str(let_in),
+        f"The user {name} was given: Operator.",
+        f"Added the user {name}.",
+    ]
+    assert len(client.get(URL, {"about": name, "code": "let_in"}).context["rows"]) == 1
+    assert client.get(URL, {"about": name, "who": name}).context["rows"] == []
+    vera.username = "renamed"
+    vera.save()
+    for each in (name, "renamed"):
+        assert client.get(URL, {"about": each}).context["rows"][0].facts.count("renamed")
+
+
+def test_the_page_of_a_user_leads_to_what_the_user_did_and_what_was_done_to_them(maria, client):
+    vera = make_user("vera & co")
+    page = f"/admin/auth/user/{vera.pk}/change/"
+    maria.is_superuser = True
+    maria.save()
+
+    links = client.get(page).content.decode()
+
+    for name in ("who", "about"):
+        assert f'href="{URL}?{name}=vera%20%26%20co"' in links
+    client.force_login(make_user("keeper", "auth.view_user"))
+    assert URL not in client.get(page).content.decode()
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
