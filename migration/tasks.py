@@ -29,6 +29,7 @@ from migration.models import (
     Campaign,
     Comparison,
     CopySearch,
+    KeptCounts,
     PlannedVersion,
     ReaderProcess,
     Run,
@@ -226,6 +227,11 @@ def publish_audit_head() -> None:
     audit_heads.publish_head()
 
 
+def count_clients() -> None:
+    """Count all clients for the dashboard where there are very many. Scheduled every minute."""
+    KeptCounts.objects.renew()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
@@ -270,6 +276,7 @@ def ensure_schedules(**_: object) -> None:
         ("Prove that NOVA's writes are counted", prove_counting, 60),
         ("Look for reads of NOVA's old helper", note_other_statements, 5),
         ("Seal the audit", seal_audit, 1),
+        ("Count very many clients", count_clients, 1),
         ("Publish the audit's head", publish_audit_head, 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):

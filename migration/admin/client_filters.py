@@ -21,10 +21,11 @@ from migration.models import (
     GroupMember,
     PhaseChoices,
     all_clients,
+    late_push_threshold,
     select_blocked,
 )
 from migration.operations.ready_clients import SiteFacts, has_next_step, is_ready
-from migration.reports.client_counts import READY, late_push_threshold
+from migration.reports.client_counts import READY
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 

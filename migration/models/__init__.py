@@ -89,6 +89,13 @@ from migration.models.run_plans import (
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
 from migration.models.secrets import Secret
+from migration.models.site_counts import (
+    CUTOVER_DAYS,
+    KeptCounts,
+    SiteCounts,
+    Usage,
+    late_push_threshold,
+)
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
@@ -103,6 +110,7 @@ __all__ = [
     "ANSWERED_WITHIN",
     "CAN_BE_RETRIED",
     "COMMENT_PERMISSION",
+    "CUTOVER_DAYS",
     "FRESH",
     "GOALS",
     "MANY_TRIES",
@@ -139,6 +147,7 @@ __all__ = [
     "Drift",
     "FoundCopy",
     "GroupMember",
+    "KeptCounts",
     "Lease",
     "LeaseKind",
     "MoveRequest",
@@ -175,12 +184,14 @@ __all__ = [
     "SearchState",
     "SearchedClient",
     "Secret",
+    "SiteCounts",
     "StaleCampaignError",
     "StalePlanError",
     "StaleRunError",
     "StatementCount",
     "UnsearchedPlace",
     "UnsearchedReason",
+    "Usage",
     "UserDeletionError",
     "VersionKey",
     "Wave",
@@ -197,6 +208,7 @@ __all__ = [
     "check_comment",
     "check_reason",
     "get_wanted_time",
+    "late_push_threshold",
     "newest_status_is",
     "normalize_group_name",
     "read_work_facts",

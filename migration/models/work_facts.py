@@ -1,4 +1,4 @@
-"""Reads in one statement when workers and sweeps were last at work, and how many runs wait for an approval."""
+"""Reads in one statement what goes on besides clients: workers, sweeps, approvals, campaigns, and NOVA's old helper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import connection
+from django.utils import timezone
 
+from migration.models.campaigns import Campaign
+from migration.models.reader_processes import SEEN_WITHIN
 from migration.models.runs import Run
 
 if TYPE_CHECKING:
@@ -20,6 +23,11 @@ class WorkFacts:
     worker_seen_at: datetime | None
     swept_at: datetime | None
     requested_runs: int
+    # Statements of NOVA's old helper that were called lately.
+    other_statements: int
+    # The newest campaign that is not over.
+    campaign_id: int | None
+    campaign_state: str | None
 
 
 def read_work_facts() -> WorkFacts:
@@ -31,8 +39,20 @@ def read_work_facts() -> WorkFacts:
                 (SELECT max(seen_at) FROM migration_worker),
                 (SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
                  ORDER BY id DESC LIMIT 1),
-                (SELECT count(*) FROM migration_run WHERE state = %(requested)s)
+                (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
+                (SELECT count(*) FROM migration_otherstatement WHERE called_at > %(called_since)s),
+                campaign.id,
+                campaign.state
+            FROM (VALUES (1)) AS one_row
+            LEFT JOIN LATERAL (
+                SELECT id, state FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id DESC LIMIT 1
+            ) AS campaign ON true
             """,
-            {"compare": Run.Kind.COMPARE, "requested": Run.State.REQUESTED},
+            {
+                "compare": Run.Kind.COMPARE,
+                "requested": Run.State.REQUESTED,
+                "called_since": timezone.now() - SEEN_WITHIN,
+                "not_over": list(Campaign.NOT_OVER),
+            },
         )
         return WorkFacts(*cursor.fetchone())

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, F, Max, Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models import (
-    Blocker,
-    Comparison,
-    PhaseChoices,
-    Resolution,
-    all_clients,
-    with_blocker,
-)
+from migration.models import Blocker, Comparison, PhaseChoices
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
-# The workers push every minute, so a client that waits for longer is stuck.
-PUSH_IS_LATE_AFTER = timedelta(minutes=2)
+    from migration.models import SiteCounts
 
 # In the address of the client list, where "" would be no filter.
 READY = "ready"
@@ -129,45 +119,10 @@ class ComparisonCounts:
         return self.by_status[Comparison.Status.UNCHECKED]
 
 
-def count_clients() -> tuple[ClientCounts, ComparisonCounts]:
-    """Count clients and their newest comparisons, in two queries."""
-    rows = _count_rows()
-    return _make_client_counts(rows, _count_pushes()), _make_comparison_counts(rows)
-
-
-def _count_rows() -> list[_Row]:
-    """Count the clients of each phase, status and blocker."""
-    acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
-    counted = (
-        with_blocker(all_clients())
-        .annotate(status=F("client_migration__comparison_status"))
-        .order_by()
-        .values("phase", "status", "blocker")
-        .annotate(
-            n=Count("pk"),
-            active=Count("pk", filter=Q(is_active=True)),
-            acknowledged=Count("pk", filter=acknowledged),
-            last=Max("client_migration__compared_at"),
-        )
-    )
-    return list(counted)
-
-
-def _count_pushes() -> dict[str, int]:
-    """Count the clients whose push is pending, refused or late."""
-    refused = Q(client_migration__refused_revision=F("revision"))
-    pending = all_clients().push_pending()
-    late = Q(pk__in=all_clients().push_late(late_push_threshold()).order_by().values("pk"))
-    return pending.aggregate(
-        push_pending=Count("pk", filter=~refused),
-        push_refused=Count("pk", filter=refused),
-        push_late=Count("pk", filter=late),
-    )
-
-
-def late_push_threshold() -> datetime:
-    """Return the time before which a pending write is late."""
-    return timezone.now() - PUSH_IS_LATE_AFTER
+def describe_counts(counts: SiteCounts) -> tuple[ClientCounts, ComparisonCounts]:
+    """Add up what was counted, by phase and by comparison, with the words of the page's language."""
+    rows = counts.rows
+    return _make_client_counts(rows, counts.pushes), _make_comparison_counts(rows)
 
 
 def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCounts:

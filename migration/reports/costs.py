@@ -8,7 +8,6 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -18,6 +17,8 @@ from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from migration.models import Usage
 
 SECRETS_A_CALL = 20  # of BatchGetSecretValue
 MONTH_MINUTES = 30 * 24 * 60
@@ -74,11 +75,11 @@ class CostEstimate:
         return next(step for step in self.steps if step.recommended)
 
 
-def estimate_costs() -> CostEstimate:
-    """Estimate the costs as if all active clients were in AWS, in one query."""
-    number, holders, services, read, since = _count_usage()
+def estimate_costs(usage: Usage) -> CostEstimate:
+    """Estimate the costs as if all active clients were in AWS."""
+    number, holders, services = usage.clients, usage.holders, usage.services
     sweeps = round(MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES)
-    reads = _project_reads(read, since)
+    reads = _project_reads(usage.reads, usage.reads_since)
     layouts = (
         (Layout.CLIENT, _("One secret per client"), holders, holders),
         # A comparison asks for all three names, as it can't know which exist.
@@ -117,27 +118,6 @@ def list_steps(number: int) -> list[RolloutStep]:
         RolloutStep(position + 1, bounds, title, recommended=position == step)
         for position, (bounds, title) in enumerate(titles)
     ]
-
-
-def _count_usage() -> tuple[int, int, int, int, datetime | None]:
-    """Count active clients, those with a credential, services with one, and NOVA's reads, with the time since when."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH held AS (
-                SELECT client_id, 1 AS service FROM public.client_database_credentials
-                UNION ALL SELECT client_id, 2 FROM public.client_email_credentials
-                UNION ALL SELECT client_id, 4 FROM client_aws_credentials
-            ), services AS (SELECT client_id, bit_or(service) AS bits FROM held GROUP BY client_id)
-            SELECT count(*), count(bits), coalesce(sum((bits & 1) + (bits >> 1 & 1) + (bits >> 2)), 0)::int,
-                coalesce(max(reads.n), 0)::bigint, min(reads.since)
-            FROM public.clients LEFT JOIN services ON client_id = id
-            CROSS JOIN (SELECT sum(reads) AS n, min(counted_since) AS since FROM migration_readcount) AS reads
-            WHERE is_active
-            """
-        )
-        clients, holders, services, reads, since = cursor.fetchone()
-    return clients, holders, services, reads, since
 
 
 def _project_reads(reads: int, since: datetime | None) -> int:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from math import ceil
 
-from django.db.models import Case, IntegerField, Q, Sum, Value, When
-from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from migration.models import PhaseChange
-from nova_credentials.phases import Phase
+from migration.models import CUTOVER_DAYS
 
-DAYS = 30
 # The pace is that of this time, or since its first cutover …
 PACE_DAYS = 14
 # … and is none where clients were cut over on fewer days of it.
@@ -57,11 +53,10 @@ class Headline:
         return (self.ends_on - timezone.localdate()).days if self.ends_on else None
 
 
-def make_headline(clients: int, cut_over: int) -> Headline:
-    """Make it of the numbers of now and the moves of the last days, in one query."""
+def make_headline(clients: int, cut_over: int, moved: dict[date, int]) -> Headline:
+    """Make it of the numbers of now and of the cutovers of each of the last days."""
     today = timezone.localdate()
-    moved = _count_cutovers(today - timedelta(days=DAYS - 1))
-    days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    days = [today - timedelta(days=ago) for ago in reversed(range(CUTOVER_DAYS))]
     left, after = dict[date, int](), clients - cut_over
     for day in reversed(days):
         left[day] = after
@@ -81,17 +76,6 @@ def make_headline(clients: int, cut_over: int) -> Headline:
         ),
         ends_on=_forecast_end(clients - cut_over, moved, today),
     )
-
-
-def _count_cutovers(since: date) -> dict[date, int]:
-    """Return day -> how many clients were cut over on it, less those that were rolled back."""
-    forward = Q(old=Phase.DUAL_READ, new=Phase.AWS)
-    back = Q(old=Phase.AWS, new=Phase.DUAL_READ)
-    begins_at = timezone.make_aware(datetime.combine(since, time.min))
-    moves = PhaseChange.objects.filter(forward | back, changed_at__gte=begins_at).order_by()
-    sign = Case(When(forward, then=Value(1)), default=Value(-1), output_field=IntegerField())
-    counted = moves.values(day=TruncDate("changed_at")).annotate(number=Sum(sign))
-    return {row["day"]: row["number"] for row in counted}
 
 
 def _forecast_end(left: int, moved: dict[date, int], today: date) -> date | None:

@@ -1,6 +1,7 @@
 """The headline of the dashboard: how far the project is, what can go on now, what keeps the rest, what is alive."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import ClientRevision
-from migration.models import ClientMigration, PhaseChange, Run, Worker, all_clients
-from migration.reports import dashboard
+from migration import tasks
+from migration.models import (
+    ClientMigration,
+    KeptCounts,
+    PhaseChange,
+    Run,
+    SiteCounts,
+    Worker,
+    all_clients,
+    site_counts,
+)
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -189,17 +199,30 @@ def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
     assert "answered 31 minutes ago" in text(root.get(HOME))
 
 
-def test_many_clients_are_counted_once_in_a_while_and_the_page_says_when(root, monkeypatch):
-    monkeypatch.setattr(dashboard, "kept_counts", dashboard.KeptCounts())
-    monkeypatch.setattr(dashboard, "KEPT_FROM_CLIENTS", 3)
-    monkeypatch.setattr(dashboard, "KEPT_FOR", timedelta(hours=1))
+def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(root, monkeypatch):
+    monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 3)
     make_many(2)
-    assert root.get(HOME).context["clients"].total == 2
+    tasks.count_clients()
+    assert not KeptCounts.objects.exists()
     assert root.get(HOME).context["counted_at"] is None
     make_many(2)
-    assert re.search("counted (now|.{1,20} ago)", text(root.get(HOME)))
+    counted = SiteCounts.count_now()
+    tasks.count_clients()
     make_many(1)
-    assert root.get(HOME).context["clients"].total == 4
-    monkeypatch.setattr(dashboard, "KEPT_FOR", timedelta(0))
 
+    page = root.get(HOME)
+
+    assert page.context["clients"].total == 4
+    assert re.search("counted (now|.{1,20} ago)", text(page))
+    kept = KeptCounts.objects.read_or_count()
+    assert kept.is_kept
+    assert replace(kept, at=counted.at, is_kept=False) == counted
+    # Workers that are late are not waited for, …
+    KeptCounts.objects.update(counted_at=timezone.now() - site_counts.KEPT_FOR)
     assert root.get(HOME).context["clients"].total == 5
+    tasks.count_clients()
+    assert KeptCounts.objects.read_or_count().clients == 5
+    # … and of a site that has fewer now nothing is kept.
+    monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 6)
+    tasks.count_clients()
+    assert not KeptCounts.objects.exists()

@@ -21,11 +21,12 @@ from migration.models import (
     Resolution,
     Run,
     RunItem,
+    SiteCounts,
     Worker,
     WriteStop,
 )
 from migration.reports.activity import list_activity
-from migration.reports.client_counts import count_clients
+from migration.reports.client_counts import describe_counts
 from migration.reports.costs import estimate_costs, list_steps
 from migration.reports.daily_comparisons import load_comparison_chart
 from nova_credentials.phases import Phase
@@ -77,7 +78,7 @@ def write(row: int, **span) -> None:
 
 def late() -> tuple[int, int]:
     """How many pushes wait, and how many of them are late."""
-    clients, _ = count_clients()
+    clients, _ = describe_counts(SiteCounts.count_now())
     return clients.push_pending, clients.push_late
 
 
@@ -126,7 +127,7 @@ def test_a_push_that_was_refused_is_not_late_too():
     revision = Client.objects.with_revision().get(pk=pk).revision
     ClientMigration.objects.record_refused([(pk, revision)])
 
-    clients, _ = count_clients()
+    clients, _ = describe_counts(SiteCounts.count_now())
 
     assert (clients.push_pending, clients.push_refused, clients.push_late) == (0, 1, 0)
 
@@ -165,7 +166,7 @@ def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):
     ReadCount.objects.create(client_id=both, reads=1000)
     ReadCount.objects.update(counted_since=ago(days=10))
 
-    found = estimate_costs()
+    found = estimate_costs(SiteCounts.count_now().usage)
 
     assert (found.clients, found.with_credentials, found.sweeps) == (3, 2, 2880)
     assert found.reads_a_month == 3000
@@ -180,7 +181,7 @@ def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):
 def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
     make_crowd(50, comparisons_each=1)
 
-    client, service = estimate_costs().costs
+    client, service = estimate_costs(SiteCounts.count_now().usage).costs
 
     assert client.sweep_calls == 2880 * 3  # 50 names
     assert service.sweep_calls == 2880 * 8  # 150 names
@@ -189,11 +190,11 @@ def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
 def test_reads_of_less_than_a_day_are_not_made_bigger():
     ReadCount.objects.create(client_id=make_client("a"), reads=10)
 
-    assert estimate_costs().reads_a_month == 300
+    assert estimate_costs(SiteCounts.count_now().usage).reads_a_month == 300
 
 
 def test_an_empty_database_costs_nothing():
-    found = estimate_costs()
+    found = estimate_costs(SiteCounts.count_now().usage)
 
     assert (found.clients, found.recommended_step.number, found.reads_a_month) == (0, 1, 0)
     assert [cost.total_dollars for cost in found.costs] == [0, 0]

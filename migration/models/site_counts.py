@@ -1,0 +1,197 @@
+"""Counts all clients for the dashboard. Of a site with very many, the workers' newest counts are kept and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import connection, models
+from django.db.models import Case, Count, F, IntegerField, Max, Q, Sum, Value, When
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from migration.models.clients import all_clients
+from migration.models.moves import PhaseChange
+from migration.models.readiness import with_blocker
+from migration.models.resolutions import Resolution
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from typing import Self
+
+# With so many clients, counting takes longer than all the rest of the dashboard.
+KEPT_FROM_CLIENTS = 20_000
+# The workers count every minute. Where they are late, the page counts itself.
+KEPT_FOR = timedelta(minutes=3)
+# Cutovers are counted day by day for so long, today included.
+CUTOVER_DAYS = 30
+# The workers push every minute, so a client that waits for longer is stuck.
+PUSH_IS_LATE_AFTER = timedelta(minutes=2)
+
+
+def late_push_threshold() -> datetime:
+    """Return the time before which a pending write is late."""
+    return timezone.now() - PUSH_IS_LATE_AFTER
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How many active clients, of them with a login, and services with one there are; and what NOVA has read."""
+
+    clients: int
+    holders: int
+    services: int
+    reads: int
+    reads_since: datetime | None
+
+
+@dataclass(frozen=True)
+class SiteCounts:
+    """What was counted over all clients at one time, as facts without a language."""
+
+    at: datetime
+    # One for each phase, comparison status and blocker: n, active, acknowledged, and the last comparison.
+    rows: list[dict[str, Any]]
+    # Of the clients whose push is pending: push_pending, push_refused, push_late.
+    pushes: dict[str, int]
+    usage: Usage
+    # Day -> how many clients were cut over on it, less those that were rolled back.
+    cutovers: dict[date, int]
+    # Whether it was counted before it was asked for.
+    is_kept: bool = False
+
+    @classmethod
+    def count_now(cls) -> Self:
+        """Count in four queries."""
+        at = timezone.now()
+        return cls(at, _count_rows(), _count_pushes(), _count_usage(), _count_cutovers())
+
+    @property
+    def clients(self) -> int:
+        return sum(row["n"] for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": [{**row, "last": _write_time(row["last"])} for row in self.rows],
+            "pushes": self.pushes,
+            "usage": vars(self.usage) | {"reads_since": _write_time(self.usage.reads_since)},
+            "cutovers": {day.isoformat(): number for day, number in self.cutovers.items()},
+        }
+
+    @classmethod
+    def from_json(cls, at: datetime, kept: dict[str, Any]) -> Self:
+        since = kept["usage"]["reads_since"]
+        return cls(
+            at=at,
+            rows=[{**row, "last": _read_time(row["last"])} for row in kept["rows"]],
+            pushes=kept["pushes"],
+            usage=Usage(**{**kept["usage"], "reads_since": _read_time(since)}),
+            cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
+            is_kept=True,
+        )
+
+
+def _write_time(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
+    def read_or_count(self) -> SiteCounts:
+        """Return what the workers counted lately; where they have not, count now."""
+        kept = self.filter(counted_at__gt=timezone.now() - KEPT_FOR).first()
+        return (
+            SiteCounts.from_json(kept.counted_at, kept.counts) if kept else SiteCounts.count_now()
+        )
+
+    def renew(self) -> None:
+        """Count and keep it where there are very many clients; keep nothing where there are not."""
+        if all_clients().count() < KEPT_FROM_CLIENTS:
+            self.all().delete()
+            return
+        found = SiteCounts.count_now()
+        self.update_or_create(
+            pk=KeptCounts.ONLY, defaults={"counted_at": found.at, "counts": found.to_json()}
+        )
+
+
+class KeptCounts(models.Model):
+    """The newest counts of a site with very many clients. There is one row at most."""
+
+    ONLY: ClassVar = 1
+
+    counted_at = models.DateTimeField()
+    counts = models.JSONField()
+
+    objects = KeptCountsQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"counts of {self.counted_at:%Y-%m-%d %H:%M:%S}"
+
+
+def _count_rows() -> list[dict[str, Any]]:
+    """Count the clients of each phase, status and blocker."""
+    acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
+    counted = (
+        with_blocker(all_clients())
+        .annotate(status=F("client_migration__comparison_status"))
+        .order_by()
+        .values("phase", "status", "blocker")
+        .annotate(
+            n=Count("pk"),
+            active=Count("pk", filter=Q(is_active=True)),
+            acknowledged=Count("pk", filter=acknowledged),
+            last=Max("client_migration__compared_at"),
+        )
+    )
+    return list(counted)
+
+
+def _count_pushes() -> dict[str, int]:
+    """Count the clients whose push is pending, refused or late."""
+    refused = Q(client_migration__refused_revision=F("revision"))
+    pending = all_clients().push_pending()
+    late = Q(pk__in=all_clients().push_late(late_push_threshold()).order_by().values("pk"))
+    return pending.aggregate(
+        push_pending=Count("pk", filter=~refused),
+        push_refused=Count("pk", filter=refused),
+        push_late=Count("pk", filter=late),
+    )
+
+
+def _count_usage() -> Usage:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH held AS (
+                SELECT client_id, 1 AS service FROM public.client_database_credentials
+                UNION ALL SELECT client_id, 2 FROM public.client_email_credentials
+                UNION ALL SELECT client_id, 4 FROM client_aws_credentials
+            ), services AS (SELECT client_id, bit_or(service) AS bits FROM held GROUP BY client_id)
+            SELECT count(*), count(bits), coalesce(sum((bits & 1) + (bits >> 1 & 1) + (bits >> 2)), 0)::int,
+                coalesce(max(reads.n), 0)::bigint, min(reads.since)
+            FROM public.clients LEFT JOIN services ON client_id = id
+            CROSS JOIN (SELECT sum(reads) AS n, min(counted_since) AS since FROM migration_readcount) AS reads
+            WHERE is_active
+            """
+        )
+        return Usage(*cursor.fetchone())
+
+
+def _count_cutovers() -> dict[date, int]:
+    """Count the cutovers of each of the last days."""
+    forward = Q(old=Phase.DUAL_READ, new=Phase.AWS)
+    back = Q(old=Phase.AWS, new=Phase.DUAL_READ)
+    first = timezone.localdate() - timedelta(days=CUTOVER_DAYS - 1)
+    begins_at = timezone.make_aware(datetime.combine(first, time.min))
+    moves = PhaseChange.objects.filter(forward | back, changed_at__gte=begins_at).order_by()
+    sign = Case(When(forward, then=Value(1)), default=Value(-1), output_field=IntegerField())
+    counted = moves.values(day=TruncDate("changed_at")).annotate(number=Sum(sign))
+    return {row["day"]: row["number"] for row in counted}
