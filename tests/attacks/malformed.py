@@ -42,7 +42,7 @@ VALUES = (
 NAMES = (
     *("q", "o", "p", "e", "all", "id", "id__exact", "_popup", "_to_field", "_facets", "_changelist_filters"),
     *("phase", "comparison", "push", "read", "active", "seen", "state", "kind__exact", "status__exact"),
-    *("tab", "history", "items", "page", "status", "kind", "field", "age", "owner", "next", "language"),
+    *("tab", "history", "items", "page", "status", "kind", "field", "age", "assigned", "owner", "next", "language"),
     *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
     *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id"),
 )  # fmt: skip
