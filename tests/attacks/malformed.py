@@ -155,9 +155,6 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
         (f"{CLIENTS}owners/", {"clients": str(client), "owner": ""}),
         (f"{page}owner/", {"owner": ""}),
-        (f"{page}comment/", {"text": ""}),
-        (f"{page}comment/take-back/", {"comment": "0"}),
-        (f"{page}copy-to-postgres/undo/", {"seen": "x", "reason": ""}),
         (f"{CLIENTS}views/save/", {"name": "", "query": "phase=aws"}),
         (f"{CLIENTS}views/delete/", {"view": "0", "query": "phase=aws"}),
         (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
@@ -189,4 +186,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{COMPARISONS}report/undo/", {}),
         ("/admin/credentials/columnmapping/map/", {"use": "secret", "column": "clients.x", "seen": ""}),
         ("/admin/credentials/columnmapping/accept/", {"digest": "x", "reason": "x"}),
+        (f"{page}comment/", {"text": ""}),
+        (f"{page}comment/take-back/", {"comment": "0"}),
+        (f"{page}copy-to-postgres/undo/", {"seen": "x", "reason": ""}),
     ]  # fmt: skip
