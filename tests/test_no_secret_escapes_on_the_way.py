@@ -1,5 +1,6 @@
 """Takes a client with unmistakable passwords through every phase and back, then looks for them everywhere else."""
 
+import re
 import traceback
 from dataclasses import dataclass
 from itertools import count
@@ -12,7 +13,7 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import tasks
 from migration.models import PhaseChange, Resolution, all_clients
-from migration.operations import aws_store, resolutions
+from migration.operations import aws_store, resolutions, undone_copies
 from migration.operations.moves import move
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
@@ -102,6 +103,15 @@ class Way:
         with self.without_aws():
             assert "Nothing was saved" in self.save()
 
+    def undo_copy(self) -> None:
+        url = reverse("admin:credentials_client_undo_copy", args=[self.pk])
+        seen = re.search(r'name="seen" value="(\w+)"', page(self.haystack, self.browser, url))
+        assert seen
+        sent = {"seen": seen[1], "reason": "INC-42"}
+        with aws_that_echoes(aws_store.secrets_manager(interactive=True)):
+            page(self.haystack, self.browser, url, {**sent, "seen": "x"})
+        assert "Put the former values back." in page(self.haystack, self.browser, url, sent)
+
     def without_aws(self) -> Any:
         return Away(self.settings)
 
@@ -110,6 +120,7 @@ class Way:
         for step in (
             *(lambda new=new: move(client_id=self.pk, new=new) for new in refused),
             lambda: resolutions.copy_to_postgres(client_id=self.pk),
+            lambda: undone_copies.undo_copy(client_id=self.pk, seen="", reason=""),
         ):
             before = self.phase
             try:
@@ -147,6 +158,8 @@ def before_the_cutover(way: Way) -> None:
     for kind in ("check", "acknowledge", "to_postgres", "to_aws"):
         way.change_in_aws()
         way.resolve("check", kind)
+        if kind == "to_postgres":
+            way.undo_copy()
     way.nova_writes()
     way.resolve("to_postgres")  # refused: a push is pending
     by_schedule(way)

@@ -42,7 +42,7 @@ VALUES = (
 NAMES = (
     *("q", "o", "p", "e", "all", "id", "id__exact", "_popup", "_to_field", "_facets", "_changelist_filters"),
     *("phase", "comparison", "push", "read", "active", "seen", "state", "kind__exact", "status__exact"),
-    *("tab", "history", "items", "page", "status", "kind", "field", "age", "owner", "next", "language"),
+    *("tab", "history", "items", "page", "status", "kind", "field", "age", "assigned", "owner", "next", "language"),
     *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
     *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id"),
 )  # fmt: skip
@@ -155,9 +155,6 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
         (f"{CLIENTS}owners/", {"clients": str(client), "owner": ""}),
         (f"{page}owner/", {"owner": ""}),
-        (f"{page}comment/", {"text": ""}),
-        (f"{page}comment/take-back/", {"comment": "0"}),
-        (f"{page}copy-to-postgres/undo/", {"seen": "x", "reason": ""}),
         (f"{CLIENTS}views/save/", {"name": "", "query": "phase=aws"}),
         (f"{CLIENTS}views/delete/", {"view": "0", "query": "phase=aws"}),
         (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
@@ -189,4 +186,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{COMPARISONS}report/undo/", {}),
         ("/admin/credentials/columnmapping/map/", {"use": "secret", "column": "clients.x", "seen": ""}),
         ("/admin/credentials/columnmapping/accept/", {"digest": "x", "reason": "x"}),
+        (f"{page}comment/", {"text": ""}),
+        (f"{page}comment/take-back/", {"comment": "0"}),
+        (f"{page}copy-to-postgres/undo/", {"seen": "x", "reason": ""}),
     ]  # fmt: skip

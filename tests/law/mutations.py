@@ -27,6 +27,7 @@ from migration.operations import (
     saves,
     secret_writer,
     snapshots,
+    undone_copies,
 )
 from migration.operations.aws_writes import WriteGuard
 from migration.operations.gates import require_open
@@ -45,6 +46,7 @@ from tests.law.actions import (
     compare_and_forward_in_a_run,
     console_writes,
     copy_to_postgres,
+    copy_to_postgres_and_undo_it,
     forward,
     keep_counting,
     nova_disables_the_triggers,
@@ -403,6 +405,11 @@ def truncate_is_not_counted(patch):
 @fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, copy_to_postgres])
 def aws_is_copied_over_writes_that_were_not_counted(patch):
     patch.setattr(resolutions, "writes_are_counted", lambda: True)
+
+
+@fault(Phase.AWS, [console_writes, copy_to_postgres_and_undo_it])
+def an_undo_leaves_aws_as_it_was(patch):
+    patch.setattr(undone_copies, "write_document", lambda *_, **__: None)
 
 
 @fault(

@@ -118,8 +118,10 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
         "1 field, open last seen 3 minutes ago database.password differs only by blanks",
         "at its beginning or end 2 times, first 5 minutes ago assigned to nobody",
         "database.password differs only by blanks at its beginning or end once, 1 day, 1 hour ago assigned to maria",
-        "1 field, acknowledged last seen 5 minutes ago database.host only in AWS once, 5 minutes ago"
-        " assigned to nobody",
+        (
+            "1 field, acknowledged last seen 5 minutes ago database.host only in AWS"
+            " once, 5 minutes ago assigned to nobody"
+        ),
         "1 field, open, could not be checked since last seen 5 minutes ago database.host only in AWS",
     ):
         assert told in words

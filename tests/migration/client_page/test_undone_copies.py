@@ -375,6 +375,7 @@ def test_the_page_shows_by_codes_what_changes_and_puts_it_back(copied, browser):
     history = page(browser, copied, "history").content.decode()
     assert "Put the former values back by maria: INC-2." in history
     assert address(copied) not in history
+    assert "maria put the former values of idom back" in text(browser.get("/admin/"))
 
 
 @pytest.mark.parametrize("seen", ["", "x", "' \"" * 1365])
