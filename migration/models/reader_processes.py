@@ -166,10 +166,6 @@ class OtherStatementQuerySet(models.QuerySet["OtherStatement"]):
             update_fields=["tables", "calls", "called_at", "noticed_at"],
         )
 
-    def called_in_last_hour(self) -> OtherStatementQuerySet:
-        """Select the statements whose calls grew within the last hour."""
-        return self.filter(called_at__gt=timezone.now() - SEEN_WITHIN)
-
     def forget_old(self) -> None:
         """Delete the statements that pg_stat_statements has not shown for FORGOTTEN_AFTER."""
         self.filter(noticed_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
