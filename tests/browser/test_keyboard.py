@@ -1,8 +1,8 @@
-"""What the keyboard alone reaches, where its focus is seen, and lists without scripts."""
+"""What the keyboard alone reaches, and where its focus is seen."""
 
 from playwright.sync_api import Page
 
-from migration.models import PhaseChoices, Run, all_clients
+from migration.models import Run, all_clients
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, WIDTH, find_hidden
 from tests.factories import make_full_client, make_many, start_run
@@ -84,13 +84,3 @@ def find_at_both_widths(page: Page) -> list[str]:
         hidden += find_hidden(page)
     assert page.locator("[tabindex]:not([tabindex='0'], [tabindex='-1'])").count() == 0
     return hidden
-
-
-def test_without_scripts_the_filters_of_a_list_are_there(visit, stores):
-    make_many(3)
-    page = visit(CLIENTS, java_script_enabled=False)
-
-    page.locator("summary", has_text="Filters").click()
-    page.get_by_role("link", name=str(PhaseChoices.DUAL_WRITE.label)).first.click()
-
-    assert "phase" in page.url
