@@ -262,6 +262,15 @@ def make_user(name: str, *permissions: str, **fields: Any) -> Any:
     return user
 
 
+def make_in_role(name: str, role: str) -> Any:
+    """A user of this name in one of the roles that `migrate` makes."""
+    from django.contrib.auth.models import Group
+
+    user = make_user(name)
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
 def nova_uri() -> str:
     """The test's database, as NOVA is told of it."""
     return make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])

@@ -128,8 +128,9 @@ class PlanView(AdminView):
 
 
 class LivePlanView(PlanView):
-    """Shows the plan again and again, while it is being made."""
+    """Shows the plan's content again and again, while it is being made."""
 
+    template_name = "admin/migration/run_plan_live.html"
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Describes the filters of a list, for the chips above it and the choices beside its search; names a client's owner."""
+"""Describes a list: its filters, for the chips above it and the choices beside its search, and its pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.contrib.admin.views.main import SEARCH_VAR
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.utils.translation import gettext as _
 
 from migration.models import ClientOwner
@@ -80,3 +80,9 @@ def describe_filters(cl: ChangeList) -> ShownFilters:
     remove = cl.get_query_string({SEARCH_VAR: None})
     search = Chip(_("search"), cl.query, remove) if cl.query else None
     return ShownFilters([each for each in found if each.choices], search)
+
+
+@register.simple_tag
+def link_page(cl: ChangeList, number: int) -> str:
+    """Return the address of a page of the list."""
+    return cl.get_query_string({PAGE_VAR: number})

@@ -1,7 +1,9 @@
-"""axe-core on a page, in light and in dark: what it finds wrong, in a line each."""
+"""axe-core on a page, in light and in dark, and the focus under a bar: what is wrong, in a line each."""
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
+
+from tests.browser.keyboard import find_hidden
 
 # What is Unfold's or Django's own and can't be mended from here: a rule, selectors, and why.
 EXCLUDED: dict[str, list[str]] = {
@@ -35,4 +37,5 @@ def violations(page: Page) -> list[str]:
     light = page.evaluate(RUN, [None, EXCLUDED])
     page.evaluate(DARK)
     dark = page.evaluate(RUN, [["color-contrast", "link-in-text-block"], EXCLUDED])
-    return [f"light: {line}" for line in light] + [f"dark: {line}" for line in dark]
+    found = [f"light: {line}" for line in light] + [f"dark: {line}" for line in dark]
+    return found + find_hidden(page)

@@ -1,4 +1,4 @@
-"""The clients list and the search over the site: by keyboard, and without a script."""
+"""The clients list: filters, views and owners by keyboard, a selection over pages of 2,000 clients, and no script."""
 
 import re
 
@@ -6,14 +6,18 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from migration.models import Outcome
-from tests.factories import make_client
+from credentials.models import Client
+from migration.models import Outcome, Run
+from tests.browser.keyboard import TELEPHONE, find_hidden, fits, press
+from tests.bulk_data import make_crowd
+from tests.factories import make_client, make_in_role
 from tests.migration.admin.pages import close, make_run
 
 pytestmark = pytest.mark.browser
 
 CLIENTS = "/admin/credentials/client/"
 FOCUSED = "document.activeElement.closest('summary, a, button, input')?.textContent.trim() ?? ''"
+ROWS = "#result_list tbody tr"
 
 
 @pytest.fixture
@@ -30,34 +34,93 @@ def tab_to(page: Page, name: str) -> None:
     pytest.fail(f"no Tab reaches {name}")
 
 
-def test_filters_search_and_palette_by_keyboard(visit, two_clients):
-    page = visit(CLIENTS)
+def choose_action(page: Page, name: str) -> None:
+    page.get_by_role("combobox", name="Action").select_option(label=name)
+    press(page.get_by_role("button", name="Run", exact=True))
+
+
+def test_an_owner_is_set_and_a_view_of_mine_saved_come_back_to_and_deleted_by_keyboard(
+    visit, two_clients
+):
+    page = visit(CLIENTS, user=make_in_role("ana", "Operator"))
+    rows = page.locator(ROWS)
+    press(rows.filter(has_text="Café Norte").get_by_role("checkbox"), "Space")
+    choose_action(page, "Set who looks after them…")
+    page.get_by_label("Owner").select_option("ana")
+    press(page.get_by_role("button", name="Set the owner"))
+    expect(page.get_by_text("ana looks after 1 client now.")).to_be_visible()
 
     tab_to(page, "Filters")
     page.keyboard.press("Enter")
-    tab_to(page, "No, or not set")
-    with page.expect_navigation():
-        page.keyboard.press("Enter")
-    expect(page.get_by_role("link", name="Active: No, or not set")).to_be_visible()
-    expect(page.locator("#result_list tbody tr")).to_have_count(1)
-    with page.expect_navigation():
-        page.get_by_role("link", name="Clear all filters").click()
+    tab_to(page, "Mine")
+    page.keyboard.press("Enter")
+    chip = page.get_by_role("link", name="Owner: Mine")
+    expect(chip).to_be_visible()
+    expect(rows).to_have_count(1)
+    page.get_by_label("Name of this view").fill("My clients")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Saved the view My clients.")).to_be_visible()
+    press(page.get_by_role("link", name="Clear all filters"))
+    expect(rows).to_have_count(2)
 
-    page.keyboard.press("/")
-    expect(page.locator("#searchbar")).to_be_focused()
-    page.locator("#searchbar").blur()
-    page.keyboard.press("Control+k")
-    box = page.locator("#search-input-command")
-    expect(box).to_be_focused()
-    page.keyboard.type("zzzz")
-    expect(page.get_by_text("Nothing is found for “zzzz”.")).to_be_visible()
-    box.fill("")
-    page.keyboard.type("CAFE nor")
-    expect(page.locator("#command-results-list li")).to_have_count(1)
-    page.keyboard.press("ArrowDown")
-    with page.expect_navigation():
-        page.keyboard.press("Enter")
-    assert page.url.endswith(f"{CLIENTS}{two_clients}/change/")
+    view = page.get_by_role("link", name="My clients")
+    press(view)
+    expect(view).to_have_attribute("aria-current", "page")
+    expect(rows).to_have_count(1)
+    assert fits(page)
+    press(page.get_by_role("button", name="Delete the view My clients"))
+    expect(page.get_by_text("Deleted the view My clients.")).to_be_visible()
+    expect(view).to_have_count(0)
+    press(chip)
+    expect(rows).to_have_count(2)
+
+
+def test_a_selection_stays_over_pages_of_2000_clients_and_a_page_stays_small(visit, stores):
+    make_crowd(2000, comparisons_each=1)
+    listed = list(Client.objects.order_by("name").values_list("pk", flat=True))
+    page = visit(CLIENTS)
+    rows, ticked = page.locator(ROWS), page.locator(f"{ROWS} input:checked")
+    elsewhere = page.get_by_role("status").filter(has_text="On other pages")
+    expect(rows).to_have_count(50)
+    small = [is_small(page)]
+    for row in (rows.nth(0), rows.nth(1)):
+        press(row.get_by_role("checkbox"), "Space")
+    press(page.get_by_role("link", name="2", exact=True))
+    expect(elsewhere).to_contain_text("2")
+    press(rows.first.get_by_role("checkbox"), "Space")
+    press(page.get_by_role("link", name="1", exact=True))
+    expect(elsewhere).to_contain_text("1")
+    expect(ticked).to_have_count(2)
+    expect(page.get_by_text("2 of 50 selected")).to_be_visible()
+    hidden = find_hidden(page)
+    page.set_viewport_size(TELEPHONE)
+    assert (hidden, find_hidden(page), fits(page)) == ([], [], True)
+    choose_action(page, "Set who looks after them…")
+    expect(page.get_by_text("3 clients are selected.")).to_be_visible()
+    sent = page.locator("[name=clients]").input_value().split()
+    assert set(map(int, sent)) == {listed[n] for n in (0, 1, 50)}
+
+    run = Run.objects.get()
+    page.goto(page.url.replace(CLIENTS, f"/admin/migration/run/{run.pk}/change/"))
+    items = page.locator("#items tbody tr")
+    expect(items).to_have_count(50)
+    small.append(is_small(page))
+    press(page.get_by_role("link", name="Next"))
+    expect(page.get_by_text("Page 2 of 40")).to_be_visible()
+    expect(items.first).to_contain_text(run.items.order_by("pk")[50].slug)
+    assert fits(page)
+
+    # Whoever comes from elsewhere has nothing ticked.
+    page.goto(f"{page.url.partition('/admin/')[0]}{CLIENTS}")
+    expect(rows).to_have_count(50)
+    assert (ticked.count(), elsewhere.count(), small) == (0, 0, [True] * 2)
+
+
+def is_small(page: Page) -> bool:
+    """Says whether the page's text has at most 500 KB, and its tree 3,000 elements."""
+    weight = len(page.content().encode())
+    elements = page.evaluate("document.querySelectorAll('*').length")
+    return weight <= 500_000 and elements <= 3_000
 
 
 def test_filters_and_search_without_a_script(visit, two_clients):

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Group
 from playwright.sync_api import expect
 
 from migration.models import ClientMigration, PhaseChange
@@ -11,7 +10,7 @@ from migration.operations.comparisons import compare
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.browser.page_language import Person, words
-from tests.factories import make_full_client, make_user
+from tests.factories import make_full_client, make_in_role
 from tests.migration.moves.clients import enter_phase, password, phase_of
 
 pytestmark = pytest.mark.browser
@@ -34,12 +33,6 @@ def client_in(phase: Phase) -> int:
 
 def page_of(pk: int) -> str:
     return f"/admin/credentials/client/{pk}/change/"
-
-
-def in_role(name: str, role: str):
-    user = make_user(name)
-    user.groups.add(Group.objects.get(name=role))
-    return user
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -69,7 +62,7 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     pk = make_full_client("idom")
     push(client_ids=[pk])
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
-    operator = somebody(page_of(pk), user=in_role("ana", "Operator"))
+    operator = somebody(page_of(pk), user=make_in_role("ana", "Operator"))
     operator.follows("Cut over to AWS")
     operator.reads("Fix what is missing, then reload the checks.")
     expect(operator.page.get_by_role("textbox")).to_have_count(0)
@@ -83,7 +76,7 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
 def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
-    maria = somebody(page_of(pk), user=in_role("maria", "Administrator"))
+    maria = somebody(page_of(pk), user=make_in_role("maria", "Administrator"))
     maria.follows("Request the cutover")
     maria.types("idom", TYPE_THE_SLUG, slug="idom")
     maria.types("INC-42", "Reason or ticket")
@@ -95,7 +88,7 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     expect(maria.page.get_by_role("button", name="Approve")).to_have_count(0)
     assert phase_of(pk) == Phase.DUAL_READ
 
-    ana = somebody("/admin/", user=in_role("ana", "Approver"))
+    ana = somebody("/admin/", user=make_in_role("ana", "Approver"))
     ana.follows("Requests")
     ana.follows("Cutover")
     ana.presses("Approve and move now")

@@ -10,15 +10,18 @@ import pytest
 from playwright.sync_api import expect
 
 from migration import tasks
+from migration.admin import bulk_moves
 from migration.models import Rate, Run
 from migration.operations import runs
 from migration.operations.comparisons import compare
+from migration.reports.failures import select_failures
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
+from tests.browser.keyboard import TELEPHONE, WIDTH, fits, press
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, nova_uri, start_run
-from tests.migration.moves.clients import enter_phase
+from tests.migration.moves.clients import enter_phase, enter_phase_together, phase_of
 from tests.settings import SCRATCH
 
 pytestmark = [pytest.mark.browser, pytest.mark.long(10)]
@@ -123,23 +126,57 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-def test_what_failed_is_put_right_and_tried_again(three_clients, somebody, scripts):
-    from credentials.models import Client
-
+def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, somebody, scripts):
     run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.all_clients())
     runs.finish_inline(run)
-    operator = somebody(f"/admin/migration/run/{run.pk}/change/", java_script_enabled=scripts)
-    operator.follows("Failed")
+    window = WIDTH if scripts else TELEPHONE
+    options = {"java_script_enabled": scripts, "viewport": window}
+    operator = somebody("/admin/migration/run/failures/", **options)
+    page = operator.page
+    press(page.get_by_role("row").filter(has_text="b d").get_by_role("link", name="Migration"))
     operator.reads("' ' (SPACE)")
+    expect(page.get_by_role("button", name="Retry", exact=True)).to_have_count(0)
+    assert fits(page)
 
-    Client.objects.filter(slug="b d").update(slug="bd")
-    operator.presses("Retry failed clients")
+    press(page.get_by_role("link", name="Mend its rows"))
+    page.get_by_label("Slug").fill("bd")
+    page.keyboard.press("Enter")
+    operator.reads("was changed successfully")
+    page.goto(f"{page.url.partition('/admin/')[0]}/admin/migration/run/{run.pk}/change/")
+    press(page.get_by_role("button", name="Retry", exact=True))
     operator.reads("Running")
     tasks.work_on(run.pk)
-    operator.page.reload()
+    if not scripts:
+        press(page.get_by_role("link", name="Reload the page"))
 
     operator.reads("Finished")
     assert run.count_items()["failed"] == 0
+    assert not select_failures(None).exists()
+
+
+def test_many_that_are_ready_are_moved_from_the_dashboard_to_the_end_of_their_run(
+    stores, visit, monkeypatch
+):
+    monkeypatch.setattr(bulk_moves, "MOST_CLIENTS", 1)
+    pks = [make_full_client(slug) for slug in ("acme", "idom")]
+    enter_phase_together(pks, Phase.DUAL_WRITE)
+    compare(client_ids=pks)
+    page = visit("/admin/")
+    press(page.get_by_role("link", name="Move them"))
+    expect(page.get_by_text("2 clients are ready")).to_be_visible()
+    press(page.get_by_role("button", name="Move 2 clients"))
+    expect(page.get_by_text("0 of 2")).to_be_visible()
+    page.evaluate("window.notReloaded = true")
+    stop = page.get_by_role("button", name="Stop the run")
+    stop.focus()
+    tasks.work_on(Run.objects.get(kind=Run.Kind.MOVE).pk)
+
+    expect(page.get_by_text("2 of 2")).to_be_visible()
+    expect(page.get_by_text("Finished", exact=True).first).to_be_visible()
+    expect(stop).to_have_count(0)
+    assert page.evaluate("window.notReloaded")
+    assert [phase_of(pk) for pk in pks] == [Phase.DUAL_READ] * 2
+    assert fits(page)
 
 
 def test_what_is_ready_is_moved_from_the_dashboard_on_a_phone(stores, visit):

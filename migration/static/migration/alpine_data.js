@@ -26,15 +26,31 @@ document.addEventListener("alpine:init", () => {
 
   Alpine.data("searchForm", () => searchForm());
 
-  // The palette behind Ctrl+K.
+  // The palette behind Ctrl+K, and behind "/" where no list has a search of its own.
   Alpine.data("searchCommand", () => {
     const palette = searchCommand();
     const { handleOpen, selectItem } = palette;
+    let before = null;
     return Object.assign(palette, {
+      init() {
+        // While it is open the keyboard stays in it; then it goes back to where it was.
+        this.$watch("openCommandResults", (isOpen) => {
+          for (const part of document.body.children) if (part !== this.$root) part.inert = isOpen;
+          if (!isOpen) before?.focus();
+        });
+      },
       handleOpen() {
+        if (!this.openCommandResults) before = document.activeElement;
         handleOpen.call(this);
         // Unfold's focuses after 20 ms, and Alpine shows the field in the next frame, which may be later.
         requestAnimationFrame(() => requestAnimationFrame(() => this.$refs.searchInputCommand.focus()));
+      },
+      handleShortcut(event) {
+        const isTyping = document.activeElement.matches("input:not([type=checkbox]), textarea, select");
+        const opens = event.key === "/" ? !document.getElementById("searchbar") : event.key === "k" && (event.metaKey || event.ctrlKey);
+        if (isTyping || !opens) return;
+        event.preventDefault();
+        this.handleOpen();
       },
       selectItem(...how) {
         // Unfold's fails where nothing is found, or nothing chosen yet.

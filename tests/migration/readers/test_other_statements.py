@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import OtherStatement, read_work_facts, StatementCount
+from migration.models import OtherStatement, StatementCount, read_work_facts
 from migration.operations.other_statements import (
     StatementReport,
     Unseen,

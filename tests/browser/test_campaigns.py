@@ -1,0 +1,66 @@
+"""A campaign by keyboard: requested, approved by somebody else, stopped, gone on with; and its waves as columns."""
+
+import pytest
+from playwright.sync_api import expect
+
+from credentials.models import Client
+from migration.models import Campaign
+from migration.operations.campaign_steps import take_further
+from migration.operations.comparisons import compare
+from nova_credentials.phases import Phase
+from tests.browser.keyboard import TELEPHONE, fits, press
+from tests.factories import make_in_role
+from tests.migration.campaigns.shown import do_next, make_group
+from tests.migration.moves.clients import phase_of
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    for name in ("Italy", "Spain"):
+        make_group(name, phase=Phase.DUAL_READ)
+    pks = list(Client.objects.order_by("slug").values_list("pk", flat=True))
+    compare(client_ids=pks)
+    page = visit("/admin/migration/campaign/", user=make_in_role("maria", "Operator"))
+    press(page.get_by_role("link", name="Start a campaign"))
+    page.get_by_label("Place of Spain").fill("1")
+    page.get_by_label("Place of Italy").fill("2")
+    page.get_by_label("Soak time in hours").fill("0")
+    page.get_by_label("Reason or ticket").fill("INC-42")
+    assert fits(page)
+    press(page.get_by_role("button", name="Show what it would do"))
+    expect(page.get_by_text("2 clients stand before the goal.")).to_be_visible()
+    assert fits(page)
+    press(page.get_by_role("button", name="Request the campaign"))
+    expect(page.get_by_text("somebody else has to approve it").first).to_be_visible()
+    expect(page.get_by_role("button", name="Approve the campaign")).to_have_count(0)
+    campaign = Campaign.objects.get()
+    assert do_next(campaign) is None
+
+    address = page.url.partition("/admin/")[2]
+    page = visit(f"/admin/{address}", user=make_in_role("ana", "Approver"))
+    press(page.get_by_role("button", name="Approve the campaign"))
+    expect(page.get_by_text("Approved: the campaign begins.")).to_be_visible()
+    do_next(campaign)
+    assert [phase_of(pk) for pk in pks] == [Phase.DUAL_READ, Phase.AWS]
+    assert take_further(campaign.pk)
+
+    page = visit(f"/admin/{address}", user=make_in_role("olga", "Operator"))
+    first, second = waves = page.locator(".waves > li").all()
+    expect(first.get_by_text("1 of 1 client at the goal")).to_be_visible()
+    expect(page.get_by_text("1 of 2 waves done")).to_be_visible()
+    assert len({wave.bounding_box()["y"] for wave in waves}) == 1
+    page.set_viewport_size(TELEPHONE)
+    assert fits(page)
+    above, below = (wave.bounding_box() for wave in (first, second))
+    assert (above["x"], above["y"] + above["height"] <= below["y"]) == (below["x"], True)
+    press(page.get_by_role("button", name="Stop the campaign"))
+    expect(page.get_by_text("Stopped: nothing more begins")).to_be_visible()
+    assert do_next(campaign) is None
+    press(page.get_by_role("button", name="Go on with the campaign"))
+    expect(page.get_by_text("The campaign goes on")).to_be_visible()
+    # Where a cutover wants an approval, so does each time that it goes on.
+    assert do_next(campaign) is None
+    assert campaign.state == Campaign.State.REQUESTED
+    assert [phase_of(pk) for pk in pks] == [Phase.DUAL_READ, Phase.AWS]
