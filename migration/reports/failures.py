@@ -40,11 +40,10 @@ def select_failures(act: Act | None = None) -> RunItemQuerySet:
     return found if act is None else found.filter(act=act)
 
 
-def select_clients_with_failed_push() -> QuerySet[RunItem, dict[str, Any]]:
+def select_clients_with_failed_push() -> QuerySet[RunItem, Any]:
     """Select the ids of the clients whose newest push failed, also of those that are named as refused."""
     failed = RunItem.objects.needing_attention().filter(act=Act.PUSH).order_by()
-    clients: QuerySet[RunItem, dict[str, Any]] = failed.values("client_id")
-    return clients
+    return failed.values("client_id")
 
 
 @dataclass(frozen=True)
