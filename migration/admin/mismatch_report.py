@@ -134,7 +134,7 @@ def _list_chips(filters: dict[str, str], choices: list[Offered]) -> list[Chip]:
     words = {
         (name, value): text for name, _title, values in choices for value, text, _chosen in values
     }
-    words |= {("status", status): text for status, text in Comparison.Status.choices}
+    words |= {("status", status): str(text) for status, text in Comparison.Status.choices}
     words |= {("push", "well"): _("did not fail")}
     return list_chips(filters, titles, words)
 

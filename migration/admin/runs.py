@@ -46,6 +46,7 @@ from migration.operations.run_batches import count_in_work
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from typing import Protocol
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     class RunRow(Protocol):
         """A run with the columns that `with_counts` adds to it."""
 
+        pk: int
         done: int
         total: int
         succeeded: int
@@ -159,33 +161,14 @@ class RunAdmin(ReadOnlyAdmin):
 
     @display(description=_("outcome"), ordering="failed")
     def outcomes(self, run: RunRow) -> SafeString:
-        """Show each number of clients that is not 0; what needs somebody as a label."""
-        done = ngettext("%(n)s done", "%(n)s done", run.succeeded)
-        failed = ngettext("%(n)s failed", "%(n)s failed", run.failed)
-        refused = ngettext("%(n)s refused", "%(n)s refused", run.refused)
-        differ = ngettext("%(n)s differs", "%(n)s differ", run.mismatched)
-        skipped = ngettext("%(n)s skipped", "%(n)s skipped", run.skipped)
-        numbers: tuple[tuple[int, str, tuple[str, str] | None], ...] = (
-            (run.succeeded, done, None),
-            (run.failed, failed, ("danger", "error")),
-            (run.refused, refused, ("warning", "block")),
-            (run.mismatched, differ, ("danger", "difference")),
-            (run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
-            (run.skipped, skipped, None),
-            (run.in_work, gettext("%(n)s in progress"), None),
-        )
-        shown = (
-            (
-                make_label(text % {"n": intcomma(number)}, *look)
-                if look
-                else text % {"n": intcomma(number)},
-            )
-            for number, text, look in numbers
-            if number
-        )
-        return format_html(
-            '<div class="run-outcomes">{}</div>', format_html_join("", "<span>{}</span>", shown)
-        )
+        """Show each number of clients that is not 0, as a link to them; what needs somebody as a label."""
+        page = reverse("admin:migration_run_change", args=[run.pk])
+        shown = [
+            (f"{page}?items={tab}", make_label(text, *look) if look else text)
+            for tab, text, look in list_outcomes(run)
+        ]
+        links = format_html_join("", '<a class="text-link underline" href="{}">{}</a>', shown)
+        return format_html('<div class="run-outcomes">{}</div>', links)
 
     @display(description=_("campaign"), ordering="wave__campaign")
     def campaign_link(self, run: Run) -> SafeString | str:
@@ -198,3 +181,33 @@ class RunAdmin(ReadOnlyAdmin):
     @display(description=_("started"), ordering="created_at")
     def started_at(self, run: RunRow) -> SafeString | str:
         return moment(run.created_at)
+
+
+def list_outcomes(run: RunRow) -> Iterator[tuple[str, str, tuple[str, str] | None]]:
+    """Yield each number of clients that is not 0: the tab of the run's page, the number in words, a label's look."""
+    for tab, number, text, look in (
+        ("done", run.succeeded, ngettext("%(n)s done", "%(n)s done", run.succeeded), None),
+        (
+            "failed",
+            run.failed,
+            ngettext("%(n)s failed", "%(n)s failed", run.failed),
+            ("danger", "error"),
+        ),
+        (
+            "refused",
+            run.refused,
+            ngettext("%(n)s refused", "%(n)s refused", run.refused),
+            ("warning", "block"),
+        ),
+        (
+            "differs",
+            run.mismatched,
+            ngettext("%(n)s differs", "%(n)s differ", run.mismatched),
+            ("danger", "difference"),
+        ),
+        ("not_begun", run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
+        ("skipped", run.skipped, ngettext("%(n)s skipped", "%(n)s skipped", run.skipped), None),
+        ("in_progress", run.in_work, gettext("%(n)s in progress"), None),
+    ):
+        if number:
+            yield tab, text % {"n": intcomma(number)}, look

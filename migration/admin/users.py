@@ -15,7 +15,7 @@ from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Exists, OuterRef
-from django.forms import ModelForm
+from django.forms import ModelForm, ModelMultipleChoiceField
 from django.http import QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -46,11 +46,13 @@ from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import moment
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldOpts, _FieldsetSpec
+    from django.contrib.admin.options import _FieldOpts, _FieldsetSpec, _ListDisplayT
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import ManyToManyField, QuerySet
+    from django.db.models.fields.related import RelatedField
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
+    from django_stubs_ext import StrOrPromise
 
     class ListedUser(User):
         """A user with what the list adds to it."""
@@ -97,12 +99,22 @@ class ResetPasswordForm(ActorPasswordForm, AdminPasswordChangeForm):
         return user
 
 
+class RoleChoice(ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic only in the stubs
+    def label_from_instance(self, obj: Group) -> str:
+        return label_role(obj.name)
+
+
 class RoleFilter(admin.RelatedFieldListFilter):
     """Users by group. The roles are called as pages call them."""
 
-    def field_choices(self, *args: Any, **options: Any) -> list[tuple[str, str]]:
-        found = super().field_choices(*args, **options)
-        return [(key, label_role(name)) for key, name in found]
+    def field_choices(
+        self,
+        field: RelatedField[Any, Any],
+        request: HttpRequest,
+        model_admin: admin.ModelAdmin[User],
+    ) -> list[tuple[str, StrOrPromise]]:
+        found = super().field_choices(field, request, model_admin)
+        return [(key, label_role(str(name))) for key, name in found]
 
 
 @hide_posted_values
@@ -130,10 +142,11 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
             is_administered=Exists(administered.filter(pk=OuterRef("pk"))),
         )
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
+    def get_list_display(self, request: HttpRequest) -> _ListDisplayT[User]:
         """Show how users log in to those alone who look after that."""
         may_change = self.has_change_permission(request)
-        return [name for name in self.list_display if may_change or name != "second_factor"]
+        shown = super().get_list_display(request)
+        return [name for name in shown if may_change or name != "second_factor"]
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note at each user of the page where the second factor is reset, if the signed-in user may do that."""
@@ -205,10 +218,8 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
         if db_field.name != "groups":
             return super().formfield_for_manytomany(db_field, request, **options)
         options["queryset"] = select_givable_groups(get_signed_in_user(request))
-        field = super().formfield_for_manytomany(db_field, request, **options)
-        if field:
-            field.label_from_instance = lambda group: label_role(group.name)
-        return field
+        options["form_class"] = RoleChoice
+        return super().formfield_for_manytomany(db_field, request, **options)
 
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **options: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import (
     BigIntegerField,
@@ -24,6 +24,9 @@ from django.utils.translation import ngettext
 from migration.models import Act, Resolution, Run, RunItem, all_clients
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.db.models.expressions import Combinable
+
     from migration.models.run_items import RunItemQuerySet
 
 # Beside the acts, the key of what the latest migration did not begin.
@@ -37,10 +40,10 @@ def select_failures(act: Act | None = None) -> RunItemQuerySet:
     return found if act is None else found.filter(act=act)
 
 
-def select_clients_with_failed_push() -> RunItemQuerySet:
+def select_clients_with_failed_push() -> QuerySet[RunItem, Any]:
     """Select the ids of the clients whose newest push failed, also of those that are named as refused."""
-    failed: RunItemQuerySet = RunItem.objects.needing_attention().filter(act=Act.PUSH)
-    return failed.order_by().values("client_id")
+    failed = RunItem.objects.needing_attention().filter(act=Act.PUSH).order_by()
+    return failed.values("client_id")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def count_failures() -> FailureCounts:
     )
 
 
-def _is_named_as_refused() -> ExpressionWrapper:
+def _is_named_as_refused() -> Combinable:
     """Return whether the item is a push that the list of refused pushes names."""
     clients = all_clients().push_refused().order_by().values("pk")
     return ExpressionWrapper(Q(act=Act.PUSH, client__in=clients), BooleanField())

@@ -21,6 +21,7 @@ from tests.migration.admin.pages import (
     login,
     make_run,
     page_of,
+    run_page,
     text,
 )
 
@@ -222,6 +223,12 @@ def test_the_list_of_runs_counts_each_runs_items(viewer):
     words = text(viewer.get(RUNS))
 
     assert "3 of 5" in words
+    page = viewer.get(RUNS).content.decode()
+    for tab, said in (("failed", "2 failed"), ("differs", "1 differs")):
+        (link,) = re.findall(
+            rf'<a [^>]*href="{run_page(run)}\?items={tab}">(.*?)</a>', page, re.DOTALL
+        )
+        assert said in " ".join(re.sub(r"<[^>]*>", " ", link).split())
     (shown,) = viewer.get(RUNS).context["cl"].result_list
     assert (shown.failed, shown.mismatched) == (2, 1)
 
@@ -237,7 +244,7 @@ def test_the_users_are_listed_with_their_roles_and_last_login(
     with django_assert_max_num_queries(14):
         words = text(client.get("/admin/auth/user/"))
 
-    assert re.search(r"ana – Approver, Operator (now|\d+ seconds? ago)", words)
+    assert re.search(r"ana – Approver, Operator (now|(a|\d+) seconds? ago)", words)
     assert "eva – no role" in words
     assert "root – superuser" in words
 
