@@ -12,10 +12,14 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
+from migration.models import Blocker, Campaign
+from migration.reports.alerts import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.http import HttpRequest
 
     from migration.reports.client_counts import BlockerCount, ClientCounts
@@ -44,10 +48,13 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "counted_at": found.counted_at,
         "headline": found.headline if sees_clients else None,
         "pulses": [item for item in found.pulses if may(item.permission)],
-        "next_steps": list_next_steps(request, found.clients) if sees_clients else [],
-        "need_somebody": sum(
-            row.clients for row in found.clients.blockers if not row.passes_by_itself
-        )
+        "next_steps": list_next_steps(request, found.clients, found.running_campaigns)
+        if sees_clients
+        else [],
+        "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
+        if may(VIEW_CAMPAIGNS)
+        else [],
+        "need_somebody": sum(row.clients for row in found.clients.blockers if row.needs_somebody)
         if sees_clients
         else 0,
         "blockers": split_blockers(found.clients) if sees_clients else [],
@@ -56,10 +63,12 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
     }
 
 
-def list_next_steps(request: HttpRequest, clients: ClientCounts) -> list[dict[str, object]]:
+def list_next_steps(
+    request: HttpRequest, clients: ClientCounts, campaigns: Collection[int]
+) -> list[dict[str, object]]:
     """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
 
-    The step of the most clients is the main one.
+    The step of the most clients is the main one, unless a campaign takes clients further.
     """
     page = reverse("admin:credentials_client_changelist")
     most = max((row.ready for row in clients.phases), default=0)
@@ -77,22 +86,26 @@ def list_next_steps(request: HttpRequest, clients: ClientCounts) -> list[dict[st
                 "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
                 if may_move
                 else "",
-                "is_main": row.ready == most,
+                "is_main": row.ready == most and not campaigns,
             }
         )
     return steps
 
 
 def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
-    """Return what keeps clients from their next phase: what needs somebody, then what passes by itself."""
+    """Return what keeps clients from their next phase: what needs somebody, what passes by itself, then the purge."""
     groups = [
         (
             _("Need somebody"),
-            [row for row in clients.blockers if not row.passes_by_itself],
+            [row for row in clients.blockers if row.needs_somebody],
         ),
         (
             _("Wait, and go on by themselves"),
             [row for row in clients.blockers if row.passes_by_itself],
+        ),
+        (
+            _("Read from AWS; before they can be purged"),
+            [row for row in clients.blockers if row.blocker == Blocker.COPIES],
         ),
     ]
     return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]

@@ -25,9 +25,8 @@ class WorkFacts:
     requested_runs: int
     # Statements of NOVA's old helper that were called lately.
     other_statements: int
-    # The newest campaign that is not over.
-    campaign_id: int | None
-    campaign_state: str | None
+    # The campaigns that are not over: the id of each, and its state.
+    campaigns: dict[int, str]
 
 
 def read_work_facts() -> WorkFacts:
@@ -41,12 +40,8 @@ def read_work_facts() -> WorkFacts:
                  ORDER BY id DESC LIMIT 1),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
                 (SELECT count(*) FROM migration_otherstatement WHERE called_at > %(called_since)s),
-                campaign.id,
-                campaign.state
-            FROM (VALUES (1)) AS one_row
-            LEFT JOIN LATERAL (
-                SELECT id, state FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id DESC LIMIT 1
-            ) AS campaign ON true
+                ARRAY(SELECT id FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id),
+                ARRAY(SELECT state::text FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id)
             """,
             {
                 "compare": Run.Kind.COMPARE,
@@ -55,4 +50,5 @@ def read_work_facts() -> WorkFacts:
                 "not_over": list(Campaign.NOT_OVER),
             },
         )
-        return WorkFacts(*cursor.fetchone())
+        *facts, ids, states = cursor.fetchone()
+        return WorkFacts(*facts, campaigns=dict(zip(ids, states, strict=True)))

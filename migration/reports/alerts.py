@@ -12,7 +12,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.models import Comparison, MoveRequest, ReaderSummary, Run, Worker, WorkFacts
+from migration.models import (
+    Campaign,
+    Comparison,
+    MoveRequest,
+    ReaderSummary,
+    Run,
+    Worker,
+    WorkFacts,
+)
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.failures import describe_failures
 from migration.reports.readers import describe_failing
@@ -30,6 +38,7 @@ VIEW_CLIENTS = "credentials.view_client"
 VIEW_TABLES = "credentials.view_columnmapping"
 VIEW_COMPARISONS = "migration.view_comparison"
 VIEW_RUNS = "migration.view_run"
+VIEW_CAMPAIGNS = "migration.view_campaign"
 VIEW_REQUESTS = "migration.view_moverequest"
 VIEW_READERS = "migration.view_readerprocess"
 START_RUNS = "migration.add_run"
@@ -68,8 +77,6 @@ class AlertData:
     tables: NovaTables
     work: WorkFacts
     readers: ReaderSummary
-    # How many statements of others read a credential table in the last hour.
-    other_statements: int
     failures: FailureCounts
 
 
@@ -237,6 +244,20 @@ def _alert_requested_runs(data: AlertData) -> Iterator[Alert]:
         yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
 
 
+def _alert_campaigns(data: AlertData) -> Iterator[Alert]:
+    """Yield each campaign that goes no further before somebody has looked at it."""
+    sentences = {
+        Campaign.State.STOPPED: _("%(campaign)s has stopped"),
+        Campaign.State.REQUESTED: _("%(campaign)s is waiting for approval"),
+    }
+    for pk, state in data.work.campaigns.items():
+        if sentence := sentences.get(Campaign.State(state)):
+            url = reverse("admin:migration_campaign_change", args=[pk])
+            action = Action(_("See the campaign"), url, VIEW_CAMPAIGNS)
+            text = sentence % {"campaign": Campaign(pk=pk)}
+            yield Alert(text, url, VIEW_CAMPAIGNS, actions=(action,))
+
+
 def _alert_readers(data: AlertData) -> Iterator[Alert]:
     """Yield what is wrong with NOVA's reads, as soon as a client is read from AWS."""
     url = reverse("admin:migration_readerprocess_changelist")
@@ -254,7 +275,7 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
             VIEW_READERS,
             actions=(Action(_("Let NOVA read through the package"), url, VIEW_READERS),),
         )
-    if data.other_statements:
+    if data.work.other_statements:
         yield Alert(
             _("Somebody else read the credential tables in the last hour: NOVA's old helper?"),
             url,
@@ -267,5 +288,5 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_mismatches,
     _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs,
+    _alert_requested_runs, _alert_campaigns,
 )  # fmt: skip

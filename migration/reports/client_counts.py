@@ -70,6 +70,11 @@ class BlockerCount:
         return self.blocker in PASSES
 
     @property
+    def needs_somebody(self) -> bool:
+        """Say whether somebody has to look at the client. NOVA's copies are searched for all clients at once."""
+        return not self.passes_by_itself and self.blocker != Blocker.COPIES
+
+    @property
     def list_query(self) -> str:
         return f"next={self.blocker.value}"
 

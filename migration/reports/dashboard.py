@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Case, When
 
-from migration.models import KeptCounts, ReaderProcess, Run, read_work_facts
+from migration.models import Campaign, KeptCounts, ReaderProcess, Run, read_work_facts
 from migration.operations.nova_tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alerts import AlertData, list_alerts
@@ -47,6 +47,8 @@ class Dashboard:
     readers: ReaderSummary
     headline: Headline
     pulses: list[Pulse]
+    # The campaigns that take clients further by themselves.
+    running_campaigns: list[int]
     # When the clients were counted, where that may be a moment ago.
     counted_at: datetime | None
 
@@ -64,7 +66,6 @@ def load_dashboard() -> Dashboard:
         read_nova_tables(),
         work,
         readers,
-        work.other_statements,
         count_failures(),
     )
     return Dashboard(
@@ -78,6 +79,9 @@ def load_dashboard() -> Dashboard:
         readers=readers,
         headline=make_headline(clients.total, clients.cut_over, counts.cutovers),
         pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
+        running_campaigns=[
+            pk for pk, state in work.campaigns.items() if state == Campaign.State.RUNNING
+        ],
         counted_at=counts.at if counts.is_kept else None,
     )
 
