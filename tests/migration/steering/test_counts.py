@@ -79,7 +79,9 @@ def test_the_list_of_runs_has_a_column_for_each(root, mixed):
         1,
     )
     assert (shown.mismatched, shown.skipped, shown.in_work, shown.left_out) == (1, 4, 1, 3)
-    assert "10 of 15 2 error 2 block 1 difference 1 4 1 warning 3" in text(root.get(RUNS))
+    shown = text(root.get(RUNS))
+    assert "10 of 15 2 done error 2 failed block 1 refused difference 1 differs" in shown
+    assert "differs warning 3 not begun 4 skipped 1 in progress" in shown
 
 
 def test_the_line_of_a_command_counts_them(mixed):
