@@ -50,5 +50,6 @@ def read_work_facts() -> WorkFacts:
                 "not_over": list(Campaign.NOT_OVER),
             },
         )
-        *facts, ids, states = cursor.fetchone()
-        return WorkFacts(*facts, campaigns=dict(zip(ids, states, strict=True)))
+        seen_at, swept_at, requested, others, ids, states = cursor.fetchone()
+    campaigns = dict(zip(ids, states, strict=True))
+    return WorkFacts(seen_at, swept_at, requested, others, campaigns)
