@@ -12,6 +12,7 @@ from django.utils import timezone
 from credentials.models import ClientRevision
 from migration import tasks
 from migration.models import (
+    Campaign,
     ClientMigration,
     KeptCounts,
     PhaseChange,
@@ -226,3 +227,54 @@ def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(roo
     monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 6)
     tasks.count_clients()
     assert not KeptCounts.objects.exists()
+
+
+def test_campaigns_are_named_as_long_as_they_are_not_over(root):
+    make_many(3)
+    push_all()
+    assert [step["is_main"] for step in root.get(HOME).context["next_steps"]] == [True]
+    running = Campaign.objects.create(goal="aws", state="running")
+    stopped = Campaign.objects.create(goal="aws", state="stopped")
+    requested = Campaign.objects.create(goal="aws", state="requested")
+    Campaign.objects.create(goal="aws", state="finished")
+
+    response = root.get(HOME)
+
+    assert re.search(f"Campaign {running.pk} is running ?: it takes its clients", text(response))
+    assert [step["is_main"] for step in response.context["next_steps"]] == [False]
+    told = {
+        item.url: item.sentence
+        for item in response.context["attention"]
+        if "/campaign/" in item.url
+    }
+    assert list(told.values()) == [
+        f"Campaign {stopped.pk} has stopped",
+        f"Campaign {requested.pk} is waiting for approval",
+    ]
+    assert [root.get(url).status_code for url in told] == [200, 200]
+
+
+def test_who_may_see_no_campaign_is_told_of_none(client, db):
+    make_many(3)
+    Campaign.objects.create(goal="aws", state="running")
+    Campaign.objects.create(goal="aws", state="stopped")
+    client.force_login(make_user("narrow", "credentials.view_client"))
+
+    assert "Campaign" not in text(client.get(HOME))
+
+
+def test_what_only_a_purge_waits_for_is_nobodys_task_before_it(root, settings):
+    settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = settings.NOVA_PURGE_AFTER_DAYS = 0
+    make_many(4, phase="aws"), make_many(1, status="mismatch")
+    push_all()
+
+    response = root.get(HOME)
+
+    titles = {
+        title: [row.blocker.value for row in rows] for title, rows in response.context["blockers"]
+    }
+    assert titles == {
+        "Need somebody": ["differs"],
+        "Read from AWS; before they can be purged": ["copies"],
+    }
+    assert response.context["need_somebody"] == 1
