@@ -404,6 +404,8 @@ def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousa
     """And the dashboard at most nineteen, session and user and the two parts that others add to it counted in."""
     # Whether AWS writes are stopped is asked again after 0.7 s, on whichever page that is.
     monkeypatch.setattr("migration.operations.aws_writes.KNOWN_FOR_SECONDS", 1e6)
+    # And the session is renewed once a minute.
+    monkeypatch.setattr("nova_admin.session_store.RENEW_EVERY", timedelta(hours=1))
     client.force_login(make_user("viewer", *VIEW))
     pages = [
         HOME,
