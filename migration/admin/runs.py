@@ -20,6 +20,7 @@ from migration.admin.aws_writes import (
     StopWritesView,
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
+from migration.admin.campaign_notes import VIEW_CAMPAIGNS
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.failures import FailuresView
 from migration.admin.run_approvals import ApproveRunView, CancelRunView
@@ -32,7 +33,6 @@ from migration.admin.run_plans import (
     PlanView,
 )
 from migration.admin.run_views import (
-    VIEW_CAMPAIGNS,
     CompareAllView,
     DownloadItemsView,
     LiveRunView,
