@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -54,8 +54,11 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
+
+    from migration.models.runs import RunQuerySet
 
     class RunRow(Protocol):
         """A run with the columns that `with_counts` adds to it."""
@@ -88,6 +91,30 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(state=self.value()) if self.value() in Run.State else queryset
 
 
+class SweepFilter(admin.SimpleListFilter):
+    """Leaves out the schedule's comparisons, of which there are hundreds a day, until somebody asks for them."""
+
+    title = _("comparisons of the schedule")
+    parameter_name = "sweeps"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[Run]
+    ) -> list[tuple[str, StrOrPromise]]:
+        return [("shown", _("Shown"))]
+
+    def queryset(self, request: HttpRequest, queryset: RunQuerySet) -> RunQuerySet:
+        return queryset.without_sweeps() if leaves_out_sweeps(request) else queryset
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        return iter([{**first, "display": gettext("Left out")}, *others])
+
+
+def leaves_out_sweeps(request: HttpRequest) -> bool:
+    """Say whether the list leaves out the schedule's comparisons: not where it is narrowed by kind or state anyway."""
+    return not request.GET.keys() & {SweepFilter.parameter_name, "kind__exact", "state"}
+
+
 class RunAdmin(ReadOnlyAdmin):
     nothing_yet = _("No run was started yet. A migration or comparison of clients is one.")
     list_display = (
@@ -99,7 +126,8 @@ class RunAdmin(ReadOnlyAdmin):
         "by_name",
         "started_at",
     )
-    list_filter: ClassVar = ["kind", StateFilter]
+    list_filter: ClassVar = ["kind", StateFilter, SweepFilter]
+    list_before_template = "admin/migration/run_sweeps.html"
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     object_view = RunView
@@ -138,8 +166,16 @@ class RunAdmin(ReadOnlyAdmin):
         return super().has_view_permission(request, obj) or request.user.has_perm(RUN_PERMISSION)
 
     @display(description=_("run"), ordering="pk")
-    def run_name(self, run: Run) -> str:
-        return str(run)
+    def run_name(self, run: Run) -> SafeString | str:
+        if run.kind != Run.Kind.MOVE:
+            return str(run)
+        return format_html('{}<span class="block list-second-line">{}</span>', run, run.move_shown)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponseBase:
+        more = {"leaves_out_sweeps": leaves_out_sweeps(request)}
+        return super().changelist_view(request, (extra_context or {}) | more)
 
     @display(description=_("state"))
     def state_badge(self, run: Run) -> str:
