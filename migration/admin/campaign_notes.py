@@ -30,15 +30,15 @@ def note_campaigns(request: HttpRequest, client_ids: Collection[int]) -> list[Sa
     notes = []
     for campaign, number in count_in_campaigns(client_ids):
         if len(client_ids) == 1:
-            text = _("This client is in {campaign}, which moves its clients by itself.")
+            text = _("This client is in %(campaign)s, which moves its clients by itself.")
         else:
             text = ngettext(
-                "{n} of these clients is in {campaign}, which moves its clients by itself.",
-                "{n} of these clients are in {campaign}, which moves its clients by itself.",
+                "%(n)s of these clients is in %(campaign)s, which moves its clients by itself.",
+                "%(n)s of these clients are in %(campaign)s, which moves its clients by itself.",
                 number,
             )
         url = reverse("admin:migration_campaign_change", args=[campaign.pk])
         link = '<a class="text-link underline" href="{}">{}</a>'
         shown = format_html(link, url, campaign) if may_view else str(campaign)
-        notes.append(format_html(text, n=intcomma(number), campaign=shown))
+        notes.append(format_html(text % {"n": intcomma(number), "campaign": "{}"}, shown))
     return notes

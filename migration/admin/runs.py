@@ -184,6 +184,9 @@ class RunAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note at each run how many of its clients workers hold now."""
         changelist = super().get_changelist_instance(request)
+        if leaves_out_sweeps(request):
+            # Else the page's header would count the others, and its link would lead here again.
+            changelist.full_result_count = changelist.result_count
         in_work = count_in_work(changelist.result_list)
         for run in changelist.result_list:
             run.in_work = in_work.get(run.pk, 0)

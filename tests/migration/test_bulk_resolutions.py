@@ -77,7 +77,8 @@ def test_a_plan_does_nothing_and_says_whom_it_leaves_alone_and_why(browser, diff
         "check": ("for 4 clients.", []),
         "acknowledge": ("for 3 clients.", ["There is no mismatch to acknowledge. equal"]),
     }.get(
-        act, ("for 2 clients.", ["No field of it is known to differ: check it again. doubt , equal"])
+        act,
+        ("for 2 clients.", ["No field of it is known to differ: check it again. doubt , equal"]),
     )
     assert whom in words
     for reason in reasons:
