@@ -21,6 +21,10 @@ GROUP_IS_GONE = Sentence(
 GROUP_NOT_CHOSEN = Sentence(
     "group_not_chosen", "Nothing was changed: choose a group, or type the name of a new one."
 )
+GROUP_FIRST_NOT_FIT = Sentence(
+    "group_first_not_fit",
+    "Nothing was changed: of the %(n)s chosen clients you can take the first 1 to %(n)s. Type a whole number.",
+)
 GROUP_CHOSEN_TWICE = Sentence(
     "group_chosen_twice", "Nothing was changed: choose a group or type a new name, not both."
 )

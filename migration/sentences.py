@@ -228,7 +228,7 @@ PUSH_TAKES_TOO_LONG = Sentence(
 NOT_OURS = Sentence(
     "not_ours",
     "%(name)s exists already and is not ours (no tag ManagedBy=nova-admin)."
-    " Run migrate_clients --adopt to take it over, or change the client's slug.",
+    " Adopt it, or change the client's slug.",
 )
 FOREIGN_VERSION = Sentence(
     "foreign_version",

@@ -19,6 +19,8 @@ from nova_credentials.document import (
     is_nested_deeper,
 )
 
+# Before the code of a name that may be a secret.
+UNKNOWN_NAME = "?"
 # In the order of the report. Any other key may be a secret in the wrong place, so it is shown as a code.
 KNOWN_KEYS = tuple(
     dict.fromkeys(
@@ -165,7 +167,7 @@ class _Comparison:
         in_extra = path.rpartition(".")[2] == EXTRA_KEY
         is_column = in_extra and key in expected and _COLUMN_NAME.fullmatch(key)
         is_known = is_column or (key in KNOWN_KEYS and not in_extra)
-        return key if is_known else f"?{self.make_code(f'{path}?', key)}"
+        return key if is_known else UNKNOWN_NAME + self.make_code(f"{path}?", key)
 
     def make_code(self, path: str, value: object) -> str:
         """Return eight hex digits for a value at a path. Equal values of different JSON types have different codes."""

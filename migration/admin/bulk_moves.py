@@ -18,6 +18,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration import evidence_sentences
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
+from migration.admin.campaign_notes import note_campaigns
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import (
@@ -155,6 +156,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 number=len(client_ids),
+                campaign_notes=note_campaigns(self.request, client_ids),
                 client_ids=",".join(map(str, client_ids)),
                 missing=[
                     (kind.value, localize(evidence_sentences.EVIDENCE[kind]()), n)
@@ -199,6 +201,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 clients=shown,
+                campaign_notes=note_campaigns(self.request, snapshots),
                 open=[client for client in shown if client["open"]],
                 unproven=unproven if may_override else [],
                 missing=count_missing_evidence(unproven),
@@ -288,6 +291,8 @@ def move_clients(
     """Move each of the clients to the phase, from the one it is in, and report it; more than a few are a run."""
     user = get_signed_in_user(request)
     found = list_few_clients(chosen)
+    for note in note_campaigns(request, list(chosen.values_list("pk", flat=True))):
+        messages.warning(request, note)
     if found is None:
         return start_move_runs(request, chosen, phase)
     done, answers = 0, AccountAnswers()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -57,6 +59,7 @@ VIEW_RUNS = "migration.view_run"
 VIEW_GROUPS = "migration.view_clientgroup"
 # In a cell; the client's page has the whole text.
 MOST_CHARACTERS = 90
+MARKS = re.compile(r"(?<=[-_.])")
 NOTHING = timedelta(0)
 
 
@@ -120,9 +123,9 @@ class ClientColumns(ModelAdmin):
     def name_shown(self, client: ClientRow) -> SafeString:
         label = "" if client.is_active else make_label(gettext("Inactive"), "default")
         return format_html(
-            '<span class="anywhere">{}<span class="block list-second-line">{}</span></span> {}',
+            '<span class="anywhere block list-client">{}<span class="block list-second-line">{}</span></span> {}',
             client.name,
-            client.slug,
+            break_at_marks(client.slug),
             label,
         )
 
@@ -179,6 +182,12 @@ class ClientColumns(ModelAdmin):
         )
 
 
+def break_at_marks(slug: str) -> SafeString:
+    """Return the slug, which a narrow column breaks behind its marks before it breaks a word."""
+    parts = MARKS.split(slug)
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts if part))
+
+
 def _show_step(step: NextStep) -> SafeString | str:
     """Say what a client is ready for, or by what it is blocked: the first reason, and the others on hover."""
     if step.new is None:
@@ -188,6 +197,7 @@ def _show_step(step: NextStep) -> SafeString | str:
         return make_label(text, "success", "check")
     first, *others = (localize(check.text) for check in step.shut)
     more = gettext("(and %(n)s more)") % {"n": len(others)} if others else ""
+    first = first.removesuffix(".") if others else first
     return format_html(
         '{} {} <span title="{}">{}</span>',
         make_label(gettext("Blocked"), "warning", "block"),

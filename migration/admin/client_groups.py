@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -18,7 +18,14 @@ from unfold.decorators import display
 from credentials.localization import localize
 from migration.admin.base import get_signed_in_user
 from migration.admin.campaign_starts import may_start_campaign
-from migration.models import ClientGroup, ClientGroupError, PhaseChoices, normalize_group_name
+from migration.models import (
+    ClientGroup,
+    ClientGroupError,
+    GroupMember,
+    PhaseChoices,
+    all_clients,
+    normalize_group_name,
+)
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -28,6 +35,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.models.client_groups import ClientGroupQuerySet
+
+
+VIEW_CLIENTS = "credentials.view_client"
 
 
 class CountedGroup(Protocol):
@@ -66,6 +76,11 @@ class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in t
     class Meta:
         model = ClientGroup
         fields = ("name",)
+        help_texts: ClassVar = {
+            "name": _(
+                "Clients get into a group in their list: select them there and choose “Put into a group…”."
+            )
+        }
 
     def clean_name(self) -> str:
         try:
@@ -121,6 +136,20 @@ class ClientGroupAdmin(ModelAdmin):
             obj.rename(form.cleaned_data["name"], by=by)
         else:
             obj.store_new(by=by)
+
+    def response_add(
+        self, request: HttpRequest, obj: ClientGroup, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Lead to where clients are chosen for the new group, unless the button asks for another page."""
+        answer = super().response_add(request, obj, post_url_continue)
+        other_buttons = {"_continue", "_addanother", "_popup"}
+        if other_buttons & request.POST.keys() or not request.user.has_perm(VIEW_CLIENTS):
+            return answer
+        text = _("Now select the clients of %(group)s, and choose “Put into a group…” below them.")
+        messages.info(request, text % {"group": obj})
+        page = reverse("admin:credentials_client_changelist")
+        left = all_clients().exclude(pk__in=GroupMember.objects.values("client_id"))
+        return HttpResponseRedirect(f"{page}?group=none" if left.exists() else page)
 
     def delete_model(self, request: HttpRequest, obj: ClientGroup) -> None:
         obj.delete_group(by=get_signed_in_user(request))

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
@@ -16,8 +17,9 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 from credentials.localization import localize
 from migration import group_sentences
 from migration.admin.base import AdminView, get_signed_in_user, read_number, read_text
+from migration.admin.campaign_notes import note_campaigns
 from migration.admin.client_groups import get_members_url
-from migration.models import ClientGroup, ClientGroupError, all_clients
+from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -36,7 +38,8 @@ NEW_GROUP_PERMISSION = "migration.add_clientgroup"
 class PutIntoGroupView(AdminView):
     """The page that asks for the group of the clients that were selected in the list, and its button.
 
-    It names the clients in one field: a form has at most a thousand of them, and a selection may have more.
+    It names the clients in one field, in the order of the list: a form has at most a thousand of them, and a selection
+    may have more.
     """
 
     template_name = "admin/migration/group_clients.html"
@@ -56,21 +59,34 @@ class PutIntoGroupView(AdminView):
         if "confirmed" not in request.POST:
             return self.show_page(ids)
         try:
+            meant = ids[: self.read_first(len(ids))]
             group = self.find_group()
-            changed = self.change_group(group, all_clients().filter(pk__in=ids))
+            changed = self.change_group(group, all_clients().filter(pk__in=meant))
         except ClientGroupError as refusal:
             messages.error(request, localize(refusal.message))
             return self.show_page(ids)
-        self.report_change(group, len(changed), len(ids) - len(changed))
+        self.report_change(group, len(changed), len(meant) - len(changed))
         return HttpResponseRedirect(get_members_url(group.pk))
 
     def find_ids(self) -> list[int]:
         """Return the ids of the clients that the list's action was given, or of those that the page itself names."""
-        chosen = self.selected
-        if chosen is None:
-            numbers = map(read_number, read_text(self.request, "clients").split())
-            chosen = all_clients().filter(pk__in=[pk for pk in numbers if pk is not None])
-        return sorted(chosen.values_list("pk", flat=True))
+        if self.selected is not None:
+            return list(self.selected.values_list("pk", flat=True))
+        numbers = map(read_number, read_text(self.request, "clients").split())
+        named = dict.fromkeys(pk for pk in numbers if pk is not None)
+        present = set(all_clients().filter(pk__in=named).values_list("pk", flat=True))
+        return [pk for pk in named if pk in present]
+
+    def read_first(self, number: int) -> int:
+        """Return how many of so many clients are meant, the first of the list; all where the field is empty.
+
+        Raises `ClientGroupError` if there are not so many, or it is no number.
+        """
+        typed = "" if self.takes_out else read_text(self.request, "first").strip()
+        first = read_number(typed) if typed else number
+        if first is None or not 1 <= first <= number:
+            raise ClientGroupError(group_sentences.GROUP_FIRST_NOT_FIT(n=number))
+        return first
 
     def find_group(self) -> ClientGroup:
         """Return the chosen or new group; raise `ClientGroupError` if there is none, or both."""
@@ -106,6 +122,14 @@ class PutIntoGroupView(AdminView):
                 "%(n)s client was in it already.", "%(n)s clients were in it already.", others
             )
             messages.info(self.request, text % {"n": intcomma(others)})
+        if left := all_clients().exclude(pk__in=GroupMember.objects.values("client_id")).count():
+            text = ngettext("%(n)s client is in no group.", "%(n)s clients are in no group.", left)
+            link = format_html(
+                '<a class="underline" href="{}?group=none">{}</a>',
+                reverse("admin:credentials_client_changelist"),
+                text % {"n": intcomma(left)},
+            )
+            messages.info(self.request, link)
 
     def show_page(self, ids: list[int]) -> HttpResponse:
         groups = (
@@ -119,6 +143,8 @@ class PutIntoGroupView(AdminView):
                 takes_out=self.takes_out,
                 may_add=self.may_add,
                 typed=self.request.POST.get("new_name", ""),
+                typed_first=self.request.POST.get("first", ""),
+                campaign_notes=note_campaigns(self.request, ids),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 select_classes=" ".join(SELECT_CLASSES),
             )

@@ -26,7 +26,7 @@ from migration.reports.mismatches import (
     select_report_rows,
 )
 from migration.templatetags.migration_pages import difference_label
-from nova_credentials.comparison import MismatchKind
+from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 CLIENTS_A_PAGE = 50
 FIELDS_SHOWN = 20
 UNCHECKED_SHOWN = 10
+# Without a model the path above the page is the page's own title: the menu says mismatches, the model comparisons.
+NO_MODEL_IN_PATH: dict[str, object] = {"opts": None, "model_admin": None}
 # The names that filters had in the addresses of an earlier release, which people have kept.
 FORMER_NAMES = {"assigned": "owner"}
 
@@ -125,6 +127,8 @@ def _sort_by_number(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def _label_path(path: str) -> tuple[str, str]:
     """Return how the address names the field, and its label."""
+    if UNKNOWN_NAME in path:
+        return path, _("field with an unknown name (%(code)s)") % {"code": path}
     return path or WHOLE, path or _("the whole secret")
 
 

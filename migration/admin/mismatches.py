@@ -16,7 +16,7 @@ from migration.admin.bulk_resolutions import (
     CopyToAwsView,
     CopyToPostgresView,
 )
-from migration.admin.mismatch_report import get_report_context, read_filters
+from migration.admin.mismatch_report import NO_MODEL_IN_PATH, get_report_context, read_filters
 from migration.admin.mismatch_undo import UndoResolutionsView, describe_undo
 from migration.models import Resolution
 
@@ -62,7 +62,7 @@ class MismatchReportView(AdminView):
             undo=describe_undo(request) if may(UndoResolutionsView.permission_required) else "",
             **report,
         )
-        return self.render_to_response(context)
+        return self.render_to_response(context | NO_MODEL_IN_PATH)
 
     def list_acts(self, *, status: str) -> list[tuple[str, str, str]]:
         """Return the buttons that the user may press over the selection: label, icon and the address it posts to."""

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.bulk_moves import move_clients, open_bulk_cutover
+from migration.admin.campaign_notes import note_campaigns
 from migration.admin.run_plans import FEW_CLIENTS, plan_or_start_run
 from migration.models import MOVE_PERMISSIONS, Blocker, PhaseChoices, all_clients, select_blocked
 from nova_credentials.phases import Move, Phase
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
-    from migration.models import ClientPhaseQuerySet
 
 # Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.
 READY_MOVES = {
@@ -57,26 +57,29 @@ class MoveReadyView(AdminView):
     def has_permission(self) -> bool:
         return self.request.user.has_perm(READY_PERMISSIONS[self.phase])
 
-    def select_ready(self) -> ClientPhaseQuerySet:
-        """Select the clients that are ready now, by their ids: what is selected stays what it is while it is used."""
+    def list_ready(self) -> list[int]:
+        """Return the ids of the clients that are ready now."""
         ready = select_blocked(all_clients().in_phases(READY_MOVES[self.phase]), Blocker.READY)
-        return all_clients().filter(pk__in=list(ready.values_list("pk", flat=True)))
+        return list(ready.values_list("pk", flat=True))
 
     def get(self, request: HttpRequest, new: str) -> HttpResponse:
-        number = self.select_ready().count()
+        ids = self.list_ready()
         return self.render_to_response(
             self.get_context_data(
-                number=number,
+                number=len(ids),
+                campaign_notes=note_campaigns(request, ids),
                 old=READY_MOVES[self.phase],
                 new=self.phase,
-                has_plan=self.phase == Phase.DUAL_WRITE and number > FEW_CLIENTS,
+                has_plan=self.phase == Phase.DUAL_WRITE and len(ids) > FEW_CLIENTS,
                 list_url=self.list_url,
             )
         )
 
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
-        ready = self.select_ready()
-        if not ready.exists():
+        # By their ids: what is selected stays what it is while it is used.
+        ids = self.list_ready()
+        ready = all_clients().filter(pk__in=ids)
+        if not ids:
             messages.warning(request, _("No client is ready for this move now."))
             return HttpResponseRedirect(self.list_url)
         if self.phase == Phase.DUAL_WRITE:

@@ -20,7 +20,7 @@ from migration.admin.base import (
     read_number,
     read_text,
 )
-from migration.admin.mismatch_report import list_assignable_users, read_filters
+from migration.admin.mismatch_report import NO_MODEL_IN_PATH, list_assignable_users, read_filters
 from migration.admin.mismatch_undo import redirect_to_report
 from migration.models import PhaseChoices, ReasonError
 from migration.operations.bulk_resolutions import resolve_each
@@ -133,6 +133,7 @@ class PlanResolutionsView(AdminView):
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 select_classes=" ".join(SELECT_CLASSES),
             )
+            | NO_MODEL_IN_PATH
         )
 
 

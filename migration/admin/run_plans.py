@@ -21,6 +21,7 @@ from migration.admin.base import (
     AdminView,
     get_signed_in_user,
 )
+from migration.admin.campaign_notes import note_campaigns
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import Drift, PlanClass, Run, RunPlan, StalePlanError
 from migration.operations import run_plans
@@ -107,6 +108,7 @@ class PlanView(AdminView):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         clients = self.plan.list_clients()
         summary = summarize_clients(clients)
+        planned = [client.client_id for client in clients]
         has_perm = self.request.user.has_perm
         return super().get_context_data(
             plan=self.plan,
@@ -120,6 +122,7 @@ class PlanView(AdminView):
             sections=list_sections(clients, most=self.most_shown),
             differences=describe_differences(self.plan),
             sparing=sum(is_spared(client) for client in clients),
+            campaign_notes=note_campaigns(self.request, planned) if self.plan.is_open else [],
             may_run=has_perm(RUN_PERMISSION),
             may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
             may_view_clients=has_perm("credentials.view_client"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -43,15 +44,16 @@ def announce_run(request: HttpRequest, run: Run) -> None:
     number = run.items.count()
     if run.state == Run.State.REQUESTED:
         text = ngettext(
-            "requested for %(n)d client: somebody else has to approve it.",
-            "requested for %(n)d clients: somebody else has to approve it.",
+            "requested for %(n)s client: somebody else has to approve it.",
+            "requested for %(n)s clients: somebody else has to approve it.",
             number,
         )
     else:
-        text = ngettext("started for %(n)d client.", "started for %(n)d clients.", number)
+        text = ngettext("started for %(n)s client.", "started for %(n)s clients.", number)
         enqueue_run(request, run)
     link = format_html('<a class="underline" href="{}">{}</a>', get_run_url(run), run)
-    messages.success(request, format_html("{} {}", link, text % {"n": number}))
+    move = f"({run.move_shown}) " if run.move_shown else ""
+    messages.success(request, format_html("{} {}{}", link, move, text % {"n": intcomma(number)}))
 
 
 def start_move_runs(
@@ -87,11 +89,11 @@ def start_move_runs(
         left -= run.items.count()
     if left:
         text = ngettext(
-            "%(n)d selected client can't move to %(phase)s from its phase: it was left out.",
-            "%(n)d selected clients can't move to %(phase)s from their phase: they were left out.",
+            "%(n)s selected client can't move to %(phase)s from its phase: it was left out.",
+            "%(n)s selected clients can't move to %(phase)s from their phase: they were left out.",
             left,
         )
-        messages.warning(request, text % {"n": left, "phase": PhaseChoices(new).label})
+        messages.warning(request, text % {"n": intcomma(left), "phase": PhaseChoices(new).label})
     may_view = user.has_perm(VIEW_RUNS) or user.has_perm(RUN_PERMISSION)
     if len(started) == 1 and may_view:
         return HttpResponseRedirect(get_run_url(started[0]))

@@ -21,6 +21,7 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
+from migration.admin.campaign_notes import VIEW_CAMPAIGNS
 from migration.admin.run_approvals import get_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpRequest, HttpResponse
 
-VIEW_CAMPAIGNS = "migration.view_campaign"
 MOST_A_SECOND = 1000
 STATE_LOOKS = {
     Run.State.REQUESTED: ("info", "approval"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -20,6 +20,7 @@ from migration.admin.aws_writes import (
     StopWritesView,
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
+from migration.admin.campaign_notes import VIEW_CAMPAIGNS
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.failures import FailuresView
 from migration.admin.run_approvals import ApproveRunView, CancelRunView
@@ -32,7 +33,6 @@ from migration.admin.run_plans import (
     PlanView,
 )
 from migration.admin.run_views import (
-    VIEW_CAMPAIGNS,
     CompareAllView,
     DownloadItemsView,
     LiveRunView,
@@ -54,8 +54,11 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
+
+    from migration.models.runs import RunQuerySet
 
     class RunRow(Protocol):
         """A run with the columns that `with_counts` adds to it."""
@@ -88,6 +91,30 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(state=self.value()) if self.value() in Run.State else queryset
 
 
+class SweepFilter(admin.SimpleListFilter):
+    """Leaves out the schedule's comparisons, of which there are hundreds a day, until somebody asks for them."""
+
+    title = _("comparisons of the schedule")
+    parameter_name = "sweeps"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[Run]
+    ) -> list[tuple[str, StrOrPromise]]:
+        return [("shown", _("Shown"))]
+
+    def queryset(self, request: HttpRequest, queryset: RunQuerySet) -> RunQuerySet:
+        return queryset.without_sweeps() if leaves_out_sweeps(request) else queryset
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        return iter([{**first, "display": gettext("Left out")}, *others])
+
+
+def leaves_out_sweeps(request: HttpRequest) -> bool:
+    """Say whether the list leaves out the schedule's comparisons: not where it is narrowed by kind or state anyway."""
+    return not request.GET.keys() & {SweepFilter.parameter_name, "kind__exact", "state"}
+
+
 class RunAdmin(ReadOnlyAdmin):
     nothing_yet = _("No run was started yet. A migration or comparison of clients is one.")
     list_display = (
@@ -99,7 +126,8 @@ class RunAdmin(ReadOnlyAdmin):
         "by_name",
         "started_at",
     )
-    list_filter: ClassVar = ["kind", StateFilter]
+    list_filter: ClassVar = ["kind", StateFilter, SweepFilter]
+    list_before_template = "admin/migration/run_sweeps.html"
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     object_view = RunView
@@ -138,8 +166,16 @@ class RunAdmin(ReadOnlyAdmin):
         return super().has_view_permission(request, obj) or request.user.has_perm(RUN_PERMISSION)
 
     @display(description=_("run"), ordering="pk")
-    def run_name(self, run: Run) -> str:
-        return str(run)
+    def run_name(self, run: Run) -> SafeString | str:
+        if run.kind != Run.Kind.MOVE:
+            return str(run)
+        return format_html('{}<span class="block list-second-line">{}</span>', run, run.move_shown)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponseBase:
+        more = {"leaves_out_sweeps": leaves_out_sweeps(request)}
+        return super().changelist_view(request, (extra_context or {}) | more)
 
     @display(description=_("state"))
     def state_badge(self, run: Run) -> str:
@@ -148,6 +184,9 @@ class RunAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note at each run how many of its clients workers hold now."""
         changelist = super().get_changelist_instance(request)
+        if leaves_out_sweeps(request):
+            # Else the page's header would count the others, and its link would lead here again.
+            changelist.full_result_count = changelist.result_count
         in_work = count_in_work(changelist.result_list)
         for run in changelist.result_list:
             run.in_work = in_work.get(run.pk, 0)

@@ -6,6 +6,7 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
+from migration.models.campaign_clients import count_in_campaigns
 from migration.models.campaigns import GOALS, Campaign, StaleCampaignError
 from migration.models.client_comments import (
     COMMENT_PERMISSION,
@@ -207,6 +208,7 @@ __all__ = [
     "all_clients",
     "check_comment",
     "check_reason",
+    "count_in_campaigns",
     "get_wanted_time",
     "late_push_threshold",
     "newest_status_is",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, models, transaction
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -193,14 +192,3 @@ class OpenMismatch(models.Model):
         """Return the path of the field's credential, as `other_emails[0]`; empty for the client's own fields."""
         whole = self.path if self.path.startswith(CREDENTIAL_PATHS) else ""
         return self.path.rpartition(".")[0] or whole
-
-    @property
-    def field_name(self) -> str:
-        """Return the field's name in its credential, or words for all fields, in the page's language."""
-        if not self.path:
-            return gettext("the whole secret")
-        return (
-            gettext("all fields")
-            if self.path == self.credential_path
-            else self.path.rpartition(".")[2]
-        )

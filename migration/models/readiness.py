@@ -53,7 +53,7 @@ class Blocker(models.TextChoices):
     STREAK = "streak", _("Too few matches in a row")
     TIME = "time", _("Not long enough in its phase")
     READS = "reads", _("Too few reads by NOVA")
-    COPIES = "copies", _("Copies not searched, or found")
+    COPIES = "copies", _("Secret values elsewhere in NOVA's database: not searched for, or found")
     LAST = "last", _("Last phase reached")
 
 

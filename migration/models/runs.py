@@ -85,6 +85,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         before = timezone.now() - SWEEPS_ARE_KEPT
         self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
+    def without_sweeps(self) -> Self:
+        """Leave out the schedule's comparison runs."""
+        return self.exclude(by_name="", kind=Run.Kind.COMPARE)
+
     def with_counts(self) -> Self:
         """Annotate `total`, of these `done` (with an outcome of any kind), and of these each kind by itself.
 
@@ -205,6 +209,13 @@ class Run(SteeredRun):
             self.schedule_deletion,
             only_where_equal=self.only_where_equal,
         )
+
+    @property
+    def move_shown(self) -> str:
+        """Return the phases between which it moves its clients, in the page's language; "" of a run of another kind."""
+        if self.kind != Run.Kind.MOVE:
+            return ""
+        return f"{self.get_move_from_display()} → {self.get_move_to_display()}"
 
     @property
     def writes_to_aws(self) -> bool:

@@ -62,6 +62,15 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
         ),
         "keys.md",
     ),
+    "unknown_field": (
+        _("Unknown name"),
+        _(
+            "A field that this site doesn't know, nearly always one that AWS alone has. Its name could be a secret"
+            " value in the wrong place, so a question mark and a code stand for it. See in AWS what it is; copying"
+            " PostgreSQL to AWS writes the secret without it."
+        ),
+        "keys.md",
+    ),
 }
 
 

@@ -21,9 +21,11 @@ from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Run
 from migration.operations import aws_writes
 from migration.reports.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.comparison import MismatchKind
+from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.utils.safestring import SafeString
 
     from migration.models import OpenMismatch
@@ -130,11 +132,19 @@ def moment(value: datetime | None) -> SafeString | str:
     """Return how long ago the moment was, with the exact time on hover."""
     if value is None:
         return ""
-    local = timezone.localtime(value)
-    exact = f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, naturaltime(value)
+        '<time datetime="{}" title="{}">{}</time>',
+        timezone.localtime(value).isoformat(),
+        exact_moment(value),
+        naturaltime(value),
     )
+
+
+@register.filter
+def exact_moment(value: datetime) -> str:
+    """Return the moment as date and time, with the time zone."""
+    local = timezone.localtime(value)
+    return f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
 
 
 @register.filter
@@ -171,6 +181,21 @@ def difference_label(kind: str) -> str:
 def send_to(address: str) -> SafeString:
     """Return the attribute by which a button sends its form to another address."""
     return format_html('formaction="{}"', address)
+
+
+@register.filter
+def show_field(path: str) -> SafeString | str:
+    """Return the field of a comparison as HTML; one whose name this site doesn't know, in words beside its code."""
+    if not path:
+        return _("the whole secret")
+    words = _("field with an unknown name") if UNKNOWN_NAME in path else ""
+    return format_html('{} <code class="break-words">{}</code>', words, path)
+
+
+@register.filter
+def names_unknown_field(mismatches: Iterable[Mismatch]) -> bool:
+    """Say whether one of the fields has a name that this site doesn't know."""
+    return any(UNKNOWN_NAME in mismatch.path for mismatch in mismatches)
 
 
 @register.filter

@@ -73,13 +73,14 @@ def test_a_plan_does_nothing_and_says_whom_it_leaves_alone_and_why(browser, diff
     words = text(page)
     assert "Nothing has been done yet." in words
     assert everything() == (0, 0, 0)
-    concerned, reasons = {
-        "check": ("4 clients are", []),
-        "acknowledge": ("3 clients are", ["There is no mismatch to acknowledge. equal"]),
+    whom, reasons = {
+        "check": ("for 4 clients.", []),
+        "acknowledge": ("for 3 clients.", ["There is no mismatch to acknowledge. equal"]),
     }.get(
-        act, ("2 clients are", ["No field of it is known to differ: check it again. doubt , equal"])
+        act,
+        ("for 2 clients.", ["No field of it is known to differ: check it again. doubt , equal"]),
     )
-    assert concerned in words
+    assert whom in words
     for reason in reasons:
         assert reason in words
 
@@ -248,7 +249,7 @@ def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores
     before = passwords(in_stores)
     page = browser.post(address("to_postgres"), {"all": "1"})
     words = text(page)
-    assert "2 clients are concerned." in words
+    assert "It would be done for 2 clients." in words
     assert "NOVA reads PostgreSQL for 1 of them" in words
     assert "A push is pending: PostgreSQL holds a newer value, and copying would lose it. pending" in words  # fmt: skip
 
@@ -274,7 +275,7 @@ def test_postgresql_is_copied_until_the_time_is_over_and_the_rest_is_offered(
     late = confirm(browser, "to_aws", page)
 
     assert "3 clients were not begun: this took too long." in text(late)
-    assert "3 clients are concerned." in text(late)
+    assert "It would be done for 3 clients." in text(late)
     monkeypatch.undo()
 
     done = confirm(browser, "to_aws", late)
@@ -295,7 +296,7 @@ def test_planning_takes_as_many_queries_for_many_clients(
     with django_assert_max_num_queries(16):
         page = browser.post(address("to_aws"), {"all": "1"})
 
-    assert "62 clients are concerned." in text(page)
+    assert "It would be done for 62 clients." in text(page)
 
 
 # Who was given what is in the audit.

@@ -258,3 +258,20 @@ def test_an_empty_list_of_requests_says_why(viewer, settings, approval, said):
     viewer.force_login(make_user("asked", "migration.view_moverequest"))
 
     assert said in text(viewer.get("/admin/migration/moverequest/"))
+
+
+def test_the_list_of_runs_leaves_out_the_comparisons_of_the_schedule(viewer):
+    somebody = User.objects.create(username="maria")
+    sweep, push = make_run(1, Run.Kind.COMPARE), make_run(1, Run.Kind.PUSH)
+    asked = make_run(1, Run.Kind.COMPARE, by=somebody)
+
+    def listed(query: str) -> set[int]:
+        found = viewer.get(f"{RUNS}{query}").context["cl"].result_list
+        return {run.pk for run in found}
+
+    assert listed("") == {push.pk, asked.pk}
+    for query in ("?sweeps=shown", "?state=running", "?o=1&sweeps=shown"):
+        assert listed(query) == {sweep.pk, push.pk, asked.pk}
+    assert listed("?kind__exact=compare") == {sweep.pk, asked.pk}
+    assert "are left out. Show them too" in text(viewer.get(RUNS))
+    assert "are left out." not in text(viewer.get(f"{RUNS}?sweeps=shown"))

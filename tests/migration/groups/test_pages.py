@@ -246,3 +246,52 @@ def test_where_none_is_in_a_group_the_page_says_so(wave, maria, client):
     assert "None of them is in a group." in text(
         choose(client, "take_out_of_group", "acme", "more")
     )
+
+
+def test_the_first_of_a_selection_go_into_a_group_as_the_list_orders_them(wave, maria, client):
+    make_many(5, phase="dual_read")
+    url, one = f"{CLIENTS}?phase=dual_read&o=-1", "many-3"
+    page = choose(client, "put_into_group", one, url=url, select_across="1")
+    sent = {"confirmed": "1", "clients": page.context_data["ids"], "new_name": "Two"}
+
+    response = client.post(PUT, {**sent, "first": " 2 "})
+
+    assert slugs_of("Two") == ["many-4", "many-5"]
+    assert said(response).endswith("4 clients are in no group.</a>")
+    assert f'href="{CLIENTS}?group=none"' in said(response)
+
+
+@pytest.mark.parametrize("first", ["0", "3", "-1", "one", "9" * 5000])
+def test_a_number_of_first_clients_that_there_are_not_changes_nothing(wave, maria, client, first):
+    typed = {"clients": ids_of("acme", "idom"), "new_name": "Spain", "first": first}
+    words = text(client.post(PUT, {"confirmed": "1", **typed}))
+
+    assert "of the 2 chosen clients you can take the first 1 to 2" in words
+    assert not ClientGroup.objects.filter(name="Spain").exists()
+
+
+def test_who_takes_clients_out_takes_all_that_are_chosen(wave, maria, client):
+    wave.put_clients(all_clients())
+    typed = {"clients": ids_of("acme", "idom"), "group": wave.pk, "first": "1"}
+
+    client.post(TAKE, {"confirmed": "1", **typed})
+
+    assert slugs_of("Wave 1") == []
+
+
+def test_a_new_group_leads_to_the_clients_that_are_in_none(wave, maria, client):
+    response = client.post(f"{GROUPS}add/", {"name": "Spain"})
+
+    assert response.url == f"{CLIENTS}?group=none"
+    assert "select the clients of Spain" in said(response)
+
+
+def test_a_new_group_leads_where_the_button_says(wave, maria, client):
+    assert client.post(f"{GROUPS}add/", {"name": "a", "_addanother": "1"}).url == f"{GROUPS}add/"
+
+
+def test_the_clients_page_says_that_its_buttons_take_all_clients(wave, maria, client):
+    note = "These buttons take all 2 clients, not only those below."
+
+    assert note in text(client.get(f"{CLIENTS}?group=none"))
+    assert note not in text(client.get(CLIENTS))

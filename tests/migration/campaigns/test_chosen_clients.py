@@ -1,0 +1,103 @@
+"""Pages that act on chosen clients say which of them are in a campaign that is not over."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from migration.models import Campaign, GroupMember, all_clients, count_in_campaigns
+from tests.factories import make_client
+from tests.migration.admin.pages import CLIENTS, login, text
+from tests.migration.campaigns.taken import begin, make_group, members, put, take
+from tests.page_forms import pages_left_out
+
+
+def count(*pks: int) -> list[tuple[int, int]]:
+    return [(campaign.pk, number) for campaign, number in count_in_campaigns(pks)]
+
+
+def test_who_is_in_a_wave_that_began_or_in_the_group_of_a_later_one_is_in_the_campaign(stores):
+    first, later, free = make_group("first", 2), make_group("later", 1), make_client("free")
+    campaign = begin(first, later)
+    take(campaign)
+    pks = [*members(first), *members(later), free]
+
+    with CaptureQueriesContext(connection) as captured:
+        assert count(*pks) == [(campaign.pk, 3)]
+    assert len(captured) == 1
+    assert count(free) == []
+    # Taken once; the group is looked at no more.
+    GroupMember.objects.filter(group=first).delete()
+    assert count(*pks) == [(campaign.pk, 3)]
+
+
+def test_a_campaign_that_is_over_has_nobody(stores, maria):
+    group = make_group("first", 1)
+    campaign = begin(group)
+    take(campaign)
+    campaign.refresh_from_db()
+    campaign.cancel(by=maria)
+
+    assert count(*members(group)) == []
+
+
+def test_who_came_into_the_group_after_the_approval_is_not_in_it(stores):
+    group, late = make_group("first", 1), make_client("late")
+    campaign = begin(group)
+    put("first", late)
+    assert count(late) == [(campaign.pk, 1)]
+
+    before = timezone.now() - timedelta(minutes=1)
+    GroupMember.objects.exclude(client_id=late).update(added_at=before - timedelta(minutes=1))
+    Campaign.objects.update(approved_at=before)
+
+    assert count(*members(group)) == [(campaign.pk, 1)]
+    assert count(late) == []
+
+
+@pytest.mark.parametrize("may_view", [True, False])
+def test_the_page_of_an_action_names_the_campaign_and_links_it_for_who_may_view_it(
+    stores, client, may_view
+):
+    group, free = make_group("first", 1), make_client("free")
+    campaign = begin(group)
+    rights = ["migration.view_campaign"] if may_view else []
+    rights += ["credentials.view_client", "migration.change_clientgroup"]
+    login(client, "ana", *rights)
+
+    data = {"clients": f"{free} {members(group)[0]}"}
+    response = client.post(f"{CLIENTS}group/", data)
+
+    note = f"1 of these clients is in Campaign {campaign.pk}, which moves its clients by itself."
+    assert note in text(response)
+    assert (f"/admin/migration/campaign/{campaign.pk}/" in response.content.decode()) == may_view
+
+
+def test_a_move_at_once_says_it_too(stores, client):
+    group = make_group("first", 1)
+    campaign = begin(group)
+    login(client, "ana", "credentials.view_client", "migration.move_client")
+
+    with pages_left_out():
+        data = {"action": "move_to_dual_read", "_selected_action": members(group)}
+        response = client.post(CLIENTS, data)
+
+    said = " ".join(map(str, get_messages(response.wsgi_request)))
+    assert f"This client is in Campaign {campaign.pk}" in said
+    assert all_clients().in_phases("postgres").count() == 1
+
+
+@pytest.mark.parametrize("page", ["dual_write", "aws"])
+def test_the_page_of_one_move_says_it(stores, client, page):
+    phase = {"dual_write": "postgres", "aws": "dual_read"}[page]
+    group = make_group("first", 1, phase)
+    campaign = begin(group)
+    rights = ["credentials.view_client", "migration.move_client", "migration.add_run"]
+    login(client, "ana", *rights)
+
+    response = client.get(f"{CLIENTS}{members(group)[0]}/move/{page}/")
+
+    assert f"This client is in Campaign {campaign.pk}" in text(response)
