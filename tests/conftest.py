@@ -14,6 +14,8 @@ from django.test import TransactionTestCase
 from django.test.utils import instrumented_test_render
 from django.utils import timezone, translation
 from django_q.signals import post_spawn
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import count_every_write
 from migration import audit_sql, evidence_sentences
@@ -70,6 +72,11 @@ CATALOGUES = ("pg_class", "pg_attribute", "pg_constraint", "pg_index", "pg_trigg
 LAST_CHANGE = " UNION ALL ".join(
     f"SELECT '{name}', count(*), max(xmin::text::bigint) FROM {name}" for name in CATALOGUES
 )
+# A busy machine is no defect.
+hypothesis_settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("tests")
 FORGET_SESSION = "RESET ALL; SELECT pg_advisory_unlock_all(); UNLISTEN *; DISCARD TEMP"
 
 

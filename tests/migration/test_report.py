@@ -209,7 +209,7 @@ def test_the_page_of_a_comparison_tells_versions_and_who_wrote_last(browser, row
         "nova/clients/old",
         "version v-17",
         "Open mismatches",
-        "owner: maria",
+        "assigned to maria",
         "Resolve it on the client's page",
     ):
         assert told in words
