@@ -46,7 +46,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "pulses": [item for item in found.pulses if may(item.permission)],
         "next_steps": list_next_steps(request, found.clients) if sees_clients else [],
         "need_somebody": sum(
-            row.clients for row in found.clients.blockers if not row.passes_by_itself
+            row.clients for row in found.clients.blockers if not row.blocker.passes_by_itself
         )
         if sees_clients
         else 0,
@@ -88,11 +88,11 @@ def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]
     groups = [
         (
             _("Need somebody"),
-            [row for row in clients.blockers if not row.passes_by_itself],
+            [row for row in clients.blockers if not row.blocker.passes_by_itself],
         ),
         (
             _("Wait, and go on by themselves"),
-            [row for row in clients.blockers if row.passes_by_itself],
+            [row for row in clients.blockers if row.blocker.passes_by_itself],
         ),
     ]
     return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]

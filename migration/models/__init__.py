@@ -6,7 +6,13 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
-from migration.models.campaigns import GOALS, Campaign, StaleCampaignError
+from migration.models.campaigns import (
+    GOALS,
+    Campaign,
+    CampaignNotChangedError,
+    StaleCampaignError,
+    describe_minutes,
+)
 from migration.models.client_comments import (
     COMMENT_PERMISSION,
     ClientComment,
@@ -41,6 +47,11 @@ from migration.models.copies import (
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.leases import Lease, LeaseKind
+from migration.models.left_clients import (
+    go_on_without_refused,
+    select_left_items,
+    select_refused_items,
+)
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.password_resets import PasswordReset
@@ -130,6 +141,7 @@ __all__ = [
     "AwsFailure",
     "Blocker",
     "Campaign",
+    "CampaignNotChangedError",
     "ClientComment",
     "ClientGroup",
     "ClientGroupError",
@@ -207,7 +219,9 @@ __all__ = [
     "all_clients",
     "check_comment",
     "check_reason",
+    "describe_minutes",
     "get_wanted_time",
+    "go_on_without_refused",
     "late_push_threshold",
     "newest_status_is",
     "normalize_group_name",
@@ -215,6 +229,8 @@ __all__ = [
     "read_write_state",
     "require_reason",
     "select_blocked",
+    "select_left_items",
     "select_open_items",
+    "select_refused_items",
     "with_blocker",
 ]
