@@ -88,6 +88,15 @@ CAMPAIGN_REQUESTED = Sentence(
 CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
 CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.")
 CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
+GOES_ON_WITHOUT = Sentence(
+    "goes_on_without",
+    "%(campaign)s goes on without %(n)s clients that it could not move.",
+    one="%(campaign)s goes on without %(n)s client that it could not move.",
+)
+LEFT_OUT_OF_CAMPAIGN = Sentence(
+    "left_out_of_campaign",
+    "Left out: %(campaign)s could not move the client, and goes on without it.",
+)
 WAVE_BEGUN = Sentence(
     "wave_begun",
     "%(campaign)s began %(wave)s with %(n)s clients.",

@@ -4,6 +4,10 @@ from nova_credentials.messages import Sentence
 
 CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
+# Of a group that is called so.
+WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
+HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
+MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
 
 # Why a campaign is refused
 NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")
@@ -28,8 +32,8 @@ LIMIT_TOO_HIGH = Sentence(
 )
 SOAKS_TOO_SHORT = Sentence(
     "soaks_too_short",
-    "Nothing was started: the gate to AWS wants %(wanted)s hours in dual read, and the campaign would try it after"
-    " %(soak)s hours. Every client would be refused. Make the soak time longer.",
+    "Nothing was started: the gate to AWS wants %(wanted)s in dual read, and the campaign would try it after %(soak)s."
+    " Every client would be refused. Make the soak time longer.",
 )
 HALF_THE_HOURS = Sentence(
     "half_the_hours",
@@ -37,6 +41,15 @@ HALF_THE_HOURS = Sentence(
 )
 CAMPAIGN_IN_OTHER_STATE = Sentence(
     "campaign_in_other_state", "Nothing was done: %(campaign)s is %(state)s."
+)
+RUN_STILL_IN_WORK = Sentence(
+    "run_still_in_work",
+    "Nothing was done: %(run)s is still in work, and may leave more clients. Try again once it has ended.",
+)
+OTHER_NUMBER_REFUSED = Sentence(
+    "other_number_refused",
+    "Nothing was done: it is %(n)s clients now. Look at them again.",
+    one="Nothing was done: it is %(n)s client now. Look at it again.",
 )
 
 # Why a campaign stopped by itself
@@ -52,8 +65,8 @@ FAILED_READS_REACHED = Sentence(
 )
 REFUSALS_REACHED = Sentence(
     "refusals_reached",
-    "In %(wave)s the moves of %(n)s clients were refused; the campaign stops at %(limit)s.",
-    one="In %(wave)s the move of %(n)s client was refused; the campaign stops at %(limit)s.",
+    "In %(wave)s the moves of at least %(n)s clients were refused when it stopped; the campaign stops at %(limit)s.",
+    one="In %(wave)s the move of at least %(n)s client was refused when it stopped; the campaign stops at %(limit)s.",
 )
 RUN_WAS_STOPPED = Sentence(
     "run_was_stopped", "%(run)s of %(wave)s was stopped; the campaign stops with it."
@@ -96,4 +109,27 @@ SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
 WAITS_FOR_HOURS = Sentence(
     "waits_for_hours", "The next step begins between %(begin)s and %(end)s (%(zone)s)."
 )
+SOAKED_AND_WAITS = Sentence(
+    "soaked_and_waits",
+    "%(wave)s has soaked; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s has soaked; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    glue=", ",
+)
+BEGUN_AND_WAITS = Sentence(
+    "begun_and_waits",
+    "%(wave)s has begun; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s has begun; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    glue=", ",
+)
+# What keeps them
+KEPT_IN_A_RUN = Sentence("kept_in_a_run", "%(n)s in a run")
+KEPT_PUSH_PENDING = Sentence(
+    "kept_push_pending",
+    "%(n)s whose push to AWS is pending",
+)
+KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
+KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too old")
+KEPT_STREAK = Sentence("kept_streak", "%(n)s with too few matches in a row so far")
+KEPT_TIME = Sentence("kept_time", "%(n)s not long enough in the phase yet")
+KEPT_READS = Sentence("kept_reads", "%(n)s with too few reads by NOVA so far")
 GOES_FURTHER = Sentence("goes_further", "The next step begins within a minute.")

@@ -237,9 +237,9 @@ def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
     """Refused, shown, started, stopped and gone on with; `take_campaigns_further` begins it later."""
     place = f"place_{ClientGroup.objects.get(name='wave 1').pk}"
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "9")
-    typed = limits | {"goal": "dual_write", "soak_hours": "0", place: "1", "reason": "CHG-1"}
+    typed = limits | {"goal": "dual_write", "soak_time": "0 min", place: "1", "reason": "CHG-1"}
     url = reverse("admin:migration_campaign_start")
-    assert "required" in page(haystack, browser, url, typed | {"soak_hours": ""})
+    assert "required" in page(haystack, browser, url, typed | {"soak_time": ""})
     assert "before the goal" in page(haystack, browser, url, typed)
     assert "is started" in page(haystack, browser, url, typed | {"step": "start"})
     ids = [Campaign.objects.get().pk]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from math import ceil
 from typing import TYPE_CHECKING
 
 from django import forms
-from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,6 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 from credentials.localization import localize
 from migration import campaign_sentences
 from migration.admin.base import read_number
+from migration.admin.soak_times import SoakTimeField, suggest_soak_time
 from migration.models import GOALS, ClientGroup, PhaseChoices
 from migration.models.reasons import MOST_CHARACTERS
 from migration.operations.gates import needs_approval
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
 
 # Fields of these names hold the place of a group, whose id follows.
 PLACE = "place_"
-SOAK_HOURS = 24
 
 
 def limit_field(label: StrPromise) -> forms.IntegerField:
@@ -63,17 +60,19 @@ class CampaignForm(forms.Form):
     wave_size = forms.IntegerField(
         label=gettext_lazy("Most clients in a wave"),
         help_text=gettext_lazy(
-            "A group of more clients is taken in several waves. Empty: each group is one wave."
+            "A group of more clients is taken in several waves: with 500 here, one group of 2,000 goes in four even"
+            " waves. Empty: each group is one wave."
         ),
         min_value=1,
         required=False,
     )
-    soak_hours = forms.DecimalField(
-        label=gettext_lazy("Soak time in hours"),
-        help_text=gettext_lazy("So long each step of a wave soaks before the next one begins."),
-        min_value=0,
-        max_digits=9,
-        decimal_places=2,
+    soak_time = SoakTimeField(
+        label=gettext_lazy("Soak time"),
+        help_text=gettext_lazy(
+            "So long each step of a wave soaks before the next one begins: a number and its unit, as 30 min or 24 h."
+            " It is rounded up to whole minutes."
+        ),
+        max_length=40,
     )
     most_mismatches = limit_field(gettext_lazy("Stops at so many clients that differ"))
     most_failed_reads = limit_field(gettext_lazy("Stops at so many reads by NOVA that fail at AWS"))
@@ -100,12 +99,12 @@ class CampaignForm(forms.Form):
     )
 
     def __init__(self, data: Mapping[str, object] | None = None) -> None:
-        super().__init__(data, initial={"soak_hours": suggest_soak_hours()})
+        super().__init__(data, initial={"soak_time": suggest_soak_time()})
         for name, field in self.fields.items():
             classes = {"goal": SELECT_CLASSES, "rolls_back": CHECKBOX_CLASSES}
             field.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
-        self.fields["soak_hours"].widget.attrs["step"] = "any"
-        self.fields["reason"].widget.attrs["autocomplete"] = "off"
+        for name in ("soak_time", "reason"):
+            self.fields[name].widget.attrs["autocomplete"] = "off"
         hours = _("Empty: at any hour. The hours are those of %(zone)s; they may span midnight.")
         self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
 
@@ -123,13 +122,19 @@ class CampaignForm(forms.Form):
         """Say whether somebody else has to approve the campaign."""
         return needs_approval(Move.CUTOVER) and self.cleaned_data.get("goal") == Phase.AWS
 
+    @property
+    def rounds_soak_time(self) -> bool:
+        """Say whether the campaign soaks longer than was typed."""
+        found: bool = self.cleaned_data["soak_time"].is_rounded
+        return found
+
     def read_settings(self) -> CampaignSettings:
         """Return what was typed as `start_campaign` takes it."""
         found = self.cleaned_data
         return {
             "goal": Phase(found["goal"]),
             "wave_size": found["wave_size"] or 0,
-            "soak_minutes": ceil(found["soak_hours"] * 60),
+            "soak_minutes": found["soak_time"].minutes,
             "most_mismatches": found["most_mismatches"],
             "most_failed_reads": found["most_failed_reads"],
             "most_refused": found["most_refused"],
@@ -158,12 +163,6 @@ class CampaignForm(forms.Form):
         if not typed:
             self.add_error(None, localize(campaign_sentences.NO_GROUPS()))
         return [groups[pk] for pk in sorted(groups, key=lambda pk: places[pk])]
-
-
-def suggest_soak_hours() -> str:
-    """Return the hours that the gate to AWS wants at least, or a day where it wants none."""
-    hours = Decimal(str(settings.NOVA_DUAL_READ_HOURS)) or Decimal(SOAK_HOURS)
-    return f"{hours.normalize():f}"
 
 
 def read_places(data: Mapping[str, str]) -> dict[int, str]:

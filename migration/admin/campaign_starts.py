@@ -19,6 +19,8 @@ from migration.admin.campaign_views import MOVE_PERMISSION, get_campaign_url
 from migration.models import GOALS, Campaign, ClientGroup, PhaseChoices, ReasonError, Wave
 from migration.operations.approvals import NotApproved
 from migration.operations.campaigns import CampaignRefusedError, start_campaign
+from migration.reports.campaign_preview import list_blocked
+from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -105,11 +107,15 @@ class StartCampaignView(AdminView):
         except (CampaignRefusedError, NotApproved, ReasonError) as refusal:
             form.add_error(None, localize(refusal.message))
             return self.show_form(form, places)
+        now = timezone.now()
         if campaign.state == Campaign.State.REQUESTED:
             text = _("%(campaign)s is requested: somebody else has to approve it.")
-        else:
+        elif campaign.may_begin_step(now):
             text = _("%(campaign)s is started: its first wave begins within a minute.")
-        messages.success(self.request, text % {"campaign": campaign})
+        else:
+            text = _("%(campaign)s is started: its first wave begins about %(when)s.")
+        when = show_time(campaign.find_opening(now))
+        messages.success(self.request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
     def show_form(self, form: CampaignForm, places: Mapping[int, str]) -> HttpResponse:
@@ -148,8 +154,9 @@ class StartCampaignView(AdminView):
         self.template_name = "admin/migration/campaign_check.html"
         return self.render_to_response(
             self.get_context_data(
-                typed=typed,
                 settings=Campaign(**typed),
+                typed_soak=sent["soak_time"].strip() if form.rounds_soak_time else "",
+                blocked=list_blocked(groups, [old for old, _new in Campaign(goal=goal).steps]),
                 rows=numbers,
                 before_goal=sum(row.before_goal for row in numbers),
                 at_goal=sum(row.at_goal for row in numbers),

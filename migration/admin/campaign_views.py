@@ -31,7 +31,12 @@ from migration.models import MOVE_PERMISSIONS, Campaign, Run, StaleCampaignError
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.reports.campaign_forecast import forecast_end
-from migration.reports.campaigns import WaveState, WaveSummary, summarize_campaign
+from migration.reports.campaigns import (
+    CampaignSummary,
+    WaveState,
+    WaveSummary,
+    summarize_campaign,
+)
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move
@@ -55,6 +60,7 @@ WAVE_LOOKS = {
     WaveState.NOT_BEGUN: ("default", "schedule"),
     WaveState.IN_WORK: ("info", "progress_activity"),
     WaveState.SOAKING: ("info", "hourglass"),
+    WaveState.WAITING: ("info", "hourglass"),
     WaveState.BEGUN: ("default", "play_arrow"),
     WaveState.ROLLING_BACK: ("warning", "undo"),
     WaveState.ROLLED_BACK: ("warning", "undo"),
@@ -214,8 +220,9 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),
+        "frequent_reason": summary.frequent_reason,
         **get_progress_context(summary.unfinished_run),
-        **get_buttons_context(request, campaign),
+        **get_buttons_context(request, campaign, summary),
     }
 
 
@@ -232,16 +239,21 @@ def get_progress_context(run: Run | None) -> dict[str, object]:
     )
 
 
-def get_buttons_context(request: HttpRequest, campaign: Campaign) -> dict[str, object]:
+def get_buttons_context(
+    request: HttpRequest, campaign: Campaign, summary: CampaignSummary
+) -> dict[str, object]:
     """Return which buttons the campaign's state and the user's permissions allow."""
     user, state = get_signed_in_user(request), campaign.state
     may_steer = user.has_perm(STEER_PERMISSION)
     approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_PERMISSION)
     why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
-    is_stopped = state == Campaign.State.STOPPED
+    may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
+    refused, in_work = summary.frequent_reason, summary.unfinished_run
     return {
         "may_stop": may_steer and state == Campaign.State.RUNNING,
-        "may_go_on": may_steer and is_stopped and user.has_perm(MOVE_PERMISSION),
+        "may_go_on": may_go_on,
+        # While a run is in work it may leave more.
+        "refused": refused.of_all if may_go_on and refused and not in_work else 0,
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
@@ -272,6 +284,7 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
         "at_goal": wave.at_goal,
         "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
         "gone": wave.gone,
+        "left_out": wave.left_out,
         "phases": [(phase, number) for phase, number in wave.phases.items() if number],
         "soak_left": (until - timezone.now()).total_seconds() if until else None,
         "counts": [

@@ -14,6 +14,7 @@ from credentials.localization import localize_html
 from credentials.shown_names import show_name
 from migration import campaign_sentences
 from migration.admin.base import ReadOnlyAdmin
+from migration.admin.campaign_go_on import GoOnWithoutView
 from migration.admin.campaign_starts import StartCampaignView, may_start_campaign
 from migration.admin.campaign_views import (
     ApproveCampaignView,
@@ -67,6 +68,7 @@ class CampaignAdmin(ReadOnlyAdmin):
         ("start/", "start", StartCampaignView),
         ("<int:pk>/live/", "live", LiveCampaignView),
         ("<int:pk>/steer/", "steer", SteerCampaignView),
+        ("<int:pk>/go-on-without/", "go_on_without", GoOnWithoutView),
         ("<int:pk>/cancel/", "cancel", CancelCampaignView),
         ("<int:pk>/approve/", "approve", ApproveCampaignView),
     ]

@@ -54,7 +54,9 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
         if may(VIEW_CAMPAIGNS)
         else [],
-        "need_somebody": sum(row.clients for row in found.clients.blockers if row.needs_somebody)
+        "need_somebody": sum(
+            row.clients for row in found.clients.blockers if row.blocker.needs_somebody
+        )
         if sees_clients
         else 0,
         "blockers": split_blockers(found.clients) if sees_clients else [],
@@ -97,11 +99,11 @@ def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]
     groups = [
         (
             _("Need somebody"),
-            [row for row in clients.blockers if row.needs_somebody],
+            [row for row in clients.blockers if row.blocker.needs_somebody],
         ),
         (
             _("Wait, and go on by themselves"),
-            [row for row in clients.blockers if row.passes_by_itself],
+            [row for row in clients.blockers if row.blocker.passes_by_itself],
         ),
         (
             _("Read from AWS; before they can be purged"),

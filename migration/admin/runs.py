@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -102,8 +102,9 @@ class SweepFilter(admin.SimpleListFilter):
     ) -> list[tuple[str, StrOrPromise]]:
         return [("shown", _("Shown"))]
 
-    def queryset(self, request: HttpRequest, queryset: RunQuerySet) -> RunQuerySet:
-        return queryset.without_sweeps() if leaves_out_sweeps(request) else queryset
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        runs = cast("RunQuerySet", queryset)
+        return runs.without_sweeps() if leaves_out_sweeps(request) else runs
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         first, *others = super().choices(changelist)

@@ -75,7 +75,7 @@ class CampaignCommand(RunCommand):
             if run and run.finished_at:
                 continue
             campaign.refresh_from_db()
-            if (why := str(explain_waiting(campaign, run) or "")) != told:
+            if (why := str(explain_waiting(campaign, run).message or "")) != told:
                 told = why
                 self.stderr.write(why)
             time.sleep(POLL_SECONDS)
@@ -95,6 +95,10 @@ class CampaignCommand(RunCommand):
         campaign = summary.campaign
         why = campaign.stopped_because or summary.waits_for
         self.stdout.write(f"{campaign}: {campaign.state}. {why or ''}".strip())
+        if most := summary.frequent_reason:
+            self.stdout.write(
+                f"  Most often, {most.clients:,} of {most.of_all:,} clients: {most.example}"
+            )
         for wave in summary.waves:
             self.stdout.write(f"  {describe_wave(wave)}")
         for left in summary.left:
@@ -103,6 +107,10 @@ class CampaignCommand(RunCommand):
                 self.stdout.write(f"    {show_name(item.slug)}: {item.message or item.outcome}")
             if left.not_named:
                 self.stdout.write(f"    and {left.not_named} more")
+        if summary.left_out.number:
+            names = ", ".join(show_name(client.slug) for client in summary.left_out.clients)
+            more = summary.left_out.not_named
+            self.stdout.write(f"  Goes on without: {names}{f' and {more} more' if more else ''}")
 
 
 @contextmanager

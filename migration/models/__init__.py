@@ -7,7 +7,13 @@ from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.campaign_clients import count_in_campaigns
-from migration.models.campaigns import GOALS, Campaign, StaleCampaignError
+from migration.models.campaigns import (
+    GOALS,
+    Campaign,
+    CampaignNotChangedError,
+    StaleCampaignError,
+    describe_minutes,
+)
 from migration.models.client_comments import (
     COMMENT_PERMISSION,
     ClientComment,
@@ -42,6 +48,11 @@ from migration.models.copies import (
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.leases import Lease, LeaseKind
+from migration.models.left_clients import (
+    go_on_without_refused,
+    select_left_items,
+    select_refused_items,
+)
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.password_resets import PasswordReset
@@ -131,6 +142,7 @@ __all__ = [
     "AwsFailure",
     "Blocker",
     "Campaign",
+    "CampaignNotChangedError",
     "ClientComment",
     "ClientGroup",
     "ClientGroupError",
@@ -209,7 +221,9 @@ __all__ = [
     "check_comment",
     "check_reason",
     "count_in_campaigns",
+    "describe_minutes",
     "get_wanted_time",
+    "go_on_without_refused",
     "late_push_threshold",
     "newest_status_is",
     "normalize_group_name",
@@ -217,6 +231,8 @@ __all__ = [
     "read_write_state",
     "require_reason",
     "select_blocked",
+    "select_left_items",
     "select_open_items",
+    "select_refused_items",
     "with_blocker",
 ]

@@ -25,7 +25,7 @@ def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]
                 SELECT taken.client_id
                 FROM migration_wave AS wave
                 JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
-                WHERE wave.campaign_id = campaign.id
+                WHERE wave.campaign_id = campaign.id AND taken.left_out_at IS NULL
                 UNION ALL
                 SELECT member.client_id
                 FROM migration_wave AS wave

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from django.conf import settings
@@ -18,11 +18,11 @@ from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from contextlib import AbstractContextManager
 
     from django.contrib.auth.models import User
 
@@ -36,9 +36,15 @@ STEPS = (
     (Phase.DUAL_READ, Phase.AWS),
 )
 GOALS = tuple(new for _old, new in STEPS)
+# A step waits as long again as it soaked for what passes by itself, and at least so long.
+LEAST_LONGEST_WAIT = timedelta(hours=1)
 
 
-class StaleCampaignError(MessageError):
+class CampaignNotChangedError(MessageError):
+    """Nothing was done with the campaign, as it is not as the user saw it."""
+
+
+class StaleCampaignError(CampaignNotChangedError):
     """The campaign is in another state: somebody steered it meanwhile, or it stopped or finished."""
 
     def __init__(self, campaign: Campaign) -> None:
@@ -46,6 +52,16 @@ class StaleCampaignError(MessageError):
         super().__init__(
             campaign_sentences.CAMPAIGN_IN_OTHER_STATE(campaign=campaign.name_message, state=state)
         )
+
+
+def describe_minutes(minutes: int) -> Message:
+    """Return the time in words: "24 hours", "1 hour 30 minutes"."""
+    hours, rest = divmod(minutes, 60)
+    found = in_a_row(
+        campaign_sentences.HOURS(n=hours) if hours else None,
+        campaign_sentences.MINUTES(n=rest) if rest else None,
+    )
+    return found or campaign_sentences.MINUTES(n=0)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
@@ -168,6 +184,11 @@ class Campaign(models.Model):
         return timedelta(minutes=self.soak_minutes)
 
     @property
+    def longest_wait(self) -> timedelta:
+        """Return how long after the soak a step waits at most for clients that lack what comes by itself."""
+        return max(self.soak, LEAST_LONGEST_WAIT)
+
+    @property
     def is_over(self) -> bool:
         return self.state not in Campaign.NOT_OVER
 
@@ -180,6 +201,14 @@ class Campaign(models.Model):
         if self.begins_at < self.ends_at:
             return self.begins_at <= time < self.ends_at
         return time >= self.begins_at or time < self.ends_at
+
+    def find_opening(self, moment: datetime) -> datetime:
+        """Return when a step may begin, from the moment on: then, or where the hours of the day begin next."""
+        if self.begins_at is None or self.may_begin_step(moment):
+            return moment
+        local = timezone.localtime(moment, timezone.get_default_timezone())
+        opening = datetime.combine(local.date(), self.begins_at, tzinfo=local.tzinfo)
+        return opening if opening >= local else opening + timedelta(days=1)
 
     # What people do with it
 
@@ -272,10 +301,14 @@ class Campaign(models.Model):
         code: AuditCode = AuditCode.CAMPAIGN,
         reason: str = "",
     ) -> None:
-        """Record in the audit what was done with it, under the name that its entries share."""
-        actor = current_actor()
-        with acting(Actor(actor.origin, f"campaign {self.pk}", actor.find_name)):
+        """Record in the audit what was done with it."""
+        with self.acting_for_it():
             AuditEvent.objects.record(code, facts, by=by, reason=reason)
+
+    def acting_for_it(self) -> AbstractContextManager[None]:
+        """Have entries of the audit within the block share its name."""
+        actor = current_actor()
+        return acting(Actor(actor.origin, f"campaign {self.pk}", actor.find_name))
 
     def _raise_stale(self) -> NoReturn:
         self.refresh_from_db(fields=["state"])

@@ -56,6 +56,22 @@ class Blocker(models.TextChoices):
     COPIES = "copies", _("Secret values elsewhere in NOVA's database: not searched for, or found")
     LAST = "last", _("Last phase reached")
 
+    @property
+    def passes_by_itself(self) -> bool:
+        """Say whether it passes by the workers, by NOVA's reads or with time: nobody has to do anything but wait."""
+        return self in PASSES
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Say whether somebody has to look at the client. NOVA's copies are searched for all clients at once."""
+        return not self.passes_by_itself and self != Blocker.COPIES
+
+
+PASSES = (
+    *(Blocker.IN_A_RUN, Blocker.PUSH_PENDING, Blocker.NEVER_COMPARED, Blocker.TOO_OLD),
+    *(Blocker.STREAK, Blocker.TIME, Blocker.READS),
+)
+
 
 def get_wanted_time(new: Phase) -> timedelta:
     """Return how long a client has to be in its phase before the move to `new`; 0 where that is switched off."""
@@ -97,6 +113,13 @@ def select_blocked(clients: ClientPhaseQuerySet, code: Blocker) -> ClientPhaseQu
     """Select the clients with this blocker; `Blocker.READY`: those that are ready for their next phase."""
     found: ClientPhaseQuerySet = with_blocker(clients).filter(blocker=code.value)
     return found
+
+
+def count_kept_for_now(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
+    """Count the clients that something keeps from their next phase which passes by itself, by what that is."""
+    kept = with_blocker(clients).filter(blocker__in=[code.value for code in PASSES])
+    numbers = kept.order_by().values_list("blocker").annotate(number=models.Count("pk"))
+    return {Blocker(code): number for code, number in numbers}
 
 
 def select_open_items() -> RunItemQuerySet:

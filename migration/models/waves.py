@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from django.conf import settings
 from django.db import connection, models
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
+from credentials.localization import localize
 from credentials.models import Client
 from credentials.shown_names import show_name
 from migration import campaign_sentences
 from migration.models.campaigns import Campaign
-from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember
+from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.moves import PhaseChange
+from migration.models.readiness import count_kept_for_now
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.steered_runs import SteeredRun
 from nova_credentials.phases import MOVES, Move, Phase
@@ -29,11 +33,22 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.readiness import Blocker
     from migration.models.runs import Run, RunQuerySet
     from nova_credentials.messages import Message
 
 # Of an item; empty where it says nothing.
 MESSAGE_KEY = Coalesce(KeyTextTransform("key", "message"), models.Value("", models.TextField()))
+
+
+def is_called(name: str, message: Message) -> bool:
+    """Say whether the message reads as the name in some language of the pages, in capital letters or not."""
+    key = fold_group_name(name)
+    for code, _language in settings.LANGUAGES:
+        with override(code):
+            if fold_group_name(localize(message)) == key:
+                return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -55,21 +70,23 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         """Begin to count against the stop rule from now on, in every wave of the campaign that has begun.
 
         A wave whose group was deleted goes on without it: with the clients that it has, or with none. Clients that
-        were taken out of their group before they reached the goal are the campaign's no more.
+        were taken out of their group before they reached the goal are the campaign's no more. A finished wave stays
+        finished, unless clients of it stand before the goal.
         """
         begun = list(self.begun().values_list("pk", flat=True))
         before = [old for old, _new in campaign.steps]
         member = GroupMember.objects.filter(
             group=models.OuterRef("wave__group"), client=models.OuterRef("client")
         )
-        taken = WaveClient.objects.filter(wave__in=begun, wave__group__isnull=False)
         waits = models.Exists(
             all_clients().in_phases(*before).filter(pk=models.OuterRef("client_id"))
         )
-        taken.filter(waits, ~models.Exists(member)).delete()
+        to_move = WaveClient.objects.taken_along().filter(waits, wave__in=begun)
+        to_move.filter(~models.Exists(member), wave__group__isnull=False).delete()
         self.update(rollback_is_due=False)
         self.filter(group=None).update(goes_on_without_group=True)
-        self.filter(pk__in=begun).update(watched_since=timezone.now(), finished_at=None)
+        self.filter(pk__in=begun).update(watched_since=timezone.now())
+        self.filter(pk__in=to_move.values("wave")).update(finished_at=None)
         _note_reads(begun)
 
     def count_against_rule(self) -> dict[int, WaveCounts]:
@@ -115,7 +132,7 @@ def _count_clients(wave_ids: list[int]) -> dict[int, tuple[int, int]]:
             JOIN public.clients AS present ON present.id = taken.client_id
             LEFT JOIN migration_clientmigration AS kept USING (client_id)
             LEFT JOIN migration_readcount AS reads USING (client_id)
-            WHERE wave.id = ANY(%(waves)s)
+            WHERE wave.id = ANY(%(waves)s) AND taken.left_out_at IS NULL
             GROUP BY wave.id
             """,
             {
@@ -184,6 +201,9 @@ class Wave(models.Model):
     def name_message(self) -> Message:
         """Return its place in the campaign and its group, as part of a sentence."""
         number = f"{self.position}" if self.part == 1 else f"{self.position}.{self.part}"
+        alone = campaign_sentences.WAVE_OF_THAT_NAME(number=number)
+        if is_called(self.group_name, alone):
+            return alone
         return campaign_sentences.WAVE(number=number, group=show_name(self.group_name))
 
     def holds_group(self) -> bool:
@@ -216,7 +236,7 @@ class Wave(models.Model):
         """Return the clients of its group that stand before the goal and that no campaign has taken."""
         before = [old for old, _new in self.campaign.steps]
         ours = models.Q(wave__campaign=self.campaign_id)
-        others = models.Q(wave__campaign__state__in=Campaign.NOT_OVER)
+        others = models.Q(wave__campaign__state__in=Campaign.NOT_OVER, left_out_at=None)
         taken = WaveClient.objects.filter(ours | others).values("client_id")
         if self.group_id is None:
             return all_clients().none()
@@ -228,8 +248,8 @@ class Wave(models.Model):
         return chosen.in_phases(*before).exclude(pk__in=taken)
 
     def list_clients(self) -> ClientPhaseQuerySet:
-        """Return its clients that NOVA still has."""
-        return all_clients().filter(wave_clients__wave=self)
+        """Return its clients that NOVA still has, without those that it goes on without."""
+        return all_clients().filter(wave_clients__wave=self, wave_clients__left_out_at=None)
 
     def list_clients_to_move(self) -> ClientPhaseQuerySet:
         """Return its clients without those that somebody moved back since it is watched: these stay where they are."""
@@ -272,9 +292,25 @@ class Wave(models.Model):
         newest = self.runs.aggregate(last=models.Max("finished_at"))["last"]
         return newest + self.campaign.soak if newest else None
 
+    def waits_until(self) -> datetime:
+        """Return until when its next step waits at most for what comes by itself."""
+        moments = (self.soaks_until(), self.watched_since, self.began_at)
+        begins = max(moment for moment in moments if moment)
+        return self.campaign.find_opening(begins) + self.campaign.longest_wait
+
+    def count_waited_for(self, phase: Phase) -> dict[Blocker, int]:
+        """Count the clients for which its step from `phase` waits, by what keeps them."""
+        return count_kept_for_now(self.list_clients_to_move().in_phases(phase))
+
     def count_against_rule(self) -> WaveCounts:
         """Count what the stop rule limits, since the wave is watched."""
         return Wave.objects.filter(pk=self.pk).count_against_rule()[self.pk]
+
+
+class WaveClientQuerySet(models.QuerySet["WaveClient"]):
+    def taken_along(self) -> Self:
+        """Select those that their campaign has not gone on without."""
+        return self.filter(left_out_at=None)
 
 
 class WaveClient(models.Model):
@@ -287,6 +323,10 @@ class WaveClient(models.Model):
     slug = models.CharField(max_length=100)
     failures_before = models.BigIntegerField(default=0)
     mismatches_before = models.BigIntegerField(default=0)
+    # Somebody had the campaign go on without the client: it stays in its phase, and other campaigns may take it.
+    left_out_at = models.DateTimeField(null=True)
+
+    objects = WaveClientQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

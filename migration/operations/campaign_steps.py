@@ -52,7 +52,8 @@ def skip_stopped_items(campaign_id: int) -> None:
 def take_further(campaign_id: int) -> Run | None:
     """Do what is next in the campaign; return the run that was started, which the caller enqueues.
 
-    Does nothing where another process is at it, or where it waits: for a run, a soak time, an hour, or a person.
+    Does nothing where another process is at it, or where it waits: for a run, a soak time, an hour, clients that lack
+    what comes by itself, or a person.
     """
     unfinished = Run.objects.filter(wave__campaign=campaign_id, finished_at=None)
     for each in unfinished:
@@ -97,7 +98,7 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
             if wave.find_unfinished_run() or now < (wave.soaks_until() or now):
                 return None
             if step := wave.find_next_step():
-                return _start_step(wave, *step) if campaign.may_begin_step(now) else None
+                return _start_due_step(wave, *step, now)
             wave.finished_at = now
             wave.save(update_fields=["finished_at"])
     if not campaign.may_begin_step(now):
@@ -183,6 +184,15 @@ def _start_rollback(wave: Wave) -> Run:
     )
 
 
+def _start_due_step(wave: Wave, old: Phase, new: Phase, now: datetime) -> Run | None:
+    """Start the step, unless it is out of hours, or waits for clients that lack what comes by itself."""
+    if not wave.campaign.may_begin_step(now):
+        return None
+    if now < wave.waits_until() and wave.count_waited_for(old):
+        return None
+    return _start_step(wave, old, new)
+
+
 def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
     """Start the run of a step; where it needs an approval that nobody was asked for yet, the campaign waits for it."""
     campaign = wave.campaign
@@ -218,7 +228,7 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
         )
         campaign.record_act(begun, by=None)
         if step := wave.find_next_step():
-            return _start_step(wave, *step)
+            return _start_due_step(wave, *step, now)
         wave.finished_at = now
         wave.save(update_fields=["finished_at"])
         last = wave

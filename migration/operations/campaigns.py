@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from migration.models import (
     ClientGroup,
     Wave,
     check_reason,
+    describe_minutes,
 )
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaign_steps import skip_stopped_items, stop_steps
@@ -106,8 +108,12 @@ def _require_sense(campaign: Campaign, groups: Sequence[ClientGroup]) -> None:
         raise CampaignRefusedError(campaign_sentences.HALF_THE_HOURS())
     wanted = float(settings.NOVA_DUAL_READ_HOURS)
     if campaign.goal == Phase.AWS and campaign.soak_minutes < wanted * 60:
-        facts = {"wanted": wanted, "soak": campaign.soak_minutes / 60}
-        raise CampaignRefusedError(campaign_sentences.SOAKS_TOO_SHORT(**facts))
+        raise CampaignRefusedError(
+            campaign_sentences.SOAKS_TOO_SHORT(
+                wanted=describe_minutes(ceil(wanted * 60)),
+                soak=describe_minutes(campaign.soak_minutes),
+            )
+        )
 
 
 def _require_storable_numbers(campaign: Campaign) -> None:

@@ -38,21 +38,27 @@ def forecast_end(campaign: Campaign) -> Forecast | None:
     took = [
         (wave.finished_at - wave.began_at).total_seconds()
         for wave in waves
-        if wave.began_at and wave.finished_at
+        # Where somebody had the campaign go on before the end, it stood still for a while.
+        if wave.began_at and wave.finished_at and not _stood_still(wave, until=wave.finished_at)
     ]
     if not took:
         return None
     each, now = sum(took) / len(took), timezone.now()
     open_waves = [wave for wave in waves if wave.began_at and not wave.finished_at]
     left = sum(
-        max(0.0, each - (now - wave.began_at).total_seconds())
+        max(0.0, each - (now - wave.watched_since).total_seconds())
         for wave in open_waves
-        if wave.began_at
+        if wave.watched_since
     )
     ahead = _count_waves_ahead(campaign, waves)
     if not ahead and not open_waves:
         return None
     return Forecast(now + timedelta(seconds=left + ahead * each), len(took), each)
+
+
+def _stood_still(wave: Wave, *, until: datetime) -> bool:
+    """Say whether somebody had the campaign go on between the begin of the wave and `until`."""
+    return bool(wave.began_at and wave.watched_since and wave.began_at < wave.watched_since < until)
 
 
 def _count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:

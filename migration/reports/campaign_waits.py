@@ -1,23 +1,74 @@
-"""Says what a campaign waits for now: an approval, a run, a soak time, an hour of the day, or a worker."""
+"""Says what a campaign waits for now: an approval, a run, a soak time, clients, an hour of the day, or a worker."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
 from migration import campaign_sentences, sentences
-from migration.models import Campaign, Run, Worker
+from migration.models import Blocker, Campaign, Run, Worker
+from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from migration.models import Wave
     from nova_credentials.messages import Message, Sentence
 
 RUN_SENTENCES: dict[str, Sentence] = {
     Run.State.PAUSED: campaign_sentences.WAITS_FOR_PAUSED_RUN,
     Run.State.REQUESTED: campaign_sentences.WAITS_FOR_REQUESTED_RUN,
 }
+KEPT_SENTENCES: dict[Blocker, Sentence] = {
+    Blocker.IN_A_RUN: campaign_sentences.KEPT_IN_A_RUN,
+    Blocker.PUSH_PENDING: campaign_sentences.KEPT_PUSH_PENDING,
+    Blocker.NEVER_COMPARED: campaign_sentences.KEPT_NEVER_COMPARED,
+    Blocker.TOO_OLD: campaign_sentences.KEPT_TOO_OLD,
+    Blocker.STREAK: campaign_sentences.KEPT_STREAK,
+    Blocker.TIME: campaign_sentences.KEPT_TIME,
+    Blocker.READS: campaign_sentences.KEPT_READS,
+}
+
+
+@dataclass(frozen=True)
+class WaitingStep:
+    """A step that waits for clients of its wave, which lack what comes by itself."""
+
+    wave: Wave
+    numbers: Mapping[Blocker, int]  # by what they lack, the most frequent first
+    until: datetime  # it begins then at the latest
+    has_soaked: bool  # not before the first step of a wave
+
+    @property
+    def message(self) -> Message:
+        soaked, begun = campaign_sentences.SOAKED_AND_WAITS, campaign_sentences.BEGUN_AND_WAITS
+        sentence = soaked if self.has_soaked else begun
+        return sentence(
+            wave=self.wave.name_message,
+            n=sum(self.numbers.values()),
+            until=show_time(self.until),
+            kept=tuple(KEPT_SENTENCES[code](n=number) for code, number in self.numbers.items()),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the step as commands print it."""
+        return {
+            "position": self.wave.position,
+            "part": self.wave.part,
+            "until": self.until.isoformat(),
+            "clients": {code.value: number for code, number in self.numbers.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a campaign waits for: nothing where nothing happens by itself."""
+
+    message: Message | None
+    step: WaitingStep | None = None
 
 
 def find_unfinished_run(campaign: Campaign) -> Run | None:
@@ -26,40 +77,58 @@ def find_unfinished_run(campaign: Campaign) -> Run | None:
     return unfinished.select_related("wave").order_by("pk").first()
 
 
-def explain_waiting(campaign: Campaign, run: Run | None) -> Message | None:
-    """Say what the campaign waits for now; None where nothing happens by itself."""
+def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
+    """Say what the campaign waits for now."""
     if campaign.state == Campaign.State.REQUESTED:
-        return campaign_sentences.WAITS_FOR_APPROVAL()
+        return Wait(campaign_sentences.WAITS_FOR_APPROVAL())
     if campaign.is_over and run is None:
-        return None
+        return Wait(None)
     if run and run.wave:
         sentence = RUN_SENTENCES.get(run.state, campaign_sentences.WAITS_FOR_RUN)
-        return sentence(run=run.name_message, wave=run.wave.name_message)
+        return Wait(sentence(run=run.name_message, wave=run.wave.name_message))
     if campaign.state == Campaign.State.STOPPED:
         due = campaign.waves.filter(rollback_is_due=True).first()
-        return campaign_sentences.WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None
-    return _explain_next_step(campaign)
+        return Wait(campaign_sentences.WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None)
+    return _explain_next_step(campaign, timezone.now())
 
 
-def _explain_next_step(campaign: Campaign) -> Message:
+def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
     """Say when a running campaign, none of whose runs is in work, makes its next step."""
-    now = timezone.now()
     wave = campaign.waves.begun().filter(finished_at=None).first()
     if wave:
         wave.campaign = campaign
-        until = wave.soaks_until()
-        if until and now < until:
-            return campaign_sentences.SOAKS(wave=wave.name_message, until=show_time(until))
-    if campaign.begins_at and campaign.ends_at and not campaign.may_begin_step(now):
-        return campaign_sentences.WAITS_FOR_HOURS(
-            begin=f"{campaign.begins_at:%H:%M}",
-            end=f"{campaign.ends_at:%H:%M}",
-            zone=timezone.get_default_timezone_name(),
-        )
+    until = wave.soaks_until() if wave else None
+    if wave and until and now < until:
+        soaks = campaign_sentences.SOAKS(wave=wave.name_message, until=show_time(until))
+        return Wait(in_a_row(soaks, _name_hours(campaign, until)))
+    if hours := _name_hours(campaign, now):
+        return Wait(hours)
     seen_at = Worker.objects.last_seen_at()
     if seen_at is None or now - seen_at > Worker.GONE_AFTER:
-        return sentences.NO_WORKER()
-    return campaign_sentences.GOES_FURTHER()
+        return Wait(sentences.NO_WORKER())
+    step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
+    return Wait(step.message, step) if step else Wait(campaign_sentences.GOES_FURTHER())
+
+
+def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:
+    until = wave.waits_until()
+    step = wave.find_next_step() if now < until else None
+    numbers = wave.count_waited_for(step[0]) if step else {}
+    if not numbers:
+        return None
+    most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))
+    return WaitingStep(wave, most_first, until, has_soaked)
+
+
+def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:
+    """Name the hours of the day in which a step may begin; None where it may at that moment."""
+    if not campaign.begins_at or not campaign.ends_at or campaign.may_begin_step(moment):
+        return None
+    return campaign_sentences.WAITS_FOR_HOURS(
+        begin=f"{campaign.begins_at:%H:%M}",
+        end=f"{campaign.ends_at:%H:%M}",
+        zone=timezone.get_default_timezone_name(),
+    )
 
 
 def show_time(moment: datetime) -> str:

@@ -10,19 +10,22 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Count, F, Q, Window
+from django.db.models import Count, Q, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.models import (
-    CAN_BE_RETRIED,
     Campaign,
-    Outcome,
     Run,
-    RunItem,
     WaveClient,
     WaveCounts,
+)
+from migration.reports.campaign_left import (
+    describe_message,
+    find_frequent_reason,
+    list_left_clients,
+    list_left_out,
 )
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
 from nova_credentials.phases import Phase
@@ -34,13 +37,12 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from migration.models import Wave
+    from migration.reports.campaign_left import FrequentReason, LeftClients, LeftOutClients
+    from migration.reports.campaign_waits import WaitingStep
     from nova_credentials.messages import Message
 
 # So many of the newest runs of a wave are listed: each time that a campaign goes on adds some.
 RUNS_LISTED = 10
-# So many of the clients that one run left are named, and so many in all; the run's page names the others.
-NAMED_OF_A_RUN = 10
-NAMED_IN_ALL = 50
 
 
 class WaveState(models.TextChoices):
@@ -49,6 +51,7 @@ class WaveState(models.TextChoices):
     NOT_BEGUN = "not_begun", _("Not begun")
     IN_WORK = "in_work", _("In work")
     SOAKING = "soaking", _("Soaking")
+    WAITING = "waiting", _("Waits for clients")
     BEGUN = "begun", _("Begun")
     ROLLING_BACK = "rolling_back", _("Rolling back")
     ROLLED_BACK = "rolled_back", _("Rolled back")
@@ -61,7 +64,8 @@ class WaveSummary:
 
     wave: Wave
     state: WaveState
-    clients: int  # that it took; NOVA may have deleted some
+    clients: int  # that it takes along; NOVA may have deleted some
+    left_out: int  # that the campaign went on without
     phases: dict[
         Phase, int
     ]  # of those that NOVA still has, in the order of the phases, zeros included
@@ -92,6 +96,7 @@ class WaveSummary:
             "began_at": _show_moment(wave.began_at),
             "finished_at": _show_moment(wave.finished_at),
             "clients": self.clients,
+            "left_out": self.left_out,
             "phases": {phase.value: number for phase, number in self.phases.items()},
             "counts": asdict(self.counts) if self.counts else None,
             "runs": [
@@ -108,38 +113,6 @@ class WaveSummary:
 
 
 @dataclass(frozen=True)
-class LeftClients:
-    """Clients that a run of a wave refused or failed to move, and that still stand where it met them."""
-
-    run: Run
-    refused: int
-    failed: int
-    items: tuple[RunItem, ...]  # some of them, each with its message
-
-    @property
-    def number(self) -> int:
-        return self.refused + self.failed
-
-    @property
-    def not_named(self) -> int:
-        return self.number - len(self.items)
-
-    def to_json(self) -> dict[str, object]:
-        """Return the clients as commands print them, with messages in English."""
-        return {
-            "run": self.run.pk,
-            "rolls_back": self.run.only_where_equal,
-            "refused": self.refused,
-            "failed": self.failed,
-            "clients": [
-                {"slug": item.slug, "outcome": item.outcome, **describe_message(item.message)}
-                for item in self.items
-            ],
-            "not_named": self.not_named,
-        }
-
-
-@dataclass(frozen=True)
 class CampaignSummary:
     """One campaign: what it waits for, and its waves."""
 
@@ -148,9 +121,12 @@ class CampaignSummary:
     waves_done: int
     waves_all: int  # so far: a group of more clients than a wave may have is taken in several
     waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
+    waiting: WaitingStep | None
     unfinished_run: Run | None
     waves: tuple[WaveSummary, ...]
     left: tuple[LeftClients, ...]  # the newest run first
+    frequent_reason: FrequentReason | None  # of a stopped one
+    left_out: LeftOutClients
 
     @property
     def percent_done(self) -> float:
@@ -170,13 +146,16 @@ class CampaignSummary:
             "started_at": _show_moment(campaign.created_at),
             "changed_at": _show_moment(campaign.changed_at),
             "stopped_because": describe_message(campaign.stopped_because),
+            "refused_most_often": self.frequent_reason and self.frequent_reason.to_json(),
             "waits_for": describe_message(self.waits_for),
+            "waits_for_clients": self.waiting and self.waiting.to_json(),
             "settings": describe_settings(campaign),
             "unfinished_run": run.pk if run else None,
             "waves_done": self.waves_done,
             "waves_all": self.waves_all,
             "waves": [wave.to_json() for wave in self.waves],
             "left": [left.to_json() for left in self.left],
+            "left_out": self.left_out.to_json(),
         }
 
 
@@ -191,15 +170,22 @@ def summarize_campaign(
     for wave in shown:
         wave.campaign = campaign
     run = find_unfinished_run(campaign)
+    wait = explain_waiting(campaign, run)
+    summaries = tuple(_summarize_waves(campaign, shown, wait.step))
+    left_out = sum(wave.left_out for wave in summaries)
+    stopped = campaign.state == Campaign.State.STOPPED
     return CampaignSummary(
         campaign=campaign,
         groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
         waves_done=numbers["done"],
         waves_all=numbers["all"],
-        waits_for=explain_waiting(campaign, run),
+        waits_for=wait.message,
+        waiting=wait.step,
         unfinished_run=run,
-        waves=tuple(_summarize_waves(campaign, shown)),
-        left=tuple(_list_left_clients(shown)),
+        waves=summaries,
+        left=tuple(list_left_clients(shown)),
+        frequent_reason=find_frequent_reason(campaign) if stopped else None,
+        left_out=list_left_out(shown, left_out),
     )
 
 
@@ -219,11 +205,6 @@ def describe_settings(campaign: Campaign) -> dict[str, object]:
     }
 
 
-def describe_message(message: Message | None) -> dict[str, object]:
-    """Return the message for programs: its text in English, and the keys of its parts."""
-    return {"message": str(message or ""), "codes": message.codes if message else []}
-
-
 def _show_moment(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
 
@@ -231,10 +212,12 @@ def _show_moment(moment: datetime | None) -> str | None:
 # Its waves
 
 
-def _summarize_waves(campaign: Campaign, waves: list[Wave]) -> Iterable[WaveSummary]:
+def _summarize_waves(
+    campaign: Campaign, waves: list[Wave], waiting: WaitingStep | None
+) -> Iterable[WaveSummary]:
     ids = [wave.pk for wave in waves]
-    taken = WaveClient.objects.filter(wave__in=ids).order_by()
-    clients = dict(taken.values_list("wave").annotate(number=Count("pk")))
+    taken = WaveClient.objects.taken_along().filter(wave__in=ids).order_by()
+    clients, left_out = _count_clients(ids)
     phases: dict[int, dict[Phase, int]] = defaultdict(lambda: dict.fromkeys(Phase, 0))
     stands_in = Coalesce("client__client_migration__phase", models.Value(Phase.POSTGRES.value))
     # A client that NOVA has deleted is joined to no row, and has no slug there.
@@ -248,6 +231,8 @@ def _summarize_waves(campaign: Campaign, waves: list[Wave]) -> Iterable[WaveSumm
         runs[run.wave_id or 0].append(run)
     for wave in waves:
         state = _find_state(campaign, wave, runs[wave.pk])
+        if state == WaveState.BEGUN and waiting and waiting.wave == wave:
+            state = WaveState.WAITING
         yield WaveSummary(
             wave=wave,
             state=state,
@@ -255,10 +240,18 @@ def _summarize_waves(campaign: Campaign, waves: list[Wave]) -> Iterable[WaveSumm
             if state == WaveState.SOAKING
             else None,
             clients=clients.get(wave.pk, 0),
+            left_out=left_out.get(wave.pk, 0),
             phases=phases[wave.pk],
             counts=counts.get(wave.pk),
             runs=tuple(runs[wave.pk]),
         )
+
+
+def _count_clients(wave_ids: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Count the clients that each wave takes along, and those that the campaign went on without."""
+    counted = WaveClient.objects.filter(wave__in=wave_ids).order_by().values_list("wave")
+    rows = list(counted.annotate(all=Count("pk"), left_out=Count("left_out_at")))
+    return {pk: number - out for pk, number, out in rows}, {pk: out for pk, _number, out in rows}
 
 
 def _list_newest_runs(wave_ids: list[int]) -> QuerySet[Run]:
@@ -281,40 +274,10 @@ def _find_state(campaign: Campaign, wave: Wave, runs: list[Run]) -> WaveState:
     if wave.finished_at:
         return WaveState.FINISHED
     until = _find_soak_end(campaign, runs)
-    return WaveState.SOAKING if until and timezone.now() < until else WaveState.BEGUN
+    soaks = campaign.state == Campaign.State.RUNNING and until and timezone.now() < until
+    return WaveState.SOAKING if soaks else WaveState.BEGUN
 
 
 def _find_soak_end(campaign: Campaign, runs: list[Run]) -> datetime | None:
     ends = [run.finished_at for run in runs if run.finished_at]
     return max(ends) + campaign.soak if ends else None
-
-
-# The clients that were left
-
-
-def _list_left_clients(waves: list[Wave]) -> Iterable[LeftClients]:
-    """Yield the runs that left clients, since their waves are watched, with some of these clients."""
-    phase, old = "client__client_migration__phase", "run__move_from"
-    stands_there = Q(**{phase: F(old)}) | Q(**{phase: None, old: Phase.POSTGRES.value})
-    left = RunItem.objects.filter(
-        stands_there,
-        run__wave__in=[wave.pk for wave in waves],
-        run__created_at__gte=F("run__wave__watched_since"),
-        outcome__in=CAN_BE_RETRIED,
-    )
-    numbers: dict[int, dict[str, int]] = defaultdict(dict)
-    counted = left.order_by().values_list("run", "outcome").annotate(number=Count("pk"))
-    for run_id, outcome, number in counted:
-        numbers[run_id][outcome] = number
-    place = Window(RowNumber(), partition_by="run", order_by="pk")
-    numbered = left.annotate(place=place).filter(place__lte=NAMED_OF_A_RUN)
-    named: dict[int, list[RunItem]] = defaultdict(list)
-    for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
-        named[item.run_id].append(item)
-    for run in Run.objects.filter(pk__in=numbers).select_related("wave"):
-        yield LeftClients(
-            run=run,
-            refused=numbers[run.pk].get(Outcome.REFUSED, 0),
-            failed=numbers[run.pk].get(Outcome.FAILED, 0),
-            items=tuple(named[run.pk]),
-        )

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 # In the address of the client list, where "" would be no filter.
 READY = "ready"
-# These pass by the workers, by NOVA's reads or with time.
-PASSES = (
-    *(Blocker.IN_A_RUN, Blocker.PUSH_PENDING, Blocker.NEVER_COMPARED, Blocker.TOO_OLD),
-    *(Blocker.STREAK, Blocker.TIME, Blocker.READS),
-)
 
 # The numbers of one phase, status and blocker.
 _Row = dict[str, Any]
@@ -63,16 +58,6 @@ class BlockerCount:
 
     blocker: Blocker
     clients: int
-
-    @property
-    def passes_by_itself(self) -> bool:
-        """Say whether nobody has to do anything but wait."""
-        return self.blocker in PASSES
-
-    @property
-    def needs_somebody(self) -> bool:
-        """Say whether somebody has to look at the client. NOVA's copies are searched for all clients at once."""
-        return not self.passes_by_itself and self.blocker != Blocker.COPIES
 
     @property
     def list_query(self) -> str:

@@ -15,9 +15,16 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from credentials.localization import localize_html
+from credentials.localization import localize, localize_html
 from credentials.shown_names import show_name
-from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, RunPlan
+from migration.models import (
+    Comparison,
+    MoveRequest,
+    Outcome,
+    PhaseChoices,
+    RunPlan,
+    describe_minutes,
+)
 from migration.operations import aws_writes
 from migration.reports.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -159,10 +166,9 @@ def duration(seconds: float) -> str:
 
 
 @register.filter
-def show_hours(minutes: int) -> str:
-    """Return the minutes as hours in words, with up to two decimals."""
-    number = formats.number_format(f"{round(minutes / 60, 2):f}".rstrip("0").rstrip("."))
-    return ngettext("%(n)s hour", "%(n)s hours", 1 if minutes == 60 else 2) % {"n": number}
+def show_minutes(minutes: int) -> str:
+    """Return the minutes in words: "24 hours", "1 hour 30 minutes"."""
+    return localize(describe_minutes(minutes))
 
 
 @register.filter

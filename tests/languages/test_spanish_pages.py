@@ -229,7 +229,7 @@ def test_a_refused_form_is_told_in_spanish(world, client):
 def test_what_a_campaign_would_do_and_why_it_is_refused_are_told_in_spanish(world, client):
     start, group = reverse("admin:migration_campaign_start"), make_group("Este", 2)
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1200")
-    sent = limits | {"goal": "aws", "soak_hours": "24", f"place_{group.pk}": "1", "reason": "CHG-1"}
+    sent = limits | {"goal": "aws", "soak_time": "24 h", f"place_{group.pk}": "1", "reason": "CHG-1"}
 
     for more in (
         {"step": "look"},
@@ -237,7 +237,7 @@ def test_what_a_campaign_would_do_and_why_it_is_refused_are_told_in_spanish(worl
         {"reason": ""},
         {"begins_at": "22:00"},
         {f"place_{group.pk}": "x", "rolls_back": "on"},
-        {"step": "start", "soak_hours": "0"},
+        {"step": "start", "soak_time": "0 min"},
     ):
         shown = Shown(client.post(start, sent | more, **SPANISH).content.decode()).texts
         assert [text for text in shown if english(text)] == [], more

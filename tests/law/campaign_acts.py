@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from django.db import OperationalError
+from django.utils import timezone
 
 from migration.models import (
     Campaign,
@@ -13,6 +17,7 @@ from migration.models import (
     Outcome,
     Run,
     StaleCampaignError,
+    Wave,
     all_clients,
 )
 from migration.operations import campaign_steps, runs
@@ -30,7 +35,8 @@ def a_campaign_goes_further(world: World, _: Change) -> None:
         _start(world, "first")
     try:
         for campaign in Campaign.objects.to_take_further():
-            campaign_steps.take_further(campaign.pk)
+            if run := campaign_steps.take_further(campaign.pk):
+                world.campaigns.judge_begin(world, run.pk)
         _work()
     except OperationalError as error:
         require_lock_timeout(error)
@@ -39,6 +45,27 @@ def a_campaign_goes_further(world: World, _: Change) -> None:
 def compare_and_a_campaign_goes_further(world: World, change: Change) -> None:
     compare(world, change)
     a_campaign_goes_further(world, change)
+
+
+def a_campaign_goes_further_when_it_has_waited(world: World, change: Change) -> None:
+    """The schedule's two hours later: a step that waits for clients begins, and counts who is refused."""
+    a_campaign_goes_further(world, change)
+    later = SimpleNamespace(now=lambda: timezone.now() + timedelta(hours=2))
+    waits = Wave.objects.filter(
+        campaign__state=Campaign.State.RUNNING, began_at__isnull=False, finished_at=None
+    )
+    try:
+        for wave in waits.select_related("campaign"):
+            if wave.find_unfinished_run():
+                continue
+            with mock.patch.object(campaign_steps, "timezone", later):
+                run = campaign_steps.take_further(wave.campaign_id)
+            # Somebody who comes in between may hold the campaign.
+            if run is None and world.stage.interruption is None:
+                world.campaigns.judge_wait(wave)
+        _work()
+    except OperationalError as error:
+        require_lock_timeout(error)
 
 
 def another_campaign_begins(world: World, _: Change) -> None:
@@ -82,6 +109,7 @@ def _work() -> None:
 CAMPAIGN_STEPS: dict[Act, int] = {
     a_campaign_goes_further: 60,
     compare_and_a_campaign_goes_further: 72,
+    a_campaign_goes_further_when_it_has_waited: 72,
 }
 CAMPAIGN_ACTS: tuple[Act, ...] = (
     *CAMPAIGN_STEPS,

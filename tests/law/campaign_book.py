@@ -11,7 +11,7 @@ from tests.law.invariant import LawBroken
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import Campaign
+    from migration.models import Campaign, Wave
     from tests.law.environment import World
 
 # Campaigns that hold the client; steps begun by stopped ones; moves that no campaign makes, and rollbacks that copied.
@@ -20,7 +20,7 @@ SELECT
     (SELECT count(DISTINCT campaign.id) FROM nova_admin.migration_waveclient taken
         JOIN nova_admin.migration_wave wave ON wave.id = taken.wave_id
         JOIN nova_admin.migration_campaign campaign ON campaign.id = wave.campaign_id
-        WHERE campaign.state IN ('requested', 'running', 'stopped')) <= 1,
+        WHERE taken.left_out_at IS NULL AND campaign.state IN ('requested', 'running', 'stopped')) <= 1,
     NOT EXISTS (SELECT FROM nova_admin.migration_run run JOIN nova_admin.migration_wave wave ON wave.id = run.wave_id
         JOIN nova_admin.migration_campaign campaign ON campaign.id = wave.campaign_id
         WHERE campaign.state = 'stopped' AND run.created_at > campaign.changed_at AND NOT run.only_where_equal),
@@ -39,6 +39,15 @@ STATES = "SELECT id, state, stopped_because FROM nova_admin.migration_campaign"
 NEWEST_THAT_DIFFERS = """
 SELECT max(compared_at) FROM nova_admin.migration_comparison WHERE status <> 'match'
     AND (status <> 'unchecked' OR EXISTS (SELECT FROM nova_admin.migration_openmismatch))
+"""
+# A client of the run that stood in its phase when it began, and that nobody had compared by then.
+BEGAN_TOO_SOON = """
+SELECT EXISTS (SELECT FROM nova_admin.migration_run run
+    JOIN nova_admin.migration_runitem item ON item.run_id = run.id
+    JOIN nova_admin.migration_clientmigration kept ON kept.client_id = item.client_id
+    WHERE run.id = %s AND NOT run.only_where_equal AND kept.phase = run.move_from AND kept.phase <> 'postgres'
+        AND coalesce(kept.phase_changed_at, '-infinity') < run.created_at
+        AND kept.comparison_status IS NULL AND kept.refused_revision IS NULL)
 """
 
 
@@ -68,6 +77,19 @@ class CampaignBook:
                 self._judge_stop(world, pk, Message.from_json(because).codes)
             self.states[pk] = state
         self.let_go_on.clear()
+
+    def judge_begin(self, world: World, run_id: int) -> None:
+        """Raise `LawBroken` where a step began that had not waited for the first comparison of its client."""
+        if world.nova.execute(BEGAN_TOO_SOON, [run_id]).fetchone() == (True,):
+            raise LawBroken("a step of a campaign did not wait for what comes by itself")
+
+    def judge_wait(self, wave: Wave) -> None:
+        """Raise `LawBroken` where the wave has waited as long as it may, and still has a step to begin."""
+        wave.refresh_from_db()
+        wave.campaign.refresh_from_db()
+        waits = wave.campaign.state == "running" and wave.finished_at is None
+        if waits and not wave.find_unfinished_run() and wave.find_next_step():
+            raise LawBroken("a step of a campaign waits for ever")
 
     def _judge_stop(self, world: World, pk: int, codes: list[str]) -> None:
         """Where it stopped as the client differs, somebody saw that since it is watched."""

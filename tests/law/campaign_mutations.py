@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from django.utils import timezone
 
 from migration.models import Campaign, StaleCampaignError, Wave, all_clients
 from migration.models.campaigns import CampaignQuerySet
@@ -16,6 +19,7 @@ from nova_credentials.phases import Phase
 from tests.law.actions import Change, compare, console_writes, nova_writes
 from tests.law.campaign_acts import (
     a_campaign_goes_further,
+    a_campaign_goes_further_when_it_has_waited,
     another_campaign_begins,
     compare_and_a_campaign_goes_further,
     somebody_steers_a_campaign,
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 MAIL, PASSWORD = Change(("mail",)), Change(("password",))
 FURTHER = Play(a_campaign_goes_further, MAIL, None)
+HAS_WAITED = Play(a_campaign_goes_further_when_it_has_waited, MAIL, None)
 COMPARE_AND_FURTHER = Play(compare_and_a_campaign_goes_further, MAIL, None)
 CHANGED_IN_AWS = Play(console_writes, MAIL, None)
 NOVA_WRITES = Play(nova_writes, PASSWORD, None)
@@ -82,12 +87,22 @@ def a_campaign_rolls_back_clients_of_which_aws_was_not_read(patch):
     patch.setattr(move_runs, "is_equal_in_aws", believe)
 
 
-@fault(Phase.DUAL_WRITE, FURTHER, FURTHER)
+@fault(Phase.DUAL_WRITE, FURTHER)
+def a_step_of_a_campaign_waits_for_nobody(patch):
+    patch.setattr(Wave, "count_waited_for", lambda *_: {})
+
+
+@fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
+def a_step_of_a_campaign_waits_for_ever(patch):
+    patch.setattr(Wave, "waits_until", lambda _: timezone.now() + timedelta(days=1))
+
+
+@fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
 def a_step_of_a_campaign_has_no_gate(patch):
     patch.setattr(move_runs, "pass_gate", lambda *_: True)
 
 
-@fault(Phase.DUAL_WRITE, FURTHER, FURTHER)
+@fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
 def a_campaign_overrides_missing_evidence(patch):
     patch.setattr(move_batches, "make_override", lambda *_: Override("T", None))
 

@@ -76,7 +76,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         "migration_campaign_start": {
             **dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1"),
             "goal": "dual_read",
-            "soak_hours": "1",
+            "soak_time": "1 h",
             f"place_{wave}": "1",
             "step": "start",
         },

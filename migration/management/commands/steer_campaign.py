@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models import StaleCampaignError
+from migration.models import CampaignNotChangedError, ReasonError, go_on_without_refused
 from migration.operations.campaigns import cancel_campaign, stop_campaign
 
 if TYPE_CHECKING:
@@ -30,15 +30,30 @@ class Command(CampaignCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("campaign", type=int, metavar="CAMPAIGN", help="its number")
         parser.add_argument("act", choices=list(PERMISSIONS), metavar="|".join(PERMISSIONS))
+        parser.add_argument(
+            "--without-refused",
+            action="store_true",
+            help="go on without the clients that it could not move: they stay in their phase",
+        )
+        parser.add_argument(
+            "--reason", default="", help="with --without-refused: kept in the audit"
+        )
         self.add_common_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         campaign, by = find_campaign(options["campaign"]), find_user(options["by"])
+        if options["without_refused"] and options["act"] != "go_on":
+            raise CommandError("--without-refused goes with go_on", returncode=2)
         for permission in PERMISSIONS[options["act"]]:
             find_user(options["by"], permission=permission)
         try:
-            steer(campaign, options["act"], by)
-        except StaleCampaignError as refusal:
+            if options["without_refused"]:
+                go_on_without_refused(campaign, by=by, reason=options["reason"].strip())
+            else:
+                steer(campaign, options["act"], by)
+        except ReasonError as refusal:
+            raise CommandError(str(refusal), returncode=2) from None
+        except CampaignNotChangedError as refusal:
             raise CommandError(str(refusal), returncode=1) from None
         campaign.refresh_from_db()
         self.go_further(campaign, options)

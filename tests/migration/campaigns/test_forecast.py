@@ -19,8 +19,13 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 def end_wave(wave, *, hours: float, ended_hours_ago: float = 0) -> None:
     wave.finished_at = timezone.now() - timedelta(hours=ended_hours_ago)
-    wave.began_at = wave.finished_at - timedelta(hours=hours)
+    wave.began_at = wave.watched_since = wave.finished_at - timedelta(hours=hours)
     wave.save()
+
+
+def begin_before(wave, *, hours: float) -> None:
+    began = timezone.now() - timedelta(hours=hours)
+    type(wave).objects.filter(pk=wave.pk).update(began_at=began, watched_since=began)
 
 
 def hours_left(campaign) -> float | None:
@@ -45,9 +50,9 @@ def test_the_rest_takes_what_past_waves_took_less_what_is_over_of_the_one_in_wor
     for name, hours in (("a", 2), ("b", 4)):
         end_wave(begin_wave(campaign, [f"{name}-0"])[0], hours=hours)
     third, _run = begin_wave(campaign, ["c-0"])
-    type(third).objects.filter(pk=third.pk).update(began_at=timezone.now() - timedelta(hours=1))
+    begin_before(third, hours=1)
     assert hours_left(campaign) == 2 + 3
-    type(third).objects.filter(pk=third.pk).update(began_at=timezone.now() - timedelta(hours=9))
+    begin_before(third, hours=9)
 
     assert hours_left(campaign) == 3  # it takes longer than the others: nobody knows how much
 

@@ -155,7 +155,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "The next step begins within a minute." in words
     assert "0 of 2 waves done" in words
     assert "Most clients in a wave 1,200" in words
-    assert "Soak time 1.5 hours" in words
+    assert "Soak time 1 hour 30 minutes" in words
     assert "Steps begin between 00:00 and 23:59 (UTC)" in words
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
     assert "It rolls back the clients of the wave" in words
@@ -184,7 +184,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     take_further(campaign.pk)
     campaign.refresh_from_db()
 
-    told = "In wave 1 (Spain) the move of 1 client was refused; the campaign stops at 1."
+    told = "In wave 1 (Spain) the move of at least 1 client was refused when it stopped; the campaign stops at 1."
     assert told in text(client.get(page(campaign)))
     press(client, campaign, "steer", order="go_on")
     assert told not in text(client.get(page(campaign)))

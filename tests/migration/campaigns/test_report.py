@@ -11,13 +11,8 @@ from django.utils import timezone
 from migration import campaign_sentences, sentences
 from migration.models import Campaign, Run, WaveClient, WaveCounts, Worker
 from migration.operations.campaign_steps import take_further
-from migration.reports.campaigns import (
-    NAMED_IN_ALL,
-    NAMED_OF_A_RUN,
-    RUNS_LISTED,
-    WaveState,
-    summarize_campaign,
-)
+from migration.reports.campaign_left import NAMED_IN_ALL, NAMED_OF_A_RUN
+from migration.reports.campaigns import RUNS_LISTED, WaveState, summarize_campaign
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group

@@ -36,7 +36,7 @@ def places(*groups: ClientGroup) -> dict[str, str]:
 
 def typed(*groups: ClientGroup, **more: str) -> dict[str, str]:
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1")
-    return {"goal": "dual_read", "soak_hours": "1"} | limits | places(*groups) | more
+    return {"goal": "dual_read", "soak_time": "1 h"} | limits | places(*groups) | more
 
 
 def errors_of(response) -> str:
@@ -74,11 +74,13 @@ def test_a_group_that_another_campaign_takes_has_no_field(client, maria):
 
 
 def test_the_soak_time_that_the_gate_wants_is_suggested(client, maria, settings):
-    for hours, suggested in ((36.5, "36.5"), (0, "24"), (120.0, "120")):
+    for hours, suggested in (
+        (36.5, "36.5 h"), (0, "24 h"), (120.0, "120 h"), (0.5, "30 min"), (0.02, "72 s"),
+    ):  # fmt: skip
         settings.NOVA_DUAL_READ_HOURS = hours
         with pages_left_out():
             form = client.get(START).context_data["form"]
-        assert form["soak_hours"].value() == suggested
+        assert form["soak_time"].value() == suggested
 
 
 def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, maria):
@@ -97,7 +99,7 @@ def test_what_was_shown_is_started_in_the_order_of_the_places(client, maria):
     spain, italy = make_group("Spain", 2), make_group("Italy")
     sent = typed(
         italy, spain,
-        wave_size="7", soak_hours="1.5", most_mismatches="2", most_failed_reads="3", most_refused="4",
+        wave_size="7", soak_time="1.5 h", most_mismatches="2", most_failed_reads="3", most_refused="4",
         begins_at="22:00", ends_at="06:30", rolls_back="on", reason="CHG-7",
     )  # fmt: skip
     check = client.post(START, sent)
@@ -137,10 +139,14 @@ def test_what_was_typed_can_be_changed_after_the_numbers_were_shown(client, mari
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"soak_hours": ""}, "required"),
-        ({"soak_hours": "-1"}, "greater than or equal to 0"),
-        ({"soak_hours": "1e400"}, "9 digits"),
-        ({"soak_hours": "0.125"}, "2 decimal places"),
+        ({"soak_time": ""}, "required"),
+        ({"soak_time": "-1 h"}, "a number and its unit"),
+        ({"soak_time": "24"}, "a number and its unit"),
+        ({"soak_time": "1e400 h"}, "a number and its unit"),
+        ({"soak_time": "٣ h"}, "a number and its unit"),
+        ({"soak_time": "9" * 41}, "at most 40 characters"),
+        ({"soak_time": "999999999 h"}, "more than can be stored"),
+        ({"soak_time": "24 h\0"}, "Null characters"),
         ({"wave_size": "0"}, "greater than or equal to 1"),
         ({"wave_size": "99999999999"}, "more than can be stored"),
         ({"wave_size": "9" * 5000}, "whole number"),
@@ -149,7 +155,7 @@ def test_what_was_typed_can_be_changed_after_the_numbers_were_shown(client, mari
         ({"begins_at": "22:00"}, "both ends"),
         ({"begins_at": "25:00", "ends_at": "06:00"}, "valid time"),
         ({"goal": "purged"}, "not one of the available choices"),
-        ({"goal": "aws", "soak_hours": "1"}, "Every client would be refused"),
+        ({"goal": "aws", "soak_time": "1 h"}, "Every client would be refused"),
         ({"reason": "x" * 501}, "500"),
         ({"reason": "a\0b"}, "Null characters"),
     ],
@@ -164,11 +170,14 @@ def test_what_is_no_campaign_is_refused_at_the_form(client, maria, settings, mor
 def test_a_refusal_keeps_what_was_typed_and_is_shown(client, maria, settings):
     settings.NOVA_DUAL_READ_HOURS = 24.0
     spain = make_group("Spain")
-    sent = typed(spain, goal="aws", soak_hours="2.25", reason="CHG-7")
+    sent = typed(spain, goal="aws", soak_time="2.25 h", reason="CHG-7")
 
     html = client.post(START, sent | {"step": "start"}).content.decode()
 
-    assert "the gate to AWS wants 24.0 hours in dual read" in html
+    assert (
+        "the gate to AWS wants 24 hours in dual read, and the campaign would try it after 2 hours 15 minutes"
+        in html
+    )
     kept = sent_form(html, "campaign_form")
     assert {name: kept[name] for name in sent} == sent
 
@@ -217,7 +226,7 @@ def test_a_group_that_another_campaign_took_meanwhile_is_refused_with_its_number
 def test_one_to_aws_that_needs_an_approval_wants_a_reason_and_is_requested(client, maria, settings):
     settings.NOVA_REQUIRE_APPROVAL, settings.NOVA_DUAL_READ_HOURS = True, 24.0
     spain = make_group("Spain")
-    sent = typed(spain, goal="aws", soak_hours="24")
+    sent = typed(spain, goal="aws", soak_time="24 h")
     assert "give a reason" in refusal_of(client, sent)
 
     sent |= {"reason": "CHG-7"}
@@ -252,7 +261,7 @@ def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, mon
 
 
 def test_without_groups_the_page_says_how_to_make_one(client, maria):
-    assert "put them into one" in text(client.get(START))
+    assert "“Put into a group…” above it: it makes one" in text(client.get(START))
 
 
 def test_no_more_queries_for_more_groups_and_clients(client, maria):

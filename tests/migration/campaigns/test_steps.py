@@ -22,6 +22,7 @@ from tests.migration.campaigns.taken import (
     phases,
     put,
     steps,
+    sweep,
     take,
     taken,
     work,
@@ -167,6 +168,8 @@ def test_a_step_soaks_from_the_end_of_its_run_before_the_next_begins(monkeypatch
     minutes_later(monkeypatch, 600)
     assert take(campaign) is None  # the run is not over
     work(run)
+
+    sweep()
 
     minutes_later(monkeypatch, 59)
     assert take(campaign) is None

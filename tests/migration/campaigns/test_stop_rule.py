@@ -173,11 +173,14 @@ def test_reads_that_failed_are_added_up_over_the_clients_since_the_wave_began():
 # Refused moves
 
 
-def test_clients_whose_move_was_refused_or_failed_are_counted_each_once_over_all_steps():
+def test_clients_whose_move_was_refused_or_failed_are_counted_each_once_over_all_steps(
+    monkeypatch,
+):
     group = make_group("north", 3, Phase.DUAL_WRITE)
     campaign = begin(group, most_refused=3, most_mismatches=9)
+    run = take(campaign)
     write_password(members(group)[0], "example-new")  # the push is pending
-    run = work(take(campaign))
+    work(run)
     assert outcomes(run)["north-0"] == Outcome.REFUSED
     assert counts(campaign) == (0, 0, 1)
     run.retry_failed(by=None)
@@ -186,6 +189,7 @@ def test_clients_whose_move_was_refused_or_failed_are_counted_each_once_over_all
     assert counts(campaign) == (0, 0, 1)
     run.items.filter(slug="north-1").update(outcome=Outcome.FAILED)
     write_password(members(group)[1], "example-new")
+    minutes_later(monkeypatch, 61)  # it waits for that push no longer
     go(campaign)
 
     assert counts(campaign)[2] == 2
@@ -195,20 +199,25 @@ def test_clients_whose_move_was_refused_or_failed_are_counted_each_once_over_all
 
 def test_at_the_limit_of_refused_moves_it_stops_and_skips_what_its_run_has_left():
     group = make_group("north", 2, Phase.DUAL_WRITE)
-    write_password(members(group)[0], "example-new")
     campaign = begin(group)
+    run = take(campaign)
+    write_password(members(group)[0], "example-new")
 
-    work(take(campaign)), take(campaign)
+    work(run), take(campaign)
 
     assert stand(campaign) == (STOPPED, REFUSED)
     assert phases(group) == [Phase.DUAL_WRITE, Phase.DUAL_READ]
 
 
-def test_a_gate_whose_evidence_is_missing_refuses_whatever_reasons_were_given(settings, maria):
+def test_a_gate_whose_evidence_is_missing_refuses_whatever_reasons_were_given(
+    settings, maria, monkeypatch
+):
     settings.NOVA_MIN_READS = 20
     group = make_group("north", 1, Phase.DUAL_READ)
     campaign = begin(group, by=maria, reason="Override everything: INC-42")
     maria.user_permissions.add(*permissions("override_gate"))
+    assert take(campaign) is None  # it waits for reads
+    minutes_later(monkeypatch, 61)
 
     run = work(take(campaign))
 
@@ -244,10 +253,10 @@ def test_once_somebody_has_it_go_on_only_what_comes_later_counts():
 
 def test_a_run_of_before_that_somebody_goes_on_with_counts_from_then_on():
     group = make_group("north", 2, Phase.DUAL_WRITE)
-    write_password(members(group)[0], "example-new")
     campaign = begin(group)
-    run = work(take(campaign))
-    take(campaign)
+    run = take(campaign)
+    write_password(members(group)[0], "example-new")
+    work(run), take(campaign)
     campaign.go_on(by=None)
     assert counts(campaign) == (0, 0, 0)
 
@@ -425,10 +434,11 @@ def test_refused_clients_of_an_approved_run_that_somebody_asks_for_again_are_ask
 
     settings.NOVA_REQUIRE_APPROVAL = True
     group = make_group("north", 2, Phase.DUAL_READ)
-    write_password(members(group)[0], "example-new")
     campaign = begin(group, by=maria, reason="T", rolls_back=True, most_refused=9)
     approve_campaign(campaign_id=campaign.pk, by=ana)
-    run = work(take(campaign))
+    run = take(campaign)
+    write_password(members(group)[0], "example-new")
+    work(run)
     run.retry_failed(by=maria)
     assert run.state == Run.State.REQUESTED
 

@@ -34,6 +34,7 @@ from tests.migration.campaigns.taken import (
     go,
     make_group,
     members,
+    minutes_later,
     once,
     outcomes,
     phases,
@@ -145,7 +146,9 @@ def test_killed_between_any_two_statements_it_is_done_again_once_and_whole(situa
             cursor.execute("DELETE FROM migration_auditevent")
             cursor.execute("SET session_replication_role = origin")
         Run.objects.all().delete(), Campaign.objects.all().delete()
-        ClientMigration.objects.update(phase=Phase.DUAL_READ, comparison_status="match")
+        ClientMigration.objects.update(
+            phase=Phase.DUAL_READ, comparison_status="match", clean_streak=1
+        )
         return situation(group)
 
     campaign = reset()
@@ -312,12 +315,14 @@ def test_of_two_campaigns_that_begin_a_wave_at_once_one_takes_the_client(meanwhi
     assert RunItem.objects.count() == 1
 
 
-def test_a_campaign_cancelled_with_a_run_in_work_and_the_next_one_move_a_client_once():
+def test_a_campaign_cancelled_with_a_run_in_work_and_the_next_one_move_a_client_once(monkeypatch):
     group = make_group("north", 2, Phase.DUAL_READ)
     first = begin(group)
     run = take(first)
     first.cancel(by=None)
     second = begin(group, most_refused=9)
+    assert take(second) is None  # they are in the run of the first
+    minutes_later(monkeypatch, 61)
     other = take(second)
 
     work(other), work(run)

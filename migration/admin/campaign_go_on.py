@@ -1,0 +1,86 @@
+"""The page on which a stopped campaign goes on without the clients that it could not move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import HttpResponseRedirect
+from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from migration.admin.base import get_signed_in_user, get_typed_reason, read_number
+from migration.admin.campaign_views import (
+    MOVE_PERMISSION,
+    STEER_PERMISSION,
+    CampaignButtonView,
+    get_campaign_url,
+    read_seen,
+)
+from migration.models import (
+    CampaignNotChangedError,
+    ReasonError,
+    go_on_without_refused,
+    select_refused_items,
+)
+from migration.reports.campaign_left import NAMED_IN_ALL, find_frequent_reason
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+
+class GoOnWithoutView(CampaignButtonView):
+    """Names the clients first; their number is sent along, so that nobody leaves out others than were shown."""
+
+    template_name = "admin/migration/campaign_go_on.html"
+
+    @property
+    def title(self) -> str:
+        return _("Go on with %(campaign)s without the clients that were refused") % {
+            "campaign": self.campaign
+        }
+
+    def has_permission(self) -> bool:
+        return all(map(self.request.user.has_perm, (STEER_PERMISSION, MOVE_PERMISSION)))
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        refused = select_refused_items(self.campaign).order_by("client_id", "-pk")
+        newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
+        number = refused.order_by().values("client_id").distinct().count()
+        return self.render_to_response(
+            self.get_context_data(
+                original=self.campaign,
+                is_stopped=self.campaign.state == self.campaign.State.STOPPED,
+                number=number,
+                items=newest[:NAMED_IN_ALL],
+                not_named=max(0, number - NAMED_IN_ALL),
+                frequent_reason=find_frequent_reason(self.campaign),
+                may_view_clients=request.user.has_perm("credentials.view_client"),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+            )
+        )
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.path)
+        reason, expected = get_typed_reason(request), read_number(request.POST.get("number", ""))
+        if expected is None:
+            raise BadRequest
+        if not reason:
+            messages.error(request, _("Nothing was done: give a reason or a ticket."))
+            return here
+        try:
+            number = go_on_without_refused(
+                self.campaign,
+                by=get_signed_in_user(request),
+                seen=read_seen(request),
+                expected=expected,
+                reason=reason,
+            )
+        except (CampaignNotChangedError, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        text = _("The campaign goes on without the clients that were refused: %(n)d were left out.")
+        messages.success(request, text % {"n": number})
+        return HttpResponseRedirect(get_campaign_url(pk))

@@ -1,0 +1,60 @@
+"""The field for a soak time as people say it: "72 s", "30 min", "24 h". It is kept in whole minutes, rounded up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+# Of each unit, by its first letter; its names are those of English and Spanish.
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+NUMBER_AND_UNIT = re.compile(
+    r"([0-9]{1,9}(?:[.,][0-9]{1,4})?)\s*"
+    r"(s|secs?|seconds?|segs?|segundos?|m|mins?|minutes?|minutos?|h|hours?|horas?)\.?",
+    re.IGNORECASE,
+)
+USUAL_HOURS = 24
+
+
+@dataclass(frozen=True)
+class SoakTime:
+    """A time as it was typed."""
+
+    seconds: Decimal
+
+    @property
+    def minutes(self) -> int:
+        """Return it in whole minutes, rounded up."""
+        return ceil(self.seconds / 60)
+
+    @property
+    def is_rounded(self) -> bool:
+        return self.minutes * 60 != self.seconds
+
+
+class SoakTimeField(forms.CharField):
+    """Takes a number and its unit; gives a `SoakTime`."""
+
+    def clean(self, value: object) -> SoakTime:
+        text = super().clean(value)
+        found = NUMBER_AND_UNIT.fullmatch(text)
+        if found is None:
+            raise ValidationError(_("Type a number and its unit, as 30 min or 24 h."))
+        number, unit = found.groups()
+        return SoakTime(Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()])
+
+
+def suggest_soak_time() -> str:
+    """Return the time that the gate to AWS wants at least, or a day where it wants none, as the field takes it."""
+    seconds = Decimal(str(settings.NOVA_DUAL_READ_HOURS)) * 3600 or Decimal(USUAL_HOURS * 3600)
+    for size, unit in ((3600, "h"), (60, "min")):
+        number = seconds / size
+        if number == round(number, 1) and number >= 1:
+            return f"{number.normalize():f} {unit}"
+    return f"{ceil(seconds)} s"

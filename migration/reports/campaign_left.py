@@ -1,0 +1,141 @@
+"""Names the clients that campaigns could not move: those of each run, the most frequent reason, and those left out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Min, Window
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce, RowNumber
+
+from migration.models import (
+    Outcome,
+    Run,
+    RunItem,
+    WaveClient,
+    select_left_items,
+    select_refused_items,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from migration.models import Campaign, Wave
+    from nova_credentials.messages import Message
+
+# So many of the clients that one run left are named, and so many in all; the run's page names the others.
+NAMED_OF_A_RUN = 10
+NAMED_IN_ALL = 50
+# Of a refusal, its first reason: those of several are in a row.
+_IN_A_ROW = KeyTransform(
+    "message", KeyTransform("0", KeyTransform("sentences", KeyTransform("values", "message")))
+)
+FIRST_REASON = Coalesce(KeyTextTransform("key", _IN_A_ROW), KeyTextTransform("key", "message"))
+
+
+@dataclass(frozen=True)
+class LeftClients:
+    """Clients that a run of a wave refused or failed to move, and that still stand where it met them."""
+
+    run: Run
+    refused: int
+    failed: int
+    items: tuple[RunItem, ...]  # some of them, each with its message
+
+    @property
+    def number(self) -> int:
+        return self.refused + self.failed
+
+    @property
+    def not_named(self) -> int:
+        return self.number - len(self.items)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the clients as commands print them, with messages in English."""
+        return {
+            "run": self.run.pk,
+            "rolls_back": self.run.only_where_equal,
+            "refused": self.refused,
+            "failed": self.failed,
+            "clients": [
+                {"slug": item.slug, "outcome": item.outcome, **describe_message(item.message)}
+                for item in self.items
+            ],
+            "not_named": self.not_named,
+        }
+
+
+@dataclass(frozen=True)
+class FrequentReason:
+    """The reason for which the most clients were left."""
+
+    example: Message | None  # as one of them has it
+    clients: int
+    of_all: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the reason as commands print it."""
+        return {"clients": self.clients, "of_all": self.of_all, **describe_message(self.example)}
+
+
+@dataclass(frozen=True)
+class LeftOutClients:
+    """Clients that the campaign went on without."""
+
+    number: int
+    clients: tuple[WaveClient, ...]  # some of them
+
+    @property
+    def not_named(self) -> int:
+        return self.number - len(self.clients)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the clients as commands print them."""
+        return {"number": self.number, "clients": [client.slug for client in self.clients]}
+
+
+def describe_message(message: Message | None) -> dict[str, object]:
+    """Return the message for programs: its text in English, and the keys of its parts."""
+    return {"message": str(message or ""), "codes": message.codes if message else []}
+
+
+def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
+    """Return the most frequent reason why the steps of the campaign could not move clients; None where they could."""
+    left, clients = select_refused_items(campaign).order_by(), Count("client_id", distinct=True)
+    rows = left.values(reason=FIRST_REASON).annotate(number=clients, first=Min("pk"))
+    most = rows.order_by("-number", "first").first()
+    if most is None:
+        return None
+    message, of_all = RunItem.objects.get(pk=most["first"]).message, left.aggregate(all=clients)
+    return FrequentReason(message and message.parts[0], most["number"], of_all["all"])
+
+
+def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
+    """Return some of the `number` clients that the campaign went on without in these waves."""
+    if not number:
+        return LeftOutClients(0, ())
+    left_out = WaveClient.objects.filter(wave__in=waves, left_out_at__isnull=False)
+    return LeftOutClients(number, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
+
+
+def list_left_clients(waves: list[Wave]) -> Iterable[LeftClients]:
+    """Yield the runs that left clients, since their waves are watched, with some of these clients."""
+    left = select_left_items(waves)
+    numbers: dict[int, dict[str, int]] = defaultdict(dict)
+    counted = left.order_by().values_list("run", "outcome").annotate(number=Count("pk"))
+    for run_id, outcome, number in counted:
+        numbers[run_id][outcome] = number
+    place = Window(RowNumber(), partition_by="run", order_by="pk")
+    numbered = left.annotate(place=place).filter(place__lte=NAMED_OF_A_RUN)
+    named: dict[int, list[RunItem]] = defaultdict(list)
+    for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
+        named[item.run_id].append(item)
+    for run in Run.objects.filter(pk__in=numbers).select_related("wave"):
+        yield LeftClients(
+            run=run,
+            refused=numbers[run.pk].get(Outcome.REFUSED, 0),
+            failed=numbers[run.pk].get(Outcome.FAILED, 0),
+            items=tuple(named[run.pk]),
+        )

@@ -1,0 +1,321 @@
+"""A stopped campaign goes on without the clients that it could not move; what is finished stays so."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from migration.models import (
+    AuditEvent,
+    Campaign,
+    CampaignNotChangedError,
+    ClientMigration,
+    Outcome,
+    WaveClient,
+    all_clients,
+    go_on_without_refused,
+)
+from migration.reports.campaign_forecast import forecast_end
+from migration.reports.campaigns import WaveState, summarize_campaign
+from nova_credentials.phases import Phase
+from tests.factories import make_comparison, make_many, make_user
+from tests.migration.admin.pages import page_of, text
+from tests.migration.campaigns.shown import begin_wave
+from tests.migration.campaigns.taken import (
+    begin,
+    go,
+    make_group,
+    members,
+    outcomes,
+    phases,
+    put,
+    soak,
+    stand,
+    sweep,
+    take,
+    taken,
+    work,
+)
+from tests.migration.campaigns.test_two_at_once import end, fork
+from tests.migration.moves.clients import write_password
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def stop_with_refused(number: int = 3, **options) -> Campaign:
+    """Stopped, as NOVA wrote the first client in the moment before its turn."""
+    group = make_group("north", number, Phase.DUAL_WRITE)
+    campaign = begin(group, **options)
+    run = take(campaign)
+    write_password(members(group)[0], "example-new")
+    work(run), take(campaign)
+    assert stand(campaign)[0] == Campaign.State.STOPPED
+    return campaign
+
+
+def left_out() -> list[str]:
+    found = WaveClient.objects.filter(left_out_at__isnull=False)
+    return list(found.order_by("slug").values_list("slug", flat=True))
+
+
+def test_it_goes_on_without_them_and_they_stay_in_their_phase():
+    campaign = stop_with_refused(wave_size=3)
+    ana = make_user("ana")
+
+    assert go_on_without_refused(campaign, by=ana, expected=1, reason="INC-9") == 1
+    go(campaign)
+
+    assert (left_out(), stand(campaign)) == (["north-0"], (Campaign.State.FINISHED, []))
+    assert phases(campaign.waves.get().group) == [Phase.DUAL_WRITE, Phase.AWS, Phase.AWS]
+    (wave,) = summarize_campaign(campaign).waves
+    assert (wave.clients, wave.left_out, wave.at_goal) == (2, 1, 2)
+    told = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", reason="INC-9")
+    assert {(event.slug, event.who) for event in told} == {("", "ana"), ("north-0", "ana")}
+
+
+def test_what_they_do_later_counts_no_more_and_another_campaign_may_take_them():
+    campaign = stop_with_refused()
+    group = campaign.waves.get().group
+    go_on_without_refused(campaign, by=None)
+    make_comparison(members(group)[0], "mismatch")
+    take(campaign)
+    assert stand(campaign) == (Campaign.State.RUNNING, [])
+
+    make_group("other", 1)
+    second = begin(put("other", members(group)[0]), goal=Phase.DUAL_READ, most_mismatches=9)
+    take(second)
+
+    assert taken(second) == [["north-0", "other-0"]]
+
+
+def test_of_another_number_than_was_shown_nobody_is_left_out():
+    campaign = stop_with_refused()
+
+    with pytest.raises(CampaignNotChangedError, match="it is 1 client now"):
+        go_on_without_refused(campaign, by=None, expected=2)
+
+    assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
+
+
+def test_while_a_run_is_in_work_nobody_is_left_out():
+    campaign = stop_with_refused()
+    campaign.waves.get().runs.update(finished_at=None)
+
+    with pytest.raises(CampaignNotChangedError, match="is still in work"):
+        go_on_without_refused(campaign, by=None)
+
+    assert left_out() == []
+
+
+def test_of_two_people_who_go_on_without_them_one_is_told_so():
+    campaign = stop_with_refused()
+    one, two = Campaign.objects.get(), Campaign.objects.get()
+    go_on_without_refused(one, by=None, seen=campaign.changed_at, expected=1)
+
+    with pytest.raises(CampaignNotChangedError):
+        go_on_without_refused(two, by=None, seen=campaign.changed_at, expected=1)
+
+    assert Campaign.objects.get().state == Campaign.State.RUNNING
+    assert AuditEvent.objects.filter(facts__contains="goes_on_without").count() == 1
+
+
+def test_one_that_has_gone_on_already_leaves_nobody_out():
+    campaign = stop_with_refused()
+    campaign.go_on(by=None)
+
+    with pytest.raises(CampaignNotChangedError):
+        go_on_without_refused(campaign, by=None)
+
+    assert left_out() == []
+
+
+@pytest.mark.long(5)
+def test_killed_between_any_two_statements_it_is_done_whole_or_not_at_all():
+    campaign = stop_with_refused()
+    at, done = 0, False
+    while not done:
+        done = end(fork(partial(go_on_without_refused, campaign, by=None), steps=at))
+        at += 1
+        if not done:
+            went_on = Campaign.objects.get().state == Campaign.State.RUNNING
+            recorded = AuditEvent.objects.filter(facts__contains="left_out_of_campaign").count()
+            assert (left_out() == ["north-0"], recorded == 1) == (went_on, went_on), at
+    assert at > 4
+    assert left_out() == ["north-0"]
+
+
+def test_two_thousand_cost_as_many_queries_as_two():
+    def count(number: int, name: str) -> int:
+        group = make_group(name, 1)
+        before = set(all_clients().values_list("pk", flat=True))
+        make_many(number, phase="dual_write")
+        group.put_clients(all_clients().exclude(pk__in=before))
+        campaign = begin(group, goal=Phase.DUAL_READ)
+        slugs = list(
+            all_clients()
+            .in_group(group.pk)
+            .in_phases(Phase.DUAL_WRITE)
+            .values_list("slug", flat=True)
+        )
+        begin_wave(campaign, slugs, move_from="dual_write", move_to="dual_read")
+        campaign.stop(by=None)
+        with CaptureQueriesContext(connection) as asked:
+            assert go_on_without_refused(campaign, by=None) == number
+        return len(asked)
+
+    few = count(2, "few")
+
+    assert count(2000, "many") <= few + 2  # the audit is written some at a time
+
+
+# The page
+
+
+@pytest.fixture
+def log_in(client):
+    def log_in(role: str):
+        user = make_user(role.lower())
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+
+    return log_in
+
+
+def address(campaign: Campaign) -> str:
+    return f"/admin/migration/campaign/{campaign.pk}/go-on-without/"
+
+
+def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
+    log_in("Operator")
+    campaign = stop_with_refused()
+    shown = client.get(page_of("migration_campaign", campaign.pk))
+    assert "Go on without this 1 client…" in text(shown)
+    assert f'href="{address(campaign)}"' in shown.content.decode()
+    assert "1 of the 1 client that is left now, for example:" in text(shown)
+    assert "Stop: nothing more begins" not in text(shown)
+    assert "Cancel: it is over for good" in text(shown)
+
+    words = text(client.get(address(campaign)))
+    assert "north-0" in words
+    sent = {"number": "1", "seen": campaign.changed_at.isoformat(), "reason": "INC-9"}
+    done = client.post(address(campaign), sent, follow=True)
+
+    assert left_out() == ["north-0"]
+    words = text(done)
+    assert "1 were left out" in words or "1 was left out" in words
+    assert "Clients that it goes on without" in words
+    assert "1 that it goes on without" in words
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"number": "1"}, 302),
+        ({"number": "1", "reason": " "}, 302),
+        ({"number": "2", "reason": "T"}, 302),
+        ({"number": "1", "reason": "x" * 501}, 302),
+        ({"number": "1", "reason": "a\0b"}, 302),
+        ({"number": "1", "reason": "T", "seen": "2020-01-01T00:00:00+00:00"}, 302),
+        ({"number": "1", "reason": "T", "seen": "x"}, 400),
+        ({"number": "x", "reason": "T"}, 400),
+        ({"reason": "T"}, 400),
+    ],
+)
+def test_a_malformed_or_late_form_leaves_nobody_out(client, log_in, sent, status):
+    log_in("Operator")
+    campaign = stop_with_refused()
+
+    assert client.post(address(campaign), sent).status_code == status
+
+    assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
+
+
+def test_who_may_not_steer_or_move_sees_nothing_of_it(client, log_in):
+    campaign = stop_with_refused()
+    log_in("Viewer")
+    assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert client.get(address(campaign)).status_code == 403
+    assert client.post(address(campaign), {"number": "1", "reason": "T"}).status_code == 403
+    client.force_login(make_user("clerk", "migration.view_campaign", "migration.change_campaign"))
+    assert client.post(address(campaign), {"number": "1", "reason": "T"}).status_code == 403
+    assert left_out() == []
+
+
+def test_a_running_campaign_has_no_such_button(client, log_in):
+    log_in("Operator")
+    campaign = stop_with_refused()
+    campaign.go_on(by=None)
+
+    assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "The campaign is not stopped" in text(client.get(address(campaign)))
+    assert client.get("/admin/migration/campaign/999/go-on-without/").status_code == 404
+
+
+# The command
+
+
+def test_the_command_goes_on_without_them(capsys):
+    campaign = stop_with_refused()
+    call_command("campaign_status")
+    assert "Most often, 1 of 1 clients: " in capsys.readouterr().out
+
+    call_command(
+        "steer_campaign", str(campaign.pk), "go_on", "--without-refused", "--reason", "INC-9"
+    )
+
+    assert left_out() == ["north-0"]
+    assert "Goes on without: north-0" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="goes with go_on"):
+        call_command("steer_campaign", str(campaign.pk), "stop", "--without-refused")
+    with pytest.raises(CommandError):
+        call_command("steer_campaign", str(campaign.pk), "go_on", "--without-refused")
+
+
+# What is finished, and what a stopped campaign tells
+
+
+def test_a_finished_wave_stays_finished_unless_it_has_clients_to_move():
+    first, second = make_group("north", 1, Phase.DUAL_READ), make_group("south", 2, Phase.DUAL_READ)
+    campaign = begin(first, second, soak_minutes=60)
+    work(take(campaign)), soak(), sweep()
+    run = take(campaign)
+    finished = campaign.waves.get(position=1).finished_at
+    write_password(members(second)[0], "example-new")
+    work(run), take(campaign)
+
+    campaign.refresh_from_db()
+    campaign.go_on(by=None)
+
+    assert campaign.waves.get(position=1).finished_at == finished
+    assert summarize_campaign(campaign).waves_done == 1
+
+    ClientMigration.objects.filter(pk=members(first)[0]).update(phase=Phase.DUAL_READ)
+    campaign.stop(by=None), campaign.go_on(by=None)
+    assert campaign.waves.get(position=1).finished_at is None
+
+
+def test_a_wave_that_stood_still_is_no_measure_for_the_others():
+    campaign = begin(*(make_group(name, 1) for name in ("a", "b", "c")), goal=Phase.DUAL_WRITE)
+    now = timezone.now()
+    for name, hours in (("a", 2), ("b", 90)):
+        wave, _run = begin_wave(campaign, [f"{name}-0"])
+        watched = now - timedelta(hours=1 if name == "b" else hours)
+        type(wave).objects.filter(pk=wave.pk).update(
+            began_at=now - timedelta(hours=hours), watched_since=watched, finished_at=now
+        )
+
+    assert round(forecast_end(campaign).seconds_each / 3600) == 2
+
+
+def test_a_stopped_campaign_shows_no_soak_time_that_runs_on():
+    campaign = stop_with_refused(soak_minutes=60, number=2)
+
+    (wave,) = summarize_campaign(campaign).waves
+
+    assert (wave.state, wave.soaks_until) == (WaveState.BEGUN, None)
+    assert outcomes(wave.runs[-1])["north-0"] == Outcome.REFUSED

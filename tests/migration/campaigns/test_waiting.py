@@ -1,0 +1,220 @@
+"""A step begins once no client lacks what comes by itself, and waits at most as long again as it soaked."""
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from migration.models import Blocker, Campaign, ClientMigration, Outcome, Worker, all_clients
+from migration.operations.comparisons import compare
+from migration.reports.campaigns import WaveState, summarize_campaign
+from nova_credentials.phases import Phase
+from tests.factories import count_reads, make_comparison, make_many, make_user
+from tests.migration.admin.pages import page_of, text
+from tests.migration.campaigns.taken import (
+    begin,
+    codes_of,
+    make_group,
+    members,
+    minutes_later,
+    only_wave,
+    outcomes,
+    phases,
+    put,
+    soak,
+    stand,
+    sweep,
+    take,
+    work,
+)
+from tests.migration.moves.clients import write_password
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def waited_for(campaign: Campaign) -> dict[Blocker, int]:
+    step = summarize_campaign(campaign).waiting
+    return dict(step.numbers) if step else {}
+
+
+@pytest.fixture
+def waits_for_reads(settings) -> tuple[Campaign, list[int]]:
+    """A campaign that has soaked in dual read, and of whose two clients NOVA has read none as often as it must."""
+    settings.NOVA_MIN_READS = 20
+    Worker.objects.record_heartbeat("worker:1")
+    group = make_group("north", 2, Phase.DUAL_WRITE)
+    campaign = begin(group, soak_minutes=120)
+    work(take(campaign)), sweep(), soak()
+    return campaign, members(group)
+
+
+def test_a_step_begins_once_nova_has_read_the_last_client_often_enough(waits_for_reads):
+    campaign, (one, two) = waits_for_reads
+    count_reads(one, reads=20, matches=20), count_reads(two, reads=4, matches=4)
+    assert take(campaign) is None
+    assert waited_for(campaign) == {Blocker.READS: 1}
+    assert stand(campaign) == (Campaign.State.RUNNING, [])
+
+    count_reads(two, reads=16, matches=16)
+
+    run = take(campaign)
+    assert set(outcomes(run)) == {"north-0", "north-1"}
+    assert (run.move_from, run.move_to) == (Phase.DUAL_READ, Phase.AWS)
+
+
+def test_where_nova_never_reads_the_step_begins_at_the_bound_and_the_rule_stops_it(
+    waits_for_reads, monkeypatch
+):
+    campaign, pks = waits_for_reads
+    minutes_later(monkeypatch, 118)
+    assert (
+        take(campaign) is None
+    )  # the bound is two hours from when it is watched: it began a moment ago
+
+    minutes_later(monkeypatch, 121)
+    run = work(take(campaign))
+    take(campaign)
+
+    assert set(outcomes(run).values()) == {Outcome.REFUSED}
+    assert "too_few_reads" in codes_of(run, "north-0")
+    assert stand(campaign) == (Campaign.State.STOPPED, ["refusals_reached"])
+    assert [ClientMigration.objects.get(pk=pk).phase for pk in pks] == [Phase.DUAL_READ] * 2
+
+
+def test_who_has_it_go_on_has_it_wait_again(waits_for_reads, monkeypatch):
+    campaign, _ = waits_for_reads
+    minutes_later(monkeypatch, 121)
+    work(take(campaign)), take(campaign)
+    minutes_later(monkeypatch, 0)
+
+    campaign.go_on(by=None), soak()
+
+    assert take(campaign) is None
+    assert waited_for(campaign) == {Blocker.READS: 2}
+
+
+def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait():
+    Worker.objects.record_heartbeat("worker:1")
+    group = make_group("north", 4, Phase.DUAL_READ)
+    never, old, streak, pending = members(group)
+    kept = ClientMigration.objects
+    kept.filter(pk=never).update(comparison_status=None)
+    kept.filter(pk=old).update(compared_at=datetime(2026, 1, 1, tzinfo=UTC))
+    kept.filter(pk=streak).update(clean_streak=0)
+    write_password(pending, "example-new")
+    campaign = begin(group)
+
+    assert take(campaign) is None
+
+    assert waited_for(campaign) == dict.fromkeys(
+        (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK, Blocker.PUSH_PENDING), 1
+    )
+    words = str(summarize_campaign(campaign).waits_for)
+    assert words.startswith("wave 1 (north) has begun; it waits for 4 clients, until ")
+    assert "1 whose push to AWS is pending" in words
+
+
+def test_what_does_not_pass_makes_no_step_wait():
+    group = make_group("north", 3, Phase.DUAL_WRITE)
+    differs, refused, _ = members(group)
+    make_comparison(differs, "mismatch")
+    found = all_clients().with_revision().get(pk=refused)
+    ClientMigration.objects.filter(pk=refused).update(
+        refused_revision=found.revision, comparison_status=None
+    )
+    campaign = begin(group, most_mismatches=9, most_refused=9)
+
+    run = work(take(campaign))
+
+    assert outcomes(run)["north-2"] == Outcome.MOVED
+    assert outcomes(run)["north-0"] == Outcome.REFUSED
+
+
+def test_a_client_of_the_wave_that_the_step_does_not_move_makes_it_not_wait():
+    group = make_group("north", 1, Phase.DUAL_WRITE)
+    ahead = make_group("ahead", 1, Phase.DUAL_READ)
+    put("north", *members(ahead))
+    ClientMigration.objects.filter(pk__in=members(ahead)).update(comparison_status=None)
+
+    assert set(outcomes(take(begin(group)))) == {"north-0"}
+
+
+# The bound
+
+
+@pytest.mark.parametrize(("soak_minutes", "hours"), [(0, 1), (59, 1), (61, 61 / 60), (1440, 24)])
+def test_it_waits_as_long_again_as_it_soaked_and_an_hour_at_least(soak_minutes, hours):
+    campaign = begin(make_group("north", 1), soak_minutes=soak_minutes)
+    take(campaign)
+    wave = only_wave(campaign)
+    assert wave.waits_until() - wave.watched_since == timedelta(hours=hours)
+
+
+def test_the_bound_counts_from_when_the_hours_of_the_day_let_a_step_begin(settings):
+    settings.TIME_ZONE = "Europe/Madrid"
+    campaign = Campaign(begins_at=time(9), ends_at=time(17))
+
+    def opens(hour: int) -> datetime:
+        return campaign.find_opening(datetime(2026, 7, 1, hour, 30, tzinfo=UTC))
+
+    assert opens(8) == datetime(2026, 7, 1, 8, 30, tzinfo=UTC)  # it is 10:30 there
+    assert opens(3) == datetime(2026, 7, 1, 7, tzinfo=UTC)
+    assert opens(20) == datetime(2026, 7, 2, 7, tzinfo=UTC)
+    assert Campaign().find_opening(campaign.created_at) == campaign.created_at
+
+
+# What is told of it
+
+
+def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client, capsys):
+    campaign, _ = waits_for_reads
+    user = make_user("viewer")
+    user.groups.add(Group.objects.get(name="Viewer"))
+    client.force_login(user)
+
+    words = text(client.get(page_of("migration_campaign", campaign.pk)))
+    call_command("campaign_status")
+    printed = capsys.readouterr().out
+    (wave,) = summarize_campaign(campaign).waves
+    data = summarize_campaign(campaign).to_json()
+
+    assert "Wave 1 (north) has soaked; it waits for 2 clients, until " in words
+    assert "at the latest: 2 with too few reads by NOVA so far." in words
+    assert "2 with too few reads by NOVA so far." in printed
+    assert wave.state == WaveState.WAITING
+    assert data["waits_for"]["codes"] == ["soaked_and_waits"]
+    assert data["waits_for_clients"]["clients"] == {"reads": 2}
+    assert (data["waits_for_clients"]["position"], data["waves"][0]["state"]) == (1, "waiting")
+
+
+def test_two_thousand_clients_are_waited_for_with_as_many_queries_as_two():
+    def count(number: int, name: str) -> int:
+        before = set(all_clients().values_list("pk", flat=True))
+        make_many(number, phase="dual_read")
+        pks = list(all_clients().exclude(pk__in=before).values_list("pk", flat=True))
+        ClientMigration.objects.filter(pk__in=pks).update(comparison_status=None)
+        campaign = begin(put(name, *pks))
+        assert take(campaign) is None
+        assert sum(only_wave(campaign).count_waited_for(Phase.DUAL_READ).values()) == number
+        with CaptureQueriesContext(connection) as asked:
+            assert take(campaign) is None
+        return len(asked)
+
+    few = count(2, "few")
+
+    assert count(2000, "many") == few
+
+
+def test_clients_compared_meanwhile_are_moved(waits_for_reads, settings):
+    campaign, pks = waits_for_reads
+    settings.NOVA_MIN_READS = 0
+    ClientMigration.objects.update(comparison_status=None)
+    assert take(campaign) is None
+
+    compare(client_ids=pks)
+
+    assert set(outcomes(work(take(campaign))).values()) == {Outcome.MOVED}
+    assert phases(campaign.waves.get().group) == [Phase.AWS] * 2
