@@ -216,7 +216,7 @@ def test_all_two_thousand_of_a_filter_go_into_a_group(wave, maria, client):
             PUT, {"confirmed": "1", "clients": page.context_data["ids"], "group": wave.pk}
         )
 
-    assert said(response) == "2,000 clients were put into Wave 1."
+    assert said(response).startswith("2,000 clients were put into Wave 1.")
     assert GroupMember.objects.filter(group=wave).count() == 2001
     assert len(captured) < 25
 
