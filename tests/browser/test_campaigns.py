@@ -26,7 +26,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     press(page.get_by_role("link", name="Start a campaign"))
     page.get_by_label("Place of Spain").fill("1")
     page.get_by_label("Place of Italy").fill("2")
-    page.get_by_label("Soak time in hours").fill("0")
+    page.get_by_label("Soak time").fill("0 min")
     page.get_by_label("Reason or ticket").fill("INC-42")
     assert fits(page)
     press(page.get_by_role("button", name="Show what it would do"))

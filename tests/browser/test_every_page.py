@@ -292,7 +292,8 @@ def test_a_campaign_with_waves_runs_and_clients_that_were_left(look_at, stores):
     running = look_at(CAMPAIGNS, page, RUNS, f"{RUNS}{Run.objects.latest('pk').pk}/change/")
     campaign.stop_by_itself(find_broken_rule(stopped, stopped.count_against_rule()))
 
-    assert (running, look_at(CAMPAIGNS, page)) == ({}, {})
+    stopped_pages = (CAMPAIGNS, page, f"{CAMPAIGNS}{campaign.pk}/go-on-without/")
+    assert (running, look_at(*stopped_pages)) == ({}, {})
 
 
 def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, settings):

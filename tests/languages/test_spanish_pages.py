@@ -168,7 +168,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield reverse("admin:auth_user_add")
     yield reverse("admin:migration_run_change", args=[world["run"]])
     yield reverse("admin:migration_run_live", args=[world["run"]])
-    for name in ("change", "live"):
+    for name in ("change", "live", "go_on_without"):
         yield reverse(f"admin:migration_campaign_{name}", args=[world["campaign"]])
     yield reverse("admin:migration_campaign_start")
     yield reverse("admin:migration_comparison_change", args=[world["comparison"]])

@@ -81,6 +81,7 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
     "migration_campaign_live": EVERYBODY,
+    "migration_campaign_go_on_without": OPERATORS,
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
@@ -139,6 +140,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_cancel": ({}, APPROVERS),
     "migration_campaign_start": ({}, OPERATORS),
     "migration_campaign_steer": ({"order": "go_on"}, OPERATORS),
+    "migration_campaign_go_on_without": ({"number": "1", "reason": "INC-42"}, OPERATORS),
     "migration_campaign_cancel": ({}, OPERATORS),
     "migration_campaign_approve": ({}, APPROVERS),
     "migration_comparison_check": ({}, OPERATORS),
@@ -473,8 +475,9 @@ EXPECTED_BUTTONS = {
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     # No secret is somebody else's, and none differs from the rows.
     - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
-    # No run and no campaign waits for an approval.
+    # No run and no campaign waits for an approval, and none has refused a client.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
+    - {"migration_campaign_go_on_without"}
     # Nobody has assigned or acknowledged anything yet.
     - {"migration_comparison_undo"}
     # Nobody has a second factor.

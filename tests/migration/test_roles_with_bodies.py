@@ -28,7 +28,7 @@ __all__ = ["site"]
 WITHOUT_EFFECT = {
     *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
     *(f"{TABLES}_map", "migration_comparison_to_postgres", "migration_copysearch_start"),
-    "migration_run_claim",
+    *("migration_run_claim", "migration_campaign_go_on_without"),
 }
 PASSWORD, NEW = "their-own-secret-1", "given-to-others-3"
 OWN = {"current_password": PASSWORD}
@@ -71,6 +71,8 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_owners": {"clients": client, "owner": "-"},
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
         "migration_campaign_steer": {"order": "stop"},
+        # None of its clients was refused.
+        "migration_campaign_go_on_without": {"number": "1", "reason": "INC-42"},
         "migration_campaign_cancel": {},
         # The group is free once the other campaign is cancelled, and until it is deleted.
         "migration_campaign_start": {
