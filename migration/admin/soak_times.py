@@ -53,8 +53,8 @@ class SoakTimeField(forms.CharField):
 def suggest_soak_time() -> str:
     """Return the time that the gate to AWS wants at least, or a day where it wants none, as the field takes it."""
     seconds = Decimal(str(settings.NOVA_DUAL_READ_HOURS)) * 3600 or Decimal(USUAL_HOURS * 3600)
-    for size, unit in ((3600, "h"), (60, "min")):
+    for size, unit, decimals in ((3600, "h", 1), (60, "min", 0)):
         number = seconds / size
-        if number == round(number, 1) and number >= 1:
+        if number == round(number, decimals) and number >= 1:
             return f"{number.normalize():f} {unit}"
     return f"{ceil(seconds)} s"

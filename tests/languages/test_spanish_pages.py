@@ -229,7 +229,12 @@ def test_a_refused_form_is_told_in_spanish(world, client):
 def test_what_a_campaign_would_do_and_why_it_is_refused_are_told_in_spanish(world, client):
     start, group = reverse("admin:migration_campaign_start"), make_group("Este", 2)
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1200")
-    sent = limits | {"goal": "aws", "soak_time": "24 h", f"place_{group.pk}": "1", "reason": "CHG-1"}
+    sent = limits | {
+        "goal": "aws",
+        "soak_time": "24 h",
+        f"place_{group.pk}": "1",
+        "reason": "CHG-1",
+    }
 
     for more in (
         {"step": "look"},

@@ -87,12 +87,12 @@ def a_campaign_rolls_back_clients_of_which_aws_was_not_read(patch):
     patch.setattr(move_runs, "is_equal_in_aws", believe)
 
 
-@fault(Phase.DUAL_WRITE, FURTHER)
+@fault(Phase.DUAL_READ, FURTHER)
 def a_step_of_a_campaign_waits_for_nobody(patch):
     patch.setattr(Wave, "count_waited_for", lambda *_: {})
 
 
-@fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
+@fault(Phase.DUAL_READ, FURTHER, HAS_WAITED)
 def a_step_of_a_campaign_waits_for_ever(patch):
     patch.setattr(Wave, "waits_until", lambda _: timezone.now() + timedelta(days=1))
 
