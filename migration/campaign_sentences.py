@@ -6,8 +6,6 @@ CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
 # Of a group that is called so.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
-HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
-MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
 
 # Why a campaign is refused
 NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")

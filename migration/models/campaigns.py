@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
-from migration import audit_sentences, campaign_sentences
+from migration import audit_sentences, campaign_sentences, evidence_sentences
 from migration.models.audit_actors import Actor, acting, current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.fields import MessageField
@@ -58,10 +58,10 @@ def describe_minutes(minutes: int) -> Message:
     """Return the time in words: "24 hours", "1 hour 30 minutes"."""
     hours, rest = divmod(minutes, 60)
     found = in_a_row(
-        campaign_sentences.HOURS(n=hours) if hours else None,
-        campaign_sentences.MINUTES(n=rest) if rest else None,
+        evidence_sentences.HOURS(n=hours) if hours else None,
+        evidence_sentences.MINUTES(n=rest) if rest else None,
     )
-    return found or campaign_sentences.MINUTES(n=0)
+    return found or evidence_sentences.MINUTES(n=0)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
