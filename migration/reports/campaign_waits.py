@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
+from django.utils import formats, timezone
 
 from migration import campaign_sentences, sentences
 from migration.models import Blocker, Campaign, Run, Worker
@@ -134,4 +134,4 @@ def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:
 def show_time(moment: datetime) -> str:
     """Return the moment with the site's time zone; a message shows a datetime as its age, and this one is to come."""
     local = timezone.localtime(moment)
-    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
+    return f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
