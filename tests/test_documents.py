@@ -8,7 +8,7 @@ from django.conf import settings
 from migration.templatetags.help_words import WORDS
 from nova_admin.documents import render_document
 from tests.factories import VIEW, make_comparison, make_full_client, make_user
-from tests.migration.admin.pages import DIFFERENT, REPORT, page_of
+from tests.migration.admin.pages import DIFFERENT, EXTRA, REPORT, page_of
 
 DOCUMENTS = sorted(path.name for path in (settings.BASE_DIR / "docs").glob("*.md"))
 LIST = "/admin/docs/"
@@ -73,7 +73,8 @@ def test_no_html_of_a_document_is_believed(tmp_path):
 def test_each_word_is_explained_by_a_paragraph_and_a_document(client, db):
     client.force_login(make_user("viewer", *VIEW))
     pk = make_full_client("idom")
-    comparison = make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
+    unknown = EXTRA | {"path": "?a240b44e"}
+    comparison = make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT, unknown])
     pages = (
         REPORT,
         page_of("migration_comparison", comparison.pk),

@@ -41,4 +41,5 @@ class Person:
         self.page.get_by_label(self.say(box, **values)).first.check()
 
     def reads(self, text: str, **values: str) -> None:
-        expect(self.page.get_by_text(self.say(text, **values)).first).to_be_visible()
+        shown = self.page.get_by_text(self.say(text, **values)).filter(visible=True)
+        expect(shown.first).to_be_visible()

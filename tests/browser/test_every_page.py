@@ -70,7 +70,11 @@ def look_at(visit):
         found = {}
         for address in addresses:
             if pages:
-                pages[0].goto("/".join(pages[0].url.split("/", 3)[:3]) + address)
+                site = "/".join(pages[0].url.split("/", 3)[:3])
+                pages[0].goto(
+                    "about:blank"
+                )  # a page that loads itself anew now would end what is loading
+                pages[0].goto(site + address)
             else:
                 pages.append(visit(address, **options))
             found[address] = violations(pages[0])

@@ -67,7 +67,7 @@ def test_a_secret_that_is_not_there_not_ours_or_to_be_deleted_is_told_so(stores,
 
     sm = aws_store.secrets_manager()
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="{}")
-    assert "Adopt it, or change the client's slug" in versions(viewer, pk)
+    assert "It lacks this site's tag: somebody else made it." in versions(viewer, pk)
 
     sm.schedule_deletion("nova/clients/idom")
     assert "Scheduled for deletion" in versions(viewer, pk)
