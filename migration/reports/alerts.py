@@ -286,7 +286,7 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
-    _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_mismatches,
-    _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs, _alert_campaigns,
+    _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
+    _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
+    _alert_requested_runs,
 )  # fmt: skip
