@@ -119,7 +119,7 @@ BEGUN_AND_WAITS = Sentence(
     one="%(wave)s has begun; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
-# What keeps them
+# Why these clients wait: the parts that are named in the two sentences above
 KEPT_IN_A_RUN = Sentence("kept_in_a_run", "%(n)s in a run")
 KEPT_PUSH_PENDING = Sentence(
     "kept_push_pending",

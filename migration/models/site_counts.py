@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """What was counted over all clients at one time, as facts without a language."""
+    """Holds what was counted over all clients at one time. The words are added where it is shown."""
 
     at: datetime
     # One for each phase, comparison status and blocker: n, active, acknowledged, and the last comparison.
@@ -58,7 +58,7 @@ class SiteCounts:
     usage: Usage
     # Day -> how many clients were cut over on it, less those that were rolled back.
     cutovers: dict[date, int]
-    # Whether it was counted before it was asked for.
+    # True where the workers counted it some time before the page was opened.
     is_kept: bool = False
 
     @classmethod

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UndoPlan:
-    """What undoing the client's newest copy would change now."""
+    """Holds what would change if the client's newest copy were undone now."""
 
     copy: Resolution
     phase: Phase

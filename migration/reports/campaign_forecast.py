@@ -38,7 +38,7 @@ def forecast_end(campaign: Campaign) -> Forecast | None:
     took = [
         (wave.finished_at - wave.began_at).total_seconds()
         for wave in waves
-        # Where somebody had the campaign go on before the end, it stood still for a while.
+        # A wave in whose time the campaign was stopped took longer than the next one will.
         if wave.began_at and wave.finished_at and not _stood_still(wave, until=wave.finished_at)
     ]
     if not took:

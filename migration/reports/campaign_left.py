@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from migration.models import Campaign, Wave
     from nova_credentials.messages import Message
 
-# So many of the clients that one run left are named, and so many in all; the run's page names the others.
+# How many clients are named of one run, and how many in all. The run's page names the others.
 NAMED_OF_A_RUN = 10
 NAMED_IN_ALL = 50
 # Of a refusal, its first reason: those of several are in a row.
