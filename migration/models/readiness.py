@@ -119,8 +119,8 @@ def select_blocked(clients: ClientPhaseQuerySet, code: Blocker) -> ClientPhaseQu
 def count_kept_for_now(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
     """Count the clients that something keeps from their next phase which passes by itself, by what that is.
 
-    In two queries: with what selects the clients and what keeps them in one, PostgreSQL may begin the second anew for
-    each client.
+    In two queries: where one query joins the clients to others and filters by what keeps them, PostgreSQL may find that
+    out for each pair of rows.
     """
     ids = list(clients.order_by().values_list("pk", flat=True))
     counted = with_blocker(all_clients().filter(pk__in=ids)).order_by()
