@@ -27,6 +27,8 @@ from migration.models import (
     PhaseChoices,
     ReadCount,
     RunItem,
+    Standing,
+    get_wanted_time,
 )
 from migration.operations.evidence import describe_duration
 from migration.reports.client_list import note_standings
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
         in_phase_since: datetime | None
         next_step: NextStep
+        standing: Standing
         last_error: RunItem | None
         groups_of_client: list[str]
         owner_name: str | None
@@ -61,6 +64,11 @@ VIEW_GROUPS = "migration.view_clientgroup"
 MOST_CHARACTERS = 90
 MARKS = re.compile(r"(?<=[-_.])")
 NOTHING = timedelta(0)
+STANDING_LOOKS = {
+    Standing.WAITS: ("info", "hourglass"),
+    Standing.BLOCKED: ("warning", "block"),
+    Standing.IN_AWS: ("success", "cloud_done"),
+}
 
 
 def may_view_errors(request: HttpRequest) -> bool:
@@ -151,7 +159,7 @@ class ClientColumns(ModelAdmin):
     def next_step_shown(self, client: ListedClient) -> SafeString:
         return format_html(
             '<div class="list-next-step">{}{}</div>',
-            _show_step(client.next_step),
+            _show_step(client),
             _show_error(client.last_error),
         )
 
@@ -188,23 +196,33 @@ def break_at_marks(slug: str) -> SafeString:
     return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts if part))
 
 
-def _show_step(step: NextStep) -> SafeString | str:
-    """Say what a client is ready for, or by what it is blocked: the first reason, and the others on hover."""
+def _show_step(client: ListedClient) -> SafeString | str:
+    """Say what a client is ready for, what it waits for or what blocks it: the first reason, the others on hover."""
+    step, standing = client.next_step, client.standing
     if step.new is None:
         return gettext("None: last phase reached")
-    if step.is_ready:
+    if standing == Standing.READY:
         text = gettext("Ready for %(phase)s") % {"phase": PhaseChoices(step.new).label}
         return make_label(text, "success", "check")
+    label = make_label(str(standing.label), *STANDING_LOOKS[standing])
+    opens = _find_purge_time(client) if standing == Standing.IN_AWS else None
+    if opens:
+        day = formats.date_format(timezone.localtime(opens), "DATE_FORMAT")
+        return format_html("{} {}", label, gettext("Next: purge, from %(day)s") % {"day": day})
     first, *others = (localize(check.text) for check in step.shut)
     more = gettext("(and %(n)s more)") % {"n": len(others)} if others else ""
     first = first.removesuffix(".") if others else first
-    return format_html(
-        '{} {} <span title="{}">{}</span>',
-        make_label(gettext("Blocked"), "warning", "block"),
-        first,
-        " ".join(others),
-        more,
-    )
+    if standing == Standing.IN_AWS:
+        first = gettext("Next: purge. It lacks: %(what)s") % {"what": first}
+    return format_html('{} {} <span title="{}">{}</span>', label, first, " ".join(others), more)
+
+
+def _find_purge_time(client: ListedClient) -> datetime | None:
+    """Return when the client has been in AWS long enough for its purge; None where it has been."""
+    if client.in_phase_since is None:
+        return None
+    opens = client.in_phase_since + get_wanted_time(Phase.PURGED)
+    return opens if opens > timezone.now() else None
 
 
 def _show_error(item: RunItem | None) -> SafeString | str:

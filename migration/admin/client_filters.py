@@ -20,12 +20,13 @@ from migration.models import (
     Comparison,
     GroupMember,
     PhaseChoices,
+    Standing,
     all_clients,
     late_push_threshold,
-    select_blocked,
+    select_standing,
 )
 from migration.operations.ready_clients import SiteFacts, has_next_step, is_ready
-from migration.reports.client_counts import READY
+from migration.reports.client_counts import IN_AWS_ALREADY, READY
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
@@ -121,28 +122,43 @@ def get_site_facts(request: HttpRequest) -> SiteFacts:
 
 
 class NextStepFilter(ClientFilter):
-    """Filters by whether a client is ready for its next step, as the list's column says, or by what keeps it."""
+    """Filters by how a client stands before its next step, as the list's column says, or by what keeps it."""
 
     title = _("next step")
     parameter_name = "next"
-    options: ClassVar[Options] = [(READY, _("Ready")), ("blocked", _("Blocked"))]
+    options: ClassVar[Options] = [
+        (each.value, each.label) for each in Standing if each != Standing.LAST
+    ]
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
-        """Return both choices, and of the reasons, which the dashboard counts, the one that is chosen."""
+        """Return these choices, and of the reasons, which the dashboard counts, the one that is chosen."""
         value = self.value() or ""
-        chosen = [(value, Blocker(value).label)] if value and value in set(Blocker) else []
-        return [*self.options, *chosen]
+        reason = read_reason(value)
+        return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
-        if value and value in set(Blocker):
-            return _is_one_of(select_blocked(all_clients(), Blocker(value)))
+        if reason := read_reason(value):
+            standings, blocker = reason
+            return _is_one_of(select_standing(all_clients(), *standings, blockers=[blocker]))
         if value not in dict(self.options):
             return None
+        if value in (Standing.WAITS, Standing.IN_AWS):
+            return _is_one_of(select_standing(all_clients(), Standing(value)))
         ready: Q | None = getattr(self.request, "ready_clients", None)
         if ready is None:
             ready = is_ready(get_site_facts(self.request))
             self.request.ready_clients = ready  # type: ignore[attr-defined]
-        return ready if value == READY else has_next_step() & ~ready
+        others = select_standing(all_clients(), Standing.WAITS, Standing.IN_AWS)
+        return ready if value == READY else has_next_step() & ~ready & ~_is_one_of(others)
+
+
+def read_reason(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
+    """Return the reason that the address names, and how clients stand that it means; None where it names none."""
+    code = value.removeprefix(IN_AWS_ALREADY)
+    if not code or code not in set(Blocker):
+        return None
+    others = (Standing.WAITS, Standing.BLOCKED, Standing.LAST)
+    return ((Standing.IN_AWS,) if code != value else others), Blocker(code)
 
 
 class PhaseFilter(ClientFilter):

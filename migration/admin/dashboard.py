@@ -12,7 +12,7 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
-from migration.models import Blocker, Campaign
+from migration.models import Campaign, Standing
 from migration.reports.alerts import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
@@ -55,7 +55,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         if may(VIEW_CAMPAIGNS)
         else [],
         "need_somebody": sum(
-            row.clients for row in found.clients.blockers if row.blocker.needs_somebody
+            row.clients for row in found.clients.blockers if row.standing == Standing.BLOCKED
         )
         if sees_clients
         else 0,
@@ -96,18 +96,13 @@ def list_next_steps(
 
 def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
     """Return what keeps clients from their next phase: what needs somebody, what passes by itself, then the purge."""
+    titles = {
+        Standing.BLOCKED: _("Blocked: need somebody"),
+        Standing.WAITS: _("Wait, and go on by themselves"),
+        Standing.IN_AWS: _("In AWS: lack something before their purge"),
+    }
     groups = [
-        (
-            _("Need somebody"),
-            [row for row in clients.blockers if row.blocker.needs_somebody],
-        ),
-        (
-            _("Wait, and go on by themselves"),
-            [row for row in clients.blockers if row.blocker.passes_by_itself],
-        ),
-        (
-            _("Read from AWS; before they can be purged"),
-            [row for row in clients.blockers if row.blocker == Blocker.COPIES],
-        ),
+        (title, [row for row in clients.blockers if row.standing == standing])
+        for standing, title in titles.items()
     ]
     return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]

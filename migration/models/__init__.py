@@ -72,9 +72,12 @@ from migration.models.readiness import (
     ANSWERED_WITHIN,
     FRESH,
     Blocker,
+    Standing,
+    find_standing,
     get_wanted_time,
     select_blocked,
     select_open_items,
+    select_standing,
     with_blocker,
 )
 from migration.models.reads import ReadCount, ReadsSince
@@ -201,6 +204,7 @@ __all__ = [
     "StaleCampaignError",
     "StalePlanError",
     "StaleRunError",
+    "Standing",
     "StatementCount",
     "UnsearchedPlace",
     "UnsearchedReason",
@@ -222,6 +226,7 @@ __all__ = [
     "check_reason",
     "count_in_campaigns",
     "describe_minutes",
+    "find_standing",
     "get_wanted_time",
     "go_on_without_refused",
     "late_push_threshold",
@@ -234,5 +239,6 @@ __all__ = [
     "select_left_items",
     "select_open_items",
     "select_refused_items",
+    "select_standing",
     "with_blocker",
 ]

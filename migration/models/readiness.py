@@ -26,6 +26,8 @@ from migration.models.runs import Run
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.run_items import RunItemQuerySet
 
@@ -62,16 +64,37 @@ class Blocker(models.TextChoices):
         """Say whether it passes by the workers, by NOVA's reads or with time: nobody has to do anything but wait."""
         return self in PASSES
 
-    @property
-    def needs_somebody(self) -> bool:
-        """Say whether somebody has to look at the client. NOVA's copies are searched for all clients at once."""
-        return not self.passes_by_itself and self != Blocker.COPIES
-
 
 PASSES = (
     *(Blocker.IN_A_RUN, Blocker.PUSH_PENDING, Blocker.NEVER_COMPARED, Blocker.TOO_OLD),
     *(Blocker.STREAK, Blocker.TIME, Blocker.READS),
 )
+# What a client that NOVA reads from AWS lacks for its purge alone: as it is, all is well with it.
+BEFORE_PURGE = (
+    *(Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.INACTIVE, Blocker.STREAK),
+    *(Blocker.TIME, Blocker.READS, Blocker.COPIES),
+)
+
+
+class Standing(models.TextChoices):
+    """How a client stands before its next step: the words of the list, its filter and the dashboard."""
+
+    READY = "ready", _("Ready")
+    WAITS = "waits", _("Waits")
+    BLOCKED = "blocked", _("Blocked")
+    IN_AWS = "in_aws", _("In AWS")
+    LAST = "last", _("Last phase reached")
+
+
+def find_standing(phase: str, blocker: Blocker) -> Standing:
+    """Return how a client in the phase stands that this keeps: blocked only where somebody has to do something."""
+    if blocker == Blocker.READY:
+        return Standing.READY
+    if blocker == Blocker.LAST:
+        return Standing.LAST
+    if phase == Phase.AWS and blocker in BEFORE_PURGE:
+        return Standing.IN_AWS
+    return Standing.WAITS if blocker.passes_by_itself else Standing.BLOCKED
 
 
 def get_wanted_time(new: Phase) -> timedelta:
@@ -113,6 +136,24 @@ def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
 def select_blocked(clients: ClientPhaseQuerySet, code: Blocker) -> ClientPhaseQuerySet:
     """Select the clients with this blocker; `Blocker.READY`: those that are ready for their next phase."""
     found: ClientPhaseQuerySet = with_blocker(clients).filter(blocker=code.value)
+    return found
+
+
+def select_standing(
+    clients: ClientPhaseQuerySet,
+    *standings: Standing,
+    blockers: Collection[Blocker] = tuple(Blocker),
+) -> ClientPhaseQuerySet:
+    """Select the clients that stand so, with `blocker` annotated; of them those that one of `blockers` keeps."""
+
+    def list_codes(phase: Phase) -> list[str]:
+        return [code.value for code in blockers if find_standing(phase, code) in standings]
+
+    in_aws, elsewhere = list_codes(Phase.AWS), list_codes(Phase.POSTGRES)
+    found: ClientPhaseQuerySet = with_blocker(clients).filter(
+        models.Q(phase=Phase.AWS.value, blocker__in=in_aws)
+        | (~models.Q(phase=Phase.AWS.value) & models.Q(blocker__in=elsewhere))
+    )
     return found
 
 

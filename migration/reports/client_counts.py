@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
-from migration.models import Blocker, Comparison, PhaseChoices
+from migration.models import Blocker, Comparison, PhaseChoices, Standing, find_standing
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from migration.models import SiteCounts
 
 # In the address of the client list, where "" would be no filter.
-READY = "ready"
+READY = Standing.READY.value
+# And before a reason: of the clients that NOVA reads from AWS and that lack something for their purge alone.
+IN_AWS_ALREADY = "aws_"
 
 # The numbers of one phase, status and blocker.
 _Row = dict[str, Any]
@@ -54,14 +57,16 @@ class PhaseCount:
 
 @dataclass(frozen=True)
 class BlockerCount:
-    """The number of clients that one thing keeps from their next phase; each client is in one of these."""
+    """The number of clients that stand so and that one thing keeps; each client is in one of these."""
 
     blocker: Blocker
+    standing: Standing
     clients: int
 
     @property
     def list_query(self) -> str:
-        return f"next={self.blocker.value}"
+        prefix = IN_AWS_ALREADY if self.standing == Standing.IN_AWS else ""
+        return f"next={prefix}{self.blocker.value}"
 
 
 @dataclass(frozen=True)
@@ -155,10 +160,14 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
 
 def _list_blockers(rows: list[_Row]) -> Iterator[BlockerCount]:
     """Yield what keeps clients from their next phase, in the order of `Blocker`."""
+    numbers: Counter[tuple[Blocker, Standing]] = Counter()
+    for row in rows:
+        blocker = Blocker(row["blocker"])
+        numbers[blocker, find_standing(row["phase"], blocker)] += row["n"]
     for blocker in Blocker:
-        number = sum(row["n"] for row in rows if row["blocker"] == blocker)
-        if number and blocker not in (Blocker.READY, Blocker.LAST):
-            yield BlockerCount(blocker, number)
+        for standing in (Standing.BLOCKED, Standing.WAITS, Standing.IN_AWS):
+            if number := numbers[blocker, standing]:
+                yield BlockerCount(blocker, standing, number)
 
 
 def describe_phase(phase: Phase) -> str:

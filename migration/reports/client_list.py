@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Coalesce
 
-from migration.models import GroupMember, RunItem, all_clients
+from migration.models import (
+    Blocker,
+    GroupMember,
+    RunItem,
+    Standing,
+    all_clients,
+    find_standing,
+    with_blocker,
+)
 from migration.operations.aws_store import secret_names
 from migration.operations.csv_cells import defuse_formula
 from migration.operations.next_steps import judge_next_steps
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 
     from migration.models import ClientPhaseQuerySet
     from migration.operations.gate_facts import GateFacts
+    from migration.operations.next_steps import NextStep
 
 # So many clients are judged at once for a file.
 CHUNK = 500
@@ -55,18 +64,35 @@ def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
 
 
 def note_standings(clients: Sequence[Any], site: GateFacts | None = None) -> None:
-    """Note at each client its next step, its last error and its groups; `site` as for `judge_next_steps`."""
+    """Note at each client its next step and how it stands before it, its last error and its groups.
+
+    `site` as for `judge_next_steps`.
+    """
     ids = [client.pk for client in clients]
     steps = judge_next_steps(clients, site)
+    blockers = dict(
+        with_blocker(all_clients().filter(pk__in=ids)).order_by().values_list("pk", "blocker")
+    )
     errors = RunItem.objects.find_last_errors(ids)
     groups = defaultdict(list)
     members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
     for client_id, name in members.values_list("client_id", "group__name"):
         groups[client_id].append(name)
     for client in clients:
-        client.next_step = steps[client.pk]
+        client.next_step = step = steps[client.pk]
+        client.standing = _judge_standing(step, client.phase, Blocker(blockers[client.pk]))
         client.last_error = errors.get(client.pk)
         client.groups_of_client = groups[client.pk]
+
+
+def _judge_standing(step: NextStep, phase: str, blocker: Blocker) -> Standing:
+    if step.new is None:
+        return Standing.LAST
+    if step.is_ready:
+        return Standing.READY
+    standing = find_standing(phase, blocker)
+    # What holds for all clients at once, or for its rows, keeps it.
+    return Standing.BLOCKED if standing == Standing.READY else standing
 
 
 def iterate_export(chosen: ClientPhaseQuerySet, sight: Sight) -> Iterator[list[str]]:
@@ -86,7 +112,7 @@ def _list_cells(client: Any, sight: Sight) -> Iterator[object]:
     yield from (client.slug, client.name, "yes" if client.is_active else "no", client.phase)
     yield _format_time(client.in_phase_since)
     yield step.new or ""
-    yield ("ready" if step.is_ready else "blocked") if step.new else ""
+    yield client.standing.value if step.new else ""
     yield " ".join(check.code for check in step.shut)
     yield " ".join(str(check.text) for check in step.shut)
     yield "yes" if has_push_pending(client) else "no"

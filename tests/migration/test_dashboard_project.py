@@ -274,7 +274,7 @@ def test_what_only_a_purge_waits_for_is_nobodys_task_before_it(root, settings):
         title: [row.blocker.value for row in rows] for title, rows in response.context["blockers"]
     }
     assert titles == {
-        "Need somebody": ["differs"],
-        "Read from AWS; before they can be purged": ["copies"],
+        "Blocked: need somebody": ["differs"],
+        "In AWS: lack something before their purge": ["copies"],
     }
     assert response.context["need_somebody"] == 1

@@ -113,3 +113,26 @@ def test_an_inactive_client_is_not_ready_for_its_first_push(operator, stores):
     assert "Blocked Inactive." in text(shown)
     assert not operator.get(f"{CLIENTS}?next=ready").context["cl"].result_list
     assert operator.get(f"{CLIENTS}?next=inactive").context["cl"].result_count == 1
+
+
+def test_who_only_waits_and_who_is_in_aws_is_not_blocked_in_list_filter_and_dashboard(
+    operator, clients, settings
+):
+    expected = {"ready": len(clients)}
+    for client in operator.get(CLIENTS).context["cl"].result_list:
+        if client.standing not in ("ready", "last"):
+            expected[client.standing.value] = expected.get(client.standing.value, 0) + 1
+    words = text(operator.get(CLIENTS))
+
+    for standing, number in expected.items():
+        assert operator.get(f"{CLIENTS}?next={standing}").context["cl"].result_count == number
+    assert expected.keys() == {"ready", "waits", "blocked", "in_aws"}
+    assert "Waits A push is pending" in words
+    assert "In AWS Next: purge. It lacks: " in words
+    for _title, rows in operator.get("/admin/").context["blockers"]:
+        for row in rows:
+            listed = operator.get(f"{CLIENTS}?{row.list_query}").context["cl"]
+            assert listed.result_count == row.clients
+            assert {client.standing for client in listed.result_list} == {row.standing}
+    settings.NOVA_PURGE_AFTER_DAYS = 60
+    assert "In AWS Next: purge, from " in text(operator.get(CLIENTS))
