@@ -76,16 +76,24 @@ NOBODY_TO_ASK = Sentence(
 CAMPAIGN_GROUP_IS_GONE = Sentence("campaign_group_is_gone", "The group of %(wave)s was deleted.")
 ROLLS_BACK = Sentence(
     "rolls_back",
-    "Its clients that are read from AWS are rolled back, each where AWS can be read and holds what the rows hold.",
+    "Its clients that are read from AWS are rolled back, each where AWS can be read and holds what PostgreSQL holds.",
 )
 STOPPED_BY = Sentence("stopped_by", "%(who)s stopped it.")
 STOPPED_BY_COMMAND = Sentence("stopped_by_command", "Somebody stopped it by command.")
+
+# What else happened to it
+WENT_ON_BY = Sentence("went_on_by", "%(who)s had it go on.")
+WENT_ON = Sentence("went_on", "It went on.")
+ASKED_AGAIN_BY = Sentence("asked_again_by", "%(who)s had it go on; it waits for an approval.")
+HAS_FINISHED = Sentence("has_finished", "It finished.")
+WAS_CANCELLED_BY = Sentence("was_cancelled_by", "%(who)s cancelled it.")
+WAS_CANCELLED = Sentence("was_cancelled", "It was cancelled by command.")
 
 # Why the automatic rollback leaves a client
 LEFT_UNREAD = Sentence("left_unread", "Not rolled back: AWS could not be read. %(error)s")
 LEFT_DIFFERING = Sentence(
     "left_differing",
-    "Not rolled back: AWS and the rows differ. Look at the mismatch, then roll it back by hand.",
+    "Not rolled back: both stores differ. Look at the mismatch, then roll it back by hand.",
 )
 
 # What a campaign waits for

@@ -90,7 +90,7 @@ class CampaignForm(forms.Form):
     rolls_back = forms.BooleanField(
         label=gettext_lazy("Roll the wave back when the campaign stops by itself"),
         help_text=gettext_lazy(
-            "Only clients that are read from AWS, each where AWS can be read and holds what the rows hold."
+            "Only clients that are read from AWS, each where AWS can be read and holds what PostgreSQL holds."
         ),
         required=False,
     )

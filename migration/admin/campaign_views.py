@@ -31,6 +31,8 @@ from migration.models import MOVE_PERMISSIONS, Campaign, Run, StaleCampaignError
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.reports.campaign_forecast import forecast_end
+from migration.reports.campaign_history import list_history
+from migration.reports.campaign_now import list_kept_now
 from migration.reports.campaigns import (
     CampaignSummary,
     WaveState,
@@ -38,6 +40,7 @@ from migration.reports.campaigns import (
     summarize_campaign,
 )
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move
 
@@ -82,7 +85,7 @@ class CampaignView(ObjectView[Campaign]):
 
 
 class LiveCampaignView(AdminView):
-    """The page's content, which it asks for again and again while the campaign goes on by itself."""
+    """The page's content, which it asks for again and again until the campaign is over."""
 
     template_name = "admin/migration/campaign_live.html"
     renews_session = False  # an open page asks by itself
@@ -212,14 +215,17 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
     return {
         "summary": summary,
         "campaign_badge": make_campaign_badge(campaign),
-        # What it waits for passes by itself, or by what somebody else does.
-        "goes_on": summary.waits_for is not None,
+        # Of one that is over, the run in work may still end.
+        "goes_on": not campaign.is_over or summary.waits_for is not None,
+        "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
+        "history": list_history(campaign),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),
+        "may_view_audit": may(VIEW_AUDIT),
         "frequent_reason": summary.frequent_reason,
         **get_progress_context(summary.unfinished_run),
         **get_buttons_context(request, campaign, summary),

@@ -132,10 +132,18 @@ def _stop_by_rule(campaign: Campaign, broken: Mapping[Wave, Message]) -> Run | N
     """Stop the campaign and the run that it has in work, and roll the waves back that broke the rule if it does so."""
     reasons = list(broken.values())
     if campaign.rolls_back:
-        reasons.append(campaign_sentences.ROLLS_BACK())
+        if any(map(_may_roll_back, broken)):
+            reasons.append(campaign_sentences.ROLLS_BACK())
         campaign.waves.filter(pk__in=[wave.pk for wave in broken]).update(rollback_is_due=True)
     _stop(campaign, in_a_row(*reasons) or reasons[0])
     return _start_due_rollback(campaign)
+
+
+def _may_roll_back(wave: Wave) -> bool:
+    """Say whether the wave has clients that are read from AWS, or a run in work that may move some there."""
+    run = wave.find_unfinished_run()
+    cuts_over = run is not None and run.move_to == Phase.AWS
+    return cuts_over or wave.list_clients().in_phases(Phase.AWS).exists()
 
 
 def _stop(campaign: Campaign, why: Message) -> None:

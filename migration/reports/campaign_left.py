@@ -72,6 +72,7 @@ class FrequentReason:
     """The reason for which the most clients were left."""
 
     example: Message | None  # as one of them has it
+    slug: str  # of that one
     clients: int
     of_all: int
 
@@ -108,8 +109,9 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
     most = rows.order_by("-number", "first").first()
     if most is None:
         return None
-    message, of_all = RunItem.objects.get(pk=most["first"]).message, left.aggregate(all=clients)
-    return FrequentReason(message and message.parts[0], most["number"], of_all["all"])
+    item, of_all = RunItem.objects.get(pk=most["first"]), left.aggregate(all=clients)
+    message = item.message and item.message.parts[0]
+    return FrequentReason(message, item.slug, most["number"], of_all["all"])
 
 
 def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:

@@ -196,7 +196,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     shown = client.get(page_of("migration_campaign", campaign.pk))
     assert "Go on without this 1 client…" in text(shown)
     assert f'href="{address(campaign)}"' in shown.content.decode()
-    assert "1 of the 1 client that is left now, for example:" in text(shown)
+    assert "It could not move north-0:" in text(shown)
     assert "Stop: nothing more begins" not in text(shown)
     assert "Cancel: it is over for good" in text(shown)
 

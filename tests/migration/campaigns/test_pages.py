@@ -18,6 +18,7 @@ from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
 from tests.migration.admin.pages import page_of, text
 from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group
+from tests.migration.moves.clients import enter_phase
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -185,9 +186,28 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     campaign.refresh_from_db()
 
     told = "In wave 1 (Spain) the move of at least 1 client was refused when it stopped; the campaign stops at 1."
-    assert told in text(client.get(page(campaign)))
+    words = text(client.get(page(campaign)))
+    assert f"Stopped now : {told}" in words
+    assert "It could not move spain-0:" in words
+    assert "nothing of it is left. The campaign may go on." in words
+    pk = WaveClient.objects.get().client_id
+    enter_phase(pk, Phase.DUAL_WRITE)
+    make_comparison(pk, "mismatch")
+    words = text(client.get(page(campaign)))
+    assert "if it goes on, it meets these clients again: Stores differ: spain-0" in words
     press(client, campaign, "steer", order="go_on")
-    assert told not in text(client.get(page(campaign)))
+    begin, history = text(client.get(page(campaign))).split("History ")
+    assert told not in begin
+    events = (
+        f"Started Campaign {campaign.pk} to Dual write: Spain.",
+        told,
+        "operator had it go on.",
+    )
+    assert [history.count(event) for event in events] == [1, 1, 1]
+    campaign.finish()
+    words = text(client.get(page(campaign)))
+    assert "0 of 1 waves done ended now" in words
+    assert "operator had it go on. now It finished." in words
 
 
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
@@ -217,14 +237,19 @@ def test_the_clients_that_were_left_are_named_with_reasons_and_links(client, log
     assert "spain-11" not in words
 
 
-def test_the_page_reloads_itself_only_while_something_comes(client, log_in):
+def test_the_page_reloads_itself_until_the_campaign_is_over(client, log_in):
     log_in("Viewer")
     campaign = make_campaign()
     live = reverse("admin:migration_campaign_live", args=[campaign.pk])
     assert f'hx-get="{live}?page=1"' in client.get(page(campaign)).content.decode()
     assert "HX-Refresh" not in client.get(live).headers
 
+    # Somebody else may have a stopped one go on.
     campaign.stop(by=None)
+    assert f'hx-get="{live}?page=1"' in client.get(page(campaign)).content.decode()
+    assert "HX-Refresh" not in client.get(live).headers
+
+    campaign.cancel(by=None)
 
     assert live not in client.get(page(campaign)).content.decode()
     assert client.get(live).headers["HX-Refresh"] == "true"

@@ -116,6 +116,16 @@ def test_only_the_wave_that_broke_the_rule_is_rolled_back_and_only_who_stands_in
     assert phases(first) + phases(second) == [AWS, DUAL_READ, DUAL_READ, DUAL_READ]
 
 
+def test_where_nobody_is_read_from_aws_it_speaks_of_no_rollback():
+    campaign = begin(make_group("north", 1, Phase.DUAL_WRITE), goal=DUAL_READ, rolls_back=True)
+    make_comparison(members(campaign.waves.get().group)[0], "mismatch")
+    work(take(campaign))
+    take(campaign)
+
+    assert stand(campaign)[0] == Campaign.State.STOPPED
+    assert "rolls_back" not in stand(campaign)[1]
+
+
 def test_stopped_rolled_back_mended_and_gone_on_with_it_comes_to_its_end():
     campaign, group = begin_cutover(2, rolls_back=True)
     differ(members(group)[0])
