@@ -18,7 +18,7 @@ from migration.admin.campaign_forms import PLACE, CampaignForm, read_places
 from migration.admin.campaign_views import MOVE_PERMISSION, get_campaign_url
 from migration.models import GOALS, Campaign, ClientGroup, PhaseChoices, ReasonError, Wave
 from migration.operations.approvals import NotApproved
-from migration.operations.campaigns import CampaignRefusedError, start_campaign
+from migration.operations.campaigns import CampaignRefusedError, require_sense, start_campaign
 from migration.reports.campaign_preview import list_blocked
 from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
@@ -91,11 +91,20 @@ class StartCampaignView(AdminView):
         form.is_valid()
         groups = form.read_groups(places)
         step = request.POST.get("step", "")
+        if not form.errors:
+            self.require_sense(form, groups)
         if form.errors or step == "change":
             return self.show_form(form, places)
         if step == "start":
             return self.start(form, places, groups)
         return self.show_numbers(form, places, groups)
+
+    def require_sense(self, form: CampaignForm, groups: list[ClientGroup]) -> None:
+        """Add an error to the form where the start would be refused whatever the clients are."""
+        try:
+            require_sense(Campaign(**form.read_settings()), groups)
+        except CampaignRefusedError as refusal:
+            form.add_error(None, localize(refusal.message))
 
     def start(
         self, form: CampaignForm, places: Mapping[int, str], groups: list[ClientGroup]

@@ -52,9 +52,7 @@ class SoakTimeField(forms.CharField):
 
 def suggest_soak_time() -> str:
     """Return the time that the gate to AWS wants at least, or a day where it wants none, as the field takes it."""
-    seconds = Decimal(str(settings.NOVA_DUAL_READ_HOURS)) * 3600 or Decimal(USUAL_HOURS * 3600)
-    for size, unit, decimals in ((3600, "h", 1), (60, "min", 0)):
-        number = seconds / size
-        if number == round(number, decimals) and number >= 1:
-            return f"{number.normalize():f} {unit}"
-    return f"{ceil(seconds)} s"
+    hours = Decimal(str(settings.NOVA_DUAL_READ_HOURS)) or Decimal(USUAL_HOURS)
+    if hours == round(hours, 1) and hours >= 1:
+        return f"{hours.normalize():f} h"
+    return f"{ceil(hours * 60)} min"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import ceil
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from migration.models import (
 )
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaign_steps import skip_stopped_items, stop_steps
+from migration.operations.evidence import describe_duration
 from migration.operations.gates import needs_approval
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, Move, Phase
@@ -74,7 +75,7 @@ def start_campaign(
         ends_at=ends_at,
         rolls_back=rolls_back,
     )
-    _require_sense(campaign, groups)
+    require_sense(campaign, groups)
     if waits := any(needs_approval(MOVES[step]) for step in campaign.steps):
         _require_requester(by, reason)
         campaign.state = Campaign.State.REQUESTED
@@ -94,7 +95,7 @@ def start_campaign(
     return campaign
 
 
-def _require_sense(campaign: Campaign, groups: Sequence[ClientGroup]) -> None:
+def require_sense(campaign: Campaign, groups: Sequence[ClientGroup]) -> None:
     """Raise `CampaignRefusedError` where the campaign could do nothing but be refused."""
     if campaign.goal not in GOALS:
         goal = Phase(campaign.goal).label
@@ -110,7 +111,7 @@ def _require_sense(campaign: Campaign, groups: Sequence[ClientGroup]) -> None:
     if campaign.goal == Phase.AWS and campaign.soak_minutes < wanted * 60:
         raise CampaignRefusedError(
             campaign_sentences.SOAKS_TOO_SHORT(
-                wanted=describe_minutes(ceil(wanted * 60)),
+                wanted=describe_duration(timedelta(hours=wanted)),
                 soak=describe_minutes(campaign.soak_minutes),
             )
         )

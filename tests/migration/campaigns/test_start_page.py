@@ -75,7 +75,7 @@ def test_a_group_that_another_campaign_takes_has_no_field(client, maria):
 
 def test_the_soak_time_that_the_gate_wants_is_suggested(client, maria, settings):
     for hours, suggested in (
-        (36.5, "36.5 h"), (0, "24 h"), (120.0, "120 h"), (0.5, "30 min"), (0.02, "72 s"),
+        (36.5, "36.5 h"), (0, "24 h"), (120.0, "120 h"), (0.5, "30 min"), (0.02, "2 min"),
     ):  # fmt: skip
         settings.NOVA_DUAL_READ_HOURS = hours
         with pages_left_out():
@@ -173,6 +173,9 @@ def test_a_refusal_keeps_what_was_typed_and_is_shown(client, maria, settings):
     sent = typed(spain, goal="aws", soak_time="2.25 h", reason="CHG-7")
 
     html = client.post(START, sent | {"step": "start"}).content.decode()
+    # The page that comes before says it already.
+    assert html.count("Nothing was started") == 1
+    assert errors_of(client.post(START, sent | {"step": "look"})).startswith("Nothing was started: the gate")
 
     assert (
         "the gate to AWS wants 24 hours in dual read, and the campaign would try it after 2 hours 15 minutes"
