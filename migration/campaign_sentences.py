@@ -138,4 +138,22 @@ KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too ol
 KEPT_STREAK = Sentence("kept_streak", "%(n)s with too few matches in a row so far")
 KEPT_TIME = Sentence("kept_time", "%(n)s not long enough in the phase yet")
 KEPT_READS = Sentence("kept_reads", "%(n)s with too few reads by NOVA so far")
-GOES_FURTHER = Sentence("goes_further", "The next step begins within a minute.")
+STEP_IS_DUE = Sentence(
+    "step_is_due",
+    "The next step was due %(since)s: the workers look each minute whether it may begin.",
+)
+
+# How long it usually takes until it is there what a step waits for
+USUAL_COMPARISON = Sentence(
+    "usual_comparison",
+    "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
+    one="Usually it is a matter of minutes: the workers compare every client each minute.",
+)
+USUAL_STREAK = Sentence(
+    "usual_streak",
+    "Each comparison that matches counts: the workers make one each %(n)s minutes.",
+    one="Each comparison that matches counts: the workers make one each minute.",
+)
+USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
+USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
+USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")

@@ -1,4 +1,4 @@
-"""Says on pages that act on chosen clients which of them are in a campaign that is not over."""
+"""Says on pages of clients and groups which campaigns that are not over take them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import count_in_campaigns
+from migration.models import Takes, count_in_campaigns, list_groups_taken
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
+
+    from migration.models import Campaign
 
 VIEW_CAMPAIGNS = "migration.view_campaign"
 
@@ -30,15 +32,44 @@ def note_campaigns(request: HttpRequest, client_ids: Collection[int]) -> list[Sa
     notes = []
     for campaign, number in count_in_campaigns(client_ids):
         if len(client_ids) == 1:
-            text = _("This client is in %(campaign)s, which moves its clients by itself.")
+            text = _(
+                "This client is in %(campaign)s, which moves its clients by itself, each when its wave begins."
+            )
         else:
             text = ngettext(
                 "%(n)s of these clients is in %(campaign)s, which moves its clients by itself.",
                 "%(n)s of these clients are in %(campaign)s, which moves its clients by itself.",
                 number,
             )
-        url = reverse("admin:migration_campaign_change", args=[campaign.pk])
-        link = '<a class="text-link underline" href="{}">{}</a>'
-        shown = format_html(link, url, campaign) if may_view else str(campaign)
+        shown = _link(campaign) if may_view else str(campaign)
         notes.append(format_html(text % {"n": intcomma(number), "campaign": "{}"}, shown))
     return notes
+
+
+def note_groups_taken(request: HttpRequest, group_ids: Collection[int]) -> list[SafeString]:
+    """Return a sentence for each of the groups that a campaign takes: whether also who comes into it now."""
+    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+    texts = {
+        Takes.LATER: _(
+            "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
+        ),
+        Takes.NOT_APPROVED: _(
+            "{campaign} takes {group}, but leaves out who comes into it now: nobody approved that."
+        ),
+        Takes.TOO_LATE: _(
+            "{campaign} has begun its wave of {group}, and leaves out who comes into it now."
+        ),
+    }
+    return [
+        format_html(
+            texts[takes],
+            campaign=_link(wave.campaign) if may_view else wave.campaign,
+            group=wave.group,
+        )
+        for wave, takes in list_groups_taken(group_ids)
+    ]
+
+
+def _link(campaign: Campaign) -> SafeString:
+    url = reverse("admin:migration_campaign_change", args=[campaign.pk])
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, campaign)

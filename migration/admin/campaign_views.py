@@ -25,9 +25,17 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.admin.run_starts import VIEW_RUNS
+from migration.admin.run_starts import VIEW_RUNS, start_run
 from migration.admin.run_views import make_run_badge
-from migration.models import MOVE_PERMISSIONS, Campaign, Run, StaleCampaignError
+from migration.models import (
+    MOVE_PERMISSIONS,
+    WRITES_BOTH,
+    Campaign,
+    Run,
+    StaleCampaignError,
+    WaveClient,
+    all_clients,
+)
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.reports.campaign_forecast import forecast_end
@@ -48,6 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse
+
+    from migration.models import ClientPhaseQuerySet
 
 STEER_PERMISSION = "migration.change_campaign"
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
@@ -124,13 +134,17 @@ class CampaignButtonView(AdminView):
 
 
 class SteerCampaignView(CampaignButtonView):
-    """Stops the campaign or has it go on, as the button's `order` says; 400 for another.
+    """Stops the campaign, has it go on, or compares its clients, as the button's `order` says; 400 for another.
 
-    What goes on moves clients, which needs the permission for their moves.
+    What goes on moves clients, which needs the permission for their moves; a comparison, that for runs.
     """
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         match request.POST.get("order"):
+            case "compare":
+                if not request.user.has_perm(RUN_PERMISSION):
+                    raise PermissionDenied
+                return start_run(request, Run.Kind.COMPARE, list_clients_in_work(self.campaign))
             case "stop":
                 done = _("Stopped: nothing more begins, and the run in work ends with its batches.")
                 return self.change_state(stop_campaign, done)
@@ -140,6 +154,14 @@ class SteerCampaignView(CampaignButtonView):
                 done = _("The campaign goes on, and counts anew against its limits.")
                 return self.change_state(Campaign.go_on, done)
         raise BadRequest
+
+
+def list_clients_in_work(campaign: Campaign) -> ClientPhaseQuerySet:
+    """Return the clients of its waves that have begun and are not finished, as far as both stores hold them."""
+    taken = WaveClient.objects.taken_along().filter(
+        wave__in=campaign.waves.begun().filter(finished_at=None)
+    )
+    return all_clients().filter(pk__in=taken.values("client_id")).in_phases(*WRITES_BOTH)
 
 
 class CancelCampaignView(CampaignButtonView):
@@ -256,6 +278,10 @@ def get_buttons_context(
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
     refused, in_work = summary.frequent_reason, summary.unfinished_run
     return {
+        "may_compare": may_steer
+        and summary.waiting is not None
+        and summary.waiting.lacks_comparison
+        and user.has_perm(RUN_PERMISSION),
         "may_stop": may_steer and state == Campaign.State.RUNNING,
         "may_go_on": may_go_on,
         # While a run is in work it may leave more.

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
+from migration.admin.campaign_notes import note_campaigns
 from migration.admin.certificates import get_certificate_context
 from migration.admin.checklists import show_checks
 from migration.admin.client_comments import get_comments_context
@@ -70,6 +71,7 @@ def get_client_context(
         "tabs": list(list_tabs(request, client.pk, tab)),
         "overview": _make_header(client),
         "names_itself": True,
+        "campaign_notes": note_campaigns(request, [client.pk]),
         **get_live_context(request, client.pk),
         **get_certificate_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),

@@ -12,7 +12,7 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
-from migration.models import Campaign, Standing
+from migration.models import Campaign, Standing, count_by_phase
 from migration.reports.alerts import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
@@ -70,10 +70,11 @@ def list_next_steps(
 ) -> list[dict[str, object]]:
     """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
 
-    The step of the most clients is the main one, unless a campaign takes clients further.
+    The first step of the most clients is the main one, unless a campaign takes clients further.
     """
     page = reverse("admin:credentials_client_changelist")
-    most = max((row.ready for row in clients.phases), default=0)
+    most = max(clients.phases, key=lambda row: row.ready)
+    taken = count_by_phase(campaigns) if campaigns else {}
     steps = []
     for row in clients.phases:
         if not row.ready:
@@ -88,7 +89,9 @@ def list_next_steps(
                 "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
                 if may_move
                 else "",
-                "is_main": row.ready == most and not campaigns,
+                "is_main": row is most and not campaigns,
+                # Ready or not: who is ready may be kept a moment later.
+                "taken": taken.get(row.phase, 0),
             }
         )
     return steps

@@ -17,7 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 from credentials.localization import localize
 from migration import group_sentences
 from migration.admin.base import AdminView, get_signed_in_user, read_number, read_text
-from migration.admin.campaign_notes import note_campaigns
+from migration.admin.campaign_notes import note_campaigns, note_groups_taken
 from migration.admin.client_groups import get_members_url
 from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
 
@@ -117,6 +117,8 @@ class PutIntoGroupView(AdminView):
             changed,
         )
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
+        for note in note_groups_taken(self.request, [group.pk]) if changed else ():
+            messages.warning(self.request, note)
         if others:
             text = ngettext(
                 "%(n)s client was in it already.", "%(n)s clients were in it already.", others
@@ -135,6 +137,11 @@ class PutIntoGroupView(AdminView):
         groups = (
             ClientGroup.objects.of_clients(ids) if self.takes_out else ClientGroup.objects.all()
         )
+        taken = (
+            []
+            if self.takes_out
+            else note_groups_taken(self.request, [group.pk for group in groups])
+        )
         return self.render_to_response(
             self.get_context_data(
                 ids=" ".join(map(str, ids)),
@@ -144,7 +151,7 @@ class PutIntoGroupView(AdminView):
                 may_add=self.may_add,
                 typed=self.request.POST.get("new_name", ""),
                 typed_first=self.request.POST.get("first", ""),
-                campaign_notes=note_campaigns(self.request, ids),
+                campaign_notes=[*note_campaigns(self.request, ids), *taken],
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 select_classes=" ".join(SELECT_CLASSES),
             )

@@ -6,7 +6,12 @@ No column here has a constraint on NOVA's tables: NOVA deletes clients, which ou
 from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
-from migration.models.campaign_clients import count_in_campaigns
+from migration.models.campaign_clients import (
+    Takes,
+    count_by_phase,
+    count_in_campaigns,
+    list_groups_taken,
+)
 from migration.models.campaigns import (
     GOALS,
     Campaign,
@@ -206,6 +211,7 @@ __all__ = [
     "StaleRunError",
     "Standing",
     "StatementCount",
+    "Takes",
     "UnsearchedPlace",
     "UnsearchedReason",
     "Usage",
@@ -224,12 +230,14 @@ __all__ = [
     "all_clients",
     "check_comment",
     "check_reason",
+    "count_by_phase",
     "count_in_campaigns",
     "describe_minutes",
     "find_standing",
     "get_wanted_time",
     "go_on_without_refused",
     "late_push_threshold",
+    "list_groups_taken",
     "newest_status_is",
     "normalize_group_name",
     "read_work_facts",

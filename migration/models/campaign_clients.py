@@ -1,10 +1,15 @@
-"""Finds out which clients are in a campaign that is not over: taken by a wave, or in the group of a later one."""
+"""Finds out which clients and groups are in a campaign that is not over: taken by a wave, or waiting for theirs."""
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from django.db import connection
+
 from migration.models.campaigns import Campaign
+from migration.models.waves import Wave
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,3 +46,52 @@ def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]
         [list(client_ids), [state.value for state in Campaign.NOT_OVER]],
     )
     return [(campaign, campaign.number) for campaign in found]  # type: ignore[attr-defined]  # selected
+
+
+def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
+    """Return phase -> how many clients in it these campaigns take further. Takes one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(kept.phase, %(postgres)s), count(*)
+            FROM (
+                SELECT taken.client_id
+                FROM migration_wave AS wave
+                JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
+                WHERE wave.campaign_id = ANY(%(campaigns)s) AND taken.left_out_at IS NULL
+                UNION
+                SELECT member.client_id
+                FROM migration_wave AS wave
+                JOIN migration_groupmember AS member ON member.group_id = wave.group_id
+                WHERE wave.campaign_id = ANY(%(campaigns)s) AND wave.began_at IS NULL
+            ) AS chosen
+            JOIN public.clients AS present ON present.id = chosen.client_id
+            LEFT JOIN migration_clientmigration AS kept ON kept.client_id = chosen.client_id
+            GROUP BY 1
+            """,
+            {"campaigns": list(campaign_ids), "postgres": Phase.POSTGRES.value},
+        )
+        return dict(cursor.fetchall())
+
+
+class Takes(Enum):
+    """Whether a campaign takes a client that comes into a group of it now."""
+
+    LATER = auto()  # when its wave begins
+    NOT_APPROVED = auto()  # it was approved for the clients that were there
+    TOO_LATE = auto()  # its wave has begun
+
+
+def list_groups_taken(group_ids: Collection[int]) -> list[tuple[Wave, Takes]]:
+    """Return the newest wave of each of the groups in a campaign that is not over, which it holds. Takes one query."""
+    waves = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=group_ids)
+    newest = waves.select_related("campaign", "group").order_by("group_id", "-part")
+    return [(wave, _judge_wave(wave)) for wave in newest.distinct("group_id")]
+
+
+def _judge_wave(wave: Wave) -> Takes:
+    if wave.campaign.approved_at:
+        return Takes.NOT_APPROVED
+    # A group of more clients than a wave may have is taken in parts, while some are left.
+    waits = wave.began_at is None or (wave.campaign.wave_size and wave.finished_at is None)
+    return Takes.LATER if waits else Takes.TOO_LATE

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.db.models import Max
 from django.utils import formats, timezone
 
 from migration import campaign_sentences, sentences
@@ -31,6 +33,8 @@ KEPT_SENTENCES: dict[Blocker, Sentence] = {
     Blocker.TIME: campaign_sentences.KEPT_TIME,
     Blocker.READS: campaign_sentences.KEPT_READS,
 }
+# What a comparison brings.
+BY_COMPARISON = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ class WaitingStep:
             until=show_time(self.until),
             kept=tuple(KEPT_SENTENCES[code](n=number) for code, number in self.numbers.items()),
         )
+
+    @property
+    def usual(self) -> list[Message]:
+        """Say how long it usually takes, of each thing that the clients lack."""
+        every = settings.NOVA_SWEEP_MINUTES
+        compared, streak = campaign_sentences.USUAL_COMPARISON, campaign_sentences.USUAL_STREAK
+        told = {
+            Blocker.NEVER_COMPARED: compared(n=every),
+            Blocker.TOO_OLD: compared(n=every),
+            Blocker.STREAK: streak(n=every),
+            Blocker.PUSH_PENDING: campaign_sentences.USUAL_PUSH(),
+            Blocker.IN_A_RUN: campaign_sentences.USUAL_RUN(),
+            Blocker.READS: campaign_sentences.USUAL_READS(),
+        }
+        found = [told[code] for code in self.numbers if code in told]
+        return [message for place, message in enumerate(found) if message not in found[:place]]
+
+    @property
+    def lacks_comparison(self) -> bool:
+        return any(code in self.numbers for code in BY_COMPARISON)
 
     def to_json(self) -> dict[str, object]:
         """Return the step as commands print it."""
@@ -107,7 +131,16 @@ def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
     if seen_at is None or now - seen_at > Worker.GONE_AFTER:
         return Wait(sentences.NO_WORKER())
     step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
-    return Wait(step.message, step) if step else Wait(campaign_sentences.GOES_FURTHER())
+    if step:
+        return Wait(step.message, step)
+    return Wait(campaign_sentences.STEP_IS_DUE(since=_find_due_time(campaign, wave, now)))
+
+
+def _find_due_time(campaign: Campaign, wave: Wave | None, now: datetime) -> datetime:
+    """Return since when nothing keeps the next step: a soak or wave has ended, or somebody had the campaign go on."""
+    ended = campaign.waves.aggregate(last=Max("finished_at"))["last"]
+    moments = (campaign.changed_at, wave and wave.soaks_until(), None if wave else ended)
+    return min(now, max(moment for moment in moments if moment))
 
 
 def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:

@@ -13,6 +13,7 @@ from credentials.models import ClientRevision
 from migration import tasks
 from migration.models import (
     Campaign,
+    ClientGroup,
     ClientMigration,
     KeptCounts,
     PhaseChange,
@@ -22,6 +23,7 @@ from migration.models import (
     all_clients,
     site_counts,
 )
+from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -278,3 +280,19 @@ def test_what_only_a_purge_waits_for_is_nobodys_task_before_it(root, settings):
         "In AWS: lack something before their purge": ["copies"],
     }
     assert response.context["need_somebody"] == 1
+
+
+def test_one_button_is_the_main_one_and_none_where_a_campaign_moves_these_clients(root):
+    make_many(2, phase="postgres"), make_many(2, phase="dual_write")
+    push_all()
+    main_button = re.compile(r"border border-base-200 bg-primary-600")
+
+    assert len(main_button.findall(root.get(HOME).content.decode())) == 1
+
+    group = ClientGroup.objects.get_or_add("Spain")
+    group.put_clients(all_clients().in_phases(Phase.DUAL_WRITE))
+    start_campaign(groups=[group], goal=Phase.DUAL_READ)
+    response = root.get(HOME)
+    assert "2 clients of this phase are in a running campaign" in text(response)
+    assert text(response).count("in a running campaign") == 1
+    assert not main_button.findall(response.content.decode())

@@ -1,5 +1,6 @@
 """Pages that act on chosen clients say which of them are in a campaign that is not over."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -88,6 +89,28 @@ def test_a_move_at_once_says_it_too(stores, client):
     said = " ".join(map(str, get_messages(response.wsgi_request)))
     assert f"This client is in Campaign {campaign.pk}" in said
     assert all_clients().in_phases("postgres").count() == 1
+
+
+def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(stores, client):
+    group, free = make_group("first", 1), make_client("free")
+    campaign = begin(group)
+    rights = ["credentials.view_client", "migration.change_clientgroup", "migration.view_campaign"]
+    login(client, "ana", *rights)
+    data = {"clients": f"{free}"}
+    takes = f"Campaign {campaign.pk} takes the clients of first when their wave begins"
+
+    assert takes in text(client.post(f"{CLIENTS}group/", data))
+    done = client.post(f"{CLIENTS}group/", data | {"group": group.pk, "confirmed": "1"})
+    said = " ".join(map(str, get_messages(done.wsgi_request)))
+    assert takes in re.sub("<.*?>", "", said)
+    assert "each when its wave begins" in text(client.get(f"{CLIENTS}{free}/change/"))
+
+    campaign.waves.update(began_at=timezone.now())
+    assert "has begun its wave of first, and leaves out" in text(
+        client.post(f"{CLIENTS}group/", data)
+    )
+    Campaign.objects.update(approved_at=timezone.now())
+    assert "nobody approved that" in text(client.post(f"{CLIENTS}group/", data))
 
 
 @pytest.mark.parametrize("page", ["dual_write", "aws"])

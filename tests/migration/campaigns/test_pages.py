@@ -150,10 +150,11 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     )
     begin_wave(campaign, ["spain-0"])
     Run.objects.update(finished_at=timezone.now() - timedelta(hours=2))
+    Campaign.objects.update(changed_at=timezone.now() - timedelta(hours=3))
 
     words = text(client.get(page(campaign)))
 
-    assert "The next step begins within a minute." in words
+    assert "The next step was due 30 minutes ago: the workers look each minute" in words
     assert "0 of 2 waves done" in words
     assert "Most clients in a wave 1,200" in words
     assert "Soak time 1 hour 30 minutes" in words

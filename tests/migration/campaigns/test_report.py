@@ -42,7 +42,7 @@ def test_a_requested_campaign_waits_for_somebody_else(settings):
 def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finished():
     campaign = make_campaign(goal=Phase.DUAL_READ, soak_minutes=30)
     worker_lives()
-    assert waits_for(campaign) == [campaign_sentences.GOES_FURTHER.key]
+    assert waits_for(campaign) == [campaign_sentences.STEP_IS_DUE.key]
 
     run = take_further(campaign.pk)
     assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_RUN.key]
@@ -63,7 +63,7 @@ def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finis
     assert soaks.waves[0].state == WaveState.SOAKING
 
     Run.objects.update(finished_at=timezone.now() - timedelta(hours=1))
-    assert waits_for(campaign) == [campaign_sentences.GOES_FURTHER.key]
+    assert waits_for(campaign) == [campaign_sentences.STEP_IS_DUE.key]
     campaign.finish()
     assert waits_for(campaign) == []
 

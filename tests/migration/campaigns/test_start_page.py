@@ -175,7 +175,9 @@ def test_a_refusal_keeps_what_was_typed_and_is_shown(client, maria, settings):
     html = client.post(START, sent | {"step": "start"}).content.decode()
     # The page that comes before says it already.
     assert html.count("Nothing was started") == 1
-    assert errors_of(client.post(START, sent | {"step": "look"})).startswith("Nothing was started: the gate")
+    assert errors_of(client.post(START, sent | {"step": "look"})).startswith(
+        "Nothing was started: the gate"
+    )
 
     assert (
         "the gate to AWS wants 24 hours in dual read, and the campaign would try it after 2 hours 15 minutes"

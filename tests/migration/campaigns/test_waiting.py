@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from migration.models import Blocker, Campaign, ClientMigration, Outcome, Worker, all_clients
+from migration.models import Blocker, Campaign, ClientMigration, Outcome, Run, Worker, all_clients
 from migration.operations.comparisons import compare
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.phases import Phase
@@ -96,7 +96,7 @@ def test_who_has_it_go_on_has_it_wait_again(waits_for_reads, monkeypatch):
     assert waited_for(campaign) == {Blocker.READS: 2}
 
 
-def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait():
+def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(client):
     Worker.objects.record_heartbeat("worker:1")
     group = make_group("north", 4, Phase.DUAL_READ)
     never, old, streak, pending = members(group)
@@ -115,6 +115,22 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait():
     words = str(summarize_campaign(campaign).waits_for)
     assert words.startswith("wave 1 (north) has begun; it waits for 4 clients, until ")
     assert "1 whose push to AWS is pending" in words
+
+    operator = make_user("olga")
+    operator.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(operator)
+    shown = text(client.get(page_of("migration_campaign", campaign.pk)))
+    # Of two things that a comparison brings alike it is said once.
+    assert shown.count("the workers compare every client each 15 minutes") == 1
+    assert "Usually a push is made within a minute." in shown
+    assert "Compare now" in shown
+    client.post(f"/admin/migration/campaign/{campaign.pk}/steer/", {"order": "compare"})
+    run = Run.objects.get(kind=Run.Kind.COMPARE)
+    assert set(run.items.values_list("client_id", flat=True)) == {never, old, streak, pending}
+    operator.groups.set([])
+    operator.user_permissions.set(Permission.objects.filter(codename="change_campaign"))
+    refused = client.post(f"/admin/migration/campaign/{campaign.pk}/steer/", {"order": "compare"})
+    assert refused.status_code == 403
 
 
 def test_what_does_not_pass_makes_no_step_wait():
@@ -184,6 +200,8 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     assert "Wave 1 (north) has soaked; it waits for 2 clients, until " in words
     assert "at the latest: 2 with too few reads by NOVA so far." in words
     assert "2 with too few reads by NOVA so far." in printed
+    assert "NOVA's reads are counted as NOVA serves these clients." in words
+    assert "Compare now" not in words
     assert wave.state == WaveState.WAITING
     assert data["waits_for"]["codes"] == ["soaked_and_waits"]
     assert data["waits_for_clients"]["clients"] == {"reads": 2}
