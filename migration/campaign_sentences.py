@@ -140,7 +140,7 @@ KEPT_TIME = Sentence("kept_time", "%(n)s not long enough in the phase yet")
 KEPT_READS = Sentence("kept_reads", "%(n)s with too few reads by NOVA so far")
 STEP_IS_DUE = Sentence(
     "step_is_due",
-    "The next step was due %(since)s: the workers look each minute whether it may begin.",
+    "The next step has been due for %(since)s; the workers look each minute whether it may begin.",
 )
 
 # How long it usually takes until it is there what a step waits for

@@ -32,7 +32,7 @@ RUNS = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
-    "move": Sentence("run_move", "Moves %(id)s"),
+    "move": Sentence("run_move", "Move run %(id)s"),
 }
 
 # Conditions of a gate

@@ -126,7 +126,7 @@ UNFOLD = {
                         "permission": require_permission("auth.view_user"),
                     },
                     {
-                        "title": _("Groups"),
+                        "title": _("User groups"),
                         "icon": "group",
                         "link": reverse_lazy("admin:auth_group_changelist"),
                         "permission": require_permission("auth.view_group"),

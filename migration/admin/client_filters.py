@@ -70,7 +70,7 @@ class ClientFilter(admin.SimpleListFilter):
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield Django's choices, each with its number of clients."""
         everybody, *others = super().choices(changelist)
-        yield everybody
+        yield {**everybody, "display": _("Any")}
         for (value, _label), choice in zip(self.lookup_choices, others, strict=True):
             yield {**choice, "count": self.counts.get(value)}
 

@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from credentials.localization import localize
 from migration import sentences
 from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, require_kept_name
@@ -193,7 +194,7 @@ class Run(SteeredRun):
         verbose_name_plural = _("runs")
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.pk}"
+        return localize(self.name_message)
 
     @property
     def moves(self) -> PlannedMoves | None:

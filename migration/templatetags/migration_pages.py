@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from migration.operations.reveals import RevealedValue
     from nova_credentials.comparison import Mismatch
     from nova_credentials.messages import Message
+
+# As `audit_actors` names it.
+ORIGIN = re.compile(r"(?:worker|command (?P<command>\S+)) on (?P<host>.+)")
 
 register = template.Library()
 register.filter("localize_message", localize_html)
@@ -163,6 +167,20 @@ def duration(seconds: float) -> str:
     if whole < 7200:
         return _("%(n)d minutes") % {"n": whole // 60}
     return _("%(n)d hours") % {"n": timedelta(seconds=whole) // timedelta(hours=1)}
+
+
+@register.filter
+def show_origin(origin: str) -> str:
+    """Return where an entry of the audit came from, in the page's language: an address, or what ran on which host."""
+    if found := ORIGIN.fullmatch(origin):
+        command, host = found["command"], show_name(found["host"])
+        if command is None:
+            return _("worker on the host %(host)s") % {"host": host}
+        return _("command %(command)s on the host %(host)s") % {
+            "command": show_name(command),
+            "host": host,
+        }
+    return show_name(origin)
 
 
 @register.filter

@@ -154,7 +154,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
 
     words = text(client.get(page(campaign)))
 
-    assert "The next step was due 30 minutes ago: the workers look each minute" in words
+    assert "The next step has been due for 30 minutes; the workers look each minute" in words
     assert "0 of 2 waves done" in words
     assert "Most clients in a wave 1,200" in words
     assert "Soak time 1 hour 30 minutes" in words
@@ -164,7 +164,9 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "Reason CHG-7" in words
     first = words.split("Wave 1 (Spain) play_arrow Begun began ")[1].split("Wave 2")[0]
     assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
-    assert "Refused 1 of 3 Mismatches 0 of 2 Failed reads 0 of 1,000 Moves" in first
+    assert (
+        "Refused 1 (limit 3) Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run" in first
+    )
     assert "Wave 2 (Italy) schedule Not begun" in words
 
 
@@ -176,7 +178,10 @@ def test_a_number_that_reached_its_limit_is_marked(client, log_in):
 
     words = text(client.get(page(campaign)))
 
-    assert "Refused warning 1 of 1 Mismatches warning 1 of 1 Failed reads 0 of 1" in words
+    assert (
+        "Refused warning 1 (limit 1) Mismatches warning 1 (limit 1) Failed reads 0 (limit 1)"
+        in words
+    )
 
 
 def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
@@ -218,7 +223,7 @@ def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
 
     response = client.get(page(campaign))
 
-    assert f"Moves {run.pk} of wave 1 (Spain) is in work." in text(response)
+    assert f"Move run {run.pk} of wave 1 (Spain) is in work." in text(response)
     assert "0 of 1 (0.0 %)" in text(response)
     assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
 
@@ -231,7 +236,7 @@ def test_the_clients_that_were_left_are_named_with_reasons_and_links(client, log
     response = client.get(page(campaign))
     html, words = response.content.decode(), text(response)
 
-    assert f"Moves {run.pk} , wave 1 (Spain): 12 clients were not moved" in words
+    assert f"Move run {run.pk} , wave 1 (Spain): 12 clients were not moved" in words
     left = WaveClient.objects.get(slug="spain-0").client_id
     assert f'href="{page_of("credentials_client", left)}"' in html
     assert f'href="{page_of("migration_run", run.pk)}?items=refused">… 2 more</a>' in html
@@ -434,6 +439,6 @@ def test_the_history_of_a_client_names_the_campaign_beside_the_run(client, log_i
     run = do_next(campaign)
     pk = run.items.get().client_id
 
-    assert f"Moves {run.pk} of Campaign {campaign.pk}: Moved" in text(
+    assert f"Move run {run.pk} of Campaign {campaign.pk}: Moved" in text(
         client.get(f"{page_of('credentials_client', pk)}?tab=history")
     )
