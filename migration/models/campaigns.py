@@ -179,6 +179,12 @@ class Campaign(models.Model):
         return STEPS[: GOALS.index(Phase(self.goal)) + 1]
 
     @property
+    def reached(self) -> list[Phase]:
+        """Return the phases in which a client stands at its goal or further."""
+        line = list(Phase)
+        return line[line.index(Phase(self.goal)) :]
+
+    @property
     def soak(self) -> timedelta:
         """Return how long each step soaks before the next begins."""
         return timedelta(minutes=self.soak_minutes)

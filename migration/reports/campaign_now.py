@@ -36,6 +36,8 @@ def list_kept_now(campaign: Campaign) -> list[KeptNow]:
     ids = list(taken.order_by().values_list("client_id", flat=True))
     # By their ids: see `count_kept_for_now`.
     kept = select_standing(all_clients().filter(pk__in=ids), Standing.BLOCKED)
+    # An inactive client at the goal lacks reads for a move that the campaign doesn't make.
+    kept = kept.exclude(phase__in=campaign.reached, blocker=Blocker.INACTIVE.value)
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))

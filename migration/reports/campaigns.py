@@ -76,9 +76,7 @@ class WaveSummary:
     @property
     def at_goal(self) -> int:
         """Return how many of its clients have come to the campaign's goal, or further."""
-        line = list(Phase)
-        goal = line.index(Phase(self.wave.campaign.goal))
-        return sum(number for phase, number in self.phases.items() if line.index(phase) >= goal)
+        return sum(self.phases[phase] for phase in self.wave.campaign.reached)
 
     @property
     def gone(self) -> int:
