@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
@@ -122,7 +123,7 @@ def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
             query = f"?status={status}&state=open{'&push=well' if failed else ''}"
             check = reverse("admin:migration_comparison_check") + query
             yield Alert(
-                _describe_status(status, number),
+                _describe_status(status, number) + _describe_others(acknowledged + failed),
                 report + query,
                 VIEW_COMPARISONS,
                 count=number,
@@ -131,6 +132,16 @@ def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
                     Action(_("Check again"), check, START_RUNS, posts=True),
                 ),
             )
+
+
+def _describe_others(number: int) -> str:
+    """Say how many clients with the same result are not counted here."""
+    text = ngettext(
+        " (%(n)s more is acknowledged or failed to be pushed)",
+        " (%(n)s more are acknowledged or failed to be pushed)",
+        number,
+    )
+    return text % {"n": intcomma(number)} if number else ""
 
 
 def _list_fixes(status: Comparison.Status) -> Iterator[Action]:
