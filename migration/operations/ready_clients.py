@@ -5,11 +5,12 @@ One thing it leaves to that module: what the columns hold that NOVA added and so
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Count, Q, Sum, TextField
+from django.db.models import BigIntegerField, Case, Count, Q, Sum, TextField, Value, When
 from django.db.models.functions import Cast, Coalesce, Length
 from django.db.models.lookups import LessThanOrEqual
 
@@ -17,7 +18,14 @@ from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import read_nova_columns
 from credentials.pointers import POINTER
 from credentials.secret_names import secret_layout
-from migration.models import Blocker, all_clients, select_blocked
+from migration.models import (
+    Blocker,
+    Standing,
+    all_clients,
+    find_standing,
+    select_blocked,
+    with_blocker,
+)
 from migration.operations.evidence import WANT_EVIDENCE
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import check_aws_writes
@@ -28,7 +36,9 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from credentials.models import Credential
+    from django.db.models import QuerySet
+
+    from credentials.models import Client, Credential
     from credentials.nova_columns import NovaColumns
     from migration.models import ClientPhaseQuerySet
 
@@ -63,6 +73,27 @@ def is_ready(site: SiteFacts | None = None) -> Q:
 def has_next_step() -> Q:
     """Return the condition that a client is not in the last phase."""
     return Q(client_migration=None) | ~Q(client_migration__phase=Phase.PURGED)
+
+
+def count_standings(
+    clients: QuerySet[Client], site: SiteFacts
+) -> Counter[tuple[Standing, Blocker]]:
+    """Count the clients by how they stand before their next step and by what keeps them."""
+    open_phases = [old for new, old in PREVIOUS_PHASE.items() if _is_site_ready(new, site)]
+    pushable = _is_pushable(site) if Phase.POSTGRES in open_phases else Q(pk__in=[])
+    counted = with_blocker(all_clients().filter(pk__in=clients.values("pk"))).order_by()
+    fits = Case(When(pushable, then=Value(True)), default=Value(False))
+    rows = (
+        counted.annotate(fits=fits).values_list("phase", "blocker", "fits").annotate(n=Count("pk"))
+    )
+    numbers: Counter[tuple[Standing, Blocker]] = Counter()
+    for phase, code, is_fit, number in rows:
+        standing = find_standing(phase, Blocker(code))
+        may_move = phase in open_phases and (is_fit or phase != Phase.POSTGRES)
+        if standing == Standing.READY and not may_move:
+            standing = Standing.BLOCKED
+        numbers[standing, Blocker(code)] += number
+    return numbers
 
 
 def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQuerySet:

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from migration import sentences
 from migration.models import ClientMigration, Comparison, OpenMismatch, PhaseChange, Secret
@@ -11,6 +11,7 @@ from migration.operations import aws_store, locks, moves, snapshots
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from migration.operations.rows_from_aws import hold_free_rows, hold_rows
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client
@@ -128,3 +129,9 @@ def test_a_push_that_reads_back_something_else_is_tried_again(idom, sm, monkeypa
     assert (pushed.outcome, pushed.refused) == ("failed", False)
     assert is_pending(idom)
     assert ClientMigration.objects.get(pk=idom).refused_revision is None
+
+
+@pytest.mark.parametrize("hold", [hold_rows, lambda pk: hold_free_rows([pk])])
+def test_rows_are_held_in_a_transaction_of_their_own(idom, hold):
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"), hold(idom):
+        pass

@@ -153,6 +153,22 @@ def test_an_override_covers_what_was_missing_when_it_was_requested_and_no_more(
     assert (change.override_reason, len(change.overridden)) == ("Test clients", 2)
 
 
+def test_an_override_that_nobody_approves_covers_what_is_missing_at_each_clients_turn(settings):
+    settings.NOVA_REQUIRE_APPROVAL = False
+    settings.NOVA_MIN_READS = 20
+    joan = make_user("joan", "migration.move_client", "migration.override_gate")
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = request(joan, override_reason="Test clients")
+    assert run.moves.override_lines == ()
+
+    ClientMigration.objects.filter(pk=pks[1]).update(clean_streak=0)
+    work(run)
+
+    assert outcomes(run) == dict.fromkeys(("client-0", "client-1"), Outcome.MOVED)
+    overridden = {change.client_id: len(change.overridden) for change in run.phase_changes.all()}
+    assert overridden == {pks[0]: 2, pks[1]: 3}
+
+
 def test_an_override_ends_with_the_user_who_asked_for_it(settings):
     settings.NOVA_REQUIRE_APPROVAL = False
     settings.NOVA_MIN_READS = 20

@@ -136,8 +136,10 @@ def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(monkeypa
     assert set(run.items.values_list("attempts", flat=True)) == {0}
 
 
-def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings):
+def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings, monkeypatch):
     pks = make_clients(2, Phase.AWS)
+    # One after the other, each would wait for AWS anew.
+    monkeypatch.setattr(move_runs, "move", None)
     stop_aws_writes(reason="Somebody looks")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 

@@ -77,6 +77,18 @@ def test_a_run_leaves_a_client_alone_that_is_known_to_differ(sm, idom, phase):
     assert OpenMismatch.objects.filter(client_id=idom).exists()
 
 
+def test_a_secret_is_taken_back_from_its_deletion_and_left_as_somebody_else_wrote_it(sm, idom):
+    version = write_elsewhere(sm, idom)
+    compare(client_ids=[idom])
+    sm.sm.delete_secret(SecretId=NAME, RecoveryWindowInDays=7)
+
+    item = migrate().items.get()
+
+    assert item.outcome == Outcome.SKIPPED
+    assert item.message == plan_sentences.LEFT_ALONE(name=NAME, version=version)
+    assert sm.get_value(NAME).version_id == version
+
+
 def test_a_difference_that_could_not_be_checked_again_is_left_alone(sm, idom):
     version = write_elsewhere(sm, idom)
     compare(client_ids=[idom])
