@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from migration import audit_sentences
+from migration.models import AuditCode, AuditEvent, DatabaseClaim
 from migration.operations import aws_writes, version_plans
 from migration.operations.aws_writes import (
     COPY,
@@ -98,6 +100,17 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
 def test_the_database_that_writes_already_is_not_claimed_again():
     with pytest.raises(NotChanged, match="This database is the one"):
         claim_database(reason="INC-1")
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_claim_says_in_the_audit_which_database_wrote_before():
+    before = DatabaseClaim.objects.newest()
+    DatabaseClaim.objects.filter(pk=before.pk).update(database_oid=1, place="elsewhere/nova")
+
+    claim = claim_database(reason="INC-1")
+
+    expected = audit_sentences.CLAIMED(place=claim.identity.place, noted="elsewhere/nova")
+    assert AuditEvent.objects.get(code=AuditCode.CLAIM).message == expected
 
 
 @pytest.mark.parametrize(("key", "code"), [("writes_stopped", STOPPED), ("database_is_copy", COPY)])

@@ -12,6 +12,7 @@ from migration.models import (
     Outcome,
     PasswordReset,
     PhaseChange,
+    ReasonError,
     Run,
     WithdrawnRunError,
 )
@@ -131,6 +132,16 @@ def test_who_may_not_move_may_not_request_it(ana):
 
     with pytest.raises(NotApproved):
         request(ana)
+
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["reason", "override_reason"])
+def test_a_reason_that_can_not_be_stored_starts_nothing(name):
+    make_clients(1, Phase.DUAL_READ)
+
+    with pytest.raises(ReasonError):
+        start(Phase.DUAL_READ, Phase.AWS, **{name: "INC\0"})
 
     assert not Run.objects.exists()
 
