@@ -89,7 +89,14 @@ LABELS = (
     (sentences.OUTCOMES, Outcome.choices),
     (sentences.REQUEST_STATES, MoveRequest.State.choices),
     (shared.PHASES, PhaseChoices.choices),
-    (sentences.RUNS, [(kind.value, f"{kind.label} %(id)s") for kind in Run.Kind]),
+    (
+        sentences.RUNS,
+        # Behind “Moves” a number would read as how many.
+        [
+            (k.value, "Move run %(id)s" if k == Run.Kind.MOVE else f"{k.label} %(id)s")
+            for k in Run.Kind
+        ],
+    ),
     (
         ROWS,
         [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in CREDENTIAL_MODELS.items()],

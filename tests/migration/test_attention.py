@@ -283,10 +283,12 @@ def test_a_client_whose_push_failed_is_named_by_that_and_not_by_its_comparison_t
     alerts = {alert.sentence: alert for alert in load_dashboard().alerts}
 
     assert [(text, alert.count) for text, alert in alerts.items()] == [
-        ("client could not be checked", 1),
+        ("client could not be checked (1 more is acknowledged or failed to be pushed)", 1),
         ("clients failed in their newest push or migration", 2),
     ]
-    listed = root.get(alerts["client could not be checked"].url)
+    listed = root.get(
+        alerts["client could not be checked (1 more is acknowledged or failed to be pushed)"].url
+    )
     assert [row.client_id for row in listed.context["page"]] == [unchecked]
     assert "Newest push" in [chip.title for chip in listed.context["in_use"]["chips"]]
     # The rest of the form's filters keep it.
