@@ -47,6 +47,13 @@ from migration.models.copies import (
 )
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.layouts import (
+    LayoutChoices,
+    OtherSecrets,
+    find_layout,
+    find_other_layout,
+    has_layout,
+)
 from migration.models.leases import Lease, LeaseKind
 from migration.models.left_clients import (
     go_on_without_refused,
@@ -161,11 +168,13 @@ __all__ = [
     "FoundCopy",
     "GroupMember",
     "KeptCounts",
+    "LayoutChoices",
     "Lease",
     "LeaseKind",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
+    "OtherSecrets",
     "OtherStatement",
     "Outcome",
     "PasswordPlace",
@@ -222,8 +231,11 @@ __all__ = [
     "check_reason",
     "count_in_campaigns",
     "describe_minutes",
+    "find_layout",
+    "find_other_layout",
     "get_wanted_time",
     "go_on_without_refused",
+    "has_layout",
     "late_push_threshold",
     "newest_status_is",
     "normalize_group_name",

@@ -27,7 +27,7 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
     The caller holds the client's lock and has committed the move, which stays whatever happens here.
     """
     sm = secrets_manager(interactive=True)
-    done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.names.values()))
+    done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.all_names))
     done = done or sentences.NO_SECRET()
     with transaction.atomic():
         change = PhaseChange.objects.filter(

@@ -45,6 +45,7 @@ class ClientValues:
     client_id: int
     slug: str
     phase: Phase
+    layout: str | None  # as it is stored
     # At least SHORTEST_VALUE characters long.
     values: set[str] = field(default_factory=set, repr=False)
     # Value -> name of the secret whose current version holds it: of those that NOVA's reader reads.
@@ -98,10 +99,11 @@ def list_values_in_rows(client_id: int) -> set[str]:
 
 
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
-    clients = all_clients().filter(pk__in=client_ids).with_phase()
+    clients = all_clients().filter(pk__in=client_ids).with_phase().with_layout()
     columns = clients.read_all()
     for client in clients:
-        values = ClientValues(client.pk, client.slug, Phase(client.phase))  # type: ignore[attr-defined]  # annotated
+        phase, layout = Phase(client.phase), client.layout  # type: ignore[attr-defined]  # annotated
+        values = ClientValues(client.pk, client.slug, phase, layout)
         for row in list_all_rows(client):
             found = [row.extra.get(column.name) for column in list_secret_columns(row, columns)]
             table = row.NOVA_TABLE
@@ -123,7 +125,7 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
         owner = clients[owners[name]]
         if isinstance(answer, SecretValue):
             found = _add_values_of_secret(owner, answer, mapped)
-            if name in secret_names(owner.slug).values():
+            if name in secret_names(owner.slug, owner.layout).values():
                 owner.in_aws |= dict.fromkeys(found, name)
         elif not answer.not_found and answer.code != "InvalidName":
             owner.unread[name] = answer.code
