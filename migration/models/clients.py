@@ -15,7 +15,7 @@ from credentials.models import Client, ClientQuerySet
 from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_search import list_conditions
-from migration.models.layouts import LayoutChoices, OtherSecrets
+from migration.models.layouts import LayoutChoices, LayoutQuerySet, OtherSecrets
 from migration.models.moves import PhaseChange
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED
@@ -113,7 +113,7 @@ class PlannedChange:
     gate: tuple[Message, ...] = ()
 
 
-class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
+class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]):
     def of_present_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("pk"))))

@@ -123,10 +123,13 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
     there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
     for name, answer in answers.items():
         owner = clients[owners[name]]
+        own = secret_names(owner.slug, owner.layout).values()
         if isinstance(answer, SecretValue):
             found = _add_values_of_secret(owner, answer, mapped)
-            if name in secret_names(owner.slug, owner.layout).values():
+            if name in own:
                 owner.in_aws |= dict.fromkeys(found, name)
+        elif answer.scheduled_for_deletion and name not in known and name not in own:
+            continue  # a change of layout left it; until then it held what the client's own secrets held
         elif not answer.not_found and answer.code != "InvalidName":
             owner.unread[name] = answer.code
     for name, former in _read_former_versions(there, sm):
