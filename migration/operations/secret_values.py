@@ -45,7 +45,6 @@ class ClientValues:
     client_id: int
     slug: str
     phase: Phase
-    layout: str | None  # as it is stored
     # At least SHORTEST_VALUE characters long.
     values: set[str] = field(default_factory=set, repr=False)
     # Value -> name of the secret whose current version holds it: of those that NOVA's reader reads.
@@ -54,6 +53,7 @@ class ClientValues:
     unread: dict[str, str] = field(default_factory=dict)
     # The secrets and tables that hold a value that is too short.
     short: set[str] = field(default_factory=set)
+    layout: str | None = None  # as it is stored
 
     def add_values(self, found: Collection[str], source: str) -> None:
         """Keep these values, which stand in `source`: the name of a secret or of a table."""
@@ -103,7 +103,7 @@ def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
     columns = clients.read_all()
     for client in clients:
         phase, layout = Phase(client.phase), client.layout  # type: ignore[attr-defined]  # annotated
-        values = ClientValues(client.pk, client.slug, phase, layout)
+        values = ClientValues(client.pk, client.slug, phase, layout=layout)
         for row in list_all_rows(client):
             found = [row.extra.get(column.name) for column in list_secret_columns(row, columns)]
             table = row.NOVA_TABLE

@@ -72,7 +72,7 @@ def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_
 ):
     bring(make_full_client("idom"), Phase.DUAL_READ)
     begun, ask, read = [], reader._aws.start_reading, reader._postgres.read_client
-    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: begun.append("AWS") or ask(slug))
+    monkeypatch.setattr(reader._aws, "start_reading", lambda *of: begun.append("AWS") or ask(*of))
     monkeypatch.setattr(
         reader._postgres, "read_client", lambda slug: begun.append("rows") or read(slug)
     )
@@ -175,7 +175,7 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     bring(pk, Phase.DUAL_READ)
     reader.get_all_credentials("idom")
     old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.start_reading
-    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: old.pop() if old else ask(slug))
+    monkeypatch.setattr(reader._aws, "start_reading", lambda *of: old.pop() if old else ask(*of))
     update("client_database_credentials", row, db_password_encrypted="example-b")
     push(client_ids=[pk])
 
@@ -189,7 +189,7 @@ def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkey
     bring(pk, Phase.DUAL_READ)
     reader.get_all_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
-    monkeypatch.setattr(reader._aws, "start_reading", lambda _: old)
+    monkeypatch.setattr(reader._aws, "start_reading", lambda *_: old)
     stand(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
 
