@@ -375,9 +375,13 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
     reveal_everything(browser, pk)
-    for name in ("adopt", "copy", "undo_copy", "live"):
+    for name in ("adopt", "copy", "undo_copy", "layout", "live"):
         page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    for layout in ("service", "client"):
+        changed = reverse("admin:credentials_client_layout", args=[pk])
+        page(haystack, browser, changed, {"layout": layout})
+        command(haystack, "change_layout", layout, "idom", "--inline", "--format", "json")
     start_runs_from_pages(haystack, browser)
     tasks.take_campaigns_further()
     work_off_the_queue(haystack)

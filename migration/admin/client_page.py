@@ -19,16 +19,20 @@ from migration.admin.client_groups import get_members_url
 from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.copying import get_undo_context
+from migration.admin.layouts import LAYOUT_PERMISSION
 from migration.admin.secret_versions import get_console_url
 from migration.models import (
     ClientComment,
     ClientGroup,
     Comparison,
+    LayoutChoices,
+    OtherSecrets,
     PhaseChoices,
     ReadCount,
     ReaderProcess,
     RunItem,
     find_layout,
+    find_other_layout,
 )
 from migration.operations.aws_store import secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
@@ -129,6 +133,10 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
         **get_undo_context(request, client),
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),
         "secrets": [(name, get_console_url(name)) for name in names],
+        "layout": LayoutChoices(layout).label,
+        "other_secrets": OtherSecrets(client.other_secrets) if client.other_secrets else None,
+        "other_names": secret_names(client.slug, find_other_layout(layout)).values(),
+        "may_change_layout": request.user.has_perm(LAYOUT_PERMISSION),
         # The AWS console shows nothing of another endpoint.
         "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
         "name_problem": problem,
