@@ -99,9 +99,10 @@ def _is_pushable(site: SiteFacts) -> Q:
     """Return the condition that the rows of a client that is in PostgreSQL alone make a secret."""
     fits = Q(pk__in=[])
     for layout in Layout:
-        where = {"prefix": settings.NOVA_SECRET_PREFIX, "layout": layout}
-        if not documents.name_problem("x", **where):
-            longest = max(map(len, documents.secret_names("", **where).values()))
+        prefix = settings.NOVA_SECRET_PREFIX
+        if not documents.name_problem("x", prefix=prefix, layout=layout):
+            names = documents.secret_names("", prefix=prefix, layout=layout)
+            longest = max(map(len, names.values()))
             is_short = LessThanOrEqual(Length("slug"), documents.MAX_NAME - longest)
             fits |= has_layout(layout) & Q(is_short)
     is_named = Q(slug__regex=LEGAL_SLUG) & fits
