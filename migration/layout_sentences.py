@@ -32,6 +32,11 @@ LAYOUT_DIFFERS = Sentence(
     "Its layout stays: both stores differ, and somebody else wrote the current version of %(name)s."
     " Look at the mismatch and copy one way first.",
 )
+LAYOUT_FOREIGN = Sentence(
+    "layout_foreign",
+    "Its layout stays: somebody else wrote the current version of %(name)s. Restore the client and look at the mismatch"
+    " first.",
+)
 LAYOUT_ROTATES = Sentence(
     "layout_rotates", "Its layout stays: a rotation of %(name)s is under way. Try again after it."
 )

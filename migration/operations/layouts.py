@@ -152,14 +152,16 @@ def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManag
             raise LayoutRefusedError(why, error.error_class) from None
         if any(PENDING_STAGE in s and CURRENT_STAGE not in s for s in versions.values()):
             raise LayoutRefusedError(layout_sentences.LAYOUT_ROTATES(name=value.name))
-    if not snapshot.phase.writes_both or are_equal(snapshot.document, found.document):
+    if snapshot.phase == Phase.POSTGRES or are_equal(snapshot.document, found.document):
         return
+    is_purged = snapshot.phase == Phase.PURGED
+    sentence = layout_sentences.LAYOUT_FOREIGN if is_purged else layout_sentences.LAYOUT_DIFFERS
     known, keys = find_known_secrets(found.version_ids), version_keys()
     newer = list_newer_versions(found)
     for name, version in found.version_ids.items():
         was_pushed = name in known and known[name].version_id == version
         if version in newer or not (was_pushed or keys.is_ours(name, version)):
-            raise LayoutRefusedError(layout_sentences.LAYOUT_DIFFERS(name=name))
+            raise LayoutRefusedError(sentence(name=name))
 
 
 def _prepare_secrets(

@@ -241,6 +241,9 @@ def test_what_somebody_else_wrote_is_not_passed_off_as_ours(sm):
     change_in_aws(sm, password="example-by-hand")
 
     assert refusal(pk).message == layout_sentences.LAYOUT_DIFFERS(name=NAME)
+    # A save of a purged client overwrites what is ours with the rows' own fields, and refuses to with what is not.
+    ClientMigration.objects.update(phase=Phase.PURGED)
+    assert refusal(pk).message == layout_sentences.LAYOUT_FOREIGN(name=NAME)
 
 
 def test_a_rotation_under_way_and_a_secret_that_is_gone_are_refused(sm):

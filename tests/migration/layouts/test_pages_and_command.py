@@ -45,7 +45,7 @@ def test_its_page_shows_both_layouts_and_changes_to_the_one_that_it_showed(clien
     assert "It has this layout already." in said
 
 
-def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys):
+def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, client):
     pks = [make_full_client(slug) for slug in ("acme", "idom")]
     enter_phase_together(pks, Phase.DUAL_READ)
     taken = f"{NAME}/aws"
@@ -70,6 +70,9 @@ def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys):
     run = Run.objects.first()
     assert (run.kind, run.layout, str(run)) == ("layout", "service", f"Change of layout {run.pk}")
     assert not run.items.filter(outcome="").exists()
+    client.force_login(make_user("ada", "migration.view_run", "credentials.view_client"))
+    page = client.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
+    assert f"Change of layout {run.pk}" in page
     runs.work_on_run(run_id=run.pk)
 
 
