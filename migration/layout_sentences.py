@@ -10,7 +10,7 @@ LAYOUTS = {
 }
 LAYOUT_CHANGED = Sentence(
     "layout_changed",
-    "NOVA now reads %(new)s. Until no reader needs them any more, %(old)s are written too.",
+    "NOVA now reads: %(new)s. Written too, until no reader needs them any more: %(old)s.",
     glue=", ",
 )
 LAYOUT_WITHOUT_SECRET = Sentence(
