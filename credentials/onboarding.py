@@ -19,7 +19,7 @@ from credentials.inlines import CredentialInline
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from credentials.onboarding_hints import find_hints
 from credentials.prices import SECRET_A_MONTH
-from credentials.secret_names import find_name_problem, find_name_warning, secret_layout
+from credentials.secret_names import configured_layout, find_name_problem, find_name_warning
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 
@@ -262,7 +262,7 @@ class OnboardingForms:
         if find_name_problem(self.slug) or "slug" in self.client.errors:
             return []
         names = documents.secret_names(
-            self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+            self.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=configured_layout()
         )
         filled = self.filled_logins
         return [name for part, name in names.items() if part == "client" or part in filled]
@@ -276,7 +276,9 @@ class OnboardingForms:
         rows = {t: [form.instance] for t, form in self.filled_logins.items()}
         document = documents.build_document(self.client.instance.name, rows, slug=slug)
         prefix = settings.NOVA_SECRET_PREFIX
-        return bool(documents.size_problem(document, slug, prefix=prefix, layout=secret_layout()))
+        return bool(
+            documents.size_problem(document, slug, prefix=prefix, layout=configured_layout())
+        )
 
 
 def _make_login_form(

@@ -9,7 +9,7 @@ from credentials.models import Credential, list_secret_columns, save_changed_col
 from credentials.refusals import RefusedByDatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from credentials.models import Client
     from nova_credentials.credential_types import CredentialType
@@ -64,15 +64,37 @@ def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> 
         for row in rows:
             _point_extras(client, row, pointer)
             save_changed_columns(row, dict.fromkeys(row.SECRET_FIELDS, pointer))
-    # Every secret of the client holds the client's own columns: name one that it has.
+    _point_extras(client, client, make_pointer(_find_holder(client, secret_names)))
+
+
+def change_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
+    """Have every pointer of the client and its rows name the secret that holds its value now. Raises as the above."""
+    for credential_type, rows in client.credentials_by_type().items():
+        pointer = make_pointer(secret_names[credential_type])
+        for row in rows:
+            held = [n for n in row.SECRET_FIELDS if (getattr(row, n) or "").startswith(POINTER)]
+            _point_extras(client, row, pointer, of=list_purged_extras(row))
+            save_changed_columns(row, dict.fromkeys(held, pointer))
+    holder = _find_holder(client, secret_names)
+    _point_extras(client, client, make_pointer(holder), of=list_purged_extras(client))
+
+
+def _find_holder(client: Client, secret_names: Mapping[CredentialType, str]) -> str:
+    """Return a secret that the client has. Every one of them holds the client's own columns."""
     holders = [t for t, rows in client.credentials_by_type().items() if rows] or list(secret_names)
-    _point_extras(client, client, make_pointer(secret_names[holders[0]]))
+    return secret_names[holders[0]]
 
 
-def _point_extras(client: Client, row: Client | Credential, pointer: str) -> None:
-    """Replace the values in the row's columns that are mapped as secret; NULL stays."""
+def _point_extras(
+    client: Client, row: Client | Credential, pointer: str, *, of: Collection[str] | None = None
+) -> None:
+    """Replace the values in the row's columns that are mapped as secret, or in those `of` a list; NULL stays."""
     columns = list_secret_columns(row, client.nova_columns or ())
-    filled = [column for column in columns if row.extra.get(column.name) is not None]
+    filled = [
+        column
+        for column in columns
+        if row.extra.get(column.name) is not None and (of is None or column.name in of)
+    ]
     for column in filled:
         if column.max_length is not None and column.max_length < len(pointer):
             raise PointerTooLongError(

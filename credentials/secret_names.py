@@ -1,4 +1,4 @@
-"""Judges whether a client's slug can be part of its secret's name, under this site's prefix and layout."""
+"""Judges whether a client's slug can be part of its secrets' names, and owns the layout of new clients."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from nova_credentials import document as documents
 from nova_credentials.document import Layout
 
 
-def find_name_problem(slug: str) -> str | None:
+def find_name_problem(slug: str, layout: Layout | None = None) -> str | None:
     """Say, in the page's language, why no secret can be named after this slug; None if one can."""
     problem = documents.name_problem(
-        slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+        slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout or configured_layout()
     )
     return localize(problem) or None
 
 
-def find_name_warning(slug: str) -> str | None:
+def find_name_warning(slug: str, layout: Layout | None = None) -> str | None:
     """Say, in the page's language, what is risky about a secret named after this slug; None if nothing is."""
     warning = documents.name_warning(
-        slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+        slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout or configured_layout()
     )
     return localize(warning) or None
 
 
-def secret_layout() -> Layout:
-    """Return whether a client has one secret or one for each service, as the settings say."""
+def configured_layout() -> Layout:
+    """Return whether a client that has no secret yet gets one, or one for each service, as the settings say."""
     return Layout(settings.NOVA_SECRET_LAYOUT)

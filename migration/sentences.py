@@ -33,6 +33,7 @@ RUNS = {
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
     "move": Sentence("run_move", "Move run %(id)s"),
+    "layout": Sentence("run_layout", "Change of layout %(id)s"),
 }
 
 # Conditions of a gate

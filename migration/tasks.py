@@ -42,6 +42,7 @@ from migration.operations import (
     campaign_steps,
     copy_search,
     interrupted_searches,
+    other_secrets,
     other_statements,
     run_batches,
     run_plans,
@@ -227,6 +228,11 @@ def publish_audit_head() -> None:
     audit_heads.publish_head()
 
 
+def remove_other_secrets() -> None:
+    """Take away the secrets that changes of layout left, once nobody can need them. Scheduled every ten minutes."""
+    other_secrets.remove_other_secrets()
+
+
 def count_clients() -> None:
     """Count all clients for the dashboard where there are very many. Scheduled every minute."""
     KeptCounts.objects.renew()
@@ -277,6 +283,7 @@ def ensure_schedules(**_: object) -> None:
         ("Look for reads of NOVA's old helper", note_other_statements, 5),
         ("Seal the audit", seal_audit, 1),
         ("Count very many clients", count_clients, 1),
+        ("Remove secrets that changes of layout left", remove_other_secrets, 10),
         ("Publish the audit's head", publish_audit_head, 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):

@@ -43,6 +43,7 @@ env = environment.Environment(
     AWS_ENDPOINT_URL=(str, ""),
     NOVA_EMBEDDED_AWS=(str, ""),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
+    NOVA_CACHE_SECONDS=(decimal_up_to(86_400), 30.0),
     NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
     NOVA_DUAL_READ_HOURS=(decimal_up_to(87_600), 24.0),
     NOVA_PURGE_AFTER_DAYS=(decimal_up_to(3_650), 7.0),
@@ -99,6 +100,8 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
     raise ImproperlyConfigured(
         f"NOVA_SECRET_PREFIX can't be the prefix of a secret's name: {problem}."
     )
+# As NOVA's own processes have it: what they cached, they use for so long.
+NOVA_CACHE_SECONDS = env("NOVA_CACHE_SECONDS")
 
 # The evidence that a cutover and a purge want, each switched off by 0: comparisons in a row that matched, the time in
 # dual read and after the cutover, and reads by NOVA.

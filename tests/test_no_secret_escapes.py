@@ -331,6 +331,13 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     command(haystack, "resume_run", str(run.pk), "--inline")
 
 
+def change_layouts(haystack: Haystack, browser, pk: int) -> None:
+    for layout in ("service", "client"):
+        url = reverse("admin:credentials_client_layout", args=[pk])
+        page(haystack, browser, url, {"layout": layout})
+        command(haystack, "change_layout", layout, "idom", "--inline", "--format", "json")
+
+
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
     mapped_columns.map_everything(partial(command, haystack), partial(page, haystack, browser))
@@ -375,9 +382,10 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
     reveal_everything(browser, pk)
-    for name in ("adopt", "copy", "undo_copy", "live"):
+    for name in ("adopt", "copy", "undo_copy", "layout", "live"):
         page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    change_layouts(haystack, browser, pk)
     start_runs_from_pages(haystack, browser)
     tasks.take_campaigns_further()
     work_off_the_queue(haystack)

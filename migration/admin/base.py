@@ -53,6 +53,8 @@ class ClientRow(ClientWithPhase, Protocol):
     newest_status: str | None
     newest_compared_at: datetime | None
     phase_since: datetime | None
+    layout: str | None
+    other_secrets: str
     last_read_at: datetime | None
 
     def build_document(self) -> Document: ...

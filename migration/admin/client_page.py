@@ -20,17 +20,22 @@ from migration.admin.client_groups import get_members_url
 from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.copying import get_undo_context
+from migration.admin.layouts import LAYOUT_PERMISSION
 from migration.admin.secret_versions import get_console_url
 from migration.models import (
     ClientComment,
     ClientGroup,
     Comparison,
+    LayoutChoices,
+    OtherSecrets,
     PhaseChoices,
     ReadCount,
     ReaderProcess,
     RunItem,
+    find_layout,
+    find_other_layout,
 )
-from migration.operations.aws_store import secret_layout, secret_names
+from migration.operations.aws_store import secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
 from migration.operations.gate_fixes import CheckFix
 from migration.operations.gates import Check, Condition, database_checks
@@ -121,18 +126,23 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
     """Return the newest comparison, what NOVA's reader counted, and the names of the secrets."""
     document, _problem = _build_document(client)
     newest = Comparison.objects.newest().filter(client_id=client.pk).first()
-    problem = find_name_problem(client.slug)
-    names = [] if problem else secret_names(client.slug).values()
+    layout = find_layout(client.layout)
+    problem = find_name_problem(client.slug, layout)
+    names = [] if problem else secret_names(client.slug, layout).values()
     return {
         "comparison": newest,
         "same_fields": _list_same_fields(newest, document),
         **get_undo_context(request, client),
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),
         "secrets": [(name, get_console_url(name)) for name in names],
+        "layout": LayoutChoices(layout).label,
+        "other_secrets": OtherSecrets(client.other_secrets) if client.other_secrets else None,
+        "other_names": secret_names(client.slug, find_other_layout(layout)).values(),
+        "may_change_layout": request.user.has_perm(LAYOUT_PERMISSION),
         # The AWS console shows nothing of another endpoint.
         "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
         "name_problem": problem,
-        "name_warning": find_name_warning(client.slug),
+        "name_warning": find_name_warning(client.slug, layout),
     }
 
 
@@ -165,7 +175,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     checks = list(database_checks(ClientState(client.pk, has_push_pending(client)), new))
     if phase == Phase.POSTGRES:
         checks = [
-            *_check_document(client.slug, *_build_document(client)),
+            *_check_document(client, *_build_document(client)),
             *_check_last_push(client.pk),
             *checks,
         ]
@@ -202,10 +212,10 @@ def _build_document(client: ClientRow) -> tuple[Document | None, Message | None]
 
 
 def _check_document(
-    slug: str, document: Document | None, problem: Message | None
+    client: ClientRow, document: Document | None, problem: Message | None
 ) -> Iterator[Check]:
     """Yield the checks of a first push: name, logins and size of the secret."""
-    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
+    slug, prefix, layout = client.slug, settings.NOVA_SECRET_PREFIX, find_layout(client.layout)
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
     yield Check(Condition.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)

@@ -30,6 +30,7 @@ from migration.admin.grouping import (
     TakeOutOfGroupView,
     list_grouping_actions,
 )
+from migration.admin.layouts import ChangeLayoutView
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
@@ -85,6 +86,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
         ("<int:client_id>/adopt/", "adopt", AdoptView),
+        ("<int:client_id>/layout/", "layout", ChangeLayoutView),
         ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
         ("<int:client_id>/copy-to-postgres/undo/", "undo_copy", UndoCopyView),
         ("<int:client_id>/live/", "live", LiveClientView),

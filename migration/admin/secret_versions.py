@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from credentials.localization import localize
 from credentials.secret_names import find_name_problem
 from migration.admin.base import RUN_PERMISSION, ClientView
+from migration.models import ClientMigration, find_layout, find_other_layout
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.keys import VersionKeys, version_keys
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
+    from credentials.models import Client
     from nova_credentials.aws.secrets_manager import SecretDescription
 
 CURRENT = "AWSCURRENT"
@@ -37,7 +39,7 @@ class SecretVersionsView(ClientView):
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         context = {
             "client": self.client,
-            "secrets": list(describe_secrets(self.client.slug)),
+            "secrets": list(describe_secrets(self.client)),
             "may_run": request.user.has_perm(RUN_PERMISSION),
         }
         if request.headers.get("HX-Request"):
@@ -58,11 +60,15 @@ def get_console_url(name: str) -> str:
     return f"https://{host}/secretsmanager/secret?{query}"
 
 
-def describe_secrets(slug: str) -> Iterator[dict[str, object]]:
+def describe_secrets(client: Client) -> Iterator[dict[str, object]]:
     """Yield each secret of the client with its versions, or why they can't be read. Reads AWS."""
-    if find_name_problem(slug):
+    own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
+    if find_name_problem(client.slug, find_layout(own.layout)):
         return
-    names = list(secret_names(slug).values())
+    names = list(secret_names(client.slug, own.layout).values())
+    if own.other_secrets:
+        other = find_other_layout(find_layout(own.layout))
+        names += secret_names(client.slug, other).values()
     known, keys = find_known_secrets(names), version_keys()
     for name in names:
         found: dict[str, object] = {"name": name}

@@ -52,6 +52,13 @@ from migration.models.copies import (
 )
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.layouts import (
+    LayoutChoices,
+    OtherSecrets,
+    find_layout,
+    find_other_layout,
+    has_layout,
+)
 from migration.models.leases import Lease, LeaseKind
 from migration.models.left_clients import (
     go_on_without_refused,
@@ -169,11 +176,13 @@ __all__ = [
     "FoundCopy",
     "GroupMember",
     "KeptCounts",
+    "LayoutChoices",
     "Lease",
     "LeaseKind",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",
+    "OtherSecrets",
     "OtherStatement",
     "Outcome",
     "PasswordPlace",
@@ -233,9 +242,12 @@ __all__ = [
     "count_by_phase",
     "count_in_campaigns",
     "describe_minutes",
+    "find_layout",
+    "find_other_layout",
     "find_standing",
     "get_wanted_time",
     "go_on_without_refused",
+    "has_layout",
     "late_push_threshold",
     "list_groups_taken",
     "newest_status_is",

@@ -34,6 +34,7 @@ class AuditCode(models.TextChoices):
     PUSH = "push", _("Push")
     REVEAL = "reveal", _("Reveal")
     MOVE = "move", _("Move")
+    LAYOUT = "layout", _("Layout changed")
     OVERRIDE = "override", _("Override")
     GATE = "gate", _("Gate")
     DELETION = "deletion", _("Secrets deleted")

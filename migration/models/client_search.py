@@ -14,11 +14,12 @@ from django.db.models.functions import Concat
 from django.db.models.lookups import Contains
 
 from credentials.models import CREDENTIAL_MODELS
-from credentials.secret_names import secret_layout
 from migration.models.folding import Folded, fold_value
+from migration.models.layouts import has_layout
 from migration.models.secrets import Secret
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -57,17 +58,19 @@ def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
             condition |= Q(pk__in=rows.values("client_id"))  # type: ignore[misc]  # each model has it
     # Without a slash it would be found in the slug, or in the prefix that all clients share.
     if "/" in word:
-        for secret_name in _list_secret_names():
-            condition |= Q(Contains(Folded(secret_name), typed))
+        for layout in Layout:
+            names = Q()
+            for secret_name in _list_secret_names(layout):
+                names |= Q(Contains(Folded(secret_name), typed))
+            condition |= has_layout(layout) & names
         pushed = Secret.objects.filter(Contains(Folded("name"), typed)).order_by()
         condition |= Q(pk__in=pushed.values("client_id"))
     return condition
 
 
-def _list_secret_names() -> Iterator[Concat]:
-    """Yield, as expressions of the slug, the names of a client's secrets."""
-    for name in documents.secret_names(
-        "\0", prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
-    ).values():
+def _list_secret_names(layout: Layout) -> Iterator[Concat]:
+    """Yield, as expressions of the slug, the names of the secrets of a client with this layout."""
+    names = documents.secret_names("\0", prefix=settings.NOVA_SECRET_PREFIX, layout=layout)
+    for name in names.values():
         before, _, after = name.partition("\0")
         yield Concat(Value(before), "slug", Value(after))

@@ -15,6 +15,7 @@ from credentials.models import Client, ClientQuerySet
 from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_search import list_conditions
+from migration.models.layouts import LayoutChoices, LayoutQuerySet, OtherSecrets
 from migration.models.moves import PhaseChange
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED
@@ -49,6 +50,13 @@ class ClientPhaseQuerySet(ClientQuerySet):
         """Annotate `phase`."""
         return self.annotate(
             phase=Coalesce("client_migration__phase", models.Value(Phase.POSTGRES.value))
+        )
+
+    def with_layout(self) -> Self:
+        """Annotate `layout` (None: as the settings say) and `other_secrets` (`OtherSecrets`, or "")."""
+        return self.annotate(
+            layout=models.F("client_migration__layout"),
+            other_secrets=Coalesce("client_migration__other_secrets", models.Value("")),
         )
 
     def with_refused_revision(self) -> Self:
@@ -105,7 +113,7 @@ class PlannedChange:
     gate: tuple[Message, ...] = ()
 
 
-class ClientMigrationQuerySet(models.QuerySet["ClientMigration"]):
+class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]):
     def of_present_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("pk"))))
@@ -282,10 +290,25 @@ class ClientMigration(models.Model):
     streak_counted_at = models.DateTimeField(null=True)
     # The reader's counts when the client entered its phase (`ReadCount.get_counts`).
     reads_at_entry = models.JSONField(default=dict, db_default={})
+    # Which secrets are its own, of those that either layout names; None: as the settings say, as none was written yet.
+    # The reader reads it in its own statement.
+    layout = models.CharField(max_length=16, choices=LayoutChoices, null=True)
+    # The other layout's secrets of the client, and since when they are so.
+    other_secrets = models.CharField(
+        max_length=8, choices=OtherSecrets, blank=True, default="", db_default=""
+    )
+    other_secrets_since = models.DateTimeField(null=True)
 
     objects = ClientMigrationQuerySet.as_manager()
 
     class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["other_secrets_since"],
+                name="client_other_secrets",
+                condition=~models.Q(other_secrets=""),
+            )
+        ]
         permissions: ClassVar = [
             ("move_client", _("Can move clients between phases")),
             ("purge_client", _("Can purge clients")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
@@ -16,6 +17,10 @@ from migration.models.times import limit_times
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# The first release whose reader asks PostgreSQL for a client's layout. Every release that notes itself does.
+FIRST_WITH_LAYOUTS = (0, 2)
+# A process that reads once a day, by a timer, is seen in it.
+OLD_READERS_WITHIN = timedelta(days=1)
 SEEN_WITHIN = timedelta(hours=1)
 FAILED_WITHIN = timedelta(minutes=30)
 FORGOTTEN_AFTER = timedelta(days=7)
@@ -50,6 +55,12 @@ def _was_seen(now: datetime) -> models.Q:
     return models.Q(last_read_at__gt=now - SEEN_WITHIN, last_read_at__lt=now + SEEN_WITHIN)
 
 
+def _parse_version(version: str) -> tuple[int, ...]:
+    """Return the numbers of a release; of what is none, those of a release before all others."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
+    return tuple(map(int, found.groups())) if found else (0, 0)
+
+
 class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
     def seen_in_last_hour(self) -> ReaderProcessQuerySet:
         """Select the processes that read within the last hour."""
@@ -61,6 +72,12 @@ class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
     def failing_now(self) -> ReaderProcessQuerySet:
         """Select the processes seen in the last hour that met an error of AWS within FAILED_WITHIN."""
         return self.seen_in_last_hour().filter(aws_error_at__gt=timezone.now() - FAILED_WITHIN)
+
+    def read_without_layouts(self) -> bool:
+        """Say whether a process read within the last day whose release reads only the layout of its environment."""
+        lately = self.filter(last_read_at__gt=timezone.now() - OLD_READERS_WITHIN)
+        versions = lately.order_by().values_list("version", flat=True).distinct()
+        return any(_parse_version(version) < FIRST_WITH_LAYOUTS for version in versions)
 
     def was_ever_seen(self) -> bool:
         """Say whether any process of NOVA ever read through the package; the newest is never forgotten."""

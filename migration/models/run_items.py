@@ -63,9 +63,16 @@ class Act(models.TextChoices):
     PUSH = "push", _("Push")
     COMPARE = "compare", _("Comparison")
     MOVE = "move", _("Move")
+    LAYOUT = "layout", _("Change of layout")
 
 
-ACTS = {"migrate": Act.PUSH, "push": Act.PUSH, "compare": Act.COMPARE, "move": Act.MOVE}
+ACTS = {
+    "migrate": Act.PUSH,
+    "push": Act.PUSH,
+    "compare": Act.COMPARE,
+    "move": Act.MOVE,
+    "layout": Act.LAYOUT,
+}
 
 
 def is_due() -> models.Q:
@@ -128,7 +135,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         return self.filter(is_left_out(keys=[sentences.RUN_WITHDRAWN.key]))
 
     def needing_attention(self, client_ids: Collection[int] | None = None) -> Self:
-        """Select each present client's newest push, comparison or move that failed, unless the client succeeded since.
+        """Select each present client's newest outcome of an act, where it failed, unless the client succeeded since.
 
         Of all clients, or of these.
 
@@ -137,12 +144,14 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """
         at = Coalesce("finished_at", "run__created_at")
         moved = models.Q(client__client_migration__phase_changed_at__gt=at)
+        relaid = models.Q(client__client_migration__layout=models.F("run__layout"))
         pushed = models.Q(client__client_revision__pushed_at__gt=at)
         compared = models.Q(client__client_migration__compared_at__gt=at)
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
         over = (
             (models.Q(act=Act.MOVE) & moved)
+            | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
         )

@@ -15,6 +15,7 @@ from credentials.localization import localize
 from migration import sentences
 from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.models.layouts import LayoutChoices
 from migration.models.phases import PhaseChoices
 from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import limit_reason
@@ -119,6 +120,7 @@ class Run(SteeredRun):
         PUSH = "push", _("Push")
         COMPARE = "compare", _("Comparison")
         MOVE = "move", _("Moves")
+        LAYOUT = "layout", _("Change of layout")
 
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100
@@ -151,6 +153,10 @@ class Run(SteeredRun):
     schedule_deletion = models.BooleanField(default=False, db_default=False)
     # A campaign's rollback: a client whose stores differ, or of which AWS can't be read, stays where it is.
     only_where_equal = models.BooleanField(default=False, db_default=False)
+    # Of a change of layout: the layout that its clients get.
+    layout = models.CharField(
+        _("layout"), max_length=16, choices=LayoutChoices, blank=True, default="", db_default=""
+    )
     # The wave of a campaign that it is a step of, or rolls back.
     wave = models.ForeignKey("Wave", models.SET_NULL, null=True, related_name="runs")
     # The number of times that a client is tried if its error may pass by itself.
@@ -180,6 +186,10 @@ class Run(SteeredRun):
             models.CheckConstraint(
                 condition=models.Q(kind="move") ^ models.Q(move_from="", move_to=""),
                 name="run_of_moves_names_its_move",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="layout") ^ models.Q(layout=""),
+                name="run_of_layouts_names_its_layout",
             ),
             models.CheckConstraint(
                 condition=~models.Q(approved_by=models.F("by")), name="run_approved_by_another"
@@ -242,6 +252,7 @@ class Run(SteeredRun):
         tries: int = 1,
         plan: RunPlan | None = None,
         moves: PlannedMoves | None = None,
+        layout: str = "",
         campaign_wave: Wave | None = None,
         approved_by: User | None = None,
         approved_by_name: str = "",
@@ -262,6 +273,7 @@ class Run(SteeredRun):
                 kind=kind,
                 by=by,
                 tries=tries,
+                layout=layout,
                 wave=campaign_wave,
                 approved_by=approved_by,
                 approved_by_name=approved_by_name,

@@ -9,6 +9,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from credentials.models import Client
+from credentials.secret_names import configured_layout
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 class SecretQuerySet(models.QuerySet["Secret"]):
     def record(self, secrets: Iterable[Secret]) -> None:
-        """Store each secret under its name, in place of an older row."""
+        """Store each secret under its name, in place of an older row.
+
+        A client keeps the layout of its first secret, which is the settings' at that time.
+        """
         # As one text: bulk_create would prepare each value by itself, which takes longer than the statement.
         rows = [
             {
@@ -33,15 +37,27 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO migration_secret (name, client_id, arn, version_id, seen_at)
-                SELECT name, client_id, arn, version_id, seen_at FROM jsonb_to_recordset(%s::jsonb)
+                WITH new AS (
+                    SELECT * FROM jsonb_to_recordset(%s::jsonb)
                     AS new (name text, client_id int, arn text, version_id text, seen_at timestamptz)
+                ), first AS (
+                    INSERT INTO migration_clientmigration AS kept (client_id, phase, layout)
+                    SELECT DISTINCT client_id, 'postgres', %s FROM new
+                    WHERE NOT EXISTS (
+                        SELECT FROM migration_clientmigration AS known
+                        WHERE known.client_id = new.client_id AND known.layout IS NOT NULL
+                    )
+                    ORDER BY client_id
+                    ON CONFLICT (client_id) DO UPDATE SET layout = coalesce(kept.layout, excluded.layout)
+                )
+                INSERT INTO migration_secret (name, client_id, arn, version_id, seen_at)
+                SELECT name, client_id, arn, version_id, seen_at FROM new
                 ORDER BY name
                 ON CONFLICT (name) DO UPDATE
                 SET client_id = excluded.client_id, arn = excluded.arn, version_id = excluded.version_id,
                     seen_at = excluded.seen_at
                 """,
-                [json.dumps(rows)],
+                [json.dumps(rows), configured_layout()],
             )
 
     def find(self, names: Collection[str]) -> dict[str, Secret]:

@@ -68,8 +68,9 @@ def adopt_secrets(*, client_id: int, seen: str, reason: str, by: User | None = N
 
 def _describe_foreign(snapshot: ClientSnapshot, sm: SecretsManager) -> Iterable[SecretDescription]:
     """Yield the secrets that have neither this site's tag nor met one of its pushes."""
-    known = find_known_secrets(snapshot.names.values())
-    for name in snapshot.names.values():
+    names = [name for names in snapshot.written_names.values() for name in names.values()]
+    known = find_known_secrets(names)
+    for name in names:
         try:
             description = sm.describe_secret(name)
         except SecretsManagerError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from django.conf import settings
 
 from migration import sentences
-from migration.models import Secret
+from migration.models import Secret, find_layout
 from migration.operations.keys import version_keys
 from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
 from migration.operations.version_plans import find_newer_versions
@@ -19,7 +19,6 @@ from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import Document, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretValue
     from nova_credentials.aws.client_secrets import ClientSecrets
+    from nova_credentials.document import Document
     from nova_credentials.messages import Message
 
 
@@ -65,14 +65,10 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
     )
 
 
-def secret_layout() -> Layout:
-    """Return the configured layout: one secret a client, or one a service."""
-    return Layout(settings.NOVA_SECRET_LAYOUT)
-
-
-def secret_names(slug: str) -> dict[str, str]:
-    """Return part -> secret name of the client, under the configured prefix and layout."""
-    return documents.secret_names(slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout())
+def secret_names(slug: str, layout: str | None = None) -> dict[str, str]:
+    """Return part -> secret name of the client, given its stored layout; None: as the settings say."""
+    prefix = settings.NOVA_SECRET_PREFIX
+    return documents.secret_names(slug, prefix=prefix, layout=find_layout(layout))
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class AwsCopy:
 
 def read_aws(snapshot: ClientSnapshot, *, sm: SecretsManager) -> AwsCopy:
     """Read the client's document in AWS; raises `SecretsManagerError` or `DocumentError` as NOVA's reader would."""
-    return make_aws_copy(snapshot, read_client(sm, snapshot.names, layout=secret_layout()))
+    return make_aws_copy(snapshot, read_client(sm, snapshot.names, layout=snapshot.layout))
 
 
 def make_aws_copy(snapshot: ClientSnapshot, secrets: ClientSecrets) -> AwsCopy:

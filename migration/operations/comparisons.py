@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migration import sentences
 from migration.models import Comparison, Run
-from migration.operations.aws_store import find_known_secrets, secret_layout, secrets_manager
+from migration.operations.aws_store import find_known_secrets, secrets_manager
 from migration.operations.keys import fingerprint_key
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
@@ -129,7 +129,7 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     if snapshot.document is None:
         return Comparison.Status.UNCHECKED, snapshot.problem_class, snapshot.problem, []
     try:
-        secrets = join_answers(_names_to_compare(snapshot, found), found, layout=secret_layout())
+        secrets = join_answers(_names_to_compare(snapshot, found), found, layout=snapshot.layout)
         if secrets.hold_texts_of(snapshot.document):  # as nearly always
             return _MATCH
         actual = secrets.to_document()
@@ -155,7 +155,7 @@ def _list_parts_with_rows(snapshot: ClientSnapshot) -> Collection[str]:
     """Return the parts of the document, each a secret in AWS, that the client's rows fill."""
     if snapshot.document is None:
         return ()
-    return documents.parts_to_store(snapshot.document, layout=secret_layout())
+    return documents.parts_to_store(snapshot.document, layout=snapshot.layout)
 
 
 def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judgement:

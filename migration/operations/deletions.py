@@ -14,7 +14,10 @@ from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
@@ -27,7 +30,7 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
     The caller holds the client's lock and has committed the move, which stays whatever happens here.
     """
     sm = secrets_manager(interactive=True)
-    done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.names.values()))
+    done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.all_names))
     done = done or sentences.NO_SECRET()
     with transaction.atomic():
         change = PhaseChange.objects.filter(
@@ -47,18 +50,32 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
 
 
 def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
+    def find_objection(_: SecretDescription) -> Message | None:
+        own = ClientMigration.objects.filter(pk=snapshot.client_id)
+        has_moved = own.exclude(phase=Phase.POSTGRES).exists()
+        return sentences.KEPT_MOVED_ON(name=name) if has_moved else None
+
+    try:
+        return delete_secret(sm, name, find_objection)
+    except SecretsManagerError as error:
+        return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
+
+
+def delete_secret(
+    sm: SecretsManager, name: str, find_objection: Callable[[SecretDescription], Message | None]
+) -> Message | None:
+    """Schedule the deletion of a secret of ours to which nothing is objected, and say so; None where there is none.
+
+    Raises `SecretsManagerError`.
+    """
     try:
         there = sm.describe_secret(name)
         if there.deleted_at:
             return sentences.DELETED_ALREADY(name=name)
         if not there.is_ours:
             return sentences.KEPT_NOT_OURS(name=name)
-        if (
-            ClientMigration.objects.filter(pk=snapshot.client_id)
-            .exclude(phase=Phase.POSTGRES)
-            .exists()
-        ):
-            return sentences.KEPT_MOVED_ON(name=name)
+        if objection := find_objection(there):
+            return objection
         # By its ARN: another secret may get this name in the meantime.
         at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
     except SecretsManagerError as error:
@@ -66,5 +83,5 @@ def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) 
             error.not_found
         ):  # in the layout of one secret per service, a service without rows has none
             return None
-        return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
+        raise
     return sentences.DELETED_ON(name=name, day=at.date())

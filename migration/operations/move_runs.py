@@ -15,7 +15,7 @@ from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
 from migration import campaign_sentences, sentences
 from migration.models import PUSHED, Comparison, Outcome, Run
-from migration.operations.aws_store import make_aws_copy, secret_layout, secrets_manager
+from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gate_facts import GateFacts
@@ -286,7 +286,7 @@ def read_all_secrets(attempts: Sequence[MoveAttempt]) -> Answers:
 
 def is_equal_in_aws(snapshot: ClientSnapshot, found: Answers) -> bool:
     """Say whether AWS holds what the rows hold; raises `SecretsManagerError` where it can't be read."""
-    secrets = join_answers(snapshot.names, found, layout=secret_layout())
+    secrets = join_answers(snapshot.names, found, layout=snapshot.layout)
     try:
         return are_equal(snapshot.document, make_aws_copy(snapshot, secrets).document)
     except DocumentError:

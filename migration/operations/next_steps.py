@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from credentials.nova_columns import NovaSchemaError
-from credentials.secret_names import secret_layout
 from migration import list_sentences, sentences
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import Check, Condition, database_checks
@@ -111,5 +110,5 @@ def _find_document_problem(snapshot: ClientSnapshot) -> Message | None:
         snapshot.document,
         snapshot.slug,
         prefix=settings.NOVA_SECRET_PREFIX,
-        layout=secret_layout(),
+        layout=snapshot.layout,
     )

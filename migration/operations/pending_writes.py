@@ -6,17 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration.models import Outcome, Secret
+from nova_credentials.aws.answers import SecretValue
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.operations.secret_writer import RefusedError
     from migration.operations.snapshots import ClientSnapshot
-    from nova_credentials.aws.secrets_manager import (
-        SecretsManagerError,
-        SecretValue,
-        SecretVersion,
-    )
+    from nova_credentials.aws.answers import Answers
+    from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretVersion
     from nova_credentials.document import Document
 
 # A client with several secrets has the first of these outcomes that one of its secrets has.
@@ -69,6 +67,15 @@ class PendingWrite:
         """Return the names of the secrets that AWS surely has taken."""
         written = self.written_names
         return tuple(secret.name for secret in self.secrets if secret.name in written)
+
+    def holds_others(self, answers: Answers) -> bool:
+        """Say whether AWS holds the documents of the secrets that are kept beside the client's own."""
+        own = self.snapshot.names.values()
+        return all(
+            isinstance(value := answers[name], SecretValue) and value.holds_document(document)
+            for name, document in self.documents.items()
+            if name not in own
+        )
 
     @property
     def overwritten(self) -> list[ReplacedVersion]:

@@ -9,7 +9,6 @@ from django.conf import settings
 
 from migration import plan_sentences, sentences
 from migration.models import Comparison, Outcome
-from migration.operations.aws_store import secret_layout
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_comparison
 from migration.operations.secret_writer import LeftAloneError, PostponedError, RefusedError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from migration.models import Run
     from migration.operations.pending_writes import PendingWrite, ReplacedVersion
     from migration.operations.secret_writer import SecretWriter
+    from nova_credentials.aws.answers import Answers
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase
 
@@ -72,8 +72,12 @@ def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message
 
 
 def make_result(
-    pending: PendingWrite, comparison: Comparison | None, writer: SecretWriter
+    pending: PendingWrite,
+    comparison: Comparison | None,
+    writer: SecretWriter,
+    after: Answers | None = None,
 ) -> PushResult:
+    """Make the result of one client. `after` is what AWS was then read to hold; None in a rehearsal."""
     snapshot, error = pending.snapshot, pending.error
     outcome, error_class, message = Outcome.FAILED, "", None
     refused = postponed = False
@@ -87,10 +91,12 @@ def make_result(
     elif comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
         message = comparison.message or sentences.READ_BACK_DIFFERS()
+    elif after is not None and not pending.holds_others(after):
+        error_class, message = ErrorClass.CONFLICT, sentences.READ_BACK_DIFFERS()
     else:
         outcome = pending.client_outcome
         message = documents.name_warning(
-            snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=secret_layout()
+            snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
         )
     before = (writer.before[name] for name in snapshot.names.values())
     return PushResult(

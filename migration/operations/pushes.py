@@ -25,7 +25,7 @@ from migration.models import (
     Secret,
     all_clients,
 )
-from migration.operations.aws_store import secret_layout, secrets_manager
+from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import make_comparison, make_match
 from migration.operations.leases import find_session, lend_session
 from migration.operations.locks import hold_client_locks
@@ -209,8 +209,12 @@ def find_problem(snapshot: ClientSnapshot) -> Message | None:
     """Say why the rows make no document, or none that fits into a secret; None if nothing is wrong."""
     if snapshot.document is None:
         return snapshot.problem
-    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
-    return documents.size_problem(snapshot.document, snapshot.slug, prefix=prefix, layout=layout)
+    prefix, document = settings.NOVA_SECRET_PREFIX, snapshot.document
+    problems = (
+        documents.size_problem(document, snapshot.slug, prefix=prefix, layout=layout)
+        for layout in snapshot.written_names
+    )
+    return next(filter(None, problems), None)
 
 
 def write_document(
@@ -252,6 +256,7 @@ def _write_and_verify(
             pending,
             _compare_written(pending, after, run) if _is_comparable(pending) else None,
             writer,
+            after,
         )
         for pending in writes
     ]

@@ -17,12 +17,12 @@ from django.db.models.lookups import LessThanOrEqual
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import read_nova_columns
 from credentials.pointers import POINTER
-from credentials.secret_names import secret_layout
 from migration.models import (
     Blocker,
     Standing,
     all_clients,
     find_standing,
+    has_layout,
     select_blocked,
     with_blocker,
 )
@@ -31,6 +31,7 @@ from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import check_aws_writes
 from migration.operations.next_steps import NEXT_PHASE, list_first_push_problems
 from nova_credentials import document as documents
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -128,12 +129,15 @@ def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
 
 def _is_pushable(site: SiteFacts) -> Q:
     """Return the condition that the rows of a client that is in PostgreSQL alone make a secret."""
-    prefix, layout = settings.NOVA_SECRET_PREFIX, secret_layout()
-    if documents.name_problem("x", prefix=prefix, layout=layout):
-        return Q(pk__in=[])
-    longest = max(map(len, documents.secret_names("", prefix=prefix, layout=layout).values()))
-    fits = LessThanOrEqual(Length("slug"), documents.MAX_NAME - longest)
-    is_named = Q(slug__regex=LEGAL_SLUG) & Q(fits)
+    fits = Q(pk__in=[])
+    for layout in Layout:
+        prefix = settings.NOVA_SECRET_PREFIX
+        if not documents.name_problem("x", prefix=prefix, layout=layout):
+            names = documents.secret_names("", prefix=prefix, layout=layout)
+            longest = max(map(len, names.values()))
+            is_short = LessThanOrEqual(Length("slug"), documents.MAX_NAME - longest)
+            fits |= has_layout(layout) & Q(is_short)
+    is_named = Q(slug__regex=LEGAL_SLUG) & fits
     in_postgres = all_clients().in_phases(Phase.POSTGRES).filter(is_named)
     if not site.nova_columns.allow_unusual_values:
         suspects = {pk for model in CREDENTIAL_MODELS.values() for pk in _list_suspects(model)}

@@ -19,8 +19,8 @@ from credentials.models import (
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
-from migration.models import ClientMigration, Secret
-from migration.operations.aws_store import secret_layout, secrets_manager
+from migration.models import ClientMigration, OtherSecrets, Secret
+from migration.operations.aws_store import secrets_manager
 from migration.operations.secret_writer import REPLACED_STAGE
 from migration.operations.snapshots import (
     read_locked_client,
@@ -91,7 +91,7 @@ def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str
         (name := snapshot.names[part]): sm.put_aside(
             name, documents.encode_document(document), stage=REPLACED_STAGE
         )
-        for part, document in documents.split_document(whole, layout=secret_layout()).items()
+        for part, document in documents.split_document(whole, layout=snapshot.layout).items()
     }
 
 
@@ -107,7 +107,9 @@ def record_as_pushed(client_id: int, found: AwsCopy) -> None:
     now = read_locked_snapshot(client_id)
     if are_equal(now.document, found.document):
         Secret.objects.record(found.make_secrets(client_id))
-        ClientRevision.objects.record_pushed([(client_id, now.revision)])
+        # Where others are kept beside the client's own secrets, they may not hold it yet: a push is left pending.
+        if now.other_secrets != OtherSecrets.KEPT:
+            ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
 
 @dataclass(frozen=True)

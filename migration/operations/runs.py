@@ -32,6 +32,7 @@ from migration.models import (
 from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
+from migration.operations.layout_runs import process_layout_items
 from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import push
 from migration.operations.run_batches import (
@@ -226,10 +227,19 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
 def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
     if moves := run.moves:
         process_move_items(run, moves, items)
+    elif run.kind == Run.Kind.LAYOUT:
+        _change_layouts(run, items)
     elif run.kind == Run.Kind.COMPARE:
         _compare_items(run, items)
     else:
         _push_items(run, items)
+
+
+def _change_layouts(run: Run, items: dict[int, RunItem]) -> None:
+    process_layout_items(run, items)
+    for item in items.values():
+        if item.outcome == Outcome.FAILED and item.error_class in TRANSIENT:
+            _schedule_retry(run, item)
 
 
 def skip_open_items(run: Run, *, why: Message | None = None) -> None:

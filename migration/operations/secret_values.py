@@ -53,6 +53,7 @@ class ClientValues:
     unread: dict[str, str] = field(default_factory=dict)
     # The secrets and tables that hold a value that is too short.
     short: set[str] = field(default_factory=set)
+    layout: str | None = None  # as it is stored
 
     def add_values(self, found: Collection[str], source: str) -> None:
         """Keep these values, which stand in `source`: the name of a secret or of a table."""
@@ -98,10 +99,11 @@ def list_values_in_rows(client_id: int) -> set[str]:
 
 
 def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
-    clients = all_clients().filter(pk__in=client_ids).with_phase()
+    clients = all_clients().filter(pk__in=client_ids).with_phase().with_layout()
     columns = clients.read_all()
     for client in clients:
-        values = ClientValues(client.pk, client.slug, Phase(client.phase))  # type: ignore[attr-defined]  # annotated
+        phase, layout = Phase(client.phase), client.layout  # type: ignore[attr-defined]  # annotated
+        values = ClientValues(client.pk, client.slug, phase, layout=layout)
         for row in list_all_rows(client):
             found = [row.extra.get(column.name) for column in list_secret_columns(row, columns)]
             table = row.NOVA_TABLE
@@ -121,10 +123,13 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
     there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
     for name, answer in answers.items():
         owner = clients[owners[name]]
+        own = secret_names(owner.slug, owner.layout).values()
         if isinstance(answer, SecretValue):
             found = _add_values_of_secret(owner, answer, mapped)
-            if name in secret_names(owner.slug).values():
+            if name in own:
                 owner.in_aws |= dict.fromkeys(found, name)
+        elif answer.scheduled_for_deletion and name not in known and name not in own:
+            continue  # a change of layout left it; until then it held what the client's own secrets held
         elif not answer.not_found and answer.code != "InvalidName":
             owner.unread[name] = answer.code
     for name, former in _read_former_versions(there, sm):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from migration import plan_sentences, sentences
 from migration.models import Outcome, Secret
-from migration.operations.aws_store import find_known_secrets, secret_layout
+from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import VersionKeys, version_keys
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
 from migration.operations.version_plans import find_newer_versions, plan_versions
@@ -88,7 +88,12 @@ def make_writer(
     writes: list[PendingWrite], sm: SecretsManager, options: PushOptions
 ) -> SecretWriter:
     """Read what AWS holds of these clients, with the secrets scheduled for deletion, and return their writer."""
-    names = [name for pending in writes for name in pending.snapshot.names.values()]
+    names = [
+        name
+        for pending in writes
+        for of_layout in pending.snapshot.written_names.values()
+        for name in of_layout.values()
+    ]
     known = find_known_secrets(names)
     before = sm.mark_deletions(sm.batch_get(names), lacking=known)
     writer = SecretWriter(sm, before, known, version_keys(), options)
@@ -111,14 +116,16 @@ class SecretWriter:
     newer: set[str] = field(default_factory=set)
 
     def set_documents(self, pending: PendingWrite) -> None:
-        """Give the client its document for each secret, and find out whether AWS holds them all."""
-        names, before = pending.snapshot.names, self.before
-        # A secret whose credentials were all deleted is written too, without them.
-        there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
-        parts = documents.parts_to_store(
-            pending.snapshot.require_document(), layout=secret_layout(), keep=there
-        )
-        pending.documents = {names[part]: document for part, document in parts.items()}
+        """Give the client its document for each secret, and find out whether AWS holds them all.
+
+        For those that are kept beside its own, too: a reader may not know yet which are its own.
+        """
+        snapshot, before = pending.snapshot, self.before
+        for layout, names in snapshot.written_names.items():
+            # A secret whose credentials were all deleted is written too, without them.
+            there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
+            parts = documents.parts_to_store(snapshot.require_document(), layout=layout, keep=there)
+            pending.documents |= {names[part]: document for part, document in parts.items()}
         found = [
             value for name in pending.documents if isinstance(value := before[name], SecretValue)
         ]

@@ -13,8 +13,7 @@ from django.db import connection, transaction
 from credentials.models import Client
 from credentials.nova_columns import judge_columns, schema_errors
 from credentials.pointers import find_pointer_problem
-from migration.models import all_clients
-from migration.operations.aws_store import secret_layout
+from migration.models import OtherSecrets, all_clients, find_layout, find_other_layout
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from credentials.nova_columns import NovaColumns
     from migration.models import ClientPhaseQuerySet
+    from nova_credentials.document import Layout
     from nova_credentials.messages import Message
 
 
@@ -50,7 +50,12 @@ class ClientSnapshot:
     pushed_revision: int | None
     # The revision that the last push refused.
     refused_revision: int | None
+    # Which secrets are its own: part -> name.
+    layout: Layout
     names: dict[str, str]
+    # The secrets of the other layout, where there may be some: what they are, and part -> name.
+    other_secrets: str
+    other_names: dict[str, str]
     has_credentials: bool
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
     problem: Message | None
@@ -62,6 +67,24 @@ class ClientSnapshot:
     def push_pending(self) -> bool:
         """Say whether AWS lacks the newest write to the rows."""
         return is_push_pending(revision=self.revision, pushed_revision=self.pushed_revision)
+
+    @property
+    def other_layout(self) -> Layout:
+        """Return the layout that is not its own."""
+        return find_other_layout(self.layout)
+
+    @property
+    def written_names(self) -> dict[Layout, dict[str, str]]:
+        """Return layout -> part -> name of the secrets to which every write goes: its own, and those that are kept."""
+        written = {self.layout: self.names}
+        if self.other_secrets == OtherSecrets.KEPT:
+            written[self.other_layout] = self.other_names
+        return written
+
+    @property
+    def all_names(self) -> list[str]:
+        """Return the names of all secrets that it may have, its own first."""
+        return [*self.names.values(), *self.other_names.values()]
 
     def require_document(self) -> Document:
         """Return the document; raises `ValueError` with the problem where the rows make none."""
@@ -130,12 +153,13 @@ def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, Nov
 
 @cache  # putting it together takes as long as reading a client's row
 def _all_with_revision() -> ClientPhaseQuerySet:
-    return all_clients().with_phase().with_refused_revision().with_revision()
+    return all_clients().with_phase().with_layout().with_refused_revision().with_revision()
 
 
 def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
-    layout, prefix = secret_layout(), settings.NOVA_SECRET_PREFIX
+    layout, prefix = find_layout(client.layout), settings.NOVA_SECRET_PREFIX  # type: ignore[attr-defined]  # annotated
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
+    other: str = client.other_secrets  # type: ignore[attr-defined]  # annotated
     document = None
     problem = columns.problem or documents.name_problem(client.slug, prefix=prefix, layout=layout)
     if not problem and phase != Phase.PURGED:
@@ -153,7 +177,14 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         revision=client.revision,
         pushed_revision=client.pushed_revision,
         refused_revision=client.refused_revision,  # type: ignore[attr-defined]  # annotated
+        layout=layout,
         names=documents.secret_names(client.slug, prefix=prefix, layout=layout),
+        other_secrets=other,
+        other_names=documents.secret_names(
+            client.slug, prefix=prefix, layout=find_other_layout(layout)
+        )
+        if other
+        else {},
         has_credentials=any(client.credentials_by_type().values()),
         document=document,
         problem=problem,

@@ -12,7 +12,7 @@ from credentials.models import ClientRevision, CountingGap
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
 from migration.models import PUSHED, Comparison, Resolution, check_reason
-from migration.operations.aws_store import make_aws_copy, read_aws, secret_layout, secrets_manager
+from migration.operations.aws_store import make_aws_copy, read_aws, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
 from migration.operations.locks import hold_client_locks, require_client_locks
@@ -144,7 +144,7 @@ def _read_former(snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManag
         if name not in parts or kept is None or kept.version_id != version_id:
             raise NotResolved(resolution_sentences.FORMER_VALUES_GONE(name=name))
         values[parts[name]] = kept
-    return make_aws_copy(snapshot, ClientSecrets(values, secret_layout())).document
+    return make_aws_copy(snapshot, ClientSecrets(values, snapshot.layout)).document
 
 
 def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import F, Q, Window
+from django.db.models import F, Q, Subquery, Window
 from django.db.models.functions import Lag
 from django.urls import reverse
 from django.utils import formats
@@ -17,6 +17,8 @@ from django.utils.translation import ngettext
 
 from credentials.models import Client
 from migration.models import (
+    AuditCode,
+    AuditEvent,
     ClientComment,
     Comparison,
     MoveRequest,
@@ -215,8 +217,20 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
         yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
 
 
+def _list_layouts(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
+    """Yield the changes of layout. Those of a run are listed as its items."""
+    slug = Client.objects.filter(pk=client_id).values("slug")
+    changes = AuditEvent.objects.filter(  # by the slug, for which it has an index
+        slug=Subquery(slug), client_id=client_id, code=AuditCode.LAYOUT
+    ).exclude(correlation__startswith="run ")
+    for change in changes[:number]:
+        what = _make_sentence(change.code_label, change.who)
+        yield Event(change.at, "key", what, (change.message,))
+
+
 SOURCES: tuple[Source, ...] = (
     _list_moves,
+    _list_layouts,
     _list_runs,
     _list_comparisons,
     _list_resolutions,

@@ -49,16 +49,20 @@ class Sight:
 
 def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     """Add what the columns show, and are sorted by, to clients with phase and revision."""
-    annotated: ClientPhaseQuerySet = clients.with_refused_revision().annotate(
-        newest_status=F("client_migration__comparison_status"),
-        newest_compared_at=F("client_migration__compared_at"),
-        phase_since=F("client_migration__phase_changed_at"),
-        # A client that was never moved has been in its phase since it was made.
-        in_phase_since=Coalesce(
-            "client_migration__phase_changed_at", "created_at", output_field=DateTimeField()
-        ),
-        last_read_at=F("read_count__last_read_at"),
-        owner_name=F("client_owner__owner__username"),
+    annotated: ClientPhaseQuerySet = (
+        clients.with_layout()
+        .with_refused_revision()
+        .annotate(
+            newest_status=F("client_migration__comparison_status"),
+            newest_compared_at=F("client_migration__compared_at"),
+            phase_since=F("client_migration__phase_changed_at"),
+            # A client that was never moved has been in its phase since it was made.
+            in_phase_since=Coalesce(
+                "client_migration__phase_changed_at", "created_at", output_field=DateTimeField()
+            ),
+            last_read_at=F("read_count__last_read_at"),
+            owner_name=F("client_owner__owner__username"),
+        )
     )
     return annotated
 
@@ -118,7 +122,7 @@ def _list_cells(client: Any, sight: Sight) -> Iterator[object]:
     yield "yes" if has_push_pending(client) else "no"
     yield from (client.newest_status, _format_time(client.newest_compared_at))
     yield from (_format_time(client.last_read_at), client.owner_name)
-    yield " ".join(secret_names(client.slug).values())
+    yield " ".join(secret_names(client.slug, client.layout).values())
     yield ", ".join(client.groups_of_client) if sight.groups else ""
     yield error.error_class if error else ""
     yield error.message if error else ""

@@ -33,7 +33,7 @@ WATCHED_FOR = timedelta(minutes=10)
 
 def list_client_statuses(chosen: ClientPhaseQuerySet) -> list[JsonObject]:
     """Describe each client as a JSON object, sorted by slug, in a fixed number of queries."""
-    found = list(chosen.with_phase().with_revision().order_by("slug"))
+    found = list(chosen.with_phase().with_layout().with_revision().order_by("slug"))
     ids = [client.pk for client in found]
     in_run = _find_open_runs(ids)
     newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
@@ -74,7 +74,7 @@ def _describe_client(
         "slug": client.slug,
         "name": client.name,
         "phase": client.phase,
-        "secrets": list(secret_names(client.slug).values()),
+        "secrets": list(secret_names(client.slug, client.layout).values()),
         "push_pending": has_push_pending(client),
         "revision": client.revision,
         "pushed_revision": client.pushed_revision,

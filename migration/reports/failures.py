@@ -134,4 +134,9 @@ def describe_failures(act: Act, number: int) -> str:
             "clients were not moved by their newest run of moves",
             number,
         ),
+        Act.LAYOUT: ngettext(
+            "client kept its layout in its newest change of layout",
+            "clients kept their layout in their newest change of layout",
+            number,
+        ),
     }[act]

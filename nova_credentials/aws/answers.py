@@ -162,6 +162,11 @@ class SecretsManagerError(MessageError):
         return self.code == SCHEDULED_FOR_DELETION
 
     @property
+    def is_gone(self) -> bool:
+        """Say whether no reader can have the secret: there is none, or AWS refuses it, as its deletion is scheduled."""
+        return self.not_found or self.code in (SCHEDULED_FOR_DELETION, "InvalidRequestException")
+
+    @property
     def not_found(self) -> bool:
         """Say whether there is no such secret; its class is CONFLICT, and no second try helps."""
         return self.code == "ResourceNotFoundException"

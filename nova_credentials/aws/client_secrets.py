@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nova_credentials import sentences
-from nova_credentials.aws.answers import SecretsManagerError, SecretValue
+from nova_credentials.aws.answers import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.aws.plan_errors import raise_as_boto3
-from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.aws.secrets_manager import BATCH_GET, SecretsManager
 from nova_credentials.credential_types import CredentialType, secret_key
 from nova_credentials.document import (
     Document,
@@ -62,7 +62,19 @@ def read_client(sm: SecretsManager, names: Mapping[str, str], *, layout: Layout)
     """Read a client's secrets, given as part -> name. Raises as join_answers does."""
     # A single secret is read by GetSecretValue, as the plan's policy doesn't allow the batch call.
     read = sm.batch_get if len(names) > 1 else sm.get_each
-    return join_answers(names, read(names.values()), layout=layout)
+    answers = read(names.values())
+    if any(_is_batch_denied(answer) for answer in answers.values()):
+        # A process that has read one secret a client so far may have no right to the batch call.
+        answers = sm.get_each(names.values())
+    return join_answers(names, answers, layout=layout)
+
+
+def _is_batch_denied(answer: SecretValue | SecretsManagerError) -> bool:
+    return (
+        isinstance(answer, SecretsManagerError)
+        and answer.error_class == ErrorClass.PERMISSION
+        and answer.operation == BATCH_GET
+    )
 
 
 def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) -> ClientSecrets:

@@ -50,7 +50,7 @@ __all__ = [
 _P = ParamSpec("_P")
 _Answer = TypeVar("_Answer", bound="Mapping[str, object]")
 
-_BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
+BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
 
 # At DEBUG these two write whole requests and answers, values included.
@@ -143,7 +143,7 @@ class SecretsManager:
     def batch_get(self, names: Iterable[str]) -> Answers:
         """Read many, 20 a call; return for every name its value or its error."""
         asked = list(dict.fromkeys(names))
-        invalid = _make_error("InvalidName", _BATCH_GET, "")
+        invalid = _make_error("InvalidName", BATCH_GET, "")
         answers: Answers = {name: invalid.for_secret(name) for name in asked}
         legal = [name for name in asked if _NAME.fullmatch(name)]
         calls = [legal[start : start + _BATCH_SIZE] for start in range(0, len(legal), _BATCH_SIZE)]
@@ -172,14 +172,14 @@ class SecretsManager:
             if error.error_class in (ErrorClass.DATA, ErrorClass.CONFLICT):
                 return self.get_each(names)
             kind, code = error.error_class, error.code
-            return {name: SecretsManagerError(kind, code, _BATCH_GET, name) for name in names}
-        no_answer = _make_error("NoAnswer", _BATCH_GET, "")
+            return {name: SecretsManagerError(kind, code, BATCH_GET, name) for name in names}
+        no_answer = _make_error("NoAnswer", BATCH_GET, "")
         given: Answers = {name: no_answer.for_secret(name) for name in names}
         for value in answer.get("SecretValues", []):
             given[value["Name"]] = given[value["ARN"]] = _parse_value(value)
         for failure in answer.get("Errors", []):
             asked, code = failure["SecretId"], failure["ErrorCode"]
-            given[asked] = _make_error(code, _BATCH_GET, asked)
+            given[asked] = _make_error(code, BATCH_GET, asked)
         return {name: given[name] for name in names}
 
     def mark_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:

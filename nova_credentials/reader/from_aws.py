@@ -38,37 +38,42 @@ class AwsReader:
         self._manager_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(THREADS)
 
-    def read_document(self, slug: str) -> Document:
-        """Read the client's document; raises SecretsManagerError or DocumentError."""
-        names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
-        return read_client(self._get_manager(), names, layout=self._layout).to_document()
+    def read_document(self, slug: str, layout: Layout | None) -> Document:
+        """Read the client's document; raises SecretsManagerError or DocumentError. `layout`: its own, if known."""
+        layout = layout or self._layout
+        names = legal_secret_names(slug, prefix=self._prefix, layout=layout)
+        return read_client(self._get_manager(), names, layout=layout).to_document()
 
-    def read_pending(self, slug: str, credential_type: CredentialType) -> Document | None:
+    def read_pending(
+        self, slug: str, layout: Layout | None, credential_type: CredentialType
+    ) -> Document | None:
         """Read the document that a rotation of this type is about to make current; None outside a rotation.
 
         Raises as `read_document` does.
         """
-        names = legal_secret_names(slug, prefix=self._prefix, layout=self._layout)
-        part = "client" if self._layout == Layout.CLIENT else credential_type.value
+        layout = layout or self._layout
+        names = legal_secret_names(slug, prefix=self._prefix, layout=layout)
+        part = "client" if layout == Layout.CLIENT else credential_type.value
         pending = self._get_manager().get_stage(names[part], "AWSPENDING")
-        return join_parts({part: pending.to_document()}, layout=self._layout) if pending else None
+        return join_parts({part: pending.to_document()}, layout=layout) if pending else None
 
-    def start_reading(self, slug: str) -> Future[Document]:
+    def start_reading(self, slug: str, layout: Layout | None = None) -> Future[Document]:
         """Start reading in a thread of its own; the end of the process doesn't wait for it."""
         answer: Future[Document] = Future()
         if not self._free.acquire(blocking=False):
             answer.set_exception(TimeoutError("too many reads of AWS hang"))
             return answer
         try:
-            threading.Thread(target=self._read_into, args=(answer, slug), daemon=True).start()
+            arguments = (answer, slug, layout)
+            threading.Thread(target=self._read_into, args=arguments, daemon=True).start()
         except RuntimeError as error:  # no more threads, or the interpreter ends
             self._free.release()
             answer.set_exception(error)
         return answer
 
-    def _read_into(self, answer: Future[Document], slug: str) -> None:
+    def _read_into(self, answer: Future[Document], slug: str, layout: Layout | None) -> None:
         try:
-            answer.set_result(self.read_document(slug))
+            answer.set_result(self.read_document(slug, layout))
         except Exception as error:  # noqa: BLE001 (whatever it is, the caller has PostgreSQL's value)
             answer.set_exception(error)
         finally:

@@ -23,6 +23,7 @@ from nova_credentials.credential_types import (
     CredentialType,
     keys_of,
 )
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
 from nova_credentials.reader.snapshot import read_snapshot
@@ -46,12 +47,17 @@ KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
 
 # Where writes are not counted nobody knows whether a push is pending, so PostgreSQL's value is returned as if one were.
+# An older site's table has no column `layout`: the name then stands for the NULL of `without_layouts`, and no error.
 STATE = f"""
 SELECT {tables.STATEMENT_MARK} c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
-           OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted()
-FROM {tables.CLIENTS} c
-LEFT JOIN {tables.CLIENT_PHASES} m ON m.client_id = c.id
+           OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted(),
+       m.layout
+FROM (SELECT id, is_active, name, slug FROM {tables.CLIENTS}) c
+CROSS JOIN (SELECT NULL::varchar AS layout) AS without_layouts
+LEFT JOIN LATERAL (
+    SELECT phase, layout FROM {tables.CLIENT_PHASES} WHERE client_id = c.id
+) m ON true
 LEFT JOIN {tables.CLIENT_REVISIONS} r ON r.client_id = c.id
 WHERE c.slug = %s
 """
@@ -59,7 +65,7 @@ WHERE c.slug = %s
 STATE_UNCOUNTED = STATE.replace("NOT nova_admin.writes_are_counted()", "true")
 # For a database on which `migrate` has not run yet.
 STATE_WITHOUT_APP = f"""
-SELECT id, is_active, name, '{Phase.POSTGRES}', true FROM {tables.CLIENTS} WHERE slug = %s
+SELECT id, is_active, name, '{Phase.POSTGRES}', true, NULL FROM {tables.CLIENTS} WHERE slug = %s
 """
 # Where the tables exist, but not on this role's search_path, the phase is not known.
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
@@ -111,6 +117,7 @@ class ClientState:
     phase: Phase
     push_pending: bool
     credentials: ClientCredentials | None = field(repr=False)
+    layout: Layout | None = None  # None: as the environment says
     remembered: bool = False  # from an earlier read, as PostgreSQL does not answer now
 
     @property
@@ -249,8 +256,8 @@ def _select_client(connection: Connection, query: LiteralString, slug: str) -> C
     state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
-    client_id, _, name, phase, pending = state
-    found = ClientState(client_id, Phase(phase), pending, None)
+    client_id, _, name, phase, pending, layout = state
+    found = ClientState(client_id, Phase(phase), pending, None, layout and Layout(layout))
     if found.reads_aws_alone:
         return found
     # Where this app's tables are missing, the one of the AWS keys is missing too.

@@ -112,7 +112,7 @@ class Reader:
         if known is None or not known.reads_aws_alone:
             return None
         try:
-            document = self._aws.read_pending(slug, wanted)
+            document = self._aws.read_pending(slug, known.layout, wanted)
             if document is None:
                 return None
             found = parse_document(document, client_id=known.client_id, client_slug=slug)
@@ -143,9 +143,12 @@ class Reader:
 
     def _read_entry(self, slug: str) -> _CacheEntry:
         started = time.monotonic()
-        known = self._last_states.get(slug)
-        asked = self._aws.start_reading(slug) if known and known.phase == Phase.DUAL_READ else None
+        known, asked = self._last_states.get(slug), None
+        if known and known.phase == Phase.DUAL_READ:
+            asked = self._aws.start_reading(slug, known.layout)
         found = self._look_up(slug)
+        if known and known.layout != found.layout:
+            asked = None  # other secrets are the client's now
         entry = _CacheEntry(
             found.client_id, self._credentials_in_phase(slug, found, asked), started
         )
@@ -189,26 +192,29 @@ class Reader:
     ) -> ClientCredentials:
         """Return the credentials from the store of the phase.
 
-        `asked` is a read of AWS that is already under way. Where both stores differ, both are read once more. `until`,
-        on the monotonic clock, is when waiting for AWS ends, both reads together.
+        `asked` is a read of AWS that is already under way. Where both stores differ, or the secret is gone, both are
+        read once more. `until`, on the monotonic clock, is when waiting for AWS ends, both reads together.
         """
         if found.credentials is None:
             # AWS's answer may be older than the last save where it was asked before the phase was known.
-            return self._from_aws(slug, found)
+            return self._from_aws(slug, found, is_second=until is not None)
         if found.phase != Phase.DUAL_READ:
             return found.credentials
         if found.push_pending:
             self._count_read(found)
             return found.credentials
         until_now = until or time.monotonic() + self._timeout
-        theirs = self._wait_for_aws(slug, found, asked or self._aws.start_reading(slug), until_now)
+        asked = asked or self._aws.start_reading(slug, found.layout)
+        theirs, error = self._wait_for_aws(slug, found, asked, until_now)
+        differing = list(_differing_paths(found.credentials, theirs)) if theirs else []
+        if (differing or _is_gone(error)) and until is None:
+            # A save or its push, or a change of layout, may have come in between: read both once more, AWS after
+            # PostgreSQL.
+            return self._credentials_in_phase(slug, self._look_up(slug), None, until_now)
         if theirs is None:
+            self._note_failure(slug, error)
             self._count_read(found, failure=1)
             return found.credentials
-        differing = list(_differing_paths(found.credentials, theirs))
-        if differing and until is None:
-            # A save or its push may have come in between: read both once more, AWS after PostgreSQL.
-            return self._credentials_in_phase(slug, self._look_up(slug), None, until_now)
         if differing:
             paths = show_name(", ".join(differing))
             logger.warning("%s: AWS differs from PostgreSQL in %s", show_name(slug), paths)
@@ -217,11 +223,15 @@ class Reader:
         lacking = _labels_of(found.credentials) - _labels_of(theirs)
         return found.credentials if lacking else theirs
 
-    def _from_aws(self, slug: str, found: ClientState) -> ClientCredentials:
+    def _from_aws(self, slug: str, found: ClientState, *, is_second: bool) -> ClientCredentials:
         try:
-            document = self._aws.read_document(slug)
+            document = self._aws.read_document(slug, found.layout)
             credentials = parse_document(document, client_id=found.client_id, client_slug=slug)
         except Exception as error:
+            if _is_gone(error) and not is_second:
+                # Its phase, or which secrets are its own, may have changed since PostgreSQL was asked.
+                until = time.monotonic() + self._timeout
+                return self._credentials_in_phase(slug, self._look_up(slug), None, until)
             self._notes.remember_failure(error)
             self._count_read(found, failure=1)
             raise
@@ -230,24 +240,31 @@ class Reader:
 
     def _wait_for_aws(
         self, slug: str, found: ClientState, asked: Future[Document], until: float
-    ) -> ClientCredentials | None:
-        """Wait for AWS's value; return None where AWS fails, is late, or holds no document."""
+    ) -> tuple[ClientCredentials | None, BaseException | None]:
+        """Wait for AWS's value; return None and the error where AWS fails, is late, or holds no document."""
         try:
             error = asked.exception(timeout=until - time.monotonic())
         except TimeoutError as late:
             error = late
         if error is None:
             try:
-                return parse_document(asked.result(), client_id=found.client_id, client_slug=slug)
+                theirs = parse_document(asked.result(), client_id=found.client_id, client_slug=slug)
             except DocumentError as malformed:
                 error = malformed
+            else:
+                return theirs, None
+        return None, error
+
+    def _note_failure(self, slug: str, error: BaseException | None) -> None:
+        """Note that AWS failed in dual read, where the caller gets PostgreSQL's value."""
+        if error is None:
+            return
         self._notes.remember_failure(error)
         logger.warning(
             "%s is read from PostgreSQL, as AWS failed: %s",
             show_name(slug),
             _describe_error(error),
         )
-        return None
 
     def _count_read(self, found: ClientState, **numbers: int) -> None:
         if not found.remembered:
@@ -296,6 +313,11 @@ def _differing_paths(ours: ClientCredentials, theirs: ClientCredentials) -> Iter
             for name in (column.name for column in fields(one)):
                 if getattr(one, name) != getattr(other, name):
                     yield f"{path}.{name}"
+
+
+def _is_gone(error: BaseException | None) -> bool:
+    """Say whether AWS answered that the client has no secret there."""
+    return isinstance(error, SecretsManagerError) and error.is_gone
 
 
 def _describe_error(error: BaseException) -> str:

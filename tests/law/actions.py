@@ -22,13 +22,14 @@ from credentials.models import (
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import PUSHED, Outcome, Run, all_clients
 from migration.operations import comparisons, moves, pushes, resolutions, runs, undone_copies
+from migration.operations.aws_store import secret_names
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
 from migration.operations.run_approvals import start_move_run
 from migration.operations.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
-from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, NAME, World
+from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, SLUG, World
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -180,17 +181,27 @@ def nova_commits_what_it_opened(world: World) -> None:
 
 
 def console_writes(world: World, change: Change, *, confirmed: bool = True) -> None:
-    """Somebody changes the secret in the AWS console: from the cutover on that stands until somebody decides."""
+    """Somebody changes the secret in the AWS console: from the cutover on that stands until somebody decides.
+
+    While others are written too, in both.
+    """
+    texts = world.new_texts(change.fields, again=False)
+    written: dict[str, dict] = {}
     try:
-        document = json.loads(world.console.get_value(NAME).text)
+        for layout in world.list_layouts():
+            for field, text in texts.items():
+                part, key = FIELDS[field][2:]
+                names = secret_names(SLUG, layout)
+                name = names.get(part) or names["client"]
+                if name not in written:
+                    written[name] = json.loads(world.console.get_value(name).text)
+                document = written[name]
+                document[part][key] = type(document[part][key])(text)
     except SecretsManagerError:  # there is none yet
         return
-    texts = world.new_texts(change.fields, again=False)
-    for field, text in texts.items():
-        part, key = FIELDS[field][2:]
-        document[part][key] = type(document[part][key])(text)
     numbers = world.ledger.begin(texts)
-    world.console.put_value(NAME, json.dumps(document))
+    for name, document in written.items():
+        world.console.put_value(name, json.dumps(document))
     if confirmed and world.phase.aws_is_authority:
         world.ledger.confirm(numbers, at=world.now, elsewhere=True)
 

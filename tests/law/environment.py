@@ -17,15 +17,16 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from credentials.models import Client, ClientRevision
-from credentials.pointers import put_pointers
+from credentials.pointers import POINTER, put_pointers
 from credentials.triggers import count_every_write
 from migration import sentences
-from migration.models import ClientMigration, ReaderProcess
+from migration.models import ClientMigration, OtherSecrets, ReaderProcess, find_other_layout
 from migration.operations import aws_store, snapshots
+from migration.operations.aws_store import secret_names
 from migration.operations.aws_writes import write_guard
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
-from nova_credentials.document import DocumentError
+from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from nova_credentials.reader import routing
@@ -128,7 +129,7 @@ class World:
     def __init__(self, aws) -> None:
         self.aws = aws
         self.now = 0.0
-        self.aws_is_down_for_readers = False
+        self.aws_is_down_for_readers = self.old_secrets_went = False
         uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
         self.uri = uri
         self.nova = psycopg.connect(uri, autocommit=True)
@@ -182,7 +183,7 @@ class World:
         self.proofs = 0
         if not ReaderProcess.objects.exists():  # the gates want one
             make_reader_process()
-        self.aws_is_down_for_readers = False
+        self.aws_is_down_for_readers = self.old_secrets_went = False
         if start != Phase.POSTGRES:
             push(client_ids=[self.pk])
             ClientMigration.objects.update(phase=start)
@@ -196,6 +197,13 @@ class World:
         query = "SELECT phase FROM nova_admin.migration_clientmigration"
         row = self.nova.execute(query).fetchone()
         return Phase(row[0]) if row else Phase.POSTGRES
+
+    def list_layouts(self) -> list[Layout]:
+        """The layout whose secrets are the client's own, and the other one while every write goes to that too."""
+        query = "SELECT coalesce(layout, 'client'), other_secrets FROM nova_admin.migration_clientmigration"
+        layout, others = self.nova.execute(query).fetchone() or (Layout.CLIENT, "")
+        own = Layout(layout)
+        return [own, find_other_layout(own)] if others == OtherSecrets.KEPT else [own]
 
     def new_texts(self, fields: tuple[str, ...], *, again: bool) -> dict[str, str]:
         """What a save is to write: what was never there, or once more what was there before."""
@@ -227,6 +235,18 @@ class World:
                 return
             raise LawBroken(f"in {self.phase}: no read ({error})") from None
         self._judge(read, since=self.now, where=f"in {self.phase}")
+        if self.phase == Phase.PURGED:
+            self._check_pointers()
+
+    def _check_pointers(self) -> None:
+        """What stands in place of a purged secret names one of the client's own secrets."""
+        names = secret_names(SLUG, self.list_layouts()[0]).values()
+        for _table, column, *_ in FIELDS.values():
+            if column.endswith("_encrypted"):
+                query = f"SELECT {column} FROM public.{_table} WHERE {column} LIKE '{POINTER}%%'"
+                for (pointer,) in self.nova.execute(query).fetchall():
+                    if pointer.removeprefix(POINTER) not in names:
+                        raise LawBroken(f"{column} points to {pointer}, which nobody reads")
 
     def check_cached(self) -> None:
         """What the cache answers may be as old as was announced, and no older."""
@@ -242,7 +262,8 @@ class World:
 
     def check_earlier_release(self) -> None:
         """A process of NOVA's that has not been upgraded yet reads under the same law."""
-        if self.aws_is_down_for_readers:  # that is played in this process alone
+        # The one is played in this process alone; in the other nobody has such a process any more.
+        if self.aws_is_down_for_readers or self.old_secrets_went:
             return
         self.notice_moves()
         self._note_proof()
@@ -362,7 +383,8 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
             cursor.execute(LOCK_TIMEOUT)
 
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
-    for module in ("pushes", "moves", "move_runs", "resolutions", "undone_copies"):
+    modules = ("pushes", "moves", "move_runs", "resolutions", "undone_copies", "layouts")
+    for module in modules:
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.law.environment import World
 
 STATEMENT_WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")
-CALL_WRITES = (b"Create", b"Put", b"Update", b"Tag", b"Restore")
+CALL_WRITES = (b"Create", b"Put", b"Update", b"Tag", b"Restore", b"Delete")
 
 
 class What(StrEnum):
@@ -44,6 +44,7 @@ class What(StrEnum):
     COLLEAGUE_MOVES_BACK = "a colleague moves it back"
     WORKER_PUSHES = "a worker pushes"
     CAMPAIGN_GOES_FURTHER = "the schedule takes a campaign further"
+    COLLEAGUE_CHANGES_LAYOUT = "a colleague changes the layout"
     CONSOLE_WRITES = "somebody writes in AWS"
 
 

@@ -36,6 +36,7 @@ from tests.law.actions import (
 from tests.law.campaign_acts import CAMPAIGN_ACTS, CAMPAIGN_STEPS, a_campaign_goes_further
 from tests.law.environment import FIELDS, World
 from tests.law.fault_injection import AWS_FAILS, Interruption, What
+from tests.law.layout_acts import LAYOUT_STEPS, change_the_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ CHANGES = st.builds(
     st.sampled_from([False, False, True]),
 )
 # At which writing step, or call of AWS, at the latest; who comes in between comes at any step.
-STEPS_OF_ALL = STEPS | CAMPAIGN_STEPS
+STEPS_OF_ALL = STEPS | CAMPAIGN_STEPS | LAYOUT_STEPS
 LATEST = {What.KILLED: 9} | dict.fromkeys(AWS_FAILS, 3)
 
 
@@ -84,6 +85,7 @@ def actors() -> dict[What, Callable[[World], None]]:
         What.COLLEAGUE_MOVES_BACK: partial(back, _=OF_OTHERS),
         What.WORKER_PUSHES: partial(push, _=OF_OTHERS),
         What.CAMPAIGN_GOES_FURTHER: partial(a_campaign_goes_further, _=OF_OTHERS),
+        What.COLLEAGUE_CHANGES_LAYOUT: partial(change_the_layout, _=OF_OTHERS),
         What.CONSOLE_WRITES: partial(console_writes, change=OF_OTHERS, confirmed=False),
     }
 
@@ -115,7 +117,7 @@ def machine(
     world: World,
     *,
     starts: Sequence[Phase] = tuple(Phase),
-    acts: Sequence[Act] = (*ACTS, *CAMPAIGN_ACTS),
+    acts: Sequence[Act] = (*ACTS, *CAMPAIGN_ACTS, *LAYOUT_STEPS),
     kinds: Sequence[What] = tuple(What),
     within: int = max(STEPS_OF_ALL.values()),
 ) -> type[LawMachine]:

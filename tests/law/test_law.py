@@ -23,6 +23,14 @@ from tests.law.campaign_mutations import CAMPAIGN_FAULTS, CampaignFault
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
 from tests.law.invariant import LawBroken
+from tests.law.layout_acts import the_old_secrets_go
+from tests.law.layout_mutations import (
+    CHANGE,
+    GO,
+    KILLED_AT_EACH_STEP,
+    LAYOUT_FAULTS,
+    LayoutFault,
+)
 from tests.law.mutations import FAULTS, Fault
 from tests.law.state_machine import Play, actors, machine, relive, run
 
@@ -110,6 +118,21 @@ LIVES = (
 )
 
 
+LIVES |= {
+    f"changes of layout killed at each step, in {start}": (
+        start,
+        [
+            *KILLED_AT_EACH_STEP,
+            CHANGE,
+            Play(the_old_secrets_go, MAIL, Interruption(What.KILLED, 0)),
+            GO,
+            CHANGE,
+        ],
+    )
+    for start in (Phase.AWS, Phase.PURGED)
+}
+
+
 @pytest.mark.parametrize(("start", "life"), LIVES.values(), ids=list(LIVES))
 def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     world.start, world.life = start, life
@@ -131,9 +154,11 @@ def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault)
     relive(focused)
 
 
-@pytest.mark.parametrize("fault", CAMPAIGN_FAULTS, ids=lambda fault: fault.plant.__name__)
-def test_a_defect_planted_in_campaigns_is_found_in_its_life_and_nothing_else(
-    world, fault: CampaignFault
+@pytest.mark.parametrize(
+    "fault", [*CAMPAIGN_FAULTS, *LAYOUT_FAULTS], ids=lambda fault: fault.plant.__name__
+)
+def test_a_defect_planted_in_campaigns_or_layouts_is_found_in_its_life_and_nothing_else(
+    world, fault: CampaignFault | LayoutFault
 ):
     lives = machine(world)
     world.start, world.life = fault.start, fault.life

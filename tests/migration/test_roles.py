@@ -85,7 +85,7 @@ PAGES = {
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in ("dialog", "adopt", "copy", "undo_copy", "owner", "ready")
+        for page in ("dialog", "adopt", "copy", "undo_copy", "layout", "owner", "ready")
     },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -112,6 +112,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
+    f"{CLIENT}_layout": ({"layout": "client"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
@@ -442,6 +443,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
+    f"{CLIENT}_layout",
     *(
         f"migration_run_{what}"
         for what in (

@@ -49,6 +49,7 @@ PUSHES = (
         "tests/migration/aws_writes/test_old_backups.py",
     ),
 )
+LAYOUTS = ("tests/migration/layouts",)
 WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py")
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
@@ -95,6 +96,8 @@ TESTS = {
     "migration/operations/pushes.py": PUSHES,
     "migration/operations/secret_writer.py": PUSHES,
     "migration/operations/pending_writes.py": PUSHES,
+    "migration/operations/layouts.py": LAYOUTS,
+    "migration/operations/other_secrets.py": LAYOUTS,
     "migration/operations/version_plans.py": WRITES,
     "migration/operations/aws_writes.py": WRITES,
     "credentials/triggers.py": COUNTING,

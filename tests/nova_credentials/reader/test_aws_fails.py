@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+from botocore.exceptions import ClientError
 from django.db.models import F
 
 from credentials.models import ClientRevision
@@ -94,7 +95,7 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
     reader, let_go = make_reader(timeout=0.01), threading.Event()
-    monkeypatch.setattr(reader._aws, "read_document", lambda _: let_go.wait(WATCHDOG_SECONDS))
+    monkeypatch.setattr(reader._aws, "read_document", lambda *_: let_go.wait(WATCHDOG_SECONDS))
     before = threading.active_count()
 
     for _ in range(from_aws.THREADS + 4):
@@ -223,3 +224,21 @@ def test_the_end_of_a_process_waits_for_no_thread_that_reads(monkeypatch):
     aws.start_reading("idom")
 
     assert [thread.daemon for thread in started] == [True]
+
+
+def test_without_the_right_to_read_many_secrets_at_once_each_is_read_by_itself(
+    make_reader, settings, sm, monkeypatch
+):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    bring(pk, Phase.AWS)
+    reader = make_reader(timeout=30)
+    manager = reader._aws._get_manager()
+
+    def deny(**_):
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "BatchGetSecretValue")
+
+    monkeypatch.setattr(manager.sm, "batch_get_secret_value", deny)
+
+    assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
+    assert counts(pk) == (1, 0, 0, 0)

@@ -2,12 +2,14 @@
 
 import re
 from concurrent.futures import Future
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from credentials.triggers import count_every_write
 from migration.operations.pushes import push
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
 from tests.factories import make_client, make_database, make_full_client, update
@@ -72,7 +74,7 @@ def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_
 ):
     bring(make_full_client("idom"), Phase.DUAL_READ)
     begun, ask, read = [], reader._aws.start_reading, reader._postgres.read_client
-    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: begun.append("AWS") or ask(slug))
+    monkeypatch.setattr(reader._aws, "start_reading", lambda *of: begun.append("AWS") or ask(*of))
     monkeypatch.setattr(
         reader._postgres, "read_client", lambda slug: begun.append("rows") or read(slug)
     )
@@ -175,7 +177,7 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     bring(pk, Phase.DUAL_READ)
     reader.get_all_credentials("idom")
     old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.start_reading
-    monkeypatch.setattr(reader._aws, "start_reading", lambda slug: old.pop() if old else ask(slug))
+    monkeypatch.setattr(reader._aws, "start_reading", lambda *of: old.pop() if old else ask(*of))
     update("client_database_credentials", row, db_password_encrypted="example-b")
     push(client_ids=[pk])
 
@@ -189,7 +191,7 @@ def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkey
     bring(pk, Phase.DUAL_READ)
     reader.get_all_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
-    monkeypatch.setattr(reader._aws, "start_reading", lambda _: old)
+    monkeypatch.setattr(reader._aws, "start_reading", lambda *_: old)
     stand(pk, Phase.AWS)
     change_in_aws(sm, "idom", "database", password="example-b")
 
@@ -243,3 +245,26 @@ def test_phase_and_rows_are_of_one_moment(reader, monkeypatch):
     assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "a"
     monkeypatch.undo()
     assert reader._postgres.read_client("idom").credentials.databases[0].db_user == "b"
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS, Phase.PURGED])
+def test_a_secret_that_is_gone_since_postgresql_was_asked_is_looked_for_once_more(
+    reader, settings, monkeypatch, phase
+):
+    """The layout was changed in between, and the secrets of the former one went."""
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    bring(pk, phase)
+    asked, ask = [], reader._postgres.read_client
+
+    def ask_in_vain_first(slug):
+        asked.append(slug)
+        found = ask(slug)
+        return replace(found, layout=Layout.CLIENT) if len(asked) == 1 else found
+
+    monkeypatch.setattr(reader._postgres, "read_client", ask_in_vain_first)
+
+    assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
+    assert len(asked) == 2
+    reads, matches, mismatches, failures = counts(pk)
+    assert (reads, matches, mismatches, failures) == (1, int(phase == Phase.DUAL_READ), 0, 0)

@@ -1,0 +1,44 @@
+"""`change_layout`: gives clients one secret each, or one for each service, while NOVA goes on reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from migration.management.base import ClientsCommand
+from migration.models import Run
+from nova_credentials.document import Layout
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(ClientsCommand):
+    takes_locks = True
+    help = "Changes the layout of clients' secrets: new ones are written and read back before NOVA reads them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "layout",
+            choices=[layout.value for layout in Layout],
+            help="client: one secret per client; service: one per service",
+        )
+        self.add_choice(parser)
+        self.add_format(parser)
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+        parser.add_argument(
+            "--adopt",
+            action="store_true",
+            help="take over secrets of the new names that are not ours",
+        )
+
+    def handle(self, *args: object, **options: Any) -> None:
+        run = self.finish_run(
+            inline=options["inline"],
+            kind=Run.Kind.LAYOUT,
+            chosen=self.find_clients(options),
+            layout=options["layout"],
+            adopt=options["adopt"],
+        )
+        self.report_run(run, options)

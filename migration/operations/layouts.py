@@ -1,0 +1,270 @@
+"""Changes the layout of a client's secrets, in any phase and without a moment in which a reader finds nothing.
+
+The new secrets are written and read back while the old ones are read. Then layout, secrets and pointers are switched in
+one transaction. The old ones are written too (`secret_writer`), until `other_secrets` takes them away.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+
+from credentials.models import ClientRevision
+from credentials.nova_columns import NovaSchemaError
+from credentials.pointers import change_pointers
+from migration import audit_sentences, layout_sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    OtherSecrets,
+    Outcome,
+    Secret,
+)
+from migration.operations.aws_store import (
+    find_known_secrets,
+    list_newer_versions,
+    read_aws,
+    secret_names,
+    secret_names_by_type,
+    secrets_manager,
+)
+from migration.operations.keys import version_keys
+from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.pending_writes import PendingWrite
+from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.operations.secret_writer import PushOptions, RefusedError, make_writer
+from migration.operations.snapshots import read_locked_client, read_locked_snapshot, read_snapshot
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from nova_credentials.comparison import are_equal
+from nova_credentials.document import DocumentError, Layout
+from nova_credentials.messages import MessageError
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+
+    from migration.operations.aws_store import AwsCopy
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.messages import Message
+
+LOCK_WAIT_SECONDS = 5.0
+PENDING_STAGE, CURRENT_STAGE = "AWSPENDING", "AWSCURRENT"
+
+
+class LayoutRefusedError(MessageError):
+    """The client keeps its layout; what the new secrets hold so far, nobody reads."""
+
+    def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+@dataclass(frozen=True)
+class LayoutChange:
+    """What became of a change: its outcome as an item of a run, and what is said of it."""
+
+    slug: str
+    outcome: Outcome
+    message: Message
+
+
+def change_layout(
+    *,
+    client_id: int,
+    layout: Layout,
+    by: User | None = None,
+    adopt: bool = False,
+    interactive: bool = True,
+) -> LayoutChange:
+    """Give one client this layout. `adopt`: also take over secrets of the new names that are not ours.
+
+    What AWS holds is copied as it is: a change of layout changes no value, and what is pending stays pending. Killed
+    anywhere, it can be done again. Raises `LayoutRefusedError`, `Client.DoesNotExist` and `LeaseLostError`.
+    """
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        if not held:
+            raise LayoutRefusedError(layout_sentences.LAYOUT_UNDER_WAY(), ErrorClass.UNAVAILABLE)
+        try:
+            snapshot = read_snapshot(client_id)
+        except NovaSchemaError as error:
+            raise LayoutRefusedError(error.message, ErrorClass.SCHEMA) from None
+        if snapshot.layout == layout:
+            ClientMigration.objects.set_layout(client_id, layout)
+            return LayoutChange(snapshot.slug, Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())
+        sm = secrets_manager(interactive=interactive)
+        found = _read_present(snapshot, sm)
+        if found is None:
+            return _change_without_secret(snapshot, layout, by=by)
+        _require_copyable(snapshot, found, sm)
+        pending = _prepare_secrets(snapshot, found, layout, sm, adopt=adopt)
+        _require_unchanged(found, pending, sm)
+        try:
+            _switch(snapshot, pending, by=by)
+        except STORE_ERRORS as error:
+            raise LayoutRefusedError(error.message, getattr(error, "error_class", "")) from None
+        old, new = tuple(found.version_ids), tuple(pending.documents)
+        message = layout_sentences.LAYOUT_CHANGED(old=old, new=new)
+        return LayoutChange(snapshot.slug, Outcome.UPDATED, message)
+
+
+def _read_present(snapshot: ClientSnapshot, sm: SecretsManager) -> AwsCopy | None:
+    """Read what AWS holds; None of a client that has no secret there and needs none."""
+    try:
+        return read_aws(snapshot, sm=sm)
+    except (SecretsManagerError, DocumentError) as error:
+        is_gone = isinstance(error, SecretsManagerError) and error.is_gone
+        if is_gone and snapshot.phase == Phase.POSTGRES:
+            return None
+        error_class = getattr(error, "error_class", ErrorClass.DATA)
+        why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+        raise LayoutRefusedError(why, error_class) from None
+
+
+def _change_without_secret(
+    snapshot: ClientSnapshot, layout: Layout, *, by: User | None
+) -> LayoutChange:
+    with transaction.atomic():
+        require_client_locks()
+        ClientMigration.objects.set_layout(snapshot.client_id, snapshot.layout)
+        _store_switch(snapshot, layout, secrets=None, by=by)
+    named = layout_sentences.LAYOUTS[layout]()
+    return LayoutChange(
+        snapshot.slug, Outcome.UPDATED, layout_sentences.LAYOUT_WITHOUT_SECRET(layout=named)
+    )
+
+
+def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManager) -> None:
+    """Refuse where a rotation is under way, or where a copy would pass somebody else's version off as ours."""
+    for value in found.found:
+        try:
+            versions = sm.describe_secret(value.name).versions
+        except SecretsManagerError as error:
+            why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+            raise LayoutRefusedError(why, error.error_class) from None
+        if any(PENDING_STAGE in s and CURRENT_STAGE not in s for s in versions.values()):
+            raise LayoutRefusedError(layout_sentences.LAYOUT_ROTATES(name=value.name))
+    if snapshot.phase == Phase.POSTGRES or are_equal(snapshot.document, found.document):
+        return
+    is_purged = snapshot.phase == Phase.PURGED
+    sentence = layout_sentences.LAYOUT_FOREIGN if is_purged else layout_sentences.LAYOUT_DIFFERS
+    known, keys = find_known_secrets(found.version_ids), version_keys()
+    newer = list_newer_versions(found)
+    for name, version in found.version_ids.items():
+        was_pushed = name in known and known[name].version_id == version
+        if version in newer or not (was_pushed or keys.is_ours(name, version)):
+            raise LayoutRefusedError(sentence(name=name))
+
+
+def _prepare_secrets(
+    snapshot: ClientSnapshot, found: AwsCopy, layout: Layout, sm: SecretsManager, *, adopt: bool
+) -> PendingWrite:
+    """Write what AWS holds to the secrets of the other layout. Until they are the client's own, nobody reads them."""
+    slug, prefix = snapshot.slug, settings.NOVA_SECRET_PREFIX
+    problem = documents.name_problem(slug, prefix=prefix, layout=layout)
+    try:
+        problem = problem or documents.size_problem(
+            found.document, slug, prefix=prefix, layout=layout
+        )
+        if problem:
+            raise LayoutRefusedError(problem, ErrorClass.DATA)
+        target = replace(
+            snapshot,
+            document=found.document,
+            layout=layout,
+            names=secret_names(slug, layout),
+            other_secrets="",
+            other_names={},
+        )
+        rehearsal = PendingWrite(target, is_spared=True)
+        options = PushOptions(adopt=adopt, overwrite=adopt)
+        writer = make_writer([rehearsal], sm, replace(options, dry_run=True))
+        writer.write_client(rehearsal)
+        _require_written(rehearsal)
+        if snapshot.other_secrets != OtherSecrets.KEPT:
+            with transaction.atomic():
+                require_client_locks()
+                ClientMigration.objects.begin_other_secrets(snapshot.client_id, snapshot.layout)
+        pending = PendingWrite(target, is_spared=True)
+        writer = replace(writer, options=options)
+        writer.set_documents(pending)
+        writer.note_versions([pending])
+        writer.write_client(pending)
+        _require_written(pending)
+    except DocumentError as error:
+        raise LayoutRefusedError(error.message, ErrorClass.DATA) from None
+    return pending
+
+
+def _require_written(pending: PendingWrite) -> None:
+    if error := pending.error:
+        why = (
+            error.message
+            if isinstance(error, RefusedError)
+            else layout_sentences.LAYOUT_UNWRITTEN(error=error.message)
+        )
+        raise LayoutRefusedError(why, error.error_class)
+
+
+def _require_unchanged(found: AwsCopy, pending: PendingWrite, sm: SecretsManager) -> None:
+    """Refuse where AWS doesn't hold what was written, or no longer the versions that were copied."""
+    answers = sm.batch_get([*pending.documents, *found.version_ids])
+    for answer in answers.values():
+        if isinstance(answer, SecretsManagerError):
+            why = layout_sentences.LAYOUT_UNREAD(error=answer.message)
+            raise LayoutRefusedError(why, answer.error_class)
+    written = {n: v for n, v in answers.items() if isinstance(v, SecretValue)}
+    if not all(written[n].holds_document(d) for n, d in pending.documents.items()) or any(
+        written[name].version_id != version for name, version in found.version_ids.items()
+    ):
+        raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
+
+
+def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None) -> None:
+    """Make the new secrets the client's own; raises `LayoutRefusedError` where it was moved meanwhile."""
+    target = pending.snapshot
+    with _hold_pointers(snapshot, target):
+        require_client_locks()
+        _store_switch(snapshot, target.layout, secrets=pending.secrets, by=by)
+
+
+@contextmanager
+def _hold_pointers(snapshot: ClientSnapshot, target: ClientSnapshot) -> Iterator[None]:
+    """Have the pointers of a purged client name the new secrets, in the transaction of the switch."""
+    if snapshot.phase != Phase.PURGED:
+        with transaction.atomic():
+            yield
+        return
+    client_id = snapshot.client_id
+    with hold_rows(client_id) as now:
+        change_pointers(read_locked_client(client_id), secret_names_by_type(target))
+        if not now.push_pending:  # what NOVA wrote since the purge stays to be seen
+            revision = read_locked_snapshot(client_id).revision
+            ClientRevision.objects.record_pushed([(client_id, revision)])
+        yield
+
+
+def _store_switch(
+    snapshot: ClientSnapshot, layout: Layout, *, secrets: list[Secret] | None, by: User | None
+) -> None:
+    """Store the layout, within the caller's transaction. `secrets` None: it has none, so none are kept."""
+    if not ClientMigration.objects.switch_layout(
+        snapshot.client_id, snapshot.layout, layout, phase=snapshot.phase, keeps=secrets is not None
+    ):
+        raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
+    Secret.objects.record(secrets or [])
+    named = {"old": snapshot.layout, "new": layout}
+    facts = audit_sentences.LAYOUT_CHANGED(
+        **{side: layout_sentences.LAYOUTS[each]() for side, each in named.items()}
+    )
+    AuditEvent.objects.record(
+        AuditCode.LAYOUT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
+    )

@@ -1,0 +1,102 @@
+"""Takes the secrets of a client's other layout away, with a recovery window, once nobody can need them.
+
+Those that a change of layout left are written too, and stay until every reader knows the new ones. Those of a change
+that was never finished were never read.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+
+from migration import audit_sentences, layout_sentences, sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    OtherSecrets,
+    ReaderProcess,
+    Secret,
+)
+from migration.operations.aws_store import find_known_secrets, read_aws, secrets_manager
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.deletions import delete_secret
+from migration.operations.keys import version_keys
+from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.snapshots import read_snapshots
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import in_a_row
+
+if TYPE_CHECKING:
+    from migration.models import ClientMigrationQuerySet
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.answers import SecretDescription
+    from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.messages import Message
+
+# Beyond twice the time for which readers cache what they read.
+KEPT_FOR = timedelta(hours=1)
+# At once; the rest is taken away the next time.
+MANY = 200
+CURRENT_STAGE = "AWSCURRENT"
+
+logger = logging.getLogger(__name__)
+
+
+def select_due() -> ClientMigrationQuerySet:
+    """Select the clients whose other secrets nobody can need any more."""
+    cached = timedelta(seconds=2 * settings.NOVA_CACHE_SECONDS)
+    due = ClientMigration.objects.of_present_clients().with_old_other_secrets(
+        kept_for=KEPT_FOR + cached, begun_for=KEPT_FOR
+    )
+    if ReaderProcess.objects.read_without_layouts():
+        due = due.exclude(other_secrets=OtherSecrets.KEPT)
+    return due
+
+
+def remove_other_secrets() -> None:
+    """Take the other secrets of due clients away. A client that somebody works on waits for the next time."""
+    if find_write_refusal():
+        return
+    sm = secrets_manager()
+    for client_id in list(select_due().values_list("pk", flat=True)[:MANY]):
+        with hold_client_locks([client_id], wait_seconds=0) as held:
+            snapshot = read_snapshots(held).get(client_id)
+            # It may have been changed back while its turn came.
+            if snapshot and select_due().filter(pk=client_id).exists():
+                try:
+                    _remove_from(snapshot, sm)
+                except (SecretsManagerError, DocumentError) as error:
+                    logger.warning("Old secrets of client %s stay: %s", client_id, error)
+
+
+def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
+    """Schedule their deletion, then forget them: killed in between, it is done again."""
+    if snapshot.phase.reads_aws:
+        read_aws(snapshot, sm=sm)  # raises where its own can't be read
+    names = list(snapshot.other_names.values())
+    known, keys = find_known_secrets(names), version_keys()
+
+    def find_objection(there: SecretDescription) -> Message | None:
+        current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]
+        pushed = known[there.name].version_id if there.name in known else ""
+        if all(pk == pushed or keys.is_ours(there.name, pk) for pk in current):
+            return None
+        return layout_sentences.KEPT_AS_WRITTEN(name=there.name)
+
+    done = in_a_row(*(delete_secret(sm, name, find_objection) for name in names))
+    with transaction.atomic():
+        require_client_locks()
+        ClientMigration.objects.forget_other_secrets(snapshot.client_id)
+        Secret.objects.filter(name__in=names, client_id=snapshot.client_id).delete()
+        AuditEvent.objects.record(
+            AuditCode.DELETION,
+            audit_sentences.OTHER_SECRETS_LEFT(result=done or sentences.NO_SECRET()),
+            client_id=snapshot.client_id,
+            slug=snapshot.slug,
+        )

@@ -1,0 +1,60 @@
+"""Changes of the layout of the machine's client, and what comes of the secrets that they leave."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from django.db import OperationalError
+
+from migration.models import Run, find_other_layout
+from migration.operations import layouts, other_secrets, runs
+from migration.operations.layouts import LayoutRefusedError
+from migration.sentences import UNEXPECTED_ERROR
+from tests.law.actions import Act, Change, _this, require_lock_timeout
+
+if TYPE_CHECKING:
+    from tests.law.environment import World
+
+
+def change_the_layout(world: World, _: Change) -> None:
+    """Whichever the client has, somebody gives it the other one."""
+    new = find_other_layout(world.list_layouts()[0])
+    try:
+        with suppress(LayoutRefusedError):
+            layouts.change_layout(client_id=world.pk, layout=new)
+    except OperationalError as error:
+        require_lock_timeout(error)
+
+
+def change_the_layout_in_a_run(world: World, _: Change) -> None:
+    new = find_other_layout(world.list_layouts()[0])
+    run = Run.start(kind=Run.Kind.LAYOUT, chosen=_this(world), layout=new)
+    try:
+        runs.process_batch(run.pk, 0)
+    except OperationalError as error:
+        require_lock_timeout(error)
+    run.finish_if_done()
+    # What no code expects is an outcome of its own, and would be seen nowhere else.
+    said = run.items.exclude(message=None).values_list("message", flat=True)
+    assert UNEXPECTED_ERROR.key not in [message.key for message in said]
+
+
+def the_old_secrets_go(world: World, _: Change) -> None:
+    """Hours pass in which no reader of an earlier release was seen, and the schedule takes them away."""
+    world.nova.execute(
+        "UPDATE nova_admin.migration_clientmigration SET other_secrets_since = other_secrets_since - interval '2 hours'"
+    )
+    if len(world.list_layouts()) > 1:
+        world.old_secrets_went = True
+    try:
+        other_secrets.remove_other_secrets()
+    except OperationalError as error:
+        require_lock_timeout(error)
+
+
+LAYOUT_STEPS: dict[Act, int] = {
+    change_the_layout: 40,
+    change_the_layout_in_a_run: 48,
+    the_old_secrets_go: 24,
+}

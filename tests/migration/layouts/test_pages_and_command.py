@@ -1,0 +1,110 @@
+"""Who changes a layout: on the client's page, and by the command for many."""
+
+import json
+
+import pytest
+from django.core.management import call_command
+from django.urls import reverse
+
+from migration import layout_sentences, sentences
+from migration.models import AuditEvent, ClientMigration, Run, RunItem
+from migration.models.run_items import Act
+from migration.operations import aws_store, runs
+from migration.reports.failures import count_failures
+from nova_credentials.aws.client_secrets import ClientSecretsManager
+from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
+from nova_credentials.reader.routing import Reader
+from tests.factories import make_full_client, make_user, nova_uri
+from tests.migration.moves.clients import NAME, enter_phase, enter_phase_together
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def test_its_page_shows_both_layouts_and_changes_to_the_one_that_it_showed(client):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    client.force_login(make_user("ada", "migration.move_client", "credentials.view_client"))
+    page = reverse("admin:credentials_client_layout", args=[pk])
+    tab = f"{reverse('admin:credentials_client_change', args=[pk])}?tab=comparison"
+
+    shown = client.get(page).content.decode()
+    assert f"{NAME}/database" in shown
+    assert 'name="layout" value="service"' in shown
+    assert page in client.get(tab).content.decode()
+    assert client.post(page, {"layout": "both"}).status_code == 400
+
+    said = client.post(page, {"layout": "service"}, follow=True).content.decode()
+
+    assert "NOVA now reads: nova/clients/idom/database, nova/clients/idom/email" in said
+    assert "Written too, until no reader needs them any more:" in said
+    event = AuditEvent.objects.get(code="layout")
+    assert (event.who, event.slug) == ("ada", "idom")
+    history = client.get(tab.replace("comparison", "history")).content.decode()
+    assert "Layout changed by ada." in history
+    assert "Changed its layout: one secret per service, not one secret per client." in history
+    # Somebody who opened the page before presses now.
+    said = client.post(page, {"layout": "service"}, follow=True).content.decode()
+    assert "It has this layout already." in said
+
+
+def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, client):
+    pks = [make_full_client(slug) for slug in ("acme", "idom")]
+    enter_phase_together(pks, Phase.DUAL_READ)
+    taken = f"{NAME}/aws"
+    aws_store.secrets_manager().sm.create_secret(Name=taken, SecretString="theirs")
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("change_layout", "service", "--all", "--inline", "--format", "json")
+
+    assert ended.value.code == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["clients"], told["updated"], told["failed"]) == (2, 1, 1)
+    acme, idom = told["items"]
+    assert (acme["slug"], acme["code"]) == ("acme", layout_sentences.LAYOUT_CHANGED.key)
+    assert (idom["slug"], idom["code"]) == ("idom", sentences.NOT_OURS.key)
+    assert count_failures().by_act == {Act.LAYOUT: 1}
+
+    call_command("change_layout", "service", "--all", "--inline", "--adopt")
+    assert set(ClientMigration.objects.values_list("layout", flat=True)) == {"service"}
+    # It succeeded since, in whichever way.
+    assert not RunItem.objects.needing_attention().exists()
+    # The run is of no help to a client that is gone.
+    run = Run.objects.first()
+    assert (run.kind, run.layout, str(run)) == ("layout", "service", f"Change of layout {run.pk}")
+    assert not run.items.filter(outcome="").exists()
+    client.force_login(make_user("ada", "migration.view_run", "credentials.view_client"))
+    page = client.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
+    assert f"Change of layout {run.pk}" in page
+    runs.work_on_run(run_id=run.pk)
+
+
+@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
+def test_the_plans_six_methods_and_its_reader_work_on_either_side_of_a_change(phase):
+    """As the plan's own code calls them: both of its options, on what `change_layout` leaves."""
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    ClientMigration.objects.update(phase=phase)
+    before = ClientSecretsManager().get_client_credentials("idom")
+
+    for layout in (Layout.SERVICE, Layout.CLIENT):
+        call_command("change_layout", layout.value, "idom", "--inline")
+        plan = ClientSecretsManager(layout=layout)
+        assert plan.get_client_credentials("idom") == before
+        assert plan.get_database_credentials("idom") == before["database"]
+        assert plan.get_email_credentials("idom") == before["email"]
+    # Those that write: into the one secret of option A, and the three of option B.
+    for layout in Layout:
+        plan = ClientSecretsManager(layout=layout)
+        plan.create_client_credentials("other", before)
+        plan.rotate_password("other", "email", "example-rotated")
+        changed = before | {"email": before["email"] | {"app_password": "example-rotated"}}
+        assert plan.get_client_credentials("other") == changed
+        plan.update_client_credentials("other", before)
+        assert plan.get_client_credentials("other") == before
+    # And into what a change has just made: NOVA's reader has it at once.
+    plan = ClientSecretsManager()
+    plan.rotate_password("idom", "database", "example-rotated")
+    reader = Reader(nova_uri(), cache_seconds=0, layout=Layout.SERVICE)  # the table says otherwise
+    assert reader.get_credential("idom", "database").db_password == "example-rotated"
+    reader.close()
