@@ -20,6 +20,7 @@ OUTCOMES = {
     "failed": Sentence("outcome_failed", "Failed"),
     "moved": Sentence("outcome_moved", "Moved"),
     "refused": Sentence("outcome_refused", "Refused"),
+    "tested": Sentence("outcome_tested", "Logins work"),
 }
 REQUEST_STATES = {
     "requested": Sentence("request_requested", "Requested"),
@@ -33,6 +34,7 @@ RUNS = {
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
     "move": Sentence("run_move", "Moves %(id)s"),
+    "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
 }
 
 # Conditions of a gate

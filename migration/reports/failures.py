@@ -134,4 +134,9 @@ def describe_failures(act: Act, number: int) -> str:
             "clients were not moved by their newest run of moves",
             number,
         ),
+        Act.TEST_LOGINS: ngettext(
+            "client has a login that failed in its newest test",
+            "clients have a login that failed in their newest test",
+            number,
+        ),
     }[act]

@@ -59,7 +59,7 @@ def _find_endpoint(region: str) -> str:
         return ""
     with session_lock:
         session = own_botocore_session(os.getpid())
-        suffix = session.get_component("endpoint_resolver").get_partition_dns_suffix(
-            session.get_partition_for_region(region)
-        )
+        partition = session.get_partition_for_region(region)
+        partitions = session.get_data("endpoints")["partitions"]
+    (suffix,) = (each["dnsSuffix"] for each in partitions if each["partition"] == partition)
     return f"https://{_SERVICE}.{region}.{suffix}"

@@ -113,6 +113,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_logins", "test_typed")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -195,6 +196,8 @@ class Site:
                 DatabaseCredential.objects.get(client=client).pk,
                 "db_password",
             ]
+        if name.endswith("_test_typed"):
+            return [client, "database", DatabaseCredential.objects.get(client=client).pk]
         if name == "app_list":
             return ["migration"]
         alone = (
@@ -442,6 +445,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
+    *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed")),
     *(
         f"migration_run_{what}"
         for what in (

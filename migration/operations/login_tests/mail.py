@@ -46,7 +46,7 @@ _STARTS = {
 }
 # Of RFC 5530: the server can't say now whether the password is right.
 _PASSING_CODES = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]")
-_AUTH_CONTINUES, _AUTH_DONE = 334, 235
+_READY, _AUTH_CONTINUES, _AUTH_DONE = 220, 334, 235
 _SYNTAX_ERRORS = range(500, 505)
 _NEEDS_TLS = 538
 
@@ -165,8 +165,9 @@ class _Smtp(smtplib.SMTP):
 
     def __init__(self, make_socket: SocketMaker, host: str, start: _Start) -> None:
         self._make_socket, self._start = make_socket, start
-        # With a name of our own: smtplib would look this machine's up.
-        super().__init__(host, smtplib.SMTP_PORT, local_hostname="[127.0.0.1]")
+        # With a name of our own: smtplib would look this machine's up. It connects where a host is given.
+        super().__init__(local_hostname="[127.0.0.1]")
+        self._host = host
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = self._make_socket()
@@ -174,11 +175,11 @@ class _Smtp(smtplib.SMTP):
 
 
 def _try_smtp(make_socket: SocketMaker, host: str, start: _Start, user: str, password: str) -> None:
+    smtp = _Smtp(make_socket, host, start)
     try:
-        smtp = _Smtp(make_socket, host, start)
-    except smtplib.SMTPException:
-        raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
-    try:
+        code, _greeting = smtp.connect(host, smtplib.SMTP_PORT)
+        if code != _READY:
+            raise LoginFailedError(LoginOutcome.UNEXPECTED)
         if start == _Start.BY_COMMAND:
             _start_smtp_tls(smtp)
         smtp.ehlo_or_helo_if_needed()
@@ -198,7 +199,7 @@ def _start_smtp_tls(smtp: _Smtp) -> None:
         code, _words = smtp.starttls(context=tls_context())
     except (smtplib.SMTPNotSupportedError, smtplib.SMTPResponseException, ssl.SSLError):
         code = 0
-    if code != 220:
+    if code != _READY:
         raise LoginFailedError(LoginOutcome.TLS_PROBLEM)
 
 

@@ -1,24 +1,12 @@
-"""Owns the outcomes of a login that was tried. Knows no server and no sentence."""
+"""Gives the outcome of a login that was tried, and the error that ends one. Knows no server and no row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from migration.models import LoginOutcome
 
-class LoginOutcome(StrEnum):
-    """The result of a login; it never holds a server's words."""
-
-    WORKS = "works"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    NO_SUCH_HOST = "no_such_host"
-    TLS_PROBLEM = "tls_problem"
-    TIMED_OUT = "timed_out"
-    NOT_ALLOWED = "not_allowed"  # an address that no login is sent to
-    UNSAFE = "unsafe"  # the server wants the password in clear text, or wants none at all
-    UNEXPECTED = "unexpected"  # the answers are not those of such a server
-    NOT_TESTABLE = "not_testable"  # host or secret are missing, or can't be sent
+__all__ = ["LoginFailedError", "LoginOutcome", "LoginResult"]
 
 
 @dataclass(frozen=True)
