@@ -81,7 +81,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 }
 
 
-LOGIN_LOOKS = {
+LOGIN_LOOKS: dict[str, tuple[str, str]] = {
     LoginOutcome.WORKS: ("success", "check"),
     LoginOutcome.REFUSED: ("danger", "block"),
 }
