@@ -179,6 +179,8 @@ class TestTypedLoginView(ClientView):
 
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         form, by = self.make_form(), get_signed_in_user(request)
+        if form is None:
+            return self.show_problems([_("The form lacks this login. Open the page again.")])
         if not form.is_valid():
             return self.show_problems([text for texts in form.errors.values() for text in texts])
         if is_purged(self.row):
@@ -200,8 +202,8 @@ class TestTypedLoginView(ClientView):
             outcome, service = LoginOutcome(tests[0].outcome), tests[0].service
         return self.show_outcome(outcome, service)
 
-    def make_form(self) -> CredentialForm:
-        """Return the form of this row, as the page sent it; raise Http404 where the page had none."""
+    def make_form(self) -> CredentialForm | None:
+        """Return the form of this row, as the page sent it; None where the page had none."""
         inlines = self.model_admin.get_inline_instances(self.request, self.client)
         inline = next(each for each in inlines if each.model.TYPE == self.row.TYPE)
         forms = inline.get_formset(self.request, self.client)
@@ -217,7 +219,7 @@ class TestTypedLoginView(ClientView):
             None,
         )
         if number is None:
-            raise Http404
+            return None
         form: CredentialForm = forms.form(typed, prefix=f"{prefix}-{number}", instance=self.row)
         return form
 

@@ -113,7 +113,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_logins", "test_typed")},
+    f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
+    f"{CLIENT}_test_typed": ({}, OPERATORS),
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -391,6 +392,8 @@ class Offers(HTMLParser):
         kind = given.get("type", "submit" if tag == "button" else "")
         if tag == "a" and given.get("href", "").startswith("/admin/"):
             self.links.add(given["href"])
+        if tag == "button" and "hx-post" in given:
+            self.posts.add(given["hx-post"])
         if kind == "submit" and "formaction" in given:
             self.posts.add(given["formaction"])
         elif tag == "form":

@@ -5,7 +5,7 @@ import base64
 import datetime as dt
 import struct
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psycopg
 import trustme
@@ -61,6 +61,7 @@ class Servers:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.1)  # what is closed is told so
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -76,9 +77,8 @@ class Servers:
         """Serve each connection by the coroutine function `handle(reader, writer)`."""
 
         async def handle_safely(reader, writer):
-            with suppress(OSError, EOFError, asyncio.IncompleteReadError):
+            with closing(writer), suppress(OSError, EOFError, asyncio.IncompleteReadError):
                 await handle(reader, writer)
-            writer.close()
 
         return self._start(asyncio.start_server(handle_safely, HOST, 0, ssl=tls))
 
@@ -122,9 +122,9 @@ class Servers:
             writer.write(b"S")
             await writer.start_tls(context)
             its_reader, its_writer = await asyncio.open_unix_connection(path)
-            back = asyncio.ensure_future(copy(its_reader, writer))
-            await copy(reader, its_writer)
-            its_writer.close()
+            with closing(its_writer):
+                back = asyncio.ensure_future(copy(its_reader, writer))
+                await copy(reader, its_writer)
             await back
 
         return self.serve(handle)

@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from credentials.models import Client
+from credentials.pointers import POINTER
 from migration.models import AuditCode, AuditEvent, LoginTest
 from tests.factories import make_client, make_database, update
 from tests.migration.login_tests.servers import HOST, PASSWORD, USER
@@ -94,6 +95,9 @@ def test_only_who_may_change_the_login_may_test_what_is_typed(
 
 
 def test_a_purged_secret_and_a_row_that_is_not_there(browser, row, typed):
-    update("client_database_credentials", row.pk, db_password_encrypted="aws-secrets-manager:x")
+    pointer = f"{POINTER}nova/clients/idom"
+    update("client_database_credentials", row.pk, db_password_encrypted=pointer)
+    assert "Only AWS has this secret" in send(browser, row, typed).content.decode()
     del typed["databases-0-id"]
-    assert send(browser, row, typed).status_code == 404
+    assert "lacks this login" in send(browser, row, typed).content.decode()
+    assert not LoginTest.objects.exists()
