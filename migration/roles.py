@@ -34,6 +34,7 @@ OPERATES = {
     "migration.change_run",
     "migration.move_client",
     "migration.set_client_owner",
+    "migration.test_login",
     "migration.resolve_mismatch",
     "credentials.map_column",
     "migration.stop_aws_writes",

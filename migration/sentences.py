@@ -20,6 +20,7 @@ OUTCOMES = {
     "failed": Sentence("outcome_failed", "Failed"),
     "moved": Sentence("outcome_moved", "Moved"),
     "refused": Sentence("outcome_refused", "Refused"),
+    "tested": Sentence("outcome_tested", "Logins work"),
 }
 REQUEST_STATES = {
     "requested": Sentence("request_requested", "Requested"),
@@ -34,6 +35,7 @@ RUNS = {
     "compare": Sentence("run_compare", "Comparison %(id)s"),
     "move": Sentence("run_move", "Move run %(id)s"),
     "layout": Sentence("run_layout", "Change of layout %(id)s"),
+    "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
 }
 
 # Conditions of a gate

@@ -30,6 +30,7 @@ from migration.models import (
     Comparison,
     CopySearch,
     KeptCounts,
+    LoginTest,
     PlannedVersion,
     ReaderProcess,
     Run,
@@ -246,6 +247,7 @@ def sweep() -> None:
     Worker.objects.forget_old()
     ReaderProcess.objects.forget_old()
     PlannedVersion.objects.forget_old()
+    LoginTest.objects.forget_old()
     wrong_passwords.forget_old()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
@@ -264,7 +266,7 @@ def _start_unless_running(kind: Run.Kind, chosen: ClientPhaseQuerySet) -> None:
         state=Run.State.RUNNING,
         created_at__gt=timezone.now() - GIVE_UP_ON_A_RUN_AFTER,
     )
-    if kind != Run.Kind.COMPARE and find_write_refusal():
+    if kind not in Run.READS_ONLY and find_write_refusal():
         return  # the pushes stay pending
     if chosen.exists() and not unfinished.exists():
         # A single try: the next run of the schedule is the retry, and one failing client must not delay it.

@@ -22,6 +22,7 @@ from migration import audit_sql, evidence_sentences
 from migration.operations import copy_places, evidence, leases
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.bounded_refusals import limit
+from migration.operations.login_tests import LoginOutcome, addresses
 from migration.operations.rate_limiter import rate_limiter
 from migration.reports.environment import account_book
 from nova_admin.database.base import SESSION
@@ -243,6 +244,12 @@ def copies_are_not_looked_for(monkeypatch) -> None:
         evidence.Evidence.COPIES, True, evidence_sentences.NO_COPIES_FOUND(ago=timezone.now())
     )
     monkeypatch.setattr(evidence, "_judge_copies", lambda *_: line)
+
+
+@pytest.fixture(autouse=True)
+def logins_stay_here(monkeypatch) -> None:
+    """No test of a login asks a name server, or reaches a server of somebody else."""
+    monkeypatch.setattr(addresses, "_ask_resolver", lambda *_: LoginOutcome.NO_SUCH_HOST)
 
 
 @pytest.fixture(autouse=True)

@@ -323,6 +323,8 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
         haystack.add("what became of a push", repr(result) + str(result))
     command(haystack, "migrate_clients", "--all", "--inline")
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    tests = reverse("admin:credentials_client_test_logins", args=[pk])
+    page(haystack, browser, tests, {"store": "both"})
     page(haystack, browser, reverse("admin:migration_run_aws_writes"))
     command(haystack, "claim_database", "--reason", "INC-42")
     command(haystack, "start_aws_writes")
@@ -346,6 +348,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("migrate_clients", "--all", "--inline"),
         ("migrate_clients", "--all", "--inline", "--format", "json"),
         ("compare_clients", "--all", "--inline", "--format", "json"),
+        ("test_logins", "--all", "--inline", "--format", "json"),
         ("group_clients", "wave 2", "--all", "--format", "json"),
         ("move_clients", "dual_read", "--all-in", "dual_write", "--inline"),
         ("move_clients", "dual_write", "--all-in", "dual_read", "--inline", "--format", "json"),

@@ -212,6 +212,13 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
             "credentials.view_client",
             lambda: {"label": _("See the logins"), "url": f"{logins}#client_form"},
         ),
+        CheckFix.LOGIN_TESTS: (
+            "credentials.view_client",
+            lambda: {
+                "label": _("See the login tests"),
+                "url": get_tab_url(client_id, ClientTab.LOGINS, "login-tests"),
+            },
+        ),
         CheckFix.ADOPT: (
             RUN_PERMISSION,
             lambda: _make_link(_("Adopt the secret…"), "credentials_client_adopt", client_id),

@@ -21,6 +21,7 @@ from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.copying import get_undo_context
 from migration.admin.layouts import LAYOUT_PERMISSION
+from migration.admin.login_tests import get_advice_context, get_login_tests_context
 from migration.admin.secret_versions import get_console_url
 from migration.models import (
     ClientComment,
@@ -83,6 +84,7 @@ def get_client_context(
     }
     add_tab = {
         ClientTab.OVERVIEW: _get_overview_context,
+        ClientTab.LOGINS: get_login_tests_context,
         ClientTab.COMPARISON: _get_comparison_context,
         ClientTab.HISTORY: _get_history_context,
     }.get(tab)
@@ -133,6 +135,7 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
         "comparison": newest,
         "same_fields": _list_same_fields(newest, document),
         **get_undo_context(request, client),
+        **get_advice_context(request, client),
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),
         "secrets": [(name, get_console_url(name)) for name in names],
         "layout": LayoutChoices(layout).label,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin, messages
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
@@ -31,6 +32,7 @@ from migration.admin.grouping import (
     list_grouping_actions,
 )
 from migration.admin.layouts import ChangeLayoutView
+from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
@@ -42,7 +44,7 @@ from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
 from migration.admin.secret_versions import SecretVersionsView
-from migration.models import Run, all_clients
+from migration.models import LOGIN_PERMISSION, LoginStores, Run, all_clients
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_list import annotate_columns
@@ -68,7 +70,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    actions: ClassVar = ["push_selected", "compare_selected"]
+    actions: ClassVar = ["push_selected", "compare_selected", "test_logins_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
         ("ready/<str:new>/", "ready", MoveReadyView),
@@ -94,6 +96,12 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             "<int:client_id>/reveal/<str:kind>/<int:credential_id>/<str:name>/",
             "reveal",
             RevealView,
+        ),
+        ("<int:client_id>/test-logins/", "test_logins", TestLoginsView),
+        (
+            "<int:client_id>/test-typed/<str:kind>/<int:credential_id>/",
+            "test_typed",
+            TestTypedLoginView,
         ),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
@@ -127,6 +135,15 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         self, request: HttpRequest, chosen: ClientPhaseQuerySet
     ) -> HttpResponseRedirect:
         return start_run(request, Run.Kind.COMPARE, chosen)
+
+    def has_login_test_permission(self, request: HttpRequest) -> bool:
+        return self.has_run_permission(request) and request.user.has_perm(LOGIN_PERMISSION)
+
+    @action(description=_("Test the logins with both stores' values"), permissions=["login_test"])
+    def test_logins_selected(
+        self, request: HttpRequest, chosen: ClientPhaseQuerySet
+    ) -> HttpResponseRedirect:
+        return start_run(request, Run.Kind.TEST_LOGINS, chosen, stores=LoginStores.BOTH)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
@@ -188,7 +205,8 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
     def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
-        return link_reveal(request, row, name)
+        links = (link_reveal(request, row, name), link_typed_test(request, row))
+        return format_html_join(" ", "{}", ((link,) for link in links if link))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration import sentences
+from migration import login_sentences, sentences
 from migration.admin.base import RUN_PERMISSION
 from migration.models import TRANSIENT, Comparison, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -24,7 +24,10 @@ VIEW_CLIENT = "credentials.view_client"
 CHANGE_CLIENT = "credentials.change_client"
 VIEW_TABLES = "credentials.view_columnmapping"
 # Its failure passes by itself, although its class is one of those that don't.
-PASSES_BY_ITSELF = (sentences.PUSH_TAKES_TOO_LONG.key, sentences.NOVA_WROTE.key)
+PASSES_BY_ITSELF = (
+    *(sentences.PUSH_TAKES_TOO_LONG.key, sentences.NOVA_WROTE.key),
+    login_sentences.NOT_REACHED.key,
+)
 
 
 @dataclass(frozen=True)

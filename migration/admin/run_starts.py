@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models import ClientPhaseQuerySet, LoginStores
     from migration.operations.evidence import Evidence
     from nova_credentials.phases import Phase
 
@@ -31,10 +31,20 @@ VIEW_RUNS = "migration.view_run"
 
 
 def start_run(
-    request: HttpRequest, kind: Run.Kind, chosen: ClientPhaseQuerySet
+    request: HttpRequest,
+    kind: Run.Kind,
+    chosen: ClientPhaseQuerySet,
+    *,
+    stores: LoginStores | None = None,
 ) -> HttpResponseRedirect:
-    """Start a run in the user's name, enqueue it, and lead to its page."""
-    run = Run.start(kind=kind, chosen=chosen, by=get_signed_in_user(request), tries=MANY_TRIES)
+    """Start a run in the user's name, enqueue it, and lead to its page. One of login tests names the `stores`."""
+    run = Run.start(
+        kind=kind,
+        chosen=chosen,
+        by=get_signed_in_user(request),
+        tries=MANY_TRIES,
+        stores=stores,
+    )
     announce_run(request, run)
     return HttpResponseRedirect(get_run_url(run))
 

@@ -198,6 +198,12 @@ class RateForm(forms.Form):
         max_value=MOST_A_SECOND,
         required=False,
     )
+    logins = forms.FloatField(
+        label=gettext_lazy("Logins tested per second, all runs"),
+        min_value=1,
+        max_value=MOST_A_SECOND,
+        required=False,
+    )
 
     is_changed = False  # whether another rate than the settings' holds
 
@@ -205,7 +211,11 @@ class RateForm(forms.Form):
     def from_rates(cls, rates: Iterable[Rate]) -> RateForm:
         """Return the form with the rates as they are now."""
         now = {rate.kind: rate.per_second for rate in rates}
-        kinds = {"writes": Rate.Kind.WRITE, "reads": Rate.Kind.READ}
+        kinds = {
+            "writes": Rate.Kind.WRITE,
+            "reads": Rate.Kind.READ,
+            "logins": Rate.Kind.LOGIN,
+        }
         form = cls(
             initial={
                 name: show_rate(rate)
@@ -227,15 +237,21 @@ class RateForm(forms.Form):
 
     def save_rates(self) -> None:
         """Store the rates; that of the settings as none of its own, so that it follows them."""
-        writes, reads = (
+        writes, reads, logins = (
             None if typed == kind.default_rate else typed
             for typed, kind in (
                 (self.cleaned_data["writes"], Rate.Kind.WRITE),
                 (self.cleaned_data["reads"], Rate.Kind.READ),
+                (self.cleaned_data["logins"], Rate.Kind.LOGIN),
             )
         )
         Rate.objects.set_rates(
-            {Rate.Kind.CREATE: writes, Rate.Kind.WRITE: writes, Rate.Kind.READ: reads}
+            {
+                Rate.Kind.CREATE: writes,
+                Rate.Kind.WRITE: writes,
+                Rate.Kind.READ: reads,
+                Rate.Kind.LOGIN: logins,
+            }
         )
 
 

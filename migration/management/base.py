@@ -168,7 +168,7 @@ class RunCommand(FormattedCommand):
 
     def print_item(self, item: Item) -> None:
         """Print the item in one line, and a line for every field that differs."""
-        left_out = ("slug", "code", "mismatches")
+        left_out = ("slug", "code", "mismatches", "logins")
         shown = {**item, "outcome": name_outcome(item)} if "outcome" in item else item
         words = [str(value) for name, value in shown.items() if value and name not in left_out]
         self.stdout.write("  ".join([show_name(str(item["slug"])), *words]))
@@ -225,5 +225,5 @@ class ClientsCommand(RunCommand):
 
 def require_writes(kind: str) -> None:
     """Exit with 1 if a run of this kind writes to AWS, and this site may not."""
-    if kind != Run.Kind.COMPARE and (why := find_write_refusal()):
+    if kind not in Run.READS_ONLY and (why := find_write_refusal()):
         raise CommandError(f"Nothing was pushed. {why}", returncode=1)

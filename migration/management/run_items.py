@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from credentials.shown_names import show_name, show_text
-from migration.models import Comparison, Outcome, Run
+from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run
 from migration.models.run_items import LEFT_OUT_KEYS
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def list_items(run: Run) -> list[Item]:
     """Return the run's items as commands print them; those of a comparison with what differs."""
     if run.kind == Run.Kind.COMPARE:
         return _list_compared_items(run)
+    if run.kind == Run.Kind.TEST_LOGINS:
+        return _list_tested_items(run)
     return [
         {
             "slug": item.slug,
@@ -52,6 +54,35 @@ def _list_compared_items(run: Run) -> list[Item]:
             "error_class": item.error_class,
             **describe_message(item.message),
             "mismatches": mismatches.get(item.client_id, []),
+        }
+        for item in run.items.all()
+    ]
+
+
+def _list_tested_items(run: Run) -> list[Item]:
+    logins: dict[int, list[dict[str, object]]] = {}
+    for test in LoginTest.objects.filter(
+        client__in=run.items.values("client"),
+        store__in=LoginStores(run.stores).each,
+        is_newest=True,
+    ).order_by("pk"):
+        logins.setdefault(test.client_id, []).append(
+            {
+                "type": test.kind,
+                "id": test.credential_id,
+                "label": test.label,
+                "store": test.store,
+                "outcome": test.outcome,
+                "service": test.service,
+            }
+        )
+    return [
+        {
+            "slug": item.slug,
+            "outcome": item.outcome,
+            "error_class": item.error_class,
+            **describe_message(item.message),
+            "logins": logins.get(item.client_id, []) if item.finished_at else [],
         }
         for item in run.items.all()
     ]

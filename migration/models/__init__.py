@@ -65,6 +65,13 @@ from migration.models.left_clients import (
     select_left_items,
     select_refused_items,
 )
+from migration.models.login_tests import (
+    LOGIN_PERMISSION,
+    LoginOutcome,
+    LoginStore,
+    LoginStores,
+    LoginTest,
+)
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.password_resets import PasswordReset
@@ -140,6 +147,7 @@ __all__ = [
     "CUTOVER_DAYS",
     "FRESH",
     "GOALS",
+    "LOGIN_PERMISSION",
     "MANY_TRIES",
     "MOST_CHARACTERS",
     "MOST_SEARCH_TRIES",
@@ -179,6 +187,10 @@ __all__ = [
     "LayoutChoices",
     "Lease",
     "LeaseKind",
+    "LoginOutcome",
+    "LoginStore",
+    "LoginStores",
+    "LoginTest",
     "MoveRequest",
     "OpenMismatch",
     "OpenMismatchQuerySet",

@@ -61,6 +61,7 @@ class AuditCode(models.TextChoices):
     CLIENT_GROUP = "client_group", _("Client group changed")
     OWNER = "owner", _("Owner changed")
     COMMENT = "comment", _("Comment")
+    LOGIN_TEST = "login_test", _("Logins tested")
     SETTINGS = "settings", _("Settings at a start")
     CERTIFICATE = "certificate", _("Certificate")
     EXPORT = "export", _("Audit exported")

@@ -33,6 +33,9 @@ LEAST_SHARE = 0.05
 # … and this share of the full rate comes back every second.
 RECOVERS = 0.05
 
+# Not AWS's: the servers of the clients are asked, and many may be one provider's.
+LOGINS_PER_SECOND = 10.0
+
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 SINCE = "greatest(0, extract(epoch FROM clock_timestamp() - throttled_at))"
@@ -134,10 +137,13 @@ class Rate(models.Model):
         CREATE = "create", _("Creates")
         WRITE = "write", _("Updates")
         READ = "read", _("Batch reads")
+        LOGIN = "login", _("Logins tested")
 
         @property
         def default_rate(self) -> float:
             """Return the calls per second of the settings, used until a user sets another rate on a run's page."""
+            if self == Rate.Kind.LOGIN:
+                return LOGINS_PER_SECOND
             reads = self == Rate.Kind.READ
             rate = (
                 settings.NOVA_AWS_READS_PER_SECOND if reads else settings.NOVA_AWS_WRITES_PER_SECOND

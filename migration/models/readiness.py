@@ -20,6 +20,7 @@ from credentials.models import CREDENTIAL_MODELS, ClientWrite
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.copies import SearchedClient
+from migration.models.login_tests import LoginTest
 from migration.models.phases import WRITES_BOTH
 from migration.models.run_items import RunItem
 from migration.models.runs import Run
@@ -50,6 +51,7 @@ class Blocker(models.TextChoices):
     DIFFERS = "differs", _("Stores differ")
     UNCHECKED = "unchecked", _("Could not be checked")
     TOO_OLD = "too_old", _("Newest comparison too old")
+    LOGIN_REFUSED = "aws_login_refused", _("A login with AWS's values is refused")
     READER = "reader", _("NOVA's reader met a mismatch or a failure lately")
     INACTIVE = "inactive", _("Inactive: NOVA doesn't read it")
     NO_LOGIN = "no_login", _("No login to push")
@@ -122,6 +124,7 @@ def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         # Before dual read nothing more is asked.
         (Blocker.READY, models.Q(phase=Phase.DUAL_WRITE.value)),
         (Blocker.READER, _has_met_trouble()),
+        (Blocker.LOGIN_REFUSED, _is_login_refused()),
         *_list_evidence_conditions(),
     ]
     blocker = models.Case(
@@ -175,7 +178,7 @@ def select_open_items() -> RunItemQuerySet:
     items: RunItemQuerySet = RunItem.objects.open().filter(
         run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
     )
-    return items.exclude(run__kind=Run.Kind.COMPARE).exclude(run__state=Run.State.REQUESTED)
+    return items.exclude(run__kind__in=Run.READS_ONLY).exclude(run__state=Run.State.REQUESTED)
 
 
 def _is_in_a_run() -> models.Q:
@@ -228,6 +231,10 @@ def _has_met_trouble() -> models.Q:
     return models.Q(read_count__last_mismatch_at__gt=since) | models.Q(
         read_count__last_failure_at__gt=since
     )
+
+
+def _is_login_refused() -> models.Q:
+    return models.Q(pk__in=LoginTest.objects.refused_in_aws().order_by().values("client_id"))
 
 
 def _list_evidence_conditions() -> list[tuple[Blocker, models.Q]]:

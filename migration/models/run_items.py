@@ -18,6 +18,7 @@ from migration import sentences
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
+from migration.models.login_tests import LoginOutcome, LoginTest
 from migration.models.newest_failures import is_newest_failed
 from migration.models.phases import WRITES_BOTH
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -40,10 +41,15 @@ class Outcome(models.TextChoices):
     FAILED = "failed", _("Failed")
     MOVED = "moved", _("Moved")
     REFUSED = "refused", _("Refused")
+    TESTED = "tested", _("Logins work")
 
 
-# Of a run of moves alone.
-OF_MOVES = (Outcome.MOVED, Outcome.REFUSED)
+# The outcomes of one kind of run alone.
+OF_ONE_KIND = {
+    Outcome.MOVED: "move",
+    Outcome.REFUSED: "move",
+    Outcome.TESTED: "test_logins",
+}
 # Somebody can have these tried again.
 CAN_BE_RETRIED = (Outcome.FAILED, Outcome.REFUSED)
 # Errors that pass by themselves: the same call can succeed later.
@@ -64,6 +70,7 @@ class Act(models.TextChoices):
     COMPARE = "compare", _("Comparison")
     MOVE = "move", _("Move")
     LAYOUT = "layout", _("Change of layout")
+    TEST_LOGINS = "test_logins", _("Login tests")
 
 
 ACTS = {
@@ -72,6 +79,7 @@ ACTS = {
     "compare": Act.COMPARE,
     "move": Act.MOVE,
     "layout": Act.LAYOUT,
+    "test_logins": Act.TEST_LOGINS,
 }
 
 
@@ -147,6 +155,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         relaid = models.Q(client__client_migration__layout=models.F("run__layout"))
         pushed = models.Q(client__client_revision__pushed_at__gt=at)
         compared = models.Q(client__client_migration__compared_at__gt=at)
+        failed_still = LoginTest.objects.filter(client=models.OuterRef("client"), is_newest=True)
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
         over = (
@@ -154,6 +163,11 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
+            | models.Q(
+                models.Exists(failed_still.filter(tested_at__gt=models.OuterRef("finished_at"))),
+                ~models.Exists(failed_still.exclude(outcome=LoginOutcome.WORKS.value)),
+                act=Act.TEST_LOGINS,
+            )
         )
         newest = is_newest_failed(client_ids, acts=Act.values, left_out_keys=LEFT_OUT_KEYS)
         present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))

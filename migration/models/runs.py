@@ -16,13 +16,14 @@ from migration import sentences
 from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.layouts import LayoutChoices
+from migration.models.login_tests import LoginStores
 from migration.models.phases import PhaseChoices
 from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import limit_reason
 from migration.models.run_items import (
     ACTS,
     CAN_BE_RETRIED,
-    OF_MOVES,
+    OF_ONE_KIND,
     Outcome,
     RunItem,
     RunItemQuerySet,
@@ -62,7 +63,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def held_by_writes(self) -> Self:
         """Select the running runs that write to AWS, which wait while this site may not."""
-        writes = [kind for kind in Run.Kind if kind != Run.Kind.COMPARE]
+        writes = [kind for kind in Run.Kind if kind not in Run.READS_ONLY]
         return self.filter(state=Run.State.RUNNING, finished_at=None, kind__in=writes)
 
     def is_running(self, run_id: int) -> bool:
@@ -121,7 +122,9 @@ class Run(SteeredRun):
         COMPARE = "compare", _("Comparison")
         MOVE = "move", _("Moves")
         LAYOUT = "layout", _("Change of layout")
+        TEST_LOGINS = "test_logins", _("Login tests")
 
+    READS_ONLY: ClassVar = (Kind.COMPARE, Kind.TEST_LOGINS)
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100
 
@@ -151,6 +154,10 @@ class Run(SteeredRun):
     override_reason = models.TextField(_("reason of the override"), blank=True, db_default="")
     override_lines = models.JSONField(default=list, db_default=[])
     schedule_deletion = models.BooleanField(default=False, db_default=False)
+    # Of a run of login tests: whose values log in.
+    stores = models.CharField(
+        _("stores"), max_length=8, choices=LoginStores, blank=True, db_default=""
+    )
     # A campaign's rollback: a client whose stores differ, or of which AWS can't be read, stays where it is.
     only_where_equal = models.BooleanField(default=False, db_default=False)
     # Of a change of layout: the layout that its clients get.
@@ -190,6 +197,10 @@ class Run(SteeredRun):
             models.CheckConstraint(
                 condition=models.Q(kind="layout") ^ models.Q(layout=""),
                 name="run_of_layouts_names_its_layout",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="test_logins") ^ models.Q(stores=""),
+                name="run_of_login_tests_names_stores",
             ),
             models.CheckConstraint(
                 condition=~models.Q(approved_by=models.F("by")), name="run_approved_by_another"
@@ -232,7 +243,7 @@ class Run(SteeredRun):
     def writes_to_aws(self) -> bool:
         """Say whether it waits while this site may not write to AWS; moves back never wait."""
         moves = self.moves
-        return moves.goes_towards_aws if moves else self.kind != Run.Kind.COMPARE
+        return moves.goes_towards_aws if moves else self.kind not in Run.READS_ONLY
 
     @property
     def name_message(self) -> Message:
@@ -253,6 +264,7 @@ class Run(SteeredRun):
         plan: RunPlan | None = None,
         moves: PlannedMoves | None = None,
         layout: str = "",
+        stores: LoginStores | None = None,
         campaign_wave: Wave | None = None,
         approved_by: User | None = None,
         approved_by_name: str = "",
@@ -264,6 +276,7 @@ class Run(SteeredRun):
         """
         options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite}
         options["include_inactive"] = include_inactive
+        options["stores"] = stores.value if stores else ""
         if moves:
             chosen, options = chosen.in_phases(moves.old), moves.columns
             if moves.needs_approval:
@@ -323,7 +336,7 @@ class Run(SteeredRun):
         )
         counts = {
             "clients": 0,
-            **{o.value: 0 for o in Outcome if self.kind == Run.Kind.MOVE or o not in OF_MOVES},
+            **{o.value: 0 for o in Outcome if self.kind == OF_ONE_KIND.get(o, self.kind)},
             "not_begun": 0,
             "matched": 0,
             "mismatched": 0,

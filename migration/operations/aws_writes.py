@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 # A state that was read longer ago is read again before a write: a stop holds everywhere within a second.
 KNOWN_FOR_SECONDS = 0.7
 # Every other call is taken for a write.
-READS = frozenset({"GetSecretValue", "BatchGetSecretValue", "DescribeSecret", "ListSecrets"})
+TEST_LOGIN = "TestLogin"  # no call of AWS's, but one that takes turns like them
+READS = frozenset(
+    {"GetSecretValue", "BatchGetSecretValue", "DescribeSecret", "ListSecrets", TEST_LOGIN}
+)
 STOPPED, COPY = "WritesStopped", "DatabaseIsCopy"
 
 

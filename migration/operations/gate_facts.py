@@ -10,6 +10,8 @@ from credentials.triggers import counted_tables, writes_are_counted
 from migration import sentences
 from migration.models import (
     ClientMigration,
+    LoginStore,
+    LoginTest,
     ReadCount,
     ReaderProcess,
     Run,
@@ -42,6 +44,7 @@ class GateFacts:
             vars(self)[name] = getattr(site or self, name)
         for name in ("client_migrations", "read_counts", "inactive_client_ids", "open_items"):
             getattr(self, name)
+        self.login_tests  # noqa: B018  # it is kept
         self.newest_searches  # noqa: B018  # it is kept
 
     @cached_property
@@ -67,6 +70,15 @@ class GateFacts:
         items = select_open_items().filter(client_id__in=self._client_ids)
         found = items.exclude(run=self._run).select_related("run")
         return {item.client_id: item for item in found.order_by("-pk")}
+
+    @cached_property
+    def login_tests(self) -> dict[int, list[LoginTest]]:
+        """Return client id -> the newest tests of its logins with AWS's values, where there are some."""
+        found: dict[int, list[LoginTest]] = {}
+        tests = LoginTest.objects.newest(self._client_ids).filter(store=LoginStore.AWS.value)
+        for test in tests.order_by("pk"):
+            found.setdefault(test.client_id, []).append(test)
+        return found
 
     @cached_property
     def newest_searches(self) -> dict[int, SearchedClient]:

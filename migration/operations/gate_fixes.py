@@ -20,6 +20,7 @@ class CheckFix(StrEnum):
     COPIES = "copies"
     SLUG = "slug"  # change it
     LOGINS = "logins"  # add or change one
+    LOGIN_TESTS = "login_tests"  # correct the login, and test it again
     ADOPT = "adopt"  # take over a secret that this site did not make
     AWS_WRITES = "aws_writes"  # claim the database, let writes go on
     CHECK_NOVA = "check_nova"  # it says what to run or to grant

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from django.conf import settings
 from django.utils import timezone
 
-from migration import evidence_sentences, sentences
-from migration.models import FRESH, Comparison
+from migration import evidence_sentences, login_sentences, sentences
+from migration.models import FRESH, Comparison, LoginOutcome
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import ClientMigration, ReadCount, RunItem
+    from migration.models import ClientMigration, LoginTest, ReadCount, RunItem
     from migration.operations.account import AccountAnswers
     from migration.operations.snapshots import ClientSnapshot
 
@@ -55,6 +55,7 @@ class Condition(StrEnum):
     WERE_UNCOUNTED = "were_uncounted"
     READER_MET_MISMATCH = "reader_met_mismatch"
     READER_FAILED_AT_AWS = "reader_failed_at_aws"
+    LOGIN_REFUSED = "aws_login_refused"
     ACCOUNT_NOT_READY = "account_not_ready"
     NAME_NOT_ALLOWED = "name_not_allowed"
     NO_DOCUMENT = "no_document"
@@ -218,6 +219,7 @@ def database_checks(
         yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
     counts = facts.read_counts.get(snapshot.client_id)
     yield from _check_reads(counts)
+    yield from _check_login_tests(facts.login_tests.get(snapshot.client_id, []))
     for line in list_evidence(read_entry(snapshot.client_id, client_migration, counts), new, facts):
         fix = FIXES.get(line.kind, CheckFix.NONE)
         yield Check(
@@ -303,6 +305,18 @@ def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
         else evidence_sentences.READER_FAILED_NEVER()
     )
     yield Check(Condition.READER_FAILED_AT_AWS, not failure, text, CheckFix.READS)
+
+
+def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
+    """Yield whether the newest test refused a login of AWS's copy; nothing where none was ever tested."""
+    if not tests:
+        return
+    refused = [test for test in tests if test.outcome == LoginOutcome.REFUSED]
+    text = login_sentences.NOT_REFUSED_IN_AWS()
+    if refused:
+        names = tuple(test.name_message for test in refused)
+        text = login_sentences.REFUSED_IN_AWS(ago=refused[0].tested_at, logins=names)
+    yield Check(Condition.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
 
 
 def _list_read_times(counts: ReadCount) -> list[datetime]:

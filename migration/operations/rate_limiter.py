@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db import DatabaseError, connection
 
 from migration.models.rates import BLOCK_SECONDS, Rate
-from migration.operations.aws_writes import require_writes_allowed, write_guard
+from migration.operations.aws_writes import TEST_LOGIN, require_writes_allowed, write_guard
 from migration.operations.leases import keep_proofs, list_sessions
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ KIND_BY_OPERATION = {
     "TagResource": Rate.Kind.WRITE,
     "BatchGetSecretValue": Rate.Kind.READ,
     "ListSecrets": Rate.Kind.READ,
+    TEST_LOGIN: Rate.Kind.LOGIN,
 }
 # A turn not taken for this long expires: used later, it would exceed the rate.
 STALE_AFTER_SECONDS = 1.0

@@ -33,6 +33,7 @@ from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
 from migration.operations.layout_runs import process_layout_items
+from migration.operations.login_test_runs import process_login_items
 from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import push
 from migration.operations.run_batches import (
@@ -231,6 +232,8 @@ def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
         _change_layouts(run, items)
     elif run.kind == Run.Kind.COMPARE:
         _compare_items(run, items)
+    elif run.kind == Run.Kind.TEST_LOGINS:
+        process_login_items(run, items, seconds=BATCH_SECONDS, retry=_schedule_retry)
     else:
         _push_items(run, items)
 

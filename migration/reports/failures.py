@@ -139,4 +139,9 @@ def describe_failures(act: Act, number: int) -> str:
             "clients kept their layout in their newest change of layout",
             number,
         ),
+        Act.TEST_LOGINS: ngettext(
+            "client has a login that failed in its newest test",
+            "clients have a login that failed in their newest test",
+            number,
+        ),
     }[act]

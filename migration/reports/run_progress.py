@@ -43,6 +43,7 @@ CALLS = {
     Rate.Kind.CREATE: (Outcome.CREATED, 1),
     Rate.Kind.WRITE: (Outcome.UPDATED, 1),
     Rate.Kind.READ: (Outcome.COMPARED, 20),
+    Rate.Kind.LOGIN: (Outcome.TESTED, 1),
 }
 
 # The number of a run's items with one outcome, comparison status and error class, and when they are retried.

@@ -18,8 +18,10 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize, localize_html
 from credentials.shown_names import show_name
+from migration import login_sentences
 from migration.models import (
     Comparison,
+    LoginOutcome,
     MoveRequest,
     Outcome,
     PhaseChoices,
@@ -71,6 +73,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     Outcome.UNCHANGED: ("default", "equal"),
     Outcome.RESTORED: ("success", "restore"),
     Outcome.COMPARED: ("default", "compare_arrows"),
+    Outcome.TESTED: ("success", "key"),
     Outcome.SKIPPED: ("default", "skip_next"),
     Outcome.FAILED: ("danger", "error"),
     Outcome.MOVED: ("success", "arrow_forward"),
@@ -79,6 +82,12 @@ LOOKS: dict[str, tuple[str, str]] = {
     MoveRequest.State.WAITING: ("warning", "hourglass"),
     MoveRequest.State.DONE: ("success", "check"),
     MoveRequest.State.CANCELLED: ("default", "cancel"),
+}
+
+
+LOGIN_LOOKS: dict[str, tuple[str, str]] = {
+    LoginOutcome.WORKS: ("success", "check"),
+    LoginOutcome.REFUSED: ("danger", "block"),
 }
 
 
@@ -115,6 +124,19 @@ def badge(value: str) -> str:
     """Return the label of a phase, an outcome, the status of a comparison or the state of a request."""
     variant, icon = LOOKS[value]
     return make_label(str(LABELS[value]), variant, icon)
+
+
+@register.filter
+def login_badge(outcome: str) -> str:
+    """Return the label of a login test's outcome."""
+    variant, icon = LOGIN_LOOKS.get(outcome, ("warning", "warning"))
+    return make_label(str(LoginOutcome(outcome).label), variant, icon)
+
+
+@register.filter
+def explain_login(outcome: str) -> Message:
+    """Return what a login test's outcome means."""
+    return login_sentences.OUTCOMES[outcome]()
 
 
 @register.filter

@@ -22,6 +22,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from nova_admin.embedded.conditions import ConditionsMiddleware
 from nova_admin.embedded.conditions_api import add_conditions_api
 from nova_admin.embedded.http_server import LOOPBACK, KeepAliveServer
+from nova_admin.embedded.identity import add_identity
 from nova_admin.embedded.shared_server import ServerInfo, SharedServer
 
 START_SECONDS = 60.0
@@ -77,7 +78,7 @@ class AwsServer:
         app = add_conditions_api(self.conditions, self.conditions)
         if access_key:
             app = _require_access_key(app, access_key)
-        self._http = KeepAliveServer(_add_health_check(app, self.identity))
+        self._http = KeepAliveServer(_add_health_check(add_identity(app), self.identity))
         self.conditions.listener = self._http
         self.port = self._http.port
         self.endpoint = _make_endpoint(self.port)

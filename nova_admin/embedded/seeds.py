@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from nova_admin.embedded.identity import KEY_ID, make_secret_access_key
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import MAX_BYTES, Layout
 
@@ -101,8 +102,8 @@ def _make_client(
     if aws:
         AwsCredential.objects.create(
             client=client,
-            access_key_id=f"DEMO-KEY-ID-{client.pk}",
-            secret_access_key=f"demo-secret-access-key-{client.pk}",
+            access_key_id=(key := f"{KEY_ID}{client.pk}"),
+            secret_access_key=make_secret_access_key(key),
             region="eu-west-1",
         )
 

@@ -114,6 +114,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
     f"{CLIENT}_layout": ({"layout": "client"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
+    f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
+    f"{CLIENT}_test_typed": ({}, OPERATORS),
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -196,6 +198,8 @@ class Site:
                 DatabaseCredential.objects.get(client=client).pk,
                 "db_password",
             ]
+        if name.endswith("_test_typed"):
+            return [client, "database", DatabaseCredential.objects.get(client=client).pk]
         if name == "app_list":
             return ["migration"]
         alone = (
@@ -389,6 +393,8 @@ class Offers(HTMLParser):
         kind = given.get("type", "submit" if tag == "button" else "")
         if tag == "a" and given.get("href", "").startswith("/admin/"):
             self.links.add(given["href"])
+        if tag == "button" and "hx-post" in given:
+            self.posts.add(given["hx-post"])
         if kind == "submit" and "formaction" in given:
             self.posts.add(given["formaction"])
         elif tag == "form":
@@ -444,6 +450,7 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
     f"{CLIENT}_layout",
+    *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed")),
     *(
         f"migration_run_{what}"
         for what in (

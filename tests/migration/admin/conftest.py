@@ -8,7 +8,7 @@ from tests.migration.admin.pages import login
 
 @pytest.fixture
 def operator(db, client):
-    login(client, "operator", *VIEW, *CHANGE, "migration.add_run")
+    login(client, "operator", *VIEW, *CHANGE, "migration.add_run", "migration.test_login")
     return client
 
 

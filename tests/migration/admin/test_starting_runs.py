@@ -13,7 +13,12 @@ def queued() -> list[tuple[str, tuple]]:
 
 
 @pytest.mark.parametrize(
-    ("action", "kind"), [("push_selected", "migrate"), ("compare_selected", "compare")]
+    ("action", "kind"),
+    [
+        ("push_selected", "migrate"),
+        ("compare_selected", "compare"),
+        ("test_logins_selected", "test_logins"),
+    ],
 )
 def test_an_action_starts_a_run_over_exactly_the_chosen_clients(operator, action, kind):
     first, _other, third = (make_full_client(slug) for slug in ("a", "b", "c"))

@@ -1,0 +1,35 @@
+"""`test_logins`: logs in for real with the values of PostgreSQL, of AWS, or of both."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from migration.management.base import ClientsCommand
+from migration.models import LoginStores, Run
+
+
+class Command(ClientsCommand):
+    takes_locks = True
+    help = "Logs in to databases, mailboxes and AWS with the stored values; prints outcomes only, never a value."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_choice(parser)
+        self.add_format(parser)
+        parser.add_argument(
+            "--store",
+            choices=LoginStores.values,
+            default=LoginStores.BOTH.value,
+            help="whose values log in (both)",
+        )
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+
+    def handle(self, *args: object, **options: Any) -> None:
+        run = self.finish_run(
+            inline=options["inline"],
+            kind=Run.Kind.TEST_LOGINS,
+            chosen=self.find_clients(options),
+            stores=LoginStores(options["store"]),
+        )
+        self.report_run(run, options)

@@ -1,0 +1,170 @@
+"""Owns the results of login tests: which login of a client worked, in which store's values, and when. Never a value."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from credentials.sentences import ROWS
+from migration import login_sentences
+from migration.models.kept_names import KeptNameField, require_kept_name
+from nova_credentials.credential_types import CredentialType
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from nova_credentials.messages import Message
+
+LOGIN_PERMISSION = "migration.test_login"
+TESTS_ARE_KEPT = timedelta(days=90)
+
+
+class LoginOutcome(models.TextChoices):
+    """The result of a login that was tried; it never holds a server's words."""
+
+    WORKS = "works", _("Works")
+    REFUSED = "refused", _("Login refused")
+    UNREACHABLE = "unreachable", _("Unreachable")
+    NO_SUCH_HOST = "no_such_host", _("No such host")
+    TLS_PROBLEM = "tls_problem", _("TLS problem")
+    TIMED_OUT = "timed_out", _("Timed out")
+    NOT_ALLOWED = "not_allowed", _("Address not allowed")
+    UNSAFE = "unsafe", _("Password not asked for safely")
+    UNEXPECTED = "unexpected", _("Unexpected answer")
+    NOT_TESTABLE = "not_testable", _("Can't be tested")
+
+
+class LoginStore(models.TextChoices):
+    """The store whose values log in."""
+
+    POSTGRES = "postgres", "PostgreSQL"
+    AWS = "aws", "AWS"
+
+
+class LoginStores(models.TextChoices):
+    """The stores that a run tests."""
+
+    POSTGRES = "postgres", "PostgreSQL"
+    AWS = "aws", "AWS"
+    BOTH = "both", _("Both stores")
+
+    @property
+    def each(self) -> tuple[LoginStore, ...]:
+        """Return the stores one by one."""
+        return tuple(LoginStore) if self == LoginStores.BOTH else (LoginStore(self.value),)
+
+
+class LoginTestQuerySet(models.QuerySet["LoginTest"]):
+    def newest(self, client_ids: Collection[int]) -> Self:
+        """Select the newest test of each login of these clients in each store."""
+        return self.filter(is_newest=True, client_id__in=client_ids)
+
+    def refused_in_aws(self) -> Self:
+        """Select the logins whose newest test with AWS's values was refused."""
+        return self.filter(
+            is_newest=True, store=LoginStore.AWS.value, outcome=LoginOutcome.REFUSED.value
+        )
+
+    def record(self, tests: Iterable[LoginTest], *, client_id: int, store: LoginStore) -> None:
+        """Store these as the newest tests of some of the client's logins in the store."""
+        rows = list(tests)
+        with transaction.atomic():
+            before = self.filter(client_id=client_id, store=store.value, is_newest=True)
+            same = models.Q(pk__in=[])
+            for row in rows:
+                same |= models.Q(kind=row.kind, credential_id=row.credential_id, label=row.label)
+            before.filter(same).update(is_newest=False)
+            self.bulk_create(rows)
+
+    def record_all(self, tests: Iterable[LoginTest], *, client_id: int, store: LoginStore) -> None:
+        """Store these, of all logins that the client has in the store: what it no longer has is forgotten."""
+        with transaction.atomic():
+            self.filter(client_id=client_id, store=store.value).update(is_newest=False)
+            self.bulk_create(tests)
+
+    def forget_old(self) -> None:
+        """Delete the tests of more than 90 days ago that newer ones followed."""
+        before = timezone.now() - TESTS_ARE_KEPT
+        self.filter(is_newest=False, tested_at__lt=before).delete()
+
+
+class LoginTest(models.Model):
+    """One login of one client, tried with the values of one store."""
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="login_tests"
+    )
+    kind = models.CharField(
+        _("kind"), max_length=16, choices=[(each.value, each.value) for each in CredentialType]
+    )
+    # Of the row in the tables; None of a login that only AWS has, which its label tells.
+    credential_id = models.IntegerField(_("credential"), null=True)
+    label = models.CharField(_("label"), max_length=100, blank=True)
+    store = models.CharField(_("store"), max_length=8, choices=LoginStore)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=LoginOutcome)
+    # Of a mailbox: the service that gave the outcome.
+    service = models.CharField(max_length=8, blank=True)
+    is_newest = models.BooleanField(default=True, db_default=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("tested by"),
+    )
+    by_name = KeptNameField("by", _("tested by"))
+    tested_at = models.DateTimeField(_("tested"), default=timezone.now)
+
+    objects = LoginTestQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["client", "store"],
+                name="newest_login_test",
+                condition=models.Q(is_newest=True),
+            ),
+            # For the gates of lists over all clients.
+            models.Index(
+                fields=["client"],
+                name="refused_login_test",
+                condition=models.Q(is_newest=True, store="aws", outcome="refused"),
+            ),
+            models.Index(
+                fields=["tested_at"],
+                name="old_login_test",
+                condition=models.Q(is_newest=False),
+            ),
+        ]
+        constraints: ClassVar = [require_kept_name("logintest", "by")]
+        permissions: ClassVar = [("test_login", _("Can test logins"))]
+        verbose_name = _("login test")
+        verbose_name_plural = _("login tests")
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.store}: {self.outcome}"
+
+    @property
+    def works(self) -> bool:
+        return self.outcome == LoginOutcome.WORKS
+
+    @property
+    def name_message(self) -> Message:
+        """Name the login, and of a mailbox the service, for a sentence in any language."""
+        if self.credential_id is not None:
+            name = ROWS[self.kind](id=str(self.credential_id))
+        elif self.label:
+            name = login_sentences.LABELLED_LOGIN_OF_AWS(kind=self.kind, label=self.label)
+        else:
+            name = login_sentences.LOGIN_OF_AWS(kind=self.kind)
+        if not self.service:
+            return name
+        return login_sentences.WITH_SERVICE(login=name, service=self.service.upper())

@@ -1,0 +1,95 @@
+"""Tests the logins of a run's clients, and gives each item its outcome. Knows no batch and no page."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from credentials.models import Client
+from migration import login_sentences, sentences
+from migration.models import TRANSIENT, LoginOutcome, LoginStores, LoginTest, Outcome, Run
+from migration.operations.client_login_tests import (
+    describe_test,
+    keep_results,
+    read_logins,
+    try_logins,
+)
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.document import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from migration.models import RunItem
+
+# Clients whose logins are tried together: so many that a dead host holds few others up.
+CLIENTS_AT_ONCE = 10
+# A client can mend these in its rows; of the others the server has to change, or the network.
+OF_ITS_ROWS = {
+    *(LoginOutcome.REFUSED, LoginOutcome.NO_SUCH_HOST),
+    *(LoginOutcome.NOT_ALLOWED, LoginOutcome.NOT_TESTABLE),
+}
+
+
+def process_login_items(
+    run: Run,
+    items: dict[int, RunItem],
+    *,
+    seconds: float,
+    retry: Callable[[Run, RunItem], None],
+) -> None:
+    """Test the logins of these clients, a few clients at a time; after `seconds` the rest is left for later.
+
+    What AWS could not be read of is retried as `retry` decides, before any login was tried. A login that was tried is
+    not tried again by itself: servers lock out who is refused too often.
+    """
+    ends_at, left = time.monotonic() + seconds, list(items)
+    while left:
+        if time.monotonic() > ends_at or not Run.objects.is_running(run.pk):
+            break
+        some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
+        _test_clients(run, {pk: items[pk] for pk in some}, retry)
+    for pk in left:
+        items[pk].leave_open()
+
+
+def _test_clients(
+    run: Run, items: dict[int, RunItem], retry: Callable[[Run, RunItem], None]
+) -> None:
+    stores, found = LoginStores(run.stores).each, {}
+    for pk, item in items.items():
+        try:
+            found[pk] = {store: read_logins(pk, store) for store in stores}
+        except Client.DoesNotExist:
+            item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+        except DocumentError as error:
+            item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
+            item.message = error.message
+        except SecretsManagerError as error:
+            item.outcome, item.error_class = Outcome.FAILED, error.error_class
+            item.message = sentences.AWS_NOT_READ(error=error.message)
+            if error.error_class in TRANSIENT:
+                retry(run, item)
+    results = try_logins(
+        [login for of_client in found.values() for logins in of_client.values() for login in logins]
+    )
+    for pk, of_client in found.items():
+        tests = [
+            test
+            for store, logins in of_client.items()
+            for test in keep_results(pk, store, logins, results, by=run.by, are_all=True)
+        ]
+        _give_outcome(items[pk], tests)
+
+
+def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
+    failed = [test for test in tests if not test.works]
+    if not tests:
+        item.outcome, item.message = Outcome.SKIPPED, login_sentences.NOTHING_TO_TEST()
+    elif failed:
+        mendable = any(test.outcome in OF_ITS_ROWS for test in failed)
+        sentence = login_sentences.SOME_FAILED if mendable else login_sentences.NOT_REACHED
+        item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
+        item.message = sentence(results=tuple(map(describe_test, failed)))
+    else:
+        item.outcome = Outcome.TESTED

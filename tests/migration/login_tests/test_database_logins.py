@@ -1,0 +1,157 @@
+"""Real logins to PostgreSQL behind TLS, and servers that pretend to be one."""
+
+import time
+
+import psycopg
+import pytest
+
+from migration.operations.login_tests import (
+    Deadline,
+    LoginFailedError,
+    LoginOutcome,
+    make_database_login,
+    open_database,
+    try_login,
+)
+from nova_credentials.credential_types import CredentialType
+from tests.migration.login_tests.servers import (
+    CLEAR_TEXT,
+    HOST,
+    PASSWORD,
+    TRUST,
+    USER,
+    dribble,
+    make_error,
+    never_answer,
+    speak_postgres,
+)
+
+
+def make_values(port, **more):
+    password = f" {PASSWORD} "
+    values = {"host": HOST, "port": port, "name": "postgres", "user": USER, "password": password}
+    return values | more
+
+
+def outcome(port, *, seconds=10, **more):
+    values = make_values(port, **more)
+    return try_login(CredentialType.DATABASE, values, deadline_seconds=seconds).outcome
+
+
+def test_a_login_by_scram_over_tls(servers, scram_server):
+    port = servers.database(behind=scram_server)
+
+    assert outcome(port) == LoginOutcome.WORKS
+    assert outcome(port, password="wrong") == LoginOutcome.REFUSED
+    assert outcome(port, user="nobody") == LoginOutcome.REFUSED
+    assert outcome(port, name="no_such") == LoginOutcome.REFUSED
+    assert outcome(port, password="") == LoginOutcome.NOT_TESTABLE
+    # Let in without being asked for the password: that proves nothing.
+    assert outcome(port, user="postgres") == LoginOutcome.UNSAFE
+    for certificate in ("expired", "of_another", "of_nobody"):
+        wrong = servers.database(certificate, behind=scram_server)
+        assert outcome(wrong) == LoginOutcome.TLS_PROBLEM
+
+
+def test_the_connection_of_a_test_is_read_only(servers, scram_server):
+    login = make_database_login(make_values(servers.database(behind=scram_server)))
+
+    with Deadline(10) as deadline:
+        with (
+            open_database(login, deadline=deadline) as connection,
+            pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+        ):
+            connection.execute("CREATE TABLE nothing ()")
+        with open_database(login, deadline=deadline, read_only=False) as connection:
+            connection.execute("CREATE TEMP TABLE something ()")
+        assert connection.closed
+
+
+def test_a_statement_ends_at_the_deadline(servers, scram_server):
+    login = make_database_login(make_values(servers.database(behind=scram_server)))
+
+    began = time.monotonic()
+    with (
+        Deadline(0.7) as deadline,
+        open_database(login, deadline=deadline) as connection,
+        pytest.raises(psycopg.OperationalError),
+    ):
+        connection.execute("SELECT pg_sleep(20)")
+    assert time.monotonic() - began < 5
+
+
+def test_without_tls_nothing_is_sent_unless_a_setting_allows_it(servers, scram_server, settings):
+    port = servers.serve(speak_postgres(make_error("28P01")))
+    expired = servers.serve(speak_postgres(CLEAR_TEXT, tls=servers.certificates.expired))
+
+    assert outcome(port) == outcome(expired) == LoginOutcome.TLS_PROBLEM
+    settings.NOVA_LOGIN_UNVERIFIED_DATABASES = True
+    assert outcome(port) == LoginOutcome.REFUSED
+    assert outcome(expired) == LoginOutcome.UNSAFE
+    unverified = servers.database("of_nobody", behind=scram_server)
+    assert outcome(unverified) == LoginOutcome.WORKS
+
+
+def test_answers_of_servers(servers, settings):
+    right = servers.certificates.right
+    for answer, expected in (
+        (make_error("28000", 'C "99999"\n'), LoginOutcome.REFUSED),
+        (make_error("53300"), LoginOutcome.UNREACHABLE),
+        (make_error("57P03"), LoginOutcome.UNREACHABLE),
+        (CLEAR_TEXT, LoginOutcome.UNSAFE),
+        (TRUST, LoginOutcome.UNSAFE),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", LoginOutcome.UNEXPECTED),
+    ):
+        assert outcome(servers.serve(speak_postgres(answer, tls=right))) == expected
+    assert outcome(1) == LoginOutcome.UNREACHABLE
+
+
+def test_one_deadline_holds_for_all_of_it(servers):
+    for handle in (never_answer, dribble):
+        began = time.monotonic()
+        slow = servers.serve(handle)
+        assert outcome(slow, seconds=0.4) in (LoginOutcome.TIMED_OUT, LoginOutcome.TLS_PROBLEM)
+        assert time.monotonic() - began < 2
+
+    async def stop_in_scram(reader, writer):
+        await speak_postgres(
+            b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", tls=servers.certificates.right
+        )(reader, writer)
+        await never_answer(reader, writer)
+
+    assert outcome(servers.serve(stop_in_scram), seconds=0.4) == LoginOutcome.TIMED_OUT
+
+
+def test_the_environment_and_files_change_nothing(servers, scram_server, monkeypatch, tmp_path):
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"*:*:*:*:{PASSWORD}\n")
+    passwords.chmod(0o600)
+    for name, value in {
+        "PGPASSFILE": str(passwords),
+        "PGPASSWORD": PASSWORD,
+        "PGSSLMODE": "disable",
+        "PGOPTIONS": "-c no_such_setting=1",
+        "PGREQUIREAUTH": "none",
+        "PGTARGETSESSIONATTRS": "standby",
+    }.items():
+        monkeypatch.setenv(name, value)
+    port = servers.database(behind=scram_server)
+
+    assert outcome(port) == LoginOutcome.WORKS
+    assert outcome(port, password="wrong") == LoginOutcome.REFUSED
+    assert outcome(port, password="") == LoginOutcome.NOT_TESTABLE
+
+
+def test_an_error_of_a_login_holds_nothing_of_it(servers, scram_server):
+    login = make_database_login(
+        make_values(servers.database(behind=scram_server), password="marked")
+    )
+    with (
+        Deadline(10) as deadline,
+        pytest.raises(LoginFailedError) as failure,
+        open_database(login, deadline=deadline),
+    ):
+        pass
+
+    assert "marked" not in f"{failure.value!r} {login!r}"
+    assert str(failure.value) == "refused"
