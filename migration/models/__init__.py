@@ -82,6 +82,13 @@ from migration.models.reasons import MOST_CHARACTERS, ReasonError, check_reason,
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
+from migration.models.rotations import (
+    ROTATE_PERMISSION,
+    Rotation,
+    RotationOpenError,
+    RotationOutcome,
+    RotationStep,
+)
 from migration.models.run_items import (
     CAN_BE_RETRIED,
     PUSHED,
