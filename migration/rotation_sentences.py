@@ -73,6 +73,14 @@ NEW_SECRET_REFUSED = Sentence(
     "rotation_new_secret_refused",
     "The new secret does not log in: %(outcome)s. Nothing was stored.",
 )
+LOGIN_CHANGED_MEANWHILE = Sentence(
+    "rotation_login_changed_meanwhile",
+    "Somebody changed where this login leads while the new secret was tested, so nothing was stored: look, try again.",
+)
+SECRETS_KEPT_FOR_ROTATION = Sentence(
+    "secrets_kept_for_rotation",
+    "%(name)s was kept: it holds the new password of a rotation that is not finished.",
+)
 PASSWORD_EXPIRES = Sentence(
     "rotation_password_expires",
     "The password is valid until %(until)s (UTC) only, whatever it is:"

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from migration.models import (
     KeptCounts,
     PlannedVersion,
     ReaderProcess,
+    Rotation,
     Run,
     RunPlan,
     Worker,
@@ -43,6 +45,7 @@ from migration.operations import (
     copy_search,
     interrupted_searches,
     other_statements,
+    rotations,
     run_batches,
     run_plans,
     runs,
@@ -186,6 +189,21 @@ def resume_stalled_runs() -> None:
             enqueue_plan(plan)
 
 
+def go_on_with_rotations() -> None:
+    """Finish or undo the rotations whose process was killed or hindered. Scheduled every minute."""
+    until = time.monotonic() + WORK_SECONDS
+    for client_id in Rotation.objects.list_to_go_on():
+        if time.monotonic() >= until:
+            break  # the others are first in the next minute
+        try:
+            rotations.go_on_with_rotation(client_id=client_id)
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One client must not keep the others waiting. An error's text can hold a value.
+            kind = type(error).__name__
+            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
+
+
 def resume_held_runs() -> None:
     """Enqueue the runs that waited as this site might not write to AWS; called once it may again."""
     for run in Run.objects.held_by_writes():
@@ -271,6 +289,7 @@ def ensure_schedules(**_: object) -> None:
         ("Push pending clients", push_pending, 1),
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Take campaigns further", take_campaigns_further, 1),
+        ("Go on with rotations", go_on_with_rotations, 1),
         ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),

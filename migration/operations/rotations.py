@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretValue
     from nova_credentials.messages import Message, Sentence
 
+DATABASE = CredentialType.DATABASE
 LOCK_WAIT_SECONDS = 5.0
 # How many others are named that have the same login.
 MOST_NAMED = 5
@@ -90,6 +91,16 @@ _HINDRANCES = (
 )
 
 
+def describe_missing_login(
+    slug: str, credential_type: CredentialType, label: str | None
+) -> Message:
+    """Say that the client has no such login."""
+    which = rotation_sentences.PRIMARY_LOGIN()
+    if label is not None:
+        which = rotation_sentences.LOGIN_LABELLED(label=label)
+    return rotation_sentences.NO_SUCH_LOGIN(slug=slug, kind=credential_type.value, which=which)
+
+
 def rotate_database(
     *,
     client_id: int,
@@ -107,9 +118,9 @@ def rotate_database(
     with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
         client = Client.objects.get(pk=client_id)
         rotation = Rotation.objects.find_unfinished(client_id)
-        wanted = CredentialType.DATABASE.value, label
+        wanted = DATABASE.value, label
         if rotation is None or (rotation.credential_type, rotation.label) != wanted:
-            rotation = Rotation.objects.begin(client, CredentialType.DATABASE, label, by=by)
+            rotation = Rotation.objects.begin(client, DATABASE, label, by=by)
         _DatabaseRotation(rotation, open_login, interactive).go_on()
     return rotation
 
@@ -147,7 +158,7 @@ class _DatabaseRotation:
             self.snapshot = read_snapshot(self.rotation.client_id)
             self.secret = PendingSecret(
                 secrets_manager(interactive=self.interactive),
-                secret_names_by_type(self.snapshot)[CredentialType.DATABASE],
+                secret_names_by_type(self.snapshot)[DATABASE],
                 self.rotation.label,
             )
             self._take_steps()
@@ -202,18 +213,9 @@ class _DatabaseRotation:
         if found := find_logins(document, self.rotation.label):
             return found
         if self.rotation.step == RotationStep.BEGUN:
-            raise RefusedRotationError(self._describe_missing())
+            missing = describe_missing_login(self.rotation.slug, DATABASE, self.rotation.label)
+            raise RefusedRotationError(missing)
         raise self._make_destination_error()
-
-    def _describe_missing(self) -> Message:
-        label = self.rotation.label
-        return rotation_sentences.NO_SUCH_LOGIN(
-            slug=self.rotation.slug,
-            kind=self.rotation.credential_type,
-            which=rotation_sentences.PRIMARY_LOGIN()
-            if label is None
-            else rotation_sentences.LOGIN_LABELLED(label=label),
-        )
 
     def _refuse_shared(self) -> None:
         """Raise where another client logs in as the same role."""
@@ -362,7 +364,7 @@ class _DatabaseRotation:
         client = read_locked_client(snapshot.client_id)
         return [
             row
-            for row in client.credentials_by_type()[CredentialType.DATABASE]
+            for row in client.credentials_by_type()[DATABASE]
             if isinstance(row, DatabaseCredential)
             and is_same_role(
                 DatabaseLogin(row.db_host, row.db_port, row.db_name, row.db_user, row.db_password),

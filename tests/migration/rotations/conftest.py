@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from credentials.models import DatabaseCredential
 from migration.models import Rotation, RotationOutcome
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
@@ -19,8 +20,13 @@ from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.reader import connect_to_database
 from nova_credentials.reader.routing import Reader
 from tests.factories import nova_uri
-from tests.nova_credentials.in_phases import bring
+from tests.nova_credentials.in_phases import bring, stand
 from tests.nova_credentials.reader.conftest import login, login_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nova_credentials.phases import Phase
 
 __all__ = ["login", "login_server"]
 
@@ -52,20 +58,22 @@ class Role:
     """The client, its role, and what the stores hold of its password."""
 
     def __init__(self, row: int, change, server: str) -> None:
-        from credentials.models import DatabaseCredential
-
         self.row, self.change_at_server, self.server = row, change, server
-        there = DatabaseCredential.objects.get(pk=row)
+        there = self.read_row()
         self.client_id, self.user = there.client_id, there.db_user
         self.sm = ClientSecretsManager()
 
     def rotate(self, **options) -> Rotation:
         return rotate_database(client_id=self.client_id, **{"open_login": open_plainly, **options})
 
-    def in_row(self) -> str:
-        from credentials.models import DatabaseCredential
+    def read_row(self) -> DatabaseCredential:
+        return DatabaseCredential.objects.get(pk=self.row)
 
-        return DatabaseCredential.objects.get(pk=self.row).db_password
+    def in_row(self) -> str:
+        return self.read_row().db_password
+
+    def stand(self, phase: Phase) -> None:
+        stand(self.client_id, phase)
 
     def in_aws(self, slug: str = "idom") -> str:
         return self.sm.get_database_credentials(slug)["password"]

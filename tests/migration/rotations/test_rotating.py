@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.models import Comparison, RotationOutcome, RotationStep
+from migration.models import Comparison, RotationStep
 from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import assert_rotated, readers_logging_in
