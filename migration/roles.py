@@ -35,6 +35,7 @@ OPERATES = {
     "migration.move_client",
     "migration.set_client_owner",
     "migration.resolve_mismatch",
+    "migration.rotate_credential",
     "credentials.map_column",
     "migration.stop_aws_writes",
 }

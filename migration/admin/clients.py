@@ -37,6 +37,7 @@ from migration.admin.onboarding import OnboardAndMigrateView
 from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
+from migration.admin.rotations import RotateView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
@@ -92,6 +93,11 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             "<int:client_id>/reveal/<str:kind>/<int:credential_id>/<str:name>/",
             "reveal",
             RevealView,
+        ),
+        (
+            "<int:client_id>/rotate/<str:kind>/<int:credential_id>/",
+            "rotate",
+            RotateView,
         ),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
@@ -186,7 +192,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
     def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
-        return link_reveal(request, row, name)
+        return join_links(link_reveal(request, row, name), link_rotation(request, row))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object

@@ -54,13 +54,13 @@ def store_entered_secret(
     label: str | None,
     entered: Mapping[str, str],
     by: User | None = None,
-    warn: Callable[[Message], object] = lambda _message: None,
+    warn: Callable[[Message], None] = lambda _message: None,
     try_login: TryLogin = try_login,
 ) -> Rotation:
     """Log in with what was entered (by column), then save it as the client's form does: AWS first where it decides.
 
-    `warn` is called with a message where AWS has the saved row later only. Raises `NotRotated`: nothing is stored then,
-    and `Client.DoesNotExist`.
+    The rotation's outcome says whether it was stored. `warn` is called with a message where AWS has the saved row later
+    only. Raises `NotRotated` and `RotationOpenError`, where nothing is stored, and `Client.DoesNotExist`.
     """
     client = look_at_client(client_id)
     row = find_row(client, credential_type, label)
@@ -69,7 +69,11 @@ def store_entered_secret(
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
     result = try_login(credential_type, _list_values(row, entered))
     if not result.works:
-        raise NotRotated(rotation_sentences.NEW_SECRET_REFUSED(outcome=result.outcome.value))
+        refused = rotation_sentences.NEW_SECRET_REFUSED(outcome=result.outcome.value)
+        with transaction.atomic():
+            rotation = Rotation.objects.begin(client, credential_type, label, by=by)
+            rotation.end(RotationOutcome.REFUSED, refused)
+        return rotation
     try:
         with database_refusals(), transaction.atomic():
             Client.objects.lock_rows(client_id)
@@ -98,10 +102,10 @@ def _save(
     entered: Mapping[str, str],
     *,
     by: User | None,
-    warn: Callable[[Message], object],
+    warn: Callable[[Message], None],
 ) -> Rotation:
     """Save the row, and AWS where it decides; in the caller's transaction, which has locked the rows."""
-    client = row.client
+    client = Client.objects.get(pk=row.client_id)
     save = AdminSave(client.pk)
     for name, value in entered.items():
         setattr(row, name, value)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PASSWORD_CHARACTERS = string.ascii_letters + string.digits
 PASSWORD_LENGTH = 32
 # A whole session: the login, three statements and a second login.
-SESSION_SECONDS = 20.0
+SESSION_SECONDS = 10.0
 # Not `change_password` of libpq's: it keeps Python's lock while it waits, and makes what the server asks for, md5 too.
 VERIFIER = b"scram-sha-256"
 # The role may be another one than the user's, by its own setting; and nothing in the database is found by another name.

@@ -110,12 +110,11 @@ def _choose_logins(
     unreadable: tuple[type[Exception], ...] = (SecretsManagerError, *_driver_errors())
     try:
         # One that was read past the cache is read once more: a rotation may have ended meanwhile.
-        for read in (
-            lambda: reader.get_credential(slug, wanted, label, refresh=True),
-            lambda: reader.get_pending_credential(slug, wanted, label),
-            lambda: reader.get_credential(slug, wanted, label, refresh=True),
-        ):
-            login = read()
+        for is_pending in (False, True, False):
+            if is_pending:
+                login = reader.get_pending_credential(slug, wanted, label)
+            else:
+                login = reader.get_credential(slug, wanted, label, refresh=True)
             if login is not None and login not in tried:
                 tried.append(login)
                 yield login

@@ -85,7 +85,7 @@ PAGES = {
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in ("dialog", "adopt", "copy", "undo_copy", "owner", "ready")
+        for page in ("dialog", "adopt", "copy", "undo_copy", "owner", "ready", "rotate")
     },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -112,7 +112,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back", "rotate")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -195,6 +195,8 @@ class Site:
                 DatabaseCredential.objects.get(client=client).pk,
                 "db_password",
             ]
+        if name.endswith("_rotate"):
+            return [client, "database", DatabaseCredential.objects.get(client=client).pk]
         if name == "app_list":
             return ["migration"]
         alone = (
