@@ -15,6 +15,9 @@ UNFINISHED = Sentence(
 NO_SUCH_LOGIN = Sentence("rotation_no_such_login", "%(slug)s has no %(kind)s login %(which)s.")
 PRIMARY_LOGIN = Sentence("rotation_primary_login", "that is primary")
 LOGIN_LABELLED = Sentence("rotation_login_labelled", "with the label %(label)s")
+NO_DATABASE_LOGIN = Sentence(
+    "rotation_no_database_login", "It has no database login that NOVA can ask for."
+)
 LOGIN_SHARED = Sentence(
     "rotation_login_shared",
     "The same user at the same server is also the login of %(slugs)s: the new password would lock them out."
@@ -113,5 +116,15 @@ ROW_REFUSED = Sentence(
 )
 
 # In the audit
+THIS_CLIENT = Sentence("rotation_this_client", "this client")
+SCHEDULE_SET = Sentence(
+    "rotation_schedule_set",
+    "Database passwords of %(whose)s are rotated every %(n)s days.",
+    one="Database passwords of %(whose)s are rotated every day.",
+)
+SCHEDULE_ENDED = Sentence(
+    "rotation_schedule_ended",
+    "Database passwords of %(whose)s are not rotated by a schedule any more.",
+)
 SECRET_ROTATED = Sentence("audit_secret_rotated", "Rotated %(login)s (%(kind)s).")
 ROTATION_ENDED = Sentence("audit_rotation_ended", "Did not rotate %(login)s (%(kind)s): %(why)s")

@@ -33,6 +33,7 @@ RUNS = {
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
     "move": Sentence("run_move", "Moves %(id)s"),
+    "rotate": Sentence("run_rotate", "Rotation %(id)s"),
 }
 
 # Conditions of a gate

@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -34,10 +35,13 @@ from migration.models import (
     PlannedVersion,
     ReaderProcess,
     Rotation,
+    RotationSchedule,
     Run,
+    RunItem,
     RunPlan,
     Worker,
     all_clients,
+    rotation_schedules,
 )
 from migration.operations import (
     audit_heads,
@@ -204,6 +208,14 @@ def go_on_with_rotations() -> None:
             connection.close_if_unusable_or_obsolete()
 
 
+def start_due_rotations() -> None:
+    """Rotate the database passwords whose day has come, each client once a day. Scheduled every hour."""
+    day = datetime.combine(rotation_schedules.today(), time_of_day.min, tzinfo=UTC)
+    tried = RunItem.objects.filter(run__kind=Run.Kind.ROTATE, run__created_at__gte=day)
+    due = all_clients().filter(pk__in=RotationSchedule.objects.list_due())
+    _start_unless_running(Run.Kind.ROTATE, due.exclude(pk__in=tried.order_by().values("client_id")))
+
+
 def resume_held_runs() -> None:
     """Enqueue the runs that waited as this site might not write to AWS; called once it may again."""
     for run in Run.objects.held_by_writes():
@@ -290,6 +302,7 @@ def ensure_schedules(**_: object) -> None:
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Take campaigns further", take_campaigns_further, 1),
         ("Go on with rotations", go_on_with_rotations, 1),
+        ("Rotate what is due", start_due_rotations, 60),
         ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),

@@ -37,12 +37,12 @@ from migration.admin.onboarding import OnboardAndMigrateView
 from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
-from migration.admin.rotations import RotateView, join_links, link_rotation
+from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
 from migration.admin.secret_versions import SecretVersionsView
-from migration.models import Run, all_clients
+from migration.models import ROTATE_PERMISSION, Run, all_clients
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_list import annotate_columns
@@ -68,7 +68,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    actions: ClassVar = ["push_selected", "compare_selected"]
+    actions: ClassVar = ["push_selected", "compare_selected", "rotate_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
         ("ready/<str:new>/", "ready", MoveReadyView),
@@ -99,6 +99,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             "rotate",
             RotateView,
         ),
+        ("<int:client_id>/rotation-schedule/", "set_schedule", SetScheduleView),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
     ]
@@ -131,6 +132,16 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         self, request: HttpRequest, chosen: ClientPhaseQuerySet
     ) -> HttpResponseRedirect:
         return start_run(request, Run.Kind.COMPARE, chosen)
+
+    def has_rotate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(ROTATE_PERMISSION)
+
+    @action(description=_("Rotate the database passwords"), permissions=["rotate"])
+    def rotate_selected(
+        self, request: HttpRequest, chosen: ClientPhaseQuerySet
+    ) -> HttpResponseRedirect:
+        """Give every database login of the clients a new password, each proven before it is stored."""
+        return start_run(request, Run.Kind.ROTATE, chosen)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None

@@ -16,15 +16,18 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.admin.base import ClientView, get_signed_in_user, read_text
+from migration.admin.base import ClientView, get_signed_in_user, read_number, read_text
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.models import (
+    MOST_DAYS,
     ROTATE_PERMISSION,
     Rotation,
     RotationOpenError,
     RotationOutcome,
+    RotationSchedule,
     all_clients,
 )
+from migration.models.rotation_schedules import today
 from migration.operations.entered_secrets import ENTERED_COLUMNS, find_row, store_entered_secret
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.snapshots import look_at_client
@@ -124,26 +127,58 @@ class RotateView(ClientView):
         )
 
     def show_page(self, problems: list[str] | None = None) -> HttpResponse:
+        row = self.row  # first: there may be none
         phase = Phase(
             all_clients().with_phase().values_list("phase", flat=True).get(pk=self.client_id)
         )
-        secret_fields = self.row.SECRET_FIELDS
         context = self.get_context_data(
             problems=problems or [],
-            row=self.row,
-            is_database=self.row.TYPE == CredentialType.DATABASE,
+            row=row,
+            is_database=row.TYPE == CredentialType.DATABASE,
             phase=phase,
             fields=[
-                (name, self.row._meta.get_field(name).verbose_name, name in secret_fields)  # type: ignore[union-attr]
-                for name in ENTERED_COLUMNS.get(self.row.TYPE, ())
+                (name, row._meta.get_field(name).verbose_name, name in row.SECRET_FIELDS)  # type: ignore[union-attr]
+                for name in ENTERED_COLUMNS.get(row.TYPE, ())
             ],
             input_classes=" ".join(BASE_INPUT_CLASSES),
+            **get_schedule_context(self.client_id),
             rotations=Rotation.objects.filter(client_id=self.client_id)[:ROTATIONS_SHOWN],
             back=get_tab_url(self.client_id, ClientTab.LOGINS),
         )
         response = self.render_to_response(context)
         response["Cache-Control"] = "no-store, private"
         return response
+
+
+class SetScheduleView(ClientView):
+    """Sets every how many days the client's database passwords are rotated."""
+
+    permission_required = ROTATE_PERMISSION
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        typed = read_text(request, "days").strip()
+        days = read_number(typed)
+        if typed and not (days and days <= MOST_DAYS):
+            text = _("Nothing was changed: type a number of days from 1 to %(n)s, or nothing.")
+            messages.error(request, text % {"n": MOST_DAYS})
+        elif RotationSchedule.objects.set_days(
+            days, client=self.client, by=get_signed_in_user(request)
+        ):
+            messages.success(request, _("Changed the schedule of rotations."))
+        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.LOGINS))
+
+
+def get_schedule_context(client_id: int) -> dict[str, object]:
+    """Return the client's own schedule, its groups', and the day of its next rotation."""
+    schedules = RotationSchedule.objects.of_client(client_id).select_related("group")
+    next_day = RotationSchedule.objects.list_next(client_id).get(client_id)
+    return {
+        "own_schedule": next((each for each in schedules if each.group is None), None),
+        "group_schedules": [each for each in schedules if each.group],
+        "next_rotation": next_day,
+        "is_overdue": next_day is not None and next_day < today(),
+        "most_days": MOST_DAYS,
+    }
 
 
 def find_label(client: Client, row: Credential) -> str | None:

@@ -82,6 +82,7 @@ from migration.models.reasons import MOST_CHARACTERS, ReasonError, check_reason,
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
+from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
 from migration.models.rotations import (
     ROTATE_PERMISSION,
     Rotation,
@@ -134,6 +135,7 @@ __all__ = [
     "GOALS",
     "MANY_TRIES",
     "MOST_CHARACTERS",
+    "MOST_DAYS",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
@@ -200,6 +202,7 @@ __all__ = [
     "Rotation",
     "RotationOpenError",
     "RotationOutcome",
+    "RotationSchedule",
     "RotationStep",
     "Run",
     "RunItem",

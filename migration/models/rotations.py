@@ -53,6 +53,17 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         """Select the rotations that have no outcome yet."""
         return self.filter(outcome="")
 
+    def rotated(self) -> Self:
+        """Select those after which the login has a new secret."""
+        return self.filter(outcome=RotationOutcome.ROTATED)
+
+    def newest_stopped(self) -> Self:
+        """Select the rotations that stopped and are their client's newest."""
+        newer = Rotation.objects.filter(
+            client_id=models.OuterRef("client_id"), pk__gt=models.OuterRef("pk")
+        )
+        return self.filter(~models.Exists(newer), outcome=RotationOutcome.STOPPED).order_by()
+
     def find_unfinished(self, client_id: int) -> Rotation | None:
         """Return the client's rotation that has no outcome yet, if there is one."""
         return self.unfinished().filter(client_id=client_id).first()

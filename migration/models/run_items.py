@@ -20,6 +20,7 @@ from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
 from migration.models.newest_failures import is_newest_failed
 from migration.models.phases import WRITES_BOTH
+from migration.models.rotations import Rotation
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -63,9 +64,16 @@ class Act(models.TextChoices):
     PUSH = "push", _("Push")
     COMPARE = "compare", _("Comparison")
     MOVE = "move", _("Move")
+    ROTATE = "rotate", _("Rotation")
 
 
-ACTS = {"migrate": Act.PUSH, "push": Act.PUSH, "compare": Act.COMPARE, "move": Act.MOVE}
+ACTS = {
+    "migrate": Act.PUSH,
+    "push": Act.PUSH,
+    "compare": Act.COMPARE,
+    "move": Act.MOVE,
+    "rotate": Act.ROTATE,
+}
 
 
 def is_due() -> models.Q:
@@ -139,11 +147,17 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         moved = models.Q(client__client_migration__phase_changed_at__gt=at)
         pushed = models.Q(client__client_revision__pushed_at__gt=at)
         compared = models.Q(client__client_migration__compared_at__gt=at)
+        rotated = models.Exists(
+            Rotation.objects.rotated().filter(
+                client_id=models.OuterRef("client_id"), ended_at__gt=models.OuterRef("finished_at")
+            )
+        )
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
         over = (
             (models.Q(act=Act.MOVE) & moved)
             | (models.Q(act=Act.PUSH) & (pushed | left))
+            | (models.Q(act=Act.ROTATE) & rotated)
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
         )
         newest = is_newest_failed(client_ids, acts=Act.values, left_out_keys=LEFT_OUT_KEYS)

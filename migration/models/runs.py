@@ -118,6 +118,7 @@ class Run(SteeredRun):
         PUSH = "push", _("Push")
         COMPARE = "compare", _("Comparison")
         MOVE = "move", _("Moves")
+        ROTATE = "rotate", _("Rotation")
 
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100

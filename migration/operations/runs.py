@@ -34,6 +34,7 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare
 from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import push
+from migration.operations.rotation_runs import rotate_items
 from migration.operations.run_batches import (
     RETRY_LOCK,
     held_batches,
@@ -228,6 +229,9 @@ def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
         process_move_items(run, moves, items)
     elif run.kind == Run.Kind.COMPARE:
         _compare_items(run, items)
+    elif run.kind == Run.Kind.ROTATE:
+        for item in rotate_items(run, items, seconds=BATCH_SECONDS):
+            _schedule_retry(run, item)
     else:
         _push_items(run, items)
 

@@ -112,7 +112,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back", "rotate")},
+    **{
+        f"{CLIENT}_{page}": ({}, OPERATORS)
+        for page in ("comment", "take_back", "rotate", "set_schedule")
+    },
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)

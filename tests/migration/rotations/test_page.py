@@ -148,8 +148,11 @@ def test_the_command_rotates_a_database_password(role_in, by_socket):
     done, code, _ = call("idom", "database")
     version = role.sm.get_value("nova/clients/idom").version_id
     assert done == {
-        "slug": "idom", "type": "database", "label": None,
-        "version": version, "state": "rotated",
+        "slug": "idom",
+        "type": "database",
+        "label": None,
+        "version": version,
+        "state": "rotated",
     }
     assert code == 0
 
