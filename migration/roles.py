@@ -36,6 +36,7 @@ OPERATES = {
     "migration.set_client_owner",
     "migration.test_login",
     "migration.resolve_mismatch",
+    "migration.rotate_credential",
     "credentials.map_column",
     "migration.stop_aws_writes",
 }

@@ -36,6 +36,7 @@ RUNS = {
     "move": Sentence("run_move", "Move run %(id)s"),
     "layout": Sentence("run_layout", "Change of layout %(id)s"),
     "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
+    "rotate": Sentence("run_rotate", "Rotation %(id)s"),
 }
 
 # Conditions of a gate

@@ -9,7 +9,9 @@ import logging
 import os
 import socket
 import threading
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -33,10 +35,14 @@ from migration.models import (
     LoginTest,
     PlannedVersion,
     ReaderProcess,
+    Rotation,
+    RotationSchedule,
     Run,
+    RunItem,
     RunPlan,
     Worker,
     all_clients,
+    rotation_schedules,
 )
 from migration.operations import (
     audit_heads,
@@ -45,6 +51,7 @@ from migration.operations import (
     interrupted_searches,
     other_secrets,
     other_statements,
+    rotations,
     run_batches,
     run_plans,
     runs,
@@ -188,6 +195,29 @@ def resume_stalled_runs() -> None:
             enqueue_plan(plan)
 
 
+def go_on_with_rotations() -> None:
+    """Finish or undo the rotations whose process was killed or hindered. Scheduled every minute."""
+    until = time.monotonic() + WORK_SECONDS
+    for client_id in Rotation.objects.list_to_go_on():
+        if time.monotonic() >= until:
+            break  # the others are first in the next minute
+        try:
+            rotations.go_on_with_rotation(client_id=client_id)
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One client must not keep the others waiting. An error's text can hold a value.
+            kind = type(error).__name__
+            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
+
+
+def start_due_rotations() -> None:
+    """Rotate the database passwords whose day has come, each client once a day. Scheduled every hour."""
+    day = datetime.combine(rotation_schedules.today(), time_of_day.min, tzinfo=UTC)
+    tried = RunItem.objects.filter(run__kind=Run.Kind.ROTATE, run__created_at__gte=day)
+    due = all_clients().filter(pk__in=RotationSchedule.objects.list_due())
+    _start_unless_running(Run.Kind.ROTATE, due.exclude(pk__in=tried.order_by().values("client_id")))
+
+
 def resume_held_runs() -> None:
     """Enqueue the runs that waited as this site might not write to AWS; called once it may again."""
     for run in Run.objects.held_by_writes():
@@ -279,6 +309,8 @@ def ensure_schedules(**_: object) -> None:
         ("Push pending clients", push_pending, 1),
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Take campaigns further", take_campaigns_further, 1),
+        ("Go on with rotations", go_on_with_rotations, 1),
+        ("Rotate what is due", start_due_rotations, 60),
         ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
         ("Prove that NOVA's writes are counted", prove_counting, 60),

@@ -49,6 +49,7 @@ env = environment.Environment(
     NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
     NOVA_DUAL_READ_HOURS=(decimal_up_to(87_600), 24.0),
     NOVA_PURGE_AFTER_DAYS=(decimal_up_to(3_650), 7.0),
+    NOVA_ROTATE_AFTER_REVEAL_DAYS=(whole_number_from(0), 0),
     NOVA_MIN_READS=(whole_number_from(0), 20),
     NOVA_ENVIRONMENT=(environment.parse_label, ""),
     NOVA_DEMO=(parse_flag, False),
@@ -117,6 +118,8 @@ NOVA_CACHE_SECONDS = env("NOVA_CACHE_SECONDS")
 NOVA_CLEAN_STREAK = env("NOVA_CLEAN_STREAK")
 NOVA_DUAL_READ_HOURS = env("NOVA_DUAL_READ_HOURS")
 NOVA_PURGE_AFTER_DAYS = env("NOVA_PURGE_AFTER_DAYS")
+# Days after a reveal in which a scheduled rotation comes; 0: a reveal brings none forward.
+NOVA_ROTATE_AFTER_REVEAL_DAYS = env("NOVA_ROTATE_AFTER_REVEAL_DAYS")
 NOVA_MIN_READS = env("NOVA_MIN_READS")
 # What a bar on every page calls this site; without it "Production" outside development.
 NOVA_ENVIRONMENT = env("NOVA_ENVIRONMENT")

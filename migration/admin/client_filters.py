@@ -20,6 +20,8 @@ from migration.models import (
     Comparison,
     GroupMember,
     PhaseChoices,
+    Rotation,
+    RotationSchedule,
     Standing,
     all_clients,
     late_push_threshold,
@@ -300,6 +302,28 @@ class FailureFilter(ClientFilter):
         return dict(failures.values_list("act").annotate(Count("pk")))
 
 
+class RotationFilter(ClientFilter):
+    """Filters by what became of the client's newest rotation, and by its schedule."""
+
+    title = _("rotation")
+    parameter_name = "rotation"
+    options: ClassVar[Options] = [
+        ("overdue", _("Overdue")),
+        ("unfinished", _("Not finished")),
+        ("stopped", _("Stopped: somebody has to look")),
+    ]
+
+    def find_condition(self, value: str) -> Q | None:
+        match value:
+            case "overdue":
+                return Q(pk__in=RotationSchedule.objects.list_due(overdue=True))
+            case "unfinished":
+                return Q(pk__in=Rotation.objects.unfinished().order_by().values("client_id"))
+            case "stopped":
+                return Q(pk__in=Rotation.objects.newest_stopped().values("client_id"))
+        return None
+
+
 class ReadFilter(ClientFilter):
     """Filters by when NOVA last read the client through the package. Reads are counted from dual read on."""
 
@@ -345,5 +369,5 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, ReadFilter, ActiveFilter),
+    *(FailureFilter, RotationFilter, ReadFilter, ActiveFilter),
 )

@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
-from django.forms import ModelForm
+from django.forms import IntegerField, ModelForm
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from credentials.localization import localize
 from migration.admin.base import get_signed_in_user
 from migration.admin.campaign_starts import may_start_campaign
 from migration.models import (
+    MOST_DAYS,
+    ROTATE_PERMISSION,
     ClientGroup,
     ClientGroupError,
     GroupMember,
     PhaseChoices,
+    RotationSchedule,
     all_clients,
     normalize_group_name,
 )
@@ -73,6 +77,21 @@ def make_phase_column(phase: Phase) -> Callable[[CountedGroup], SafeString | str
 
 
 class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    rotate_every_days = IntegerField(
+        label=_("rotate database passwords every … days"),
+        help_text=_("Of the clients in this group, by the workers. Empty: by no schedule."),
+        min_value=1,
+        max_value=MOST_DAYS,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        schedule = getattr(self.instance, "rotation_schedule", None)
+        if "rotate_every_days" in self.fields and schedule:
+            self.initial["rotate_every_days"] = schedule.days
+
     class Meta:
         model = ClientGroup
         fields = ("name",)
@@ -113,7 +132,12 @@ class ClientGroupAdmin(ModelAdmin):
         return super().changelist_view(request, (extra_context or {}) | may_start)
 
     def get_fields(self, request: HttpRequest, obj: ClientGroup | None = None) -> tuple[str, ...]:
-        return ("name", "clients") if obj else ("name",)
+        if obj is None:
+            return ("name",)
+        may_rotate = self.has_change_permission(request, obj) and request.user.has_perm(
+            ROTATE_PERMISSION
+        )
+        return ("name", "clients", *(("rotate_every_days",) if may_rotate else ()))
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: ClientGroup | None = None
@@ -134,6 +158,9 @@ class ClientGroupAdmin(ModelAdmin):
         by = get_signed_in_user(request)
         if change:
             obj.rename(form.cleaned_data["name"], by=by)
+            if "rotate_every_days" in form.cleaned_data:
+                days = form.cleaned_data["rotate_every_days"]
+                RotationSchedule.objects.set_days(days, group=obj, by=by)
         else:
             obj.store_new(by=by)
 

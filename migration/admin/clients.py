@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin, messages
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
@@ -40,11 +39,18 @@ from migration.admin.onboarding import OnboardAndMigrateView
 from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
+from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
 from migration.admin.secret_versions import SecretVersionsView
-from migration.models import LOGIN_PERMISSION, LoginStores, Run, all_clients
+from migration.models import (
+    LOGIN_PERMISSION,
+    ROTATE_PERMISSION,
+    LoginStores,
+    Run,
+    all_clients,
+)
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_list import annotate_columns
@@ -70,7 +76,12 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    actions: ClassVar = ["push_selected", "compare_selected", "test_logins_selected"]
+    actions: ClassVar = [
+        "push_selected",
+        "compare_selected",
+        "test_logins_selected",
+        "rotate_selected",
+    ]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
         ("ready/<str:new>/", "ready", MoveReadyView),
@@ -103,6 +114,12 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             "test_typed",
             TestTypedLoginView,
         ),
+        (
+            "<int:client_id>/rotate/<str:kind>/<int:credential_id>/",
+            "rotate",
+            RotateView,
+        ),
+        ("<int:client_id>/rotation-schedule/", "set_schedule", SetScheduleView),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
     ]
@@ -144,6 +161,16 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         self, request: HttpRequest, chosen: ClientPhaseQuerySet
     ) -> HttpResponseRedirect:
         return start_run(request, Run.Kind.TEST_LOGINS, chosen, stores=LoginStores.BOTH)
+
+    def has_rotate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(ROTATE_PERMISSION)
+
+    @action(description=_("Rotate the database passwords"), permissions=["rotate"])
+    def rotate_selected(
+        self, request: HttpRequest, chosen: ClientPhaseQuerySet
+    ) -> HttpResponseRedirect:
+        """Give every database login of the clients a new password, each proven before it is stored."""
+        return start_run(request, Run.Kind.ROTATE, chosen)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
@@ -205,8 +232,11 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
     def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
-        links = (link_reveal(request, row, name), link_typed_test(request, row))
-        return format_html_join(" ", "{}", ((link,) for link in links if link))
+        return join_links(
+            link_reveal(request, row, name),
+            link_typed_test(request, row),
+            link_rotation(request, row),
+        )
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object

@@ -104,6 +104,14 @@ from migration.models.reasons import MOST_CHARACTERS, ReasonError, check_reason,
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
+from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
+from migration.models.rotations import (
+    ROTATE_PERMISSION,
+    Rotation,
+    RotationOpenError,
+    RotationOutcome,
+    RotationStep,
+)
 from migration.models.run_items import (
     CAN_BE_RETRIED,
     PUSHED,
@@ -150,10 +158,12 @@ __all__ = [
     "LOGIN_PERMISSION",
     "MANY_TRIES",
     "MOST_CHARACTERS",
+    "MOST_DAYS",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
     "PUSHED",
+    "ROTATE_PERMISSION",
     "TRANSIENT",
     "WRITES_BOTH",
     "Act",
@@ -218,6 +228,11 @@ __all__ = [
     "Resolution",
     "Reveal",
     "RoleGrant",
+    "Rotation",
+    "RotationOpenError",
+    "RotationOutcome",
+    "RotationSchedule",
+    "RotationStep",
     "Run",
     "RunItem",
     "RunPlan",

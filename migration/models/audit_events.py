@@ -33,6 +33,7 @@ class AuditCode(models.TextChoices):
     CLIENT_SAVED = "client_saved", _("Client saved")
     PUSH = "push", _("Push")
     REVEAL = "reveal", _("Reveal")
+    ROTATION = "rotation", _("Rotation")
     MOVE = "move", _("Move")
     LAYOUT = "layout", _("Layout changed")
     OVERRIDE = "override", _("Override")

@@ -21,6 +21,7 @@ from migration.models.fields import MessageField
 from migration.models.login_tests import LoginOutcome, LoginTest
 from migration.models.newest_failures import is_newest_failed
 from migration.models.phases import WRITES_BOTH
+from migration.models.rotations import Rotation
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Act(models.TextChoices):
     MOVE = "move", _("Move")
     LAYOUT = "layout", _("Change of layout")
     TEST_LOGINS = "test_logins", _("Login tests")
+    ROTATE = "rotate", _("Rotation")
 
 
 ACTS = {
@@ -80,6 +82,7 @@ ACTS = {
     "move": Act.MOVE,
     "layout": Act.LAYOUT,
     "test_logins": Act.TEST_LOGINS,
+    "rotate": Act.ROTATE,
 }
 
 
@@ -156,12 +159,18 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         pushed = models.Q(client__client_revision__pushed_at__gt=at)
         compared = models.Q(client__client_migration__compared_at__gt=at)
         failed_still = LoginTest.objects.filter(client=models.OuterRef("client"), is_newest=True)
+        rotated = models.Exists(
+            Rotation.objects.rotated().filter(
+                client_id=models.OuterRef("client_id"), ended_at__gt=models.OuterRef("finished_at")
+            )
+        )
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
         over = (
             (models.Q(act=Act.MOVE) & moved)
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
+            | (models.Q(act=Act.ROTATE) & rotated)
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
             | models.Q(
                 models.Exists(failed_still.filter(tested_at__gt=models.OuterRef("finished_at"))),

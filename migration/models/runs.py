@@ -123,6 +123,7 @@ class Run(SteeredRun):
         MOVE = "move", _("Moves")
         LAYOUT = "layout", _("Change of layout")
         TEST_LOGINS = "test_logins", _("Login tests")
+        ROTATE = "rotate", _("Rotation")
 
     READS_ONLY: ClassVar = (Kind.COMPARE, Kind.TEST_LOGINS)
     # Large enough for few statements a client, small enough that repeating a batch is cheap.

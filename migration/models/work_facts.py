@@ -1,15 +1,17 @@
-"""Reads in one statement what goes on besides clients: workers, sweeps, approvals, campaigns, and NOVA's old helper."""
+"""Reads in one statement what goes on besides clients: workers, approvals, campaigns, rotations, NOVA's old helper."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
 from migration.models.campaigns import Campaign
 from migration.models.reader_processes import SEEN_WITHIN
+from migration.models.rotation_schedules import NEXT_ROTATIONS, today
 from migration.models.runs import Run
 
 if TYPE_CHECKING:
@@ -27,29 +29,39 @@ class WorkFacts:
     other_statements: int
     # The campaigns that are not over: the id of each, and its state.
     campaigns: dict[int, str]
+    # The clients whose rotation stopped, is not finished, or is overdue: as the filter of their list calls them.
+    rotations: dict[str, int]
 
 
 def read_work_facts() -> WorkFacts:
     """Read them."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT
                 (SELECT max(seen_at) FROM migration_worker),
                 (SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
                  ORDER BY id DESC LIMIT 1),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
                 (SELECT count(*) FROM migration_otherstatement WHERE called_at > %(called_since)s),
+                (SELECT count(*) FROM migration_rotation AS r WHERE outcome = 'stopped' AND NOT EXISTS (
+                    SELECT FROM migration_rotation AS newer WHERE newer.client_id = r.client_id AND newer.id > r.id
+                )),
+                (SELECT count(*) FROM migration_rotation WHERE outcome = '' AND message IS NOT NULL),
+                (SELECT count(*) FROM ({NEXT_ROTATIONS}) AS next WHERE due < %(today)s),
                 ARRAY(SELECT id FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id),
                 ARRAY(SELECT state::text FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id)
-            """,
+            """,  # noqa: S608  # constants
             {
+                "reveal_days": settings.NOVA_ROTATE_AFTER_REVEAL_DAYS,
+                "today": today(),
                 "compare": Run.Kind.COMPARE,
                 "requested": Run.State.REQUESTED,
                 "called_since": timezone.now() - SEEN_WITHIN,
                 "not_over": list(Campaign.NOT_OVER),
             },
         )
-        seen_at, swept_at, requested, others, ids, states = cursor.fetchone()
+        seen_at, swept_at, requested, others, *rotations, ids, states = cursor.fetchone()
     campaigns = dict(zip(ids, states, strict=True))
-    return WorkFacts(seen_at, swept_at, requested, others, campaigns)
+    numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
+    return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from migration import audit_sentences, sentences
-from migration.models import AuditCode, AuditEvent, ClientMigration, PhaseChange
+from migration import audit_sentences, rotation_sentences, sentences
+from migration.models import AuditCode, AuditEvent, ClientMigration, PhaseChange, Rotation
 from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import in_a_row
@@ -49,14 +49,17 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
     return done
 
 
-def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
-    def find_objection(_: SecretDescription) -> Message | None:
-        own = ClientMigration.objects.filter(pk=snapshot.client_id)
-        has_moved = own.exclude(phase=Phase.POSTGRES).exists()
-        return sentences.KEPT_MOVED_ON(name=name) if has_moved else None
+def _find_use(client_id: int, name: str) -> Message | None:
+    """Say why the secret is needed still, or again; None where it isn't."""
+    if Rotation.objects.find_unfinished(client_id):
+        return rotation_sentences.SECRETS_KEPT_FOR_ROTATION(name=name)
+    moved_on = ClientMigration.objects.filter(pk=client_id).exclude(phase=Phase.POSTGRES)
+    return sentences.KEPT_MOVED_ON(name=name) if moved_on.exists() else None
 
+
+def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
     try:
-        return delete_secret(sm, name, find_objection)
+        return delete_secret(sm, name, lambda _there: _find_use(snapshot.client_id, name))
     except SecretsManagerError as error:
         return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
 

@@ -295,9 +295,39 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
         )
 
 
+def _alert_rotations(data: AlertData) -> Iterator[Alert]:
+    """Yield the clients whose rotation stopped, waits, or is overdue."""
+    for which, number in data.work.rotations.items():
+        if number:
+            url = f"{_clients_url()}?rotation={which}"
+            action = Action(_("See the clients"), url, VIEW_CLIENTS)
+            sentence = _describe_rotations(which, number)
+            yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def _describe_rotations(which: str, number: int) -> str:
+    return {
+        "stopped": ngettext(
+            "client's rotation stopped: somebody has to look which password is valid",
+            "clients' rotations stopped: somebody has to look which password is valid",
+            number,
+        ),
+        "unfinished": ngettext(
+            "client's rotation is not finished: the workers try it every minute",
+            "clients' rotations are not finished: the workers try them every minute",
+            number,
+        ),
+        "overdue": ngettext(
+            "client's database password is overdue for its rotation",
+            "clients' database passwords are overdue for their rotation",
+            number,
+        ),
+    }[which]
+
+
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
-    _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
+    _alert_rotations, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
     _alert_requested_runs,
 )  # fmt: skip

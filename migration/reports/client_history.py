@@ -25,6 +25,7 @@ from migration.models import (
     PhaseChange,
     Resolution,
     Reveal,
+    Rotation,
     Run,
     RunItem,
 )
@@ -228,6 +229,14 @@ def _list_layouts(client_id: int, number: int, _has_permission: HasPermission) -
         yield Event(change.at, "key", what, (change.message,))
 
 
+def _list_rotations(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
+    for row in Rotation.objects.filter(client_id=client_id)[:number]:
+        outcome = row.get_outcome_display() if row.is_finished else _("not finished")
+        what = _("Rotation of %(login)s") % {"login": row.login_text}
+        text = _make_sentence(what, row.by_name, outcome)
+        yield Event(row.ended_at or row.begun_at, "autorenew", text, (row.message,))
+
+
 SOURCES: tuple[Source, ...] = (
     _list_moves,
     _list_layouts,
@@ -238,4 +247,5 @@ SOURCES: tuple[Source, ...] = (
     _list_edits,
     _list_requests,
     _list_reveals,
+    _list_rotations,
 )

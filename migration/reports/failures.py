@@ -129,6 +129,11 @@ def describe_failures(act: Act, number: int) -> str:
             "clients failed in their newest comparison",
             number,
         ),
+        Act.ROTATE: ngettext(
+            "client was not rotated by its newest run of rotations",
+            "clients were not rotated by their newest run of rotations",
+            number,
+        ),
         Act.MOVE: ngettext(
             "client was not moved by its newest run of moves",
             "clients were not moved by their newest run of moves",

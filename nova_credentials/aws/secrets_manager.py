@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     _RawAnswer: TypeAlias = tuple[object, Mapping[str, Mapping[str, str]]] | None
 
 __all__ = [
+    "STAGE_IS_ELSEWHERE",
     "ErrorClass",
     "SecretDescription",
     "SecretValue",
@@ -46,6 +47,9 @@ __all__ = [
     "SecretsManager",
     "SecretsManagerError",
 ]
+
+# AWS's code where a stage is to be moved away from a version that doesn't have it.
+STAGE_IS_ELSEWHERE = "InvalidParameterException"
 
 _P = ParamSpec("_P")
 _Answer = TypeVar("_Answer", bound="Mapping[str, object]")
@@ -122,8 +126,15 @@ class SecretsManager:
 
     def get_stage(self, name: str, stage: str) -> SecretValue | None:
         """Read the version that has this stage; None where there is none, or no such secret."""
+        return self._get_version(name, VersionStage=stage)
+
+    def get_version(self, name: str, version_id: str) -> SecretValue | None:
+        """Read the version of this id, whatever its stages; None where there is none, or no such secret."""
+        return self._get_version(name, VersionId=version_id)
+
+    def _get_version(self, name: str, **which: str) -> SecretValue | None:
         try:
-            answer = _call_aws(name, self.sm.get_secret_value, SecretId=name, VersionStage=stage)
+            answer = _call_aws(name, self.sm.get_secret_value, SecretId=name, **which)
         except SecretsManagerError as error:
             if error.not_found:
                 return None
@@ -265,16 +276,37 @@ class SecretsManager:
             raise _make_error("NotCurrent", "PutSecretValue", name)
         return answer["VersionId"]
 
-    def put_aside(self, name: str, text: str, *, stage: str) -> str:
-        """Keep a text as a version under a stage of its own and return its id; the current version stays current."""
-        return _call_aws(
+    def put_aside(self, name: str, text: str, *, stage: str, token: str | None = None) -> str:
+        """Keep a text as a version under a stage of its own and return its id; the current version stays current.
+
+        CONFLICT if the stage isn't on it: AWS accepts a known token again and moves no stage then.
+        """
+        answer = _call_aws(
             name,
             self.sm.put_secret_value,
             SecretId=name,
             SecretString=_require_sendable(text, "PutSecretValue", name),
-            ClientRequestToken=str(uuid4()),
+            ClientRequestToken=token or str(uuid4()),
             VersionStages=[stage],
-        )["VersionId"]
+        )
+        if stage not in answer.get("VersionStages", []):
+            raise _make_error("NotCurrent", "PutSecretValue", name)
+        return answer["VersionId"]
+
+    def move_stage(self, name: str, stage: str, *, away_from: str, to: str | None = None) -> None:
+        """Move a stage from one version to another, or only take it off.
+
+        Nothing is changed where the stage isn't on `away_from`: the error's code is STAGE_IS_ELSEWHERE then.
+        """
+        target = {"MoveToVersionId": to} if to else {}
+        _call_aws(
+            name,
+            self.sm.update_secret_version_stage,
+            SecretId=name,
+            VersionStage=stage,
+            RemoveFromVersionId=away_from,
+            **target,
+        )
 
     def restore_secret(self, name: str) -> None:
         """Cancel a scheduled deletion."""

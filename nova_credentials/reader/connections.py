@@ -79,7 +79,8 @@ def connect_to_database(
 ) -> object:
     """Connect to the client's database; `connect` is a driver's name, or is called as `psycopg.connect` would be.
 
-    Where the login fails, but not for lack of a server, the credentials are read anew. Raises the driver's error.
+    Where the login fails, but not for lack of a server, the credentials are read anew, and those of a rotation that is
+    under way. Raises the driver's error.
     """
     if connect is None:
         connect = choose_connect(os.environ)
@@ -98,24 +99,29 @@ def connect_to_database(
 def _choose_logins(
     reader: Reader, slug: str, label: str | None, *, refresh: bool
 ) -> Iterator[DatabaseCredentials]:
-    """Return the login, then the same read anew, then the one of a rotation that is under way; each login once."""
+    """Yield the login, the same read anew, that of a rotation under way, and the first read once more; each once.
+
+    A login that was refused although it was just read is one that a rotation replaces: it has put the new one into
+    AWS beforehand (`pending`), and where that is gone already, the rotation is over and the current one is new.
+    """
     wanted = CredentialType.DATABASE
-    first = reader.get_credential(slug, wanted, label, refresh=refresh)
-    yield first
-    # Read before the current one: if the rotation ends in between, the current one is what was pending.
-    pending = reader.get_pending_credential(slug, wanted, label)
+    tried = [reader.get_credential(slug, wanted, label, refresh=refresh)]
+    yield tried[0]
     unreadable: tuple[type[Exception], ...] = (SecretsManagerError, *_driver_errors())
     try:
-        newest = reader.get_credential(slug, wanted, label, refresh=True)
+        # One that was read past the cache is read once more: a rotation may have ended meanwhile.
+        for is_pending in (False, True, False):
+            if is_pending:
+                login = reader.get_pending_credential(slug, wanted, label)
+            else:
+                login = reader.get_credential(slug, wanted, label, refresh=True)
+            if login is not None and login not in tried:
+                tried.append(login)
+                yield login
     except unreadable as error:
         # The caller gets the error of the login, which came first.
         told = "%s can't be read anew after a failed login: %s"
         logger.warning(told, show_name(slug), type(error).__name__)
-        return
-    if newest != first:
-        yield newest
-    if pending is not None and pending not in (first, newest):
-        yield pending
 
 
 @dataclass(frozen=True)

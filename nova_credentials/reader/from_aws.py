@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nova_credentials.aws.client_secrets import legal_secret_names, read_client
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout, join_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.document import Document
     from nova_credentials.reader.process_notes import ProcessNotes
+
+_Read = TypeVar("_Read")
 
 # When this many reads hang, the next one fails at once.
 THREADS = 16
@@ -59,21 +63,29 @@ class AwsReader:
 
     def start_reading(self, slug: str, layout: Layout | None = None) -> Future[Document]:
         """Start reading in a thread of its own; the end of the process doesn't wait for it."""
-        answer: Future[Document] = Future()
+        return self._start(lambda: self.read_document(slug, layout))
+
+    def start_reading_pending(
+        self, slug: str, layout: Layout | None, credential_type: CredentialType
+    ) -> Future[Document | None]:
+        """Start `read_pending` in a thread of its own."""
+        return self._start(lambda: self.read_pending(slug, layout, credential_type))
+
+    def _start(self, read: Callable[[], _Read]) -> Future[_Read]:
+        answer: Future[_Read] = Future()
         if not self._free.acquire(blocking=False):
             answer.set_exception(TimeoutError("too many reads of AWS hang"))
             return answer
         try:
-            arguments = (answer, slug, layout)
-            threading.Thread(target=self._read_into, args=arguments, daemon=True).start()
+            threading.Thread(target=self._read_into, args=(answer, read), daemon=True).start()
         except RuntimeError as error:  # no more threads, or the interpreter ends
             self._free.release()
             answer.set_exception(error)
         return answer
 
-    def _read_into(self, answer: Future[Document], slug: str, layout: Layout | None) -> None:
+    def _read_into(self, answer: Future[_Read], read: Callable[[], _Read]) -> None:
         try:
-            answer.set_result(self.read_document(slug, layout))
+            answer.set_result(read())
         except Exception as error:  # noqa: BLE001 (whatever it is, the caller has PostgreSQL's value)
             answer.set_exception(error)
         finally:

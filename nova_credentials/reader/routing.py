@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+# Without a kill a rotation takes less from the database's new password to the row's.
+ROTATION_ENDS_IN_SECONDS = 0.5
+
 _Row = TypeVar("_Row", bound="CredentialRow")
 
 
@@ -106,19 +109,34 @@ class Reader:
     ) -> Any:
         """Return the row with the secret that a rotation is about to make current, or None.
 
-        Only where AWS is the authority, as the tables know no such row; None too where AWS doesn't answer.
+        In every phase: a rotation puts it into AWS before the database gets it. Where AWS can't say whether there is
+        one, a rotation that is under way is given a moment to end, as the tables hold the new secret then.
         """
         known = self._last_states.get(slug)
-        if known is None or not known.reads_aws_alone:
+        if known is None:
             return None
         try:
-            document = self._aws.read_pending(slug, known.layout, wanted)
+            document = self._read_pending(slug, wanted, known)
             if document is None:
                 return None
             found = parse_document(document, client_id=known.client_id, client_slug=slug)
-        except (SecretsManagerError, DocumentError):
+        except DocumentError:
+            return None
+        except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets the error of the login)
+            logger.debug("No pending secret was read: %s", type(error).__name__)
+            if not known.reads_aws_alone:
+                time.sleep(ROTATION_ENDS_IN_SECONDS)
             return None
         return _pick_row(found.of_type(wanted), label)
+
+    def _read_pending(
+        self, slug: str, wanted: CredentialType, known: ClientState
+    ) -> Document | None:
+        """Read it from AWS; within the time limit where NOVA may be without AWS yet."""
+        if known.reads_aws_alone:
+            return self._aws.read_pending(slug, known.layout, wanted)
+        asked = self._aws.start_reading_pending(slug, known.layout, wanted)
+        return asked.result(timeout=self._timeout)
 
     def database_schemas(self, slug: str) -> dict[str, object]:
         """Return table name -> definition, from PostgreSQL in every phase."""

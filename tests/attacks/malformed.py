@@ -168,6 +168,8 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{page}test-logins/", {"store": "postgres", "kind": "database", "login": "0", "label": ""}),
         (f"{page}test-typed/database/{ids['/database/']}/", changed | {"databases-0-db_port": "0"}),
         (f"{page}reveal/database/{ids['/database/']}/db_password/", {"password": "x", "reason": ""}),
+        (f"{page}rotate/database/{ids['/database/']}/", {"confirmed": "0"}),
+        (f"{page}rotation-schedule/", {"days": "0"}),
         (f"{CLIENTS}onboard/", {"client-name": "n", "client-slug": "", "database-db_port": "1", "migrate_now": "on"}),
         (
             f"{CLIENTS}onboard/check/",

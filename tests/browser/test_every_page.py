@@ -383,6 +383,18 @@ def test_reveal(visit, client_in):
     assert (asking, violations(page)) == ([], [])
 
 
+def test_rotating_a_database_password_and_a_mailbox(visit, client_in):
+    pk = client_in(Phase.DUAL_WRITE)
+    found = []
+    for number, button in ((0, "Rotate the password"), (1, "Test and store the new secret")):
+        page = visit(f"{CLIENT}{pk}/change/?tab=logins")
+        page.get_by_role("link", name="Rotate").nth(number).click()
+        page.get_by_role("button", name=button).wait_for()
+        found += violations(page)
+
+    assert found == []
+
+
 def test_runs_in_each_state(look_at):
     for slug in ("idom", "b d", "acme"):
         make_full_client(slug)

@@ -85,7 +85,9 @@ PAGES = {
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in ("dialog", "adopt", "copy", "undo_copy", "layout", "owner", "ready")
+        for page in (
+            *("dialog", "adopt", "copy", "undo_copy", "layout", "owner", "ready", "rotate"),
+        )
     },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -113,9 +115,12 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
     f"{CLIENT}_layout": ({"layout": "client"}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
     f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
     f"{CLIENT}_test_typed": ({}, OPERATORS),
+    **{
+        f"{CLIENT}_{page}": ({}, OPERATORS)
+        for page in ("comment", "take_back", "rotate", "set_schedule")
+    },
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -198,7 +203,7 @@ class Site:
                 DatabaseCredential.objects.get(client=client).pk,
                 "db_password",
             ]
-        if name.endswith("_test_typed"):
+        if name.endswith(("_test_typed", "_rotate")):
             return [client, "database", DatabaseCredential.objects.get(client=client).pk]
         if name == "app_list":
             return ["migration"]

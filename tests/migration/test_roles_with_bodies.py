@@ -65,6 +65,9 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
             "shown": str(Comparison.objects.latest("pk").pk),
         },
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
+        # Its host is no name; that it was tried is stored.
+        f"{CLIENT}_rotate": {"confirmed": "1"},
+        f"{CLIENT}_set_schedule": {"days": "90"},
         f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
         f"{CLIENT}_owner": {"owner": "root"},
         f"{CLIENT}_comment": {"text": "Waiting for their DBA."},

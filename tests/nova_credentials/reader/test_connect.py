@@ -20,7 +20,7 @@ from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.credential_types import DatabaseCredentials
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
-from nova_credentials.reader import connect_to_database, connections
+from nova_credentials.reader import connect_to_database, connections, routing
 from nova_credentials.reader.connections import choose_connect
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.nova_credentials.in_phases import bring, stand
@@ -158,7 +158,7 @@ def test_equal_credentials_are_read_anew_and_not_sent_again(caching, login, logi
 
     with pytest.raises(psycopg2.OperationalError):
         connect_to_database(caching, "idom")
-    assert (logins, reads) == (["example-a"], ["idom"] * 2)
+    assert (logins, reads) == (["example-a"], ["idom"] * 3)
 
 
 def test_a_password_that_the_server_repeats_is_not_repeated(caching, driver, monkeypatch):
@@ -332,8 +332,8 @@ def test_a_rotation_that_ended_meanwhile_is_found_by_reading_anew(caching, login
     assert logins == ["example-a", "example-b"]
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.DUAL_READ])
-def test_no_pending_secret_is_tried_while_the_tables_are_the_authority(
+@pytest.mark.parametrize("phase", POSTGRES_ALONE)
+def test_a_pending_secret_is_tried_too_where_the_tables_are_the_authority(
     caching, login, logins, sm, phase
 ):
     _, change = login
@@ -341,11 +341,34 @@ def test_no_pending_secret_is_tried_while_the_tables_are_the_authority(
     push(client_ids=[pk])
     stand(pk, phase)
     put_pending(sm, Layout.CLIENT, "example-b")
-    change("example-c")
+    change("example-b")
 
-    with pytest.raises(psycopg2.OperationalError):
-        connect_to_database(caching, "idom")
-    assert logins == ["example-a"]
+    assert answers(connect_to_database(caching, "idom"))
+    assert logins == ["example-a", "example-b"]
+
+
+def test_a_rotation_that_ends_while_aws_is_asked_is_found_in_the_rows(
+    caching, login, logins, monkeypatch
+):
+    """Without AWS nobody can say whether there is a rotation: it is given a moment to end."""
+    row, change = login
+    waits = []
+
+    def end_rotation(seconds: float) -> None:
+        waits.append(seconds)
+        update("client_database_credentials", row, db_password_encrypted="example-b")
+
+    def fail(*_args):
+        raise SecretsManagerError.from_code("NoAnswer", "GetSecretValue", "nova/clients/idom")
+
+    monkeypatch.setattr(caching._aws, "read_pending", fail)
+    monkeypatch.setattr(
+        routing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=end_rotation)
+    )
+    change("example-b")
+
+    assert answers(connect_to_database(caching, "idom"))
+    assert (logins, waits) == (["example-a", "example-b"], [0.5])
 
 
 @pytest.mark.long(5)

@@ -1,0 +1,127 @@
+"""`rotate_credential`: gives one login of a client a new secret, proven by a login before it is stored."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from credentials.models import Client
+from credentials.shown_names import show_name
+from migration import rotation_sentences
+from migration.management.base import FormattedCommand, find_user
+from migration.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
+from migration.operations.entered_secrets import ENTERED_COLUMNS, find_row, store_entered_secret
+from migration.operations.rotations import NotRotated, describe_missing_login, rotate_database
+from migration.operations.snapshots import look_at_client
+from nova_credentials.credential_types import CredentialType
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.core.management.base import CommandParser
+
+    from migration.models import Rotation
+    from nova_credentials.messages import Message
+
+PROMPTS = {
+    "email_password": "New password of the mailbox: ",
+    "access_key_id": "New access key id: ",
+    "secret_access_key": "New secret access key: ",
+}
+# No outcome yet: the workers go on with it.
+UNFINISHED, NOT_BEGUN = "unfinished", "not_begun"
+
+
+class Command(FormattedCommand):
+    help = (
+        "Gives a login a new secret. A database gets a random password; for a mailbox or an AWS key the new one is"
+        " asked for, or read from standard input, tested by a login and stored."
+    )
+    takes_locks = True
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", metavar="SLUG", help="the client, by slug")
+        parser.add_argument("type", choices=[t.value for t in CredentialType])
+        parser.add_argument("--label", help="the login's label; without it the primary one")
+        parser.add_argument(
+            "--stdin",
+            action="store_true",
+            help="read the new secret from standard input; of an AWS key the id in a line before it",
+        )
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        by = find_user(options["by"], permission=ROTATE_PERMISSION)
+        client = Client.objects.filter(slug=options["slug"]).first()
+        if client is None:
+            raise CommandError(f"unknown client: {show_name(options['slug'])}", returncode=2)
+        credential_type, label = CredentialType(options["type"]), options["label"]
+        if find_row(look_at_client(client.pk), credential_type, label) is None:
+            missing = describe_missing_login(client.slug, credential_type, label)
+            raise CommandError(str(missing), returncode=2)
+        self.shown = {"slug": client.slug, "type": credential_type.value, "label": label}
+        try:
+            rotation = self._rotate(client, credential_type, by, options)
+        except (NotRotated, RotationOpenError) as refusal:
+            self._report(NOT_BEGUN, None, refusal.message, options)
+        else:
+            state = rotation.outcome or UNFINISHED
+            message = rotation.message
+            if state == UNFINISHED and message:
+                message = rotation_sentences.UNFINISHED(why=message)
+            if state == RotationOutcome.ROTATED:
+                message = rotation_sentences.ROTATED(login=rotation.login_text)
+            self._report(str(state), rotation.version_id or None, message, options)
+
+    def _rotate(
+        self,
+        client: Client,
+        credential_type: CredentialType,
+        by: User | None,
+        options: dict[str, Any],
+    ) -> Rotation:
+        if credential_type == CredentialType.DATABASE:
+            if options["stdin"]:
+                raise CommandError(
+                    "a database gets a random password: leave --stdin out", returncode=2
+                )
+            return rotate_database(client_id=client.pk, label=options["label"], by=by)
+        return store_entered_secret(
+            client_id=client.pk,
+            credential_type=credential_type,
+            label=options["label"],
+            entered=self._read_entered(credential_type, from_stdin=options["stdin"]),
+            by=by,
+            warn=lambda message: self.stderr.write(str(message)),
+        )
+
+    def _read_entered(self, credential_type: CredentialType, *, from_stdin: bool) -> dict[str, str]:
+        """Ask for what is new, or read it from standard input; exit with 2 where something is missing."""
+        columns = ENTERED_COLUMNS[credential_type]
+        if from_stdin:
+            lines = sys.stdin.read().removesuffix("\n").split("\n", len(columns) - 1)
+            entered = dict(zip(columns, lines, strict=False))
+        elif sys.stdin.isatty():
+            entered = {name: getpass(PROMPTS[name]) for name in columns}
+        else:
+            raise CommandError("nobody can be asked here: pass --stdin", returncode=2)
+        if any(not entered.get(name) for name in columns):
+            raise CommandError("the new secret is missing", returncode=2)
+        return entered
+
+    def _report(
+        self, state: str, version: str | None, message: Message | None, options: dict[str, Any]
+    ) -> None:
+        if options["format"] == "json":
+            self.print_json({**self.shown, "version": version, "state": state})
+            if message and state != RotationOutcome.ROTATED:
+                self.stderr.write(str(message))
+        elif state == RotationOutcome.ROTATED:
+            self.stdout.write(str(message))
+        else:
+            self.stderr.write(str(message))
+        if state != RotationOutcome.ROTATED:
+            sys.exit(1)

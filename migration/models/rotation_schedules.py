@@ -1,0 +1,145 @@
+"""Owns how often database passwords are rotated: of a client, or of the clients of a group. Days are dates in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from migration import rotation_sentences
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.client_groups import ClientGroup
+from migration.models.kept_names import KeptNameField, require_kept_name
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MOST_DAYS = 3650
+# The day on which each client's database passwords are to be rotated next: of its own schedule and its groups', the
+# earliest. They count from the last rotation of its primary login, or from the day on which the schedule was made.
+# A reveal of a database password since then brings the day forward; `reveal_days` 0: it does not. It holds no time of
+# day, so that no change of clocks moves it.
+NEXT_ROTATIONS = """
+SELECT wanted.client_id, min(least(
+    greatest(wanted.since, last.on_day) + wanted.days,
+    CASE WHEN %(reveal_days)s > 0 AND revealed.at > coalesce(last.at, '-infinity')
+        THEN (revealed.at AT TIME ZONE 'UTC')::date + %(reveal_days)s END
+)) AS due
+FROM (
+    SELECT client_id, since, days FROM migration_rotationschedule WHERE client_id IS NOT NULL
+    UNION ALL
+    SELECT member.client_id, since, days FROM migration_rotationschedule AS of_group
+        JOIN migration_groupmember AS member ON member.group_id = of_group.group_id
+) AS wanted
+JOIN public.clients AS there ON there.id = wanted.client_id
+LEFT JOIN LATERAL (
+    SELECT max(ended_at) AS at, (max(ended_at) AT TIME ZONE 'UTC')::date AS on_day FROM migration_rotation AS done
+    WHERE done.client_id = wanted.client_id AND done.outcome = 'rotated'
+        AND done.credential_type = 'database' AND done.label IS NULL
+) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT max(revealed_at) AS at FROM migration_reveal AS seen
+    WHERE seen.client_id = wanted.client_id AND seen.kind = 'database'
+) AS revealed ON true
+GROUP BY wanted.client_id
+"""
+
+
+def today() -> date:
+    """Return the date in UTC."""
+    return datetime.now(UTC).date()
+
+
+class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
+    def list_next(self, client_id: int | None = None) -> dict[int, date]:
+        """Return client -> the day of its next rotation, of those with a schedule; of all clients or of this one."""
+        query = f"SELECT client_id, due FROM ({NEXT_ROTATIONS}) AS next"  # noqa: S608  # constants
+        if client_id is not None:
+            query += " WHERE client_id = %(client_id)s"
+        values = {"reveal_days": settings.NOVA_ROTATE_AFTER_REVEAL_DAYS, "client_id": client_id}
+        with connection.cursor() as cursor:
+            cursor.execute(query, values)
+            return dict(cursor.fetchall())
+
+    def list_due(self, *, overdue: bool = False) -> list[int]:
+        """Return the clients whose day has come; with `overdue` those whose day has passed."""
+        now = today()
+        return [
+            pk for pk, due in self.list_next().items() if due < now or (due == now and not overdue)
+        ]
+
+    def of_client(self, client_id: int) -> Self:
+        """Select the client's own schedule and those of its groups."""
+        in_group = models.Q(group__members__client=client_id)
+        return self.filter(models.Q(client_id=client_id) | in_group).distinct()
+
+    def set_days(
+        self,
+        days: int | None,
+        *,
+        client: Client | None = None,
+        group: ClientGroup | None = None,
+        by: User | None,
+    ) -> bool:
+        """Set every how many days the client's, or the group's clients', passwords are rotated; None: they are not.
+
+        Say whether that was otherwise before.
+        """
+        with transaction.atomic():
+            whose = {"client": client, "group": group}
+            there = self.select_for_update().filter(**whose).first()
+            if (there.days if there else None) == days:
+                return False
+            if there:
+                there.delete()
+            if days is not None:
+                self.create(days=days, by=by, **whose)
+            facts = {"whose": str(group) if group else rotation_sentences.THIS_CLIENT()}
+            AuditEvent.objects.record(
+                AuditCode.ROTATION,
+                rotation_sentences.SCHEDULE_SET(n=days, **facts)
+                if days is not None
+                else rotation_sentences.SCHEDULE_ENDED(**facts),
+                by=by,
+                client_id=client.pk if client else None,
+                slug=client.slug if client else "",
+            )
+        return True
+
+
+class RotationSchedule(models.Model):
+    """Every how many days the database passwords of a client, or of a group's clients, are rotated."""
+
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    group = models.OneToOneField(
+        ClientGroup, models.CASCADE, null=True, related_name="rotation_schedule"
+    )
+    days = models.PositiveSmallIntegerField(_("days"))
+    since = models.DateField(default=today)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    by_name = KeptNameField("by")
+
+    objects = RotationScheduleQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["client"], name="one_schedule_of_client"),
+            models.CheckConstraint(
+                condition=models.Q(client=None) ^ models.Q(group=None),
+                name="schedule_of_client_or_group",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(days__range=(1, MOST_DAYS)), name="schedule_days_in_range"
+            ),
+            require_kept_name("rotationschedule", "by"),
+        ]
+
+    def __str__(self) -> str:
+        return f"every {self.days} days"

@@ -1,0 +1,120 @@
+"""Stores a new secret that somebody entered for a mailbox or an AWS key, once it was proven by a login."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from credentials.models import Client, RowsBusyError, save_columns
+from credentials.refusals import RefusedByDatabaseError, database_refusals
+from migration import rotation_sentences
+from migration.models import Rotation, RotationOutcome, RotationStep, Secret
+from migration.operations.aws_store import secret_names_by_type
+from migration.operations.login_tests.attempts import try_login
+from migration.operations.rotations import NotRotated, describe_missing_login
+from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django.contrib.auth.models import User
+
+    from credentials.models import Credential
+    from migration.operations.login_tests.outcomes import LoginResult
+    from nova_credentials.messages import Message
+
+    TryLogin = Callable[..., LoginResult]
+
+# What is entered anew: an AWS key has another id with another secret.
+ENTERED_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
+    CredentialType.EMAIL: ("email_password",),
+    CredentialType.AWS: ("access_key_id", "secret_access_key"),
+}
+
+
+def find_row(
+    client: Client, credential_type: CredentialType, label: str | None
+) -> Credential | None:
+    """Return the client's primary row of the type, or the first of the label, as NOVA's reader picks it."""
+    rows = client.credentials_by_type()[credential_type]
+    ordered = sorted(rows, key=lambda row: row.is_primary is not True)
+    for row in ordered:
+        if row.is_primary if label is None else row.label == label:
+            return row
+    return None
+
+
+def store_entered_secret(
+    *,
+    client_id: int,
+    credential_type: CredentialType,
+    label: str | None,
+    entered: Mapping[str, str],
+    by: User | None = None,
+    warn: Callable[[Message], None] = lambda _message: None,
+    try_login: TryLogin = try_login,
+) -> Rotation:
+    """Log in with what was entered (by column), then save it as the client's form does: AWS first where it decides.
+
+    The rotation's outcome says whether it was stored. `warn` is called with a message where AWS has the saved row later
+    only. Raises `NotRotated` and `RotationOpenError`, where nothing is stored, and `Client.DoesNotExist`.
+    """
+    client = look_at_client(client_id)
+    row = find_row(client, credential_type, label)
+    if row is None:
+        raise NotRotated(describe_missing_login(client.slug, credential_type, label))
+    tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
+    result = try_login(credential_type, _list_values(row, entered))
+    if not result.works:
+        refused = rotation_sentences.NEW_SECRET_REFUSED(outcome=result.outcome.value)
+        with transaction.atomic():
+            rotation = Rotation.objects.begin(client, credential_type, label, by=by)
+            rotation.end(RotationOutcome.REFUSED, refused)
+        return rotation
+    try:
+        with database_refusals(), transaction.atomic():
+            Client.objects.lock_rows(client_id)
+            found = find_row(read_locked_client(client_id), credential_type, label)
+            if found is None or any(getattr(found, name) != tested[name] for name in tested):
+                raise NotRotated(rotation_sentences.LOGIN_CHANGED_MEANWHILE())
+            rotation = _save(found, entered, by=by, warn=warn)
+    except (SaveRefusedError, RowsBusyError, RefusedByDatabaseError) as error:
+        raise NotRotated(error.message) from None
+    secret = secret_names_by_type(read_snapshot(client_id))[credential_type]
+    known = Secret.objects.find([secret]).get(secret)
+    rotation.version_id = known.version_id if known else ""
+    return rotation
+
+
+def _list_values(row: Credential, entered: Mapping[str, str]) -> dict[str, str | int | None]:
+    """Return the row's values by the document's keys, with what was entered in them."""
+    return {
+        key: entered.get(name, getattr(row, name))
+        for name, key in keys_of(ROW_CLASSES[row.TYPE]).items()
+    }
+
+
+def _save(
+    row: Credential,
+    entered: Mapping[str, str],
+    *,
+    by: User | None,
+    warn: Callable[[Message], None],
+) -> Rotation:
+    """Save the row, and AWS where it decides; in the caller's transaction, which has locked the rows."""
+    client = Client.objects.get(pk=row.client_id)
+    save = AdminSave(client.pk)
+    for name, value in entered.items():
+        setattr(row, name, value)
+    secrets = {name: value for name, value in entered.items() if name in row.SECRET_FIELDS}
+    save.keep_secrets_out(row.TYPE, row, secrets)
+    save_columns(row, entered)
+    rotation = Rotation.objects.begin(client, row.TYPE, row.label, by=by)
+    rotation.step = RotationStep.STORED
+    rotation.save(update_fields=["step"])
+    rotation.end(RotationOutcome.ROTATED)
+    save.finish(warn=warn)
+    return rotation

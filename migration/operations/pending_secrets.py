@@ -1,0 +1,214 @@
+"""Keeps a database login's new password in AWS, as AWSPENDING, until it is current. Knows no database and no row.
+
+The secret's document is the current one with the new password in it, so that promoting it changes nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from migration import rotation_sentences
+from migration.models import Secret
+from migration.operations.aws_store import find_known_secrets
+from migration.operations.keys import version_keys
+from migration.operations.login_tests.database import DatabaseLogin
+from migration.operations.version_plans import plan_versions
+from nova_credentials import document as documents
+from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
+    from nova_credentials.document import Document
+
+PENDING, CURRENT, PREVIOUS = "AWSPENDING", "AWSCURRENT", "AWSPREVIOUS"
+# Somebody who edits the secret this often in a row is asked for a minute.
+PROMOTE_TRIES = 5
+
+
+class ForeignPendingError(MessageError):
+    """Somebody else has put AWSPENDING on a version of the secret."""
+
+
+class SecretKeepsChangingError(MessageError):
+    """Each time the version was to be made current, somebody had written the secret anew."""
+
+
+@dataclass(frozen=True)
+class LoginsOfRole:
+    """The logins in a secret's document that one rotation changes: the wanted one, and those of the same role."""
+
+    login: DatabaseLogin
+    entries: list[Document] = field(repr=False)
+
+    def have_password(self, password: str) -> bool:
+        """Say whether every one of them has this password."""
+        return all(entry.get("password") == password for entry in self.entries)
+
+
+def find_logins(document: Document, label: str | None) -> LoginsOfRole | None:
+    """Find the primary login (no label) or the one of the label as NOVA's reader does; None where there is none."""
+    primary = document.get(CredentialType.DATABASE)
+    entries = [primary] if isinstance(primary, dict) else []
+    others = document.get(CredentialType.DATABASE.others_key)
+    entries += [
+        entry for entry in (others if isinstance(others, list) else []) if isinstance(entry, dict)
+    ]
+    if label is None:
+        chosen = primary if isinstance(primary, dict) else None
+    else:
+        chosen = next((entry for entry in entries if entry.get("label") == label), None)
+    if chosen is None:
+        return None
+    login = _read_login(chosen)
+    return LoginsOfRole(login, [e for e in entries if is_same_role(_read_login(e), login)])
+
+
+def _read_login(entry: Document) -> DatabaseLogin:
+    host, port, name = entry.get("host"), entry.get("port"), entry.get("name")
+    user, password = entry.get("user"), entry.get("password")
+    return DatabaseLogin(
+        str(host or ""),
+        port if isinstance(port, int) else 0,
+        str(name or ""),
+        str(user or ""),
+        str(password or ""),
+    )
+
+
+def is_same_role(one: DatabaseLogin, other: DatabaseLogin) -> bool:
+    """Say whether two logins are of one role: a server has its roles for all of its databases."""
+    return (one.host.lower(), one.port, one.user) == (other.host.lower(), other.port, other.user)
+
+
+@dataclass(frozen=True)
+class PendingSecret:
+    """One secret, and the label of the login in it that is rotated."""
+
+    sm: SecretsManager
+    name: str
+    label: str | None
+
+    def read_current(self) -> SecretValue:
+        """Read the current version."""
+        return self.sm.get_value(self.name)
+
+    def find_pending(self, version_id: str) -> SecretValue | None:
+        """Read the version that this site keeps the new password in: `version_id`, or the one with AWSPENDING.
+
+        None where there is none, or where it is current already. Raises `ForeignPendingError` where AWSPENDING is on
+        a version that this site did not write.
+        """
+        labelled = self.sm.get_stage(self.name, PENDING)
+        if labelled and self._is_ours(labelled.version_id):
+            return labelled
+        if version_id and (kept := self.sm.get_version(self.name, version_id)):
+            return kept
+        if labelled and labelled.version_id != self.read_current().version_id:
+            raise ForeignPendingError(
+                rotation_sentences.ROTATED_ELSEWHERE(name=self.name, version=labelled.version_id)
+            )
+        return None
+
+    def keep(self, password: str, *, tell: Callable[[str], object]) -> SecretValue:
+        """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
+        return self._keep_upon(self.read_current(), password, tell=tell)
+
+    def _keep_upon(
+        self, current: SecretValue, password: str, *, tell: Callable[[str], object]
+    ) -> SecretValue:
+        text = documents.encode_document(self._replace_password(current, password))
+        version_id = version_keys().new_id(
+            # What somebody else wrote stays somebody else's: a push must not take it for a version of ours.
+            self.name if self._is_known(current) else _carried(self.name),
+            # Not the id that a push of the same text would choose, which AWS would then ignore.
+            replaced=f"{current.version_id} {PENDING}",
+            text=text,
+        )
+        plan_versions([version_id])
+        tell(version_id)
+        self.sm.put_aside(self.name, text, stage=PENDING, token=version_id)
+        return type(current)(current.name, current.arn, version_id, text)
+
+    def promote(
+        self,
+        pending: SecretValue,
+        password: str,
+        *,
+        check: Callable[[SecretValue], object],
+        tell: Callable[[str], object],
+    ) -> SecretValue:
+        """Make the kept version current and return it, unless the current one has the password already.
+
+        An edit made meanwhile survives: then the version is written anew upon it. `check` is called with the current
+        version each time, and may raise.
+        """
+        for _ in range(PROMOTE_TRIES):
+            current = self.read_current()
+            check(current)
+            there = find_logins(current.to_document(), self.label)
+            if there is None or there.have_password(password):
+                return current
+            if not pending.holds_document(self._replace_password(current, password)):
+                pending = self._keep_upon(current, password, tell=tell)
+            try:
+                self.sm.move_stage(
+                    self.name, CURRENT, away_from=current.version_id, to=pending.version_id
+                )
+            except SecretsManagerError as error:
+                if error.code != STAGE_IS_ELSEWHERE:
+                    raise
+            else:
+                return pending
+        raise SecretKeepsChangingError(rotation_sentences.SECRET_KEEPS_CHANGING(name=self.name))
+
+    def _replace_password(self, current: SecretValue, password: str) -> Document:
+        """Return the version's document with the new password in it."""
+        document = current.to_document()
+        found = find_logins(document, self.label)
+        for entry in found.entries if found else []:
+            entry["password"] = password
+        return document
+
+    def take_off(self) -> None:
+        """Take AWSPENDING off the version that has it, if that is one of ours."""
+        labelled = self.sm.get_stage(self.name, PENDING)
+        if labelled is None or not self._is_ours(labelled.version_id):
+            return
+        try:
+            self.sm.move_stage(self.name, PENDING, away_from=labelled.version_id)
+        except SecretsManagerError as error:
+            if error.code != STAGE_IS_ELSEWHERE:  # somebody else has moved it: it is theirs
+                raise
+
+    def record_current(self, current: SecretValue, client_id: int) -> None:
+        """Store the version as pushed, unless it carries what somebody else wrote."""
+        if version_keys().is_ours(self.name, current.version_id):
+            made = Secret(
+                name=self.name,
+                arn=current.arn,
+                version_id=current.version_id,
+                client_id=client_id,
+            )
+            Secret.objects.record([made])
+
+    def _is_known(self, value: SecretValue) -> bool:
+        """Say whether this site wrote the version, or a push found it equal to the rows."""
+        known = find_known_secrets([self.name]).get(self.name)
+        return version_keys().is_ours(self.name, value.version_id) or (
+            known is not None and known.version_id == value.version_id
+        )
+
+    def _is_ours(self, version_id: str) -> bool:
+        """Say whether a rotation of this site made the version."""
+        keys = version_keys()
+        return keys.is_ours(self.name, version_id) or keys.is_ours(_carried(self.name), version_id)
+
+
+def _carried(name: str) -> str:
+    """Return the name by which an id proves that a rotation made the version, with somebody else's edit in it."""
+    return f"{name} with an edit of somebody else"

@@ -1,0 +1,158 @@
+"""Changes a role's own password in a client's database, and proves it by a login. Knows no row and no AWS."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+
+from migration import rotation_sentences
+from migration.operations.login_tests.database import DatabaseLogin, open_database
+from migration.operations.login_tests.deadlines import Deadline
+from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from nova_credentials.messages import Message
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+    # Opens a connection until the block ends; raises LoginFailedError.
+    OpenLogin: TypeAlias = Callable[[DatabaseLogin], AbstractContextManager[Connection]]
+
+# About 190 bits; no character that a URI, a shell or a quoting would need to escape.
+PASSWORD_CHARACTERS = string.ascii_letters + string.digits
+PASSWORD_LENGTH = 32
+# A whole session: the login, three statements and a second login.
+SESSION_SECONDS = 10.0
+# Not `change_password` of libpq's: it keeps Python's lock while it waits, and makes what the server asks for, md5 too.
+VERIFIER = b"scram-sha-256"
+# The role may be another one than the user's, by its own setting; and nothing in the database is found by another name.
+PREPARE = """
+SET ROLE NONE; SET search_path = pg_catalog, pg_temp; SET default_transaction_read_only = off;
+SET statement_timeout = '10s'; SET lock_timeout = '5s'
+"""
+ROLE = """
+SELECT session_user::text, pg_is_in_recovery(), to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+    rolvaliduntil < now() + interval '15 minutes'
+FROM pg_catalog.pg_roles WHERE rolname = session_user
+"""
+NO_RIGHT, READ_ONLY = "42501", "25006"
+
+
+class RoleRefusedError(MessageError):
+    """The server does not change this role's password; nothing was changed there."""
+
+
+class LoginUnclearError(MessageError):
+    """Nothing is known of the password now: the server can't be reached, or was lost in between."""
+
+
+def make_password() -> str:
+    """Return a new random password."""
+    return "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(PASSWORD_LENGTH))
+
+
+@contextmanager
+def open_login(login: DatabaseLogin) -> Iterator[Connection]:
+    """Open a session with this login until the block ends; raises `LoginFailedError`."""
+    with (
+        Deadline(SESSION_SECONDS) as deadline,
+        open_database(login, deadline=deadline, read_only=False) as connection,
+    ):
+        yield connection
+
+
+def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
+    """Say whether the server lets this login in; raises `LoginUnclearError` where that can't be known now."""
+    try:
+        with open_login(login):
+            return True
+    except LoginFailedError as error:
+        if error.outcome == LoginOutcome.REFUSED:
+            return False
+        raise LoginUnclearError(_not_logged_in(error.outcome)) from None
+
+
+def _not_logged_in(outcome: LoginOutcome) -> Message:
+    return rotation_sentences.NOT_LOGGED_IN(outcome=outcome.value)
+
+
+def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
+    """Raise `RoleRefusedError` where the password of this login's role can't be changed by itself.
+
+    Raises `LoginFailedError` where it can't be logged in to.
+    """
+    with open_login(login) as connection, _refusals(login):
+        _prepare(connection, login)
+
+
+def change_password(
+    login: DatabaseLogin, new: str, open_login: OpenLogin, *, before: Callable[[], object]
+) -> None:
+    """Give the login's role a new password and log in with it; `before` is called last before the change.
+
+    Raises `LoginFailedError` where the login doesn't work, `RoleRefusedError` where nothing was changed, and
+    `LoginUnclearError` where it isn't known what is valid.
+    """
+    with open_login(login) as connection, _refusals(login):
+        _prepare(connection, login)
+        before()
+        _set_password(connection, login.user, new)
+        if logs_in(replace(login, password=new), open_login):
+            return
+        # This session is still the role's, which nobody can open any more.
+        try:
+            _set_password(connection, login.user, login.password)
+        except psycopg.Error:
+            raise LoginUnclearError(_not_logged_in(LoginOutcome.REFUSED)) from None
+    raise RoleRefusedError(rotation_sentences.PUT_BACK())
+
+
+def _prepare(connection: Connection, login: DatabaseLogin) -> None:
+    """Make the session ready for the change; raises `RoleRefusedError` where it can't be made, or proves nothing."""
+    connection.autocommit = True
+    connection.execute(PREPARE)
+    found = connection.execute(ROLE).fetchone()
+    user, in_recovery, until, expires = found or ("", False, "", False)
+    if user != login.user:
+        raise RoleRefusedError(rotation_sentences.OTHER_USER())
+    if in_recovery:
+        raise RoleRefusedError(rotation_sentences.SERVER_IN_RECOVERY())
+    if expires:
+        raise RoleRefusedError(rotation_sentences.PASSWORD_EXPIRES(user=user, until=until))
+
+
+def _set_password(connection: Connection, user: str, password: str) -> None:
+    """Change the password; the server and its log get a verifier, never the password."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), VERIFIER)
+    connection.execute(
+        sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+            sql.Identifier(user), sql.Literal(verifier.decode())
+        )
+    )
+
+
+@contextmanager
+def _refusals(login: DatabaseLogin) -> Iterator[None]:
+    """Raise our own errors in place of psycopg's, whose texts are the server's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        code = error.sqlstate or ""
+    else:
+        return
+    if code == NO_RIGHT:
+        raise RoleRefusedError(rotation_sentences.MAY_NOT_CHANGE_PASSWORD(code=code))
+    if code == READ_ONLY:
+        raise RoleRefusedError(rotation_sentences.SERVER_IN_RECOVERY())
+    if code and not code.startswith(("08", "57")):
+        raise RoleRefusedError(rotation_sentences.PASSWORD_NOT_CHANGED(code=code))
+    raise LoginUnclearError(_not_logged_in(LoginOutcome.UNREACHABLE))
