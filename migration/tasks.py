@@ -42,6 +42,7 @@ from migration.operations import (
     campaign_steps,
     copy_search,
     interrupted_searches,
+    known_values,
     other_statements,
     run_batches,
     run_plans,
@@ -232,6 +233,11 @@ def count_clients() -> None:
     KeptCounts.objects.renew()
 
 
+def note_values() -> None:
+    """Note since when the values of written credentials exist, and that they stand in clear. Scheduled every minute."""
+    known_values.note_written_rows()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
@@ -277,6 +283,7 @@ def ensure_schedules(**_: object) -> None:
         ("Look for reads of NOVA's old helper", note_other_statements, 5),
         ("Seal the audit", seal_audit, 1),
         ("Count very many clients", count_clients, 1),
+        ("Note the values of written credentials", note_values, 1),
         ("Publish the audit's head", publish_audit_head, 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):

@@ -47,6 +47,15 @@ from migration.models.copies import (
 )
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.known_values import (
+    CredentialKey,
+    Fingerprint,
+    FoundValue,
+    KnownValue,
+    NotedClient,
+    SeenClient,
+    SeenValue,
+)
 from migration.models.leases import Lease, LeaseKind
 from migration.models.left_clients import (
     go_on_without_refused,
@@ -154,16 +163,21 @@ __all__ = [
     "Comparison",
     "ComparisonQuerySet",
     "CopySearch",
+    "CredentialKey",
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
     "Drift",
+    "Fingerprint",
     "FoundCopy",
+    "FoundValue",
     "GroupMember",
     "KeptCounts",
+    "KnownValue",
     "Lease",
     "LeaseKind",
     "MoveRequest",
+    "NotedClient",
     "OpenMismatch",
     "OpenMismatchQuerySet",
     "OtherStatement",
@@ -197,6 +211,8 @@ __all__ = [
     "SearchState",
     "SearchedClient",
     "Secret",
+    "SeenClient",
+    "SeenValue",
     "SiteCounts",
     "StaleCampaignError",
     "StalePlanError",
