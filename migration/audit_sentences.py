@@ -42,6 +42,7 @@ RESOLUTIONS = {
     "to_former": Sentence(
         "resolution_to_former", "Undid a copy: put the former values back into PostgreSQL."
     ),
+    "to_version": Sentence("resolution_to_version", "Restored a former version of a secret."),
 }
 ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
     "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."

@@ -48,6 +48,7 @@ from migration.models.copies import (
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.known_values import (
+    TO_ROTATE,
     CredentialKey,
     Fingerprint,
     FoundValue,
@@ -140,6 +141,7 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
     "PUSHED",
+    "TO_ROTATE",
     "TRANSIENT",
     "WRITES_BOTH",
     "Act",

@@ -94,6 +94,12 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         """
         return self.present().filter(TO_ROTATE)
 
+    def list_present(self, client_id: int) -> list[KnownValue]:
+        """Return the present values of one client, by type and id of the credential."""
+        return list(
+            self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
+        )
+
     @transaction.atomic
     def record_rows(self, seen: Collection[SeenClient], *, key_id: str) -> None:
         """Store what the rows of whole clients hold; what a newer look has stored stays."""
@@ -207,7 +213,7 @@ class KnownValue(models.Model):
         return self.stood_anywhere and not self.stands_in_tables
 
 
-TO_ROTATE = models.Q(stands_in_tables=False) & (
+TO_ROTATE = models.Q(replaced_at=None, stands_in_tables=False) & (
     models.Q(stood_in_tables=True) | models.Q(stood_in_copy=True) | models.Q(stood_in_legacy=True)
 )
 

@@ -42,7 +42,15 @@ if TYPE_CHECKING:
 # A state that was read longer ago is read again before a write: a stop holds everywhere within a second.
 KNOWN_FOR_SECONDS = 0.7
 # Every other call is taken for a write.
-READS = frozenset({"GetSecretValue", "BatchGetSecretValue", "DescribeSecret", "ListSecrets"})
+READS = frozenset(
+    {
+        "GetSecretValue",
+        "BatchGetSecretValue",
+        "DescribeSecret",
+        "ListSecrets",
+        "ListSecretVersionIds",
+    }
+)
 STOPPED, COPY = "WritesStopped", "DatabaseIsCopy"
 
 
