@@ -42,6 +42,8 @@ env = environment.Environment(
     AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
     AWS_ENDPOINT_URL=(str, ""),
     NOVA_EMBEDDED_AWS=(str, ""),
+    NOVA_LOGIN_PRIVATE_ADDRESSES=(parse_flag, False),
+    NOVA_LOGIN_UNVERIFIED_DATABASES=(parse_flag, False),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
     NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
     NOVA_DUAL_READ_HOURS=(decimal_up_to(87_600), 24.0),
@@ -87,8 +89,15 @@ DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")
 AWS_REGION = env("AWS_REGION")
 AWS_ENDPOINT_URL = env.require_aws_endpoint()
-if not env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
+# Where a login test asks whose an access key is; empty: AWS's own address in the key's region.
+AWS_IDENTITY_ENDPOINT = ""
+if env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
+    AWS_IDENTITY_ENDPOINT = AWS_ENDPOINT_URL
+else:
     environment.require_aws_configuration(credentials=not DEBUG)
+# Whether a login may be tested at a loopback or private address, and where a database has no certificate that is valid.
+NOVA_LOGIN_PRIVATE_ADDRESSES = env("NOVA_LOGIN_PRIVATE_ADDRESSES")
+NOVA_LOGIN_UNVERIFIED_DATABASES = env("NOVA_LOGIN_UNVERIFIED_DATABASES")
 
 NOVA_SECRET_LAYOUT = env("NOVA_SECRET_LAYOUT")
 # An empty prefix could mean the default or none at all, and where secrets go is never guessed.

@@ -1,0 +1,110 @@
+"""Tries one login of any type within one deadline. Knows no row, no client."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from migration.operations.login_tests.aws import ask_for_identity
+from migration.operations.login_tests.database import DatabaseLogin, log_in_to_database
+from migration.operations.login_tests.deadlines import Deadline
+from migration.operations.login_tests.mail import log_in_by_imap, log_in_by_smtp
+from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome, LoginResult
+from nova_credentials.credential_types import CredentialType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Values = Mapping[str, str | int | None]  # by the keys of the document
+
+logger = logging.getLogger(__name__)
+
+LOGIN_SECONDS = 15.0
+
+
+def try_login(
+    credential_type: CredentialType, values: Values, *, deadline_seconds: float = LOGIN_SECONDS
+) -> LoginResult:
+    """Log in with these values, named as in the document, and return the outcome. Never raises.
+
+    A mailbox is tried by IMAP, then by SMTP, wherever it has a host; both must let it in.
+    """
+    result = LoginResult(LoginOutcome.NOT_TESTABLE)
+    with Deadline(deadline_seconds) as deadline:
+        for service, log_in in _list_services(credential_type, values):
+            result = LoginResult(_try(log_in, deadline), service)
+            if not result.works:
+                break
+    return result
+
+
+def make_database_login(values: Values) -> DatabaseLogin:
+    """Return the database login in these values."""
+    return DatabaseLogin(
+        host=_text(values, "host"),
+        port=_number(values, "port"),
+        name=_text(values, "name"),
+        user=_text(values, "user"),
+        password=_text(values, "password"),
+    )
+
+
+def _list_services(
+    credential_type: CredentialType, values: Values
+) -> list[tuple[str, Callable[[Deadline], None]]]:
+    """Return the services that this login is for, each with a function that logs in."""
+    match credential_type:
+        case CredentialType.DATABASE:
+            login = make_database_login(values)
+            return [("", lambda deadline: log_in_to_database(login, deadline=deadline))]
+        case CredentialType.EMAIL:
+            return [
+                (service, _mail_login(log_in, service, values))
+                for service, log_in in (("imap", log_in_by_imap), ("smtp", log_in_by_smtp))
+                if values.get(f"{service}_host")
+            ]
+    return [("", lambda deadline: _ask_aws(values, deadline))]
+
+
+def _mail_login(
+    log_in: Callable[..., None], service: str, values: Values
+) -> Callable[[Deadline], None]:
+    return lambda deadline: log_in(
+        host=_text(values, f"{service}_host"),
+        port=_number(values, f"{service}_port") or None,
+        user=_text(values, "user"),
+        password=_text(values, "app_password"),
+        deadline=deadline,
+    )
+
+
+def _ask_aws(values: Values, deadline: Deadline) -> None:
+    ask_for_identity(
+        access_key_id=_text(values, "access_key_id"),
+        secret_access_key=_text(values, "secret_access_key"),
+        region=_text(values, "region") or None,
+        deadline=deadline,
+    )
+
+
+def _text(values: Values, key: str) -> str:
+    return str(values.get(key) or "")
+
+
+def _number(values: Values, key: str) -> int:
+    return int(values.get(key) or 0)
+
+
+def _try(log_in: Callable[[Deadline], None], deadline: Deadline) -> LoginOutcome:
+    try:
+        log_in(deadline)
+    except LoginFailedError as error:
+        outcome = error.outcome
+    except OSError:
+        outcome = LoginOutcome.UNREACHABLE
+    except Exception as error:  # noqa: BLE001 (whatever a server's answers make of the libraries that read them)
+        logger.warning("A login test ended with %s", type(error).__name__)
+        outcome = LoginOutcome.UNEXPECTED
+    else:
+        return LoginOutcome.WORKS
+    return LoginOutcome.TIMED_OUT if deadline.is_over else outcome

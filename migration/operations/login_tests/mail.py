@@ -1,0 +1,227 @@
+"""Logs in to a mailbox by IMAP and SMTP, over TLS alone. Knows no row and no client.
+
+User and password travel in base64, so that no character of theirs can end a line and begin a command.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import imaplib
+import smtplib
+import ssl
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING
+
+from migration.operations.login_tests.addresses import connect_to_first, resolve_host
+from migration.operations.login_tests.bounded_sockets import start_tls, tls_context
+from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from migration.operations.login_tests.deadlines import Deadline
+
+    SocketMaker = Callable[[], socket.socket]
+
+IMAP_PORT, SMTP_PORT = 993, 587
+
+
+class _Start(StrEnum):
+    """The moment at which a connection turns to TLS."""
+
+    AT_ONCE = "at_once"
+    BY_COMMAND = "by_command"
+
+
+# On another port the server is tried in both ways.
+_STARTS = {
+    993: (_Start.AT_ONCE,),
+    465: (_Start.AT_ONCE,),
+    143: (_Start.BY_COMMAND,),
+    587: (_Start.BY_COMMAND,),
+    25: (_Start.BY_COMMAND,),
+}
+# Of RFC 5530: the server can't say now whether the password is right.
+_PASSING_CODES = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]")
+_AUTH_CONTINUES, _AUTH_DONE = 334, 235
+_SYNTAX_ERRORS = range(500, 505)
+_NEEDS_TLS = 538
+
+
+def log_in_by_imap(
+    *, host: str, port: int | None, user: str, password: str, deadline: Deadline
+) -> None:
+    """Log in and out again; raises `LoginFailedError`."""
+    _log_in(_try_imap, host, port or IMAP_PORT, user, password, deadline)
+
+
+def log_in_by_smtp(
+    *, host: str, port: int | None, user: str, password: str, deadline: Deadline
+) -> None:
+    """Log in and out again, without a mail; raises `LoginFailedError`."""
+    _log_in(_try_smtp, host, port or SMTP_PORT, user, password, deadline)
+
+
+def _log_in(  # noqa: PLR0917 (both callers give all of them)
+    try_login: Callable[[SocketMaker, str, _Start, str, str], None],
+    host: str,
+    port: int,
+    user: str,
+    password: str,
+    deadline: Deadline,
+) -> None:
+    if not user or not password or "\0" in user + password:
+        raise LoginFailedError(LoginOutcome.NOT_TESTABLE)
+    addresses = resolve_host(host, port, deadline=deadline)
+    make_socket = partial(connect_to_first, addresses, deadline=deadline)
+    starts = _STARTS.get(port, tuple(_Start))
+    for start in starts:
+        try:
+            try_login(make_socket, host, start, user, password)
+        except LoginFailedError as error:
+            # A wrong certificate is a TLS server's; anything else may be a server that begins without TLS.
+            can_go_on = error.outcome == LoginOutcome.TLS_PROBLEM and start != starts[-1]
+            if not can_go_on or isinstance(error.__context__, ssl.SSLCertVerificationError):
+                raise
+        else:
+            return
+
+
+class _Imap(imaplib.IMAP4):
+    """An IMAP connection over a socket that connects to a judged address only."""
+
+    def __init__(self, make_socket: SocketMaker, host: str, start: _Start) -> None:
+        self._make_socket, self._start = make_socket, start
+        super().__init__(host)
+
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        plain = self._make_socket()
+        return start_tls(plain, self.host) if self._start == _Start.AT_ONCE else plain
+
+
+def _try_imap(make_socket: SocketMaker, host: str, start: _Start, user: str, password: str) -> None:
+    try:
+        imap = _Imap(make_socket, host, start)
+    except imaplib.IMAP4.error:
+        raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
+    try:
+        if start == _Start.BY_COMMAND:
+            _start_imap_tls(imap)
+        _authenticate(imap, user, password)
+    finally:
+        with contextlib.suppress(imaplib.IMAP4.error, OSError, LoginFailedError):
+            imap.logout()
+        with contextlib.suppress(OSError):
+            imap.shutdown()
+
+
+def _start_imap_tls(imap: _Imap) -> None:
+    try:
+        imap.starttls(tls_context())
+    except (imaplib.IMAP4.error, ssl.SSLError):  # not offered, or refused
+        raise LoginFailedError(LoginOutcome.TLS_PROBLEM) from None
+
+
+def _authenticate(imap: _Imap, user: str, password: str) -> None:
+    if imap.state != "NONAUTH":  # it let us in before it was told who we are
+        raise LoginFailedError(LoginOutcome.UNSAFE)
+    try:
+        if "AUTH=PLAIN" in imap.capabilities:
+            imap.authenticate("PLAIN", lambda _challenge: f"\0{user}\0{password}".encode())
+        elif "AUTH=LOGIN" in imap.capabilities:
+            words = iter((user, password))
+            imap.authenticate("LOGIN", lambda _challenge: next(words, "").encode())
+        elif "LOGINDISABLED" not in imap.capabilities and _is_plain(user + password):
+            imap.login(_quote(user), password)  # it quotes the password itself
+        else:
+            raise LoginFailedError(LoginOutcome.UNEXPECTED)
+    except imaplib.IMAP4.abort:  # the connection ended
+        raise LoginFailedError(LoginOutcome.UNREACHABLE) from None
+    except imaplib.IMAP4.error as error:
+        raise LoginFailedError(_judge_imap_answer(str(error).upper())) from None
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether the text fits into a quoted string of IMAP."""
+    return text.isascii() and text.isprintable()
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _judge_imap_answer(answer: str) -> LoginOutcome:
+    if any(code in answer for code in _PASSING_CODES):
+        return LoginOutcome.UNREACHABLE
+    return LoginOutcome.UNEXPECTED if "COMMAND ERROR: BAD" in answer else LoginOutcome.REFUSED
+
+
+class _Smtp(smtplib.SMTP):
+    """An SMTP connection over a socket that connects to a judged address only."""
+
+    def __init__(self, make_socket: SocketMaker, host: str, start: _Start) -> None:
+        self._make_socket, self._start = make_socket, start
+        # With a name of our own: smtplib would look this machine's up.
+        super().__init__(host, smtplib.SMTP_PORT, local_hostname="[127.0.0.1]")
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = self._make_socket()
+        return start_tls(plain, host) if self._start == _Start.AT_ONCE else plain
+
+
+def _try_smtp(make_socket: SocketMaker, host: str, start: _Start, user: str, password: str) -> None:
+    try:
+        smtp = _Smtp(make_socket, host, start)
+    except smtplib.SMTPException:
+        raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
+    try:
+        if start == _Start.BY_COMMAND:
+            _start_smtp_tls(smtp)
+        smtp.ehlo_or_helo_if_needed()
+        _judge_smtp_answer(_send_smtp_login(smtp, user, password))
+        with contextlib.suppress(smtplib.SMTPException, OSError, LoginFailedError):
+            smtp.quit()
+    except smtplib.SMTPServerDisconnected:
+        raise LoginFailedError(LoginOutcome.UNREACHABLE) from None
+    except smtplib.SMTPException:
+        raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
+    finally:
+        smtp.close()
+
+
+def _start_smtp_tls(smtp: _Smtp) -> None:
+    try:
+        code, _words = smtp.starttls(context=tls_context())
+    except (smtplib.SMTPNotSupportedError, smtplib.SMTPResponseException, ssl.SSLError):
+        code = 0
+    if code != 220:
+        raise LoginFailedError(LoginOutcome.TLS_PROBLEM)
+
+
+def _send_smtp_login(smtp: _Smtp, user: str, password: str) -> int:
+    """Send the login and return the code of the last answer."""
+    mechanisms = smtp.esmtp_features.get("auth", "").upper().split()
+    if "PLAIN" in mechanisms:
+        words = [f"\0{user}\0{password}"]
+    elif "LOGIN" in mechanisms:
+        words = [user, password]
+    else:
+        raise LoginFailedError(LoginOutcome.UNEXPECTED)
+    code, _answer = smtp.docmd("AUTH", "PLAIN" if len(words) == 1 else "LOGIN")
+    for word in words:
+        if code != _AUTH_CONTINUES:
+            break
+        code, _answer = smtp.docmd(base64.b64encode(word.encode()).decode())
+    return code
+
+
+def _judge_smtp_answer(code: int) -> None:
+    if code == _AUTH_DONE:
+        return
+    if code in _SYNTAX_ERRORS or code == _NEEDS_TLS or not 400 <= code < 600:
+        raise LoginFailedError(LoginOutcome.UNEXPECTED)
+    raise LoginFailedError(LoginOutcome.UNREACHABLE if code < 500 else LoginOutcome.REFUSED)
