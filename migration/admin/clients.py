@@ -40,7 +40,11 @@ from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
-from migration.admin.secret_versions import SecretVersionsView
+from migration.admin.secret_versions import (
+    RestoreVersionView,
+    SecretVersionsView,
+    TakePendingOffView,
+)
 from migration.models import Run, all_clients
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
@@ -94,6 +98,8 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             RevealView,
         ),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
+        ("<int:client_id>/versions/restore/", "restore_version", RestoreVersionView),
+        ("<int:client_id>/versions/take-pending-off/", "take_pending_off", TakePendingOffView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
     ]
 

@@ -11,7 +11,10 @@ from nova_credentials.aws.secrets_manager import _call_aws, _parse_value
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mypy_boto3_secretsmanager.type_defs import ListSecretVersionIdsRequestTypeDef
+    from mypy_boto3_secretsmanager.type_defs import (
+        ListSecretsRequestTypeDef,
+        ListSecretVersionIdsRequestTypeDef,
+    )
 
     from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
 
@@ -87,3 +90,27 @@ def take_stage_off(sm: SecretsManager, name: str, stage: str, *, version_id: str
             return False
         raise
     return True
+
+
+def list_pending(sm: SecretsManager, prefix: str, page: str = "") -> tuple[list[str], int, str]:
+    """Return the secrets, of a page of those whose names begin so, with a version that waits to be current.
+
+    And how many the page has, and the next page. The list may be minutes old.
+    """
+    asked: ListSecretsRequestTypeDef = {
+        "Filters": [{"Key": "name", "Values": [prefix]}],
+        "MaxResults": _PAGE_SIZE,
+    }
+    if page:
+        asked["NextToken"] = page
+    answer = _call_aws(prefix, sm.sm.list_secrets, **asked)
+    found = answer["SecretList"]
+    pending = [
+        secret["Name"]
+        for secret in found
+        if any(
+            PENDING in stages and CURRENT not in stages
+            for stages in secret.get("SecretVersionsToStages", {}).values()
+        )
+    ]
+    return pending, len(found), answer.get("NextToken", "")

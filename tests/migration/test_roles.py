@@ -85,7 +85,7 @@ PAGES = {
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in ("dialog", "adopt", "copy", "undo_copy", "owner", "ready")
+        for page in ("dialog", "adopt", "copy", "undo_copy", "owner", "ready", "restore_version")
     },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -113,6 +113,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("comment", "take_back")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -475,6 +476,8 @@ EXPECTED_BUTTONS = {
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     # No secret is somebody else's, and none differs from the rows.
     - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
+    # Of no secret a version was chosen, and none is left pending.
+    - {f"{CLIENT}_restore_version", f"{CLIENT}_take_pending_off"}
     # No run and no campaign waits for an approval, and none has refused a client.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
     - {"migration_campaign_go_on_without"}

@@ -1,0 +1,115 @@
+"""Lists the versions of a client's secrets: stages, times, who wrote each. Reads AWS and the audit, never a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from credentials.secret_names import find_name_problem
+from migration.models import AuditCode, AuditEvent
+from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
+from migration.operations.keys import version_keys
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from credentials.models import Client
+    from nova_credentials.aws.secrets_manager import SecretDescription
+    from nova_credentials.aws.versions import ListedVersion
+
+# AWS tells whole seconds by its own clock; a batch of pushes writes its entries once all of them are done.
+ENTRY_BEFORE, ENTRY_AFTER = timedelta(seconds=5), timedelta(minutes=5)
+MOST_ENTRIES = 1000
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One version of a secret, as a page shows it."""
+
+    id: str
+    stages: tuple[str, ...]
+    created_at: datetime | None
+    # Its id proves it.
+    is_ours: bool
+    # Who had this site write it, by the audit; "" where no entry says so.
+    who: str
+    # The one that the last push, save or move wrote or found equal.
+    is_pushed: bool
+
+    @property
+    def is_current(self) -> bool:
+        return CURRENT in self.stages
+
+    @property
+    def is_pending(self) -> bool:
+        return PENDING in self.stages
+
+
+@dataclass(frozen=True)
+class SecretRow:
+    """One secret with its versions, the newest first; or the error with which AWS refused to list them."""
+
+    name: str
+    description: SecretDescription | None = None
+    versions: tuple[VersionRow, ...] = ()
+    error: SecretsManagerError | None = None
+
+
+def list_secrets(client: Client) -> Iterator[SecretRow]:
+    """Yield the client's secrets; none where its slug can't be part of a secret's name."""
+    if find_name_problem(client.slug):
+        return
+    sm, keys = secrets_manager(interactive=True), version_keys()
+    names = list(secret_names(client.slug).values())
+    known = find_known_secrets(names)
+    for name in names:
+        try:
+            description, listed = sm.describe_secret(name), list_versions(sm, name)
+        except SecretsManagerError as error:
+            yield SecretRow(name, error=error)
+            continue
+        ours = {v.version_id for v in listed if keys.is_ours(name, v.version_id)}
+        entries = _read_entries(client.pk, name, [v for v in listed if v.version_id in ours])
+        pushed = known[name].version_id if name in known else ""
+        rows = tuple(
+            VersionRow(
+                id=version.version_id,
+                stages=version.stages,
+                created_at=version.created_at,
+                is_ours=version.version_id in ours,
+                who=_find_writer(version, entries) if version.version_id in ours else "",
+                is_pushed=version.version_id == pushed,
+            )
+            for version in listed
+        )
+        yield SecretRow(name, description, rows)
+
+
+def _read_entries(client_id: int, name: str, versions: list[ListedVersion]) -> list[AuditEvent]:
+    """Read the audit's entries of writes to this secret in the time of these versions, the oldest first."""
+    times = [version.created_at for version in versions if version.created_at]
+    if not times:
+        return []
+    found = AuditEvent.objects.filter(
+        client_id=client_id,
+        code=AuditCode.PUSH,
+        at__range=(min(times) - ENTRY_BEFORE, max(times) + ENTRY_AFTER),
+    )
+    return [
+        entry
+        for entry in found.order_by("at")[:MOST_ENTRIES]
+        if name in (entry.message.values.get("secrets") or ())
+    ]
+
+
+def _find_writer(version: ListedVersion, entries: list[AuditEvent]) -> str:
+    """Return who is named by the first entry after the version was made."""
+    made = version.created_at
+    if made is None:
+        return ""
+    after = (e for e in entries if made - ENTRY_BEFORE <= e.at <= made + ENTRY_AFTER)
+    return next((entry.who for entry in after), "")
