@@ -9,6 +9,7 @@ LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
 CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
 SAVE_REFUSED = Sentence("save_refused", "A save was refused: %(why)s")
+WRITTEN_VERSION = Sentence("written_version", "%(name)s (version %(version)s)")
 PUSHED = Sentence("pushed", "Wrote to AWS: %(secrets)s.", glue=", ")
 PUSHED_IN_PART = Sentence(
     "pushed_in_part", "Wrote to AWS: %(secrets)s. Then it failed: %(error)s", glue=", "

@@ -49,11 +49,12 @@ class SecretVersionsView(ClientView):
         return _("Secrets of %(name)s") % {"name": self.client.name}
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        client = self.client
         may_restore = request.user.has_perm(RESOLVE_PERMISSION)
-        phase = all_clients().with_phase().values_list("phase", flat=True).get(pk=client_id)
+        phase = all_clients().with_phase().values_list("phase", flat=True).get(pk=client.pk)
         context = {
-            "client": self.client,
-            "secrets": list(list_secrets(self.client)),
+            "client": client,
+            "secrets": list(list_secrets(client)),
             "values": describe_values(client_id),
             "may_run": request.user.has_perm(RUN_PERMISSION),
             "may_take_off": may_restore,
@@ -79,7 +80,7 @@ class RestoreVersionView(ClientView):
     def wanted(self) -> dict[str, str]:
         """Return the secret and the version in the address; a text that can't be one leads to no version."""
         asked = self.request.GET
-        return {key: asked.get(key, "").replace("\0", "") for key in ("name", "version_id")}
+        return {key: asked.get(key, "") for key in ("name", "version_id")}
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         return self._show()

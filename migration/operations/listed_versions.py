@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from credentials.secret_names import find_name_problem
 from migration.models import AuditCode, AuditEvent
+from migration.models.audit_signatures import first_id_at
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.keys import version_keys
+from migration.operations.pushes import SHOWN_DIGITS
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
+from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretDescription
     from nova_credentials.aws.versions import ListedVersion
 
-# AWS tells whole seconds by its own clock; a batch of pushes writes its entries once all of them are done.
-ENTRY_BEFORE, ENTRY_AFTER = timedelta(seconds=5), timedelta(minutes=5)
+# AWS refuses what is signed by a clock that differs more.
+CLOCKS_DIFFER = timedelta(minutes=5)
 MOST_ENTRIES = 1000
 
 
@@ -73,7 +76,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
             yield SecretRow(name, error=error)
             continue
         ours = {v.version_id for v in listed if keys.is_ours(name, v.version_id)}
-        entries = _read_entries(client.pk, name, [v for v in listed if v.version_id in ours])
+        writers = _find_writers(client.pk, [v for v in listed if v.version_id in ours])
         pushed = known[name].version_id if name in known else ""
         rows = tuple(
             VersionRow(
@@ -81,7 +84,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
                 stages=version.stages,
                 created_at=version.created_at,
                 is_ours=version.version_id in ours,
-                who=_find_writer(version, entries) if version.version_id in ours else "",
+                who=writers.get((name, version.version_id[:SHOWN_DIGITS]), ""),
                 is_pushed=version.version_id == pushed,
             )
             for version in listed
@@ -89,27 +92,18 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
         yield SecretRow(name, description, rows)
 
 
-def _read_entries(client_id: int, name: str, versions: list[ListedVersion]) -> list[AuditEvent]:
-    """Read the audit's entries of writes to this secret in the time of these versions, the oldest first."""
+def _find_writers(client_id: int, versions: list[ListedVersion]) -> dict[tuple[str, str], str]:
+    """Return (secret, beginning of a version's id) -> who had this site write it, by the audit."""
     times = [version.created_at for version in versions if version.created_at]
     if not times:
-        return []
-    found = AuditEvent.objects.filter(
-        client_id=client_id,
-        code=AuditCode.PUSH,
-        at__range=(min(times) - ENTRY_BEFORE, max(times) + ENTRY_AFTER),
+        return {}
+    entries = AuditEvent.objects.filter(
+        client_id=client_id, code=AuditCode.PUSH, pk__gte=first_id_at(min(times) - CLOCKS_DIFFER)
     )
-    return [
-        entry
-        for entry in found.order_by("at")[:MOST_ENTRIES]
-        if name in (entry.message.values.get("secrets") or ())
-    ]
-
-
-def _find_writer(version: ListedVersion, entries: list[AuditEvent]) -> str:
-    """Return who is named by the first entry after the version was made."""
-    made = version.created_at
-    if made is None:
-        return ""
-    after = (e for e in entries if made - ENTRY_BEFORE <= e.at <= made + ENTRY_AFTER)
-    return next((entry.who for entry in after), "")
+    return {
+        (str(written.values["name"]), str(written.values["version"])): entry.who
+        for entry in entries.order_by("pk")[:MOST_ENTRIES]
+        for part in entry.message.parts
+        for written in part.values.get("secrets") or ()
+        if isinstance(written, Message)
+    }

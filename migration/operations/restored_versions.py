@@ -25,7 +25,7 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
 from migration.operations.known_values import note_new_values
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.pushes import find_problem, push, write_document
+from migration.operations.pushes import SHOWN_DIGITS, find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_values import SECRET_KEYS
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
 # As AWS takes them; what an address has instead is no version.
 VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
-SHOWN_DIGITS = 8
 # The errors of stores that can't be read; their texts hold no value.
 READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
 
