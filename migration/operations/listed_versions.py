@@ -104,6 +104,15 @@ def _find_writers(client_id: int, versions: list[ListedVersion]) -> dict[tuple[s
         (str(written.values["name"]), str(written.values["version"])): entry.who
         for entry in entries.order_by("pk")[:MOST_ENTRIES]
         for part in entry.message.parts
-        for written in part.values.get("secrets") or ()
-        if isinstance(written, Message)
+        for written in _list_written(part)
     }
+
+
+def _list_written(part: Message) -> list[Message]:
+    """Return the versions that a push's entry names; an earlier release named secrets only."""
+    secrets = part.values.get("secrets")
+    return (
+        [each for each in secrets if isinstance(each, Message)]
+        if isinstance(secrets, tuple)
+        else []
+    )
