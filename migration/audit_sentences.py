@@ -9,6 +9,7 @@ LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
 CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
 SAVE_REFUSED = Sentence("save_refused", "A save was refused: %(why)s")
+WRITTEN_VERSION = Sentence("written_version", "%(name)s (version %(version)s)")
 PUSHED = Sentence("pushed", "Wrote to AWS: %(secrets)s.", glue=", ")
 PUSHED_IN_PART = Sentence(
     "pushed_in_part", "Wrote to AWS: %(secrets)s. Then it failed: %(error)s", glue=", "
@@ -46,6 +47,7 @@ RESOLUTIONS = {
     "to_former": Sentence(
         "resolution_to_former", "Undid a copy: put the former values back into PostgreSQL."
     ),
+    "to_version": Sentence("resolution_to_version", "Restored a former version of a secret."),
 }
 ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
     "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."

@@ -49,6 +49,7 @@ from migration.operations import (
     campaign_steps,
     copy_search,
     interrupted_searches,
+    known_values,
     other_secrets,
     other_statements,
     rotations,
@@ -269,6 +270,11 @@ def count_clients() -> None:
     KeptCounts.objects.renew()
 
 
+def note_values() -> None:
+    """Note since when the values of written credentials exist, and that they stand in clear. Scheduled every minute."""
+    known_values.note_written_rows()
+
+
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     Comparison.objects.forget_old()
@@ -318,6 +324,7 @@ def ensure_schedules(**_: object) -> None:
         ("Seal the audit", seal_audit, 1),
         ("Count very many clients", count_clients, 1),
         ("Remove secrets that changes of layout left", remove_other_secrets, 10),
+        ("Note the values of written credentials", note_values, 1),
         ("Publish the audit's head", publish_audit_head, 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):

@@ -385,7 +385,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
     reveal_everything(browser, pk)
-    for name in ("adopt", "copy", "undo_copy", "layout", "live"):
+    for name in ("adopt", "copy", "undo_copy", "layout", "live", "versions"):
         page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
     change_layouts(haystack, browser, pk)

@@ -112,6 +112,20 @@ class Way:
             page(self.haystack, self.browser, url, {**sent, "seen": "x"})
         assert "Put the former values back." in page(self.haystack, self.browser, url, sent)
 
+    def restore_version(self) -> None:
+        """Restore the version before, though its logins can't be tried, and fail in every way before that."""
+        former = self.sm.get_stage(NAME, "AWSPREVIOUS").version_id
+        url = reverse("admin:credentials_client_restore_version", args=[self.pk])
+        url += f"?name={NAME}&version_id={former}"
+        seen = re.search(r'name="seen" value="(\w+)"', page(self.haystack, self.browser, url))
+        assert seen
+        sent = {"seen": seen[1], "reason": "INC-42"}
+        assert "could not be found out" in page(self.haystack, self.browser, url, sent)
+        sent["unproven"] = "yes"
+        with aws_that_echoes(aws_store.secrets_manager(interactive=True)):
+            page(self.haystack, self.browser, url, sent)
+        assert "was restored" in page(self.haystack, self.browser, url, sent)
+
     def without_aws(self) -> Any:
         return Away(self.settings)
 
@@ -176,6 +190,7 @@ def before_the_cutover(way: Way) -> None:
 def after_the_cutover(way: Way) -> None:
     assert "Download as JSON" in way.press("certificate")  # and the file is in the page
     way.save_in_every_way()
+    way.restore_version()
     way.nova_writes()
     by_schedule(way)
     with way.without_aws():

@@ -13,12 +13,14 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.models import (
+    TO_ROTATE,
     Act,
     Blocker,
     ClientGroup,
     ClientOwner,
     Comparison,
     GroupMember,
+    KnownValue,
     PhaseChoices,
     Rotation,
     RotationSchedule,
@@ -351,6 +353,19 @@ class ReadFilter(ClientFilter):
         return None
 
 
+class PlainTextFilter(ClientFilter):
+    """Filters by whether a value of the client stood in clear and was not rotated since."""
+
+    title = _("stood in plain text")
+    parameter_name = "plain_text"
+    options: ClassVar[Options] = [("rotate", _("To be rotated"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if value != "rotate":
+            return None
+        return Q(pk__in=KnownValue.objects.filter(TO_ROTATE).values("client_id"))
+
+
 class ActiveFilter(ClientFilter):
     """NOVA serves a client only if its `is_active` is true, and not if it is NULL."""
 
@@ -369,5 +384,5 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, RotationFilter, ReadFilter, ActiveFilter),
+    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter),
 )

@@ -43,7 +43,11 @@ from migration.admin.rotations import RotateView, SetScheduleView, join_links, l
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
-from migration.admin.secret_versions import SecretVersionsView
+from migration.admin.secret_versions import (
+    RestoreVersionView,
+    SecretVersionsView,
+    TakePendingOffView,
+)
 from migration.models import (
     LOGIN_PERMISSION,
     ROTATE_PERMISSION,
@@ -121,6 +125,8 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ),
         ("<int:client_id>/rotation-schedule/", "set_schedule", SetScheduleView),
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
+        ("<int:client_id>/versions/restore/", "restore_version", RestoreVersionView),
+        ("<int:client_id>/versions/take-pending-off/", "take_pending_off", TakePendingOffView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
     ]
 

@@ -1,4 +1,4 @@
-"""The client's secrets as AWS has them. They are read after the client's page is shown, which never waits for AWS."""
+"""A client's versions in AWS, which are read after its page is shown; one is restored, a stage is taken off."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from credentials.secret_names import find_name_problem
-from migration.admin.base import RUN_PERMISSION, ClientView
-from migration.models import ClientMigration, find_layout, find_other_layout
-from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
-from migration.operations.keys import VersionKeys, version_keys
-from nova_credentials.aws.secrets_manager import SecretsManagerError
+from credentials.sentences import ROWS
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    ClientView,
+    get_signed_in_user,
+    get_typed_reason,
+    read_text,
+)
+from migration.models import KnownValue, ReasonError, all_clients
+from migration.operations.listed_versions import list_secrets
+from migration.operations.pending_stages import take_pending_off
+from migration.operations.resolutions import NotResolved
+from migration.operations.restored_versions import plan_restore, restore_version, shorten
+from migration.operations.version_logins import UnprovenLoginsError
+from migration.reports.plain_text import describe_places
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.http import HttpRequest, HttpResponse
 
-    from credentials.models import Client
-    from nova_credentials.aws.secrets_manager import SecretDescription
-
-CURRENT = "AWSCURRENT"
+# More are on the page of their own.
+SHOWN_IN_TAB = 6
 
 
 class SecretVersionsView(ClientView):
@@ -37,15 +49,117 @@ class SecretVersionsView(ClientView):
         return _("Secrets of %(name)s") % {"name": self.client.name}
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        client = self.client
+        may_restore = request.user.has_perm(RESOLVE_PERMISSION)
+        phase = all_clients().with_phase().values_list("phase", flat=True).get(pk=client.pk)
         context = {
-            "client": self.client,
-            "secrets": list(describe_secrets(self.client)),
+            "client": client,
+            "secrets": list(list_secrets(client)),
+            "values": describe_values(client_id),
             "may_run": request.user.has_perm(RUN_PERMISSION),
+            "may_take_off": may_restore,
+            "may_restore": may_restore and phase != Phase.POSTGRES,
         }
         if request.headers.get("HX-Request"):
             self.template_name = "admin/migration/client_versions.html"
-            return self.render_to_response(context)
+            return self.render_to_response({**context, "most": SHOWN_IN_TAB})
         return self.render_to_response(self.get_context_data(**context, shows_names=True))
+
+
+class RestoreVersionView(ClientView):
+    """Shows by codes what a former version would change, and restores it once a reason is given and its logins work."""
+
+    template_name = "admin/migration/restore_version.html"
+    permission_required = RESOLVE_PERMISSION
+
+    @property
+    def title(self) -> str:
+        return _("Restore a former version: %(client)s") % {"client": self.client.name}
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Return the secret and the version in the address; a text that can't be one leads to no version."""
+        asked = self.request.GET
+        return {key: asked.get(key, "") for key in ("name", "version_id")}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        return self._show()
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.get_full_path())
+        reason = get_typed_reason(request)
+        if not reason:
+            messages.error(request, _("Nothing was restored: give a reason or a ticket."))
+            return here
+        try:
+            restored = restore_version(
+                client_id=self.client.pk,
+                **self.wanted,
+                seen=read_text(request, "seen"),
+                reason=reason,
+                by=get_signed_in_user(request),
+                unproven=request.POST.get("unproven") == "yes",
+            )
+        except UnprovenLoginsError as refusal:
+            return self._show(unproven=refusal.message, reason=reason)
+        except (NotResolved, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        messages.success(request, localize(restored.message))
+        return HttpResponseRedirect(_get_versions_url(self.client.pk))
+
+    def _show(self, **more: object) -> HttpResponse:
+        may_view = self.request.user.has_perm("migration.view_comparison")
+        context = self.get_context_data(
+            **more,
+            name=self.wanted["name"],
+            version=shorten(self.wanted["version_id"]),
+            back=_get_versions_url(self.client.pk),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            may_view_comparisons=may_view,
+        )
+        try:
+            context["plan"] = plan_restore(self.client.pk, **self.wanted)
+        except NotResolved as refusal:
+            context["why_not"] = refusal.message
+        return self.render_to_response(context)
+
+
+class TakePendingOffView(ClientView):
+    """Takes AWSPENDING off a version that an interrupted write left."""
+
+    permission_required = RESOLVE_PERMISSION
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        try:
+            done = take_pending_off(
+                client_id=self.client.pk,
+                name=read_text(request, "name"),
+                version_id=read_text(request, "version_id"),
+                by=get_signed_in_user(request),
+            )
+        except NotResolved as refusal:
+            messages.error(request, localize(refusal.message))
+        else:
+            messages.success(request, localize(done))
+        return HttpResponseRedirect(_get_versions_url(self.client.pk))
+
+
+def _get_versions_url(client_id: int) -> str:
+    return reverse("admin:credentials_client_versions", args=[client_id])
+
+
+def describe_values(client_id: int) -> list[dict[str, object]]:
+    """Return what is known of the value of each of the client's credentials, in words."""
+    return [
+        {
+            "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),
+            "since": value.since,
+            "places": describe_places(value),
+            "is_to_rotate": value.is_to_rotate,
+        }
+        for value in KnownValue.objects.list_present(client_id)
+    ]
 
 
 def get_console_url(name: str) -> str:
@@ -58,42 +172,3 @@ def get_console_url(name: str) -> str:
         host = "console.amazonaws-us-gov.com"
     query = urlencode({"name": name, "region": region})
     return f"https://{host}/secretsmanager/secret?{query}"
-
-
-def describe_secrets(client: Client) -> Iterator[dict[str, object]]:
-    """Yield each secret of the client with its versions, or why they can't be read. Reads AWS."""
-    own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
-    if find_name_problem(client.slug, find_layout(own.layout)):
-        return
-    names = list(secret_names(client.slug, own.layout).values())
-    if own.other_secrets:
-        other = find_other_layout(find_layout(own.layout))
-        names += secret_names(client.slug, other).values()
-    known, keys = find_known_secrets(names), version_keys()
-    for name in names:
-        found: dict[str, object] = {"name": name}
-        try:
-            description = secrets_manager(interactive=True).describe_secret(name)
-        except SecretsManagerError as error:
-            found |= {"missing": error.not_found, "error": localize(error.message)}
-        else:
-            pushed = known[name].version_id if name in known else ""
-            found |= {
-                "description": description,
-                "versions": list(_describe_versions(description, pushed, keys)),
-            }
-        yield found
-
-
-def _describe_versions(
-    description: SecretDescription, pushed: str, keys: VersionKeys
-) -> Iterator[dict[str, object]]:
-    """Yield the versions, the current one first. AWS will delete those without a stage: they are left out."""
-    staged = [(pk, stages) for pk, stages in description.versions.items() if stages]
-    for pk, stages in sorted(staged, key=lambda version: CURRENT not in version[1]):
-        yield {
-            "id": pk,
-            "stages": stages,
-            "ours": keys.is_ours(description.name, pk),
-            "pushed": pk == pushed,
-        }

@@ -43,6 +43,7 @@ class AuditCode(models.TextChoices):
     APPROVAL = "approval", _("Approval")
     CANCELLATION = "cancellation", _("Request cancelled")
     RESOLUTION = "resolution", _("Mismatch resolved")
+    VERSION = "version", _("Version of a secret")
     ASSIGNMENT = "assignment", _("Mismatches assigned")
     RUN = "run", _("Run")
     CAMPAIGN = "campaign", _("Campaign")

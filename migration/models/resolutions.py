@@ -89,6 +89,7 @@ class Resolution(models.Model):
         TO_POSTGRES = "to_postgres", _("Copied AWS to PostgreSQL")
         ACKNOWLEDGE = "acknowledge", _("Acknowledged")
         TO_FORMER = "to_former", _("Put the former values back")
+        TO_VERSION = "to_version", _("Restored a former version")
 
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="resolutions"

@@ -58,6 +58,8 @@ class SiteCounts:
     usage: Usage
     # Day -> how many clients were cut over on it, less those that were rolled back.
     cutovers: dict[date, int]
+    # The credentials whose value stood in clear and was not rotated since.
+    to_rotate: int
     # True where the workers counted it some time before the page was opened.
     is_kept: bool = False
 
@@ -65,7 +67,8 @@ class SiteCounts:
     def count_now(cls) -> Self:
         """Count in four queries."""
         at = timezone.now()
-        return cls(at, _count_rows(), _count_pushes(), _count_usage(), _count_cutovers())
+        rows, pushes, (usage, to_rotate) = _count_rows(), _count_pushes(), _count_usage()
+        return cls(at, rows, pushes, usage, _count_cutovers(), to_rotate)
 
     @property
     def clients(self) -> int:
@@ -77,6 +80,7 @@ class SiteCounts:
             "pushes": self.pushes,
             "usage": vars(self.usage) | {"reads_since": _write_time(self.usage.reads_since)},
             "cutovers": {day.isoformat(): number for day, number in self.cutovers.items()},
+            "to_rotate": self.to_rotate,
         }
 
     @classmethod
@@ -88,6 +92,7 @@ class SiteCounts:
             pushes=kept["pushes"],
             usage=Usage(**{**kept["usage"], "reads_since": _read_time(since)}),
             cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
+            to_rotate=kept.get("to_rotate", 0),  # a worker of the release before may have counted
             is_kept=True,
         )
 
@@ -166,7 +171,8 @@ def _count_pushes() -> dict[str, int]:
     )
 
 
-def _count_usage() -> Usage:
+def _count_usage() -> tuple[Usage, int]:
+    """Count the usage and, in the same statement, the credentials that are to be rotated."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -176,13 +182,19 @@ def _count_usage() -> Usage:
                 UNION ALL SELECT client_id, 4 FROM client_aws_credentials
             ), services AS (SELECT client_id, bit_or(service) AS bits FROM held GROUP BY client_id)
             SELECT count(*), count(bits), coalesce(sum((bits & 1) + (bits >> 1 & 1) + (bits >> 2)), 0)::int,
-                coalesce(max(reads.n), 0)::bigint, min(reads.since)
+                coalesce(max(reads.n), 0)::bigint, min(reads.since), (
+                    SELECT count(*) FROM migration_knownvalue AS known
+                    WHERE replaced_at IS NULL AND NOT stands_in_tables
+                        AND (stood_in_tables OR stood_in_copy OR stood_in_legacy)
+                        AND EXISTS (SELECT FROM public.clients WHERE id = known.client_id)
+                )
             FROM public.clients LEFT JOIN services ON client_id = id
             CROSS JOIN (SELECT sum(reads) AS n, min(counted_since) AS since FROM migration_readcount) AS reads
             WHERE is_active
             """
         )
-        return Usage(*cursor.fetchone())
+        *usage, to_rotate = cursor.fetchone()
+        return Usage(*usage), to_rotate
 
 
 def _count_cutovers() -> dict[date, int]:

@@ -44,7 +44,14 @@ KNOWN_FOR_SECONDS = 0.7
 # Every other call is taken for a write.
 TEST_LOGIN = "TestLogin"  # no call of AWS's, but one that takes turns like them
 READS = frozenset(
-    {"GetSecretValue", "BatchGetSecretValue", "DescribeSecret", "ListSecrets", TEST_LOGIN}
+    {
+        "GetSecretValue",
+        "BatchGetSecretValue",
+        "DescribeSecret",
+        "ListSecrets",
+        "ListSecretVersionIds",
+        TEST_LOGIN,
+    }
 )
 STOPPED, COPY = "WritesStopped", "DatabaseIsCopy"
 

@@ -86,6 +86,20 @@ class CopiesFact:
 
 
 @dataclass(frozen=True)
+class CredentialFact:
+    """The present value of one credential: at least since when it exists, and where it stands and stood in clear."""
+
+    kind: str
+    id: int
+    since: datetime
+    stands_in_tables: bool
+    stood_in_tables: bool
+    stood_in_copy: bool
+    stood_in_legacy: bool
+    to_rotate: bool
+
+
+@dataclass(frozen=True)
 class EntryFact:
     """An entry of the audit about this cutover; without a place where it was not sealed."""
 
@@ -121,6 +135,8 @@ class Certificate:
     answered_since_cutover: int
     last_answer_at: datetime | None
     copies: CopiesFact | None
+    # As far as the site has seen their values.
+    credentials: tuple[CredentialFact, ...]
     # The newest, the oldest first.
     moves: tuple[MoveFact, ...]
     entries: tuple[EntryFact, ...]

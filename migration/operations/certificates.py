@@ -15,6 +15,7 @@ from migration.models import (
     AuditLink,
     ClientMigration,
     Comparison,
+    KnownValue,
     MoveRequest,
     PhaseChange,
     ReadCount,
@@ -29,6 +30,7 @@ from migration.operations.certificate_facts import (
     Certificate,
     ComparisonFact,
     CopiesFact,
+    CredentialFact,
     EntryFact,
     GateLine,
     MoveFact,
@@ -122,6 +124,7 @@ def collect_facts(*, client: Client, by: User) -> Certificate:
         answered_since_cutover=after.answered_by_aws,
         last_answer_at=counts.last_answer_at if counts and is_after else None,
         copies=_find_copies(client.pk),
+        credentials=_list_credentials(client.pk),
         moves=tuple(moves.values()),
         entries=_list_entries(record.slugs, cutover, began),
         audit_head=str(read_head()),
@@ -283,6 +286,22 @@ def _find_copies(client_id: int) -> CopiesFact | None:
         by=newest.search.by_name,
         rows_found=newest.rows_found,
         not_looked_at=newest.not_looked_at,
+    )
+
+
+def _list_credentials(client_id: int) -> tuple[CredentialFact, ...]:
+    return tuple(
+        CredentialFact(
+            kind=value.kind,
+            id=value.credential_id,
+            since=value.since,
+            stands_in_tables=value.stands_in_tables,
+            stood_in_tables=value.stood_in_tables,
+            stood_in_copy=value.stood_in_copy,
+            stood_in_legacy=value.stood_in_legacy,
+            to_rotate=value.is_to_rotate,
+        )
+        for value in KnownValue.objects.list_present(client_id)
     )
 
 

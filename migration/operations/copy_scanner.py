@@ -29,10 +29,11 @@ BEGINNING_BYTES = 128
 
 @dataclass(frozen=True)
 class Form:
-    """A value as it may be written, and the clients that have it."""
+    """A value as it may be written, the clients that have it, and the values that are written so."""
 
     text: bytes = field(repr=False)
     owners: frozenset[int]
+    values: frozenset[str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,15 @@ def make_needles(clients: Iterable[ClientValues]) -> Needles:
 
 def make_value_needles(owners: Mapping[str, Iterable[int]]) -> Needles:
     """Build the machine from value -> ids of the clients that have it."""
-    of_forms: dict[bytes, set[int]] = {}
-    for value, ids in owners.items():
+    of_forms: dict[bytes, set[str]] = {}
+    for value in owners:
         for text in list_forms(value):
-            of_forms.setdefault(text, set()).update(ids)
+            of_forms.setdefault(text, set()).add(value)
     by_beginning: dict[bytes, list[Form]] = {}
-    for text, ids in of_forms.items():
-        by_beginning.setdefault(text[:BEGINNING_BYTES], []).append(Form(text, frozenset(ids)))
+    for text, values in of_forms.items():
+        ids = frozenset(pk for value in values for pk in owners[value])
+        form = Form(text, ids, frozenset(values))
+        by_beginning.setdefault(text[:BEGINNING_BYTES], []).append(form)
     return Needles(
         machine=BytesAhoCorasick(by_beginning) if by_beginning else None,
         forms=list(by_beginning.values()),
@@ -90,6 +93,7 @@ class CopyScanner:
 
     def __init__(self, needles: Needles, columns: tuple[str, ...]) -> None:
         self.rows_found: Counter[tuple[int, str]] = Counter()
+        self.values_found: set[str] = set()
         self.bytes_read = 0
         self._needles, self._columns = needles, columns
         self._block = bytearray()
@@ -118,6 +122,7 @@ class CopyScanner:
                 fields[row] = self._list_field_starts(self._starts[row])
             column = bisect_right(fields[row], position) - 1
             hits.update((client, row, column) for client in form.owners)
+            self.values_found |= form.values
         self.rows_found.update((client, self._columns[column]) for client, _row, column in hits)
         self._block.clear()
         self._starts.clear()

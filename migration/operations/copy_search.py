@@ -14,6 +14,8 @@ from django.utils import timezone
 from migration.models import (
     CopySearch,
     FoundCopy,
+    FoundValue,
+    KnownValue,
     SearchedClient,
     UnsearchedPlace,
     UnsearchedReason,
@@ -24,10 +26,13 @@ from migration.operations.copy_places import list_places
 from migration.operations.copy_reader import TableReader, UnsearchedError, open_own_connection
 from migration.operations.copy_scanner import CopyScanner, Needles, make_needles
 from migration.operations.interrupted_searches import hold_search
+from migration.operations.keys import make_fingerprint
+from migration.operations.known_values import note_rows
 from migration.operations.secret_values import ClientValues, gather_values
+from nova_credentials.tables import LEGACY_CREDENTIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -60,6 +65,9 @@ class _Search:
     def __init__(self, needles: Needles, tell: Callable[[SearchProgress], None]) -> None:
         self.needles, self.tell = needles, tell
         self.found: Counter[tuple[int, str, str]] = Counter()  # by client, table, column
+        # Also by table: in NOVA's legacy table, and in any other.
+        self.values_in_legacy: set[str] = set()
+        self.values_in_copies: set[str] = set()
         self.unsearched: list[UnsearchedPlace] = []
         self.bytes_read = 0
         self.began = self.told = time.monotonic()
@@ -91,6 +99,9 @@ class _Search:
         self.bytes_read += scanner.bytes_read
         for (client_id, column), rows in scanner.rows_found.items():
             self.found[client_id, table.full_name, column] += rows
+        is_legacy = table.full_name == LEGACY_CREDENTIALS
+        values = self.values_in_legacy if is_legacy else self.values_in_copies
+        values |= scanner.values_found
 
 
 def search_copies(
@@ -144,6 +155,7 @@ def _do_search(
     def note_progress() -> None:
         CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
 
+    note_rows(client_ids)
     clients = gather_values(client_ids, sm=secrets_manager(), tell=note_progress)
     done = _Search(make_needles(clients), record_progress)
     with connection.cursor() as cursor:
@@ -195,6 +207,19 @@ def _store_result(
             )
             for client in clients
         )
+        KnownValue.objects.mark_found(_list_found_values(clients, done))
+
+
+def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:
+    """Yield the values of which copies were found, of each client that has them."""
+    for client in clients:
+        for value in client.values & (done.values_in_copies | done.values_in_legacy):
+            yield FoundValue(
+                client.client_id,
+                make_fingerprint(client.client_id, value),
+                in_copy=value in done.values_in_copies,
+                in_legacy=value in done.values_in_legacy,
+            )
 
 
 def _list_unknown_values(client: ClientValues) -> list[UnsearchedPlace]:

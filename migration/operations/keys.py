@@ -16,17 +16,34 @@ from django.db import connections
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from migration.models import ClientMigration, Secret, VersionKey
+from migration.models import ClientMigration, Fingerprint, Secret, VersionKey
 
 KEY_BYTES = 32
 # Half of a version's id is arbitrary, the other half proves that this site made it.
 HALF = 32
+KEY_ID_LENGTH = 16
 
 
 def fingerprint_key(client_id: int) -> bytes:
     """Return the key of the short codes in a client's comparisons. Equal values of two clients have different codes."""
-    root = settings.NOVA_FINGERPRINT_KEY or _derived_fingerprint_key()
-    return hmac.digest(root.encode(), f"client {client_id}".encode(), "sha256")
+    return hmac.digest(_root_key(), f"client {client_id}".encode(), "sha256")
+
+
+def fingerprint_key_id() -> str:
+    """Return what tells digests of one fingerprint key from those of another, and says nothing about the key."""
+    return hmac.digest(_root_key(), b"id of the key", "sha256").hex()[:KEY_ID_LENGTH]
+
+
+def make_fingerprint(client_id: int, value: str) -> Fingerprint:
+    """Return the fingerprint by which a secret value of the client is known again."""
+    # No path of a comparison begins with a NUL, so that no short code is a part of a fingerprint.
+    text = b"\0value " + value.encode("utf-8", "surrogatepass")
+    digest = hmac.digest(fingerprint_key(client_id), text, "sha256").hex()
+    return Fingerprint(digest, fingerprint_key_id())
+
+
+def _root_key() -> bytes:
+    return (settings.NOVA_FINGERPRINT_KEY or _derived_fingerprint_key()).encode()
 
 
 def _derived_fingerprint_key() -> str:

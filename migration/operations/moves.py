@@ -32,6 +32,7 @@ from migration.operations.gates import (
     require_aws_writes,
 )
 from migration.operations.keys import version_keys
+from migration.operations.known_values import note_purge
 from migration.operations.locks import hold_client_locks
 from migration.operations.move_attempts import MoveAttempt, MoveResult
 from migration.operations.pushes import push
@@ -226,7 +227,9 @@ def _purge(attempt: MoveAttempt) -> Message:
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
             raise attempt.shut_gate(sentences.STORES_DIFFER())
-        put_pointers(read_locked_client(snapshot.client_id), secret_names_by_type(snapshot))
+        client = read_locked_client(snapshot.client_id)
+        note_purge(client)
+        put_pointers(client, secret_names_by_type(snapshot))
         ClientRevision.objects.record_pushed(
             [(snapshot.client_id, read_locked_snapshot(snapshot.client_id).revision)]
         )

@@ -65,6 +65,8 @@ LOCK_WAIT_SECONDS = 30.0
 LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
 # Fewer than the connections to AWS that are kept open.
 WRITERS = 10
+# By so many digits of its id the audit, and people, tell a version from the others.
+SHOWN_DIGITS = 8
 
 
 def push(
@@ -318,9 +320,14 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
         names = pending.list_stored_names()
         if not names:
             continue
-        facts = audit_sentences.PUSHED(secrets=names)
+        versions = tuple(
+            audit_sentences.WRITTEN_VERSION(name=s.name, version=s.version_id[:SHOWN_DIGITS])
+            for s in pending.secrets
+            if s.name in names
+        )
+        facts = audit_sentences.PUSHED(secrets=versions)
         if pending.error:
-            facts = audit_sentences.PUSHED_IN_PART(secrets=names, error=pending.error.message)
+            facts = audit_sentences.PUSHED_IN_PART(secrets=versions, error=pending.error.message)
         facts = in_a_row(facts, name_overwritten(pending)) or facts
         snapshot = pending.snapshot
         events.append(

@@ -17,6 +17,7 @@ from credentials.pointers import make_pointer
 from migration import audit_sentences, sentences
 from migration.models import PUSHED, AuditCode, AuditEvent, ClientMigration, LeaseKind, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.operations.known_values import note_new_values
 from migration.operations.leases import hold_until_commit
 from migration.operations.pushes import push, write_document
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
@@ -103,6 +104,12 @@ class AdminSave:
 
     def _write_aws(self) -> None:
         snapshot = read_locked_snapshot(self.client_id)
+        changed = {
+            (row.TYPE.value, row.pk): value
+            for row, values in self.typed
+            for name, value in values.items()
+            if self.secrets.get(row, {}).get(name) != value
+        }
         try:
             for row, values in self.typed:
                 self.secrets[row] = self.secrets.get(row, {}) | values
@@ -114,6 +121,7 @@ class AdminSave:
             )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
             raise self.refuse(_say_not_saved(error)) from None
+        note_new_values(self.client_id, changed)
         ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 
 

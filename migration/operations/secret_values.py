@@ -1,4 +1,4 @@
-"""Gathers the secret values of clients, present and former, from the tables and from AWS. Writes and logs nothing."""
+"""Gathers clients' secret values, present and former, from the tables and from AWS. Stores and logs none of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.utils import timezone
 
 from credentials.models import ColumnUse, Credential, list_secret_columns, read_columns
 from credentials.pointers import POINTER, list_all_rows
 from migration.models import Secret, all_clients
 from migration.operations.aws_store import secret_names
+from migration.operations.known_values import note_purged_clients
 from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
@@ -24,6 +26,8 @@ from nova_credentials.tables import CREDENTIALS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from credentials.models import Client
+    from nova_credentials.aws.answers import Answers
     from nova_credentials.aws.secrets_manager import SecretsManager
 
 # The keys of a document under which secret values stand, at any depth.
@@ -75,8 +79,10 @@ def gather_values(
     wanted = sorted(client_ids)
     for start in range(0, len(wanted), CLIENTS_AT_ONCE):
         batch = wanted[start : start + CLIENTS_AT_ONCE]
-        of_batch = {row.client_id: row for row in _read_rows(batch)}
-        _add_values_of_aws(of_batch, sm)
+        read_at, rows = timezone.now(), list(_read_rows(batch))
+        of_batch = {values.client_id: values for _client, values in rows}
+        answers = _add_values_of_aws(of_batch, sm)
+        note_purged_clients([client for client, _values in rows], answers, read_at=read_at)
         gathered += of_batch.values()
         tell()
     return sorted(gathered, key=lambda row: row.slug)
@@ -87,7 +93,7 @@ def list_values_before_cutover() -> dict[str, str]:
     found: dict[str, str] = {}
     wanted = list(all_clients().values_list("pk", flat=True))
     for start in range(0, len(wanted), CLIENTS_AT_ONCE):
-        for client in _read_rows(wanted[start : start + CLIENTS_AT_ONCE]):
+        for _client, client in _read_rows(wanted[start : start + CLIENTS_AT_ONCE]):
             if not client.phase.aws_is_authority:
                 found |= dict.fromkeys(client.values, client.slug)
     return found
@@ -95,10 +101,11 @@ def list_values_before_cutover() -> dict[str, str]:
 
 def list_values_in_rows(client_id: int) -> set[str]:
     """Return the secret values of at least SHORTEST_VALUE characters in the client's rows."""
-    return {value for client in _read_rows([client_id]) for value in client.values}
+    return {value for _client, client in _read_rows([client_id]) for value in client.values}
 
 
-def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
+def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
+    """Yield each client with its rows, and the values in them."""
     clients = all_clients().filter(pk__in=client_ids).with_phase().with_layout()
     columns = clients.read_all()
     for client in clients:
@@ -112,11 +119,11 @@ def _read_rows(client_ids: list[int]) -> Iterator[ClientValues]:
                 table = CREDENTIALS[row.TYPE]
             kept = [value for value in found if value and not value.startswith(POINTER)]
             values.add_values(kept, table)
-        yield values
+        yield client, values
 
 
-def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> None:
-    """Add what AWS holds: the current version of each secret, then the versions under FORMER_STAGES."""
+def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> Answers:
+    """Add what AWS holds: the versions under FORMER_STAGES, and each secret's current version, which it returns."""
     owners, known = _list_secret_names(clients)
     mapped = {column.name for column in read_columns() if column.use == ColumnUse.SECRET}
     answers = sm.mark_deletions(sm.batch_get(owners), lacking=known)
@@ -138,6 +145,7 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
             owner.unread[name] = former.code
         else:
             _add_values_of_secret(owner, former, mapped)
+    return answers
 
 
 def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int], set[str]]:

@@ -134,6 +134,7 @@ def _describe_resolution(row: _Row) -> str:
         kind.TO_POSTGRES: _("%(who)s copied %(slug)s from AWS to PostgreSQL"),
         kind.ACKNOWLEDGE: _("%(who)s acknowledged the mismatch of %(slug)s"),
         kind.TO_FORMER: _("%(who)s put the former values of %(slug)s back"),
+        kind.TO_VERSION: _("%(who)s restored a former version of %(slug)s"),
     }[kind(row["of_first"])] % values
 
 

@@ -79,6 +79,7 @@ class AlertData:
     work: WorkFacts
     readers: ReaderSummary
     failures: FailureCounts
+    to_rotate: int = 0
 
 
 def list_alerts(data: AlertData) -> list[Alert]:
@@ -325,9 +326,22 @@ def _describe_rotations(which: str, number: int) -> str:
     }[which]
 
 
+def _alert_plain_text(data: AlertData) -> Iterator[Alert]:
+    """Yield how many credentials have a value that somebody may have read where it stood in clear."""
+    if number := data.to_rotate:
+        sentence = ngettext(
+            "credential stood in plain text and was not rotated since",
+            "credentials stood in plain text and were not rotated since",
+            number,
+        )
+        url = f"{_clients_url()}?plain_text=rotate"
+        action = Action(_("See the clients"), url, VIEW_CLIENTS)
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
     _alert_rotations, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs,
+    _alert_requested_runs, _alert_plain_text,
 )  # fmt: skip

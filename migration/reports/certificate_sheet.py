@@ -8,21 +8,34 @@ from typing import TYPE_CHECKING
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from credentials.localization import localize
+from credentials.sentences import ROWS
 from credentials.shown_names import show_name
 from migration import sentences
 from migration.models import AuditCode, PhaseChoices
 from migration.models.comparisons import COMPARISONS_ARE_KEPT
 from migration.operations.certificate_facts import MoveProof
 from migration.operations.gate_lines import LineState
+from migration.reports.plain_text import describe_places
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from migration.models import ReadsSince
-    from migration.operations.certificate_facts import Certificate, ComparisonFact, MoveFact
+    from migration.operations.certificate_facts import (
+        Certificate,
+        ComparisonFact,
+        CredentialFact,
+        MoveFact,
+    )
+
+
+# Of more the rest is counted, so that it stays one sheet. The file has them all.
+MOST_CREDENTIALS = 12
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ def make_sheet(facts: Certificate) -> list[SheetSection]:
         (_("Cutover"), _describe_cutover(facts)),
         (_("The gate at the cutover"), _describe_gate(facts)),
         (_("Comparisons and reads"), _describe_proofs(facts)),
+        (_("Secret values in plain text"), _describe_values(facts)),
         (_("Moves"), (_describe_move(move) for move in facts.moves)),
         (_("Audit"), _describe_audit(facts)),
     )
@@ -141,6 +155,24 @@ def _describe_copies(facts: Certificate) -> str:
         "places": _show_number(copies.not_looked_at),
     }
     return f"{_by(copies.searched_at, copies.by)}; {found}"
+
+
+def _describe_values(facts: Certificate) -> Iterator[SheetRow]:
+    """Yield each credential, the first that are to be rotated; where there are very many, how many are left out."""
+    known = sorted(facts.credentials, key=lambda each: not each.to_rotate)
+    for each in known[:MOST_CREDENTIALS]:
+        label = localize(ROWS[CredentialType(each.kind)](id=str(each.id)))
+        yield SheetRow(label, _describe_value(each), each.to_rotate)
+    if (left := len(known) - MOST_CREDENTIALS) > 0:
+        text = ngettext("%(n)s more", "%(n)s more", left) % {"n": _show_number(left)}
+        yield SheetRow("…", text)
+    if not known:
+        yield SheetRow("–", _("Nothing is known of the values yet."))
+
+
+def _describe_value(value: CredentialFact) -> str:
+    since = _("exists at least since %(since)s") % {"since": show_moment(value.since)}
+    return f"{since}; {'; '.join(describe_places(value))}"
 
 
 def _describe_move(move: MoveFact) -> SheetRow:

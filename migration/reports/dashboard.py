@@ -67,6 +67,7 @@ def load_dashboard() -> Dashboard:
         work,
         readers,
         count_failures(),
+        counts.to_rotate,
     )
     return Dashboard(
         clients=clients,

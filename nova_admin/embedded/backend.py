@@ -237,8 +237,17 @@ class StrictBackend(SecretsManagerBackend):
             if _matches(secret, others):
                 yield secret
 
-    def list_secret_version_ids(self, secret_id: str, *, include_deprecated: bool = False) -> str:
+    def list_secret_version_ids(
+        self,
+        secret_id: str,
+        *,
+        include_deprecated: bool = False,
+        max_results: int | None = None,
+        next_token: str | None = None,
+    ) -> str:
         secret = self.find_secret(secret_id)
+        start = int(next_token or 0)
+        end = start + min(max_results or MAX_PAGE, MAX_PAGE)
         versions = [
             {
                 "CreatedDate": version["createdate"],
@@ -248,7 +257,8 @@ class StrictBackend(SecretsManagerBackend):
             for version_id, version in secret.versions.items()
             if include_deprecated or version["version_stages"]
         ]
-        return json.dumps({"ARN": secret.arn, "Name": secret.name, "Versions": versions})
+        answer = {"ARN": secret.arn, "Name": secret.name, "Versions": versions[start:end]}
+        return json.dumps(answer | ({"NextToken": str(end)} if versions[end:] else {}))
 
 
 def _is_of_prefixes(named: dict[str, Any]) -> bool:

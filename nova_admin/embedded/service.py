@@ -71,6 +71,8 @@ class _Call(SecretsManagerResponse):
         return self._backend.list_secret_version_ids(
             self._parameters["SecretId"],
             include_deprecated=self._parameters.get("IncludeDeprecated", False),
+            max_results=self._parameters.get("MaxResults"),
+            next_token=self._parameters.get("NextToken"),
         )
 
 

@@ -194,4 +194,6 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{page}comment/", {"text": ""}),
         (f"{page}comment/take-back/", {"comment": "0"}),
         (f"{page}copy-to-postgres/undo/", {"seen": "x", "reason": ""}),
+        (f"{page}versions/restore/", {"seen": "x", "reason": ""}),
+        (f"{page}versions/take-pending-off/", {"name": "x", "version_id": "x"}),
     ]  # fmt: skip

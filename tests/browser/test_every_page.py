@@ -210,6 +210,7 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
         f"{CLIENT}{cut_over}/move/purged/",
         f"{CLIENT}{cut_over}/move/dual_read/",
         f"{CLIENT}{cut_over}/versions/",
+        f"{CLIENT}{cut_over}/versions/restore/",
         f"{CLIENT}{cut_over}/certificate/",
         f"{CLIENT}{shut}/adopt/",
         f"{CLIENT}{shut}/layout/",

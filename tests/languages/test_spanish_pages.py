@@ -158,7 +158,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield from (f"{url}?tab={tab}" for tab in ClientTab)
         yield reverse("admin:credentials_client_versions", args=[world[phase]])
         yield reverse("admin:credentials_client_live", args=[world[phase]])
-    for page in ("adopt", "copy", "undo_copy", "layout"):
+    for page in ("adopt", "copy", "undo_copy", "layout", "restore_version"):
         yield reverse(f"admin:credentials_client_{page}", args=[world["dual_write"]])
     for old, new in (("aws", "purged"), ("dual_read", "aws"), ("dual_write", "dual_read")):
         yield reverse("admin:credentials_client_dialog", args=[world[old], new])

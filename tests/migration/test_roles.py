@@ -87,6 +87,7 @@ PAGES = {
         f"{CLIENT}_{page}": OPERATORS
         for page in (
             *("dialog", "adopt", "copy", "undo_copy", "layout", "owner", "ready", "rotate"),
+            "restore_version",
         )
     },
     f"{TABLES}_changelist": EVERYBODY,
@@ -121,6 +122,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
         f"{CLIENT}_{page}": ({}, OPERATORS)
         for page in ("comment", "take_back", "rotate", "set_schedule")
     },
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
@@ -489,6 +491,8 @@ EXPECTED_BUTTONS = {
     - {f"{TABLES}_map", f"{TABLES}_accept"}
     # No secret is somebody else's, and none differs from the rows.
     - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
+    # Of no secret a version was chosen, and none is left pending.
+    - {f"{CLIENT}_restore_version", f"{CLIENT}_take_pending_off"}
     # No run and no campaign waits for an approval, and none has refused a client.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
     - {"migration_campaign_go_on_without"}

@@ -32,6 +32,7 @@ from migration.operations.doctor.pooler import examine_pooler
 from migration.operations.doctor.readers import examine_readers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
 from migration.operations.doctor.schema import examine_schema, examine_schema_migrations
+from migration.operations.doctor.stages import examine_stages
 from migration.operations.doctor.workers import examine_workers
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ READING: Mapping[CheckName, Examination] = {
 THOROUGH: Mapping[CheckName, Examination] = {
     CheckName.COUNTING_PROOF: examine_proof,
     CheckName.POOLER: examine_pooler,
+    CheckName.STAGES: examine_stages,
     CheckName.CLOCKS: examine_clocks,
 }
 WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)

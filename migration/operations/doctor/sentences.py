@@ -312,3 +312,29 @@ REACH_AWS = Sentence(
     "reach_aws",
     "Look at this host's network, its proxy and its AWS settings, then check again.",
 )
+
+# Versions that wait to be current
+NO_VERSION_PENDING = Sentence(
+    "no_version_pending",
+    "None of %(n)s secrets has a version that waits to be current (AWSPENDING).",
+    one="The one secret has no version that waits to be current (AWSPENDING).",
+)
+VERSIONS_PENDING = Sentence(
+    "versions_pending",
+    "%(n)s secrets have a version that waits to be current (AWSPENDING): %(names)s. A rotation is under way, or was"
+    " interrupted.",
+    one="A secret has a version that waits to be current (AWSPENDING): %(names)s. A rotation is under way, or was"
+    " interrupted.",
+    glue=", ",
+)
+TAKE_PENDING_OFF = Sentence(
+    "take_pending_off",
+    "Let the rotation end. If none is under way, open Versions on the client's page: a version of this site loses the"
+    " stage there, once the current login is proven.",
+)
+STAGES_NOT_ASKED = Sentence(
+    "stages_not_asked", "AWS did not list the versions of the secrets (%(code)s)."
+)
+STAGES_IN_PART = Sentence(
+    "stages_in_part", "Only the first %(n)s secrets were looked at: a client's page shows its own."
+)

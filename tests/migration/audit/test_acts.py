@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
-from migration.models import AuditEvent, Run, all_clients
+from migration.models import AuditEvent, Run, Secret, all_clients
 from migration.operations import aws_writes, bounded_refusals, runs
 from migration.operations.approvals import (
     NotApproved,
@@ -93,7 +93,8 @@ def test_the_pages_of_one_request_share_a_name_and_other_requests_have_another(i
 
     saved, pushed, out = entries.list_new()
     assert [each.code for each in (saved, pushed, out)] == ["client_saved", "push", "logout"]
-    assert str(pushed.message) == "Wrote to AWS: nova/clients/idom."
+    version = Secret.objects.get().version_id[:8]
+    assert str(pushed.message) == f"Wrote to AWS: nova/clients/idom (version {version})."
     assert saved.correlation == pushed.correlation != out.correlation
 
 
@@ -116,7 +117,9 @@ def test_a_push_that_wrote_nothing_is_no_entry(idom):
     push(client_ids=[idom])
     push(client_ids=[idom])
 
-    assert entries.texts == [("push", "system", "Wrote to AWS: nova/clients/idom.")]
+    version = Secret.objects.get().version_id[:8]
+    wrote = f"Wrote to AWS: nova/clients/idom (version {version})."
+    assert entries.texts == [("push", "system", wrote)]
 
 
 def test_moves_overrides_and_refused_moves(idom, maria, settings):

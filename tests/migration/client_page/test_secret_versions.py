@@ -40,7 +40,9 @@ def test_the_versions_are_told_with_their_stages_and_who_wrote_them(stores, view
 
     words = versions(viewer, pk, hx_request="true")
 
-    assert re.search(r"AWSCURRENT somebody else .*AWSPREVIOUS this site, last pushed", words)
+    assert re.search(
+        r"AWSCURRENT .*by somebody else .*AWSPREVIOUS .*by this site \(system\), last pushed", words
+    )
     assert "Back to the client" not in words
 
 

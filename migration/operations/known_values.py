@@ -1,0 +1,175 @@
+"""Notes of each credential since when its value exists and where it stood in clear. Never stores a value.
+
+What the rows hold is looked at by the workers every minute, where a row was written: pushes and comparisons do nothing
+for it. What AWS alone holds is noted by whoever writes it, and by the searches for copies, which read it anyway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+
+from credentials.copying import read_purged_secrets
+from credentials.models import ClientWrite
+from credentials.nova_columns import NovaSchemaError, schema_errors
+from credentials.pointers import POINTER, is_purged
+from migration.models import Fingerprint, KnownValue, SeenClient, SeenValue, all_clients
+from migration.operations.aws_store import find_known_secrets, secret_layout, secret_names
+from migration.operations.keys import fingerprint_key_id, make_fingerprint
+from migration.operations.snapshots import repeatable_read
+from nova_credentials.aws.client_secrets import join_answers
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+
+    from credentials.models import Client, Credential
+    from migration.models import ClientPhaseQuerySet, CredentialKey
+    from nova_credentials.aws.answers import Answers
+
+CLIENTS_AT_ONCE = 500
+# The workers come back for the rest a minute later.
+MOST_CLIENTS = 20_000
+
+
+def note_written_rows() -> None:
+    """Look at the rows that were written since they were looked at, or were looked at with another key."""
+    written = list(select_unnoted().order_by("pk").values_list("pk", flat=True)[:MOST_CLIENTS])
+    note_rows(written)
+
+
+def note_rows(client_ids: Collection[int]) -> None:
+    """Note what the rows of these clients hold. Where NOVA's tables can't be read, the next time does it."""
+    wanted = list(client_ids)
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        try:
+            with schema_errors(), repeatable_read():
+                clients = all_clients().filter(pk__in=wanted[start : start + CLIENTS_AT_ONCE])
+                found = clients.with_revision()
+                found.read_all()
+        except NovaSchemaError:
+            return
+        KnownValue.objects.record_rows(
+            [see_rows(client) for client in found], key_id=fingerprint_key_id()
+        )
+
+
+def note_purge(client: Client) -> None:
+    """Note the values of a client whose rows are purged in this transaction: they stood there up to now.
+
+    Needs `with_revision` and `read_all`.
+    """
+    if select_unnoted().filter(pk=client.pk).exists():
+        KnownValue.objects.record_rows([see_rows(client)], key_id=fingerprint_key_id())
+
+
+def select_unnoted() -> ClientPhaseQuerySet:
+    """Select the clients whose rows were written since they were looked at, or were looked at with another key."""
+    noted = F("noted_client__revision")
+    written = Q(pk__in=ClientWrite.objects.values("client_id"))
+    return (
+        all_clients()
+        .with_revision()
+        .filter(
+            Q(noted_client=None)
+            | ~Q(noted_client__key_id=fingerprint_key_id())
+            | Q(noted_client__revision__lt=Coalesce("client_revision__revision", 0))
+            # `written` is there for speed, as in `with_push_pending`.
+            | (written & Q(revision__gt=noted))
+        )
+    )
+
+
+def see_rows(client: Client) -> SeenClient:
+    """Return what the client's rows hold. A row that has a pointer had a value, which AWS alone holds now."""
+    seen = SeenClient(client.pk, client.revision)
+    for row in _list_credentials(client):
+        value = get_secret(row)
+        if value:
+            stands = not value.startswith(POINTER)
+            fingerprint = make_fingerprint(client.pk, value) if stands else Fingerprint()
+            # A client that was purged before this site looked had its values there.
+            seen.values[row.TYPE.value, row.pk] = SeenValue(
+                fingerprint, stands, stood_in_tables=True
+            )
+    return seen
+
+
+def note_purged_clients(
+    clients: Collection[Client], answers: Answers, *, read_at: datetime
+) -> None:
+    """Note what AWS holds of these clients' purged rows, where it gave their secrets.
+
+    `answers` are their secrets as AWS gave them after `read_at`. The clients' rows are read.
+    """
+    purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
+    names = {client.pk: secret_names(client.slug) for client in purged}
+    pushed = find_known_secrets([name for each in names.values() for name in each.values()])
+    seen = {}
+    for client in purged:
+        of_client = {name: answers[name] for name in names[client.pk].values() if name in answers}
+        try:
+            secrets = join_answers(names[client.pk], of_client, layout=secret_layout())
+            found = read_purged_secrets(client, secrets.to_document())
+        except (KeyError, SecretsManagerError, DocumentError, MessageError):
+            continue
+        # Nobody but this site has written it, and it notes what it writes.
+        is_unwritten = all(
+            value.name in pushed and pushed[value.name].version_id == value.version_id
+            for value in secrets.values.values()
+        )
+        seen[client.pk] = {
+            (row.TYPE.value, row.pk): SeenValue(
+                make_fingerprint(client.pk, fields[row.SECRET_FIELDS[0]]),
+                stands_in_tables=False,
+                stood_in_tables=False,
+                is_unwritten=is_unwritten,
+            )
+            for row, fields in found.items()
+        }
+    if seen:
+        KnownValue.objects.record_in_aws(seen, read_at=read_at)
+
+
+def note_new_values(
+    client_id: int, values: Mapping[CredentialKey, str], *, is_former: bool = False
+) -> None:
+    """Note that a purged client's credentials were given other values, in the transaction in which AWS takes them.
+
+    `is_former`: they are from a former version.
+    """
+    if values:
+        fingerprints = {key: make_fingerprint(client_id, value) for key, value in values.items()}
+        KnownValue.objects.record_new(client_id, fingerprints, is_former=is_former)
+
+
+def list_to_rotate(client_ids: Collection[int] | None = None) -> dict[int, list[CredentialKey]]:
+    """Return client id -> the credentials, each as type and id, to be rotated as their value stood in clear.
+
+    Without `client_ids`, of all clients. A client whose values still stand in the credential tables is left out.
+    """
+    found = KnownValue.objects.to_rotate()
+    if client_ids is not None:
+        found = found.filter(client_id__in=client_ids)
+    credentials: dict[int, list[CredentialKey]] = {}
+    for client_id, kind, pk in found.order_by("client_id", "kind", "credential_id").values_list(
+        "client_id", "kind", "credential_id"
+    ):
+        credentials.setdefault(client_id, []).append((kind, pk))
+    return credentials
+
+
+def get_secret(row: Credential) -> str:
+    """Return what stands in the row's secret column: the value, a pointer, or nothing."""
+    (name,) = row.SECRET_FIELDS
+    return getattr(row, name) or ""
+
+
+def _list_credentials(client: Client) -> Iterator[Credential]:
+    for rows in client.credentials_by_type().values():
+        yield from rows

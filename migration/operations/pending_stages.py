@@ -1,0 +1,75 @@
+"""Takes off AWSPENDING that an interrupted write left on a version of ours, once nothing can need that version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migration import sentences, version_sentences
+from migration.models import AuditCode, AuditEvent
+from migration.operations.aws_store import secrets_manager
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.keys import version_keys
+from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
+from migration.operations.restored_versions import shorten
+from migration.operations.snapshots import read_snapshot
+from migration.operations.version_logins import list_failed, list_new_logins
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.versions import PENDING, take_stage_off
+from nova_credentials.document import DocumentError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
+    from nova_credentials.messages import Message
+
+
+def take_pending_off(
+    *, client_id: int, name: str, version_id: str, by: User | None = None
+) -> Message:
+    """Take AWSPENDING off this version; return what was done. Raises `NotResolved` where that could lose a password.
+
+    A rotation that was interrupted may have given the server the pending password already. So the current version's
+    logins are tried first, where the two differ.
+    """
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        snapshot, sm = read_snapshot(client_id), secrets_manager(interactive=True)
+        if not held:
+            raise NotResolved(sentences.TRY_AGAIN_LATER())
+        if why := find_write_refusal():
+            raise NotResolved(why)
+        if name not in snapshot.names.values():
+            raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
+        try:
+            _require_unneeded(sm, name, version_id)
+            require_client_locks()
+            if not take_stage_off(sm, name, PENDING, version_id=version_id):
+                raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
+        except (SecretsManagerError, DocumentError) as error:
+            raise NotResolved(error.message) from None
+        done = version_sentences.PENDING_TAKEN_OFF(name=name, version=shorten(version_id))
+        AuditEvent.objects.record(
+            AuditCode.VERSION, done, by=by, client_id=client_id, slug=snapshot.slug
+        )
+    return done
+
+
+def _require_unneeded(sm: SecretsManager, name: str, version_id: str) -> None:
+    """Raise `NotResolved` unless AWSPENDING is on this version of ours, and the current one is proven to log in."""
+    pending = sm.get_stage(name, PENDING)
+    if pending is None or pending.version_id != version_id:
+        raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
+    if not version_keys().is_ours(name, version_id):
+        raise NotResolved(version_sentences.PENDING_IS_FOREIGN(name=name))
+    current = sm.get_value(name)
+    if current.version_id != version_id:
+        _require_working(name, current, pending)
+
+
+def _require_working(name: str, current: SecretValue, pending: SecretValue) -> None:
+    """Raise `NotResolved` unless each login in which the two versions differ works as the current one has it."""
+    differing = list(list_new_logins(current.to_document(), pending.to_document()))
+    if failed := list_failed(differing):
+        told = tuple(text for text, _outcome in failed)
+        raise NotResolved(version_sentences.PENDING_MAY_BE_NEEDED(name=name, logins=told))

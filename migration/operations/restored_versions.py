@@ -1,0 +1,278 @@
+"""Restores a former version of a secret as a new one, in both stores as far as the client's phase has them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from django.utils.crypto import salted_hmac
+
+from credentials.copying import (
+    RowNotInAwsError,
+    build_document_with_secrets,
+    copy_document,
+    list_unmatched_rows,
+    read_purged_extras,
+    read_purged_secrets,
+)
+from credentials.models import ClientRevision, save_columns
+from credentials.triggers import writes_are_counted
+from migration import sentences, version_sentences
+from migration.models import PUSHED, Comparison, Resolution, check_reason
+from migration.operations.aws_store import make_aws_copy, secret_layout, secrets_manager
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.comparisons import compare, compare_with_document
+from migration.operations.known_values import note_new_values
+from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.pushes import SHOWN_DIGITS, find_problem, push, write_document
+from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
+from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.operations.secret_values import SECRET_KEYS
+from migration.operations.secret_writer import PartlyWrittenError, RefusedError
+from migration.operations.snapshots import (
+    look_at_client,
+    read_locked_client,
+    read_locked_snapshot,
+    read_snapshot,
+)
+from migration.operations.version_logins import (
+    VersionLogin,
+    list_new_logins,
+    require_logins,
+)
+from nova_credentials import document as documents
+from nova_credentials.aws.client_secrets import read_client
+from nova_credentials.aws.versions import read_version
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import in_a_row
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.client_secrets import ClientSecrets
+    from nova_credentials.aws.secrets_manager import SecretsManager
+    from nova_credentials.document import Document
+    from nova_credentials.messages import Message
+
+# As AWS takes them; what an address has instead is no version.
+VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
+# The errors of stores that can't be read; their texts hold no value.
+READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
+
+
+@dataclass(frozen=True)
+class VersionPlan:
+    """Holds what would change if this version were restored now. Nothing of it is stored."""
+
+    name: str
+    version_id: str
+    phase: Phase
+    # What NOVA reads now (PostgreSQL's rows, or AWS from the cutover on) beside the version.
+    changes: Comparison
+    # The logins that the version lacks: no row is ever deleted.
+    staying: tuple[Message, ...]
+    # Those that NOVA does not have so now.
+    logins: tuple[VersionLogin, ...] = field(repr=False)
+    former: Document = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Return a short text by which a later plan is known to change the same."""
+        seen = (self.phase, self.name, self.version_id, self.changes.list_findings())
+        return salted_hmac("migration.VersionPlan", repr(seen), algorithm="sha256").hexdigest()[:16]
+
+
+def plan_restore(client_id: int, *, name: str, version_id: str) -> VersionPlan:
+    """Read both stores and the version; nothing is stored. Raises `NotResolved` where it can't be restored."""
+    return _make_plan(read_snapshot(client_id), name, version_id)
+
+
+def restore_version(
+    *,
+    client_id: int,
+    name: str,
+    version_id: str,
+    seen: str,
+    reason: str,
+    by: User | None = None,
+    unproven: bool = False,
+) -> Resolution:
+    """Make the version's values the present ones, as a new version in AWS.
+
+    `seen` is the digest of the plan that the user saw. The logins that change are tried first: where a server refuses
+    one, nothing is restored; where that can't be found out, only if `unproven`. In the phases in which PostgreSQL
+    decides the rows are written, then pushed as after every save; from the cutover on the rows are changed only if AWS
+    takes the values, and those of a purged client go to AWS alone.
+
+    Raises `NotResolved`, `UnprovenLoginsError` and `ReasonError`.
+    """
+    check_reason(reason)
+    tried = plan_restore(client_id, name=name, version_id=version_id)
+    _require_seen(tried, seen)
+    require_logins(tried.logins, unproven=unproven)
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        if not held:
+            raise NotResolved(sentences.TRY_AGAIN_LATER())
+        snapshot = read_snapshot(client_id)
+        plan = _make_plan(snapshot, name, version_id)
+        _require_seen(plan, seen)
+        if why := find_write_refusal():
+            raise NotResolved(why)
+        try:
+            with hold_rows(client_id) as now:
+                if not now.is_unchanged_since(snapshot):
+                    raise NotResolved(sentences.NOVA_WROTE())
+                require_client_locks()
+                resolution = _write_stores(plan, client_id, reason=reason, by=by)
+        except PartlyWrittenError as error:
+            part = {key: error.message.values[key] for key in ("names", "error")}
+            raise NotResolved(version_sentences.RESTORED_IN_PART(**part)) from None
+        except (*READ_ERRORS, RefusedError) as error:
+            raise NotResolved(error.message) from None
+        if not plan.phase.aws_is_authority:
+            _push_rows(resolution)
+    if plan.phase != Phase.PURGED:
+        compare(client_ids=[client_id], interactive=True)
+    return resolution
+
+
+def shorten(version_id: str) -> str:
+    """Return the beginning of a version's id, by which people tell versions apart."""
+    return f"{version_id[:SHOWN_DIGITS]}…"
+
+
+def _require_seen(plan: VersionPlan, seen: str) -> None:
+    if plan.digest != seen:
+        raise NotResolved(version_sentences.RESTORES_SOMETHING_ELSE())
+
+
+def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionPlan:
+    sm = secrets_manager(interactive=True)
+    if snapshot.phase == Phase.POSTGRES:
+        raise NotResolved(version_sentences.MIGRATE_FIRST())
+    if snapshot.push_pending:
+        raise NotResolved(version_sentences.ROWS_ARE_NEWER())
+    if not writes_are_counted():
+        raise NotResolved(version_sentences.ROWS_MAY_BE_NEWER())
+    try:
+        secrets = read_client(sm, snapshot.names, layout=secret_layout())
+        former = _read_former(snapshot, secrets, name, version_id, sm=sm)
+        present = _find_present(snapshot, secrets)
+        client = look_at_client(snapshot.client_id)
+        staying = tuple(list_unmatched_rows(client, former))
+    except READ_ERRORS as error:
+        raise NotResolved(error.message) from None
+    # Of a secret that holds no document any more nothing can be told apart: all of the version counts as a change.
+    beside = replace(snapshot, document=present if present is not None else {})
+    changes = compare_with_document(beside, former)
+    if not changes.mismatches:
+        raise NotResolved(version_sentences.NOTHING_TO_RESTORE())
+    if snapshot.phase == Phase.PURGED and (paths := tuple(_list_other_fields(changes))):
+        raise NotResolved(version_sentences.MORE_THAN_SECRETS(paths=paths))
+    logins = tuple(list_new_logins(former, present))
+    return VersionPlan(name, version_id, snapshot.phase, changes, staying, logins, former)
+
+
+def _read_former(
+    snapshot: ClientSnapshot,
+    secrets: ClientSecrets,
+    name: str,
+    version_id: str,
+    *,
+    sm: SecretsManager,
+) -> Document:
+    """Return the client's document with the version in place of its secret's current one; the rest as NOVA reads it."""
+    part = next((part for part, secret in snapshot.names.items() if secret == name), None)
+    kept = None
+    if part and VERSION_ID.fullmatch(version_id):
+        kept = read_version(sm, name, version_id)
+    if part is None or kept is None:
+        raise NotResolved(version_sentences.VERSION_GONE(name=name))
+    current = secrets.values.get(part)
+    if current and current.version_id == version_id:
+        raise NotResolved(version_sentences.VERSION_IS_CURRENT())
+    if snapshot.phase.aws_is_authority:
+        others = {
+            each: value.to_document() for each, value in secrets.values.items() if each != part
+        }
+    elif snapshot.document is None:
+        raise NotResolved(snapshot.problem or sentences.TRY_AGAIN_LATER())
+    else:
+        others = documents.split_document(snapshot.document, layout=secrets.layout)
+    former = documents.join_parts({**others, part: kept.to_document()}, layout=secrets.layout)
+    documents.parse_document(former, client_id=snapshot.client_id, client_slug=snapshot.slug)
+    return former
+
+
+def _find_present(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Document | None:
+    """Return what NOVA reads now; None where AWS decides and holds no document."""
+    if not snapshot.phase.aws_is_authority:
+        return snapshot.document
+    try:
+        return make_aws_copy(snapshot, secrets).document
+    except DocumentError:
+        if snapshot.phase == Phase.PURGED:
+            raise
+        return None
+
+
+def _list_other_fields(changes: Comparison) -> Iterator[str]:
+    """Yield the paths of the fields that differ and are no secret values."""
+    for mismatch in changes.fields_that_differ():
+        if mismatch.path.rpartition(".")[2] not in SECRET_KEYS:
+            yield mismatch.path
+
+
+def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | None) -> Resolution:
+    """Write the rows, and AWS where it is the authority, within a transaction that holds the rows."""
+    if plan.phase == Phase.PURGED:
+        _write_aws_alone(plan, client_id)
+    else:
+        copy_document(read_locked_client(client_id), plan.former)
+        after = read_locked_snapshot(client_id)
+        if after.document is None or (problem := find_problem(after)):
+            raise NotResolved(after.problem or problem or sentences.TRY_AGAIN_LATER())
+        if plan.phase.aws_is_authority:
+            write_document(after, document=after.document, overwrite=True)
+            ClientRevision.objects.record_pushed([(client_id, after.revision)])
+    done = version_sentences.VERSION_RESTORED(version=shorten(plan.version_id), name=plan.name)
+    stay = version_sentences.LOGINS_STAY(rows=plan.staying) if plan.staying else None
+    return record_resolution(
+        client_id, Resolution.Kind.TO_VERSION, by, reason, in_a_row(done, stay)
+    )
+
+
+def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
+    """Give AWS the version's secret values of a purged client; no row ever holds them."""
+    client, snapshot = read_locked_client(client_id), read_locked_snapshot(client_id)
+    secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=secret_layout())
+    present = make_aws_copy(snapshot, secrets).document
+    before, after = (read_purged_secrets(client, each) for each in (present, plan.former))
+    extras = read_purged_extras(client, present)
+    changed = {row: values for row, values in after.items() if before.get(row) != values}
+    for row in changed:
+        # A form that was opened before shows an older state: its save is refused.
+        save_columns(row, [])
+    document = build_document_with_secrets(read_locked_client(client_id), after, extras)
+    write_document(snapshot, document=document, overwrite=True)
+    note_new_values(
+        client_id,
+        {(row.TYPE.value, row.pk): values[row.SECRET_FIELDS[0]] for row, values in changed.items()},
+        is_former=True,
+    )
+    revision = read_locked_snapshot(client_id).revision
+    ClientRevision.objects.record_pushed([(client_id, revision)])
+
+
+def _push_rows(resolution: Resolution) -> None:
+    """Push the rows, and note beside what was done where AWS did not take them."""
+    (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
+    if result.outcome not in PUSHED:
+        late = version_sentences.RESTORED_IN_POSTGRES(why=result.summary_message)
+        resolution.message = in_a_row(resolution.message, late)
+        resolution.save(update_fields=["message"])

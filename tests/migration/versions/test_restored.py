@@ -1,0 +1,384 @@
+"""A former version of a secret is restored as a new one and both stores agree, or nothing changed and it says why."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+
+from credentials.models import DatabaseCredential, EmailCredential
+from migration import sentences, version_sentences
+from migration.models import (
+    AuditEvent,
+    ClientMigration,
+    Comparison,
+    KnownValue,
+    LeaseKind,
+    Resolution,
+)
+from migration.operations import aws_store, pushes, restored_versions, version_logins
+from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
+from migration.operations.known_values import note_written_rows
+from migration.operations.login_tests import LoginOutcome, LoginResult
+from migration.operations.moves import move
+from migration.operations.resolutions import NotResolved, copy_to_postgres
+from migration.operations.restored_versions import plan_restore, restore_version
+from migration.operations.version_logins import UnprovenLoginsError
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.versions import list_versions
+from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
+from tests.factories import make_email, make_full_client, update
+from tests.held_leases import held_elsewhere
+from tests.migration.moves.clients import (
+    NAME,
+    advance,
+    change_in_aws,
+    enter_phase,
+    is_pending,
+    password,
+    write_password,
+)
+
+FORMER, NEW = "example-password-1", "example-new' \" "
+IN_BOTH = [Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS]
+
+
+@pytest.fixture(autouse=True)
+def outcomes(monkeypatch) -> dict[str, LoginOutcome]:
+    """What a server says to a password; it lets all others in. The law of logins has tests of its own."""
+    found: dict[str, LoginOutcome] = {}
+
+    def try_login(kind, values):
+        value = values.get("password") or values.get("app_password") or values["secret_access_key"]
+        return LoginResult(found.get(value, LoginOutcome.WORKS))
+
+    monkeypatch.setattr(version_logins, "try_login", try_login)
+    return found
+
+
+def in_aws(stage: str = "AWSCURRENT", name: str = NAME) -> dict:
+    return json.loads(aws_store.secrets_manager().get_stage(name, stage).text)
+
+
+def current(name: str = NAME) -> str:
+    return aws_store.secrets_manager().get_value(name).version_id
+
+
+def make_changed(phase: Phase) -> tuple[int, str]:
+    """A client whose password was changed since, and the version that has the former one."""
+    pk = make_full_client("idom")
+    enter_phase(pk, min(phase, Phase.AWS, key=list(Phase).index))
+    former = current()
+    if phase == Phase.PURGED:
+        advance(pk, Phase.PURGED)
+        change_in_aws(aws_store.secrets_manager(), password=NEW)
+    else:
+        write_password(pk, NEW)
+        pushes.push(client_ids=[pk])
+    assert in_aws()["database"]["password"] == NEW
+    return pk, former
+
+
+def restore(pk: int, version: str, name: str = NAME, **more) -> Resolution:
+    seen = plan_restore(pk, name=name, version_id=version).digest
+    return restore_version(
+        **{"client_id": pk, "name": name, "version_id": version, "seen": seen, "reason": "INC-1"}
+        | more
+    )
+
+
+def refusal(pk: int, version: str, **more) -> str:
+    """Why it is not restored; both stores stay as they are."""
+    before = password(pk), in_aws(), current()
+    with pytest.raises(NotResolved) as refused:
+        restore(pk, version, **more)
+    assert (password(pk), in_aws(), current()) == before
+    assert not Resolution.objects.filter(kind="to_version").exists()
+    assert FORMER not in str(refused.value)
+    return refused.value.message.key
+
+
+# What it does
+
+
+@pytest.mark.parametrize("phase", IN_BOTH)
+def test_both_stores_hold_the_former_values_as_a_new_version(stores, phase):
+    pk, former = make_changed(phase)
+    replaced = current()
+
+    restored = restore(pk, former)
+
+    assert password(pk) == in_aws()["database"]["password"] == FORMER
+    assert in_aws("AWSPREVIOUS")["database"]["password"] == NEW
+    assert current() not in (former, replaced)
+    assert not is_pending(pk)
+    assert Comparison.objects.newest().get(client_id=pk).status == Comparison.Status.MATCH
+    assert (restored.kind, restored.reason) == ("to_version", "INC-1")
+    assert former[:8] in str(restored.message)
+    assert AuditEvent.objects.filter(code="resolution", reason="INC-1").exists()
+    note_written_rows()
+    assert KnownValue.objects.get(kind="database", replaced_at=None).stands_in_tables
+
+
+def test_the_values_of_a_purged_client_go_to_aws_alone(stores):
+    pk, former = make_changed(Phase.PURGED)
+    pointer = password(pk)
+
+    restore(pk, former)
+
+    assert password(pk) == pointer == f"aws-secretsmanager:{NAME}"
+    assert in_aws()["database"]["password"] == FORMER
+    assert in_aws()["email"]["app_password"] == "example-app-password-2"
+    assert not is_pending(pk)
+    note_written_rows()
+    known = KnownValue.objects.get(kind="database", replaced_at=None)
+    assert (known.stands_in_tables, known.stood_in_tables) == (False, True)  # it stood there
+    move(client_id=pk, new=Phase.AWS)
+    assert password(pk) == FORMER
+
+
+def test_a_version_of_a_purged_client_with_another_host_is_not_restored(stores):
+    pk, former = make_changed(Phase.PURGED)
+    change_in_aws(aws_store.secrets_manager(), host="elsewhere.example", password=NEW)
+
+    assert refusal(pk, former) == version_sentences.MORE_THAN_SECRETS.key
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_a_version_of_one_services_secret_leaves_the_others(stores, settings, phase):
+    settings.NOVA_SECRET_LAYOUT = Layout.SERVICE
+    pk = make_full_client("idom")
+    enter_phase(pk, phase)
+    name = f"{NAME}/email"
+    former = current(name)
+    row = EmailCredential.objects.get(client_id=pk)
+    update("client_email_credentials", row.pk, email_password_encrypted=NEW)
+    write_password(pk, NEW)
+    pushes.push(client_ids=[pk])
+
+    restore(pk, former, name)
+
+    assert in_aws(name=name)["email"]["app_password"] == "example-app-password-2"
+    assert EmailCredential.objects.get(client_id=pk).email_password == "example-app-password-2"
+    assert password(pk) == in_aws(name=f"{NAME}/database")["database"]["password"] == NEW
+
+
+def test_logins_that_the_version_lacks_stay(stores):
+    pk, former = make_changed(Phase.AWS)
+    make_email(pk, label="later", is_primary=False, email_password_encrypted="example-later")
+    pushes.push(client_ids=[pk])
+
+    restored = restore(pk, former)
+
+    assert "left where they are: mail login" in str(restored.message)
+    assert in_aws()["other_emails"][0]["app_password"] == "example-later"
+    assert not is_pending(pk)
+
+
+def test_a_version_that_somebody_else_wrote_can_be_restored_too(stores):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    change_in_aws(aws_store.secrets_manager(), password=NEW)
+    theirs = current()
+    change_in_aws(aws_store.secrets_manager(), password="example-junk")
+
+    restore(pk, theirs)
+
+    assert password(pk) == in_aws()["database"]["password"] == NEW
+
+
+def test_a_secret_that_holds_no_document_any_more_is_mended_by_its_former_version(stores):
+    pk, former = make_changed(Phase.AWS)
+    aws_store.secrets_manager().put_value(NAME, "no document")
+
+    restore(pk, former)
+
+    assert password(pk) == in_aws()["database"]["password"] == FORMER
+
+
+# Logins are tried first
+
+
+def test_a_login_that_is_refused_keeps_everything_as_it_is(stores, outcomes):
+    pk, former = make_changed(Phase.AWS)
+    outcomes[FORMER] = LoginOutcome.REFUSED
+    refused = version_sentences.LOGIN_REFUSED.key
+
+    assert refusal(pk, former) == refusal(pk, former, unproven=True) == refused
+
+
+def test_a_login_that_can_not_be_tried_is_somebodys_decision(stores, outcomes):
+    pk, former = make_changed(Phase.DUAL_READ)
+    outcomes[FORMER] = LoginOutcome.UNREACHABLE
+    outcomes["example-app-password-2"] = LoginOutcome.REFUSED  # not of this change: not tried
+
+    with pytest.raises(UnprovenLoginsError, match="the database login: not reached"):
+        restore(pk, former)
+    assert password(pk) == NEW
+
+    restore(pk, former, unproven=True)
+    assert password(pk) == FORMER
+
+
+# What keeps it from being done
+
+
+def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(stores, monkeypatch):
+    pk = make_full_client("idom")
+    pushes.push(client_ids=[pk])
+    older = current()
+    gone = version_sentences.VERSION_GONE.key
+    assert refusal(pk, older) == version_sentences.MIGRATE_FIRST.key
+
+    move(client_id=pk, new=Phase.DUAL_WRITE)
+    assert refusal(pk, older) == version_sentences.VERSION_IS_CURRENT.key
+    write_password(pk, NEW)
+    assert refusal(pk, older) == version_sentences.ROWS_ARE_NEWER.key
+    pushes.push(client_ids=[pk])
+    for unknown in ("0" * 32, "x", "", "' OR 1=1 --"):
+        assert refusal(pk, unknown) == gone
+    assert refusal(pk, older, name="nova/clients/acme") == gone
+    assert refusal(pk, older, seen="x") == version_sentences.RESTORES_SOMETHING_ELSE.key
+    write_password(pk, FORMER)
+    pushes.push(client_ids=[pk])
+    assert refusal(pk, older) == version_sentences.NOTHING_TO_RESTORE.key
+    write_password(pk, NEW)
+    pushes.push(client_ids=[pk])
+    stop_aws_writes(reason="INC-9", by=None)
+    assert refusal(pk, older) == sentences.WRITES_STOPPED.key
+    start_aws_writes(by=None)
+    monkeypatch.setattr(restored_versions, "LOCK_WAIT_SECONDS", 0.1)
+    with held_elsewhere(LeaseKind.CLIENT, pk):
+        assert refusal(pk, older) == sentences.TRY_AGAIN_LATER.key
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
+    assert refusal(pk, older) == version_sentences.ROWS_MAY_BE_NEWER.key
+
+
+def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
+    """Does this once, while the logins are tried."""
+    tried = version_logins.list_failed
+
+    def list_failed(logins):
+        act()
+        return tried(logins)
+
+    monkeypatch.setattr(version_logins, "list_failed", list_failed)
+
+
+def test_of_two_at_once_the_second_is_told_to_look_again(stores, monkeypatch):
+    pk, former = make_changed(Phase.AWS)
+    seen = plan_restore(pk, name=NAME, version_id=former).digest
+    restore(pk, former)
+
+    with pytest.raises(NotResolved) as refused:
+        restore(pk, former, seen=seen)
+    assert refused.value.message.key == version_sentences.NOTHING_TO_RESTORE.key
+    assert Resolution.objects.filter(kind="to_version").count() == 1
+
+
+def test_an_edit_while_the_logins_are_tried_survives(stores, monkeypatch):
+    pk, former = make_changed(Phase.DUAL_READ)
+    meanwhile(monkeypatch, lambda: write_password(pk, "example-edit"))
+
+    with pytest.raises(NotResolved):
+        restore(pk, former)
+
+    assert password(pk) == "example-edit"
+
+
+def test_a_version_that_aws_forgets_meanwhile_changes_nothing(stores, monkeypatch):
+    pk, former = make_changed(Phase.AWS)
+    read, asked = restored_versions.read_version, []
+
+    def forget(*args):
+        asked.append(args)
+        return read(*args) if len(asked) < 3 else None
+
+    monkeypatch.setattr(restored_versions, "read_version", forget)
+
+    assert refusal(pk, former) == version_sentences.VERSION_GONE.key
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
+def test_aws_that_refuses_the_write_leaves_both_stores(stores, monkeypatch, phase):
+    pk, former = make_changed(phase)
+
+    def refuse(self, name, text, *, token=None):
+        raise SecretsManagerError.from_code("AccessDenied", "PutSecretValue", name)
+
+    monkeypatch.setattr("nova_credentials.aws.secrets_manager.SecretsManager.put_value", refuse)
+
+    assert refusal(pk, former) == "aws_failed"
+
+
+def test_rows_without_aws_before_the_cutover_are_pushed_later(stores, monkeypatch):
+    pk, former = make_changed(Phase.DUAL_READ)
+    with monkeypatch.context() as patch:
+
+        def refuse(self, name, text, *, token=None):
+            raise SecretsManagerError.from_code("Timeout", "PutSecretValue", name)
+
+        patch.setattr("nova_credentials.aws.secrets_manager.SecretsManager.put_value", refuse)
+        restored = restore(pk, former)
+
+    assert "PostgreSQL has the values; AWS does not yet." in str(restored.message)
+    assert is_pending(pk)
+    pushes.push(client_ids=[pk])
+    assert in_aws()["database"]["password"] == FORMER
+
+
+@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
+def test_who_is_killed_between_aws_and_the_tables_leaves_what_a_second_try_settles(
+    stores, monkeypatch, phase
+):
+    pk, former = make_changed(phase)
+
+    def die(*_args, **_named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restored_versions, "record_resolution", die)
+        with pytest.raises(KeyboardInterrupt):
+            restore(pk, former)
+    assert in_aws()["database"]["password"] == FORMER  # NOVA reads it already
+    assert ClientMigration.objects.get(pk=pk).phase == phase
+    assert not Resolution.objects.exists()
+
+    if phase == Phase.AWS:
+        assert password(pk) == NEW
+        copy_to_postgres(client_id=pk, reason="INC-2")
+        assert password(pk) == FORMER
+    else:
+        move(client_id=pk, new=Phase.AWS)
+        assert password(pk) == FORMER
+
+
+# What AWS lists
+
+
+def test_versions_are_listed_newest_first_over_several_pages(stores, sm, monkeypatch):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_WRITE)
+    for number in range(6):
+        change_in_aws(sm, password=f"example-{number}")
+    monkeypatch.setattr("nova_credentials.aws.versions._PAGE_SIZE", 3)
+
+    found = list_versions(sm, NAME)
+
+    assert [each.stages for each in found[:2]] == [("AWSCURRENT",), ("AWSPREVIOUS",)]
+    assert len({each.version_id for each in found}) == 7
+    assert all(re.fullmatch("[0-9a-f-]{32,64}", each.version_id) for each in found)
+
+
+def test_real_logins_are_tried(stores, monkeypatch):
+    monkeypatch.undo()
+    pk, former = make_changed(Phase.DUAL_READ)
+    DatabaseCredential.objects.update(db_host="localhost.invalid")
+    pushes.push(client_ids=[pk])
+
+    with pytest.raises(UnprovenLoginsError):
+        restore(pk, former)
