@@ -24,6 +24,12 @@ LOGIN_SHARED = Sentence(
     " Give each client a user of its own first.",
     glue=", ",
 )
+FORMER_SECRETS_READ = Sentence(
+    "former_secrets_read",
+    "Its layout was changed lately, and NOVA may still read its former secrets (%(names)s):"
+    " rotate it once they are gone.",
+    glue=", ",
+)
 ROTATION_UNDER_WAY = Sentence(
     "rotation_under_way",
     "A rotation of this client is under way since %(ago)s; the workers go on with it. Wait until it is finished.",

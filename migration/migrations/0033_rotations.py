@@ -13,7 +13,7 @@ from migration.schema_operations import ChangeTogether
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0005_pushed_at"),
-        ("migration", "0031_clients_left_out"),
+        ("migration", "0032_login_tests"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                         ("push", "Push"),
                         ("compare", "Comparison"),
                         ("move", "Moves"),
+                        ("test_logins", "Login tests"),
                         ("rotate", "Rotation"),
                     ],
                     max_length=16,
@@ -43,6 +44,7 @@ class Migration(migrations.Migration):
                         ("push", "Push"),
                         ("compare", "Comparison"),
                         ("move", "Move"),
+                        ("test_logins", "Login tests"),
                         ("rotate", "Rotation"),
                     ],
                     db_default="",

@@ -31,7 +31,7 @@ def fill_layouts(_: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0031_clients_left_out")]
+    dependencies = [("migration", "0033_rotations")]
 
     operations = [
         ChangeTogether(
@@ -78,6 +78,8 @@ class Migration(migrations.Migration):
                         ("compare", "Comparison"),
                         ("move", "Moves"),
                         ("layout", "Change of layout"),
+                        ("test_logins", "Login tests"),
+                        ("rotate", "Rotation"),
                     ],
                     max_length=16,
                     verbose_name="kind",
@@ -93,6 +95,8 @@ class Migration(migrations.Migration):
                         ("compare", "Comparison"),
                         ("move", "Move"),
                         ("layout", "Change of layout"),
+                        ("test_logins", "Login tests"),
+                        ("rotate", "Rotation"),
                     ],
                     db_default="",
                     default="",

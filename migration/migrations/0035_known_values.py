@@ -9,7 +9,7 @@ from migration.schema_operations import ChangeTogether
 class Migration(migrations.Migration):
     dependencies = [
         ("credentials", "0001_initial"),
-        ("migration", "0031_clients_left_out"),
+        ("migration", "0034_layouts"),
     ]
 
     operations = [

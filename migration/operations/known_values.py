@@ -15,8 +15,15 @@ from credentials.copying import read_purged_secrets
 from credentials.models import ClientWrite
 from credentials.nova_columns import NovaSchemaError, schema_errors
 from credentials.pointers import POINTER, is_purged
-from migration.models import Fingerprint, KnownValue, SeenClient, SeenValue, all_clients
-from migration.operations.aws_store import find_known_secrets, secret_layout, secret_names
+from migration.models import (
+    Fingerprint,
+    KnownValue,
+    SeenClient,
+    SeenValue,
+    all_clients,
+    find_layout,
+)
+from migration.operations.aws_store import find_known_secrets, secret_names
 from migration.operations.keys import fingerprint_key_id, make_fingerprint
 from migration.operations.snapshots import repeatable_read
 from nova_credentials.aws.client_secrets import join_answers
@@ -105,16 +112,16 @@ def note_purged_clients(
 ) -> None:
     """Note what AWS holds of these clients' purged rows, where it gave their secrets.
 
-    `answers` are their secrets as AWS gave them after `read_at`. The clients' rows are read.
+    `answers` are their secrets as AWS gave them after `read_at`. The clients' rows are read, `layout` is annotated.
     """
     purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
-    names = {client.pk: secret_names(client.slug) for client in purged}
+    names = {client.pk: secret_names(client.slug, client.layout) for client in purged}  # type: ignore[attr-defined]
     pushed = find_known_secrets([name for each in names.values() for name in each.values()])
     seen = {}
     for client in purged:
         of_client = {name: answers[name] for name in names[client.pk].values() if name in answers}
         try:
-            secrets = join_answers(names[client.pk], of_client, layout=secret_layout())
+            secrets = join_answers(names[client.pk], of_client, layout=find_layout(client.layout))  # type: ignore[attr-defined]
             found = read_purged_secrets(client, secrets.to_document())
         except (KeyError, SecretsManagerError, DocumentError, MessageError):
             continue

@@ -16,13 +16,14 @@ from django.db import transaction
 from credentials.models import ClientRevision
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import change_pointers
-from migration import audit_sentences, layout_sentences
+from migration import audit_sentences, layout_sentences, rotation_sentences
 from migration.models import (
     AuditCode,
     AuditEvent,
     ClientMigration,
     OtherSecrets,
     Outcome,
+    Rotation,
     Secret,
 )
 from migration.operations.aws_store import (
@@ -144,6 +145,8 @@ def _change_without_secret(
 
 def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManager) -> None:
     """Refuse where a rotation is under way, or where a copy would pass somebody else's version off as ours."""
+    if rotation := Rotation.objects.find_unfinished(snapshot.client_id):
+        raise LayoutRefusedError(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
     for value in found.found:
         try:
             versions = sm.describe_secret(value.name).versions

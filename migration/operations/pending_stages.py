@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration import sentences, version_sentences
-from migration.models import AuditCode, AuditEvent
+from migration import rotation_sentences, sentences, version_sentences
+from migration.models import AuditCode, AuditEvent, Rotation
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.keys import version_keys
@@ -37,6 +37,8 @@ def take_pending_off(
         snapshot, sm = read_snapshot(client_id), secrets_manager(interactive=True)
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
+        if rotation := Rotation.objects.find_unfinished(client_id):
+            raise NotResolved(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
         if why := find_write_refusal():
             raise NotResolved(why)
         if name not in snapshot.names.values():

@@ -20,7 +20,7 @@ from credentials.models import ClientRevision, save_columns
 from credentials.triggers import writes_are_counted
 from migration import sentences, version_sentences
 from migration.models import PUSHED, Comparison, Resolution, check_reason
-from migration.operations.aws_store import make_aws_copy, secret_layout, secrets_manager
+from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
 from migration.operations.known_values import note_new_values
@@ -160,7 +160,7 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
     if not writes_are_counted():
         raise NotResolved(version_sentences.ROWS_MAY_BE_NEWER())
     try:
-        secrets = read_client(sm, snapshot.names, layout=secret_layout())
+        secrets = read_client(sm, snapshot.names, layout=snapshot.layout)
         former = _read_former(snapshot, secrets, name, version_id, sm=sm)
         present = _find_present(snapshot, secrets)
         client = look_at_client(snapshot.client_id)
@@ -250,7 +250,7 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
 def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     """Give AWS the version's secret values of a purged client; no row ever holds them."""
     client, snapshot = read_locked_client(client_id), read_locked_snapshot(client_id)
-    secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=secret_layout())
+    secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=snapshot.layout)
     present = make_aws_copy(snapshot, secrets).document
     before, after = (read_purged_secrets(client, each) for each in (present, plan.former))
     extras = read_purged_extras(client, present)

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING
 from credentials.models import Client, DatabaseCredential, RowsBusyError, save_changed_columns
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
-from migration.models import PUSHED, Rotation, RotationOutcome, RotationStep, Secret
+from migration.models import (
+    PUSHED,
+    OtherSecrets,
+    Rotation,
+    RotationOutcome,
+    RotationStep,
+    Secret,
+)
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.operations.known_values import note_new_values
 from migration.operations.leases import require_leases
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.login_tests.database import DatabaseLogin
@@ -235,6 +243,10 @@ class _DatabaseRotation:
     # Step 1: keep the new password in AWS
 
     def _keep(self) -> str:
+        if self.snapshot.other_secrets == OtherSecrets.KEPT:
+            # Who reads these finds no AWSPENDING in them.
+            names = tuple(self.snapshot.other_names.values())
+            raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
         self._refuse_shared()
         self._require_changeable()
         if not self.snapshot.phase.aws_is_authority:
@@ -385,7 +397,10 @@ class _DatabaseRotation:
             kept, password, check=self._check_current, tell=self._note_version
         )
         if self.snapshot.phase == Phase.PURGED:
-            self.secret.record_current(current, self.rotation.client_id)
+            with hold_rows(self.rotation.client_id) as now:
+                self.secret.record_current(current, self.rotation.client_id)
+                keys = [(DATABASE.value, row.pk) for row in self._list_rows(now)]
+                note_new_values(self.rotation.client_id, dict.fromkeys(keys, password))
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):
