@@ -32,7 +32,7 @@ Middleware = Callable[[WSGIApplication], WSGIApplication]
 
 
 class RunningServer(NamedTuple):
-    """How a server is reached: it answers nobody who signs with another access key id."""
+    """How a server is reached: it answers nobody who signs with another access key id, but for STS's one call."""
 
     endpoint: str
     access_key: str

@@ -13,6 +13,7 @@ from credentials.models import ClientRevision
 from migration.models import (
     Blocker,
     ClientMigration,
+    LoginTest,
     ReadCount,
     Run,
     all_clients,
@@ -45,6 +46,7 @@ SPOILS = (
     "streak",
     "time",
     "reads",
+    "login",
 )
 
 
@@ -84,6 +86,8 @@ def prepare(pk: int, phase: Phase, spoils: set[str], *, is_active: bool) -> None
         Run.objects.create(kind=Run.Kind.MIGRATE).add_items([(pk, "x")])
     if "copies" not in spoils:
         make_copy_search(pk)
+    for store in ("postgres", "aws") if "login" in spoils else ():
+        LoginTest.objects.create(client_id=pk, kind="database", store=store, outcome="refused")
 
 
 def test_a_client_is_ready_exactly_where_the_gate_finds_nothing(stores):

@@ -87,7 +87,7 @@ def test_the_rate_is_changed_on_the_page_and_given_back(client, operator, settin
 
     client.post(url, {"writes": "12.5", "reads": ""})
     assert dict(Rate.objects.values_list("kind", "per_second")) == {
-        "create": 12.5, "write": 12.5, "read": None,
+        "create": 12.5, "write": 12.5, "read": None, "login": None,
     }  # fmt: skip
     client.post(url, {"writes": "", "reads": ""})
     assert set(Rate.objects.values_list("per_second", flat=True)) == {None}
