@@ -21,11 +21,11 @@ from migration.models import (
     GroupMember,
     PhaseChoices,
     Rotation,
-    RotationSchedule,
     all_clients,
     late_push_threshold,
     select_blocked,
 )
+from migration.models.rotation_schedules import is_overdue
 from migration.operations.ready_clients import SiteFacts, has_next_step, is_ready
 from migration.reports.client_counts import READY
 from migration.reports.failures import select_failures
@@ -265,7 +265,7 @@ class RotationFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         match value:
             case "overdue":
-                return Q(pk__in=RotationSchedule.objects.list_due(overdue=True))
+                return is_overdue()
             case "unfinished":
                 return Q(pk__in=Rotation.objects.unfinished().order_by().values("client_id"))
             case "stopped":

@@ -447,6 +447,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
+    *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(
         f"migration_run_{what}"
         for what in (

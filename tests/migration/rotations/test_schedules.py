@@ -72,9 +72,9 @@ def test_the_next_day_counts_from_the_last_rotation_in_days_of_utc(stores, day):
 
     day(datetime(2026, 6, 30, tzinfo=UTC).date())
     assert RotationSchedule.objects.list_due() == [pk]
-    assert RotationSchedule.objects.list_due(overdue=True) == []
+    assert not all_clients().filter(rotation_schedules.is_overdue()).exists()
     day(datetime(2026, 7, 1, tzinfo=UTC).date())
-    assert RotationSchedule.objects.list_due(overdue=True) == [pk]
+    assert all_clients().filter(rotation_schedules.is_overdue()).get().pk == pk
     assert read_work_facts().rotations == {"stopped": 0, "unfinished": 0, "overdue": 1}
 
 
@@ -102,8 +102,14 @@ def test_a_reveal_brings_it_forward_where_that_is_set(stores, day, settings):
     RotationSchedule.objects.update(since=TODAY)
     seen = datetime(2026, 4, 10, 12, tzinfo=UTC)
     Reveal.objects.create(
-        client_id=pk, slug="idom", kind="database", credential_id=1,
-        field="db_password", username="maria", reason="x", revealed_at=seen,
+        client_id=pk,
+        slug="idom",
+        kind="database",
+        credential_id=1,
+        field="db_password",
+        username="maria",
+        reason="x",
+        revealed_at=seen,
     )
     assert next_day(pk) == TODAY + timedelta(days=90)
     settings.NOVA_ROTATE_AFTER_REVEAL_DAYS = 7
@@ -156,7 +162,10 @@ def test_a_run_says_of_each_client_what_became_of_it(role_in, monkeypatch):
     make_database(make_client("elsewhere"), db_host="db.example.test", db_user="somebody")
     reports = make_database(
         role.client_id,
-        db_host="/nowhere", db_name="x", label="reports", is_primary=False,
+        db_host="/nowhere",
+        db_name="x",
+        label="reports",
+        is_primary=False,
     )
     run = Run.start(kind=Run.Kind.ROTATE, chosen=all_clients())
     finish_inline(run)
