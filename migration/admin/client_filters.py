@@ -23,12 +23,12 @@ from migration.models import (
     KnownValue,
     PhaseChoices,
     Rotation,
-    RotationSchedule,
     Standing,
     all_clients,
     late_push_threshold,
     select_standing,
 )
+from migration.models.rotation_schedules import is_overdue
 from migration.operations.ready_clients import (
     SiteFacts,
     count_standings,
@@ -318,7 +318,7 @@ class RotationFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         match value:
             case "overdue":
-                return Q(pk__in=RotationSchedule.objects.list_due(overdue=True))
+                return is_overdue()
             case "unfinished":
                 return Q(pk__in=Rotation.objects.unfinished().order_by().values("client_id"))
             case "stopped":

@@ -103,7 +103,7 @@ class RotateView(ClientView):
             return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
         why = rotation.message
         if why and not rotation.is_finished:
-            why = rotation_sentences.UNFINISHED(why=why)
+            why = rotation_sentences.ROTATION_UNFINISHED(why=why)
         return self.show_page([localize(why)] if why else [])
 
     def read_entered(self) -> dict[str, str]:

@@ -84,9 +84,9 @@ class Migration(migrations.Migration):
                         models.CharField(
                             blank=True,
                             choices=[
-                                ("rotated", "rotated"),
-                                ("refused", "refused"),
-                                ("stopped", "stopped"),
+                                ("rotated", "secret rotated"),
+                                ("refused", "nothing changed"),
+                                ("stopped", "stopped: somebody has to look"),
                             ],
                             max_length=16,
                             verbose_name="outcome",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import connection, models, transaction
+from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 MOST_DAYS = 3650
 # The day on which each client's database passwords are to be rotated next: of its own schedule and its groups', the
 # earliest. They count from the last rotation of its primary login, or from the day on which the schedule was made.
-# A reveal of a database password since then brings the day forward; `reveal_days` 0: it does not. It holds no time of
-# day, so that no change of clocks moves it.
+# A reveal of a database password since then brings the day forward, to so many days after it as the setting says; with
+# 0 it doesn't. It holds no time of day, so that no change of clocks moves it.
 NEXT_ROTATIONS = """
 SELECT wanted.client_id, min(least(
     greatest(wanted.since, last.on_day) + wanted.days,
-    CASE WHEN %(reveal_days)s > 0 AND revealed.at > coalesce(last.at, '-infinity')
-        THEN (revealed.at AT TIME ZONE 'UTC')::date + %(reveal_days)s END
+    CASE WHEN {reveal_days} > 0 AND revealed.at > coalesce(last.at, '-infinity')
+        THEN (revealed.at AT TIME ZONE 'UTC')::date + {reveal_days} END
 )) AS due
 FROM (
     SELECT client_id, since, days FROM migration_rotationschedule WHERE client_id IS NOT NULL
@@ -54,23 +55,30 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+def make_next_query() -> str:
+    """Return NEXT_ROTATIONS with the settings in it."""
+    return NEXT_ROTATIONS.format(reveal_days=int(settings.NOVA_ROTATE_AFTER_REVEAL_DAYS))
+
+
+def is_overdue() -> models.Q:
+    """Return the condition that the day of a client's next rotation has passed."""
+    query = f"SELECT client_id FROM ({make_next_query()}) AS next WHERE due < %s"  # noqa: S608  # constants
+    return models.Q(pk__in=RawSQL(query, [today()]))  # noqa: S611  # as above
+
+
 class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
     def list_next(self, client_id: int | None = None) -> dict[int, date]:
         """Return client -> the day of its next rotation, of those with a schedule; of all clients or of this one."""
-        query = f"SELECT client_id, due FROM ({NEXT_ROTATIONS}) AS next"  # noqa: S608  # constants
+        query = f"SELECT client_id, due FROM ({make_next_query()}) AS next"  # noqa: S608  # constants
         if client_id is not None:
-            query += " WHERE client_id = %(client_id)s"
-        values = {"reveal_days": settings.NOVA_ROTATE_AFTER_REVEAL_DAYS, "client_id": client_id}
+            query += " WHERE client_id = %s"
         with connection.cursor() as cursor:
-            cursor.execute(query, values)
+            cursor.execute(query, [] if client_id is None else [client_id])
             return dict(cursor.fetchall())
 
-    def list_due(self, *, overdue: bool = False) -> list[int]:
-        """Return the clients whose day has come; with `overdue` those whose day has passed."""
-        now = today()
-        return [
-            pk for pk, due in self.list_next().items() if due < now or (due == now and not overdue)
-        ]
+    def list_due(self) -> list[int]:
+        """Return the clients whose day has come."""
+        return [pk for pk, due in self.list_next().items() if due <= today()]
 
     def of_client(self, client_id: int) -> Self:
         """Select the client's own schedule and those of its groups."""
@@ -98,12 +106,12 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
                 there.delete()
             if days is not None:
                 self.create(days=days, by=by, **whose)
-            facts = {"whose": str(group) if group else rotation_sentences.THIS_CLIENT()}
+            facts = {"whose": str(group) if group else rotation_sentences.ROTATION_THIS_CLIENT()}
             AuditEvent.objects.record(
                 AuditCode.ROTATION,
-                rotation_sentences.SCHEDULE_SET(n=days, **facts)
+                rotation_sentences.ROTATION_SCHEDULE_SET(n=days, **facts)
                 if days is not None
-                else rotation_sentences.SCHEDULE_ENDED(**facts),
+                else rotation_sentences.ROTATION_SCHEDULE_ENDED(**facts),
                 by=by,
                 client_id=client.pk if client else None,
                 slug=client.slug if client else "",

@@ -41,11 +41,11 @@ class RotationStep(models.TextChoices):
 class RotationOutcome(models.TextChoices):
     """What became of a rotation; empty while it is not finished."""
 
-    ROTATED = "rotated", _("rotated")
+    ROTATED = "rotated", _("secret rotated")
     # Nothing was changed, or everything put back.
-    REFUSED = "refused", _("refused")
+    REFUSED = "refused", _("nothing changed")
     # It can't be known which password is valid, or where the login leads: somebody has to look.
-    STOPPED = "stopped", _("stopped")
+    STOPPED = "stopped", _("stopped: somebody has to look")
 
 
 class RotationQuerySet(models.QuerySet["Rotation"]):

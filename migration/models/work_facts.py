@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
 from migration.models.campaigns import Campaign
 from migration.models.reader_processes import SEEN_WITHIN
-from migration.models.rotation_schedules import NEXT_ROTATIONS, today
+from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run
 
 if TYPE_CHECKING:
@@ -48,12 +47,11 @@ def read_work_facts() -> WorkFacts:
                     SELECT FROM migration_rotation AS newer WHERE newer.client_id = r.client_id AND newer.id > r.id
                 )),
                 (SELECT count(*) FROM migration_rotation WHERE outcome = '' AND message IS NOT NULL),
-                (SELECT count(*) FROM ({NEXT_ROTATIONS}) AS next WHERE due < %(today)s),
+                (SELECT count(*) FROM ({make_next_query()}) AS next WHERE due < %(today)s),
                 ARRAY(SELECT id FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id),
                 ARRAY(SELECT state::text FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id)
             """,  # noqa: S608  # constants
             {
-                "reveal_days": settings.NOVA_ROTATE_AFTER_REVEAL_DAYS,
                 "today": today(),
                 "compare": Run.Kind.COMPARE,
                 "requested": Run.State.REQUESTED,

@@ -69,7 +69,7 @@ def store_entered_secret(
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
     result = try_login(credential_type, _list_values(row, entered))
     if not result.works:
-        refused = rotation_sentences.NEW_SECRET_REFUSED(outcome=result.outcome.value)
+        refused = rotation_sentences.ROTATION_NEW_SECRET_REFUSED(outcome=result.outcome.value)
         with transaction.atomic():
             rotation = Rotation.objects.begin(client, credential_type, label, by=by)
             rotation.end(RotationOutcome.REFUSED, refused)
@@ -79,7 +79,7 @@ def store_entered_secret(
             Client.objects.lock_rows(client_id)
             found = find_row(read_locked_client(client_id), credential_type, label)
             if found is None or any(getattr(found, name) != tested[name] for name in tested):
-                raise NotRotated(rotation_sentences.LOGIN_CHANGED_MEANWHILE())
+                raise NotRotated(rotation_sentences.ROTATION_LOGIN_CHANGED_MEANWHILE())
             rotation = _save(found, entered, by=by, warn=warn)
     except (SaveRefusedError, RowsBusyError, RefusedByDatabaseError) as error:
         raise NotRotated(error.message) from None

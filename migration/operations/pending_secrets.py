@@ -110,7 +110,7 @@ class PendingSecret:
             return kept
         if labelled and labelled.version_id != self.read_current().version_id:
             raise ForeignPendingError(
-                rotation_sentences.ROTATED_ELSEWHERE(name=self.name, version=labelled.version_id)
+                rotation_sentences.ROTATION_ELSEWHERE(name=self.name, version=labelled.version_id)
             )
         return None
 
@@ -164,7 +164,9 @@ class PendingSecret:
                     raise
             else:
                 return pending
-        raise SecretKeepsChangingError(rotation_sentences.SECRET_KEEPS_CHANGING(name=self.name))
+        raise SecretKeepsChangingError(
+            rotation_sentences.ROTATION_SECRET_KEEPS_CHANGING(name=self.name)
+        )
 
     def _replace_password(self, current: SecretValue, password: str) -> Document:
         """Return the version's document with the new password in it."""

@@ -82,7 +82,7 @@ def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
 
 
 def _not_logged_in(outcome: LoginOutcome) -> Message:
-    return rotation_sentences.NOT_LOGGED_IN(outcome=outcome.value)
+    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=outcome.value)
 
 
 def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
@@ -113,7 +113,7 @@ def change_password(
             _set_password(connection, login.user, login.password)
         except psycopg.Error:
             raise LoginUnclearError(_not_logged_in(LoginOutcome.REFUSED)) from None
-    raise RoleRefusedError(rotation_sentences.PUT_BACK())
+    raise RoleRefusedError(rotation_sentences.ROTATION_PUT_BACK())
 
 
 def _prepare(connection: Connection, login: DatabaseLogin) -> None:
@@ -123,11 +123,11 @@ def _prepare(connection: Connection, login: DatabaseLogin) -> None:
     found = connection.execute(ROLE).fetchone()
     user, in_recovery, until, expires = found or ("", False, "", False)
     if user != login.user:
-        raise RoleRefusedError(rotation_sentences.OTHER_USER())
+        raise RoleRefusedError(rotation_sentences.ROTATION_OTHER_USER())
     if in_recovery:
-        raise RoleRefusedError(rotation_sentences.SERVER_IN_RECOVERY())
+        raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
     if expires:
-        raise RoleRefusedError(rotation_sentences.PASSWORD_EXPIRES(user=user, until=until))
+        raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_EXPIRES(user=user, until=until))
 
 
 def _set_password(connection: Connection, user: str, password: str) -> None:
@@ -150,9 +150,9 @@ def _refusals(login: DatabaseLogin) -> Iterator[None]:
     else:
         return
     if code == NO_RIGHT:
-        raise RoleRefusedError(rotation_sentences.MAY_NOT_CHANGE_PASSWORD(code=code))
+        raise RoleRefusedError(rotation_sentences.ROTATION_MAY_NOT_CHANGE_PASSWORD(code=code))
     if code == READ_ONLY:
-        raise RoleRefusedError(rotation_sentences.SERVER_IN_RECOVERY())
+        raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
     if code and not code.startswith(("08", "57")):
-        raise RoleRefusedError(rotation_sentences.PASSWORD_NOT_CHANGED(code=code))
+        raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_NOT_CHANGED(code=code))
     raise LoginUnclearError(_not_logged_in(LoginOutcome.UNREACHABLE))

@@ -47,7 +47,10 @@ def _rotate_client(run: Run, item: RunItem) -> bool:
         return False
     labels = list(_list_labels(item.client_id))
     if not labels:
-        item.outcome, item.message = Outcome.SKIPPED, rotation_sentences.NO_DATABASE_LOGIN()
+        item.outcome, item.message = (
+            Outcome.SKIPPED,
+            rotation_sentences.ROTATION_NO_DATABASE_LOGIN(),
+        )
         return False
     problems: list[Message] = []
     may_pass = False

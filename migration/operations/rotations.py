@@ -103,10 +103,12 @@ def describe_missing_login(
     slug: str, credential_type: CredentialType, label: str | None
 ) -> Message:
     """Say that the client has no such login."""
-    which = rotation_sentences.PRIMARY_LOGIN()
+    which = rotation_sentences.ROTATION_PRIMARY_LOGIN()
     if label is not None:
-        which = rotation_sentences.LOGIN_LABELLED(label=label)
-    return rotation_sentences.NO_SUCH_LOGIN(slug=slug, kind=credential_type.value, which=which)
+        which = rotation_sentences.ROTATION_LOGIN_LABELLED(label=label)
+    return rotation_sentences.ROTATION_NO_SUCH_LOGIN(
+        slug=slug, kind=credential_type.value, which=which
+    )
 
 
 def rotate_database(
@@ -148,7 +150,7 @@ def go_on_with_rotation(
 def _hold_client(client_id: int, *, wait_seconds: float) -> Iterator[None]:
     with hold_client_locks([client_id], wait_seconds=wait_seconds) as held:
         if not held:
-            raise NotRotated(rotation_sentences.CLIENT_BUSY())
+            raise NotRotated(rotation_sentences.ROTATION_CLIENT_BUSY())
         yield
 
 
@@ -215,7 +217,7 @@ class _DatabaseRotation:
         if self.snapshot.phase.aws_is_authority:
             document = self.secret.read_current().to_document()
         elif self.snapshot.document is None:
-            raise NotPushedError(self.snapshot.problem or rotation_sentences.CLIENT_BUSY())
+            raise NotPushedError(self.snapshot.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
         else:
             document = self.snapshot.document
         if found := find_logins(document, self.rotation.label):
@@ -238,7 +240,7 @@ class _DatabaseRotation:
             .distinct()
         )
         if slugs := tuple(others[:MOST_NAMED]):
-            raise RefusedRotationError(rotation_sentences.LOGIN_SHARED(slugs=slugs))
+            raise RefusedRotationError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
 
     # Step 1: keep the new password in AWS
 
@@ -251,7 +253,7 @@ class _DatabaseRotation:
         self._require_changeable()
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
-            self._push(rotation_sentences.NOT_IN_AWS_YET)
+            self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
         kept = self.secret.find_pending(self.rotation.version_id)
         there = find_logins(kept.to_document(), self.rotation.label) if kept else None
         password = make_password()
@@ -272,12 +274,12 @@ class _DatabaseRotation:
             except LoginFailedError as error:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise RefusedRotationError(
-                        rotation_sentences.NOT_LOGGED_IN(outcome=error.outcome.value)
+                        rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=error.outcome.value)
                     ) from None
             else:
                 return
         if not self._pending_logs_in():
-            raise StoppedRotationError(rotation_sentences.CURRENT_REFUSED())
+            raise StoppedRotationError(rotation_sentences.ROTATION_CURRENT_REFUSED())
 
     def _pending_logs_in(self) -> bool:
         """Say whether a version that an earlier try left behind has the password that is valid."""
@@ -313,7 +315,9 @@ class _DatabaseRotation:
 
     def _make_destination_error(self) -> StoppedRotationError:
         version = self.rotation.version_id
-        return StoppedRotationError(rotation_sentences.DESTINATION_CHANGED(version=version))
+        return StoppedRotationError(
+            rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version)
+        )
 
     # Steps 2 and 3: change the role's password, and prove it by a login
 
@@ -330,7 +334,7 @@ class _DatabaseRotation:
             except LoginFailedError as error:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise LoginUnclearError(
-                        rotation_sentences.NOT_LOGGED_IN(outcome=error.outcome.value)
+                        rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=error.outcome.value)
                     ) from None
             else:
                 return
@@ -339,7 +343,7 @@ class _DatabaseRotation:
 
     def _make_stop(self) -> StoppedRotationError:
         version = self.rotation.version_id
-        return StoppedRotationError(rotation_sentences.NOTHING_LOGS_IN(version=version))
+        return StoppedRotationError(rotation_sentences.ROTATION_NOTHING_LOGS_IN(version=version))
 
     # Step 4: store it where NOVA reads
 
@@ -350,7 +354,7 @@ class _DatabaseRotation:
         if phase.aws_is_authority:
             self._promote(password)
         else:
-            self._push(rotation_sentences.NOT_PUSHED)
+            self._push(rotation_sentences.ROTATION_NOT_PUSHED)
             known = Secret.objects.find([self.secret.name]).get(self.secret.name)
             version_id = known.version_id if known else self.rotation.version_id
             self.rotation.note_step(RotationStep.STORED, version_id=version_id)
@@ -369,7 +373,7 @@ class _DatabaseRotation:
             new = replace(self._login, password=password)
             change_password(new, self._login.password, self.open_login, before=require_leases)
             raise RefusedRotationError(
-                rotation_sentences.ROW_REFUSED(error=error.message)
+                rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
             ) from None
 
     def _list_rows(self, snapshot: ClientSnapshot) -> list[DatabaseCredential]:

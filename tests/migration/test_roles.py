@@ -458,6 +458,7 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
     f"{CLIENT}_layout",
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed")),
+    *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(
         f"migration_run_{what}"
         for what in (

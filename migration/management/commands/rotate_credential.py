@@ -71,7 +71,7 @@ class Command(FormattedCommand):
             state = rotation.outcome or UNFINISHED
             message = rotation.message
             if state == UNFINISHED and message:
-                message = rotation_sentences.UNFINISHED(why=message)
+                message = rotation_sentences.ROTATION_UNFINISHED(why=message)
             if state == RotationOutcome.ROTATED:
                 message = rotation_sentences.ROTATED(login=rotation.login_text)
             self._report(str(state), rotation.version_id or None, message, options)

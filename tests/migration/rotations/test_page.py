@@ -74,7 +74,7 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     assert (entry.who, entry.slug) == ("maria", "idom")
     assert role.in_row() not in answer.text
     history = f"/admin/credentials/client/{role.client_id}/change/?tab=history"
-    assert "Rotation of idom › database by maria" in client.get(history).text
+    assert "Rotation of idom › database by maria: secret rotated" in client.get(history).text
 
     role.change_at_server("by-hand")
     told_why = client.post(url, {"confirmed": "1"})
@@ -159,7 +159,7 @@ def test_the_command_rotates_a_database_password(role_in, by_socket):
     role.change_at_server("by-hand")
     done, code, told_why = call("idom", "database")
     assert (done["state"], code) == ("stopped", 1)
-    assert str(told.CURRENT_REFUSED()) in told_why
+    assert str(told.ROTATION_CURRENT_REFUSED()) in told_why
 
 
 def test_the_command_stores_an_aws_key_that_it_reads_from_standard_input(

@@ -72,7 +72,7 @@ def test_a_password_that_was_changed_by_hand_stops_it_before_anything_is_written
     role.change_at_server("by-hand")
     versions = role.sm.describe_secret(SECRET).versions
 
-    assert_ended(role.rotate(), RotationOutcome.STOPPED, told.CURRENT_REFUSED)
+    assert_ended(role.rotate(), RotationOutcome.STOPPED, told.ROTATION_CURRENT_REFUSED)
     assert_unchanged(role)
     assert role.sm.describe_secret(SECRET).versions == versions
 
@@ -84,7 +84,7 @@ def test_a_password_changed_by_hand_in_the_middle_stops_it(role_in, phase):
     role.change_at_server("by-hand")
 
     rotation = go_on(role.client_id)
-    assert_ended(rotation, RotationOutcome.STOPPED, told.NOTHING_LOGS_IN)
+    assert_ended(rotation, RotationOutcome.STOPPED, told.ROTATION_NOTHING_LOGS_IN)
     assert_unchanged(role)
     kept = role.sm.get_version(SECRET, rotation.version_id)
     assert kept.to_document()["database"]["password"] not in ("example-a", "by-hand")
@@ -93,12 +93,12 @@ def test_a_password_changed_by_hand_in_the_middle_stops_it(role_in, phase):
 def test_a_password_that_has_expired_is_told(role_in):
     role = role_in(Phase.DUAL_READ)
     role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
-    assert_ended(role.rotate(), RotationOutcome.STOPPED, told.CURRENT_REFUSED)
+    assert_ended(role.rotate(), RotationOutcome.STOPPED, told.ROTATION_CURRENT_REFUSED)
 
     with psycopg.connect(role.server, autocommit=True) as superuser:
         (soon,) = superuser.execute("SELECT (now() + interval '5 minutes')::text").fetchone()
     role.execute(f"ALTER ROLE {{}} VALID UNTIL '{soon}'")
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.PASSWORD_EXPIRES)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_PASSWORD_EXPIRES)
     assert_unchanged(role)
 
 
@@ -117,9 +117,12 @@ def test_a_read_only_default_and_a_default_role_are_no_hindrance(role_in):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (psycopg.errors.InsufficientPrivilege("secret words"), told.MAY_NOT_CHANGE_PASSWORD),
-        (psycopg.errors.ReadOnlySqlTransaction("secret words"), told.SERVER_IN_RECOVERY),
-        (psycopg.errors.InvalidParameterValue("secret words"), told.PASSWORD_NOT_CHANGED),
+        (
+            psycopg.errors.InsufficientPrivilege("secret words"),
+            told.ROTATION_MAY_NOT_CHANGE_PASSWORD,
+        ),
+        (psycopg.errors.ReadOnlySqlTransaction("secret words"), told.ROTATION_SERVER_IN_RECOVERY),
+        (psycopg.errors.InvalidParameterValue("secret words"), told.ROTATION_PASSWORD_NOT_CHANGED),
     ],
 )
 def test_a_server_that_refuses_the_change_leaves_nothing_behind(role_in, error, sentence):
@@ -155,7 +158,9 @@ def test_a_new_password_that_does_not_log_in_is_taken_back(role_in):
                 raise rotations.LoginFailedError(rotations.LoginOutcome.REFUSED)
             yield connection
 
-    assert_ended(role.rotate(open_login=open_login), RotationOutcome.REFUSED, told.PUT_BACK)
+    assert_ended(
+        role.rotate(open_login=open_login), RotationOutcome.REFUSED, told.ROTATION_PUT_BACK
+    )
     assert_unchanged(role)
     assert role.logs_in("example-a")
 
@@ -163,7 +168,7 @@ def test_a_new_password_that_does_not_log_in_is_taken_back(role_in):
 def test_a_server_that_asks_for_no_password_proves_nothing(role_in):
     role = role_in(Phase.DUAL_READ)
     update("client_database_credentials", role.row, db_user="postgres")
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.NOT_LOGGED_IN)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_NOT_LOGGED_IN)
 
 
 def test_a_role_that_another_client_uses_is_left_alone(role_in):
@@ -176,7 +181,7 @@ def test_a_role_that_another_client_uses_is_left_alone(role_in):
         db_user=there.db_user,
     )
     rotation = role.rotate()
-    assert_ended(rotation, RotationOutcome.REFUSED, told.LOGIN_SHARED)
+    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_SHARED)
     assert "other" in str(rotation.message)
     assert_unchanged(role)
 
@@ -185,7 +190,7 @@ def test_a_rotation_of_somebody_else_is_left_alone(role_in):
     role = role_in(Phase.AWS)
     role.sm.put_aside(SECRET, '{"database": {}}', stage="AWSPENDING")
 
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATED_ELSEWHERE)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_ELSEWHERE)
     assert role.logs_in("example-a")
     assert "AWSPENDING" in role.stages()
 
@@ -195,14 +200,14 @@ def test_a_client_that_somebody_works_on_is_not_rotated(role_in, monkeypatch):
     monkeypatch.setattr(rotations, "LOCK_WAIT_SECONDS", 0)
     with held_elsewhere(LeaseKind.CLIENT, role.client_id), pytest.raises(NotRotated) as caught:
         role.rotate()
-    assert caught.value.message.key == told.CLIENT_BUSY.key
+    assert caught.value.message.key == told.ROTATION_CLIENT_BUSY.key
     assert not Rotation.objects.exists()
 
 
 def test_an_unfinished_rotation_is_gone_on_with_and_keeps_others_of_the_client_waiting(role_in):
     role = role_in(Phase.DUAL_READ)
     interrupted = interrupt(role, BEFORE_THE_CHANGE)
-    with pytest.raises(RotationOpenError, match="under way"):
+    with pytest.raises(RotationOpenError, match="not finished"):
         role.rotate(label="reports")
     assert_rotated(role.rotate())
     assert Rotation.objects.get().pk == interrupted.pk
@@ -253,7 +258,7 @@ def test_a_login_that_leads_elsewhere_meanwhile_stops_it(role_in):
     interrupt(role, AFTER_THE_CHANGE)
     update("client_database_credentials", role.row, db_port=1)
 
-    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, told.DESTINATION_CHANGED)
+    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, told.ROTATION_DESTINATION_CHANGED)
     assert "AWSPENDING" not in role.stages()
 
 
@@ -271,7 +276,7 @@ def test_it_waits_while_aws_writes_are_stopped_and_is_finished_afterwards(role_i
 def test_nothing_is_begun_while_aws_writes_are_stopped(role_in):
     role = role_in(Phase.POSTGRES)
     stop_aws_writes(reason="a test")
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.NOT_IN_AWS_YET)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_NOT_IN_AWS_YET)
     assert role.in_row() == "example-a"
     assert role.logs_in("example-a")
 
@@ -295,4 +300,4 @@ def test_the_logins_of_one_role_get_the_new_password_together(role_in):
 def test_a_login_that_is_not_there_is_told(role_in):
     role = role_in(Phase.DUAL_READ)
     rotation = role.rotate(label="nobody")
-    assert_ended(rotation, RotationOutcome.REFUSED, told.NO_SUCH_LOGIN)
+    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_NO_SUCH_LOGIN)
