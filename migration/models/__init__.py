@@ -53,7 +53,6 @@ from migration.models.known_values import (
     Fingerprint,
     FoundValue,
     KnownValue,
-    NotedClient,
     SeenClient,
     SeenValue,
 )
@@ -65,6 +64,7 @@ from migration.models.left_clients import (
 )
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
+from migration.models.noted_clients import NotedClient
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_moves import PlannedMoves
