@@ -42,10 +42,10 @@ RESTORES_SOMETHING_ELSE = Sentence(
     "restores_something_else",
     "Nothing was restored: the client or its values changed since you opened the page. Look at it again.",
 )
-MORE_THAN_SECRETS = Sentence(
-    "version_changes_more_than_secrets",
-    "Nothing is restored: this version differs in more than secret values (%(paths)s), and the tables of a purged"
-    " client hold those fields too. Restore the client to AWS first.",
+OTHER_ROWS = Sentence(
+    "version_differs_from_rows",
+    "Nothing is restored: the tables of this purged client hold other values than the version in %(paths)s, and this"
+    " site changes secrets alone there. Restore the client to AWS first.",
     glue=", ",
 )
 LOGIN_REFUSED = Sentence(

@@ -58,7 +58,6 @@ from migration.models.known_values import (
     Fingerprint,
     FoundValue,
     KnownValue,
-    NotedClient,
     SeenClient,
     SeenValue,
 )
@@ -84,6 +83,7 @@ from migration.models.login_tests import (
 )
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
+from migration.models.noted_clients import NotedClient
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_moves import PlannedMoves

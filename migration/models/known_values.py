@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from migration.models.noted_clients import NotedClient
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -216,54 +217,6 @@ class KnownValue(models.Model):
 TO_ROTATE = models.Q(replaced_at=None, stands_in_tables=False) & (
     models.Q(stood_in_tables=True) | models.Q(stood_in_copy=True) | models.Q(stood_in_legacy=True)
 )
-
-
-class NotedClientQuerySet(models.QuerySet["NotedClient"]):
-    def lock(self, client_ids: Collection[int]) -> dict[int, int]:
-        """Lock the clients' rows until the transaction ends, made where there are none; return their revisions."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                INSERT INTO migration_notedclient (client_id, revision, key_id)
-                SELECT client_id, -1, '' FROM unnest(%s::int[]) AS new (client_id) ON CONFLICT DO NOTHING
-                """,
-                [sorted(client_ids)],
-            )
-        rows = self.filter(pk__in=client_ids).order_by("pk").select_for_update()
-        return dict(rows.values_list("pk", "revision"))
-
-    def store(self, revisions: Collection[tuple[int, int]], key_id: str) -> None:
-        """Store, for each (client id, revision), that the rows of that revision were looked at; they are locked."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                UPDATE migration_notedclient AS kept SET revision = new.revision, key_id = %s
-                FROM unnest(%s::int[], %s::bigint[]) AS new (client_id, revision) WHERE kept.client_id = new.client_id
-                """,
-                [key_id, [pk for pk, _ in revisions], [revision for _, revision in revisions]],
-            )
-
-
-class NotedClient(models.Model):
-    """A client whose values were looked at, up to which write to its rows and with which key."""
-
-    client = models.OneToOneField(
-        Client,
-        models.DO_NOTHING,
-        primary_key=True,
-        db_constraint=False,
-        related_name="noted_client",
-    )
-    revision = models.BigIntegerField()
-    key_id = models.CharField(max_length=16, blank=True)
-
-    objects = NotedClientQuerySet.as_manager()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"client {self.client_id} up to revision {self.revision}"
 
 
 class _Changes:

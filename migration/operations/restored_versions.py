@@ -28,7 +28,6 @@ from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import SHOWN_DIGITS, find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.operations.secret_values import SECRET_KEYS
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
 from migration.operations.snapshots import (
     look_at_client,
@@ -49,10 +48,9 @@ from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.contrib.auth.models import User
 
+    from credentials.models import Client
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.client_secrets import ClientSecrets
     from nova_credentials.aws.secrets_manager import SecretsManager
@@ -172,8 +170,8 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
     changes = compare_with_document(beside, former)
     if not changes.mismatches:
         raise NotResolved(version_sentences.NOTHING_TO_RESTORE())
-    if snapshot.phase == Phase.PURGED and (paths := tuple(_list_other_fields(changes))):
-        raise NotResolved(version_sentences.MORE_THAN_SECRETS(paths=paths))
+    if snapshot.phase == Phase.PURGED:
+        _require_same_rows(snapshot, client, former)
     logins = tuple(list_new_logins(former, present))
     return VersionPlan(name, version_id, snapshot.phase, changes, staying, logins, former)
 
@@ -221,11 +219,20 @@ def _find_present(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Document 
         return None
 
 
-def _list_other_fields(changes: Comparison) -> Iterator[str]:
-    """Yield the paths of the fields that differ and are no secret values."""
-    for mismatch in changes.fields_that_differ():
-        if mismatch.path.rpartition(".")[2] not in SECRET_KEYS:
-            yield mismatch.path
+def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Document) -> None:
+    """Raise `NotResolved` where the rows of a purged client hold something else than the version beside its secrets.
+
+    AWS would hold it in a version of ours then, and the next save would write the rows' fields over it unasked.
+    """
+    try:
+        secrets, extras = read_purged_secrets(client, former), read_purged_extras(client, former)
+        rows = build_document_with_secrets(client, secrets, extras)
+    except READ_ERRORS as error:
+        raise NotResolved(error.message) from None
+    found = compare_with_document(replace(snapshot, document=rows), former).fields_that_differ()
+    if found:
+        paths = tuple(mismatch.path for mismatch in found)
+        raise NotResolved(version_sentences.OTHER_ROWS(paths=paths))
 
 
 def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | None) -> Resolution:
@@ -248,18 +255,16 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
 
 
 def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
-    """Give AWS the version's secret values of a purged client; no row ever holds them."""
+    """Give AWS the version of a purged client; no row ever holds its secret values."""
     client, snapshot = read_locked_client(client_id), read_locked_snapshot(client_id)
     secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=snapshot.layout)
     present = make_aws_copy(snapshot, secrets).document
     before, after = (read_purged_secrets(client, each) for each in (present, plan.former))
-    extras = read_purged_extras(client, present)
     changed = {row: values for row, values in after.items() if before.get(row) != values}
     for row in changed:
         # A form that was opened before shows an older state: its save is refused.
         save_columns(row, [])
-    document = build_document_with_secrets(read_locked_client(client_id), after, extras)
-    write_document(snapshot, document=document, overwrite=True)
+    write_document(snapshot, document=plan.former, overwrite=True)
     note_new_values(
         client_id,
         {(row.TYPE.value, row.pk): values[row.SECRET_FIELDS[0]] for row, values in changed.items()},

@@ -21,7 +21,16 @@ from credentials.models import (
 )
 from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import PUSHED, Outcome, Run, all_clients
-from migration.operations import comparisons, moves, pushes, resolutions, runs, undone_copies
+from migration.operations import (
+    aws_store,
+    comparisons,
+    moves,
+    pushes,
+    resolutions,
+    restored_versions,
+    runs,
+    undone_copies,
+)
 from migration.operations.aws_store import secret_names
 from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
@@ -341,6 +350,33 @@ def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
     world.ledger.confirm(numbers, at=world.now)
 
 
+def restore_the_former_version(world: World, _: Change) -> None:
+    """Somebody puts the version before back, though its logins can't be tried: a save of old values."""
+    try:
+        kept = aws_store.secrets_manager(interactive=True).get_stage(NAME, "AWSPREVIOUS")
+        if kept is None:
+            return
+        chosen = {"name": NAME, "version_id": kept.version_id}
+        plan = restored_versions.plan_restore(world.pk, **chosen)
+    except (SecretsManagerError, NotResolved):
+        return
+    former = {
+        field: str(plan.former[part][key])
+        for field, (_table, _column, part, key) in FIELDS.items()
+        if part in plan.former
+    }
+    numbers = world.ledger.begin(former)
+    try:
+        restored_versions.restore_version(
+            client_id=world.pk, **chosen, seen=plan.digest, reason="", unproven=True
+        )
+    except NotResolved:
+        if not world.stage.answer_was_lost:
+            world.ledger.refuse(numbers)
+        return
+    world.ledger.confirm(numbers, at=world.now)
+
+
 def read_cached(world: World, _: Change) -> None:
     world.check_cached()
 
@@ -401,6 +437,7 @@ STEPS: dict[Act, int] = {
     copy_to_aws: 24,
     copy_to_postgres: 40,
     copy_to_postgres_and_undo_it: 90,
+    restore_the_former_version: 60,
     keep_counting: 36,
 }
 AT_ONCE: tuple[Act, ...] = (

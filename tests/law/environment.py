@@ -383,10 +383,14 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
             cursor.execute(LOCK_TIMEOUT)
 
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
-    modules = ("pushes", "moves", "move_runs", "resolutions", "undone_copies", "layouts")
-    for module in modules:
+    for module in (
+        *("pushes", "moves", "move_runs", "resolutions", "undone_copies", "layouts"),
+        "restored_versions",
+    ):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
+    # No server is there to be asked.
+    monkeypatch.setattr("migration.operations.version_logins.list_failed", lambda _logins: [])
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("credentials.triggers.TRIES", 2)

@@ -139,11 +139,14 @@ def test_the_values_of_a_purged_client_go_to_aws_alone(stores):
     assert password(pk) == FORMER
 
 
-def test_a_version_of_a_purged_client_with_another_host_is_not_restored(stores):
+def test_a_version_of_a_purged_client_is_restored_only_where_the_tables_agree_with_the_rest(stores):
     pk, former = make_changed(Phase.PURGED)
-    change_in_aws(aws_store.secrets_manager(), host="elsewhere.example", password=NEW)
+    change_in_aws(aws_store.secrets_manager(), host="elsewhere.example")
+    theirs = current()
+    restore(pk, former)  # with the host that the tables have
+    assert in_aws()["database"]["host"] == "db.example.test"
 
-    assert refusal(pk, former) == version_sentences.MORE_THAN_SECRETS.key
+    assert refusal(pk, theirs) == version_sentences.OTHER_ROWS.key
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
