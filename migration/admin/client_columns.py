@@ -19,7 +19,8 @@ from unfold.decorators import display
 from credentials.localization import localize
 from credentials.shown_names import show_name
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.client_filters import count_choices, get_site_facts
+from migration.admin.client_filters import get_site_facts
+from migration.admin.counted_filters import count_choices
 from migration.models import (
     OWN_PERMISSION,
     ClientOwner,

@@ -45,7 +45,10 @@ $function$
 ADDED = {
     "credentials_clientrevision": ("pushed_at",),
     "migration_runitem": ("act",),
-    "migration_clientmigration": ("streak_counted_at", "reads_at_entry"),
+    "migration_clientmigration": (
+        *("streak_counted_at", "reads_at_entry"),
+        *("layout", "other_secrets", "other_secrets_since"),
+    ),
     "migration_moverequest": (
         *("overridden", "override_reason"),
         *("requested_by_name", "decided_by_name"),
@@ -55,7 +58,7 @@ ADDED = {
     "migration_run": (
         *("by_name", "steered_by_name", "overwrite", "approved_by_id", "approved_by_name"),
         *("move_from", "move_to", "reason", "override_reason", "override_lines"),
-        *("schedule_deletion", "only_where_equal", "wave_id"),
+        *("schedule_deletion", "only_where_equal", "wave_id", "stores", "layout"),
     ),
     "migration_readcount": ("last_failure_at", "last_answer_at"),
 }
