@@ -30,19 +30,19 @@ LOGIN_OF_AWS = Sentence("login_of_aws", "%(kind)s login that only AWS has")
 LABELLED_LOGIN_OF_AWS = Sentence(
     "labelled_login_of_aws", "%(kind)s login %(label)s that only AWS has"
 )
-WITH_SERVICE = Sentence("login_with_service", "%(login)s (%(service)s)")
-ONE_RESULT = Sentence("login_result", "%(login)s with the values of %(store)s: %(outcome)s")
-SOME_FAILED = Sentence("logins_failed", "%(results)s.", glue="; ")
-NOT_REACHED = Sentence("logins_not_reached", "%(results)s.", glue="; ")
-NOTHING_TO_TEST = Sentence("no_login_to_test", "There is no login to test.")
+LOGIN_WITH_SERVICE = Sentence("login_with_service", "%(login)s (%(service)s)")
+LOGIN_RESULT = Sentence("login_result", "%(login)s with the values of %(store)s: %(outcome)s")
+LOGINS_FAILED = Sentence("logins_failed", "%(results)s.", glue="; ")
+LOGINS_NOT_REACHED = Sentence("logins_not_reached", "%(results)s.", glue="; ")
+NO_LOGIN_TO_TEST = Sentence("no_login_to_test", "There is no login to test.")
 
 # The gate
-REFUSED_IN_AWS = Sentence(
+AWS_LOGIN_REFUSED = Sentence(
     "aws_login_refused",
     "A login with AWS's values was refused %(ago)s ago: %(logins)s. Correct it and test it again.",
     glue=", ",
 )
-NOT_REFUSED_IN_AWS = Sentence(
+AWS_LOGIN_NOT_REFUSED = Sentence(
     "aws_login_not_refused", "No login with AWS's values was refused in its newest test."
 )
 

@@ -341,4 +341,5 @@ RATE_REACHED = {
     "read": Sentence(
         "rate_reached_read", "The rate allows no more: %(rate)s batch reads a second."
     ),
+    "login": Sentence("rate_reached_login", "The rate allows no more: %(rate)s logins a second."),
 }

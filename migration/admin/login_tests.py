@@ -139,7 +139,7 @@ class TestLoginsView(ClientView):
     def show_results(self, tests: list[LoginTest]) -> None:
         """Say how many logins work; the page itself names each."""
         if not tests:
-            messages.warning(self.request, localize(login_sentences.NOTHING_TO_TEST()))
+            messages.warning(self.request, localize(login_sentences.NO_LOGIN_TO_TEST()))
             return
         works = sum(test.works for test in tests)
         text = ngettext(

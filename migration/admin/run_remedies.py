@@ -26,7 +26,7 @@ VIEW_TABLES = "credentials.view_columnmapping"
 # Its failure passes by itself, although its class is one of those that don't.
 PASSES_BY_ITSELF = (
     *(sentences.PUSH_TAKES_TOO_LONG.key, sentences.NOVA_WROTE.key),
-    login_sentences.NOT_REACHED.key,
+    login_sentences.LOGINS_NOT_REACHED.key,
 )
 
 

@@ -167,4 +167,4 @@ class LoginTest(models.Model):
             name = login_sentences.LOGIN_OF_AWS(kind=self.kind)
         if not self.service:
             return name
-        return login_sentences.WITH_SERVICE(login=name, service=self.service.upper())
+        return login_sentences.LOGIN_WITH_SERVICE(login=name, service=self.service.upper())

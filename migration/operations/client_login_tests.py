@@ -195,7 +195,7 @@ def keep_results(
 
 def _record_tests(client_id: int, tests: Sequence[LoginTest], *, by: User) -> None:
     slug = Client.objects.values_list("slug", flat=True).filter(pk=client_id).first() or ""
-    results = tuple(map(describe_test, tests)) or (login_sentences.NOTHING_TO_TEST(),)
+    results = tuple(map(describe_test, tests)) or (login_sentences.NO_LOGIN_TO_TEST(),)
     AuditEvent.objects.record(
         AuditCode.LOGIN_TEST,
         login_sentences.LOGINS_TESTED(results=results),
@@ -207,7 +207,7 @@ def _record_tests(client_id: int, tests: Sequence[LoginTest], *, by: User) -> No
 
 def describe_test(test: LoginTest) -> Message:
     """Say which login with which store's values had which outcome."""
-    return login_sentences.ONE_RESULT(
+    return login_sentences.LOGIN_RESULT(
         login=test.name_message,
         store=login_sentences.STORES[test.store](),
         outcome=login_sentences.OUTCOMES[test.outcome](),

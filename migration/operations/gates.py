@@ -312,10 +312,10 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
     if not tests:
         return
     refused = [test for test in tests if test.outcome == LoginOutcome.REFUSED]
-    text = login_sentences.NOT_REFUSED_IN_AWS()
+    text = login_sentences.AWS_LOGIN_NOT_REFUSED()
     if refused:
         names = tuple(test.name_message for test in refused)
-        text = login_sentences.REFUSED_IN_AWS(ago=refused[0].tested_at, logins=names)
+        text = login_sentences.AWS_LOGIN_REFUSED(ago=refused[0].tested_at, logins=names)
     yield Check(Condition.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
 
 

@@ -85,10 +85,10 @@ def _test_clients(
 def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
     failed = [test for test in tests if not test.works]
     if not tests:
-        item.outcome, item.message = Outcome.SKIPPED, login_sentences.NOTHING_TO_TEST()
+        item.outcome, item.message = Outcome.SKIPPED, login_sentences.NO_LOGIN_TO_TEST()
     elif failed:
         mendable = any(test.outcome in OF_ITS_ROWS for test in failed)
-        sentence = login_sentences.SOME_FAILED if mendable else login_sentences.NOT_REACHED
+        sentence = login_sentences.LOGINS_FAILED if mendable else login_sentences.LOGINS_NOT_REACHED
         item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
         item.message = sentence(results=tuple(map(describe_test, failed)))
     else:

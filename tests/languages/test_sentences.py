@@ -12,11 +12,22 @@ from credentials.localization import localize, localize_html
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
-from migration import sentences
+from migration import login_sentences, sentences
 from migration.audit_sentences import RESOLUTIONS
 from migration.evidence_sentences import EVIDENCE
-from migration.models import Comparison, MoveRequest, Outcome, PhaseChoices, Rate, Resolution, Run
+from migration.models import (
+    Comparison,
+    LoginOutcome,
+    LoginStore,
+    MoveRequest,
+    Outcome,
+    PhaseChoices,
+    Rate,
+    Resolution,
+    Run,
+)
 from migration.operations.evidence import Evidence
+from migration.operations.login_advice import CopyAdvice
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
 from nova_credentials.messages import SENTENCES, Message
@@ -97,6 +108,7 @@ LABELS = (
             for k in Run.Kind
         ],
     ),
+    (login_sentences.STORES, LoginStore.choices),
     (
         ROWS,
         [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in CREDENTIAL_MODELS.items()],
@@ -110,6 +122,8 @@ BY_CODE = (
     (EVIDENCE, Evidence),
     (RESOLUTIONS, Resolution.Kind),
     (sentences.RATE_REACHED, Rate.Kind),
+    (login_sentences.OUTCOMES, LoginOutcome),
+    (login_sentences.ADVICE, CopyAdvice),
 )
 
 

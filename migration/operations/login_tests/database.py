@@ -153,7 +153,7 @@ def _make_conninfo(login: DatabaseLogin, address: Address) -> str:
 def _trace_answers(pgconn: PGconn) -> Iterator[int]:
     """Have libpq write what the server answers into memory, and yield its descriptor.
 
-    It shows no password, as none is sent in clear text. psycopg keeps its stream: half a kB a login.
+    It shows no password, as none is sent in clear text. psycopg keeps the stream that it makes of it, half a kB.
     """
     trace = os.memfd_create("answers")
     pgconn.trace(trace)
