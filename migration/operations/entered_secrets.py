@@ -11,8 +11,9 @@ from credentials.refusals import RefusedByDatabaseError, database_refusals
 from migration import rotation_sentences
 from migration.models import Rotation, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import secret_names_by_type
+from migration.operations.database_rotation import describe_missing_login
 from migration.operations.login_tests.attempts import try_login
-from migration.operations.rotations import NotRotated, describe_missing_login
+from migration.operations.rotations import NotRotated
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
