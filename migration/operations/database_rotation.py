@@ -28,10 +28,12 @@ from migration.operations.pending_secrets import (
     is_same_role,
 )
 from migration.operations.pushes import push
+from migration.operations.reachable_logins import describe_missing_login
 from migration.operations.role_passwords import (
     LoginUnclearError,
     RoleRefusedError,
     change_password,
+    describe_outcome,
     logs_in,
     make_password,
     require_changeable,
@@ -81,18 +83,6 @@ _HINDRANCES = (
     *(SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError),
     *(LoginUnclearError, SecretKeepsChangingError, NotPushedError),
 )
-
-
-def describe_missing_login(
-    slug: str, credential_type: CredentialType, label: str | None
-) -> Message:
-    """Say that the client has no such login."""
-    which = rotation_sentences.ROTATION_PRIMARY_LOGIN()
-    if label is not None:
-        which = rotation_sentences.ROTATION_LOGIN_LABELLED(label=label)
-    return rotation_sentences.ROTATION_NO_SUCH_LOGIN(
-        slug=slug, kind=credential_type.value, which=which
-    )
 
 
 @dataclass
@@ -211,7 +201,9 @@ class DatabaseRotation:
             except LoginFailedError as error:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise RefusedRotationError(
-                        rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=error.outcome.value)
+                        rotation_sentences.ROTATION_NOT_LOGGED_IN(
+                            outcome=describe_outcome(error.outcome)
+                        )
                     ) from None
             else:
                 return
@@ -271,7 +263,9 @@ class DatabaseRotation:
             except LoginFailedError as error:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise LoginUnclearError(
-                        rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=error.outcome.value)
+                        rotation_sentences.ROTATION_NOT_LOGGED_IN(
+                            outcome=describe_outcome(error.outcome)
+                        )
                     ) from None
             else:
                 return

@@ -11,7 +11,7 @@ from credentials.models import Client
 from migration import rotation_sentences, sentences
 from migration.models import Outcome, Rotation, RotationOpenError, RotationOutcome
 from migration.operations.database_rotation import DATABASE
-from migration.operations.entered_secrets import find_row
+from migration.operations.reachable_logins import find_row
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.snapshots import look_at_client
 from nova_credentials.aws.secrets_manager import ErrorClass
