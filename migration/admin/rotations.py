@@ -28,7 +28,8 @@ from migration.models import (
     all_clients,
 )
 from migration.models.rotation_schedules import today
-from migration.operations.entered_secrets import ENTERED_COLUMNS, find_row, store_entered_secret
+from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
+from migration.operations.reachable_logins import find_row
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.snapshots import look_at_client
 from nova_credentials.credential_types import CredentialType

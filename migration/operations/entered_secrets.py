@@ -12,7 +12,9 @@ from migration import rotation_sentences
 from migration.models import Rotation, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import secret_names_by_type
 from migration.operations.login_tests.attempts import try_login
-from migration.operations.rotations import NotRotated, describe_missing_login
+from migration.operations.reachable_logins import describe_missing_login, find_row
+from migration.operations.role_passwords import describe_outcome
+from migration.operations.rotations import NotRotated
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
@@ -33,18 +35,6 @@ ENTERED_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
     CredentialType.EMAIL: ("email_password",),
     CredentialType.AWS: ("access_key_id", "secret_access_key"),
 }
-
-
-def find_row(
-    client: Client, credential_type: CredentialType, label: str | None
-) -> Credential | None:
-    """Return the client's primary row of the type, or the first of the label, as NOVA's reader picks it."""
-    rows = client.credentials_by_type()[credential_type]
-    ordered = sorted(rows, key=lambda row: row.is_primary is not True)
-    for row in ordered:
-        if row.is_primary if label is None else row.label == label:
-            return row
-    return None
 
 
 def store_entered_secret(
@@ -69,7 +59,9 @@ def store_entered_secret(
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
     result = try_login(credential_type, _list_values(row, entered))
     if not result.works:
-        refused = rotation_sentences.ROTATION_NEW_SECRET_REFUSED(outcome=result.outcome.value)
+        refused = rotation_sentences.ROTATION_NEW_SECRET_REFUSED(
+            outcome=describe_outcome(result.outcome)
+        )
         with transaction.atomic():
             rotation = Rotation.objects.begin(client, credential_type, label, by=by)
             rotation.end(RotationOutcome.REFUSED, refused)

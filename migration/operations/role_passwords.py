@@ -82,7 +82,12 @@ def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
 
 
 def _not_logged_in(outcome: LoginOutcome) -> Message:
-    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=outcome.value)
+    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=describe_outcome(outcome))
+
+
+def describe_outcome(outcome: LoginOutcome) -> str:
+    """Return the outcome as part of a sentence."""
+    return outcome.value.replace("_", " ")
 
 
 def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:

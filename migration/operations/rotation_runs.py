@@ -10,8 +10,9 @@ from django.utils import timezone
 from credentials.models import Client
 from migration import rotation_sentences, sentences
 from migration.models import Outcome, Rotation, RotationOpenError, RotationOutcome
-from migration.operations.entered_secrets import find_row
-from migration.operations.rotations import DATABASE, NotRotated, rotate_database
+from migration.operations.database_rotation import DATABASE
+from migration.operations.reachable_logins import find_row
+from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.snapshots import look_at_client
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import in_a_row

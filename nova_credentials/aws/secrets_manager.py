@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import uuid4
 
 from nova_credentials.aws.answers import (
@@ -19,6 +19,7 @@ from nova_credentials.aws.answers import (
     SecretVersion,
 )
 from nova_credentials.aws.endpoint import read_endpoint, refuse_configured_endpoint
+from nova_credentials.aws.pacing import register_pacer
 from nova_credentials.aws.session import own_botocore_session, own_session, session_lock
 from nova_credentials.document import MAX_BYTES, MAX_NAME
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
-    from botocore.model import OperationModel
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import (
         GetSecretValueResponseTypeDef,
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
         TagTypeDef,
     )
 
-    # As botocore's event has it: the HTTP response and its parsed body; None where no answer came.
-    _RawAnswer: TypeAlias = tuple[object, Mapping[str, Mapping[str, str]]] | None
+    from nova_credentials.aws.pacing import Pacer
 
 __all__ = [
     "STAGE_IS_ELSEWHERE",
@@ -62,14 +61,6 @@ for _logger in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(_logger).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 _make_error = SecretsManagerError.from_code
-
-
-class Pacer(Protocol):
-    """Keeps calls to a rate: `wait` comes before each attempt, botocore's retries too, `throttled` after a refusal."""
-
-    def wait(self, operation: str) -> None: ...
-
-    def throttled(self, operation: str) -> None: ...
 
 
 class SecretsManager:
@@ -105,7 +96,7 @@ class SecretsManager:
                 "secretsmanager", region_name=region_name, endpoint_url=endpoint_url, config=config
             )
         if pacer:
-            _register_pacer(self.sm, pacer)
+            register_pacer(self.sm, pacer)
 
     def find_key_hint(self) -> str:
         """Return the last four characters of the access key id that this process uses, or nothing."""
@@ -298,15 +289,9 @@ class SecretsManager:
 
         Nothing is changed where the stage isn't on `away_from`: the error's code is STAGE_IS_ELSEWHERE then.
         """
-        target = {"MoveToVersionId": to} if to else {}
-        _call_aws(
-            name,
-            self.sm.update_secret_version_stage,
-            SecretId=name,
-            VersionStage=stage,
-            RemoveFromVersionId=away_from,
-            **target,
-        )
+        named = {"SecretId": name, "VersionStage": stage, "RemoveFromVersionId": away_from}
+        named |= {"MoveToVersionId": to} if to else {}
+        _call_aws(name, self.sm.update_secret_version_stage, **named)
 
     def restore_secret(self, name: str) -> None:
         """Cancel a scheduled deletion."""
@@ -344,19 +329,6 @@ def _call_aws(
         code, status = "NoAnswer", 503
     # Raised out here: botocore's error can echo the request and would be in the chain.
     raise _make_error(code, operation, name, status=status)
-
-
-def _register_pacer(client: SecretsManagerClient, pacer: Pacer) -> None:
-    def before_send(event_name: str, **_: object) -> None:
-        pacer.wait(event_name.rpartition(".")[2])
-
-    def after_answer(response: _RawAnswer, operation: OperationModel, **_: object) -> None:
-        code = response[1].get("Error", {}).get("Code", "") if response else ""
-        if code and _make_error(code, operation.name, "").error_class == ErrorClass.THROTTLED:
-            pacer.throttled(operation.name)
-
-    client.meta.events.register("before-send.secrets-manager", before_send)
-    client.meta.events.register_first("needs-retry.secrets-manager", after_answer)
 
 
 def _require_sendable(text: str, operation: str, name: str) -> str:

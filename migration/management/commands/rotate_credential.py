@@ -13,8 +13,9 @@ from credentials.shown_names import show_name
 from migration import rotation_sentences
 from migration.management.base import FormattedCommand, find_user
 from migration.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
-from migration.operations.entered_secrets import ENTERED_COLUMNS, find_row, store_entered_secret
-from migration.operations.rotations import NotRotated, describe_missing_login, rotate_database
+from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
+from migration.operations.reachable_logins import describe_missing_login, find_row
+from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.snapshots import look_at_client
 from nova_credentials.credential_types import CredentialType
 

@@ -18,6 +18,7 @@ from migration.models import RotationStep as Step
 from migration.operations import rotations
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import version_keys
+from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import NotRotated
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
@@ -155,7 +156,7 @@ def test_a_new_password_that_does_not_log_in_is_taken_back(role_in):
     def open_login(login):
         with open_plainly(login) as connection:
             if login.password != "example-a":
-                raise rotations.LoginFailedError(rotations.LoginOutcome.REFUSED)
+                raise LoginFailedError(LoginOutcome.REFUSED)
             yield connection
 
     assert_ended(

@@ -1,0 +1,351 @@
+"""Takes the four steps of a database password's rotation, each of which can be done twice: keep, set, prove, store.
+
+The new password is in AWS, as AWSPENDING, before the database gets it, and stays there until the stores have it. So a
+process that is killed loses nothing: the next try finds out what was done and finishes it, or undoes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from credentials.models import DatabaseCredential, RowsBusyError, save_changed_columns
+from credentials.refusals import RefusedByDatabaseError
+from migration import rotation_sentences
+from migration.models import PUSHED, RotationOutcome, RotationStep, Secret
+from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.operations.known_values import note_new_values
+from migration.operations.leases import require_leases
+from migration.operations.locks import require_client_locks
+from migration.operations.login_tests.database import DatabaseLogin
+from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from migration.operations.pending_secrets import (
+    PREVIOUS,
+    ForeignPendingError,
+    LoginsOfRole,
+    PendingSecret,
+    SecretKeepsChangingError,
+    find_logins,
+    is_same_role,
+)
+from migration.operations.pushes import push
+from migration.operations.reachable_logins import describe_missing_login
+from migration.operations.role_passwords import (
+    LoginUnclearError,
+    RoleRefusedError,
+    change_password,
+    describe_outcome,
+    logs_in,
+    make_password,
+    require_changeable,
+)
+from migration.operations.rows_from_aws import hold_rows, record_as_pushed
+from migration.operations.snapshots import read_locked_client, read_snapshot
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import MessageError
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.models import Rotation
+    from migration.operations.role_passwords import OpenLogin
+    from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.secrets_manager import SecretValue
+    from nova_credentials.messages import Message, Sentence
+
+DATABASE = CredentialType.DATABASE
+# How many others are named that have the same login.
+MOST_NAMED = 5
+
+
+class RefusedRotationError(MessageError):
+    """The rotation can't be made; nothing is changed, or everything put back."""
+
+
+class NotPushedError(MessageError):
+    """AWS does not hold the client's rows; a later push may succeed."""
+
+
+class StoppedRotationError(MessageError):
+    """It isn't known which password is valid or where the login leads: a person has to look."""
+
+
+# What ends a rotation for good, and with which outcome. Everything else may pass by itself.
+_ENDS: dict[type[MessageError], RotationOutcome] = {
+    RefusedRotationError: RotationOutcome.REFUSED,
+    RoleRefusedError: RotationOutcome.REFUSED,
+    ForeignPendingError: RotationOutcome.REFUSED,
+    StoppedRotationError: RotationOutcome.STOPPED,
+}
+_HINDRANCES = (
+    *(SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError),
+    *(LoginUnclearError, SecretKeepsChangingError, NotPushedError),
+)
+
+
+@dataclass
+class DatabaseRotation:
+    """One try of a rotation, under the client's lease."""
+
+    rotation: Rotation
+    open_login: OpenLogin
+    interactive: bool
+
+    def go_on(self) -> None:
+        """Take the steps that are left; store the outcome, or what keeps it from having one."""
+        try:
+            self.snapshot = read_snapshot(self.rotation.client_id)
+            self.secret = PendingSecret(
+                secrets_manager(interactive=self.interactive),
+                secret_names_by_type(self.snapshot)[DATABASE],
+                self.rotation.label,
+            )
+            self._take_steps()
+            self.secret.take_off()
+        except tuple(_ENDS) as error:
+            self._end_early(_ENDS[type(error)], error.message)
+        except _HINDRANCES as error:
+            if self.rotation.step == RotationStep.BEGUN:  # the database is as it was
+                self._end_early(RotationOutcome.REFUSED, error.message)
+            else:
+                self.rotation.note_hindrance(error.message)
+        else:
+            self.rotation.end(RotationOutcome.ROTATED)
+
+    def _end_early(self, outcome: RotationOutcome, why: Message) -> None:
+        """Take AWSPENDING off and store the outcome; where AWS doesn't let it be taken off, the next try does."""
+        try:
+            if self.rotation.version_id:  # else none was put on
+                self.secret.take_off()
+        except SecretsManagerError as error:
+            self.rotation.note_hindrance(error.message)
+        else:
+            self.rotation.end(outcome, why)
+
+    def _take_steps(self) -> None:
+        if self.rotation.step == RotationStep.STORED:
+            return
+        self.found = self._find_current()
+        if self.rotation.step == RotationStep.BEGUN:
+            password = self._keep()
+            is_new = True
+        else:
+            password = self._read_kept()
+            is_new = False
+        self._set(password, is_new=is_new)
+        self._store(password)
+
+    @property
+    def _login(self) -> DatabaseLogin:
+        return self.found.login
+
+    # Which login
+
+    def _find_current(self) -> LoginsOfRole:
+        """Find the login in the store that decides."""
+        if self.snapshot.phase.aws_is_authority:
+            document = self.secret.read_current().to_document()
+        elif self.snapshot.document is None:
+            raise NotPushedError(self.snapshot.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
+        else:
+            document = self.snapshot.document
+        if found := find_logins(document, self.rotation.label):
+            return found
+        if self.rotation.step == RotationStep.BEGUN:
+            missing = describe_missing_login(self.rotation.slug, DATABASE, self.rotation.label)
+            raise RefusedRotationError(missing)
+        raise self._make_destination_error()
+
+    def _refuse_shared(self) -> None:
+        """Raise where another client logs in as the same role."""
+        login = self._login
+        others = (
+            DatabaseCredential.objects.filter(
+                db_host__iexact=login.host, db_port=login.port, db_user=login.user
+            )
+            .exclude(client_id=self.rotation.client_id)
+            .order_by("client__slug")
+            .values_list("client__slug", flat=True)
+            .distinct()
+        )
+        if slugs := tuple(others[:MOST_NAMED]):
+            raise RefusedRotationError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
+
+    # Step 1: keep the new password in AWS
+
+    def _keep(self) -> str:
+        if self.snapshot.other_secrets == OtherSecrets.KEPT:
+            # Who reads these finds no AWSPENDING in them.
+            names = tuple(self.snapshot.other_names.values())
+            raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
+        self._refuse_shared()
+        self._require_changeable()
+        if not self.snapshot.phase.aws_is_authority:
+            # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
+            self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
+        kept = self.secret.find_pending(self.rotation.version_id)
+        there = find_logins(kept.to_document(), self.rotation.label) if kept else None
+        password = make_password()
+        is_left_over = there is not None and is_same_role(there.login, self._login)
+        if there and is_left_over and there.login.password not in ("", self._login.password):
+            password = there.login.password  # of a try that was killed: the database may have it
+        self.secret.keep(password, tell=self._note_version)
+        self.rotation.note_step(RotationStep.KEPT)
+        return password
+
+    def _note_version(self, version_id: str) -> None:
+        self.rotation.save_facts(version_id=version_id)
+
+    def _require_changeable(self) -> None:
+        for login in self._list_candidates():
+            try:
+                require_changeable(login, self.open_login)
+            except LoginFailedError as error:
+                if error.outcome != LoginOutcome.REFUSED:
+                    raise RefusedRotationError(
+                        rotation_sentences.ROTATION_NOT_LOGGED_IN(
+                            outcome=describe_outcome(error.outcome)
+                        )
+                    ) from None
+            else:
+                return
+        if not self._pending_logs_in():
+            raise StoppedRotationError(rotation_sentences.ROTATION_CURRENT_REFUSED())
+
+    def _pending_logs_in(self) -> bool:
+        """Say whether a version that an earlier try left behind has the password that is valid."""
+        kept = self.secret.find_pending(self.rotation.version_id)
+        there = find_logins(kept.to_document(), self.rotation.label) if kept else None
+        return (
+            there is not None
+            and is_same_role(there.login, self._login)
+            and logs_in(there.login, self.open_login)
+        )
+
+    def _list_candidates(self) -> Iterator[DatabaseLogin]:
+        """Yield the logins that may be valid: the current one, then the one before it where AWS has one."""
+        yield self._login
+        if self.snapshot.phase.aws_is_authority:
+            previous = self.secret.sm.get_stage(self.secret.name, PREVIOUS)
+            there = find_logins(previous.to_document(), self.rotation.label) if previous else None
+            if there and is_same_role(there.login, self._login):
+                yield replace(self._login, password=there.login.password)
+
+    def _read_kept(self) -> str:
+        kept = self.secret.find_pending(self.rotation.version_id)
+        there = find_logins(kept.to_document(), self.rotation.label) if kept else None
+        if there is None:
+            raise self._make_stop()
+        self._require_destination(there)
+        return there.login.password
+
+    def _require_destination(self, there: LoginsOfRole | None) -> None:
+        """Raise where the login is gone, or leads elsewhere now."""
+        if there is None or not is_same_role(there.login, self._login):
+            raise self._make_destination_error()
+
+    def _make_destination_error(self) -> StoppedRotationError:
+        version = self.rotation.version_id
+        return StoppedRotationError(
+            rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version)
+        )
+
+    # Steps 2 and 3: change the role's password, and prove it by a login
+
+    def _set(self, password: str, *, is_new: bool) -> None:
+        new = replace(self._login, password=password)
+        if is_new or not logs_in(new, self.open_login):
+            self._change_password(password)
+        self.rotation.note_step(RotationStep.SET)
+
+    def _change_password(self, password: str) -> None:
+        for login in self._list_candidates():
+            try:
+                change_password(login, password, self.open_login, before=require_leases)
+            except LoginFailedError as error:
+                if error.outcome != LoginOutcome.REFUSED:
+                    raise LoginUnclearError(
+                        rotation_sentences.ROTATION_NOT_LOGGED_IN(
+                            outcome=describe_outcome(error.outcome)
+                        )
+                    ) from None
+            else:
+                return
+        if not logs_in(replace(self._login, password=password), self.open_login):
+            raise self._make_stop()
+
+    def _make_stop(self) -> StoppedRotationError:
+        version = self.rotation.version_id
+        return StoppedRotationError(rotation_sentences.ROTATION_NOTHING_LOGS_IN(version=version))
+
+    # Step 4: store it where NOVA reads
+
+    def _store(self, password: str) -> None:
+        phase = self.snapshot.phase
+        if phase != Phase.PURGED:
+            self._write_rows(password)
+        if phase.aws_is_authority:
+            self._promote(password)
+        else:
+            self._push(rotation_sentences.ROTATION_NOT_PUSHED)
+            known = Secret.objects.find([self.secret.name]).get(self.secret.name)
+            version_id = known.version_id if known else self.rotation.version_id
+            self.rotation.note_step(RotationStep.STORED, version_id=version_id)
+
+    def _write_rows(self, password: str) -> None:
+        """Write the rows of this role: before AWS's current version, so that a push of them brings the password too."""
+        try:
+            with hold_rows(self.rotation.client_id) as now:
+                require_client_locks()
+                rows = self._list_rows(now)
+                if not rows and not self.snapshot.phase.aws_is_authority:
+                    raise self._make_destination_error()
+                for row in rows:
+                    save_changed_columns(row, {"db_password": password})
+        except RefusedByDatabaseError as error:
+            new = replace(self._login, password=password)
+            change_password(new, self._login.password, self.open_login, before=require_leases)
+            raise RefusedRotationError(
+                rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
+            ) from None
+
+    def _list_rows(self, snapshot: ClientSnapshot) -> list[DatabaseCredential]:
+        client = read_locked_client(snapshot.client_id)
+        return [
+            row
+            for row in client.credentials_by_type()[DATABASE]
+            if isinstance(row, DatabaseCredential)
+            and is_same_role(
+                DatabaseLogin(row.db_host, row.db_port, row.db_name, row.db_user, row.db_password),
+                self._login,
+            )
+        ]
+
+    def _push(self, sentence: Sentence) -> None:
+        """Push the rows; raise where AWS doesn't hold them afterwards."""
+        (result,) = push(client_ids=[self.rotation.client_id], interactive=self.interactive)
+        if result.outcome not in PUSHED:
+            raise NotPushedError(sentence(why=result.summary_message))
+
+    def _promote(self, password: str) -> None:
+        """Make the kept version current."""
+        kept = self.secret.find_pending(self.rotation.version_id) or self.secret.read_current()
+        current = self.secret.promote(
+            kept, password, check=self._check_current, tell=self._note_version
+        )
+        if self.snapshot.phase == Phase.PURGED:
+            with hold_rows(self.rotation.client_id) as now:
+                self.secret.record_current(current, self.rotation.client_id)
+                keys = [(DATABASE.value, row.pk) for row in self._list_rows(now)]
+                note_new_values(self.rotation.client_id, dict.fromkeys(keys, password))
+        else:
+            found = read_aws(self.snapshot, sm=self.secret.sm)
+            with hold_rows(self.rotation.client_id):
+                record_as_pushed(self.rotation.client_id, found)
+        self.rotation.note_step(RotationStep.STORED, version_id=current.version_id)
+
+    def _check_current(self, current: SecretValue) -> None:
+        self._require_destination(find_logins(current.to_document(), self.rotation.label))
