@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
     from django.urls import URLPattern
 
+    from credentials.models.clients import RowsByType
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.document import Document
 
@@ -58,6 +59,8 @@ class ClientRow(ClientWithPhase, Protocol):
     last_read_at: datetime | None
 
     def build_document(self) -> Document: ...
+
+    def credentials_by_type(self) -> RowsByType: ...
 
 
 class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, View):

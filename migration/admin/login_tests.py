@@ -182,7 +182,9 @@ class TestTypedLoginView(ClientView):
         if form is None:
             return self.show_problems([_("The form lacks this login. Open the page again.")])
         if not form.is_valid():
-            return self.show_problems([text for texts in form.errors.values() for text in texts])
+            return self.show_problems(
+                [str(text) for texts in form.errors.values() for text in texts]
+            )
         if is_purged(self.row):
             return self.show_problems(
                 [_("Only AWS has this secret: type it here, or test AWS's values.")]
