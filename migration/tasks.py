@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING
@@ -35,7 +34,6 @@ from migration.models import (
     LoginTest,
     PlannedVersion,
     ReaderProcess,
-    Rotation,
     RotationSchedule,
     Run,
     RunItem,
@@ -198,17 +196,7 @@ def resume_stalled_runs() -> None:
 
 def go_on_with_rotations() -> None:
     """Finish or undo the rotations whose process was killed or hindered. Scheduled every minute."""
-    until = time.monotonic() + WORK_SECONDS
-    for client_id in Rotation.objects.list_to_go_on():
-        if time.monotonic() >= until:
-            break  # the others are first in the next minute
-        try:
-            rotations.go_on_with_rotation(client_id=client_id)
-        except Exception as error:  # noqa: BLE001 (any defect of ours)
-            # One client must not keep the others waiting. An error's text can hold a value.
-            kind = type(error).__name__
-            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
-            connection.close_if_unusable_or_obsolete()
+    rotations.go_on_with_rotations(seconds=WORK_SECONDS)
 
 
 def start_due_rotations() -> None:

@@ -146,7 +146,6 @@ class Migration(migrations.Migration):
                     choices=[("postgres", "PostgreSQL"), ("aws", "AWS"), ("both", "Both stores")],
                     db_default="",
                     max_length=8,
-                    verbose_name="stores",
                 ),
             ),
             migrations.AlterField(

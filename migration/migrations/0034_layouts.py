@@ -63,9 +63,7 @@ class Migration(migrations.Migration):
                     blank=True,
                     choices=LAYOUTS,
                     db_default="",
-                    default="",
                     max_length=16,
-                    verbose_name="layout",
                 ),
             ),
             migrations.AlterField(

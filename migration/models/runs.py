@@ -156,15 +156,11 @@ class Run(SteeredRun):
     override_lines = models.JSONField(default=list, db_default=[])
     schedule_deletion = models.BooleanField(default=False, db_default=False)
     # Of a run of login tests: whose values log in.
-    stores = models.CharField(
-        _("stores"), max_length=8, choices=LoginStores, blank=True, db_default=""
-    )
+    stores = models.CharField(max_length=8, choices=LoginStores, blank=True, db_default="")
     # A campaign's rollback: a client whose stores differ, or of which AWS can't be read, stays where it is.
     only_where_equal = models.BooleanField(default=False, db_default=False)
     # Of a change of layout: the layout that its clients get.
-    layout = models.CharField(
-        _("layout"), max_length=16, choices=LayoutChoices, blank=True, default="", db_default=""
-    )
+    layout = models.CharField(max_length=16, choices=LayoutChoices, blank=True, db_default="")
     # The wave of a campaign that it is a step of, or rolls back.
     wave = models.ForeignKey("Wave", models.SET_NULL, null=True, related_name="runs")
     # The number of times that a client is tried if its error may pass by itself.
@@ -275,9 +271,8 @@ class Run(SteeredRun):
         A run of `moves` takes the clients in the phase that these begin in, and waits where they need an approval. One
         of a campaign belongs to a wave, and is approved by who approved the campaign.
         """
-        options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite}
-        options["include_inactive"] = include_inactive
-        options["stores"] = stores.value if stores else ""
+        options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite, "layout": layout}
+        options |= {"include_inactive": include_inactive, "stores": stores.value if stores else ""}
         if moves:
             chosen, options = chosen.in_phases(moves.old), moves.columns
             if moves.needs_approval:
@@ -287,7 +282,6 @@ class Run(SteeredRun):
                 kind=kind,
                 by=by,
                 tries=tries,
-                layout=layout,
                 wave=campaign_wave,
                 approved_by=approved_by,
                 approved_by_name=approved_by_name,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from credentials.models import DatabaseCredential, RowsBusyError, save_changed_columns
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
-from migration.models import PUSHED, RotationOutcome, RotationStep, Secret
+from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import note_new_values
 from migration.operations.leases import require_leases
@@ -57,8 +57,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message, Sentence
 
 DATABASE = CredentialType.DATABASE
-# How many others are named that have the same login.
-MOST_NAMED = 5
+MOST_NAMED = 5  # of the others that have the same login
 
 
 class RefusedRotationError(MessageError):

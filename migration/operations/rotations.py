@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from django.db import connection
 
 from credentials.models import Client
 from migration import rotation_sentences
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from migration.operations.role_passwords import OpenLogin
 
 LOCK_WAIT_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 class NotRotated(MessageError):  # noqa: N818  # nothing went wrong: it may not be done now
@@ -60,6 +66,21 @@ def go_on_with_rotation(
         if rotation:
             DatabaseRotation(rotation, open_login, interactive).go_on()
     return rotation
+
+
+def go_on_with_rotations(*, seconds: float) -> None:
+    """Finish or undo the rotations whose process was killed or hindered; the others are first the next time."""
+    until = time.monotonic() + seconds
+    for client_id in Rotation.objects.list_to_go_on():
+        if time.monotonic() >= until:
+            break
+        try:
+            go_on_with_rotation(client_id=client_id)
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One client must not keep the others waiting. An error's text can hold a value.
+            kind = type(error).__name__
+            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
 
 
 @contextmanager

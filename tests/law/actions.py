@@ -352,11 +352,12 @@ def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
 
 def restore_the_former_version(world: World, _: Change) -> None:
     """Somebody puts the version before back, though its logins can't be tried: a save of old values."""
+    name = next(iter(secret_names(SLUG, world.list_layouts()[0]).values()))
     try:
-        kept = aws_store.secrets_manager(interactive=True).get_stage(NAME, "AWSPREVIOUS")
+        kept = aws_store.secrets_manager(interactive=True).get_stage(name, "AWSPREVIOUS")
         if kept is None:
             return
-        chosen = {"name": NAME, "version_id": kept.version_id}
+        chosen = {"name": name, "version_id": kept.version_id}
         plan = restored_versions.plan_restore(world.pk, **chosen)
     except (SecretsManagerError, NotResolved):
         return
