@@ -12,6 +12,7 @@ from tests.law.actions import (
     console_writes,
     forward,
     nova_rebuilds_a_table,
+    restore_the_former_version,
     save,
 )
 from tests.law.campaign_acts import (
@@ -80,6 +81,15 @@ LIVES = (
                 Play(save, MAIL, Interruption(What.COLLEAGUE_SAVES, 4)),
             ],
         ),
+        "a version of a purged client that holds another port than the tables": (
+            Phase.PURGED,
+            [
+                Play(console_writes, Change(("password", "port", "mail")), None),
+                Play(console_writes, MAIL, None),
+                Play(restore_the_former_version, MAIL, None),
+                Play(save, MAIL, None),
+            ],
+        ),
         "a campaign that stops for what was seen an hour ago": (
             Phase.DUAL_WRITE,
             [
@@ -101,6 +111,18 @@ LIVES = (
                 Play(a_campaign_goes_further, MAIL, None),
             ],
         ),
+    }
+    | {
+        f"a former version restored in {start}, {what} at step {at}": (
+            start,
+            [
+                Play(save, MAIL, None),
+                Play(restore_the_former_version, MAIL, Interruption(what, at)),
+                Play(save, MAIL, None),
+            ],
+        )
+        for start in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED)
+        for what, at in ((What.KILLED, 4), (What.NOVA_WRITES, 12), (What.COLLEAGUE_SAVES, 20))
     }
     | {
         f"a campaign begun twice at once, at step {at}": (
