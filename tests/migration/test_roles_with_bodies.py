@@ -67,7 +67,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
         f"{CLIENT}_owner": {"owner": "root"},
         f"{CLIENT}_comment": {"text": "Waiting for their DBA."},
-        f"{CLIENT}_test_logins": {"store": "postgres", "kind": "database", "login": "0"},
+        f"{CLIENT}_test_logins": {"store": "postgres"},
         f"{CLIENT}_take_back": {"comment": str(ClientComment.objects.get().pk)},
         f"{CLIENT}_owners": {"clients": client, "owner": "-"},
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
