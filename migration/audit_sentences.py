@@ -32,7 +32,7 @@ APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why
 CANCELLED_REQUEST = Sentence(
     "cancelled_request", "Cancelled what %(who)s requested: %(old)s to %(new)s."
 )
-LAYOUT_CHANGED = Sentence("layout_was_changed", "Changed its layout: %(new)s, not %(old)s.")
+LAYOUT_WAS_CHANGED = Sentence("layout_was_changed", "Changed its layout: %(new)s, not %(old)s.")
 OTHER_SECRETS_LEFT = Sentence(
     "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
 )

@@ -265,7 +265,7 @@ def _store_switch(
         raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
     Secret.objects.record(secrets or [])
     named = {"old": snapshot.layout, "new": layout}
-    facts = audit_sentences.LAYOUT_CHANGED(
+    facts = audit_sentences.LAYOUT_WAS_CHANGED(
         **{side: layout_sentences.LAYOUTS[each]() for side, each in named.items()}
     )
     AuditEvent.objects.record(

@@ -16,7 +16,7 @@ from migration.models import (
 )
 from migration.models.audit_signatures import first_id_at
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
-from migration.operations.keys import version_keys
+from migration.operations.pending_secrets import is_kept_by_us
 from migration.operations.pushes import SHOWN_DIGITS
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
@@ -76,7 +76,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
     own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
     if find_name_problem(client.slug, find_layout(own.layout)):
         return
-    sm, keys = secrets_manager(interactive=True), version_keys()
+    sm = secrets_manager(interactive=True)
     names = list(secret_names(client.slug, own.layout).values())
     if own.other_secrets:
         other = find_other_layout(find_layout(own.layout))
@@ -88,7 +88,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
         except SecretsManagerError as error:
             yield SecretRow(name, error=error)
             continue
-        ours = {v.version_id for v in listed if keys.is_ours(name, v.version_id)}
+        ours = {v.version_id for v in listed if is_kept_by_us(name, v.version_id)}
         writers = _find_writers(client.pk, [v for v in listed if v.version_id in ours])
         pushed = known[name].version_id if name in known else ""
         rows = tuple(

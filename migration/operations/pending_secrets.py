@@ -181,11 +181,7 @@ class PendingSecret:
         labelled = self.sm.get_stage(self.name, PENDING)
         if labelled is None or not self._is_ours(labelled.version_id):
             return
-        try:
-            self.sm.move_stage(self.name, PENDING, away_from=labelled.version_id)
-        except SecretsManagerError as error:
-            if error.code != STAGE_IS_ELSEWHERE:  # somebody else has moved it: it is theirs
-                raise
+        take_pending_off(self.sm, self.name, labelled.version_id)
 
     def record_current(self, current: SecretValue, client_id: int) -> None:
         """Store the version as pushed, unless it carries what somebody else wrote."""
@@ -206,9 +202,24 @@ class PendingSecret:
         )
 
     def _is_ours(self, version_id: str) -> bool:
-        """Say whether a rotation of this site made the version."""
-        keys = version_keys()
-        return keys.is_ours(self.name, version_id) or keys.is_ours(_carried(self.name), version_id)
+        return is_kept_by_us(self.name, version_id)
+
+
+def is_kept_by_us(name: str, version_id: str) -> bool:
+    """Say whether this site, in a rotation, made the version."""
+    keys = version_keys()
+    return keys.is_ours(name, version_id) or keys.is_ours(_carried(name), version_id)
+
+
+def take_pending_off(sm: SecretsManager, name: str, version_id: str) -> bool:
+    """Take AWSPENDING off this version; False where it doesn't have it any more: it is somebody else's then."""
+    try:
+        sm.move_stage(name, PENDING, away_from=version_id)
+    except SecretsManagerError as error:
+        if error.code == STAGE_IS_ELSEWHERE or error.not_found:
+            return False
+        raise
+    return True
 
 
 def _carried(name: str) -> str:

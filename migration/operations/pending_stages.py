@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from migration import rotation_sentences, sentences, version_sentences
 from migration.models import AuditCode, AuditEvent, Rotation
+from migration.operations import pending_secrets
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.pending_secrets import PENDING, is_kept_by_us
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
 from migration.operations.restored_versions import shorten
 from migration.operations.snapshots import read_snapshot
 from migration.operations.version_logins import list_failed, list_new_logins
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.aws.versions import PENDING, take_stage_off
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def take_pending_off(
         try:
             _require_unneeded(sm, name, version_id)
             require_client_locks()
-            if not take_stage_off(sm, name, PENDING, version_id=version_id):
+            if not pending_secrets.take_pending_off(sm, name, version_id):
                 raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
         except (SecretsManagerError, DocumentError) as error:
             raise NotResolved(error.message) from None
@@ -62,7 +62,7 @@ def _require_unneeded(sm: SecretsManager, name: str, version_id: str) -> None:
     pending = sm.get_stage(name, PENDING)
     if pending is None or pending.version_id != version_id:
         raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
-    if not version_keys().is_ours(name, version_id):
+    if not is_kept_by_us(name, version_id):
         raise NotResolved(version_sentences.PENDING_IS_FOREIGN(name=name))
     current = sm.get_value(name)
     if current.version_id != version_id:

@@ -42,7 +42,6 @@ from migration.operations.version_logins import (
 )
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client
-from nova_credentials.aws.versions import read_version
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -129,7 +128,7 @@ def restore_version(
                 resolution = _write_stores(plan, client_id, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {key: error.message.values[key] for key in ("names", "error")}
-            raise NotResolved(version_sentences.RESTORED_IN_PART(**part)) from None
+            raise NotResolved(version_sentences.VERSION_RESTORED_IN_PART(**part)) from None
         except (*READ_ERRORS, RefusedError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
@@ -152,11 +151,11 @@ def _require_seen(plan: VersionPlan, seen: str) -> None:
 def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionPlan:
     sm = secrets_manager(interactive=True)
     if snapshot.phase == Phase.POSTGRES:
-        raise NotResolved(version_sentences.MIGRATE_FIRST())
+        raise NotResolved(version_sentences.VERSION_MIGRATE_FIRST())
     if snapshot.push_pending:
-        raise NotResolved(version_sentences.ROWS_ARE_NEWER())
+        raise NotResolved(version_sentences.VERSION_ROWS_ARE_NEWER())
     if not writes_are_counted():
-        raise NotResolved(version_sentences.ROWS_MAY_BE_NEWER())
+        raise NotResolved(version_sentences.VERSION_ROWS_MAY_BE_NEWER())
     try:
         secrets = read_client(sm, snapshot.names, layout=snapshot.layout)
         former = _read_former(snapshot, secrets, name, version_id, sm=sm)
@@ -169,7 +168,7 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
     beside = replace(snapshot, document=present if present is not None else {})
     changes = compare_with_document(beside, former)
     if not changes.mismatches:
-        raise NotResolved(version_sentences.NOTHING_TO_RESTORE())
+        raise NotResolved(version_sentences.VERSION_CHANGES_NOTHING())
     if snapshot.phase == Phase.PURGED:
         _require_same_rows(snapshot, client, former)
     logins = tuple(list_new_logins(former, present))
@@ -188,7 +187,7 @@ def _read_former(
     part = next((part for part, secret in snapshot.names.items() if secret == name), None)
     kept = None
     if part and VERSION_ID.fullmatch(version_id):
-        kept = read_version(sm, name, version_id)
+        kept = sm.get_version(name, version_id)
     if part is None or kept is None:
         raise NotResolved(version_sentences.VERSION_GONE(name=name))
     current = secrets.values.get(part)
@@ -232,7 +231,7 @@ def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Documen
     found = compare_with_document(replace(snapshot, document=rows), former).fields_that_differ()
     if found:
         paths = tuple(mismatch.path for mismatch in found)
-        raise NotResolved(version_sentences.OTHER_ROWS(paths=paths))
+        raise NotResolved(version_sentences.VERSION_DIFFERS_FROM_ROWS(paths=paths))
 
 
 def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | None) -> Resolution:
@@ -248,7 +247,7 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
             write_document(after, document=after.document, overwrite=True)
             ClientRevision.objects.record_pushed([(client_id, after.revision)])
     done = version_sentences.VERSION_RESTORED(version=shorten(plan.version_id), name=plan.name)
-    stay = version_sentences.LOGINS_STAY(rows=plan.staying) if plan.staying else None
+    stay = version_sentences.LOGINS_NOT_IN_VERSION(rows=plan.staying) if plan.staying else None
     return record_resolution(
         client_id, Resolution.Kind.TO_VERSION, by, reason, in_a_row(done, stay)
     )
@@ -278,6 +277,6 @@ def _push_rows(resolution: Resolution) -> None:
     """Push the rows, and note beside what was done where AWS did not take them."""
     (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        late = version_sentences.RESTORED_IN_POSTGRES(why=result.summary_message)
+        late = version_sentences.VERSION_RESTORED_IN_POSTGRES(why=result.summary_message)
         resolution.message = in_a_row(resolution.message, late)
         resolution.save(update_fields=["message"])

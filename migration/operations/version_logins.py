@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from migration import version_sentences
+from migration import login_sentences, version_sentences
 from migration.operations.login_tests import LoginOutcome, try_login
 from migration.operations.resolutions import NotResolved
 from nova_credentials.credential_types import CredentialType
@@ -36,7 +36,7 @@ class VersionLogin:
         kind = version_sentences.KINDS[self.credential_type]()
         if not self.label:
             return kind
-        return version_sentences.LABELLED_LOGIN(kind=kind, label=self.label)
+        return version_sentences.VERSION_LABELLED_LOGIN(kind=kind, label=self.label)
 
 
 class UnprovenLoginsError(NotResolved):
@@ -60,10 +60,10 @@ def require_logins(logins: Collection[VersionLogin], *, unproven: bool) -> None:
     failed = list_failed(logins)
     refused = tuple(text for text, outcome in failed if outcome == LoginOutcome.REFUSED)
     if refused:
-        raise NotResolved(version_sentences.LOGIN_REFUSED(logins=refused))
+        raise NotResolved(version_sentences.VERSION_LOGIN_REFUSED(logins=refused))
     if failed and not unproven:
         told = tuple(text for text, _outcome in failed)
-        raise UnprovenLoginsError(version_sentences.LOGIN_UNPROVEN(logins=told))
+        raise UnprovenLoginsError(version_sentences.VERSION_LOGIN_UNPROVEN(logins=told))
 
 
 def list_failed(logins: Collection[VersionLogin]) -> list[tuple[Message, LoginOutcome]]:
@@ -78,8 +78,8 @@ def list_failed(logins: Collection[VersionLogin]) -> list[tuple[Message, LoginOu
 
 
 def _describe(login: VersionLogin, outcome: LoginOutcome) -> Message:
-    told = version_sentences.LOGIN_OUTCOMES[outcome]()
-    return version_sentences.TRIED_LOGIN(login=login.as_message(), outcome=told)
+    told = login_sentences.OUTCOMES[outcome]()
+    return version_sentences.VERSION_TRIED_LOGIN(login=login.as_message(), outcome=told)
 
 
 def _list_entries(document: Document, credential_type: CredentialType) -> Iterator[Document]:

@@ -1,12 +1,11 @@
-"""Lists the versions of a secret, reads one, and takes stages off. Knows no client and no phase."""
+"""Lists the versions of a secret, and the secrets with a version that waits to be current. Knows no client."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nova_credentials.aws.answers import SecretsManagerError
-from nova_credentials.aws.secrets_manager import _call_aws, _parse_value
+from nova_credentials.aws.secrets_manager import _call_aws
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,13 +15,11 @@ if TYPE_CHECKING:
         ListSecretVersionIdsRequestTypeDef,
     )
 
-    from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
+    from nova_credentials.aws.secrets_manager import SecretsManager
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 # AWS keeps about 100 versions of a secret, and more of one that is written very often.
 _PAGE_SIZE, _MOST_PAGES = 100, 5
-# Another version has the stage, or this version is gone.
-_STAGE_IS_ELSEWHERE = ("InvalidParameterException", "ResourceNotFoundException")
 
 
 @dataclass(frozen=True)
@@ -62,34 +59,6 @@ def list_versions(sm: SecretsManager, name: str) -> list[ListedVersion]:
 def _sort_by_age(version: ListedVersion) -> tuple[float, bool, bool]:
     age = -version.created_at.timestamp() if version.created_at else 0.0
     return age, CURRENT not in version.stages, not version.stages
-
-
-def read_version(sm: SecretsManager, name: str, version_id: str) -> SecretValue | None:
-    """Read the version of this id, whatever its stages; None where AWS has it, or the secret, no more."""
-    try:
-        answer = _call_aws(name, sm.sm.get_secret_value, SecretId=name, VersionId=version_id)
-    except SecretsManagerError as error:
-        if error.not_found:
-            return None
-        raise
-    return _parse_value(answer)
-
-
-def take_stage_off(sm: SecretsManager, name: str, stage: str, *, version_id: str) -> bool:
-    """Take the stage off this version; False where the version doesn't have it by now."""
-    try:
-        _call_aws(
-            name,
-            sm.sm.update_secret_version_stage,
-            SecretId=name,
-            VersionStage=stage,
-            RemoveFromVersionId=version_id,
-        )
-    except SecretsManagerError as error:
-        if error.code in _STAGE_IS_ELSEWHERE:
-            return False
-        raise
-    return True
 
 
 def list_pending(sm: SecretsManager, prefix: str, page: str = "") -> tuple[list[str], int, str]:

@@ -12,7 +12,7 @@ from credentials.localization import localize, localize_html
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
-from migration import login_sentences, sentences
+from migration import layout_sentences, login_sentences, sentences, version_sentences
 from migration.audit_sentences import RESOLUTIONS
 from migration.evidence_sentences import EVIDENCE
 from migration.models import (
@@ -30,6 +30,8 @@ from migration.operations.evidence import Evidence
 from migration.operations.login_advice import CopyAdvice
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Layout
 from nova_credentials.messages import SENTENCES, Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.languages.spanish import CODE, ENTRIES, english, forms
@@ -124,6 +126,8 @@ BY_CODE = (
     (sentences.RATE_REACHED, Rate.Kind),
     (login_sentences.OUTCOMES, LoginOutcome),
     (login_sentences.ADVICE, CopyAdvice),
+    (version_sentences.KINDS, CredentialType),
+    (layout_sentences.LAYOUTS, Layout),
 )
 
 

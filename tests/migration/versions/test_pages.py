@@ -64,7 +64,7 @@ def test_the_former_version_is_restored_from_the_page_after_a_look_and_a_reason(
     assert "the server refuses a login" in said(browser.post(address, sent))
     assert password(pk) == "example-new"
     again = browser.post(address, sent)
-    assert "(the database login: not reached)" in text(again)
+    assert "(the database login: no server answers there" in text(again)
     assert "Restore it although these logins could not be tried" in text(again)
     done = browser.post(address, sent | {"unproven": "yes"})
     assert "of nova/clients/idom was restored" in said(done)

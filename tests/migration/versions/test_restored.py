@@ -25,7 +25,7 @@ from migration.operations.moves import move
 from migration.operations.resolutions import NotResolved, copy_to_postgres
 from migration.operations.restored_versions import plan_restore, restore_version
 from migration.operations.version_logins import UnprovenLoginsError
-from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -145,7 +145,7 @@ def test_a_version_of_a_purged_client_is_restored_only_where_the_tables_agree_wi
     restore(pk, former)  # with the host that the tables have
     assert in_aws()["database"]["host"] == "db.example.test"
 
-    assert refusal(pk, theirs) == version_sentences.OTHER_ROWS.key
+    assert refusal(pk, theirs) == version_sentences.VERSION_DIFFERS_FROM_ROWS.key
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
@@ -206,7 +206,7 @@ def test_a_secret_that_holds_no_document_any_more_is_mended_by_its_former_versio
 def test_a_login_that_is_refused_keeps_everything_as_it_is(stores, outcomes):
     pk, former = make_changed(Phase.AWS)
     outcomes[FORMER] = LoginOutcome.REFUSED
-    refused = version_sentences.LOGIN_REFUSED.key
+    refused = version_sentences.VERSION_LOGIN_REFUSED.key
 
     assert refusal(pk, former) == refusal(pk, former, unproven=True) == refused
 
@@ -216,7 +216,7 @@ def test_a_login_that_can_not_be_tried_is_somebodys_decision(stores, outcomes):
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
     outcomes["example-app-password-2"] = LoginOutcome.REFUSED  # not of this change: not tried
 
-    with pytest.raises(UnprovenLoginsError, match="the database login: not reached"):
+    with pytest.raises(UnprovenLoginsError, match="the database login: no server answers there"):
         restore(pk, former)
     assert password(pk) == NEW
 
@@ -232,12 +232,12 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
     pushes.push(client_ids=[pk])
     older = current()
     gone = version_sentences.VERSION_GONE.key
-    assert refusal(pk, older) == version_sentences.MIGRATE_FIRST.key
+    assert refusal(pk, older) == version_sentences.VERSION_MIGRATE_FIRST.key
 
     move(client_id=pk, new=Phase.DUAL_WRITE)
     assert refusal(pk, older) == version_sentences.VERSION_IS_CURRENT.key
     write_password(pk, NEW)
-    assert refusal(pk, older) == version_sentences.ROWS_ARE_NEWER.key
+    assert refusal(pk, older) == version_sentences.VERSION_ROWS_ARE_NEWER.key
     pushes.push(client_ids=[pk])
     for unknown in ("0" * 32, "x", "", "' OR 1=1 --"):
         assert refusal(pk, unknown) == gone
@@ -245,7 +245,7 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
     assert refusal(pk, older, seen="x") == version_sentences.RESTORES_SOMETHING_ELSE.key
     write_password(pk, FORMER)
     pushes.push(client_ids=[pk])
-    assert refusal(pk, older) == version_sentences.NOTHING_TO_RESTORE.key
+    assert refusal(pk, older) == version_sentences.VERSION_CHANGES_NOTHING.key
     write_password(pk, NEW)
     pushes.push(client_ids=[pk])
     stop_aws_writes(reason="INC-9", by=None)
@@ -256,7 +256,7 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
         assert refusal(pk, older) == sentences.TRY_AGAIN_LATER.key
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
-    assert refusal(pk, older) == version_sentences.ROWS_MAY_BE_NEWER.key
+    assert refusal(pk, older) == version_sentences.VERSION_ROWS_MAY_BE_NEWER.key
 
 
 def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
@@ -277,7 +277,7 @@ def test_of_two_at_once_the_second_is_told_to_look_again(stores, monkeypatch):
 
     with pytest.raises(NotResolved) as refused:
         restore(pk, former, seen=seen)
-    assert refused.value.message.key == version_sentences.NOTHING_TO_RESTORE.key
+    assert refused.value.message.key == version_sentences.VERSION_CHANGES_NOTHING.key
     assert Resolution.objects.filter(kind="to_version").count() == 1
 
 
@@ -293,13 +293,13 @@ def test_an_edit_while_the_logins_are_tried_survives(stores, monkeypatch):
 
 def test_a_version_that_aws_forgets_meanwhile_changes_nothing(stores, monkeypatch):
     pk, former = make_changed(Phase.AWS)
-    read, asked = restored_versions.read_version, []
+    read, asked = SecretsManager.get_version, []
 
     def forget(*args):
         asked.append(args)
         return read(*args) if len(asked) < 3 else None
 
-    monkeypatch.setattr(restored_versions, "read_version", forget)
+    monkeypatch.setattr(SecretsManager, "get_version", forget)
 
     assert refusal(pk, former) == version_sentences.VERSION_GONE.key
     assert len(asked) == 3
