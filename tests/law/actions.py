@@ -438,6 +438,7 @@ STEPS: dict[Act, int] = {
     copy_to_aws: 24,
     copy_to_postgres: 40,
     copy_to_postgres_and_undo_it: 90,
+    restore_the_former_version: 60,
     keep_counting: 36,
 }
 AT_ONCE: tuple[Act, ...] = (

@@ -40,14 +40,18 @@ NEWEST_THAT_DIFFERS = """
 SELECT max(compared_at) FROM nova_admin.migration_comparison WHERE status <> 'match'
     AND (status <> 'unchecked' OR EXISTS (SELECT FROM nova_admin.migration_openmismatch))
 """
-# A client of the run, that nobody had compared in its phase when the run began; a push alone is no such match.
+# A client of the run, that nobody had compared in its phase when the run began; a push alone is no such match. What
+# NOVA's reader met in the last half hour keeps it too, and a step doesn't wait for that: it is refused then.
 BEGAN_TOO_SOON = """
 SELECT EXISTS (SELECT FROM nova_admin.migration_run run
     JOIN nova_admin.migration_runitem item ON item.run_id = run.id
     JOIN nova_admin.migration_clientmigration kept ON kept.client_id = item.client_id
     WHERE run.id = %s AND NOT run.only_where_equal AND kept.phase = run.move_from AND kept.phase <> 'postgres'
         AND coalesce(kept.phase_changed_at, '-infinity') < run.created_at
-        AND kept.refused_revision IS NULL AND (kept.comparison_status IS NULL
+        AND kept.refused_revision IS NULL AND NOT EXISTS (SELECT FROM nova_admin.migration_readcount met
+            WHERE met.client_id = kept.client_id
+                AND greatest(met.last_mismatch_at, met.last_failure_at) > run.created_at - interval '30 minutes')
+        AND (kept.comparison_status IS NULL
             OR kept.comparison_status = 'match' AND kept.phase = 'dual_read' AND kept.clean_streak = 0))
 """
 

@@ -12,6 +12,7 @@ from tests.law.actions import (
     console_writes,
     forward,
     nova_rebuilds_a_table,
+    push,
     restore_the_former_version,
     save,
 )
@@ -123,6 +124,17 @@ LIVES = (
         )
         for start in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED)
         for what, at in ((What.KILLED, 4), (What.NOVA_WRITES, 12), (What.COLLEAGUE_SAVES, 20))
+    }
+    | {
+        "a campaign that begins a step although NOVA's reader met a difference lately": (
+            Phase.DUAL_READ,
+            [
+                Play(console_writes, Change(("port",), again=True), None),
+                Play(push, MAIL, None),
+                Play(save, Change(("password", "port", "mail"), again=True), None),
+                Play(compare, MAIL, Interruption(What.CAMPAIGN_GOES_FURTHER, 0)),
+            ],
+        )
     }
     | {
         f"a campaign begun twice at once, at step {at}": (
