@@ -103,6 +103,17 @@ def test_the_database_that_writes_already_is_not_claimed_again():
 
 
 @pytest.mark.usefixtures("stores")
+def test_a_stop_of_the_writes_and_its_end_are_in_the_audit():
+    aws_writes.stop_aws_writes(reason="INC-1")
+    aws_writes.start_aws_writes()
+    aws_writes.start_aws_writes()  # they go on already
+
+    codes = [AuditCode.WRITES_STARTED, AuditCode.WRITES_STOPPED]
+    entries = AuditEvent.objects.filter(code__in=codes).order_by("-pk")
+    assert [(entry.code, entry.reason) for entry in entries] == [(codes[0], ""), (codes[1], "INC-1")]
+
+
+@pytest.mark.usefixtures("stores")
 def test_a_claim_says_in_the_audit_which_database_wrote_before():
     before = DatabaseClaim.objects.newest()
     DatabaseClaim.objects.filter(pk=before.pk).update(database_oid=1, place="elsewhere/nova")

@@ -175,9 +175,10 @@ def test_the_account_is_asked_once_a_run(monkeypatch):
 )
 def test_more_clients_in_a_batch_need_no_more_statements(old, new):
     chosen, counted = all_clients().filter(slug__in=["client-0", "client-1"]), []
-    make_clients(4, old)
-    for some in (chosen, all_clients()):
+    make_clients(6, old)
+    for some, number in ((chosen, 2), (all_clients(), 4)):
         run = start_move_run(chosen=some, old=old, new=new)
+        assert run.items.count() == number
         with CaptureQueriesContext(connection) as queries:
             runs.process_batch(run.pk, 0)
         assert set(outcomes(run).values()) == {Outcome.MOVED}
