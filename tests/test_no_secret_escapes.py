@@ -340,6 +340,16 @@ def change_layouts(haystack: Haystack, browser, pk: int) -> None:
         command(haystack, "change_layout", layout, "idom", "--inline", "--format", "json")
 
 
+def rotate_all(haystack: Haystack, browser, pk: int) -> None:
+    for kind, rows in Client.objects.get(pk=pk).credentials_by_type().items():
+        for row in rows:
+            url = reverse("admin:credentials_client_rotate", args=[pk, kind, row.pk])
+            page(haystack, browser, url)
+            entered = dict.fromkeys(row.SECRET_FIELDS, "MARKER-FOUR entered")
+            page(haystack, browser, url, {"confirmed": "1", **entered})
+    command(haystack, "rotate_credential", "idom", "database", "--format", "json")
+
+
 def drive(haystack: Haystack, browser, sm, settings) -> None:
     pk = seed()
     mapped_columns.map_everything(partial(command, haystack), partial(page, haystack, browser))
@@ -388,6 +398,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     for name in ("adopt", "copy", "undo_copy", "layout", "live", "versions"):
         page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    rotate_all(haystack, browser, pk)
     change_layouts(haystack, browser, pk)
     start_runs_from_pages(haystack, browser)
     tasks.take_campaigns_further()

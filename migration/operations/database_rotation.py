@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from credentials.models import DatabaseCredential, RowsBusyError, save_changed_columns
 from credentials.refusals import RefusedByDatabaseError
-from migration import rotation_sentences
+from migration import login_sentences, rotation_sentences
 from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import note_new_values
@@ -34,7 +34,6 @@ from migration.operations.role_passwords import (
     LoginUnclearError,
     RoleRefusedError,
     change_password,
-    describe_outcome,
     logs_in,
     make_password,
     require_changeable,
@@ -206,7 +205,7 @@ class DatabaseRotation:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise RefusedRotationError(
                         rotation_sentences.ROTATION_NOT_LOGGED_IN(
-                            outcome=describe_outcome(error.outcome)
+                            outcome=login_sentences.OUTCOMES[error.outcome]()
                         )
                     ) from None
             else:
@@ -268,7 +267,7 @@ class DatabaseRotation:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise LoginUnclearError(
                         rotation_sentences.ROTATION_NOT_LOGGED_IN(
-                            outcome=describe_outcome(error.outcome)
+                            outcome=login_sentences.OUTCOMES[error.outcome]()
                         )
                     ) from None
             else:

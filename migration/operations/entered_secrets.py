@@ -8,12 +8,11 @@ from django.db import transaction
 
 from credentials.models import Client, RowsBusyError, save_columns
 from credentials.refusals import RefusedByDatabaseError, database_refusals
-from migration import rotation_sentences
+from migration import login_sentences, rotation_sentences
 from migration.models import Rotation, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import secret_names_by_type
 from migration.operations.login_tests.attempts import try_login
 from migration.operations.reachable_logins import describe_missing_login, find_row
-from migration.operations.role_passwords import describe_outcome
 from migration.operations.rotations import NotRotated
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
@@ -60,7 +59,7 @@ def store_entered_secret(
     result = try_login(credential_type, _list_values(row, entered))
     if not result.works:
         refused = rotation_sentences.ROTATION_NEW_SECRET_REFUSED(
-            outcome=describe_outcome(result.outcome)
+            outcome=login_sentences.OUTCOMES[result.outcome]()
         )
         with transaction.atomic():
             rotation = Rotation.objects.begin(client, credential_type, label, by=by)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psycopg
 from psycopg import sql
 
-from migration import rotation_sentences
+from migration import login_sentences, rotation_sentences
 from migration.operations.login_tests.database import DatabaseLogin, open_database
 from migration.operations.login_tests.deadlines import Deadline
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
@@ -82,12 +82,7 @@ def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
 
 
 def _not_logged_in(outcome: LoginOutcome) -> Message:
-    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=describe_outcome(outcome))
-
-
-def describe_outcome(outcome: LoginOutcome) -> str:
-    """Return the outcome as part of a sentence."""
-    return outcome.value.replace("_", " ")
+    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=login_sentences.OUTCOMES[outcome]())
 
 
 def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:

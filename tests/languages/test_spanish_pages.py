@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from credentials.localization import localize
+from credentials.models import DatabaseCredential
 from credentials.sentences import ROWS
 from migration import sentences
 from migration.admin.client_tabs import ClientTab
@@ -160,6 +161,8 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield reverse("admin:credentials_client_live", args=[world[phase]])
     for page in ("adopt", "copy", "undo_copy", "layout", "restore_version"):
         yield reverse(f"admin:credentials_client_{page}", args=[world["dual_write"]])
+    row = DatabaseCredential.objects.filter(client=world["dual_write"]).latest("pk")
+    yield reverse("admin:credentials_client_rotate", args=[row.client_id, "database", row.pk])
     for old, new in (("aws", "purged"), ("dual_read", "aws"), ("dual_write", "dual_read")):
         yield reverse("admin:credentials_client_dialog", args=[world[old], new])
     yield reverse("admin:credentials_client_add")

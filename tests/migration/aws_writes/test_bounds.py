@@ -110,7 +110,10 @@ def test_a_stop_of_the_writes_and_its_end_are_in_the_audit():
 
     codes = [AuditCode.WRITES_STARTED, AuditCode.WRITES_STOPPED]
     entries = AuditEvent.objects.filter(code__in=codes).order_by("-pk")
-    assert [(entry.code, entry.reason) for entry in entries] == [(codes[0], ""), (codes[1], "INC-1")]
+    assert [(entry.code, entry.reason) for entry in entries] == [
+        (codes[0], ""),
+        (codes[1], "INC-1"),
+    ]
 
 
 @pytest.mark.usefixtures("stores")

@@ -92,7 +92,7 @@ def test_what_is_entered_on_the_page_is_tested_then_stored(client, stores, login
     url = page_of(pk, "email", mailbox)
 
     refused = client.post(url, {"confirmed": "1", "email_password": "wrong"})
-    assert "The new secret does not log in: refused" in refused.text
+    assert "The new secret does not log in: the server refuses user or password" in refused.text
     assert "wrong" not in refused.text.replace("wrong-", "")
     client.post(url, {"confirmed": "1", "email_password": "example-new"})
 
