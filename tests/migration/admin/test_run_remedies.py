@@ -186,7 +186,7 @@ def test_the_rates_are_those_that_hold_and_lead_back_to_the_settings(operator, s
     operator.post(url, {"writes": "12.5", "reads": "90"})
     # What the settings say is no rate of its own: it follows them.
     assert dict(Rate.objects.values_list("kind", "per_second")) == {
-        "create": 12.5, "write": 12.5, "read": None,
+        "create": 12.5, "write": 12.5, "read": None, "login": None,
     }  # fmt: skip
     assert 'value="12.5"' in operator.get(page).content.decode()
 
