@@ -170,7 +170,7 @@ def test_a_run_that_makes_all_calls_that_the_rate_allows_says_so(
     worker, outcome, number, rates, code
 ):
     for kind, rate in rates.items():
-        Rate.objects.create(kind=kind, per_second=rate)
+        Rate.objects.update_or_create(kind=kind, defaults={"per_second": rate})
     run = make_run(20, created_at=ago(seconds=10))
     close(run, number, outcome=outcome)
 
