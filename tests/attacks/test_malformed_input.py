@@ -173,8 +173,8 @@ def test_no_field_of_a_form_makes_it_fail(ids, administrator, nothing_changes, m
         for field in draw.sample(fields, min(len(fields), 4)):
             maria.post(f"{field}=NUL", address, body | {field: NUL})
             if field not in ("reason", "role"):
-                # Whatever can be read is a comment.
-                values = (DIGITS, "") if field == "text" else (DIGITS, "x", "-1", "")
+                # Whatever can be read is a comment, or a name.
+                values = (DIGITS, "") if field in ("text", "name") else (DIGITS, "x", "-1", "")
                 value = draw.choice(values)
                 maria.post(f"{field}={value[:9]}", address, body | {field: value})
 
