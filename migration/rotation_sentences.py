@@ -101,6 +101,11 @@ ROTATION_OTHER_USER = Sentence(
     "rotation_other_user",
     "The server knows this login under another user, as a pooler may have it: its password can't be changed here.",
 )
+ROTATION_OF_THE_SITES_ROLE = Sentence(
+    "rotation_of_the_sites_role",
+    "This site logs in as %(user)s with the same password: a new one would lock it out."
+    " Give the client a user of its own first.",
+)
 ROTATION_SERVER_IN_RECOVERY = Sentence(
     "rotation_server_in_recovery",
     "This server is a replica, which takes no changes: the login has to lead to the primary server.",

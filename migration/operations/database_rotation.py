@@ -14,6 +14,7 @@ from credentials.refusals import RefusedByDatabaseError
 from migration import login_sentences, rotation_sentences
 from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.operations.aws_writes import require_writes_allowed
 from migration.operations.known_values import note_new_values
 from migration.operations.leases import require_leases
 from migration.operations.locks import require_client_locks
@@ -262,7 +263,7 @@ class DatabaseRotation:
     def _change_password(self, password: str) -> None:
         for login in self._list_candidates():
             try:
-                change_password(login, password, self.open_login, before=require_leases)
+                change_password(login, password, self.open_login, before=require_writes_allowed)
             except LoginFailedError as error:
                 if error.outcome != LoginOutcome.REFUSED:
                     raise LoginUnclearError(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
+from django.db import connection as django_connection
 from psycopg import sql
 
 from migration import login_sentences, rotation_sentences
@@ -90,6 +91,9 @@ def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
 
     Raises `LoginFailedError` where it can't be logged in to.
     """
+    own = django_connection.settings_dict
+    if (login.user, login.password) == (own["USER"], own["PASSWORD"]):
+        raise RoleRefusedError(rotation_sentences.ROTATION_OF_THE_SITES_ROLE(user=login.user))
     with open_login(login) as connection, _refusals(login):
         _prepare(connection, login)
 

@@ -1,6 +1,7 @@
 """What keeps a password from being rotated: each is told in a clear word, and leaves nothing half done."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ from migration.models import (
     RotationOutcome,
 )
 from migration.models import RotationStep as Step
-from migration.operations import rotations
+from migration.operations import role_passwords, rotations
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import version_keys
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
@@ -272,6 +273,31 @@ def test_it_waits_while_aws_writes_are_stopped_and_is_finished_afterwards(role_i
     assert waiting.message.key == "writes_stopped"
     start_aws_writes()
     assert_rotated(go_on(role.client_id))
+
+
+def test_no_role_is_changed_while_aws_writes_are_stopped(role_in):
+    """A copy of the database, which writes nothing to AWS, would lock NOVA out otherwise."""
+    role = role_in(Phase.DUAL_READ)
+    interrupt(role, BEFORE_THE_CHANGE)
+    before = role.in_row()
+    stop_aws_writes(reason="a test")
+    waiting = go_on(role.client_id)
+    assert (waiting.outcome, waiting.step) == ("", Step.KEPT)
+    assert waiting.message.key == "writes_stopped"
+    assert role.logs_in(before)
+    start_aws_writes()
+    assert_rotated(go_on(role.client_id))
+    assert not role.logs_in(before)
+
+
+def test_the_role_of_the_site_itself_is_left_alone(role_in, monkeypatch):
+    role = role_in(Phase.DUAL_READ)
+    own = {"USER": role.user, "PASSWORD": role.in_row()}
+    monkeypatch.setattr(role_passwords, "django_connection", SimpleNamespace(settings_dict=own))
+    refused = role.rotate()
+    assert refused.outcome == RotationOutcome.REFUSED
+    assert refused.message == told.ROTATION_OF_THE_SITES_ROLE(user=role.user)
+    assert role.logs_in(own["PASSWORD"])
 
 
 def test_nothing_is_begun_while_aws_writes_are_stopped(role_in):
