@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOGIN_SECONDS = 15.0
+PORTS = ("port", "imap_port", "smtp_port")
+TEXTS = (
+    *("host", "name", "user", "password", "imap_host", "smtp_host", "app_password"),
+    *("access_key_id", "secret_access_key", "region"),
+)
 
 
 def try_login(
@@ -30,6 +35,8 @@ def try_login(
     A mailbox is tried by IMAP, then by SMTP, wherever it has a host; both must let it in.
     """
     result = LoginResult(LoginOutcome.NOT_TESTABLE)
+    if not _can_be_sent(values):
+        return result
     with Deadline(deadline_seconds) as deadline:
         for service, log_in in _list_services(credential_type, values):
             result = LoginResult(_try(log_in, deadline), service)
@@ -84,6 +91,15 @@ def _ask_aws(values: Values, deadline: Deadline) -> None:
         secret_access_key=_text(values, "secret_access_key"),
         region=_text(values, "region") or None,
         deadline=deadline,
+    )
+
+
+def _can_be_sent(values: Values) -> bool:
+    """Say whether these are a login's values: in AWS anything may stand, and a NUL would hide what follows it."""
+    texts = (values.get(key) for key in TEXTS)
+    ports = (values.get(key) for key in PORTS)
+    return all(v is None or (isinstance(v, str) and "\0" not in v) for v in texts) and all(
+        v is None or isinstance(v, int) for v in ports
     )
 
 
