@@ -26,6 +26,12 @@ ROTATION_LOGIN_SHARED = Sentence(
     " Give each client a user of its own first.",
     glue=", ",
 )
+ROTATION_LOGIN_ELSEWHERE = Sentence(
+    "rotation_login_elsewhere",
+    "The client has another login with the same user and password at %(hosts)s. If that is the same server under"
+    " another name, it would be locked out: give both the same host, or each a password of its own.",
+    glue=", ",
+)
 FORMER_SECRETS_READ = Sentence(
     "former_secrets_read",
     "Its layout was changed lately, and NOVA may still read its former secrets (%(names)s):"
@@ -54,6 +60,11 @@ ROTATION_ELSEWHERE = Sentence(
     " Let that end, or take AWSPENDING off.",
 )
 
+ROTATION_LEFT_PENDING = Sentence(
+    "rotation_left_pending",
+    "%(name)s has AWSPENDING on its version %(version)s, which an earlier rotation left with the new password of"
+    " another login. See which of its passwords is valid, then take AWSPENDING off on the page of versions.",
+)
 ROTATION_SECRET_KEEPS_CHANGING = Sentence(
     "rotation_secret_keeps_changing",
     "Somebody writes %(name)s again and again, so the new password could not be made current.",
@@ -122,6 +133,10 @@ ROTATION_PASSWORD_NOT_CHANGED = Sentence(
 ROTATION_PUT_BACK = Sentence(
     "rotation_put_back",
     "The new password did not log in, so the former one was put back. Nothing else was changed.",
+)
+ROTATION_WRITTEN_MEANWHILE = Sentence(
+    "rotation_written_meanwhile",
+    "Somebody gave the login another password in the meantime, which was not overwritten.",
 )
 ROTATION_ROW_REFUSED = Sentence(
     "rotation_row_refused",

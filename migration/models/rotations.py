@@ -110,6 +110,8 @@ class Rotation(models.Model):
         _("step"), max_length=16, choices=RotationStep, default=RotationStep.BEGUN
     )
     outcome = models.CharField(_("outcome"), max_length=16, choices=RotationOutcome, blank=True)
+    # Where the new secret is kept, since that began: the client may get another slug meanwhile.
+    secret_name = models.CharField(max_length=512, blank=True, default="", db_default="")
     # Of the version in AWS that was made to keep the new secret, then of the one that is current.
     version_id = models.CharField(_("version"), max_length=64, blank=True)
     message = MessageField(null=True)
@@ -118,6 +120,9 @@ class Rotation(models.Model):
     begun_at = models.DateTimeField(_("begun"), default=timezone.now)
     tried_at = models.DateTimeField(_("last tried"), default=timezone.now)
     ended_at = models.DateTimeField(_("ended"), null=True)
+
+    # Not stored: nothing was changed, for a reason that may pass by itself.
+    is_worth_another_try = False
 
     objects = RotationQuerySet.as_manager()
 

@@ -6,26 +6,25 @@ process that is killed loses nothing: the next try finds out what was done and f
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from credentials.models import DatabaseCredential, RowsBusyError, save_changed_columns
+from credentials.models import DatabaseCredential, save_changed_columns
 from credentials.refusals import RefusedByDatabaseError
-from migration import login_sentences, rotation_sentences
+from migration import rotation_sentences
 from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
 from migration.operations.known_values import note_new_values
 from migration.operations.leases import require_leases
 from migration.operations.locks import require_client_locks
-from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from migration.operations.login_tests.outcomes import LoginFailedError
 from migration.operations.pending_secrets import (
     PREVIOUS,
-    ForeignPendingError,
     LoginsOfRole,
     PendingSecret,
-    SecretKeepsChangingError,
     find_logins,
     is_same_role,
 )
@@ -33,56 +32,38 @@ from migration.operations.pushes import push
 from migration.operations.reachable_logins import describe_missing_login
 from migration.operations.role_passwords import (
     LoginUnclearError,
-    RoleRefusedError,
     change_password,
     logs_in,
     make_password,
+    make_unclear,
     require_changeable,
+    require_wrong_password,
+)
+from migration.operations.rotated_logins import list_rows, list_rows_of_role, require_own_role
+from migration.operations.rotation_ends import (
+    ENDS,
+    HINDRANCES,
+    NotPushedError,
+    RefusedRotationError,
+    StoppedRotationError,
+    WrittenMeanwhileError,
 )
 from migration.operations.rows_from_aws import hold_rows, record_as_pushed
-from migration.operations.snapshots import read_locked_client, read_snapshot
+from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import DocumentError
-from nova_credentials.messages import MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migration.models import Rotation
+    from migration.operations.login_tests.database import DatabaseLogin
     from migration.operations.role_passwords import OpenLogin
-    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretValue
     from nova_credentials.messages import Message, Sentence
 
 DATABASE = CredentialType.DATABASE
-MOST_NAMED = 5  # of the others that have the same login
-
-
-class RefusedRotationError(MessageError):
-    """The rotation can't be made; nothing is changed, or everything put back."""
-
-
-class NotPushedError(MessageError):
-    """AWS does not hold the client's rows; a later push may succeed."""
-
-
-class StoppedRotationError(MessageError):
-    """It isn't known which password is valid or where the login leads: a person has to look."""
-
-
-# What ends a rotation for good, and with which outcome. Everything else may pass by itself.
-_ENDS: dict[type[MessageError], RotationOutcome] = {
-    RefusedRotationError: RotationOutcome.REFUSED,
-    RoleRefusedError: RotationOutcome.REFUSED,
-    ForeignPendingError: RotationOutcome.REFUSED,
-    StoppedRotationError: RotationOutcome.STOPPED,
-}
-_HINDRANCES = (
-    *(SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError),
-    *(LoginUnclearError, SecretKeepsChangingError, NotPushedError),
-)
 
 
 @dataclass
@@ -96,6 +77,8 @@ class DatabaseRotation:
     def go_on(self) -> None:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
         try:
+            # First: what is written from now on is seen to be newer.
+            self.rows_before = self._read_passwords()
             self.snapshot = read_snapshot(self.rotation.client_id)
             self.secret = PendingSecret(
                 secrets_manager(interactive=self.interactive),
@@ -103,12 +86,13 @@ class DatabaseRotation:
                 self.rotation.label,
             )
             self._take_steps()
-            self.secret.take_off()
-        except tuple(_ENDS) as error:
-            self._end_early(_ENDS[type(error)], error.message)
-        except _HINDRANCES as error:
+            self._take_pending_off()
+        except tuple(ENDS) as error:
+            self._end_early(ENDS[type(error)], error.message)
+        except HINDRANCES as error:
             if self.rotation.step == RotationStep.BEGUN:  # the database is as it was
                 self._end_early(RotationOutcome.REFUSED, error.message)
+                self.rotation.is_worth_another_try = True
             else:
                 self.rotation.note_hindrance(error.message)
         else:
@@ -117,12 +101,24 @@ class DatabaseRotation:
     def _end_early(self, outcome: RotationOutcome, why: Message) -> None:
         """Take AWSPENDING off and store the outcome; where AWS doesn't let it be taken off, the next try does."""
         try:
-            if self.rotation.version_id:  # else none was put on
-                self.secret.take_off()
+            self._take_pending_off()
         except SecretsManagerError as error:
             self.rotation.note_hindrance(error.message)
         else:
             self.rotation.end(outcome, why)
+
+    def _take_pending_off(self) -> None:
+        """Take AWSPENDING off what this rotation kept; what an earlier one left stays until the new one is kept."""
+        if self.rotation.step != RotationStep.BEGUN:
+            self.secret.take_off()
+            self._kept_in.take_off()
+        elif self.rotation.version_id:
+            self._kept_in.take_off_made(self.rotation.version_id)
+
+    @property
+    def _kept_in(self) -> PendingSecret:
+        """The secret in which the new password was first kept: another one, if the client got another slug since."""
+        return replace(self.secret, name=self.rotation.secret_name or self.secret.name)
 
     def _take_steps(self) -> None:
         if self.rotation.step == RotationStep.STORED:
@@ -146,32 +142,22 @@ class DatabaseRotation:
     def _find_current(self) -> LoginsOfRole:
         """Find the login in the store that decides."""
         if self.snapshot.phase.aws_is_authority:
-            document = self.secret.read_current().to_document()
+            self.document = self.secret.read_current().to_document()
         elif self.snapshot.document is None:
             raise NotPushedError(self.snapshot.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
         else:
-            document = self.snapshot.document
-        if found := find_logins(document, self.rotation.label):
+            self.document = self.snapshot.document
+        if found := find_logins(self.document, self.rotation.label):
             return found
         if self.rotation.step == RotationStep.BEGUN:
             missing = describe_missing_login(self.rotation.slug, DATABASE, self.rotation.label)
             raise RefusedRotationError(missing)
         raise self._make_destination_error()
 
-    def _refuse_shared(self) -> None:
-        """Raise where another client logs in as the same role."""
-        login = self._login
-        others = (
-            DatabaseCredential.objects.filter(
-                db_host__iexact=login.host, db_port=login.port, db_user=login.user
-            )
-            .exclude(client_id=self.rotation.client_id)
-            .order_by("client__slug")
-            .values_list("client__slug", flat=True)
-            .distinct()
-        )
-        if slugs := tuple(others[:MOST_NAMED]):
-            raise RefusedRotationError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
+    def _read_passwords(self) -> dict[int, str]:
+        """Return what NOVA's rows hold, by row."""
+        client = look_at_client(self.rotation.client_id)
+        return {row.pk: row.db_password for row in list_rows(client)}
 
     # Step 1: keep the new password in AWS
 
@@ -180,7 +166,8 @@ class DatabaseRotation:
             # Who reads these finds no AWSPENDING in them.
             names = tuple(self.snapshot.other_names.values())
             raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
-        self._refuse_shared()
+        client = look_at_client(self.rotation.client_id)
+        require_own_role(client, self.document, self._login)
         self._require_changeable()
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
@@ -189,6 +176,8 @@ class DatabaseRotation:
         there = find_logins(kept.to_document(), self.rotation.label) if kept else None
         password = make_password()
         is_left_over = there is not None and is_same_role(there.login, self._login)
+        if kept:
+            self.secret.require_no_others(kept, self._login)
         if there and is_left_over and there.login.password not in ("", self._login.password):
             password = there.login.password  # of a try that was killed: the database may have it
         self.secret.keep(password, tell=self._note_version)
@@ -196,19 +185,15 @@ class DatabaseRotation:
         return password
 
     def _note_version(self, version_id: str) -> None:
-        self.rotation.save_facts(version_id=version_id)
+        name = self.rotation.secret_name or self.secret.name
+        self.rotation.save_facts(version_id=version_id, secret_name=name)
 
     def _require_changeable(self) -> None:
         for login in self._list_candidates():
             try:
                 require_changeable(login, self.open_login)
             except LoginFailedError as error:
-                if error.outcome != LoginOutcome.REFUSED:
-                    raise RefusedRotationError(
-                        rotation_sentences.ROTATION_NOT_LOGGED_IN(
-                            outcome=login_sentences.OUTCOMES[error.outcome]()
-                        )
-                    ) from None
+                require_wrong_password(error)
             else:
                 return
         if not self._pending_logs_in():
@@ -234,17 +219,29 @@ class DatabaseRotation:
                 yield replace(self._login, password=there.login.password)
 
     def _read_kept(self) -> str:
-        kept = self.secret.find_pending(self.rotation.version_id)
+        kept = self._kept_in.find_pending(self.rotation.version_id)
         there = find_logins(kept.to_document(), self.rotation.label) if kept else None
         if there is None:
             raise self._make_stop()
-        self._require_destination(there)
-        return there.login.password
+        password = there.login.password
+        if not is_same_role(there.login, self._login):
+            self._require_same_server(password)
+        if self._kept_in.name != self.secret.name:
+            self._keep_under_new_name(password)
+        return password
 
-    def _require_destination(self, there: LoginsOfRole | None) -> None:
-        """Raise where the login is gone, or leads elsewhere now."""
-        if there is None or not is_same_role(there.login, self._login):
-            raise self._make_destination_error()
+    def _require_same_server(self, password: str) -> None:
+        """Raise unless the login only has another name now: the kept password, which nobody else has, logs in there."""
+        with suppress(LoginUnclearError):
+            if logs_in(replace(self._login, password=password), self.open_login):
+                return
+        raise self._make_destination_error()
+
+    def _keep_under_new_name(self, password: str) -> None:
+        """Keep the new password where NOVA looks for it since the client has another slug; its former place stays."""
+        if not self.snapshot.phase.aws_is_authority:
+            self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
+        self.secret.keep(password, tell=lambda _version_id: None)
 
     def _make_destination_error(self) -> StoppedRotationError:
         version = self.rotation.version_id
@@ -265,12 +262,7 @@ class DatabaseRotation:
             try:
                 change_password(login, password, self.open_login, before=require_writes_allowed)
             except LoginFailedError as error:
-                if error.outcome != LoginOutcome.REFUSED:
-                    raise LoginUnclearError(
-                        rotation_sentences.ROTATION_NOT_LOGGED_IN(
-                            outcome=login_sentences.OUTCOMES[error.outcome]()
-                        )
-                    ) from None
+                require_wrong_password(error)
             else:
                 return
         if not logs_in(replace(self._login, password=password), self.open_login):
@@ -297,31 +289,32 @@ class DatabaseRotation:
     def _write_rows(self, password: str) -> None:
         """Write the rows of this role: before AWS's current version, so that a push of them brings the password too."""
         try:
-            with hold_rows(self.rotation.client_id) as now:
+            with hold_rows(self.rotation.client_id):
                 require_client_locks()
-                rows = self._list_rows(now)
+                rows = self._list_rows()
                 if not rows and not self.snapshot.phase.aws_is_authority:
                     raise self._make_destination_error()
                 for row in rows:
+                    if row.db_password not in (self.rows_before.get(row.pk), password):
+                        raise WrittenMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())
                     save_changed_columns(row, {"db_password": password})
         except RefusedByDatabaseError as error:
-            new = replace(self._login, password=password)
-            change_password(new, self._login.password, self.open_login, before=require_leases)
+            self._put_back(password)
             raise RefusedRotationError(
                 rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
             ) from None
 
-    def _list_rows(self, snapshot: ClientSnapshot) -> list[DatabaseCredential]:
-        client = read_locked_client(snapshot.client_id)
-        return [
-            row
-            for row in client.credentials_by_type()[DATABASE]
-            if isinstance(row, DatabaseCredential)
-            and is_same_role(
-                DatabaseLogin(row.db_host, row.db_port, row.db_name, row.db_user, row.db_password),
-                self._login,
-            )
-        ]
+    def _put_back(self, password: str) -> None:
+        """Give the role its former password again."""
+        new = replace(self._login, password=password)
+        try:
+            change_password(new, self._login.password, self.open_login, before=require_leases)
+        except LoginFailedError as error:
+            raise make_unclear(error) from None
+
+    def _list_rows(self) -> list[DatabaseCredential]:
+        client = read_locked_client(self.rotation.client_id)
+        return list_rows_of_role(client, self._login)
 
     def _push(self, sentence: Sentence) -> None:
         """Push the rows; raise where AWS doesn't hold them afterwards."""
@@ -333,12 +326,12 @@ class DatabaseRotation:
         """Make the kept version current."""
         kept = self.secret.find_pending(self.rotation.version_id) or self.secret.read_current()
         current = self.secret.promote(
-            kept, password, check=self._check_current, tell=self._note_version
+            kept, password, check=partial(self._check_current, password), tell=self._note_version
         )
         if self.snapshot.phase == Phase.PURGED:
-            with hold_rows(self.rotation.client_id) as now:
+            with hold_rows(self.rotation.client_id):
                 self.secret.record_current(current, self.rotation.client_id)
-                keys = [(DATABASE.value, row.pk) for row in self._list_rows(now)]
+                keys = [(DATABASE.value, row.pk) for row in self._list_rows()]
                 note_new_values(self.rotation.client_id, dict.fromkeys(keys, password))
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
@@ -346,5 +339,10 @@ class DatabaseRotation:
                 record_as_pushed(self.rotation.client_id, found)
         self.rotation.note_step(RotationStep.STORED, version_id=current.version_id)
 
-    def _check_current(self, current: SecretValue) -> None:
-        self._require_destination(find_logins(current.to_document(), self.rotation.label))
+    def _check_current(self, password: str, current: SecretValue) -> None:
+        """Raise where the login leads elsewhere now, or got another password since this try looked at it."""
+        there = find_logins(current.to_document(), self.rotation.label)
+        if there is None or not is_same_role(there.login, self._login):
+            raise self._make_destination_error()
+        if there.passwords - self.found.passwords - {password}:
+            raise WrittenMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())

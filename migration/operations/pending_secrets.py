@@ -34,6 +34,10 @@ class ForeignPendingError(MessageError):
     """Somebody else has put AWSPENDING on a version of the secret."""
 
 
+class LeftPendingError(MessageError):
+    """AWSPENDING that an earlier rotation left may hold the only valid password of another login."""
+
+
 class SecretKeepsChangingError(MessageError):
     """Each time the version was to be made current, somebody had written the secret anew."""
 
@@ -45,19 +49,16 @@ class LoginsOfRole:
     login: DatabaseLogin
     entries: list[Document] = field(repr=False)
 
-    def have_password(self, password: str) -> bool:
-        """Say whether every one of them has this password."""
-        return all(entry.get("password") == password for entry in self.entries)
+    @property
+    def passwords(self) -> set[str]:
+        """Return the passwords that they have, all the same unless somebody forgot one."""
+        return {_read_login(entry).password for entry in self.entries}
 
 
 def find_logins(document: Document, label: str | None) -> LoginsOfRole | None:
     """Find the primary login (no label) or the one of the label as NOVA's reader does; None where there is none."""
     primary = document.get(CredentialType.DATABASE)
-    entries = [primary] if isinstance(primary, dict) else []
-    others = document.get(CredentialType.DATABASE.others_key)
-    entries += [
-        entry for entry in (others if isinstance(others, list) else []) if isinstance(entry, dict)
-    ]
+    entries = _list_entries(document)
     if label is None:
         chosen = primary if isinstance(primary, dict) else None
     else:
@@ -66,6 +67,18 @@ def find_logins(document: Document, label: str | None) -> LoginsOfRole | None:
         return None
     login = _read_login(chosen)
     return LoginsOfRole(login, [e for e in entries if is_same_role(_read_login(e), login)])
+
+
+def read_logins(document: Document) -> list[DatabaseLogin]:
+    """Return the document's database logins, the primary one first."""
+    return [_read_login(entry) for entry in _list_entries(document)]
+
+
+def _list_entries(document: Document) -> list[Document]:
+    primary = document.get(CredentialType.DATABASE)
+    others = document.get(CredentialType.DATABASE.others_key)
+    entries = [primary, *(others if isinstance(others, list) else [])]
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _read_login(entry: Document) -> DatabaseLogin:
@@ -118,6 +131,21 @@ class PendingSecret:
         """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
         return self._keep_upon(self.read_current(), password, tell=tell)
 
+    def require_no_others(self, kept: SecretValue, login: DatabaseLogin) -> None:
+        """Raise `LeftPendingError` where a version that was left has another password for another role than this one.
+
+        AWSPENDING can be on one version only, so that one would lose it.
+        """
+        present = read_logins(self.read_current().to_document())
+        for each in read_logins(kept.to_document()):
+            known = {other.password for other in present if is_same_role(other, each)}
+            if not is_same_role(each, login) and known and each.password not in known:
+                raise LeftPendingError(
+                    rotation_sentences.ROTATION_LEFT_PENDING(
+                        name=self.name, version=kept.version_id
+                    )
+                )
+
     def _keep_upon(
         self, current: SecretValue, password: str, *, tell: Callable[[str], object]
     ) -> SecretValue:
@@ -151,7 +179,7 @@ class PendingSecret:
             current = self.read_current()
             check(current)
             there = find_logins(current.to_document(), self.label)
-            if there is None or there.have_password(password):
+            if there is None or there.passwords == {password}:
                 return current
             if not pending.holds_document(self._replace_password(current, password)):
                 pending = self._keep_upon(current, password, tell=tell)
@@ -175,6 +203,10 @@ class PendingSecret:
         for entry in found.entries if found else []:
             entry["password"] = password
         return document
+
+    def take_off_made(self, version_id: str) -> None:
+        """Take AWSPENDING off this version, if it has it: what an earlier rotation left stays."""
+        take_pending_off(self.sm, self.name, version_id)
 
     def take_off(self) -> None:
         """Take AWSPENDING off the version that has it, if that is one of ours."""

@@ -36,16 +36,17 @@ SESSION_SECONDS = 10.0
 # Not `change_password` of libpq's: it keeps Python's lock while it waits, and makes what the server asks for, md5 too.
 VERIFIER = b"scram-sha-256"
 # The role may be another one than the user's, by its own setting; and nothing in the database is found by another name.
+# For one transaction only: behind a pooler the session is somebody else's afterwards.
 PREPARE = """
-SET ROLE NONE; SET search_path = pg_catalog, pg_temp; SET default_transaction_read_only = off;
-SET statement_timeout = '10s'; SET lock_timeout = '5s'
+SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'
 """
 ROLE = """
 SELECT session_user::text, pg_is_in_recovery(), to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
     rolvaliduntil < now() + interval '15 minutes'
 FROM pg_catalog.pg_roles WHERE rolname = session_user
 """
-NO_RIGHT, READ_ONLY = "42501", "25006"
+NO_RIGHT, READ_ONLY, WRONG_PASSWORD = "42501", "25006", "28P01"
 
 
 class RoleRefusedError(MessageError):
@@ -77,9 +78,22 @@ def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
         with open_login(login):
             return True
     except LoginFailedError as error:
-        if error.outcome == LoginOutcome.REFUSED:
-            return False
-        raise LoginUnclearError(_not_logged_in(error.outcome)) from None
+        require_wrong_password(error)
+        return False
+
+
+def require_wrong_password(error: LoginFailedError) -> None:
+    """Raise `LoginUnclearError` unless the server said that the password is wrong.
+
+    All else (pg_hba.conf, NOLOGIN, a database that is gone, no server) says nothing of the password.
+    """
+    if error.code != WRONG_PASSWORD:
+        raise make_unclear(error) from None
+
+
+def make_unclear(error: LoginFailedError) -> LoginUnclearError:
+    """Return the error that says with which outcome the login failed."""
+    return LoginUnclearError(_not_logged_in(error.outcome))
 
 
 def _not_logged_in(outcome: LoginOutcome) -> Message:
@@ -95,7 +109,7 @@ def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
     if (login.user, login.password) == (own["USER"], own["PASSWORD"]):
         raise RoleRefusedError(rotation_sentences.ROTATION_OF_THE_SITES_ROLE(user=login.user))
     with open_login(login) as connection, _refusals(login):
-        _prepare(connection, login)
+        _require_ready(connection, login)
 
 
 def change_password(
@@ -107,7 +121,7 @@ def change_password(
     `LoginUnclearError` where it isn't known what is valid.
     """
     with open_login(login) as connection, _refusals(login):
-        _prepare(connection, login)
+        _require_ready(connection, login)
         before()
         _set_password(connection, login.user, new)
         if logs_in(replace(login, password=new), open_login):
@@ -120,11 +134,12 @@ def change_password(
     raise RoleRefusedError(rotation_sentences.ROTATION_PUT_BACK())
 
 
-def _prepare(connection: Connection, login: DatabaseLogin) -> None:
-    """Make the session ready for the change; raises `RoleRefusedError` where it can't be made, or proves nothing."""
+def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
+    """Raise `RoleRefusedError` where the change can't be made in this session, or proves nothing."""
     connection.autocommit = True
-    connection.execute(PREPARE)
-    found = connection.execute(ROLE).fetchone()
+    with connection.transaction():
+        connection.execute(PREPARE)
+        found = connection.execute(ROLE).fetchone()
     user, in_recovery, until, expires = found or ("", False, "", False)
     if user != login.user:
         raise RoleRefusedError(rotation_sentences.ROTATION_OTHER_USER())
@@ -138,8 +153,8 @@ def _set_password(connection: Connection, user: str, password: str) -> None:
     """Change the password; the server and its log get a verifier, never the password."""
     verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), VERIFIER)
     connection.execute(
-        sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-            sql.Identifier(user), sql.Literal(verifier.decode())
+        sql.SQL("BEGIN READ WRITE; {} ALTER ROLE {} PASSWORD {}; COMMIT").format(
+            sql.SQL(f"{PREPARE};"), sql.Identifier(user), sql.Literal(verifier.decode())
         )
     )
 

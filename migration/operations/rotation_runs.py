@@ -65,7 +65,7 @@ def _rotate_client(run: Run, item: RunItem) -> bool:
             may_pass = True
             continue
         if rotation.outcome != RotationOutcome.ROTATED:
-            may_pass = may_pass or not rotation.is_finished
+            may_pass = may_pass or not rotation.is_finished or rotation.is_worth_another_try
             problems += [rotation.message] if rotation.message else []
     item.outcome = Outcome.FAILED if problems else Outcome.UPDATED
     item.message = in_a_row(*problems)

@@ -47,7 +47,7 @@ def open_plainly(login: DatabaseLogin) -> Iterator[psycopg.Connection]:
     except psycopg.OperationalError as error:
         refused = "authentication failed" in str(error)
         outcome = LoginOutcome.REFUSED if refused else LoginOutcome.UNREACHABLE
-        raise LoginFailedError(outcome) from None
+        raise LoginFailedError(outcome, code="28P01" if refused else "") from None
     with closing(connection):
         if not connection.pgconn.used_password:
             raise LoginFailedError(LoginOutcome.UNSAFE)

@@ -157,7 +157,7 @@ def test_a_new_password_that_does_not_log_in_is_taken_back(role_in):
     def open_login(login):
         with open_plainly(login) as connection:
             if login.password != "example-a":
-                raise LoginFailedError(LoginOutcome.REFUSED)
+                raise LoginFailedError(LoginOutcome.REFUSED, code="28P01")
             yield connection
 
     assert_ended(

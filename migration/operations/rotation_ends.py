@@ -1,0 +1,47 @@
+"""Owns what ends a rotation for good, and what only hinders it."""
+
+from __future__ import annotations
+
+from credentials.models import RowsBusyError
+from credentials.refusals import RefusedByDatabaseError
+from migration.models import RotationOutcome
+from migration.operations.pending_secrets import (
+    ForeignPendingError,
+    LeftPendingError,
+    SecretKeepsChangingError,
+)
+from migration.operations.role_passwords import LoginUnclearError, RoleRefusedError
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import MessageError
+
+
+class RefusedRotationError(MessageError):
+    """The rotation can't be made; nothing is changed, or everything put back."""
+
+
+class NotPushedError(MessageError):
+    """AWS does not hold the client's rows; a later push may succeed."""
+
+
+class WrittenMeanwhileError(MessageError):
+    """Somebody gave the login another password while it was rotated; the next try looks at it anew."""
+
+
+class StoppedRotationError(MessageError):
+    """It isn't known which password is valid or where the login leads: a person has to look."""
+
+
+# What ends a rotation for good, and with which outcome.
+ENDS: dict[type[MessageError], RotationOutcome] = {
+    RefusedRotationError: RotationOutcome.REFUSED,
+    RoleRefusedError: RotationOutcome.REFUSED,
+    ForeignPendingError: RotationOutcome.REFUSED,
+    LeftPendingError: RotationOutcome.REFUSED,
+    StoppedRotationError: RotationOutcome.STOPPED,
+}
+# What may pass by itself.
+HINDRANCES = (
+    *(SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError),
+    *(LoginUnclearError, SecretKeepsChangingError, NotPushedError, WrittenMeanwhileError),
+)
