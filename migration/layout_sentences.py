@@ -47,3 +47,8 @@ LAYOUT_WRITTEN_MEANWHILE = Sentence(
 KEPT_AS_WRITTEN = Sentence(
     "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
 )
+OWN_SECRETS_LACK = Sentence(
+    "own_secrets_lack",
+    "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",
+    glue=", ",
+)

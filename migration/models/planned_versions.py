@@ -30,7 +30,7 @@ class PlannedVersionQuerySet(models.QuerySet["PlannedVersion"]):
             cursor.execute(
                 """
                 INSERT INTO migration_plannedversion (version_id) SELECT unnest(%s::text[])
-                ON CONFLICT DO NOTHING
+                ON CONFLICT (version_id) DO UPDATE SET planned_at = now()
                 """,
                 [sorted(version_ids)],
             )

@@ -27,13 +27,16 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import delete_secret
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.snapshots import read_snapshots
+from migration.operations.snapshots import look_at_client, read_snapshots
+from migration.operations.version_plans import plan_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
     from migration.models import ClientMigrationQuerySet
+    from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
@@ -75,12 +78,23 @@ def remove_other_secrets() -> None:
                     logger.warning("Old secrets of client %s stay: %s", client_id, error)
 
 
+def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
+    """Raise `DocumentError` where its own secrets lack a type that it has rows of: somebody deleted one for good."""
+    rows = look_at_client(snapshot.client_id).credentials_by_type()
+    document = found.document
+    held = {t for t in CredentialType if document.get(t) or document.get(t.others_key)}
+    if lacking := sorted({t for t in CredentialType if rows[t]} - held):
+        raise DocumentError(layout_sentences.OWN_SECRETS_LACK(kinds=tuple(lacking)))
+
+
 def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
     """Schedule their deletion, then forget them: killed in between, it is done again."""
     if snapshot.phase.reads_aws:
-        read_aws(snapshot, sm=sm)  # raises where its own can't be read
+        _require_complete(snapshot, read_aws(snapshot, sm=sm))
     names = list(snapshot.other_names.values())
     known, keys = find_known_secrets(names), version_keys()
+    # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
+    plan_versions([secret.version_id for secret in known.values() if secret.version_id])
 
     def find_objection(there: SecretDescription) -> Message | None:
         current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]

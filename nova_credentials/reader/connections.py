@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from nova_credentials.aws.answers import SecretsManagerError
@@ -112,7 +112,8 @@ def _choose_logins(
         # One that was read past the cache is read once more: a rotation may have ended meanwhile.
         for is_pending in (False, True, False):
             if is_pending:
-                login = reader.get_pending_credential(slug, wanted, label)
+                pending = reader.get_pending_credential(slug, wanted, label)
+                login = _take_password(tried[-1], pending) if pending else None
             else:
                 login = reader.get_credential(slug, wanted, label, refresh=True)
             if login is not None and login not in tried:
@@ -122,6 +123,16 @@ def _choose_logins(
         # The caller gets the error of the login, which came first.
         told = "%s can't be read anew after a failed login: %s"
         logger.warning(told, show_name(slug), type(error).__name__)
+
+
+def _take_password(
+    login: DatabaseCredentials, pending: DatabaseCredentials
+) -> DatabaseCredentials | None:
+    """Return the login with the pending password; None where the two lead elsewhere: then it is of a former server."""
+    where, whence = (
+        (each.db_host.lower(), each.db_port, each.db_user) for each in (login, pending)
+    )
+    return replace(login, db_password=pending.db_password) if where == whence else None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,15 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration import layout_sentences, sentences
-from migration.models import ClientMigration, LeaseKind, Outcome, Secret, all_clients
+from migration.models import (
+    ClientMigration,
+    DatabaseClaim,
+    LeaseKind,
+    Outcome,
+    PlannedVersion,
+    Secret,
+    all_clients,
+)
 from migration.operations import aws_store, layouts
 from migration.operations.comparisons import compare
 from migration.operations.layouts import LayoutRefusedError, change_layout
@@ -20,7 +28,13 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, Sec
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
-from tests.factories import make_client, make_full_client, make_reader_process, nova_uri
+from tests.factories import (
+    make_client,
+    make_full_client,
+    make_reader_process,
+    nova_uri,
+    update,
+)
 from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import (
     LINE,
@@ -34,6 +48,7 @@ from tests.migration.moves.clients import (
 
 pytestmark = pytest.mark.usefixtures("stores")
 
+LONG_AGO = timezone.now() - timedelta(days=60)
 SERVICES = [f"{NAME}/{service}" for service in ("database", "email", "aws")]
 
 
@@ -183,6 +198,50 @@ def test_an_old_secret_that_somebody_else_wrote_is_left_and_no_longer_written(sm
 
     assert sm.describe_secret(NAME).deleted_at is None
     assert own(pk).other_secrets == ""
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.PURGED])
+def test_the_old_secret_stays_where_a_new_one_is_gone_for_good(sm, phase):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS if phase == Phase.PURGED else phase)
+    if phase == Phase.PURGED:
+        advance(pk, phase)
+    change_layout(client_id=pk, layout=Layout.SERVICE)
+    make_due(pk)
+    sm.sm.delete_secret(SecretId=f"{NAME}/email", ForceDeleteWithoutRecovery=True)
+
+    remove_other_secrets()
+
+    assert own(pk).other_secrets == "kept"
+    assert json.loads(sm.get_value(NAME).text)["email"]
+
+
+def test_a_change_back_takes_over_what_waits_for_its_deletion_however_late(sm):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    change_layout(client_id=pk, layout=Layout.SERVICE)
+    make_due(pk)
+    PlannedVersion.objects.update(planned_at=LONG_AGO)
+    remove_other_secrets()
+    PlannedVersion.objects.forget_old()
+    DatabaseClaim.objects.update(claimed_at=LONG_AGO)  # AWS's times are whole seconds
+    write_password(pk, "example-b")
+    push(client_ids=[pk])
+    with pytest.raises(SecretsManagerError):
+        sm.get_value(NAME)
+
+    change_layout(client_id=pk, layout=Layout.CLIENT)
+
+    assert held(sm, NAME) == held(sm, SERVICES[0])
+
+
+def test_another_slug_while_both_are_written_gives_both_new_names(sm):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_READ)
+    change_layout(client_id=pk, layout=Layout.SERVICE)
+    update("clients", pk, slug="renamed")
+    push(client_ids=[pk])
+    assert held(sm, "nova/clients/renamed") == held(sm, "nova/clients/renamed/database")
 
 
 def test_a_change_that_was_never_finished_leaves_nothing_behind(sm, monkeypatch):

@@ -321,6 +321,18 @@ def test_a_pending_secret_is_not_sent_where_the_current_one_logs_in(caching, log
     assert logins == ["example-a"]
 
 
+def test_a_pending_secret_of_a_former_server_is_not_tried(caching, login, logins, sm):
+    """It may be the valid one there, and NOVA would write into a database that it has left."""
+    _, change = login
+    bring(caching.client_id("idom"), Phase.AWS)
+    put_pending(sm, Layout.CLIENT, "example-b", host="former.example.test")
+    change("example-c")
+
+    with pytest.raises(psycopg2.OperationalError):
+        connect_to_database(caching, "idom")
+    assert set(logins) == {"example-a"}
+
+
 def test_a_rotation_that_ended_meanwhile_is_found_by_reading_anew(caching, login, logins, sm):
     _, change = login
     bring(caching.client_id("idom"), Phase.AWS)
@@ -411,10 +423,10 @@ def rotate(sm: ClientSecretsManager, change, password: str) -> None:
     time.sleep(0.05)
 
 
-def put_pending(sm: ClientSecretsManager, layout: Layout, password: str) -> None:
+def put_pending(sm: ClientSecretsManager, layout: Layout, password: str, **changed: str) -> None:
     name = "nova/clients/idom" if layout == Layout.CLIENT else "nova/clients/idom/database"
     document = sm.get_value(name).to_document()
-    document["database"]["password"] = password
+    document["database"] |= {"password": password, **changed}
     sm.put_aside(name, json.dumps(document), stage="AWSPENDING")
 
 
