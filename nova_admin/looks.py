@@ -40,6 +40,7 @@ UNFOLD = {
     "SCRIPTS": [
         lambda request: static("migration/accessible.js"),
         lambda request: static("migration/keep_typed.js"),
+        lambda request: static("migration/copy_text.js"),
     ],
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
+from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
@@ -54,6 +55,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
         if may(VIEW_CAMPAIGNS)
         else [],
+        "may_plan_waves": may_start_campaign(request) and not found.running_campaigns,
         "need_somebody": sum(
             row.clients for row in found.clients.blockers if row.standing == Standing.BLOCKED
         )

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from migration.models import ClientMigration, Outcome, Run, RunItem
+from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_reader_process
 
@@ -75,3 +76,36 @@ def test_leaving_the_logins_with_changes_asks_and_saving_them_does_not(visit, st
     page.get_by_role("link", name="Overview").click()
     expect(page).to_have_url(re.compile("tab=overview"))
     assert asked == ["beforeunload"] * 2
+
+
+def test_names_and_ids_are_copied_by_their_buttons_and_only_with_a_clipboard(visit, stores):
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    page = visit(page_of(pk, "comparison"))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for text in ("idom", "nova/clients/idom"):
+        page.get_by_role("button", name=f"Copy {text}", exact=True).click()
+        expect(page.get_by_role("status").filter(has_text="Copied.").first).to_be_visible()
+        assert paste(page) == text
+    # The versions are loaded after the page.
+    version = page.get_by_role("button", name=re.compile(r"Copy [0-9a-f]{64}"))
+    version.focus()
+    page.keyboard.press("Enter")
+    expect(version.locator("xpath=following-sibling::*[1]")).to_have_text("Copied.")
+    assert re.fullmatch("[0-9a-f]{64}", paste(page))
+
+    page.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'clipboard', {value: undefined})"
+    )
+    page.reload()
+    expect(page.get_by_text("nova/clients/idom").first).to_be_visible()
+    expect(page.get_by_role("button", name="Copy")).to_have_count(0)
+
+
+def paste(page) -> str:
+    """What is pasted into a field: no page may read the clipboard by itself."""
+    field = page.get_by_role("searchbox").first
+    field.fill("")
+    field.focus()
+    page.keyboard.press("Control+V")
+    return field.input_value()
