@@ -50,6 +50,7 @@ PUSHES = (
     ),
 )
 LAYOUTS = ("tests/migration/layouts",)
+ROTATIONS = ("tests/migration/rotations",)
 WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py")
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
@@ -98,6 +99,10 @@ TESTS = {
     "migration/operations/pending_writes.py": PUSHES,
     "migration/operations/layouts.py": LAYOUTS,
     "migration/operations/other_secrets.py": LAYOUTS,
+    "migration/operations/database_rotation.py": ROTATIONS,
+    "migration/operations/rotated_logins.py": ROTATIONS,
+    "migration/operations/pending_secrets.py": ROTATIONS,
+    "migration/operations/role_passwords.py": ROTATIONS,
     "migration/operations/version_plans.py": WRITES,
     "migration/operations/aws_writes.py": WRITES,
     "credentials/triggers.py": COUNTING,
