@@ -6,16 +6,24 @@ process that is killed loses nothing: the next try finds out what was done and f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from credentials.models import DatabaseCredential, RowsBusyError, save_changed_columns
+from credentials.pointers import is_purged
 from credentials.refusals import RefusedByDatabaseError
 from migration import login_sentences, rotation_sentences
-from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
+from migration.models import (
+    PUSHED,
+    OtherSecrets,
+    RotationOutcome,
+    RotationStep,
+    Secret,
+    ValueOrigin,
+)
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
-from migration.operations.known_values import note_new_values
+from migration.operations.known_values import note_new_values, noting_rows
 from migration.operations.leases import require_leases
 from migration.operations.locks import require_client_locks
 from migration.operations.login_tests.database import DatabaseLogin
@@ -92,6 +100,8 @@ class DatabaseRotation:
     rotation: Rotation
     open_login: OpenLogin
     interactive: bool
+    # Made in this try; a password that an earlier one kept may have stood somewhere since.
+    made: str = field(default="", init=False, repr=False)
 
     def go_on(self) -> None:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
@@ -128,12 +138,8 @@ class DatabaseRotation:
         if self.rotation.step == RotationStep.STORED:
             return
         self.found = self._find_current()
-        if self.rotation.step == RotationStep.BEGUN:
-            password = self._keep()
-            is_new = True
-        else:
-            password = self._read_kept()
-            is_new = False
+        is_new = self.rotation.step == RotationStep.BEGUN
+        password = self._keep() if is_new else self._read_kept()
         self._set(password, is_new=is_new)
         self._store(password)
 
@@ -187,7 +193,7 @@ class DatabaseRotation:
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
         kept = self.secret.find_pending(self.rotation.version_id)
         there = find_logins(kept.to_document(), self.rotation.label) if kept else None
-        password = make_password()
+        password = self.made = make_password()
         is_left_over = there is not None and is_same_role(there.login, self._login)
         if there and is_left_over and there.login.password not in ("", self._login.password):
             password = there.login.password  # of a try that was killed: the database may have it
@@ -302,8 +308,9 @@ class DatabaseRotation:
                 rows = self._list_rows(now)
                 if not rows and not self.snapshot.phase.aws_is_authority:
                     raise self._make_destination_error()
-                for row in rows:
-                    save_changed_columns(row, {"db_password": password})
+                with noting_rows(self.rotation.client_id):
+                    for row in rows:
+                        save_changed_columns(row, {"db_password": password})
         except RefusedByDatabaseError as error:
             new = replace(self._login, password=password)
             change_password(new, self._login.password, self.open_login, before=require_leases)
@@ -338,13 +345,19 @@ class DatabaseRotation:
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id) as now:
                 self.secret.record_current(current, self.rotation.client_id)
-                keys = [(DATABASE.value, row.pk) for row in self._list_rows(now)]
-                note_new_values(self.rotation.client_id, dict.fromkeys(keys, password))
+                self._note_password(now, password)
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):
                 record_as_pushed(self.rotation.client_id, found)
         self.rotation.note_step(RotationStep.STORED, version_id=current.version_id)
+
+    def _note_password(self, now: ClientSnapshot, password: str) -> None:
+        origin = ValueOrigin.GENERATED if password == self.made else ValueOrigin.TYPED
+        # A row that NOVA wrote since the purge keeps its own value.
+        rows = filter(is_purged, self._list_rows(now))
+        keys = [(DATABASE.value, row.pk) for row in rows]
+        note_new_values(self.rotation.client_id, dict.fromkeys(keys, password), origin=origin)
 
     def _check_current(self, current: SecretValue) -> None:
         self._require_destination(find_logins(current.to_document(), self.rotation.label))
