@@ -10,20 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from credentials.models import DatabaseCredential, RowsBusyError, save_changed_columns
-from credentials.pointers import is_purged
 from credentials.refusals import RefusedByDatabaseError
 from migration import login_sentences, rotation_sentences
-from migration.models import (
-    PUSHED,
-    OtherSecrets,
-    RotationOutcome,
-    RotationStep,
-    Secret,
-    ValueOrigin,
-)
+from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
-from migration.operations.known_values import note_new_values, noting_rows
+from migration.operations.known_values import note_new_password, noting_rows
 from migration.operations.leases import require_leases
 from migration.operations.locks import require_client_locks
 from migration.operations.login_tests.database import DatabaseLogin
@@ -345,19 +337,13 @@ class DatabaseRotation:
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id) as now:
                 self.secret.record_current(current, self.rotation.client_id)
-                self._note_password(now, password)
+                is_random = password == self.made
+                note_new_password(self._list_rows(now), password, is_random=is_random)
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):
                 record_as_pushed(self.rotation.client_id, found)
         self.rotation.note_step(RotationStep.STORED, version_id=current.version_id)
-
-    def _note_password(self, now: ClientSnapshot, password: str) -> None:
-        origin = ValueOrigin.GENERATED if password == self.made else ValueOrigin.TYPED
-        # A row that NOVA wrote since the purge keeps its own value.
-        rows = filter(is_purged, self._list_rows(now))
-        keys = [(DATABASE.value, row.pk) for row in rows]
-        note_new_values(self.rotation.client_id, dict.fromkeys(keys, password), origin=origin)
 
     def _check_current(self, current: SecretValue) -> None:
         self._require_destination(find_logins(current.to_document(), self.rotation.label))

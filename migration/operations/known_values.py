@@ -36,7 +36,7 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from credentials.models import Client, Credential
@@ -211,6 +211,17 @@ def note_new_values(
             origin=origin,
             key_id=fingerprint_key_id(),
         )
+
+
+def note_new_password(rows: Sequence[Credential], password: str, *, is_random: bool) -> None:
+    """Note that these rows of a purged client were given one password, as above.
+
+    `is_random`: this site has made it just now. A row that NOVA wrote since the purge keeps its own value.
+    """
+    origin = ValueOrigin.GENERATED if is_random else ValueOrigin.TYPED
+    keys = [(row.TYPE.value, row.pk) for row in rows if is_purged(row)]
+    if keys:
+        note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
 def list_to_rotate(client_ids: Collection[int] | None = None) -> dict[int, list[CredentialKey]]:
