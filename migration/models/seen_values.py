@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # A row of a credential table: its type and its id.
 CredentialKey = tuple[str, int]
@@ -38,6 +42,9 @@ class SeenValue:
     stood_in_tables: bool
     # It is proven that nobody has written it since it was last seen: another key's digest is of the same value.
     is_unwritten: bool = False
+    origin: ValueOrigin = ValueOrigin.TYPED
+    # When the version was made in which AWS holds it, where AWS says so.
+    made_at: datetime | None = None
 
 
 @dataclass

@@ -63,7 +63,8 @@ class ValueChanges:
         is_first = not self._list_rows(client_id, key)
         is_unwritten = is_unwritten or seen.is_unwritten
         if present is None or not _are_same(present, seen.fingerprint, is_unwritten=is_unwritten):
-            present = self._put(client_id, key, seen.fingerprint, ValueOrigin.TYPED)
+            origin = ValueOrigin.FORMER if _is_older(seen, present) else seen.origin
+            present = self._put(client_id, key, seen.fingerprint, origin)
         elif present.key_id != seen.fingerprint.key_id:
             present.digest, present.key_id = seen.fingerprint.digest, seen.fingerprint.key_id
             self._note(present)
@@ -205,6 +206,13 @@ class ValueChanges:
 
 def _are_equal(row: KnownValue, fingerprint: Fingerprint) -> bool:
     return (row.digest, row.key_id) == (fingerprint.digest, fingerprint.key_id)
+
+
+def _is_older(seen: SeenValue, present: KnownValue | None) -> bool:
+    """Say whether AWS made the version before the present value was set: somebody made it current again."""
+    # AWS's time may lack the part of a second.
+    made_at = seen.made_at
+    return bool(made_at and present and made_at < present.set_at.replace(microsecond=0))
 
 
 def _are_same(present: KnownValue, seen: Fingerprint, *, is_unwritten: bool) -> bool:

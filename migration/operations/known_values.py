@@ -28,7 +28,7 @@ from migration.models import (
     find_layout,
 )
 from migration.operations.aws_store import find_known_secrets, secret_names
-from migration.operations.keys import fingerprint_key_id, make_fingerprint
+from migration.operations.keys import fingerprint_key_id, make_fingerprint, version_keys
 from migration.operations.snapshots import read_locked_client, repeatable_read
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client, Credential
     from migration.models import ClientPhaseQuerySet, CredentialKey, Secret
+    from migration.operations.keys import VersionKeys
     from nova_credentials.aws.answers import Answers, SecretValue
 
 CLIENTS_AT_ONCE = 500
@@ -142,7 +143,7 @@ def note_purged_clients(
     purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
     names = {client.pk: secret_names(client.slug, client.layout) for client in purged}  # type: ignore[attr-defined]
     pushed = find_known_secrets([name for each in names.values() for name in each.values()])
-    seen = {}
+    seen, keys = {}, version_keys()
     for client in purged:
         of_client = {name: answers[name] for name in names[client.pk].values() if name in answers}
         try:
@@ -150,7 +151,8 @@ def note_purged_clients(
             found = read_purged_secrets(client, secrets.to_document())
         except (KeyError, SecretsManagerError, DocumentError, MessageError):
             continue
-        seen[client.pk] = _see_in_aws(client.pk, found, secrets.values.values(), pushed)
+        versions = secrets.values.values()
+        seen[client.pk] = _see_in_aws(client, found, versions, pushed=pushed, keys=keys)
     if seen:
         KnownValue.objects.record_in_aws(seen, read_at=read_at)
 
@@ -162,34 +164,41 @@ def see_purged_client(
 ) -> SeenClient:
     """Return what the client's rows hold, and AWS of those that are purged.
 
-    `secrets` are AWS's values, by column, of each purged row, from these versions. Needs `with_revision`, `read_all`.
+    `secrets` are AWS's values, by column, of each purged row, from these versions. The client is a locked one.
     """
     seen = see_rows(client)
     pushed = find_known_secrets([version.name for version in versions])
-    seen.in_aws = _see_in_aws(client.pk, secrets, versions, pushed)
+    seen.in_aws = _see_in_aws(client, secrets, versions, pushed=pushed, keys=version_keys())
     return seen
 
 
 def _see_in_aws(
-    client_id: int,
+    client: Client,
     secrets: Mapping[Credential, Mapping[str, str]],
     versions: Collection[SecretValue],
+    *,
     pushed: Mapping[str, Secret],
+    keys: VersionKeys,
 ) -> dict[CredentialKey, SeenValue]:
-    # Nobody but this site has written them, and it notes what it writes.
-    is_unwritten = all(
-        version.name in pushed and pushed[version.name].version_id == version.version_id
-        for version in versions
-    )
-    return {
-        (row.TYPE.value, row.pk): SeenValue(
-            make_fingerprint(client_id, fields[row.SECRET_FIELDS[0]]),
+    names = secret_names(client.slug, client.layout)  # type: ignore[attr-defined]  # annotated
+    by_name = {version.name: version for version in versions}
+    seen = {}
+    for row, fields in secrets.items():
+        version = by_name[names.get(row.TYPE) or names["client"]]
+        known = pushed.get(version.name)
+        # Nobody but this site has written the version that it knows, and it notes what it writes.
+        is_known = known is not None and known.version_id == version.version_id
+        # One that it wrote and doesn't know is from before a backup was restored, or of a process that was killed.
+        is_forgotten = not is_known and keys.is_ours(version.name, version.version_id)
+        seen[row.TYPE.value, row.pk] = SeenValue(
+            make_fingerprint(client.pk, fields[row.SECRET_FIELDS[0]]),
             stands_in_tables=False,
             stood_in_tables=False,
-            is_unwritten=is_unwritten,
+            is_unwritten=is_known,
+            origin=ValueOrigin.FORMER if is_forgotten else ValueOrigin.TYPED,
+            made_at=version.created_at,
         )
-        for row, fields in secrets.items()
-    }
+    return seen
 
 
 def note_new_values(

@@ -1,10 +1,21 @@
 """A value counts as one that never stood in plain text only where the site can tell it from each that did."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
-from migration.models import Fingerprint, KnownValue, SeenClient, SeenValue, ValueOrigin
+from migration.models import (
+    Fingerprint,
+    KnownValue,
+    NotedClient,
+    Secret,
+    SeenClient,
+    SeenValue,
+    ValueOrigin,
+)
 from migration.operations import known_values
 from migration.operations.copy_search import search_copies
 from migration.operations.keys import fingerprint_key_id, make_fingerprint
@@ -106,6 +117,41 @@ def test_a_value_that_aws_was_given_by_others_may_be_one_that_stood(browser, set
 
     search_copies(client_ids=[pk])
 
+    assert facts(pk) == STOOD
+
+
+def test_an_unknown_value_in_an_older_version_of_aws_may_be_one_that_stood(sm):
+    pk = make_purged()
+    ours = sm.get_value(NAME).version_id
+    change_in_aws(sm, password=SECOND)
+    theirs = sm.get_value(NAME).version_id
+    sm.move_stage(NAME, "AWSCURRENT", away_from=theirs, to=ours)
+    forget_all()
+    search_copies(client_ids=[pk])
+    assert facts(pk) == STOOD
+    KnownValue.objects.update(set_at=F("set_at") + timedelta(seconds=1))  # AWS tells seconds only
+
+    sm.move_stage(NAME, "AWSCURRENT", away_from=ours, to=theirs)
+    search_copies(client_ids=[pk])
+
+    assert known(pk).digest == make_fingerprint(pk, SECOND).digest
+    assert facts(pk) == STOOD
+
+
+def test_an_unknown_value_in_a_version_of_ours_may_be_one_that_stood(browser):
+    pk = make_purged()
+    note_written_rows()
+    kept = [list(model.objects.values()) for model in (KnownValue, NotedClient, Secret)]
+    move(client_id=pk, new=Phase.AWS)
+    save_password(browser, pk, SECOND)
+    advance(pk, Phase.PURGED)
+    for model, rows in zip((KnownValue, NotedClient, Secret), kept, strict=True):
+        model.objects.all().delete()  # a backup of the database is restored
+        model.objects.bulk_create(model(**row) for row in rows)
+
+    search_copies(client_ids=[pk])
+
+    assert known(pk).digest == make_fingerprint(pk, SECOND).digest
     assert facts(pk) == STOOD
 
 
