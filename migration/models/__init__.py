@@ -52,15 +52,7 @@ from migration.models.copies import (
 )
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
-from migration.models.known_values import (
-    TO_ROTATE,
-    CredentialKey,
-    Fingerprint,
-    FoundValue,
-    KnownValue,
-    SeenClient,
-    SeenValue,
-)
+from migration.models.known_values import TO_ROTATE, KnownValue
 from migration.models.layouts import (
     LayoutChoices,
     OtherSecrets,
@@ -141,6 +133,14 @@ from migration.models.run_plans import (
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
 from migration.models.secrets import Secret
+from migration.models.seen_values import (
+    CredentialKey,
+    Fingerprint,
+    FoundValue,
+    SeenClient,
+    SeenValue,
+    ValueOrigin,
+)
 from migration.models.site_counts import (
     CUTOVER_DAYS,
     KeptCounts,
@@ -270,6 +270,7 @@ __all__ = [
     "UnsearchedReason",
     "Usage",
     "UserDeletionError",
+    "ValueOrigin",
     "VersionKey",
     "Wave",
     "WaveClient",

@@ -5,80 +5,27 @@ A value is known by a keyed fingerprint. A former value keeps its row: one that 
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from django.db import connection, models, transaction
-from django.utils import timezone
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.models.noted_clients import NotedClient
+from migration.models.value_changes import ValueChanges
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-# A row of a credential table: its type and its id.
-CredentialKey = tuple[str, int]
-
-_COLUMNS = "digest, key_id, since, set_at, replaced_at, stands_in_tables, stood_in_tables"
-_TYPES = (
-    "id bigint, digest text, key_id text, since timestamptz, set_at timestamptz, replaced_at timestamptz,"
-    " stands_in_tables bool, stood_in_tables bool"
-)
-UPDATE_ROWS = f"""
-UPDATE migration_knownvalue AS kept
-SET ({_COLUMNS}) = (SELECT {", ".join(f"new.{name}" for name in _COLUMNS.split(", "))})
-FROM jsonb_to_recordset(%s::jsonb) AS new ({_TYPES}) WHERE kept.id = new.id
-"""  # noqa: S608  # constants
-MARK_FOUND = """
-UPDATE migration_knownvalue AS kept
-SET stood_in_copy = kept.stood_in_copy OR new.in_copy, stood_in_legacy = kept.stood_in_legacy OR new.in_legacy
-FROM jsonb_to_recordset(%s::jsonb) AS new (client_id int, digest text, key_id text, in_copy bool, in_legacy bool)
-WHERE kept.client_id = new.client_id AND kept.digest = new.digest AND kept.key_id = new.key_id
-"""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """A value's keyed digest and the id of its key; both are empty where the value is not known."""
-
-    digest: str = ""
-    key_id: str = ""
-
-
-@dataclass(frozen=True)
-class SeenValue:
-    """The present value of a credential, as it was just seen."""
-
-    fingerprint: Fingerprint
-    # In clear in its row of the credential tables, now and up to now.
-    stands_in_tables: bool
-    stood_in_tables: bool
-    # It is proven that nobody has written it since it was last seen: another key's digest is of the same value.
-    is_unwritten: bool = False
-
-
-@dataclass
-class SeenClient:
-    """All credentials of one client as they were just seen, and the revision of its rows."""
-
-    client_id: int
-    revision: int
-    values: dict[CredentialKey, SeenValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FoundValue:
-    """A value of a client of which a search found copies in NOVA's database."""
-
-    client_id: int
-    fingerprint: Fingerprint
-    in_copy: bool
-    in_legacy: bool
+    from migration.models.seen_values import (
+        CredentialKey,
+        Fingerprint,
+        FoundValue,
+        SeenClient,
+        SeenValue,
+        ValueOrigin,
+    )
 
 
 class KnownValueQuerySet(models.QuerySet["KnownValue"]):
@@ -103,17 +50,13 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
 
     @transaction.atomic
     def record_rows(self, seen: Collection[SeenClient], *, key_id: str) -> None:
-        """Store what the rows of whole clients hold; what a newer look has stored stays."""
+        """Store what the rows of whole clients hold; where a newer look was stored, that it stood there."""
         noted = NotedClient.objects.lock([client.client_id for client in seen])
-        newer = [each for each in seen if each.revision >= noted[each.client_id]]
-        changes = _Changes(self.filter(client_id__in=[each.client_id for each in newer]))
-        for client in newer:
-            is_unwritten = client.revision == noted[client.client_id]
-            changes.end_others(client.client_id, client.values)
-            for key, value in client.values.items():
-                changes.see(client.client_id, key, value, is_unwritten=is_unwritten)
+        changes = ValueChanges(self.filter(client_id__in=noted))
+        for client in seen:
+            _take_rows(changes, client, noted[client.client_id])
         changes.store()
-        NotedClient.objects.store([(each.client_id, each.revision) for each in newer], key_id)
+        _store_revisions(seen, noted, key_id=key_id)
 
     @transaction.atomic
     def record_in_aws(
@@ -121,7 +64,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
     ) -> None:
         """Store what AWS held of purged clients at that time; a value that was set later stays."""
         NotedClient.objects.lock(seen)
-        changes = _Changes(self.filter(client_id__in=seen))
+        changes = ValueChanges(self.filter(client_id__in=seen))
         for client_id, values in seen.items():
             for key, value in values.items():
                 present = changes.find_present(client_id, key)
@@ -132,36 +75,51 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
     @transaction.atomic
     def record_new(
         self,
-        client_id: int,
+        before: SeenClient,
         values: Mapping[CredentialKey, Fingerprint],
         *,
-        is_former: bool = False,
+        origin: ValueOrigin,
+        key_id: str,
     ) -> None:
         """Store that these credentials of a purged client were given other values, which AWS alone holds.
 
-        `is_former`: values that AWS held before. One that isn't known may be any that stood in clear, and counts so.
+        `before`: the client as its rows and AWS held it until then, from the transaction that holds its rows.
         """
-        NotedClient.objects.lock([client_id])
-        changes = _Changes(self.filter(client_id=client_id))
+        noted = NotedClient.objects.lock([before.client_id])
+        changes = ValueChanges(self.filter(client_id=before.client_id))
+        _take_rows(changes, before, noted[before.client_id])
+        for key, value in before.in_aws.items():
+            changes.see(before.client_id, key, value)
         for key, fingerprint in values.items():
-            changes.replace(client_id, key, fingerprint, is_former=is_former)
+            changes.replace(before.client_id, key, fingerprint, origin)
+        changes.store()
+        _store_revisions([before], noted, key_id=key_id)
+
+    @transaction.atomic
+    def mark_found(self, found: Collection[FoundValue]) -> None:
+        """Store that these values, present or former, were found elsewhere in NOVA's database."""
+        clients = {each.client_id for each in found}
+        NotedClient.objects.lock(clients)
+        changes = ValueChanges(self.filter(client_id__in=clients))
+        for each in found:
+            changes.find(each)
         changes.store()
 
-    def mark_found(self, found: Iterable[FoundValue]) -> None:
-        """Store that copies of these values, present or former, were found in NOVA's database."""
-        rows = [
-            {
-                "client_id": each.client_id,
-                "digest": each.fingerprint.digest,
-                "key_id": each.fingerprint.key_id,
-                "in_copy": each.in_copy,
-                "in_legacy": each.in_legacy,
-            }
-            for each in found
-        ]
-        if rows:
-            with connection.cursor() as cursor:
-                cursor.execute(MARK_FOUND, [json.dumps(rows)])
+
+def _take_rows(changes: ValueChanges, client: SeenClient, noted: int) -> None:
+    """Take in what a client's rows held; `noted` is the revision that was looked at last."""
+    if client.revision < noted:
+        for key, value in client.values.items():
+            changes.see_past(client.client_id, key, value)
+        return
+    changes.end_others(client.client_id, client.values)
+    for key, value in client.values.items():
+        changes.see(client.client_id, key, value, is_unwritten=client.revision == noted)
+
+
+def _store_revisions(seen: Iterable[SeenClient], noted: Mapping[int, int], *, key_id: str) -> None:
+    newer = [each for each in seen if each.revision >= noted[each.client_id]]
+    NotedClient.objects.store([(each.client_id, each.revision) for each in newer], key_id)
 
 
 class KnownValue(models.Model):
@@ -170,7 +128,7 @@ class KnownValue(models.Model):
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="known_values"
     )
-    # A `CredentialType`.
+    # A `CredentialType`; empty, with 0 as the id, for a value that a search found and no credential was seen to have.
     kind = models.CharField(max_length=16)
     credential_id = models.IntegerField()
     # Both empty: a client that was purged before this site looked, whose value AWS alone has.
@@ -217,114 +175,3 @@ class KnownValue(models.Model):
 TO_ROTATE = models.Q(replaced_at=None, stands_in_tables=False) & (
     models.Q(stood_in_tables=True) | models.Q(stood_in_copy=True) | models.Q(stood_in_legacy=True)
 )
-
-
-class _Changes:
-    """The rows of some clients, whose `NotedClient` is locked, with what changes in them."""
-
-    def __init__(self, rows: Iterable[KnownValue]) -> None:
-        self.now = timezone.now()
-        self._rows: dict[tuple[int, CredentialKey], list[KnownValue]] = defaultdict(list)
-        for row in rows:
-            self._rows[row.client_id, (row.kind, row.credential_id)].append(row)
-        self._changed: dict[int, KnownValue] = {}
-        self._new: list[KnownValue] = []
-
-    def find_present(self, client_id: int, key: CredentialKey) -> KnownValue | None:
-        rows = self._rows.get((client_id, key), ())
-        return next((row for row in rows if row.replaced_at is None), None)
-
-    def see(
-        self, client_id: int, key: CredentialKey, seen: SeenValue, *, is_unwritten: bool = False
-    ) -> None:
-        """Take in the present value of a credential."""
-        present = self.find_present(client_id, key)
-        if not seen.fingerprint.digest and present is not None:
-            self._mark(present, stands=False, stood=False)
-            return
-        if present is None or _are_different(present, seen.fingerprint):
-            present = self._put(client_id, key, seen.fingerprint)
-        elif (present.digest, present.key_id) != (seen.fingerprint.digest, seen.fingerprint.key_id):
-            # Made with another key: it may be the same value, which may have stood wherever that one did.
-            if not (is_unwritten or seen.is_unwritten):
-                present.since = present.set_at = self.now
-            present.digest, present.key_id = seen.fingerprint.digest, seen.fingerprint.key_id
-            self._note(present)
-        self._mark(present, stands=seen.stands_in_tables, stood=seen.stood_in_tables)
-
-    def replace(
-        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, *, is_former: bool
-    ) -> None:
-        """Take in a value that was just set in place of another."""
-        is_known = self._find_former(client_id, key, fingerprint) is not None
-        row = self._put(client_id, key, fingerprint)
-        if is_former and not is_known:
-            for former in self._rows[client_id, key]:
-                row.stood_in_tables |= former.stood_in_tables
-                row.stood_in_copy |= former.stood_in_copy
-                row.stood_in_legacy |= former.stood_in_legacy
-
-    def end_others(self, client_id: int, keys: Collection[CredentialKey]) -> None:
-        """End the values of this client's credentials that are gone."""
-        for owner, key in list(self._rows):
-            present = self.find_present(owner, key)
-            if owner == client_id and key not in keys and present:
-                self._end(present)
-
-    def _find_former(
-        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint
-    ) -> KnownValue | None:
-        wanted = fingerprint.digest, fingerprint.key_id
-        rows = self._rows.get((client_id, key), ())
-        return next((row for row in rows if (row.digest, row.key_id) == wanted), None)
-
-    def _put(self, client_id: int, key: CredentialKey, fingerprint: Fingerprint) -> KnownValue:
-        """Make this the present value of the credential, and return its row: the former one where it came back."""
-        if present := self.find_present(client_id, key):
-            self._end(present)
-        row = self._find_former(client_id, key, fingerprint)
-        if row is None:
-            kind, credential_id = key
-            row = KnownValue(
-                client_id=client_id,
-                kind=kind,
-                credential_id=credential_id,
-                digest=fingerprint.digest,
-                key_id=fingerprint.key_id,
-                since=self.now,
-                stands_in_tables=False,
-                stood_in_tables=False,
-            )
-            self._new.append(row)
-            self._rows[client_id, key].append(row)
-        row.replaced_at, row.set_at = None, self.now
-        self._note(row)
-        return row
-
-    def _mark(self, row: KnownValue, *, stands: bool, stood: bool) -> None:
-        after = stands, row.stood_in_tables or stood
-        if (row.stands_in_tables, row.stood_in_tables) != after:
-            row.stands_in_tables, row.stood_in_tables = after
-            self._note(row)
-
-    def _end(self, row: KnownValue) -> None:
-        row.replaced_at, row.stands_in_tables = self.now, False
-        self._note(row)
-
-    def _note(self, row: KnownValue) -> None:
-        if row.pk is not None:
-            self._changed[row.pk] = row
-
-    def store(self) -> None:
-        """Store what changed, in two statements at most."""
-        if self._changed:
-            names = ["id", *_COLUMNS.split(", ")]
-            rows = [{name: getattr(row, name) for name in names} for row in self._changed.values()]
-            with connection.cursor() as cursor:
-                cursor.execute(UPDATE_ROWS, [json.dumps(rows, default=str)])
-        KnownValue.objects.bulk_create(self._new)
-
-
-def _are_different(row: KnownValue, seen: Fingerprint) -> bool:
-    """Say whether both are surely different values: digests of two keys can't be compared."""
-    return row.key_id == seen.key_id and row.digest != seen.digest

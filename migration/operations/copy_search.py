@@ -28,7 +28,11 @@ from migration.operations.copy_scanner import CopyScanner, Needles, make_needles
 from migration.operations.interrupted_searches import hold_search
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_rows
-from migration.operations.secret_values import ClientValues, gather_values
+from migration.operations.secret_values import (
+    ClientValues,
+    gather_values,
+    list_values_in_all_rows,
+)
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
 if TYPE_CHECKING:
@@ -179,6 +183,7 @@ def _store_result(
         rows_found[client_id] += rows
     everywhere = len(done.unsearched)
     own = {client.client_id: _list_unknown_values(client) for client in clients}
+    found_values = list(_list_found_values(clients, done))
     with transaction.atomic():
         search.finish()
         FoundCopy.objects.bulk_create(
@@ -207,18 +212,22 @@ def _store_result(
             )
             for client in clients
         )
-        KnownValue.objects.mark_found(_list_found_values(clients, done))
+        KnownValue.objects.mark_found(found_values)
 
 
 def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:
-    """Yield the values of which copies were found, of each client that has them."""
+    """Yield the values that were found elsewhere, of each client that has them."""
+    in_all_rows = list_values_in_all_rows()
     for client in clients:
-        for value in client.values & (done.values_in_copies | done.values_in_legacy):
+        # What its own rows hold is noted of them.
+        in_tables = (client.values - client.in_rows) & in_all_rows
+        for value in client.values & (done.values_in_copies | done.values_in_legacy) | in_tables:
             yield FoundValue(
                 client.client_id,
                 make_fingerprint(client.client_id, value),
                 in_copy=value in done.values_in_copies,
                 in_legacy=value in done.values_in_legacy,
+                in_tables=value in in_tables,
             )
 
 

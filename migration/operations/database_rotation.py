@@ -7,7 +7,7 @@ process that is killed loses nothing: the next try finds out what was done and f
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from migration import rotation_sentences
 from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
-from migration.operations.known_values import note_new_values
+from migration.operations.known_values import note_new_password, noting_rows
 from migration.operations.leases import require_leases
 from migration.operations.locks import require_client_locks
 from migration.operations.login_tests.outcomes import LoginFailedError
@@ -73,6 +73,8 @@ class DatabaseRotation:
     rotation: Rotation
     open_login: OpenLogin
     interactive: bool
+    # Made in this try; a password that an earlier one kept may have stood somewhere since.
+    made: str = field(default="", init=False, repr=False)
 
     def go_on(self) -> None:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
@@ -124,12 +126,8 @@ class DatabaseRotation:
         if self.rotation.step == RotationStep.STORED:
             return
         self.found = self._find_current()
-        if self.rotation.step == RotationStep.BEGUN:
-            password = self._keep()
-            is_new = True
-        else:
-            password = self._read_kept()
-            is_new = False
+        is_new = self.rotation.step == RotationStep.BEGUN
+        password = self._keep() if is_new else self._read_kept()
         self._set(password, is_new=is_new)
         self._store(password)
 
@@ -174,7 +172,7 @@ class DatabaseRotation:
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
         kept = self.secret.find_pending(self.rotation.version_id)
         there = find_logins(kept.to_document(), self.rotation.label) if kept else None
-        password = make_password()
+        password = self.made = make_password()
         is_left_over = there is not None and is_same_role(there.login, self._login)
         if kept:
             self.secret.require_no_others(kept, self._login)
@@ -294,10 +292,13 @@ class DatabaseRotation:
                 rows = self._list_rows()
                 if not rows and not self.snapshot.phase.aws_is_authority:
                     raise self._make_destination_error()
-                for row in rows:
-                    if row.db_password not in (self.rows_before.get(row.pk), password):
-                        raise WrittenMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())
-                    save_changed_columns(row, {"db_password": password})
+                with noting_rows(self.rotation.client_id):
+                    for row in rows:
+                        if row.db_password not in (self.rows_before.get(row.pk), password):
+                            raise WrittenMeanwhileError(
+                                rotation_sentences.ROTATION_WRITTEN_MEANWHILE()
+                            )
+                        save_changed_columns(row, {"db_password": password})
         except RefusedByDatabaseError as error:
             self._put_back(password)
             raise RefusedRotationError(
@@ -331,8 +332,8 @@ class DatabaseRotation:
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
                 self.secret.record_current(current, self.rotation.client_id)
-                keys = [(DATABASE.value, row.pk) for row in self._list_rows()]
-                note_new_values(self.rotation.client_id, dict.fromkeys(keys, password))
+                is_random = password == self.made
+                note_new_password(self._list_rows(), password, is_random=is_random)
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):

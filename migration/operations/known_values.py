@@ -1,13 +1,16 @@
 """Notes of each credential since when its value exists and where it stood in clear. Never stores a value.
 
 What the rows hold is looked at by the workers every minute, where a row was written: pushes and comparisons do nothing
-for it. What AWS alone holds is noted by whoever writes it, and by the searches for copies, which read it anyway.
+for it. What this site itself writes into rows, and replaces there, is looked at in the transaction that does. What AWS
+alone holds is noted by whoever writes it, and by the searches for copies, which read it anyway.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
@@ -20,24 +23,26 @@ from migration.models import (
     KnownValue,
     SeenClient,
     SeenValue,
+    ValueOrigin,
     all_clients,
     find_layout,
 )
 from migration.operations.aws_store import find_known_secrets, secret_names
-from migration.operations.keys import fingerprint_key_id, make_fingerprint
-from migration.operations.snapshots import repeatable_read
+from migration.operations.keys import fingerprint_key_id, make_fingerprint, version_keys
+from migration.operations.snapshots import read_locked_client, repeatable_read
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from credentials.models import Client, Credential
-    from migration.models import ClientPhaseQuerySet, CredentialKey
-    from nova_credentials.aws.answers import Answers
+    from migration.models import ClientPhaseQuerySet, CredentialKey, Secret
+    from migration.operations.keys import VersionKeys
+    from nova_credentials.aws.answers import Answers, SecretValue
 
 CLIENTS_AT_ONCE = 500
 # The workers come back for the rest a minute later.
@@ -73,6 +78,27 @@ def note_purge(client: Client) -> None:
     """
     if select_unnoted().filter(pk=client.pk).exists():
         KnownValue.objects.record_rows([see_rows(client)], key_id=fingerprint_key_id())
+
+
+@contextmanager
+def noting_rows(client_id: int) -> Iterator[None]:
+    """Note what the rows of a client held before the block writes them and hold after it; needs them locked."""
+    note_held_rows(client_id)
+    yield
+    note_held_rows(client_id)
+
+
+def note_held_rows(client_id: int) -> None:
+    """Note what a client's rows hold now, in a transaction that has locked them.
+
+    It is stored once that has ended, as it may wait for AWS before: nobody else is to wait for it.
+    """
+    if select_unnoted().filter(pk=client_id).exists():
+        seen, key_id = see_rows(read_locked_client(client_id)), fingerprint_key_id()
+        # A lambda, as Django logs a robust callback's error by its name, which a `partial` has not.
+        transaction.on_commit(
+            lambda: KnownValue.objects.record_rows([seen], key_id=key_id), robust=True
+        )
 
 
 def select_unnoted() -> ClientPhaseQuerySet:
@@ -117,7 +143,7 @@ def note_purged_clients(
     purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
     names = {client.pk: secret_names(client.slug, client.layout) for client in purged}  # type: ignore[attr-defined]
     pushed = find_known_secrets([name for each in names.values() for name in each.values()])
-    seen = {}
+    seen, keys = {}, version_keys()
     for client in purged:
         of_client = {name: answers[name] for name in names[client.pk].values() if name in answers}
         try:
@@ -125,34 +151,86 @@ def note_purged_clients(
             found = read_purged_secrets(client, secrets.to_document())
         except (KeyError, SecretsManagerError, DocumentError, MessageError):
             continue
-        # Nobody but this site has written it, and it notes what it writes.
-        is_unwritten = all(
-            value.name in pushed and pushed[value.name].version_id == value.version_id
-            for value in secrets.values.values()
-        )
-        seen[client.pk] = {
-            (row.TYPE.value, row.pk): SeenValue(
-                make_fingerprint(client.pk, fields[row.SECRET_FIELDS[0]]),
-                stands_in_tables=False,
-                stood_in_tables=False,
-                is_unwritten=is_unwritten,
-            )
-            for row, fields in found.items()
-        }
+        versions = secrets.values.values()
+        seen[client.pk] = _see_in_aws(client, found, versions, pushed=pushed, keys=keys)
     if seen:
         KnownValue.objects.record_in_aws(seen, read_at=read_at)
 
 
+def see_purged_client(
+    client: Client,
+    secrets: Mapping[Credential, Mapping[str, str]],
+    versions: Collection[SecretValue],
+) -> SeenClient:
+    """Return what the client's rows hold, and AWS of those that are purged.
+
+    `secrets` are AWS's values, by column, of each purged row, from these versions. The client is a locked one.
+    """
+    seen = see_rows(client)
+    pushed = find_known_secrets([version.name for version in versions])
+    seen.in_aws = _see_in_aws(client, secrets, versions, pushed=pushed, keys=version_keys())
+    return seen
+
+
+def _see_in_aws(
+    client: Client,
+    secrets: Mapping[Credential, Mapping[str, str]],
+    versions: Collection[SecretValue],
+    *,
+    pushed: Mapping[str, Secret],
+    keys: VersionKeys,
+) -> dict[CredentialKey, SeenValue]:
+    names = secret_names(client.slug, client.layout)  # type: ignore[attr-defined]  # annotated
+    by_name = {version.name: version for version in versions}
+    seen = {}
+    for row, fields in secrets.items():
+        version = by_name[names.get(row.TYPE) or names["client"]]
+        known = pushed.get(version.name)
+        # Nobody but this site has written the version that it knows, and it notes what it writes.
+        is_known = known is not None and known.version_id == version.version_id
+        # One that it wrote and doesn't know is from before a backup was restored, or of a process that was killed.
+        is_forgotten = not is_known and keys.is_ours(version.name, version.version_id)
+        seen[row.TYPE.value, row.pk] = SeenValue(
+            make_fingerprint(client.pk, fields[row.SECRET_FIELDS[0]]),
+            stands_in_tables=False,
+            stood_in_tables=False,
+            is_unwritten=is_known,
+            origin=ValueOrigin.FORMER if is_forgotten else ValueOrigin.TYPED,
+            made_at=version.created_at,
+        )
+    return seen
+
+
 def note_new_values(
-    client_id: int, values: Mapping[CredentialKey, str], *, is_former: bool = False
+    client_id: int,
+    values: Mapping[CredentialKey, str],
+    *,
+    origin: ValueOrigin,
+    before: SeenClient | None = None,
 ) -> None:
     """Note that a purged client's credentials were given other values, in the transaction in which AWS takes them.
 
-    `is_former`: they are from a former version.
+    `before`: what its rows and AWS held until then; it may be left out where the rows were not written.
     """
     if values:
         fingerprints = {key: make_fingerprint(client_id, value) for key, value in values.items()}
-        KnownValue.objects.record_new(client_id, fingerprints, is_former=is_former)
+        KnownValue.objects.record_new(
+            before or see_rows(read_locked_client(client_id)),
+            fingerprints,
+            origin=origin,
+            key_id=fingerprint_key_id(),
+        )
+
+
+def note_new_password(rows: Sequence[Credential], password: str, *, is_random: bool) -> None:
+    """Note that these rows of a purged client were given one password, as above.
+
+    `is_random`: this site has made it just now. A row that NOVA wrote since the purge keeps its own value.
+    """
+    origin = ValueOrigin.GENERATED if is_random else ValueOrigin.TYPED
+    keys = [(row.TYPE.value, row.pk) for row in rows if is_purged(row)]
+    if keys:
+        note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
 def list_to_rotate(client_ids: Collection[int] | None = None) -> dict[int, list[CredentialKey]]:

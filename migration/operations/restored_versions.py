@@ -19,11 +19,11 @@ from credentials.copying import (
 from credentials.models import ClientRevision, save_columns
 from credentials.triggers import writes_are_counted
 from migration import sentences, version_sentences
-from migration.models import PUSHED, Comparison, Resolution, check_reason
+from migration.models import PUSHED, Comparison, Resolution, ValueOrigin, check_reason
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
-from migration.operations.known_values import note_new_values
+from migration.operations.known_values import note_new_values, noting_rows, see_purged_client
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import SHOWN_DIGITS, find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
@@ -239,7 +239,8 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
     if plan.phase == Phase.PURGED:
         _write_aws_alone(plan, client_id)
     else:
-        copy_document(read_locked_client(client_id), plan.former)
+        with noting_rows(client_id):
+            copy_document(read_locked_client(client_id), plan.former)
         after = read_locked_snapshot(client_id)
         if after.document is None or (problem := find_problem(after)):
             raise NotResolved(after.problem or problem or sentences.TRY_AGAIN_LATER())
@@ -259,6 +260,7 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=snapshot.layout)
     present = make_aws_copy(snapshot, secrets).document
     before, after = (read_purged_secrets(client, each) for each in (present, plan.former))
+    seen = see_purged_client(client, before, secrets.values.values())
     changed = {row: values for row, values in after.items() if before.get(row) != values}
     for row in changed:
         # A form that was opened before shows an older state: its save is refused.
@@ -267,7 +269,8 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     note_new_values(
         client_id,
         {(row.TYPE.value, row.pk): values[row.SECRET_FIELDS[0]] for row, values in changed.items()},
-        is_former=True,
+        origin=ValueOrigin.FORMER,
+        before=seen,
     )
     revision = read_locked_snapshot(client_id).revision
     ClientRevision.objects.record_pushed([(client_id, revision)])

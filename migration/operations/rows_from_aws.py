@@ -21,6 +21,7 @@ from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, OtherSecrets, Secret
 from migration.operations.aws_store import secrets_manager
+from migration.operations.known_values import noting_rows
 from migration.operations.secret_writer import REPLACED_STAGE
 from migration.operations.snapshots import (
     read_locked_client,
@@ -97,7 +98,8 @@ def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str
 
 def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
     """Copy AWS's document into the rows, within a transaction that holds them; return the rows that AWS lacks."""
-    lacking = copy_document(read_locked_client(snapshot.client_id), found.document)
+    with noting_rows(snapshot.client_id):
+        lacking = copy_document(read_locked_client(snapshot.client_id), found.document)
     record_as_pushed(snapshot.client_id, found)
     return lacking
 
@@ -129,7 +131,8 @@ def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) 
     """
     client = read_locked_client(client_id)
     kept = [row for row in _list_credentials(client) if not is_purged(row)]
-    copy_document(client, found.document, wanted=is_purged, secrets_alone=secrets_alone)
+    with noting_rows(client_id):
+        copy_document(client, found.document, wanted=is_purged, secrets_alone=secrets_alone)
     restored = read_locked_client(client_id)
     purged = [row for row in _list_credentials(restored) if is_purged(row)]
     lacking = [r for r in list_all_rows(restored) if r not in purged and list_purged_extras(r)]

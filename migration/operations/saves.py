@@ -15,9 +15,21 @@ from credentials.copying import (
 from credentials.models import Client, ClientRevision
 from credentials.pointers import make_pointer
 from migration import audit_sentences, sentences
-from migration.models import PUSHED, AuditCode, AuditEvent, ClientMigration, LeaseKind, Outcome
+from migration.models import (
+    PUSHED,
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    LeaseKind,
+    Outcome,
+    ValueOrigin,
+)
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
-from migration.operations.known_values import note_new_values
+from migration.operations.known_values import (
+    note_held_rows,
+    note_new_values,
+    see_purged_client,
+)
 from migration.operations.leases import hold_until_commit
 from migration.operations.pushes import push, write_document
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
@@ -60,6 +72,8 @@ class AdminSave:
             self._lock_client()
         if self.phase == Phase.PURGED:
             self._read_aws()
+        else:
+            note_held_rows(client_id)
 
     def refuse(self, why: Message) -> SaveRefusedError:
         """Return the error that refuses the save of this client."""
@@ -81,6 +95,7 @@ class AdminSave:
             client = read_locked_client(self.client_id)
             self.secrets = read_purged_secrets(client, found.document)
             self.extras = read_purged_extras(client, found.document)
+            self.before = see_purged_client(client, self.secrets, found.found)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise self.refuse(_say_not_saved(error)) from None
 
@@ -95,6 +110,8 @@ class AdminSave:
 
     def finish(self, *, warn: Callable[[Message], None]) -> None:
         """Write or push the saved rows to AWS; `warn` is called with a message if the push fails."""
+        if self.phase != Phase.PURGED:
+            note_held_rows(self.client_id)
         if self.phase.aws_is_authority:
             self._write_aws()
         elif self.phase.writes_both:
@@ -121,7 +138,8 @@ class AdminSave:
             )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
             raise self.refuse(_say_not_saved(error)) from None
-        note_new_values(self.client_id, changed)
+        if changed:
+            note_new_values(self.client_id, changed, origin=ValueOrigin.TYPED, before=self.before)
         ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 
 

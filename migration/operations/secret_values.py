@@ -51,6 +51,7 @@ class ClientValues:
     phase: Phase
     # At least SHORTEST_VALUE characters long.
     values: set[str] = field(default_factory=set, repr=False)
+    in_rows: set[str] = field(default_factory=set, repr=False)  # those of them that its rows hold
     # Value -> name of the secret whose current version holds it: of those that NOVA's reader reads.
     in_aws: dict[str, str] = field(default_factory=dict, repr=False)
     # Name of a secret -> why its values are not known.
@@ -99,6 +100,16 @@ def list_values_before_cutover() -> dict[str, str]:
     return found
 
 
+def list_values_in_all_rows() -> set[str]:
+    """Return the secret values of at least SHORTEST_VALUE characters in the rows of all clients."""
+    found: set[str] = set()
+    wanted = list(all_clients().values_list("pk", flat=True))
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        rows = _read_rows(wanted[start : start + CLIENTS_AT_ONCE])
+        found.update(*(client.in_rows for _client, client in rows))
+    return found
+
+
 def list_values_in_rows(client_id: int) -> set[str]:
     """Return the secret values of at least SHORTEST_VALUE characters in the client's rows."""
     return {value for _client, client in _read_rows([client_id]) for value in client.values}
@@ -119,6 +130,7 @@ def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
                 table = CREDENTIALS[row.TYPE]
             kept = [value for value in found if value and not value.startswith(POINTER)]
             values.add_values(kept, table)
+        values.in_rows |= values.values
         yield client, values
 
 

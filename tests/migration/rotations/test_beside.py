@@ -4,14 +4,17 @@ import pytest
 
 from migration import rotation_sentences as told
 from migration.models import KnownValue, Rotation, RotationOutcome
+from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import list_to_rotate, note_written_rows
 from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.pending_stages import take_pending_off
 from migration.operations.resolutions import NotResolved
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
+from tests.factories import update
 from tests.migration.rotations.conftest import SECRET, assert_rotated
 from tests.migration.rotations.test_stopped import BEFORE_THE_CHANGE, interrupt
+from tests.migration.versions.known import LOST_KEY, facts, kinds_to_rotate
 
 ENDS = "AWSPENDING"
 
@@ -48,6 +51,7 @@ def test_a_purged_clients_new_password_never_stood_in_plain_text(role_in):
     role = role_in(Phase.AWS)
     note_written_rows()
     role.stand(Phase.PURGED)
+    update("client_database_credentials", role.row, db_password_encrypted="aws-secretsmanager:x")
     key = ("database", role.row)
     before = KnownValue.objects.get(client_id=role.client_id, kind=key[0], credential_id=key[1])
 
@@ -57,3 +61,44 @@ def test_a_purged_clients_new_password_never_stood_in_plain_text(role_in):
     assert present.pk != before.pk
     assert present.since > before.since
     assert key not in list_to_rotate().get(role.client_id, [])
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_only_a_password_that_was_made_just_now_is_a_new_one_under_another_key(
+    role_in, settings, is_killed
+):
+    role = role_in(Phase.AWS)
+    note_written_rows()
+    role.stand(Phase.PURGED)
+    update("client_database_credentials", role.row, db_password_encrypted="aws-secretsmanager:x")
+    if is_killed:
+        interrupt(role, at=BEFORE_THE_CHANGE)
+    settings.NOVA_FINGERPRINT_KEY = LOST_KEY
+
+    assert_rotated(role.rotate())
+
+    # A process that was killed may have kept it before the key changed, and somebody put it into a table.
+    assert kinds_to_rotate(role.client_id) == (["database"] if is_killed else [])
+
+
+def test_a_row_that_nova_wrote_since_the_purge_keeps_what_stands_there(role_in):
+    role = role_in(Phase.PURGED)
+    update("client_database_credentials", role.row, db_password_encrypted="example-novas")
+    note_written_rows()
+
+    assert_rotated(role.rotate())
+
+    assert role.in_row() == "example-novas"
+    assert facts(role.client_id) == ["stands_in_tables", "stood_in_tables"]
+
+
+def test_passwords_that_rotations_stored_in_the_rows_are_known_though_no_worker_looked(role_in):
+    role = role_in(Phase.DUAL_READ)
+    passwords = [role.in_row()]
+    for _ in range(2):
+        assert_rotated(role.rotate())
+        passwords.append(role.in_row())
+
+    found = set(KnownValue.objects.filter(stood_in_tables=True).values_list("digest", flat=True))
+
+    assert found == {make_fingerprint(role.client_id, each).digest for each in passwords}
