@@ -125,7 +125,9 @@ def _log_in(pgconn: PGconn, deadline: Deadline, connect_seconds: float) -> None:
         if pgconn.status != pq.ConnStatus.OK:
             pgconn.untrace()  # flushes
             answers = os.pread(trace, _TRACE_BYTES, 0)
-            raise LoginFailedError(_judge_failure(reached, answers, pgconn.error_message))
+            code = _find_code(answers)
+            outcome = _judge_failure(reached, code, pgconn.error_message)
+            raise LoginFailedError(outcome, code=code)
 
 
 def _make_conninfo(login: DatabaseLogin, address: Address) -> str:
@@ -181,11 +183,19 @@ def _poll_until_done(pgconn: PGconn, deadline: Deadline, connect_seconds: float)
     return reached
 
 
-def _judge_failure(reached: pq.ConnStatus, answers: bytes, own_words: bytes) -> LoginOutcome:
-    """Return the outcome by the step that failed and the server's _SQLSTATE."""
-    if found := _SQLSTATE.search(answers):
-        refused = found[1][:2].decode() in _REFUSALS
-        return LoginOutcome.REFUSED if refused else LoginOutcome.UNREACHABLE
+def _find_code(answers: bytes) -> str:
+    """Return the SQLSTATE of the last error in libpq's trace, "" where the server gave none.
+
+    Without TLS there may be two: libpq tries with it first.
+    """
+    found = _SQLSTATE.findall(answers)
+    return found[-1].decode() if found else ""
+
+
+def _judge_failure(reached: pq.ConnStatus, code: str, own_words: bytes) -> LoginOutcome:
+    """Return the outcome by the step that failed and the server's SQLSTATE."""
+    if code:
+        return LoginOutcome.REFUSED if code[:2] in _REFUSALS else LoginOutcome.UNREACHABLE
     if reached == pq.ConnStatus.SSL_STARTUP:
         return LoginOutcome.TLS_PROBLEM
     if _NOT_AS_REQUIRED in own_words:

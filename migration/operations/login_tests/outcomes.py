@@ -23,8 +23,12 @@ class LoginResult:
 
 
 class LoginFailedError(Exception):
-    """A login did not succeed. Its text is the outcome's name: no host, no value, no server's words."""
+    """A login did not succeed. Its text is the outcome's name: no host, no value, no server's words.
 
-    def __init__(self, outcome: LoginOutcome) -> None:
+    `code` is the SQLSTATE by which a database's server refused it, "" where it gave none.
+    """
+
+    def __init__(self, outcome: LoginOutcome, *, code: str = "") -> None:
         super().__init__(outcome.value)
         self.outcome = outcome
+        self.code = code

@@ -106,6 +106,30 @@ def test_answers_of_servers(servers, settings):
     assert outcome(1) == LoginOutcome.UNREACHABLE
 
 
+def failure_of(port, **more):
+    login = make_database_login(make_values(port, **more))
+    with (
+        Deadline(10) as deadline,
+        pytest.raises(LoginFailedError) as failure,
+        open_database(login, deadline=deadline),
+    ):
+        pass
+    return failure.value
+
+
+def test_a_failed_login_names_the_server_s_code(servers, scram_server):
+    port = servers.database(behind=scram_server)
+
+    assert failure_of(port, password="wrong").code == "28P01"
+    assert failure_of(port, name="no_such").code == "3D000"
+    assert failure_of(1).code == ""
+    told_twice = make_error("53300") + make_error("28P01")  # the connection ends at the first
+    assert (
+        failure_of(servers.serve(speak_postgres(told_twice, tls=servers.certificates.right))).code
+        == "53300"
+    )
+
+
 def test_one_deadline_holds_for_all_of_it(servers):
     for handle in (never_answer, dribble):
         began = time.monotonic()
