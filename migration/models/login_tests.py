@@ -30,6 +30,7 @@ class LoginOutcome(models.TextChoices):
 
     WORKS = "works", _("Works")
     REFUSED = "refused", _("Login refused")
+    NO_DATABASE = "no_database", _("No such database")
     UNREACHABLE = "unreachable", _("Unreachable")
     NO_SUCH_HOST = "no_such_host", _("No such host")
     TLS_PROBLEM = "tls_problem", _("TLS problem")
