@@ -241,9 +241,10 @@ def describe_test(test: LoginTest) -> Message:
     )
 
 
-def try_typed_login(row: Credential, *, client: Client, by: User) -> LoginResult:
+def try_typed_login(row: Credential, *, client: Client | None, by: User) -> LoginResult:
     """Log in with the values of a form, which are in the unsaved `row`, and record that, without the values.
 
+    Without `client` it is being added.
     The caller has seen to it that a stored secret goes to its stored destination alone.
     """
     rate_limiter().take_turn_at_once(TEST_LOGIN)
@@ -255,7 +256,7 @@ def try_typed_login(row: Credential, *, client: Client, by: User) -> LoginResult
             login=login, outcome=login_sentences.OUTCOMES[result.outcome]()
         ),
         by=by,
-        client_id=client.pk,
-        slug=client.slug,
+        client_id=client.pk if client else None,
+        slug=client.slug if client else "",
     )
     return result
