@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+    from credentials.forms import CredentialForm
     from credentials.models import Credential
 
 
@@ -91,6 +92,12 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         """Return what stands beside the stored secret `name` of the row, for this user."""
         return ""
 
+    def get_new_login_link(
+        self, request: HttpRequest, client: Client, form: CredentialForm
+    ) -> SafeString | str:
+        """Return what stands beside the secret of a row that isn't stored yet, for this user."""
+        return ""
+
     def get_inline_formsets(
         self, request: HttpRequest, *args: object, **kwargs: object
     ) -> list[InlineAdminFormSet]:
@@ -98,7 +105,9 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         wrapped: list[InlineAdminFormSet] = super().get_inline_formsets(request, *args, **kwargs)
         for formset in wrapped:
             formset.opts.link_secret = partial(self.get_secret_link, request)
-            formset.opts.put_links(formset.formset.forms)
+            client = formset.formset.instance
+            formset.opts.link_new = partial(self.get_new_login_link, request, client)
+            formset.opts.put_links(formset.formset)
             if not formset.has_change_permission:
                 secret = formset.opts.model.SECRET_FIELDS
                 shown = [field for field in formset.opts.fields if field not in secret]

@@ -25,6 +25,8 @@ from credentials.pointers import POINTER
 from credentials.secret_names import find_name_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db import models
     from django_stubs_ext import StrOrPromise
 
@@ -199,6 +201,17 @@ class CredentialForm(StoredRowForm):
 
 class CredentialFormSet(PaginationInlineFormSet):
     """A client's rows of one type, at most one of them primary."""
+
+    # Puts the links beside the secrets of a row's form.
+    put_links: Callable[[CredentialForm], None] | None = None
+
+    @property
+    def empty_form(self) -> CredentialForm:
+        """Return the form that the page keeps for rows that are added."""
+        form: CredentialForm = super().empty_form
+        if self.put_links:
+            self.put_links(form)
+        return form
 
     def clean(self) -> None:
         super().clean()

@@ -16,7 +16,7 @@ from credentials.forms import MASK, BrowserTextField, CredentialForm, Credential
 from credentials.models import AwsCredential, Credential, DatabaseCredential, EmailCredential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from django import forms
     from django.http import HttpRequest
@@ -67,6 +67,8 @@ class CredentialInline(StoredRowFields, StackedInline):
     can_delete = False
     # Returns what stands beside a stored secret, by row and field, for the user of the page.
     link_secret: Callable[[Credential, str], str] | None = None
+    # The same of a row that isn't stored yet, by its form.
+    link_new: Callable[[CredentialForm], str] | None = None
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None) -> bool:
         # Without the right to change a row its secret has no input, so a new row could get no secret.
@@ -81,14 +83,23 @@ class CredentialInline(StoredRowFields, StackedInline):
         links = [self.link_secret(row, name) for name in row.SECRET_FIELDS if self.link_secret]
         return format_html_join(" ", "{}", ((part,) for part in (mask, *links) if part))
 
-    def put_links(self, forms: Iterable[CredentialForm]) -> None:
-        """Put the links beside the inputs of stored secrets."""
-        for form in forms:
-            for name in form.instance.SECRET_FIELDS if form.instance.pk else ():
-                if self.link_secret and name in form.fields:
-                    field = form.fields[name]
-                    link = self.link_secret(form.instance, name)
-                    field.help_text = format_html("{} {}", field.help_text, link)
+    def put_links(self, formset: CredentialFormSet) -> None:
+        """Put the links beside the inputs of secrets, also in the row that the page keeps for those that are added."""
+        formset.put_links = self._put_links
+        for form in formset.forms:
+            self._put_links(form)
+
+    def _put_links(self, form: CredentialForm) -> None:
+        for name in form.instance.SECRET_FIELDS:
+            if name in form.fields:
+                # Of the input, which a form that was sent has made already of the field.
+                field, link = form[name], self._find_link(form, name)
+                field.help_text = format_html("{} {}", field.help_text, link)
+
+    def _find_link(self, form: CredentialForm, name: str) -> str:
+        if form.instance.pk:
+            return self.link_secret(form.instance, name) if self.link_secret else ""
+        return self.link_new(form) if self.link_new else ""
 
 
 class DatabaseInline(CredentialInline):

@@ -171,6 +171,7 @@ def _page_context(forms: OnboardingForms) -> dict[str, object]:
         {
             "type": credential_type,
             "title": capfirst(titles[credential_type]),
+            "form": form,
             "fields": [field for field in form if field.name not in MAIL_SERVER_FIELDS],
         }
         for credential_type, form in forms.logins.items()

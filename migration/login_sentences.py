@@ -5,6 +5,7 @@ from nova_credentials.messages import Sentence
 OUTCOMES = {
     "works": Sentence("login_works", "the login works"),
     "refused": Sentence("login_was_refused", "the server refuses user or password"),
+    "no_database": Sentence("login_no_database", "the server has no database of this name"),
     "unreachable": Sentence(
         "login_unreachable", "no server answers there, or it takes no logins now"
     ),

@@ -58,6 +58,11 @@ VERSION_LOGIN_UNPROVEN = Sentence(
     "Nothing was restored yet: whether the logins of this version work could not be found out (%(logins)s).",
     glue=", ",
 )
+VERSION_LOGINS_TESTED = Sentence(
+    "version_logins_tested",
+    "Tested logins of version %(version)s of %(name)s: %(results)s.",
+    glue="; ",
+)
 VERSION_TRIED_LOGIN = Sentence("version_tried_login", "%(login)s: %(outcome)s")
 KINDS = {
     "database": Sentence("version_database_login", "the database login"),

@@ -249,6 +249,11 @@ def parse_url(value: str) -> str:
 
 def make_database_settings(uri: str) -> dict[str, object]:
     """Return Django's settings of a database, given any libpq URI (`postgresql://…`, also `?host=/socket/folder`)."""
+    if os.environ.get("PGSERVICE"):
+        raise ImproperlyConfigured(
+            "PGSERVICE is set: libpq would use that service for the databases of clients too. Unset it, and name the"
+            " service in DATABASE_URL (postgresql:///?service=NAME)."
+        )
     try:
         parts: dict[str, object] = dict(conninfo_to_dict(uri))
     except PsycopgError:

@@ -120,8 +120,11 @@ class Way:
         seen = re.search(r'name="seen" value="(\w+)"', page(self.haystack, self.browser, url))
         assert seen
         sent = {"seen": seen[1], "reason": "INC-42"}
-        assert "could not be found out" in page(self.haystack, self.browser, url, sent)
-        sent["unproven"] = "yes"
+        shown = page(self.haystack, self.browser, url, sent)
+        assert "could not be found out" in shown
+        unproven = re.search(r'name="unproven" value="(\w+)"', shown)
+        assert unproven
+        sent["unproven"] = unproven[1]
         with aws_that_echoes(aws_store.secrets_manager(interactive=True)):
             page(self.haystack, self.browser, url, sent)
         assert "was restored" in page(self.haystack, self.browser, url, sent)

@@ -58,6 +58,14 @@ def test_a_wrong_database_url_is_not_repeated():
     assert "example-word" not in result.stdout + result.stderr
 
 
+def test_a_service_of_libpq_is_named_for_this_database_alone():
+    result = manage("check", **PRODUCTION | {"PGSERVICE": "example"})
+    assert result.returncode == 2
+    assert "PGSERVICE is set" in result.stderr
+    named = PRODUCTION | {"DATABASE_URL": "postgresql:///?service=example"}
+    assert manage("check", **named).returncode == 0
+
+
 def test_the_demo_is_not_there_in_production():
     result = manage("demo", **PRODUCTION)
     assert result.returncode != 0

@@ -35,6 +35,11 @@ from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
+from migration.admin.new_login_tests import (
+    TestLoginOfNewClientView,
+    TestNewLoginView,
+    link_new_test,
+)
 from migration.admin.onboarding import OnboardAndMigrateView
 from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
@@ -67,7 +72,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
-    from credentials.forms import ClientForm, CredentialFormSet
+    from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
     from credentials.models import Client, Credential
     from migration.admin.base import ClientRow
     from migration.models import ClientPhaseQuerySet
@@ -118,6 +123,8 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             "test_typed",
             TestTypedLoginView,
         ),
+        ("<int:client_id>/test-new/<str:kind>/", "test_new", TestNewLoginView),
+        ("onboard/test/<str:kind>/", "add_test", TestLoginOfNewClientView),
         (
             "<int:client_id>/rotate/<str:kind>/<int:credential_id>/",
             "rotate",
@@ -243,6 +250,11 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
             link_typed_test(request, row),
             link_rotation(request, row),
         )
+
+    def get_new_login_link(
+        self, request: HttpRequest, client: Client, form: CredentialForm
+    ) -> SafeString | str:
+        return link_new_test(request, form, client, str(form.prefix))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object

@@ -20,6 +20,7 @@ from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import is_purged
 from migration import login_sentences, sentences
 from migration.admin.base import (
+    AdminView,
     ClientView,
     get_signed_in_user,
     list_visible_logins,
@@ -149,11 +150,40 @@ class TestLoginsView(ClientView):
         show(self.request, text % {"works": works, "n": len(tests)})
 
 
-class TestTypedLoginView(ClientView):
-    """Tests one login with what the form of the client holds now, saved or not, and answers beside its secret."""
+class TypedLoginView(AdminView):
+    """The base of the tests of what a login's form holds now: each answers beside the form's secret."""
 
     template_name = "admin/migration/login_test_result.html"
     permission_required = LOGIN_PERMISSION
+
+    def show_errors(self, form: CredentialForm) -> HttpResponse:
+        """Say what is wrong with the form, each after the name of its field."""
+        problems = [
+            f"{form.fields[name].label}: {text}" if name in form.fields else str(text)
+            for name, texts in form.errors.items()
+            for text in texts
+        ]
+        return self.show_problems(problems)
+
+    def show_problems(self, problems: list[str]) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(problems=problems))
+
+    def show_lack(self) -> HttpResponse:
+        return self.show_problems([_("The form lacks this login. Open the page again.")])
+
+    def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
+        return self.render_to_response(
+            self.get_context_data(
+                outcome=outcome,
+                service=service.upper(),
+                explanation=login_sentences.OUTCOMES[outcome](),
+            )
+        )
+
+
+class TestTypedLoginView(TypedLoginView, ClientView):
+    """Tests one stored login with what the form of the client holds now, saved or not."""
+
     __test__ = False
 
     @cached_property
@@ -180,11 +210,9 @@ class TestTypedLoginView(ClientView):
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         form, by = self.make_form(), get_signed_in_user(request)
         if form is None:
-            return self.show_problems([_("The form lacks this login. Open the page again.")])
+            return self.show_lack()
         if not form.is_valid():
-            return self.show_problems(
-                [str(text) for texts in form.errors.values() for text in texts]
-            )
+            return self.show_errors(form)
         if is_purged(self.row):
             return self.show_problems(
                 [_("Only AWS has this secret: type it here, or test AWS's values.")]
@@ -224,18 +252,6 @@ class TestTypedLoginView(ClientView):
             return None
         form: CredentialForm = forms.form(typed, prefix=f"{prefix}-{number}", instance=self.row)
         return form
-
-    def show_problems(self, problems: list[str]) -> HttpResponse:
-        return self.render_to_response(self.get_context_data(problems=problems))
-
-    def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
-        return self.render_to_response(
-            self.get_context_data(
-                outcome=outcome,
-                service=service.upper(),
-                explanation=login_sentences.OUTCOMES[outcome](),
-            )
-        )
 
 
 def link_typed_test(request: HttpRequest, row: Credential) -> SafeString | str:

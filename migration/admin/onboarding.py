@@ -8,6 +8,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.onboarding_views import OnboardClientView
 from migration.admin.base import RUN_PERMISSION
+from migration.admin.new_login_tests import link_new_test
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
 from migration.operations.saves import record_save
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 
 class OnboardAndMigrateView(OnboardClientView):
-    """The onboarding page with a checkbox that starts a run over the new client."""
+    """The onboarding page with a test of each login and a checkbox that starts a run over the new client."""
 
     template_name = "admin/migration/client_onboard.html"
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        return super().get_context_data(**kwargs) | {
+        context = super().get_context_data(**kwargs)
+        for section in context.get("sections", ()):
+            section["test"] = link_new_test(self.request, section["form"], None)
+        return context | {
             "may_run": self.request.user.has_perm(RUN_PERMISSION),
             "migrate_now": "migrate_now" in self.request.POST,
             "checkbox_classes": " ".join(CHECKBOX_CLASSES),

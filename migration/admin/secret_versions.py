@@ -26,8 +26,8 @@ from migration.models import KnownValue, ReasonError, all_clients
 from migration.operations.listed_versions import list_secrets
 from migration.operations.pending_stages import take_pending_off
 from migration.operations.resolutions import NotResolved
-from migration.operations.restored_versions import plan_restore, restore_version, shorten
-from migration.operations.version_logins import UnprovenLoginsError
+from migration.operations.restored_versions import plan_restore, restore_version
+from migration.operations.version_logins import UnprovenLoginsError, shorten
 from migration.reports.plain_text import describe_places
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
@@ -98,10 +98,10 @@ class RestoreVersionView(ClientView):
                 seen=read_text(request, "seen"),
                 reason=reason,
                 by=get_signed_in_user(request),
-                unproven=request.POST.get("unproven") == "yes",
+                unproven=read_text(request, "unproven"),
             )
         except UnprovenLoginsError as refusal:
-            return self._show(unproven=refusal.message, reason=reason)
+            return self._show(unproven=refusal, reason=reason)
         except (NotResolved, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
             return here

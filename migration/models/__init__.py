@@ -68,6 +68,7 @@ from migration.models.left_clients import (
 )
 from migration.models.login_tests import (
     LOGIN_PERMISSION,
+    PROVEN_WRONG,
     LoginOutcome,
     LoginStore,
     LoginStores,
@@ -172,6 +173,7 @@ __all__ = [
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
+    "PROVEN_WRONG",
     "PUSHED",
     "ROTATE_PERMISSION",
     "TO_ROTATE",

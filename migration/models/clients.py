@@ -206,8 +206,12 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
             cursor.execute(ENTER_PHASE, {"new": new, "now": now, "ids": list(client_ids)})
             return {pk: json.loads(reads) for pk, reads in cursor.fetchall()}
 
-    def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
-        """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
+    def lock(self, client_id: int) -> None:
+        """Lock the client's row until the transaction ends; a client without a row is given one."""
+        self._give_rows([client_id])
+        self.filter(pk=client_id).select_for_update(no_key=True).values("pk").get()
+
+    def _give_rows(self, client_ids: Collection[int]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -217,6 +221,10 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
                 """,
                 [sorted(client_ids)],
             )
+
+    def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
+        """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
+        self._give_rows(client_ids)
         return list(
             self.filter(client_id__in=client_ids, phase=phase)
             .select_for_update(of=("self",))

@@ -13,13 +13,17 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from credentials.sentences import ROWS
 from migration import login_sentences
+from migration.models.clients import ClientMigration
 from migration.models.kept_names import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from nova_credentials.messages import Message
+
+    LoginTestKey = tuple[str, int | None, str]
 
 LOGIN_PERMISSION = "migration.test_login"
 TESTS_ARE_KEPT = timedelta(days=90)
@@ -30,6 +34,7 @@ class LoginOutcome(models.TextChoices):
 
     WORKS = "works", _("Works")
     REFUSED = "refused", _("Login refused")
+    NO_DATABASE = "no_database", _("No such database")
     UNREACHABLE = "unreachable", _("Unreachable")
     NO_SUCH_HOST = "no_such_host", _("No such host")
     TLS_PROBLEM = "tls_problem", _("TLS problem")
@@ -38,6 +43,11 @@ class LoginOutcome(models.TextChoices):
     UNSAFE = "unsafe", _("Password not asked for safely")
     UNEXPECTED = "unexpected", _("Unexpected answer")
     NOT_TESTABLE = "not_testable", _("Can't be tested")
+
+
+# The server has looked at these values, and NOVA couldn't use them either.
+PROVEN_WRONG = frozenset({LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE})
+_WRONG = tuple(sorted(outcome.value for outcome in PROVEN_WRONG))
 
 
 class LoginStore(models.TextChoices):
@@ -66,27 +76,58 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
         return self.filter(is_newest=True, client_id__in=client_ids)
 
     def refused_in_aws(self) -> Self:
-        """Select the logins whose newest test with AWS's values was refused."""
-        return self.filter(
-            is_newest=True, store=LoginStore.AWS.value, outcome=LoginOutcome.REFUSED.value
-        )
+        """Select the logins whose newest test proved AWS's values wrong."""
+        return self.filter(is_newest=True, store=LoginStore.AWS.value, outcome__in=_WRONG)
 
     def record(self, tests: Iterable[LoginTest], *, client_id: int, store: LoginStore) -> None:
-        """Store these as the newest tests of some of the client's logins in the store."""
-        rows = list(tests)
-        with transaction.atomic():
-            before = self.filter(client_id=client_id, store=store.value, is_newest=True)
-            same = models.Q(pk__in=[])
-            for row in rows:
-                same |= models.Q(kind=row.kind, credential_id=row.credential_id, label=row.label)
-            before.filter(same).update(is_newest=False)
-            self.bulk_create(rows)
+        """Store these tests of some of the client's logins in the store.
 
-    def record_all(self, tests: Iterable[LoginTest], *, client_id: int, store: LoginStore) -> None:
-        """Store these, of all logins that the client has in the store: what it no longer has is forgotten."""
+        The newest is the one whose values were read last, whoever's test ended first: `tested_at` is that time.
+        """
+        self._record(tests, client_id, store, forgotten=None)
+
+    def record_all(
+        self,
+        tests: Iterable[LoginTest],
+        *,
+        client_id: int,
+        store: LoginStore,
+        read_at: datetime | None = None,
+    ) -> None:
+        """Store these as `record` does, of all logins that the client had in the store at `read_at` (now).
+
+        What it did not have then any more is forgotten.
+        """
+        self._record(tests, client_id, store, forgotten=read_at or timezone.now())
+
+    def _record(
+        self,
+        tests: Iterable[LoginTest],
+        client_id: int,
+        store: LoginStore,
+        *,
+        forgotten: datetime | None,
+    ) -> None:
+        # Of logins that only AWS has, several may share a label: the one that fails counts.
+        rows = sorted(tests, key=lambda row: (row.works, not row.is_proven_wrong))
         with transaction.atomic():
-            self.filter(client_id=client_id, store=store.value).update(is_newest=False)
-            self.bulk_create(tests)
+            # Of two who store at once, the second sees what the first has stored.
+            ClientMigration.objects.lock(client_id)
+            before = list(self.newest([client_id]).filter(store=store.value))
+            tested = {row.key: row.tested_at for row in before}
+            replaced: set[LoginTestKey] = set()
+            for row in rows:
+                is_last = row.tested_at >= tested.get(row.key, row.tested_at)
+                row.is_newest = is_last and row.key not in replaced
+                if row.is_newest:
+                    replaced.add(row.key)
+            outdated = [
+                row.pk
+                for row in before
+                if row.key in replaced or (forgotten and row.tested_at <= forgotten)
+            ]
+            self.filter(pk__in=outdated).update(is_newest=False)
+            self.bulk_create(rows)
 
     def forget_old(self) -> None:
         """Delete the tests of more than 90 days ago that newer ones followed."""
@@ -119,6 +160,7 @@ class LoginTest(models.Model):
         verbose_name=_("tested by"),
     )
     by_name = KeptNameField("by", _("tested by"))
+    # When its values were read.
     tested_at = models.DateTimeField(_("tested"), default=timezone.now)
 
     objects = LoginTestQuerySet.as_manager()
@@ -136,7 +178,7 @@ class LoginTest(models.Model):
             models.Index(
                 fields=["client"],
                 name="refused_login_test",
-                condition=models.Q(is_newest=True, store="aws", outcome="refused"),
+                condition=models.Q(is_newest=True, store="aws", outcome__in=_WRONG),
             ),
             models.Index(
                 fields=["tested_at"],
@@ -144,7 +186,15 @@ class LoginTest(models.Model):
                 condition=models.Q(is_newest=False),
             ),
         ]
-        constraints: ClassVar = [require_kept_name("logintest", "by")]
+        constraints: ClassVar = [
+            require_kept_name("logintest", "by"),
+            models.UniqueConstraint(
+                fields=["client", "store", "kind", "credential_id", "label"],
+                name="one_newest_login_test",
+                condition=models.Q(is_newest=True),
+                nulls_distinct=False,
+            ),
+        ]
         permissions: ClassVar = [("test_login", _("Can test logins"))]
         verbose_name = _("login test")
         verbose_name_plural = _("login tests")
@@ -153,8 +203,17 @@ class LoginTest(models.Model):
         return f"{self.kind} in {self.store}: {self.outcome}"
 
     @property
+    def key(self) -> LoginTestKey:
+        """Return by what it is known as a test of the same login, among those of the client in the store."""
+        return (self.kind, self.credential_id, self.label)
+
+    @property
     def works(self) -> bool:
         return self.outcome == LoginOutcome.WORKS
+
+    @property
+    def is_proven_wrong(self) -> bool:
+        return self.outcome in _WRONG
 
     @property
     def name_message(self) -> Message:

@@ -6,10 +6,11 @@ The values are read, tried and forgotten: nothing that is returned, stored or lo
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils import timezone
 
 from credentials.models import Client
 from credentials.pointers import is_purged
@@ -28,6 +29,7 @@ from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
 
     from django.contrib.auth.models import User
 
@@ -57,6 +59,15 @@ class StoredLogin:
     values: dict[str, str | int | None] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class ReadStore:
+    """The logins of a client as one store had them, and since when they are known to have been so."""
+
+    store: LoginStore
+    logins: list[StoredLogin]
+    read_at: datetime
+
+
 def try_client_logins(
     *,
     client_id: int,
@@ -69,21 +80,33 @@ def try_client_logins(
     Of all the client's logins, or of `only` one. Raises `Client.DoesNotExist`, `NovaSchemaError`,
     `SecretsManagerError` and `DocumentError`; then nothing was tried.
     """
-    found = {store: read_logins(client_id, store, interactive=True) for store in stores}
+    found = read_stores(client_id, stores, interactive=True)
     if only:
-        found = {
-            store: [login for login in logins if login.key == only]
-            for store, logins in found.items()
-        }
-    results = try_logins([login for logins in found.values() for login in logins], waits=False)
+        found = [
+            replace(each, logins=[login for login in each.logins if login.key == only])
+            for each in found
+        ]
+    results = try_logins([login for each in found for login in each.logins], waits=False)
     with transaction.atomic():
         tests = [
             test
-            for store, logins in found.items()
-            for test in keep_results(client_id, store, logins, results, by=by, are_all=only is None)
+            for each in found
+            for test in keep_results(client_id, each, results, by=by, are_all=only is None)
         ]
         _record_tests(client_id, tests, by=by)
     return tests
+
+
+def read_stores(
+    client_id: int, stores: Collection[LoginStore], *, interactive: bool = False
+) -> list[ReadStore]:
+    """Read the client's logins from each store; raises as `try_client_logins` does."""
+    found = []
+    for store in stores:
+        read_at = timezone.now()  # a moment before
+        logins = read_logins(client_id, store, interactive=interactive)
+        found.append(ReadStore(store, logins, read_at))
+    return found
 
 
 def read_logins(
@@ -167,8 +190,7 @@ def try_logins(
 
 def keep_results(
     client_id: int,
-    store: LoginStore,
-    logins: Sequence[StoredLogin],
+    found: ReadStore,
     results: dict[int, LoginResult],
     *,
     by: User | None,
@@ -181,15 +203,20 @@ def keep_results(
             kind=login.key.kind.value,
             credential_id=login.key.credential_id,
             label=login.key.label,
-            store=store.value,
+            store=found.store.value,
             outcome=results[id(login)].outcome.value,
             service=results[id(login)].service,
+            tested_at=found.read_at,
             by=by,
         )
-        for login in logins
+        for login in found.logins
     ]
-    record = LoginTest.objects.record_all if are_all else LoginTest.objects.record
-    record(tests, client_id=client_id, store=store)
+    if are_all:
+        LoginTest.objects.record_all(
+            tests, client_id=client_id, store=found.store, read_at=found.read_at
+        )
+    else:
+        LoginTest.objects.record(tests, client_id=client_id, store=found.store)
     return tests
 
 
@@ -214,9 +241,10 @@ def describe_test(test: LoginTest) -> Message:
     )
 
 
-def try_typed_login(row: Credential, *, client: Client, by: User) -> LoginResult:
+def try_typed_login(row: Credential, *, client: Client | None, by: User) -> LoginResult:
     """Log in with the values of a form, which are in the unsaved `row`, and record that, without the values.
 
+    Without `client` it is being added.
     The caller has seen to it that a stored secret goes to its stored destination alone.
     """
     rate_limiter().take_turn_at_once(TEST_LOGIN)
@@ -228,7 +256,7 @@ def try_typed_login(row: Credential, *, client: Client, by: User) -> LoginResult
             login=login, outcome=login_sentences.OUTCOMES[result.outcome]()
         ),
         by=by,
-        client_id=client.pk,
-        slug=client.slug,
+        client_id=client.pk if client else None,
+        slug=client.slug if client else "",
     )
     return result

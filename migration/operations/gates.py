@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences, sentences
-from migration.models import FRESH, Comparison, LoginOutcome
+from migration.models import FRESH, Comparison
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
@@ -311,7 +311,7 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
     """Yield whether the newest test refused a login of AWS's copy; nothing where none was ever tested."""
     if not tests:
         return
-    refused = [test for test in tests if test.outcome == LoginOutcome.REFUSED]
+    refused = [test for test in tests if test.is_proven_wrong]
     text = login_sentences.AWS_LOGIN_NOT_REFUSED()
     if refused:
         names = tuple(test.name_message for test in refused)

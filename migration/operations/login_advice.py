@@ -38,8 +38,8 @@ def advise_copy(tests: Iterable[LoginTest]) -> CopyAdvice | None:
     """
     outcomes: dict[tuple[str, int | None, str], dict[str, str]] = {}
     for test in tests:
-        key = (test.kind, test.credential_id, test.label)
-        outcomes.setdefault(key, {})[test.store] = test.outcome
+        wrong = LoginOutcome.REFUSED.value if test.is_proven_wrong else test.outcome
+        outcomes.setdefault(test.key, {})[test.store] = wrong
     pairs = {
         (by_store[LoginStore.POSTGRES], by_store[LoginStore.AWS])
         for by_store in outcomes.values()

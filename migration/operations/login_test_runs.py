@@ -11,7 +11,7 @@ from migration.models import TRANSIENT, LoginOutcome, LoginStores, LoginTest, Ou
 from migration.operations.client_login_tests import (
     describe_test,
     keep_results,
-    read_logins,
+    read_stores,
     try_logins,
 )
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CLIENTS_AT_ONCE = 10
 # A client can mend these in its rows; of the others the server has to change, or the network.
 OF_ITS_ROWS = {
-    *(LoginOutcome.REFUSED, LoginOutcome.NO_SUCH_HOST),
+    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE, LoginOutcome.NO_SUCH_HOST),
     *(LoginOutcome.NOT_ALLOWED, LoginOutcome.NOT_TESTABLE),
 }
 
@@ -59,7 +59,7 @@ def _test_clients(
     stores, found = LoginStores(run.stores).each, {}
     for pk, item in items.items():
         try:
-            found[pk] = {store: read_logins(pk, store) for store in stores}
+            found[pk] = read_stores(pk, stores)
         except Client.DoesNotExist:
             item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
         except DocumentError as error:
@@ -71,13 +71,13 @@ def _test_clients(
             if error.error_class in TRANSIENT:
                 retry(run, item)
     results = try_logins(
-        [login for of_client in found.values() for logins in of_client.values() for login in logins]
+        [login for of_client in found.values() for each in of_client for login in each.logins]
     )
     for pk, of_client in found.items():
         tests = [
             test
-            for store, logins in of_client.items()
-            for test in keep_results(pk, store, logins, results, by=run.by, are_all=True)
+            for each in of_client
+            for test in keep_results(pk, each, results, by=run.by, are_all=True)
         ]
         _give_outcome(items[pk], tests)
 

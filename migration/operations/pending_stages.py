@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migration import rotation_sentences, sentences, version_sentences
@@ -12,16 +13,20 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pending_secrets import PENDING, is_kept_by_us
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
-from migration.operations.restored_versions import shorten
 from migration.operations.snapshots import read_snapshot
-from migration.operations.version_logins import list_failed, list_new_logins
+from migration.operations.version_logins import (
+    TriedVersion,
+    list_failed,
+    list_new_logins,
+    shorten,
+)
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
+    from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
 
@@ -44,7 +49,8 @@ def take_pending_off(
         if name not in snapshot.names.values():
             raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
         try:
-            _require_unneeded(sm, name, version_id)
+            version = TriedVersion(client_id, snapshot.slug, name, version_id, by)
+            _require_unneeded(sm, version)
             require_client_locks()
             if not pending_secrets.take_pending_off(sm, name, version_id):
                 raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
@@ -57,21 +63,19 @@ def take_pending_off(
     return done
 
 
-def _require_unneeded(sm: SecretsManager, name: str, version_id: str) -> None:
+def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
     """Raise `NotResolved` unless AWSPENDING is on this version of ours, and the current one is proven to log in."""
+    name = version.name
     pending = sm.get_stage(name, PENDING)
-    if pending is None or pending.version_id != version_id:
+    if pending is None or pending.version_id != version.version_id:
         raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
-    if not is_kept_by_us(name, version_id):
+    if not is_kept_by_us(name, version.version_id):
         raise NotResolved(version_sentences.PENDING_IS_FOREIGN(name=name))
     current = sm.get_value(name)
-    if current.version_id != version_id:
-        _require_working(name, current, pending)
-
-
-def _require_working(name: str, current: SecretValue, pending: SecretValue) -> None:
-    """Raise `NotResolved` unless each login in which the two versions differ works as the current one has it."""
-    differing = list(list_new_logins(current.to_document(), pending.to_document()))
-    if failed := list_failed(differing):
-        told = tuple(text for text, _outcome in failed)
-        raise NotResolved(version_sentences.PENDING_MAY_BE_NEEDED(name=name, logins=told))
+    if current.version_id != version.version_id:
+        # Each login in which the two differ has to work as the current one has it.
+        differing = list(list_new_logins(current.to_document(), pending.to_document()))
+        tried = replace(version, version_id=current.version_id)
+        if failed := list_failed(differing, version=tried):
+            told = tuple(text for text, _outcome in failed)
+            raise NotResolved(version_sentences.PENDING_MAY_BE_NEEDED(name=name, logins=told))

@@ -25,7 +25,7 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
 from migration.operations.known_values import note_new_values, noting_rows, see_purged_client
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.pushes import SHOWN_DIGITS, find_problem, push, write_document
+from migration.operations.pushes import find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
@@ -36,9 +36,11 @@ from migration.operations.snapshots import (
     read_snapshot,
 )
 from migration.operations.version_logins import (
+    TriedVersion,
     VersionLogin,
     list_new_logins,
     require_logins,
+    shorten,
 )
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client
@@ -66,6 +68,7 @@ READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
 class VersionPlan:
     """Holds what would change if this version were restored now. Nothing of it is stored."""
 
+    slug: str
     name: str
     version_id: str
     phase: Phase
@@ -97,21 +100,22 @@ def restore_version(
     seen: str,
     reason: str,
     by: User | None = None,
-    unproven: bool = False,
+    unproven: str = "",
 ) -> Resolution:
     """Make the version's values the present ones, as a new version in AWS.
 
     `seen` is the digest of the plan that the user saw. The logins that change are tried first: where a server refuses
-    one, nothing is restored; where that can't be found out, only if `unproven`. In the phases in which PostgreSQL
-    decides the rows are written, then pushed as after every save; from the cutover on the rows are changed only if AWS
-    takes the values, and those of a purged client go to AWS alone.
+    one, nothing is restored; where that can't be found out, only if `unproven` is the digest of just that. In the
+    phases in which PostgreSQL decides the rows are written, then pushed as after every save; from the cutover on the
+    rows are changed only if AWS takes the values, and those of a purged client go to AWS alone.
 
     Raises `NotResolved`, `UnprovenLoginsError` and `ReasonError`.
     """
     check_reason(reason)
     tried = plan_restore(client_id, name=name, version_id=version_id)
     _require_seen(tried, seen)
-    require_logins(tried.logins, unproven=unproven)
+    version = TriedVersion(client_id, tried.slug, name, version_id, by)
+    require_logins(tried.logins, version=version, unproven=unproven)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
@@ -136,11 +140,6 @@ def restore_version(
     if plan.phase != Phase.PURGED:
         compare(client_ids=[client_id], interactive=True)
     return resolution
-
-
-def shorten(version_id: str) -> str:
-    """Return the beginning of a version's id, by which people tell versions apart."""
-    return f"{version_id[:SHOWN_DIGITS]}…"
 
 
 def _require_seen(plan: VersionPlan, seen: str) -> None:
@@ -172,7 +171,9 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
     if snapshot.phase == Phase.PURGED:
         _require_same_rows(snapshot, client, former)
     logins = tuple(list_new_logins(former, present))
-    return VersionPlan(name, version_id, snapshot.phase, changes, staying, logins, former)
+    return VersionPlan(
+        snapshot.slug, name, version_id, snapshot.phase, changes, staying, logins, former
+    )
 
 
 def _read_former(

@@ -1,4 +1,4 @@
-"""Tries the logins of a secret's version before they count again. Stores nothing; knows no phase."""
+"""Tries the logins of a secret's version before they count again. Stores the audit's entry alone; knows no phase."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.utils.crypto import salted_hmac
+
 from migration import login_sentences, version_sentences
+from migration.models import PROVEN_WRONG, AuditCode, AuditEvent
+from migration.operations.aws_writes import TEST_LOGIN
 from migration.operations.login_tests import LoginOutcome, try_login
+from migration.operations.pushes import SHOWN_DIGITS
+from migration.operations.rate_limiter import rate_limiter
 from migration.operations.resolutions import NotResolved
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import EXTRA_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from django.contrib.auth.models import User
 
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
@@ -39,8 +47,29 @@ class VersionLogin:
         return version_sentences.VERSION_LABELLED_LOGIN(kind=kind, label=self.label)
 
 
+@dataclass(frozen=True)
+class TriedVersion:
+    """The version whose logins are tried, and for whom, as the audit has it."""
+
+    client_id: int
+    slug: str
+    name: str
+    version_id: str
+    by: User | None
+
+
 class UnprovenLoginsError(NotResolved):
-    """Whether these logins work could not be found out: somebody has to decide."""
+    """Whether these logins work could not be found out: somebody has to decide.
+
+    `digest` is what they accept: these logins with these outcomes, and no others.
+    """
+
+    def __init__(self, failed: Collection[tuple[Message, LoginOutcome]]) -> None:
+        told = tuple(text for text, _outcome in failed)
+        super().__init__(version_sentences.VERSION_LOGIN_UNPROVEN(logins=told))
+        key = repr([str(text) for text in told])
+        hashed = salted_hmac("migration.UnprovenLoginsError", key, algorithm="sha256")
+        self.digest = hashed.hexdigest()[:16]
 
 
 def list_new_logins(document: Document, present: Document | None) -> Iterator[VersionLogin]:
@@ -52,29 +81,58 @@ def list_new_logins(document: Document, present: Document | None) -> Iterator[Ve
                 yield VersionLogin(credential_type, str(entry.get("label") or ""), entry)
 
 
-def require_logins(logins: Collection[VersionLogin], *, unproven: bool) -> None:
-    """Try the logins; raise `NotResolved` where a server refuses one, `UnprovenLoginsError` where that isn't known.
+def require_logins(
+    logins: Collection[VersionLogin], *, version: TriedVersion, unproven: str
+) -> None:
+    """Try the logins; raise `NotResolved` where one can't work, `UnprovenLoginsError` where that isn't known.
 
-    `unproven`: what isn't known is accepted.
+    `unproven` is the digest of the error that was shown and accepted: what is not known may be accepted, as it was
+    shown.
     """
-    failed = list_failed(logins)
-    refused = tuple(text for text, outcome in failed if outcome == LoginOutcome.REFUSED)
-    if refused:
-        raise NotResolved(version_sentences.VERSION_LOGIN_REFUSED(logins=refused))
-    if failed and not unproven:
-        told = tuple(text for text, _outcome in failed)
-        raise UnprovenLoginsError(version_sentences.VERSION_LOGIN_UNPROVEN(logins=told))
+    failed = list_failed(logins, version=version)
+    wrong = tuple(text for text, outcome in failed if outcome in PROVEN_WRONG)
+    if wrong:
+        raise NotResolved(version_sentences.VERSION_LOGIN_REFUSED(logins=wrong))
+    if failed:
+        error = UnprovenLoginsError(failed)
+        if error.digest != unproven:
+            raise error
 
 
-def list_failed(logins: Collection[VersionLogin]) -> list[tuple[Message, LoginOutcome]]:
-    """Try the logins, several at once; return those that didn't let us in, each with what came of it."""
+def list_failed(
+    logins: Collection[VersionLogin], *, version: TriedVersion
+) -> list[tuple[Message, LoginOutcome]]:
+    """Try the logins, several at once, and record it; return those that didn't let us in, each with its outcome.
+
+    They take turns with all other logins, which come later: a person waits for these.
+    """
+    if not logins:
+        return []
     with ThreadPoolExecutor(LOGINS_AT_ONCE) as threads:
-        results = threads.map(lambda each: try_login(each.credential_type, each.values), logins)
-        return [
-            (_describe(login, result.outcome), result.outcome)
-            for login, result in zip(logins, results, strict=True)
-            if not result.works
-        ]
+        outcomes = list(threads.map(_try, logins))
+    told = [_describe(*each) for each in zip(logins, outcomes, strict=True)]
+    tested = version_sentences.VERSION_LOGINS_TESTED(
+        version=shorten(version.version_id), name=version.name, results=tuple(told)
+    )
+    AuditEvent.objects.record(
+        AuditCode.LOGIN_TEST,
+        tested,
+        by=version.by,
+        client_id=version.client_id,
+        slug=version.slug,
+    )
+    found = zip(told, outcomes, strict=True)
+    return [(text, outcome) for text, outcome in found if outcome != LoginOutcome.WORKS]
+
+
+def shorten(version_id: str) -> str:
+    """Return the beginning of a version's id, by which people tell versions apart."""
+    return f"{version_id[:SHOWN_DIGITS]}…"
+
+
+def _try(login: VersionLogin) -> LoginOutcome:
+    rate_limiter().take_turn_at_once(TEST_LOGIN)
+    return try_login(login.credential_type, login.values).outcome
 
 
 def _describe(login: VersionLogin, outcome: LoginOutcome) -> Message:

@@ -15,7 +15,7 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from credentials.models import Client
+from credentials.models import CREDENTIAL_MODELS, Client
 from migration.models import (
     AuditCode,
     AuditEvent,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from migration.models.audit_events import AuditEventQuerySet
     from nova_credentials.messages import Message
 
     HasPermission = Callable[[str], bool]
@@ -220,13 +221,33 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
 
 def _list_layouts(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     """Yield the changes of layout. Those of a run are listed as its items."""
+    entries = _select_entries(client_id, AuditCode.LAYOUT).exclude(correlation__startswith="run ")
+    for entry in entries[:number]:
+        yield _make_event(entry, "key")
+
+
+def _list_login_tests(
+    client_id: int, number: int, has_permission: HasPermission
+) -> Iterator[Event]:
+    """Yield the login tests of people, for who may see all logins. Those of a run are listed as its items."""
+    names = (model._meta.model_name for model in CREDENTIAL_MODELS.values())
+    if all(has_permission(f"credentials.view_{name}") for name in names):
+        for entry in _select_entries(client_id, AuditCode.LOGIN_TEST)[:number]:
+            yield _make_event(entry, "login")
+
+
+def _select_entries(client_id: int, code: AuditCode) -> AuditEventQuerySet:
+    """Select the audit's entries of the client, by the slug, for which it has an index."""
     slug = Client.objects.filter(pk=client_id).values("slug")
-    changes = AuditEvent.objects.filter(  # by the slug, for which it has an index
-        slug=Subquery(slug), client_id=client_id, code=AuditCode.LAYOUT
-    ).exclude(correlation__startswith="run ")
-    for change in changes[:number]:
-        what = _make_sentence(change.code_label, change.who)
-        yield Event(change.at, "key", what, (change.message,))
+    found: AuditEventQuerySet = AuditEvent.objects.filter(
+        slug=Subquery(slug), client_id=client_id, code=code
+    )
+    return found
+
+
+def _make_event(entry: AuditEvent, icon: str) -> Event:
+    what = _make_sentence(entry.code_label, entry.who)
+    return Event(entry.at, icon, what, (entry.message,))
 
 
 def _list_rotations(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
@@ -240,6 +261,7 @@ def _list_rotations(client_id: int, number: int, _has_permission: HasPermission)
 SOURCES: tuple[Source, ...] = (
     _list_moves,
     _list_layouts,
+    _list_login_tests,
     _list_runs,
     _list_comparisons,
     _list_resolutions,

@@ -88,6 +88,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 LOGIN_LOOKS: dict[str, tuple[str, str]] = {
     LoginOutcome.WORKS: ("success", "check"),
     LoginOutcome.REFUSED: ("danger", "block"),
+    LoginOutcome.NO_DATABASE: ("danger", "block"),
 }
 
 

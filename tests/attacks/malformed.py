@@ -167,6 +167,8 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{page}resolve/", {"kind": "acknowledge", **resolution}),
         (f"{page}test-logins/", {"store": "postgres", "kind": "database", "login": "0", "label": ""}),
         (f"{page}test-typed/database/{ids['/database/']}/", changed | {"databases-0-db_port": "0"}),
+        (f"{page}test-new/database/", changed | {"row": "databases-0", "databases-0-db_port": "0"}),
+        (f"{CLIENTS}onboard/test/database/", {"database-db_host": "h", "database-db_port": "0"}),
         (f"{page}reveal/database/{ids['/database/']}/db_password/", {"password": "x", "reason": ""}),
         (f"{page}rotate/database/{ids['/database/']}/", {"confirmed": "0"}),
         (f"{page}rotation-schedule/", {"days": "0"}),

@@ -368,9 +368,7 @@ def restore_the_former_version(world: World, _: Change) -> None:
     }
     numbers = world.ledger.begin(former)
     try:
-        restored_versions.restore_version(
-            client_id=world.pk, **chosen, seen=plan.digest, reason="", unproven=True
-        )
+        restored_versions.restore_version(client_id=world.pk, **chosen, seen=plan.digest, reason="")
     except NotResolved:
         if not world.stage.answer_was_lost:
             world.ledger.refuse(numbers)

@@ -117,7 +117,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
     f"{CLIENT}_layout": ({"layout": "client"}, OPERATORS),
     f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
-    f"{CLIENT}_test_typed": ({}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_typed", "test_new", "add_test")},
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
         for page in ("comment", "take_back", "rotate", "set_schedule")
@@ -207,6 +207,8 @@ class Site:
             ]
         if name.endswith(("_test_typed", "_rotate")):
             return [client, "database", DatabaseCredential.objects.get(client=client).pk]
+        if name.endswith(("_test_new", "_add_test")):
+            return [client, "database"] if name.endswith("_new") else ["database"]
         if name == "app_list":
             return ["migration"]
         alone = (
@@ -457,7 +459,7 @@ OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
     f"{CLIENT}_layout",
-    *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed")),
+    *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(
         f"migration_run_{what}"

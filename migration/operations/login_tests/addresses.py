@@ -147,16 +147,28 @@ def connect_to_first(addresses: list[Address], *, deadline: Deadline) -> Bounded
     The socket is shut at the deadline. Raises `LoginFailedError`.
     """
     for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        seconds = deadline.seconds_left()
-        connected = BoundedSocket(address.family, socket.SOCK_STREAM)
         try:
-            connected.settimeout(seconds / left)
-            connected.connect((address.text, address.port))
-        except OSError:
-            connected.close()
-        else:
-            connected.settimeout(seconds)
-            deadline.watch_socket(connected.fileno())
-            return connected
-    deadline.seconds_left()
+            return connect(address, deadline=deadline, share=1 / left)
+        except LoginFailedError:
+            deadline.seconds_left()
+            if left == 1:
+                raise
     raise LoginFailedError(LoginOutcome.UNREACHABLE)
+
+
+def connect(address: Address, *, deadline: Deadline, share: float = 1) -> BoundedSocket:
+    """Connect to this judged address within its share of the time left; raises `LoginFailedError`.
+
+    The socket is shut at the deadline.
+    """
+    seconds = deadline.seconds_left()
+    connected = BoundedSocket(address.family, socket.SOCK_STREAM)
+    try:
+        connected.settimeout(seconds * share)
+        connected.connect((address.text, address.port))
+    except OSError:
+        connected.close()
+        raise LoginFailedError(LoginOutcome.UNREACHABLE) from None
+    connected.settimeout(seconds)
+    deadline.watch_socket(connected.fileno())
+    return connected

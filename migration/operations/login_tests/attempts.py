@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from migration.operations.login_tests.aws import ask_for_identity
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOGIN_SECONDS = 15.0
+# Refused by one service is refused, whatever the other says; then what the row's own values are to blame for.
+_BY_CERTAINTY = (
+    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE),
+    *(LoginOutcome.NOT_TESTABLE, LoginOutcome.NO_SUCH_HOST, LoginOutcome.NOT_ALLOWED),
+    *(LoginOutcome.UNSAFE, LoginOutcome.TLS_PROBLEM, LoginOutcome.UNEXPECTED),
+    *(LoginOutcome.UNREACHABLE, LoginOutcome.TIMED_OUT, LoginOutcome.WORKS),
+)
 PORTS = ("port", "imap_port", "smtp_port")
 TEXTS = (
     *("host", "name", "user", "password", "imap_host", "smtp_host", "app_password"),
@@ -32,17 +40,28 @@ def try_login(
 ) -> LoginResult:
     """Log in with these values, named as in the document, and return the outcome. Never raises.
 
-    A mailbox is tried by IMAP, then by SMTP, wherever it has a host; both must let it in.
+    A mailbox is tried by IMAP, then by SMTP, wherever it has a host; both must let it in. Each has an equal share of
+    the time left. What one refused is not sent to the other, as servers lock out who is refused too often.
     """
-    result = LoginResult(LoginOutcome.NOT_TESTABLE)
     if not _can_be_sent(values):
-        return result
-    with Deadline(deadline_seconds) as deadline:
-        for service, log_in in _list_services(credential_type, values):
-            result = LoginResult(_try(log_in, deadline), service)
-            if not result.works:
-                break
-    return result
+        return LoginResult(LoginOutcome.NOT_TESTABLE)
+    ends_at = time.monotonic() + deadline_seconds
+    services = _list_services(credential_type, values)
+    results: list[LoginResult] = []
+    for left, (service, log_in) in zip(range(len(services), 0, -1), services, strict=True):
+        share = max(0.0, ends_at - time.monotonic()) / left
+        with Deadline(share) as deadline:
+            results.append(LoginResult(_try(log_in, deadline), service))
+        if results[-1].outcome == LoginOutcome.REFUSED:
+            break
+    if results and all(result.works for result in results):
+        return LoginResult(LoginOutcome.WORKS)
+    return min(results, key=_rank, default=LoginResult(LoginOutcome.NOT_TESTABLE))
+
+
+def _rank(result: LoginResult) -> int:
+    """Return how little the outcome says of a mailbox: what is certain hides what another service could not tell."""
+    return _BY_CERTAINTY.index(result.outcome)
 
 
 def make_database_login(values: Values) -> DatabaseLogin:

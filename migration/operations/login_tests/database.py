@@ -1,6 +1,7 @@
 """Logs in to a client's database with psycopg, at a judged address. Knows no row and no client.
 
-libpq is driven step by step: a whole `connect` has no deadline below two seconds, and its errors carry no _SQLSTATE.
+libpq is driven step by step: a whole `connect` has no deadline below two seconds, and its errors carry no SQLSTATE.
+It connects to a relay of this process, which bounds what the server may send.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import contextlib
 import os
 import re
 import select
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,39 +19,64 @@ from django.conf import settings
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from migration.operations.login_tests.addresses import resolve_host
+from migration.operations.login_tests.addresses import connect, resolve_host
 from migration.operations.login_tests.bounded_sockets import ca_file
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from migration.operations.login_tests.relays import RELAY_HOST, Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psycopg.pq.abc import PGconn
 
-    from migration.operations.login_tests.addresses import Address
     from migration.operations.login_tests.deadlines import Deadline
 
     DatabaseConnection = psycopg.Connection[tuple[Any, ...]]
 
 _HAS_REQUIRE_AUTH = pq.version() >= 160_000
 NO_FILE = f"{os.devnull}/none"
-# What libpq would else take from the environment or from files of this machine's user.
+# All that libpq would else take from the environment or from files of this machine's user, as it is without them.
 _NOTHING_FROM_ELSEWHERE = {
     "passfile": os.devnull,
     "sslcert": NO_FILE,
-    "options": "",
+    "sslkey": "",
+    "sslcertmode": "disable",
+    "sslcrl": NO_FILE,
+    "sslcrldir": "",
+    "sslsni": "1",
+    "sslcompression": "0",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "ssl_max_protocol_version": "",
+    "sslnegotiation": "postgres",
+    "channel_binding": "prefer",
+    "requirepeer": "",
+    "min_protocol_version": "3.0",
+    "max_protocol_version": "3.0",
     "gssencmode": "disable",
+    "krbsrvname": "postgres",
+    "gsslib": "gssapi",
+    "gssdelegation": "0",
     "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+    "connect_timeout": "0",
+    "options": "",
     "application_name": "nova-admin",
     "client_encoding": "UTF8",
 }
-# The server's own error in libpq's trace: the _SQLSTATE comes before the text.
+_KNOWN = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
+_PINNED = {key: value for key, value in _NOTHING_FROM_ELSEWHERE.items() if key in _KNOWN}
+# What no parameter overrides. `PGSERVICE` names a set of parameters (the settings refuse it at the start); libpq asks
+# the server for the others in every connection, and some servers and poolers refuse them.
+UNPINNED_VARIABLES = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")
+# The server's own error in libpq's trace: the SQLSTATE comes before the text.
 _SQLSTATE = re.compile(rb'ErrorResponse\t.*? C "([0-9A-Z]{5})"')
-_TRACE_BYTES = 64 * 1024
-# libpq's own words, which no server's error can hold that has a _SQLSTATE.
+# libpq's own words, which no server's error can hold that has a SQLSTATE.
 _NOT_AS_REQUIRED = b"authentication method requirement"
-# 28: password or pg_hba.conf; 3D: no such database; 42: no right to connect.
-_REFUSALS = ("28", "3D", "42")
+# By the SQLSTATE or its class. 28: user, password or pg_hba.conf; 42501: no right to connect.
+_REFUSALS = ("28", "42501")
+_NO_SUCH_DATABASE = "3D000"
+# Connection, resources, a prerequisite (a database that takes no connections), operators, the system.
+_PASSING = ("08", "53", "55", "57", "58")
 _EVENTS = {pq.PollingStatus.READING: select.POLLIN, pq.PollingStatus.WRITING: select.POLLOUT}
 
 
@@ -76,12 +102,13 @@ def open_database(
     """
     if not (login.user and login.name and login.password):
         raise LoginFailedError(LoginOutcome.NOT_TESTABLE)
-    connection = _connect_to_first(login, deadline)
-    try:
-        connection.read_only = read_only
-        yield connection
-    finally:
-        connection.close()
+    with contextlib.ExitStack() as ways:
+        connection = _connect_to_first(login, deadline, ways)
+        try:
+            connection.read_only = read_only
+            yield connection
+        finally:
+            connection.close()
 
 
 def log_in_to_database(login: DatabaseLogin, *, deadline: Deadline) -> None:
@@ -93,44 +120,53 @@ def log_in_to_database(login: DatabaseLogin, *, deadline: Deadline) -> None:
             raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
 
 
-def _connect_to_first(login: DatabaseLogin, deadline: Deadline) -> DatabaseConnection:
+def _connect_to_first(
+    login: DatabaseLogin, deadline: Deadline, ways: contextlib.ExitStack
+) -> DatabaseConnection:
+    """Log in at the first address that takes logins now; `ways` ends what leads there."""
     addresses = resolve_host(login.host, login.port, deadline=deadline)
     for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        try:
-            return _connect(login, address, deadline, deadline.seconds_left() / left)
-        except LoginFailedError as error:
-            if error.outcome != LoginOutcome.UNREACHABLE or left == 1:
-                raise
+        with contextlib.ExitStack() as way:
+            try:
+                relay = Relay(partial(connect, address, deadline=deadline, share=1 / left))
+                connected = _connect(login, way.enter_context(relay), deadline)
+            except LoginFailedError as error:
+                deadline.seconds_left()
+                if error.outcome != LoginOutcome.UNREACHABLE or left == 1:
+                    raise
+            else:
+                ways.enter_context(way.pop_all())
+                return connected
     raise LoginFailedError(LoginOutcome.UNREACHABLE)
 
 
-def _connect(
-    login: DatabaseLogin, address: Address, deadline: Deadline, seconds: float
-) -> DatabaseConnection:
-    pgconn = pq.PGconn.connect_start(_make_conninfo(login, address).encode())
+def _connect(login: DatabaseLogin, relay: Relay, deadline: Deadline) -> DatabaseConnection:
+    for name in UNPINNED_VARIABLES:
+        os.environ.pop(name, None)
+    pgconn = pq.PGconn.connect_start(_make_conninfo(login, relay.port).encode())
     try:
-        _log_in(pgconn, deadline, seconds)
+        _log_in(pgconn, relay, deadline)
         pgconn.nonblocking = 1
-        deadline.watch_socket(pgconn.socket)
         return psycopg.Connection(pgconn)
     except BaseException:
         pgconn.finish()
         raise
 
 
-def _log_in(pgconn: PGconn, deadline: Deadline, connect_seconds: float) -> None:
+def _log_in(pgconn: PGconn, relay: Relay, deadline: Deadline) -> None:
     """Take all the steps of the login; raises `LoginFailedError` by the step that failed and the server's SQLSTATE."""
     with _trace_answers(pgconn) as trace:
-        reached = _poll_until_done(pgconn, deadline, connect_seconds)
-        if pgconn.status != pq.ConnStatus.OK:
-            pgconn.untrace()  # flushes
-            answers = os.pread(trace, _TRACE_BYTES, 0)
-            code = _find_code(answers)
-            outcome = _judge_failure(reached, code, pgconn.error_message)
-            raise LoginFailedError(outcome, code=code)
+        reached = _poll_until_done(pgconn, deadline)
+        if pgconn.status == pq.ConnStatus.OK:
+            return
+        pgconn.untrace()  # flushes
+        code = _find_code(os.pread(trace, os.fstat(trace).st_size, 0))
+    if relay.is_overrun:
+        raise LoginFailedError(LoginOutcome.UNEXPECTED)
+    raise LoginFailedError(_judge_failure(reached, code, pgconn.error_message), code=code)
 
 
-def _make_conninfo(login: DatabaseLogin, address: Address) -> str:
+def _make_conninfo(login: DatabaseLogin, port: int) -> str:
     unverified = settings.NOVA_LOGIN_UNVERIFIED_DATABASES and _HAS_REQUIRE_AUTH
     security = {
         "sslmode": "prefer" if unverified else "verify-full",
@@ -140,11 +176,11 @@ def _make_conninfo(login: DatabaseLogin, address: Address) -> str:
         # An md5 answer is for verified servers alone: who has it can guess the password fast.
         security["require_auth"] = "scram-sha-256" if unverified else "scram-sha-256,md5"
     return make_conninfo(
-        **_NOTHING_FROM_ELSEWHERE,
+        **_PINNED,
         **security,
-        host=login.host,
-        hostaddr=address.text,
-        port=address.port,
+        host=login.host,  # the name that its certificate has to be of
+        hostaddr=RELAY_HOST,
+        port=port,
         dbname=login.name,
         user=login.user,
         password=login.password,
@@ -166,20 +202,14 @@ def _trace_answers(pgconn: PGconn) -> Iterator[int]:
         os.close(trace)
 
 
-def _poll_until_done(pgconn: PGconn, deadline: Deadline, connect_seconds: float) -> pq.ConnStatus:
+def _poll_until_done(pgconn: PGconn, deadline: Deadline) -> pq.ConnStatus:
     """Take the steps of a login until it worked or failed; return the last one that it waited in."""
-    connect_until = time.monotonic() + connect_seconds
     reached = pq.ConnStatus.STARTED
     while (status := pq.PollingStatus(pgconn.connect_poll())) in _EVENTS:
         reached = pq.ConnStatus(pgconn.status)
-        seconds = deadline.seconds_left()
-        if reached == pq.ConnStatus.STARTED:
-            seconds = min(seconds, connect_until - time.monotonic())
         poll = select.poll()
         poll.register(pgconn.socket, _EVENTS[status])
-        if not poll.poll(max(0, seconds) * 1000):
-            deadline.seconds_left()
-            raise LoginFailedError(LoginOutcome.UNREACHABLE)
+        poll.poll(deadline.seconds_left() * 1000)
     return reached
 
 
@@ -195,7 +225,7 @@ def _find_code(answers: bytes) -> str:
 def _judge_failure(reached: pq.ConnStatus, code: str, own_words: bytes) -> LoginOutcome:
     """Return the outcome by the step that failed and the server's SQLSTATE."""
     if code:
-        return LoginOutcome.REFUSED if code[:2] in _REFUSALS else LoginOutcome.UNREACHABLE
+        return _judge_code(code)
     if reached == pq.ConnStatus.SSL_STARTUP:
         return LoginOutcome.TLS_PROBLEM
     if _NOT_AS_REQUIRED in own_words:
@@ -203,3 +233,11 @@ def _judge_failure(reached: pq.ConnStatus, code: str, own_words: bytes) -> Login
     if reached == pq.ConnStatus.STARTED:
         return LoginOutcome.UNREACHABLE
     return LoginOutcome.UNEXPECTED
+
+
+def _judge_code(code: str) -> LoginOutcome:
+    if code.startswith(_REFUSALS):
+        return LoginOutcome.REFUSED
+    if code == _NO_SUCH_DATABASE:
+        return LoginOutcome.NO_DATABASE
+    return LoginOutcome.UNREACHABLE if code.startswith(_PASSING) else LoginOutcome.UNEXPECTED

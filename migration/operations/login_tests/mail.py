@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import imaplib
+import re
 import smtplib
 import ssl
 from enum import StrEnum
@@ -44,11 +45,18 @@ _STARTS = {
     587: (_Start.BY_COMMAND,),
     25: (_Start.BY_COMMAND,),
 }
-# Of RFC 5530: the server can't say now whether the password is right.
-_PASSING_CODES = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]")
+# The code at the head of an IMAP server's NO. Of RFC 5530 and of large providers: about user and password, and those
+# of a server that can't say now whether they are right.
+_IMAP_CODE = re.compile(r"(?:B['\"])?\[([A-Z0-9-]+)")
+_REFUSING_CODES = {
+    *("", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "ALERT", "WEBALERT"),
+}
+_PASSING_CODES = {
+    *("UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "CONTACTADMIN", "THROTTLED", "OVERQUOTA"),
+}
 _READY, _AUTH_CONTINUES, _AUTH_DONE = 220, 334, 235
-_SYNTAX_ERRORS = range(500, 505)
-_NEEDS_TLS = 538
+# 534: another mechanism, or a password for this application, as Gmail wants it.
+_SMTP_REFUSALS = (534, 535)
 
 
 def log_in_by_imap(
@@ -105,8 +113,10 @@ class _Imap(imaplib.IMAP4):
 def _try_imap(make_socket: SocketMaker, host: str, start: _Start, user: str, password: str) -> None:
     try:
         imap = _Imap(make_socket, host, start)
-    except imaplib.IMAP4.error:
-        raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
+    except imaplib.IMAP4.error as error:
+        has_no_time = "* BYE" in str(error)
+        outcome = LoginOutcome.UNREACHABLE if has_no_time else LoginOutcome.UNEXPECTED
+        raise LoginFailedError(outcome) from None
     try:
         if start == _Start.BY_COMMAND:
             _start_imap_tls(imap)
@@ -155,9 +165,13 @@ def _quote(text: str) -> str:
 
 
 def _judge_imap_answer(answer: str) -> LoginOutcome:
-    if any(code in answer for code in _PASSING_CODES):
-        return LoginOutcome.UNREACHABLE
-    return LoginOutcome.UNEXPECTED if "COMMAND ERROR: BAD" in answer else LoginOutcome.REFUSED
+    if "COMMAND ERROR: BAD" in answer:
+        return LoginOutcome.UNEXPECTED
+    found = _IMAP_CODE.match(answer)
+    code = found[1] if found else ""
+    if code in _REFUSING_CODES:
+        return LoginOutcome.REFUSED
+    return LoginOutcome.UNREACHABLE if code in _PASSING_CODES else LoginOutcome.UNEXPECTED
 
 
 class _Smtp(smtplib.SMTP):
@@ -179,15 +193,18 @@ def _try_smtp(make_socket: SocketMaker, host: str, start: _Start, user: str, pas
     try:
         code, _greeting = smtp.connect(host, smtplib.SMTP_PORT)
         if code != _READY:
-            raise LoginFailedError(LoginOutcome.UNEXPECTED)
+            raise LoginFailedError(_judge_smtp_answer(code))
         if start == _Start.BY_COMMAND:
             _start_smtp_tls(smtp)
         smtp.ehlo_or_helo_if_needed()
-        _judge_smtp_answer(_send_smtp_login(smtp, user, password))
+        if (code := _send_smtp_login(smtp, user, password)) != _AUTH_DONE:
+            raise LoginFailedError(_judge_smtp_answer(code))
         with contextlib.suppress(smtplib.SMTPException, OSError, LoginFailedError):
             smtp.quit()
     except smtplib.SMTPServerDisconnected:
         raise LoginFailedError(LoginOutcome.UNREACHABLE) from None
+    except smtplib.SMTPResponseException as error:  # to EHLO
+        raise LoginFailedError(_judge_smtp_answer(error.smtp_code)) from None
     except smtplib.SMTPException:
         raise LoginFailedError(LoginOutcome.UNEXPECTED) from None
     finally:
@@ -196,11 +213,15 @@ def _try_smtp(make_socket: SocketMaker, host: str, start: _Start, user: str, pas
 
 def _start_smtp_tls(smtp: _Smtp) -> None:
     try:
-        code, _words = smtp.starttls(context=tls_context())
-    except (smtplib.SMTPNotSupportedError, smtplib.SMTPResponseException, ssl.SSLError):
-        code = 0
-    if code != _READY:
-        raise LoginFailedError(LoginOutcome.TLS_PROBLEM)
+        smtp.starttls(context=tls_context())
+    except smtplib.SMTPServerDisconnected:
+        raise
+    except smtplib.SMTPResponseException as error:
+        if _is_passing(error.smtp_code):
+            raise
+        raise LoginFailedError(LoginOutcome.TLS_PROBLEM) from None
+    except (smtplib.SMTPException, ssl.SSLError):  # not offered
+        raise LoginFailedError(LoginOutcome.TLS_PROBLEM) from None
 
 
 def _send_smtp_login(smtp: _Smtp, user: str, password: str) -> int:
@@ -220,9 +241,11 @@ def _send_smtp_login(smtp: _Smtp, user: str, password: str) -> int:
     return code
 
 
-def _judge_smtp_answer(code: int) -> None:
-    if code == _AUTH_DONE:
-        return
-    if code in _SYNTAX_ERRORS or code == _NEEDS_TLS or not 400 <= code < 600:
-        raise LoginFailedError(LoginOutcome.UNEXPECTED)
-    raise LoginFailedError(LoginOutcome.UNREACHABLE if code < 500 else LoginOutcome.REFUSED)
+def _judge_smtp_answer(code: int) -> LoginOutcome:
+    if code in _SMTP_REFUSALS:
+        return LoginOutcome.REFUSED
+    return LoginOutcome.UNREACHABLE if _is_passing(code) else LoginOutcome.UNEXPECTED
+
+
+def _is_passing(code: int) -> bool:
+    return 400 <= code < 500

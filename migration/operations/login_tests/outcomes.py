@@ -11,7 +11,7 @@ __all__ = ["LoginFailedError", "LoginOutcome", "LoginResult"]
 
 @dataclass(frozen=True)
 class LoginResult:
-    """The outcome, and which of a mailbox's services gave it: "imap" or "smtp", else ""."""
+    """The outcome, and which of a mailbox's services gave it: "imap" or "smtp"; "" where all work, or there is one."""
 
     outcome: LoginOutcome
     service: str = ""

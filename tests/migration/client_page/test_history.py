@@ -10,7 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
 from credentials.localization import localize
-from credentials.models import Client
+from credentials.models import Client, DatabaseCredential
 from migration.models import (
     ClientMigration,
     MoveRequest,
@@ -21,6 +21,7 @@ from migration.models import (
     Run,
     RunItem,
 )
+from migration.operations.client_login_tests import try_typed_login
 from migration.reports.client_history import PAGES, SHOWN, load_history
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -107,6 +108,24 @@ def test_what_is_not_met_yet_has_its_remedy_beside_it(client, idom):
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
 
     assert "Compare both stores now" in text(page(client, idom))
+
+
+def test_login_tests_of_people_are_told_and_those_of_a_run_once(idom):
+    maria = make_user("maria")
+    for _ in range(SHOWN + 5):
+        row = DatabaseCredential.objects.get(client_id=idom)
+        row.db_host = ""  # can't be tried
+        try_typed_login(row, client=row.client, by=maria)
+    run = Run.objects.create(kind=Run.Kind.TEST_LOGINS, stores="aws", by=maria)
+    RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0, outcome="tested")
+
+    first, second = told(idom), told(idom, page=2)
+
+    assert first[0] == f"Login tests {run.pk} by maria: Logins work."
+    assert "Logins tested by maria. Tested what was typed for database login" in first[1]
+    assert (len(first), len(second)) == (SHOWN, 6)
+    seen = load_history(idom, has_permission=lambda name: not name.endswith("_awscredential"))
+    assert [event.icon for event in seen.events] == ["play_circle"]
 
 
 def test_the_newest_is_told_first(idom):

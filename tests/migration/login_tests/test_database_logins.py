@@ -4,11 +4,14 @@ import time
 
 import psycopg
 import pytest
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
 
 from migration.operations.login_tests import (
     Deadline,
     LoginFailedError,
     LoginOutcome,
+    database,
     make_database_login,
     open_database,
     try_login,
@@ -44,7 +47,7 @@ def test_a_login_by_scram_over_tls(servers, scram_server):
     assert outcome(port) == LoginOutcome.WORKS
     assert outcome(port, password="wrong") == LoginOutcome.REFUSED
     assert outcome(port, user="nobody") == LoginOutcome.REFUSED
-    assert outcome(port, name="no_such") == LoginOutcome.REFUSED
+    assert outcome(port, name="no_such") == LoginOutcome.NO_DATABASE
     assert outcome(port, password="") == LoginOutcome.NOT_TESTABLE
     # Let in without being asked for the password: that proves nothing.
     assert outcome(port, user="postgres") == LoginOutcome.UNSAFE
@@ -96,8 +99,15 @@ def test_answers_of_servers(servers, settings):
     right = servers.certificates.right
     for answer, expected in (
         (make_error("28000", 'C "99999"\n'), LoginOutcome.REFUSED),
+        (make_error("28P01"), LoginOutcome.REFUSED),
+        (make_error("42501"), LoginOutcome.REFUSED),
+        (make_error("3D000"), LoginOutcome.NO_DATABASE),
         (make_error("53300"), LoginOutcome.UNREACHABLE),
         (make_error("57P03"), LoginOutcome.UNREACHABLE),
+        (make_error("08P01"), LoginOutcome.UNREACHABLE),
+        (make_error("55000"), LoginOutcome.UNREACHABLE),
+        (make_error("42704"), LoginOutcome.UNEXPECTED),
+        (make_error("XX000"), LoginOutcome.UNEXPECTED),
         (CLEAR_TEXT, LoginOutcome.UNSAFE),
         (TRUST, LoginOutcome.UNSAFE),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", LoginOutcome.UNEXPECTED),
@@ -123,11 +133,23 @@ def test_a_failed_login_names_the_server_s_code(servers, scram_server):
     assert failure_of(port, password="wrong").code == "28P01"
     assert failure_of(port, name="no_such").code == "3D000"
     assert failure_of(1).code == ""
-    told_twice = make_error("53300") + make_error("28P01")  # the connection ends at the first
-    assert (
-        failure_of(servers.serve(speak_postgres(told_twice, tls=servers.certificates.right))).code
-        == "53300"
-    )
+
+
+def test_of_two_answers_the_last_counts(servers, settings):
+    """Where TLS isn't required, libpq tries a server that refuses it with TLS a second time without."""
+    settings.NOVA_LOGIN_UNVERIFIED_DATABASES = True
+    with_tls = speak_postgres(make_error("28000"), tls=servers.certificates.right)
+    without = speak_postgres(make_error("53300"))
+    asked = []
+
+    async def answer(reader, writer):
+        asked.append(writer)
+        await (with_tls if len(asked) == 1 else without)(reader, writer)
+
+    failure = failure_of(servers.serve(answer))
+
+    assert len(asked) == 2
+    assert (failure.outcome, failure.code) == (LoginOutcome.UNREACHABLE, "53300")
 
 
 def test_one_deadline_holds_for_all_of_it(servers):
@@ -164,6 +186,36 @@ def test_the_environment_and_files_change_nothing(servers, scram_server, monkeyp
     assert outcome(port) == LoginOutcome.WORKS
     assert outcome(port, password="wrong") == LoginOutcome.REFUSED
     assert outcome(port, password="") == LoginOutcome.NOT_TESTABLE
+
+
+# Of `PQconndefaults`, which names no variable of the last ones; `PGSERVICEFILE` and `PGSYSCONFDIR` matter to a service.
+LIBPQ_VARIABLES = {
+    each.envvar.decode(): each.keyword.decode()
+    for each in pq.Conninfo.get_defaults()
+    if each.envvar
+}
+OTHER_VARIABLES = ("PGSERVICEFILE", "PGSYSCONFDIR", "PGDATESTYLE", "PGTZ", "PGGEQO")
+
+
+@pytest.mark.parametrize("unverified", [False, True])
+def test_every_parameter_that_has_a_variable_is_given(settings, unverified):
+    settings.NOVA_LOGIN_UNVERIFIED_DATABASES = unverified
+    login = make_database_login(make_values(5432))
+
+    given = conninfo_to_dict(database._make_conninfo(login, 5432))
+
+    assert set(LIBPQ_VARIABLES.values()) - set(given) == {"service"}
+    assert "PGSERVICE" in database.UNPINNED_VARIABLES
+
+
+@pytest.mark.parametrize("name", [*LIBPQ_VARIABLES, *OTHER_VARIABLES])
+def test_no_variable_of_libpq_changes_a_login(servers, scram_server, monkeypatch, tmp_path, name):
+    services = tmp_path / "services"
+    services.write_text("[nonsense]\nhost=192.0.2.1\nrequire_auth=none\nscram_client_key=x\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv(name, str(services) if name == "PGSERVICEFILE" else "nonsense")
+
+    assert outcome(servers.database(behind=scram_server)) == LoginOutcome.WORKS
 
 
 def test_an_error_of_a_login_holds_nothing_of_it(servers, scram_server):

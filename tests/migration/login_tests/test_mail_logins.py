@@ -72,16 +72,94 @@ def test_no_password_is_sent_without_tls(servers, monkeypatch):
     assert servers.heard == []
 
 
+def test_what_one_service_refused_is_not_hidden_by_the_other(servers):
+    smtp = servers.smtp()
+    silent = servers.serve(never_answer)
+    for imap in (1, servers.imap(tls="expired"), servers.imap(refusal=b"NO [LIMIT] x"), silent):
+        result = log_in(imap=imap, smtp=smtp, password="wrong", seconds=2)
+        assert (result.outcome, result.service) == (LoginOutcome.REFUSED, "smtp")
+    # It let nobody in, but nor did it say that the password is wrong.
+    result = log_in(imap=1, smtp=smtp)
+    assert (result.outcome, result.service) == (LoginOutcome.UNREACHABLE, "imap")
+    result = log_in(imap=1, smtp=servers.smtp(tls="expired"))
+    assert (result.outcome, result.service) == (LoginOutcome.TLS_PROBLEM, "smtp")
+
+
+def test_a_password_that_was_refused_is_not_sent_again(servers):
+    async def listen(reader, writer):
+        servers.heard.append(await reader.read(100))
+
+    result = log_in(imap=servers.imap(), smtp=servers.serve(listen), password="wrong")
+
+    assert (result.outcome, result.service) == (LoginOutcome.REFUSED, "imap")
+    assert servers.heard == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"NO no", LoginOutcome.REFUSED),
+        (b"NO wrong, see [LIMIT]", LoginOutcome.REFUSED),
+        (b"NO [AUTHENTICATIONFAILED] no", LoginOutcome.REFUSED),
+        (b"NO [ALERT] Application-specific password required", LoginOutcome.REFUSED),
+        (b"NO [UNAVAILABLE] later", LoginOutcome.UNREACHABLE),
+        (b"NO [INUSE] later", LoginOutcome.UNREACHABLE),
+        (b"NO [limit] later", LoginOutcome.UNREACHABLE),
+        (b"NO [THROTTLED] later", LoginOutcome.UNREACHABLE),
+        (b"NO [CLIENTBUG] what", LoginOutcome.UNEXPECTED),
+        (b"BAD what", LoginOutcome.UNEXPECTED),
+    ],
+)
+def test_which_answers_of_imap_are_about_the_login(servers, answer, expected):
+    for capabilities in ("AUTH=PLAIN", ""):
+        port = servers.imap(refusal=answer, capabilities=capabilities)
+        assert outcome(imap=port, password="wrong") == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (535, LoginOutcome.REFUSED),
+        (534, LoginOutcome.REFUSED),
+        (421, LoginOutcome.UNREACHABLE),
+        (432, LoginOutcome.UNREACHABLE),
+        (454, LoginOutcome.UNREACHABLE),
+        (503, LoginOutcome.UNEXPECTED),
+        (530, LoginOutcome.UNEXPECTED),
+        (538, LoginOutcome.UNEXPECTED),
+        (550, LoginOutcome.UNEXPECTED),
+        (554, LoginOutcome.UNEXPECTED),
+    ],
+)
+def test_which_answers_of_smtp_are_about_the_login(servers, code, expected):
+    def serve(**answers):
+        async def talk(reader, writer):
+            said = {"HELLO": 220, "EHLO": 250, "AUTH": 334} | answers
+            for step in ("HELLO", "EHLO", "AUTH", "word"):
+                if step != "HELLO" and not await reader.readline():
+                    return
+                text = "250-hello\r\n250 AUTH PLAIN" if said[step] == 250 else f"{said[step]} x"
+                writer.write(f"{text}\r\n".encode())
+            await reader.read()
+
+        return servers.serve(talk, tls=servers.certificates.right)
+
+    assert outcome(smtp=serve(word=code), password="wrong") == expected
+    assert outcome(smtp=serve(AUTH=code, word=500), password="wrong") == expected
+    passing = LoginOutcome.UNREACHABLE if code < 500 else LoginOutcome.UNEXPECTED
+    if expected != LoginOutcome.REFUSED:
+        assert outcome(smtp=serve(HELLO=code)) == passing
+
+
 def test_what_a_server_answers_otherwise_is_no_refusal(servers):
-    later = servers.imap(refusal=b"NO [UNAVAILABLE] try later")
-    assert outcome(imap=later, password="wrong") == LoginOutcome.UNREACHABLE
-    assert outcome(imap=servers.imap(refusal=b"BAD what"), password="x") == LoginOutcome.UNEXPECTED
     in_already = servers.imap(greeting=b"* PREAUTH come in\r\n")
     assert outcome(imap=in_already) == LoginOutcome.UNSAFE
     nothing_offered = servers.imap(capabilities="LOGINDISABLED")
     assert outcome(imap=nothing_offered) == LoginOutcome.UNEXPECTED
     garbage = servers.imap(greeting=b"\xff\xfe\x00 garbage\r\n")
     assert outcome(imap=garbage) == LoginOutcome.UNEXPECTED
+    busy = servers.imap(greeting=b"* BYE too many connections\r\n")
+    assert outcome(imap=busy) == LoginOutcome.UNREACHABLE
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,17 @@ def marked(stores, servers, scram_server, settings):
     return pk
 
 
+def try_what_is_new(haystack, client, pk, typed):
+    """Test what is typed for a login that isn't stored: of this client, and of a new one."""
+    url = reverse("admin:credentials_client_test_new", args=[pk, "database"])
+    assert "refuses user or password" in page(haystack, client, url, typed | {"row": "databases-0"})
+    url = reverse("admin:credentials_client_add_test", args=["database"])
+    names = ("db_host", "db_port", "db_name", "db_user", "db_password")
+    typed = {f"database-{name}": typed[f"databases-0-{name}"] for name in names}
+    assert "refuses user or password" in page(haystack, client, url, typed)
+    assert "required" in page(haystack, client, url, typed | {"database-db_host": ""})
+
+
 def test_no_value_is_left_anywhere(marked, client):
     haystack = Haystack()
     client.force_login(User.objects.create_superuser("root", password="example-login-password"))
@@ -84,6 +95,7 @@ def test_no_value_is_left_anywhere(marked, client):
         typed = open_form(client, change) | {"databases-0-db_password": f"{MARKED} typed"}
         url = reverse("admin:credentials_client_test_typed", args=[marked, "database", row])
         answer = page(haystack, client, url, typed)
+        try_what_is_new(haystack, client, marked, typed)
     with connection.cursor() as cursor:
         for table in all_tables():
             if table.startswith("nova_admin.") and "client_aws_credentials" not in table:

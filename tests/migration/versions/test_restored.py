@@ -3,18 +3,22 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from credentials.models import DatabaseCredential, EmailCredential
 from migration import sentences, version_sentences
 from migration.models import (
+    AuditCode,
     AuditEvent,
     ClientMigration,
     Comparison,
     KnownValue,
     LeaseKind,
+    Rate,
     Resolution,
 )
 from migration.operations import aws_store, pushes, restored_versions, version_logins
@@ -208,7 +212,9 @@ def test_a_login_that_is_refused_keeps_everything_as_it_is(stores, outcomes):
     outcomes[FORMER] = LoginOutcome.REFUSED
     refused = version_sentences.VERSION_LOGIN_REFUSED.key
 
-    assert refusal(pk, former) == refusal(pk, former, unproven=True) == refused
+    assert refusal(pk, former) == refused
+    outcomes[FORMER] = LoginOutcome.NO_DATABASE
+    assert refusal(pk, former) == refused
 
 
 def test_a_login_that_can_not_be_tried_is_somebodys_decision(stores, outcomes):
@@ -216,12 +222,45 @@ def test_a_login_that_can_not_be_tried_is_somebodys_decision(stores, outcomes):
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
     outcomes["example-app-password-2"] = LoginOutcome.REFUSED  # not of this change: not tried
 
-    with pytest.raises(UnprovenLoginsError, match="the database login: no server answers there"):
+    with pytest.raises(UnprovenLoginsError, match="the database login: no server") as shown:
         restore(pk, former)
     assert password(pk) == NEW
 
-    restore(pk, former, unproven=True)
+    restore(pk, former, unproven=shown.value.digest)
     assert password(pk) == FORMER
+
+
+def test_what_was_accepted_is_what_was_shown(stores, outcomes):
+    pk, former = make_changed(Phase.DUAL_READ)
+    outcomes[FORMER] = LoginOutcome.UNREACHABLE
+    with pytest.raises(UnprovenLoginsError) as shown:
+        restore(pk, former)
+    unproven = version_sentences.VERSION_LOGIN_UNPROVEN.key
+
+    outcomes[FORMER] = LoginOutcome.TLS_PROBLEM
+    assert refusal(pk, former, unproven=shown.value.digest) == unproven
+    outcomes[FORMER] = LoginOutcome.REFUSED
+    wrong = version_sentences.VERSION_LOGIN_REFUSED.key
+    assert refusal(pk, former, unproven=shown.value.digest) == wrong
+    outcomes[FORMER] = LoginOutcome.UNREACHABLE
+    assert refusal(pk, former, unproven="yes") == unproven
+    restore(pk, former, unproven=shown.value.digest)
+    assert password(pk) == FORMER
+
+
+def test_the_logins_take_their_turn_and_are_in_the_audit(stores, outcomes, admin_user):
+    pk, former = make_changed(Phase.DUAL_READ)
+    outcomes[FORMER] = LoginOutcome.UNREACHABLE
+    Rate.objects.set_rates({Rate.Kind.LOGIN: 0.001})
+    before = timezone.now()
+
+    with pytest.raises(UnprovenLoginsError):
+        restore(pk, former, by=admin_user)
+
+    assert Rate.objects.get(kind=Rate.Kind.LOGIN).next_at > before + timedelta(seconds=30)
+    (entry,) = AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST)
+    assert (entry.who, entry.client_id, entry.slug) == (admin_user.username, pk, "idom")
+    assert f"version {former[:8]}… of {NAME}: the database login: no server" in str(entry.message)
 
 
 # What keeps it from being done
@@ -263,9 +302,9 @@ def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
     """Does this once, while the logins are tried."""
     tried = version_logins.list_failed
 
-    def list_failed(logins):
+    def list_failed(logins, **named):
         act()
-        return tried(logins)
+        return tried(logins, **named)
 
     monkeypatch.setattr(version_logins, "list_failed", list_failed)
 
