@@ -18,7 +18,7 @@ WHERE older.is_newest AND EXISTS (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0035_known_values")]
+    dependencies = [("migration", "0036_rotation_secret_name")]
 
     operations = [
         ChangeTogether(
