@@ -52,3 +52,8 @@ OWN_SECRETS_LACK = Sentence(
     "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",
     glue=", ",
 )
+LAYOUT_WRITTEN_LATE = Sentence(
+    "layout_written_late",
+    "Somebody else wrote %(names)s in that very moment, which the new secrets lack: look at both, and change it anew.",
+    glue=", ",
+)

@@ -134,6 +134,19 @@ ROTATION_PUT_BACK = Sentence(
     "rotation_put_back",
     "The new password did not log in, so the former one was put back. Nothing else was changed.",
 )
+ROTATION_ODD_VALUES = Sentence(
+    "rotation_odd_values",
+    "A database login holds characters that can't be sent to a server (NUL, or half of a pair): mend it first.",
+)
+ROTATION_SAME_SECRET = Sentence(
+    "rotation_same_secret",
+    "What you entered is the present secret, so nothing was rotated: enter the new one.",
+)
+ROTATION_CLIENT_GONE = Sentence(
+    "rotation_client_gone",
+    "NOVA has deleted the client meanwhile. At its server the password may be the new one, which AWS keeps as version"
+    " %(version)s.",
+)
 ROTATION_WRITTEN_MEANWHILE = Sentence(
     "rotation_written_meanwhile",
     "Somebody gave the login another password in the meantime, which was not overwritten.",

@@ -10,4 +10,5 @@ class Migration(migrations.Migration):
             name="secret_name",
             field=models.CharField(blank=True, db_default="", default="", max_length=512),
         ),
+        migrations.AddField(model_name="rotation", name="role", field=models.JSONField(null=True)),
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
@@ -15,13 +15,16 @@ from migration import rotation_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_groups import ClientGroup
 from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.models.reveals import Reveal
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MOST_DAYS = 3650
 # The day on which each client's database passwords are to be rotated next: of its own schedule and its groups', the
-# earliest. They count from the last rotation of its primary login, or from the day on which the schedule was made.
+# earliest. They count from the last rotation of its primary login, where it has none of any, or from the day on which
+# the schedule was made.
 # A reveal of a database password since then brings the day forward, to so many days after it as the setting says; with
 # 0 it doesn't. It holds no time of day, so that no change of clocks moves it.
 NEXT_ROTATIONS = """
@@ -40,7 +43,10 @@ JOIN public.clients AS there ON there.id = wanted.client_id
 LEFT JOIN LATERAL (
     SELECT max(ended_at) AS at, (max(ended_at) AT TIME ZONE 'UTC')::date AS on_day FROM migration_rotation AS done
     WHERE done.client_id = wanted.client_id AND done.outcome = 'rotated'
-        AND done.credential_type = 'database' AND done.label IS NULL
+        AND done.credential_type = 'database' AND (done.label IS NULL OR NOT EXISTS (
+            SELECT FROM public.client_database_credentials AS login
+            WHERE login.client_id = wanted.client_id AND login.is_primary
+        ))
 ) AS last ON true
 LEFT JOIN LATERAL (
     SELECT max(revealed_at) AS at FROM migration_reveal AS seen
@@ -85,6 +91,19 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
         in_group = models.Q(group__members__client=client_id)
         return self.filter(models.Q(client_id=client_id) | in_group).distinct()
 
+    def find_fresh_since(self, client_id: int) -> datetime | None:
+        """Return since when a login of this client is fresh if it was rotated: within its days, and not revealed since.
+
+        None where it has no schedule.
+        """
+        days = self.of_client(client_id).aggregate(least=models.Min("days"))["least"]
+        if days is None:
+            return None
+        began = datetime.combine(today() - timedelta(days=days - 1), time.min, tzinfo=UTC)
+        revealed = Reveal.objects.filter(client_id=client_id, kind=CredentialType.DATABASE)
+        last = revealed.aggregate(at=models.Max("revealed_at"))["at"]
+        return max(began, last) if last and settings.NOVA_ROTATE_AFTER_REVEAL_DAYS else began
+
     def set_days(
         self,
         days: int | None,
@@ -97,6 +116,14 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
 
         Say whether that was otherwise before.
         """
+        try:
+            return self._set_days(days, client=client, group=group, by=by)
+        except IntegrityError:  # somebody else set it in the same moment: now it is there
+            return self._set_days(days, client=client, group=group, by=by)
+
+    def _set_days(
+        self, days: int | None, *, client: Client | None, group: ClientGroup | None, by: User | None
+    ) -> bool:
         with transaction.atomic():
             whose = {"client": client, "group": group}
             there = self.select_for_update().filter(**whose).first()

@@ -112,6 +112,8 @@ class Rotation(models.Model):
     outcome = models.CharField(_("outcome"), max_length=16, choices=RotationOutcome, blank=True)
     # Where the new secret is kept, since that began: the client may get another slug meanwhile.
     secret_name = models.CharField(max_length=512, blank=True, default="", db_default="")
+    # Host, port and user of the login, which may get another label meanwhile.
+    role = models.JSONField(null=True)
     # Of the version in AWS that was made to keep the new secret, then of the one that is current.
     version_id = models.CharField(_("version"), max_length=64, blank=True)
     message = MessageField(null=True)

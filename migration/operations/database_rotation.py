@@ -22,16 +22,17 @@ from migration.operations.leases import require_leases
 from migration.operations.locks import require_client_locks
 from migration.operations.login_tests.outcomes import LoginFailedError
 from migration.operations.pending_secrets import (
-    PREVIOUS,
     LoginsOfRole,
     PendingSecret,
+    find_labelled,
     find_logins,
-    is_same_role,
+    make_role,
 )
 from migration.operations.pushes import push
 from migration.operations.reachable_logins import describe_missing_login
 from migration.operations.role_passwords import (
     LoginUnclearError,
+    RoleRefusedError,
     change_password,
     logs_in,
     make_password,
@@ -39,10 +40,17 @@ from migration.operations.role_passwords import (
     require_changeable,
     require_wrong_password,
 )
-from migration.operations.rotated_logins import list_rows, list_rows_of_role, require_own_role
+from migration.operations.rotated_logins import (
+    list_rows_of_role,
+    read_row_passwords,
+    require_own_role,
+    require_sendable,
+)
 from migration.operations.rotation_ends import (
     ENDS,
     HINDRANCES,
+    LeadsElsewhereError,
+    NothingLogsInError,
     NotPushedError,
     RefusedRotationError,
     StoppedRotationError,
@@ -61,6 +69,7 @@ if TYPE_CHECKING:
     from migration.operations.login_tests.database import DatabaseLogin
     from migration.operations.role_passwords import OpenLogin
     from nova_credentials.aws.secrets_manager import SecretValue
+    from nova_credentials.document import Document
     from nova_credentials.messages import Message, Sentence
 
 DATABASE = CredentialType.DATABASE
@@ -80,12 +89,11 @@ class DatabaseRotation:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
         try:
             # First: what is written from now on is seen to be newer.
-            self.rows_before = self._read_passwords()
+            self.rows_before = read_row_passwords(self.rotation.client_id)
             self.snapshot = read_snapshot(self.rotation.client_id)
             self.secret = PendingSecret(
                 secrets_manager(interactive=self.interactive),
                 secret_names_by_type(self.snapshot)[DATABASE],
-                self.rotation.label,
             )
             self._take_steps()
             self._take_pending_off()
@@ -103,6 +111,8 @@ class DatabaseRotation:
     def _end_early(self, outcome: RotationOutcome, why: Message) -> None:
         """Take AWSPENDING off and store the outcome; where AWS doesn't let it be taken off, the next try does."""
         try:
+            if outcome == RotationOutcome.STOPPED and self.rotation.version_id:
+                self._kept_in.keep_findable(self.rotation.version_id)
             self._take_pending_off()
         except SecretsManagerError as error:
             self.rotation.note_hindrance(error.message)
@@ -125,9 +135,9 @@ class DatabaseRotation:
     def _take_steps(self) -> None:
         if self.rotation.step == RotationStep.STORED:
             return
-        self.found = self._find_current()
+        document = self._read_document()
         is_new = self.rotation.step == RotationStep.BEGUN
-        password = self._keep() if is_new else self._read_kept()
+        password = self._keep(document) if is_new else self._find_kept(document)
         self._set(password, is_new=is_new)
         self._store(password)
 
@@ -135,117 +145,106 @@ class DatabaseRotation:
     def _login(self) -> DatabaseLogin:
         return self.found.login
 
-    # Which login
-
-    def _find_current(self) -> LoginsOfRole:
-        """Find the login in the store that decides."""
+    def _read_document(self) -> Document:
+        """Read the store that decides; raises `DocumentError` where no login could be sent as it stands there."""
         if self.snapshot.phase.aws_is_authority:
-            self.document = self.secret.read_current().to_document()
+            document = self.secret.read_current().to_document()
         elif self.snapshot.document is None:
             raise NotPushedError(self.snapshot.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
         else:
-            self.document = self.snapshot.document
-        if found := find_logins(self.document, self.rotation.label):
-            return found
-        if self.rotation.step == RotationStep.BEGUN:
-            missing = describe_missing_login(self.rotation.slug, DATABASE, self.rotation.label)
-            raise RefusedRotationError(missing)
-        raise self._make_destination_error()
-
-    def _read_passwords(self) -> dict[int, str]:
-        """Return what NOVA's rows hold, by row."""
-        client = look_at_client(self.rotation.client_id)
-        return {row.pk: row.db_password for row in list_rows(client)}
+            document = self.snapshot.document
+        require_sendable(document, self.snapshot)
+        return document
 
     # Step 1: keep the new password in AWS
 
-    def _keep(self) -> str:
+    def _keep(self, document: Document) -> str:
+        self.found = self._find_wanted(document)
         if self.snapshot.other_secrets == OtherSecrets.KEPT:
             # Who reads these finds no AWSPENDING in them.
             names = tuple(self.snapshot.other_names.values())
             raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
         client = look_at_client(self.rotation.client_id)
-        require_own_role(client, self.document, self._login)
-        self._require_changeable()
+        require_own_role(client, document, self._login)
+        working = self._find_working()
+        require_own_role(client, document, working)
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
-        kept = self.secret.find_pending(self.rotation.version_id)
-        there = find_logins(kept.to_document(), self.rotation.label) if kept else None
-        password = self.made = make_password()
-        is_left_over = there is not None and is_same_role(there.login, self._login)
-        if kept:
-            self.secret.require_no_others(kept, self._login)
-        if there and is_left_over and there.login.password not in ("", self._login.password):
-            password = there.login.password  # of a try that was killed: the database may have it
-        self.secret.keep(password, tell=self._note_version)
+        self.secret.require_no_others(self._login)
+        self.rotation.save_facts(
+            secret_name=self.secret.name,
+            role=[self._login.host, self._login.port, self._login.user],
+        )
+        if working.password in self.secret.list_left_passwords(self._login):
+            # Of a rotation whose record is gone: from now on AWSPENDING is this one's, as the role has its password.
+            password = working.password
+            self.rotation.note_step(RotationStep.KEPT)
+        else:
+            password = self.made = make_password()
+        self.secret.keep(self._login, password, tell=self._note_version)
         self.rotation.note_step(RotationStep.KEPT)
         return password
 
-    def _note_version(self, version_id: str) -> None:
-        name = self.rotation.secret_name or self.secret.name
-        self.rotation.save_facts(version_id=version_id, secret_name=name)
+    def _find_wanted(self, document: Document) -> LoginsOfRole:
+        """Find the login by its label."""
+        login = find_labelled(document, self.rotation.label)
+        found = find_logins(document, login) if login else None
+        if found is None:
+            missing = describe_missing_login(self.rotation.slug, DATABASE, self.rotation.label)
+            raise RefusedRotationError(missing)
+        return found
 
-    def _require_changeable(self) -> None:
-        for login in self._list_candidates():
+    def _note_version(self, version_id: str) -> None:
+        self.rotation.save_facts(version_id=version_id)
+
+    def _find_working(self) -> DatabaseLogin:
+        """Return the login with the password that is valid now, whose role can change it."""
+        for login in self._list_candidates(with_left=True):
             try:
                 require_changeable(login, self.open_login)
             except LoginFailedError as error:
                 require_wrong_password(error)
             else:
-                return
-        if not self._pending_logs_in():
-            raise StoppedRotationError(rotation_sentences.ROTATION_CURRENT_REFUSED())
+                return login
+        raise StoppedRotationError(rotation_sentences.ROTATION_CURRENT_REFUSED())
 
-    def _pending_logs_in(self) -> bool:
-        """Say whether a version that an earlier try left behind has the password that is valid."""
-        kept = self.secret.find_pending(self.rotation.version_id)
-        there = find_logins(kept.to_document(), self.rotation.label) if kept else None
-        return (
-            there is not None
-            and is_same_role(there.login, self._login)
-            and logs_in(there.login, self.open_login)
-        )
-
-    def _list_candidates(self) -> Iterator[DatabaseLogin]:
-        """Yield the logins that may be valid: the current one, then the one before it where AWS has one."""
+    def _list_candidates(self, *, with_left: bool = False) -> Iterator[DatabaseLogin]:
+        """Yield the logins that may be valid: the current one, the one before it, what earlier rotations left."""
         yield self._login
-        if self.snapshot.phase.aws_is_authority:
-            previous = self.secret.sm.get_stage(self.secret.name, PREVIOUS)
-            there = find_logins(previous.to_document(), self.rotation.label) if previous else None
-            if there and is_same_role(there.login, self._login):
-                yield replace(self._login, password=there.login.password)
+        for password in self.secret.list_other_passwords(self._login, with_left=with_left):
+            yield replace(self._login, password=password)
 
-    def _read_kept(self) -> str:
+    def _find_kept(self, document: Document) -> str:
+        """Find the login, whatever its label is now, and the password that was kept for it."""
         kept = self._kept_in.find_pending(self.rotation.version_id)
-        there = find_logins(kept.to_document(), self.rotation.label) if kept else None
-        if there is None:
-            raise self._make_stop()
+        if kept is None:
+            raise NothingLogsInError(self.rotation.version_id)
+        wanted = find_labelled(kept.to_document(), self.rotation.label)
+        role = make_role(*self.rotation.role) if self.rotation.role else wanted
+        there = find_logins(kept.to_document(), role) if role else None
+        if role is None or there is None:
+            raise NothingLogsInError(self.rotation.version_id)
         password = there.login.password
-        if not is_same_role(there.login, self._login):
-            self._require_same_server(password)
+        self.found = find_logins(document, role) or self._find_under_other_name(document, password)
         if self._kept_in.name != self.secret.name:
             self._keep_under_new_name(password)
         return password
 
-    def _require_same_server(self, password: str) -> None:
-        """Raise unless the login only has another name now: the kept password, which nobody else has, logs in there."""
+    def _find_under_other_name(self, document: Document, password: str) -> LoginsOfRole:
+        """Find the login by its label where only its host has another name: the kept password logs in there, too."""
+        login = find_labelled(document, self.rotation.label)
+        found = find_logins(document, login) if login else None
         with suppress(LoginUnclearError):
-            if logs_in(replace(self._login, password=password), self.open_login):
-                return
-        raise self._make_destination_error()
+            if found and logs_in(replace(found.login, password=password), self.open_login):
+                return found
+        raise LeadsElsewhereError(self.rotation.version_id)
 
     def _keep_under_new_name(self, password: str) -> None:
         """Keep the new password where NOVA looks for it since the client has another slug; its former place stays."""
         if not self.snapshot.phase.aws_is_authority:
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
-        self.secret.keep(password, tell=lambda _version_id: None)
-
-    def _make_destination_error(self) -> StoppedRotationError:
-        version = self.rotation.version_id
-        return StoppedRotationError(
-            rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version)
-        )
+        self.secret.keep(self._login, password, tell=lambda _version_id: None)
 
     # Steps 2 and 3: change the role's password, and prove it by a login
 
@@ -264,11 +263,7 @@ class DatabaseRotation:
             else:
                 return
         if not logs_in(replace(self._login, password=password), self.open_login):
-            raise self._make_stop()
-
-    def _make_stop(self) -> StoppedRotationError:
-        version = self.rotation.version_id
-        return StoppedRotationError(rotation_sentences.ROTATION_NOTHING_LOGS_IN(version=version))
+            raise NothingLogsInError(self.rotation.version_id)
 
     # Step 4: store it where NOVA reads
 
@@ -291,7 +286,7 @@ class DatabaseRotation:
                 require_client_locks()
                 rows = self._list_rows()
                 if not rows and not self.snapshot.phase.aws_is_authority:
-                    raise self._make_destination_error()
+                    raise LeadsElsewhereError(self.rotation.version_id)
                 with noting_rows(self.rotation.client_id):
                     for row in rows:
                         if row.db_password not in (self.rows_before.get(row.pk), password):
@@ -312,6 +307,8 @@ class DatabaseRotation:
             change_password(new, self._login.password, self.open_login, before=require_leases)
         except LoginFailedError as error:
             raise make_unclear(error) from None
+        except RoleRefusedError as error:  # not the end: the role has the new password
+            raise LoginUnclearError(error.message) from None
 
     def _list_rows(self) -> list[DatabaseCredential]:
         client = read_locked_client(self.rotation.client_id)
@@ -327,7 +324,11 @@ class DatabaseRotation:
         """Make the kept version current."""
         kept = self.secret.find_pending(self.rotation.version_id) or self.secret.read_current()
         current = self.secret.promote(
-            kept, password, check=partial(self._check_current, password), tell=self._note_version
+            kept,
+            self._login,
+            password,
+            check=partial(self._check_current, password),
+            tell=self._note_version,
         )
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
@@ -342,8 +343,8 @@ class DatabaseRotation:
 
     def _check_current(self, password: str, current: SecretValue) -> None:
         """Raise where the login leads elsewhere now, or got another password since this try looked at it."""
-        there = find_logins(current.to_document(), self.rotation.label)
-        if there is None or not is_same_role(there.login, self._login):
-            raise self._make_destination_error()
+        there = find_logins(current.to_document(), self._login)
+        if there is None:
+            raise LeadsElsewhereError(self.rotation.version_id)
         if there.passwords - self.found.passwords - {password}:
             raise WrittenMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())

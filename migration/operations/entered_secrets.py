@@ -55,6 +55,8 @@ def store_entered_secret(
     row = find_row(client, credential_type, label)
     if row is None:
         raise NotRotated(describe_missing_login(client.slug, credential_type, label))
+    if all(getattr(row, name) == value for name, value in entered.items()):
+        raise NotRotated(rotation_sentences.ROTATION_SAME_SECRET())
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
     result = try_login(credential_type, _list_values(row, entered))
     if not result.works:

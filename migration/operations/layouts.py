@@ -44,7 +44,7 @@ from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError, Layout
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def change_layout(
             raise LayoutRefusedError(error.message, getattr(error, "error_class", "")) from None
         old, new = tuple(found.version_ids), tuple(pending.documents)
         message = layout_sentences.LAYOUT_CHANGED(old=old, new=new)
+        if late := _find_late_write(found, sm):
+            message = in_a_row(message, late) or message
         return LayoutChange(snapshot.slug, Outcome.UPDATED, message)
 
 
@@ -229,6 +231,16 @@ def _require_unchanged(found: AwsCopy, pending: PendingWrite, sm: SecretsManager
         written[name].version_id != version for name, version in found.version_ids.items()
     ):
         raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
+
+
+def _find_late_write(found: AwsCopy, sm: SecretsManager) -> Message | None:
+    """Say where somebody wrote a former secret in the very moment of the switch: readers of the new ones lack that."""
+    answers = sm.batch_get(found.version_ids)
+    written = {n: v.version_id for n, v in answers.items() if isinstance(v, SecretValue)}
+    late = tuple(
+        n for n, version in found.version_ids.items() if written.get(n, version) != version
+    )
+    return layout_sentences.LAYOUT_WRITTEN_LATE(names=late) if late else None
 
 
 def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None) -> None:

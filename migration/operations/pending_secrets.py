@@ -15,17 +15,23 @@ from migration.operations.keys import version_keys
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.version_plans import plan_versions
 from nova_credentials import document as documents
-from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError
+from nova_credentials.aws.secrets_manager import (
+    NOT_CURRENT,
+    STAGE_IS_ELSEWHERE,
+    SecretsManagerError,
+)
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
     from nova_credentials.document import Document
 
 PENDING, CURRENT, PREVIOUS = "AWSPENDING", "AWSCURRENT", "AWSPREVIOUS"
+# Of the version with the new password of a rotation that stopped: AWS deletes versions without a stage.
+STOPPED = "NOVA_STOPPED_ROTATION"
 # Somebody who edits the secret this often in a row is asked for a minute.
 PROMOTE_TRIES = 5
 
@@ -55,18 +61,22 @@ class LoginsOfRole:
         return {_read_login(entry).password for entry in self.entries}
 
 
-def find_logins(document: Document, label: str | None) -> LoginsOfRole | None:
+def find_labelled(document: Document, label: str | None) -> DatabaseLogin | None:
     """Find the primary login (no label) or the one of the label as NOVA's reader does; None where there is none."""
-    primary = document.get(CredentialType.DATABASE)
-    entries = _list_entries(document)
     if label is None:
-        chosen = primary if isinstance(primary, dict) else None
-    else:
-        chosen = next((entry for entry in entries if entry.get("label") == label), None)
-    if chosen is None:
+        primary = document.get(CredentialType.DATABASE)
+        return _read_login(primary) if isinstance(primary, dict) else None
+    entries = _list_entries(document)
+    return next((_read_login(entry) for entry in entries if entry.get("label") == label), None)
+
+
+def find_logins(document: Document, role: DatabaseLogin) -> LoginsOfRole | None:
+    """Find the logins of this login's role, whatever their labels are now; None where there is none."""
+    entries = [e for e in _list_entries(document) if is_same_role(_read_login(e), role)]
+    if not entries:
         return None
-    login = _read_login(chosen)
-    return LoginsOfRole(login, [e for e in entries if is_same_role(_read_login(e), login)])
+    read = [_read_login(entry) for entry in entries]
+    return LoginsOfRole(role if role in read else read[0], entries)
 
 
 def read_logins(document: Document) -> list[DatabaseLogin]:
@@ -93,6 +103,11 @@ def _read_login(entry: Document) -> DatabaseLogin:
     )
 
 
+def make_role(host: str, port: int, user: str) -> DatabaseLogin:
+    """Make a login that stands for its role, with no database and no password."""
+    return DatabaseLogin(host, port, "", user, "")
+
+
 def is_same_role(one: DatabaseLogin, other: DatabaseLogin) -> bool:
     """Say whether two logins are of one role: a server has its roles for all of its databases."""
     return (one.host.lower(), one.port, one.user) == (other.host.lower(), other.port, other.user)
@@ -100,11 +115,10 @@ def is_same_role(one: DatabaseLogin, other: DatabaseLogin) -> bool:
 
 @dataclass(frozen=True)
 class PendingSecret:
-    """One secret, and the label of the login in it that is rotated."""
+    """One secret, in which the new password of a login is kept beside the current one."""
 
     sm: SecretsManager
     name: str
-    label: str | None
 
     def read_current(self) -> SecretValue:
         """Read the current version."""
@@ -116,40 +130,81 @@ class PendingSecret:
         None where there is none, or where it is current already. Raises `ForeignPendingError` where AWSPENDING is on
         a version that this site did not write.
         """
+        if version_id and (kept := self.sm.get_version(self.name, version_id)):
+            return kept
         labelled = self.sm.get_stage(self.name, PENDING)
         if labelled and self._is_ours(labelled.version_id):
             return labelled
-        if version_id and (kept := self.sm.get_version(self.name, version_id)):
-            return kept
         if labelled and labelled.version_id != self.read_current().version_id:
             raise ForeignPendingError(
                 rotation_sentences.ROTATION_ELSEWHERE(name=self.name, version=labelled.version_id)
             )
         return None
 
-    def keep(self, password: str, *, tell: Callable[[str], object]) -> SecretValue:
-        """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
-        return self._keep_upon(self.read_current(), password, tell=tell)
+    def list_other_passwords(self, login: DatabaseLogin, *, with_left: bool) -> Iterator[str]:
+        """Yield the passwords that may be valid for the role beside the login's own, the likeliest first.
 
-    def require_no_others(self, kept: SecretValue, login: DatabaseLogin) -> None:
-        """Raise `LeftPendingError` where a version that was left has another password for another role than this one.
-
-        AWSPENDING can be on one version only, so that one would lose it.
+        First that of the version before the current one; then, `with_left`, those that earlier rotations left.
         """
+        tried = {"", login.password}
+        for password in _list_passwords(self._find_previous(), login) - tried:
+            tried.add(password)
+            yield password
+        if with_left:
+            yield from self.list_left_passwords(login) - tried
+
+    def list_left_passwords(self, login: DatabaseLogin) -> set[str]:
+        """Return the role's passwords in what earlier rotations left: AWSPENDING, and that of the last that stopped.
+
+        Raises `ForeignPendingError`.
+        """
+        stopped = self.sm.get_stage(self.name, STOPPED)
+        if stopped and not self._is_ours(stopped.version_id):
+            stopped = None
+        return _list_passwords(self.find_pending(""), login) | _list_passwords(stopped, login)
+
+    def _find_previous(self) -> SecretValue | None:
+        """Read the version before the current one; None where there is none, or no secret yet."""
+        try:
+            return self.sm.get_stage(self.name, PREVIOUS)
+        except SecretsManagerError as error:
+            if error.is_gone:
+                return None
+            raise
+
+    def keep(
+        self, login: DatabaseLogin, password: str, *, tell: Callable[[str], object]
+    ) -> SecretValue:
+        """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
+        return self._keep_upon(self.read_current(), login, password, tell=tell)
+
+    def require_no_others(self, login: DatabaseLogin) -> None:
+        """Raise `LeftPendingError` where AWSPENDING, left by an earlier rotation, has another role's new password.
+
+        It can be on one version only, so that one would lose it. Raises `ForeignPendingError`, too.
+        """
+        left = self.find_pending("")
+        if left is None:
+            return
         present = read_logins(self.read_current().to_document())
-        for each in read_logins(kept.to_document()):
+        for each in read_logins(left.to_document()):
             known = {other.password for other in present if is_same_role(other, each)}
             if not is_same_role(each, login) and known and each.password not in known:
                 raise LeftPendingError(
                     rotation_sentences.ROTATION_LEFT_PENDING(
-                        name=self.name, version=kept.version_id
+                        name=self.name, version=left.version_id
                     )
                 )
 
     def _keep_upon(
-        self, current: SecretValue, password: str, *, tell: Callable[[str], object]
+        self,
+        current: SecretValue,
+        login: DatabaseLogin,
+        password: str,
+        *,
+        tell: Callable[[str], object],
     ) -> SecretValue:
-        text = documents.encode_document(self._replace_password(current, password))
+        text = documents.encode_document(_replace_password(current, login, password))
         version_id = version_keys().new_id(
             # What somebody else wrote stays somebody else's: a push must not take it for a version of ours.
             self.name if self._is_known(current) else _carried(self.name),
@@ -159,12 +214,20 @@ class PendingSecret:
         )
         plan_versions([version_id])
         tell(version_id)
-        self.sm.put_aside(self.name, text, stage=PENDING, token=version_id)
+        try:
+            self.sm.put_aside(self.name, text, stage=PENDING, token=version_id)
+        except SecretsManagerError as error:
+            if error.code != NOT_CURRENT:
+                raise
+            self._put_on(
+                PENDING, version_id
+            )  # AWS has the very version, of a rotation that stopped
         return type(current)(current.name, current.arn, version_id, text)
 
     def promote(
         self,
         pending: SecretValue,
+        login: DatabaseLogin,
         password: str,
         *,
         check: Callable[[SecretValue], object],
@@ -178,11 +241,11 @@ class PendingSecret:
         for _ in range(PROMOTE_TRIES):
             current = self.read_current()
             check(current)
-            there = find_logins(current.to_document(), self.label)
+            there = find_logins(current.to_document(), login)
             if there is None or there.passwords == {password}:
                 return current
-            if not pending.holds_document(self._replace_password(current, password)):
-                pending = self._keep_upon(current, password, tell=tell)
+            if not pending.holds_document(_replace_password(current, login, password)):
+                pending = self._keep_upon(current, login, password, tell=tell)
             try:
                 self.sm.move_stage(
                     self.name, CURRENT, away_from=current.version_id, to=pending.version_id
@@ -196,17 +259,21 @@ class PendingSecret:
             rotation_sentences.ROTATION_SECRET_KEEPS_CHANGING(name=self.name)
         )
 
-    def _replace_password(self, current: SecretValue, password: str) -> Document:
-        """Return the version's document with the new password in it."""
-        document = current.to_document()
-        found = find_logins(document, self.label)
-        for entry in found.entries if found else []:
-            entry["password"] = password
-        return document
-
     def take_off_made(self, version_id: str) -> None:
         """Take AWSPENDING off this version, if it has it: what an earlier rotation left stays."""
         take_pending_off(self.sm, self.name, version_id)
+
+    def keep_findable(self, version_id: str) -> None:
+        """Give the version a stage of its own, as that of a rotation that stopped: it may have the valid password."""
+        if self.sm.get_version(self.name, version_id) is None:
+            return
+        self._put_on(STOPPED, version_id)
+
+    def _put_on(self, stage: str, version_id: str) -> None:
+        former = self.sm.get_stage(self.name, stage)
+        if former is None or former.version_id != version_id:
+            away_from = former.version_id if former else None
+            self.sm.move_stage(self.name, stage, away_from=away_from, to=version_id)
 
     def take_off(self) -> None:
         """Take AWSPENDING off the version that has it, if that is one of ours."""
@@ -235,6 +302,21 @@ class PendingSecret:
 
     def _is_ours(self, version_id: str) -> bool:
         return is_kept_by_us(self.name, version_id)
+
+
+def _list_passwords(value: SecretValue | None, login: DatabaseLogin) -> set[str]:
+    """Return the passwords that a version has for the login's role; none of one that is no document."""
+    found = find_logins(value.to_document(), login) if value and value.is_document else None
+    return found.passwords if found else set()
+
+
+def _replace_password(current: SecretValue, login: DatabaseLogin, password: str) -> Document:
+    """Return the version's document with the new password in each login of the role."""
+    document = current.to_document()
+    found = find_logins(document, login)
+    for entry in found.entries if found else []:
+        entry["password"] = password
+    return document
 
 
 def is_kept_by_us(name: str, version_id: str) -> bool:

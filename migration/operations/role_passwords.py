@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -124,9 +124,10 @@ def change_password(
         _require_ready(connection, login)
         before()
         _set_password(connection, login.user, new)
-        if logs_in(replace(login, password=new), open_login):
-            return
-        # This session is still the role's, which nobody can open any more.
+        # Also where that is not clear: a pooler may know the former password only, and this session is still open.
+        with suppress(LoginUnclearError):
+            if logs_in(replace(login, password=new), open_login):
+                return
         try:
             _set_password(connection, login.user, login.password)
         except psycopg.Error:

@@ -12,20 +12,30 @@ from migration.operations.keys import make_fingerprint
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.pending_secrets import is_same_role, read_logins
 from migration.operations.rotation_ends import RefusedRotationError
+from migration.operations.snapshots import look_at_client
 from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import DocumentError, parse_document
+from nova_credentials.shown_names import show_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from credentials.models import Client
+    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.document import Document
 
 MOST_NAMED = 5  # of the others that have the same login
+MOST_CHARACTERS = 100  # of a host's name
 
 
 def list_rows_of_role(client: Client, login: DatabaseLogin) -> list[DatabaseCredential]:
     """Return the client's rows that log in as the role of this login."""
     return [row for row in list_rows(client) if is_same_role(make_login(row), login)]
+
+
+def read_row_passwords(client_id: int) -> dict[int, str]:
+    """Return what NOVA's rows hold as the password of each database login, by row."""
+    return {row.pk: row.db_password for row in list_rows(look_at_client(client_id))}
 
 
 def list_rows(client: Client) -> list[DatabaseCredential]:
@@ -35,8 +45,27 @@ def list_rows(client: Client) -> list[DatabaseCredential]:
 
 
 def make_login(row: DatabaseCredential) -> DatabaseLogin:
-    """Return the login that the row holds; its password may be a pointer."""
-    return DatabaseLogin(row.db_host, row.db_port, row.db_name, row.db_user, row.db_password)
+    """Return the login that the row holds, where NOVA lets columns be NULL, too; its password may be a pointer."""
+    return DatabaseLogin(
+        row.db_host or "",
+        row.db_port or 0,
+        row.db_name or "",
+        row.db_user or "",
+        row.db_password or "",
+    )
+
+
+def require_sendable(document: Document, snapshot: ClientSnapshot) -> None:
+    """Raise `DocumentError` where NOVA's reader would, or a login can't be sent: in AWS anything may stand."""
+    parse_document(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
+    for each in read_logins(document):
+        text = f"{each.host}{each.name}{each.user}{each.password}"
+        if "\0" in text or _has_surrogates(text):
+            raise DocumentError(rotation_sentences.ROTATION_ODD_VALUES())
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def require_own_role(client: Client, document: Document, login: DatabaseLogin) -> None:
@@ -49,7 +78,7 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
         raise RefusedRotationError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
     own = [*read_logins(document), *map(make_login, list_rows(client))]
     alike = {
-        f"{each.host}:{each.port}"
+        f"{show_name(each.host[:MOST_CHARACTERS])}:{each.port}"
         for each in own
         if (each.user, each.password) == (login.user, login.password)
         and not is_same_role(each, login)
@@ -68,7 +97,10 @@ def _find_other_clients(client: Client, login: DatabaseLogin) -> Iterator[str]:
         .order_by("client__slug")
         .values_list("client_id", "client__slug", "db_host", "db_port", "db_password")
     )
-    found = list(namesakes)
+    found = [
+        (owner, slug, host or "", port, secret or "")
+        for owner, slug, host, port, secret in namesakes
+    ]
     purged = {owner for owner, *_, password in found if password.startswith(POINTER)}
     digests = dict(
         KnownValue.objects.present()

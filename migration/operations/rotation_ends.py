@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from credentials.models import RowsBusyError
 from credentials.refusals import RefusedByDatabaseError
+from migration import rotation_sentences
 from migration.models import RotationOutcome
 from migration.operations.pending_secrets import (
     ForeignPendingError,
@@ -32,6 +33,20 @@ class StoppedRotationError(MessageError):
     """It isn't known which password is valid or where the login leads: a person has to look."""
 
 
+class LeadsElsewhereError(StoppedRotationError):
+    """The login is gone, or leads to another server; AWS keeps the new password as the version."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version))
+
+
+class NothingLogsInError(StoppedRotationError):
+    """Neither the new password, which AWS keeps as the version, nor a former one is valid."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(rotation_sentences.ROTATION_NOTHING_LOGS_IN(version=version))
+
+
 # What ends a rotation for good, and with which outcome.
 ENDS: dict[type[MessageError], RotationOutcome] = {
     RefusedRotationError: RotationOutcome.REFUSED,
@@ -39,6 +54,8 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
     ForeignPendingError: RotationOutcome.REFUSED,
     LeftPendingError: RotationOutcome.REFUSED,
     StoppedRotationError: RotationOutcome.STOPPED,
+    LeadsElsewhereError: RotationOutcome.STOPPED,
+    NothingLogsInError: RotationOutcome.STOPPED,
 }
 # What may pass by itself.
 HINDRANCES = (

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from credentials.models import Client
+from credentials.models import Client, DatabaseCredential
 from migration import rotation_sentences, sentences
-from migration.models import Outcome, Rotation, RotationOpenError, RotationOutcome
+from migration.models import (
+    Outcome,
+    Rotation,
+    RotationOpenError,
+    RotationOutcome,
+    RotationSchedule,
+)
 from migration.operations.database_rotation import DATABASE
+from migration.operations.pending_secrets import is_same_role
 from migration.operations.reachable_logins import find_row
+from migration.operations.rotated_logins import list_rows, make_login
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.snapshots import look_at_client
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -19,6 +27,7 @@ from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from migration.models import Run, RunItem
     from nova_credentials.messages import Message
@@ -33,15 +42,15 @@ def rotate_items(run: Run, items: dict[int, RunItem], *, seconds: float) -> list
     for item in items.values():
         if time.monotonic() > until:
             item.next_try_at = timezone.now()
-        elif _rotate_client(run, item):
+        elif _rotate_client(run, item, until=until):
             again.append(item)
     return again
 
 
-def _rotate_client(run: Run, item: RunItem) -> bool:
+def _rotate_client(run: Run, item: RunItem, *, until: float) -> bool:
     """Rotate the client's database logins and give its item an outcome; say whether another try may succeed.
 
-    What this run has rotated before (a batch may be done twice) is left alone.
+    What this run has rotated before (a batch may be done twice) is left alone. Without an outcome, time was up.
     """
     if not Client.objects.filter(pk=item.client_id).exists():
         item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
@@ -55,18 +64,16 @@ def _rotate_client(run: Run, item: RunItem) -> bool:
         return False
     problems: list[Message] = []
     may_pass = False
+    since = _find_fresh_since(run, item.client_id)
     for label in labels:
-        if _is_rotated_since(run, item.client_id, label):
+        if _is_rotated_since(since, item.client_id, label):
             continue
-        try:
-            rotation = rotate_database(client_id=item.client_id, label=label, by=run.by)
-        except (NotRotated, RotationOpenError) as refusal:
-            problems.append(refusal.message)
-            may_pass = True
-            continue
-        if rotation.outcome != RotationOutcome.ROTATED:
-            may_pass = may_pass or not rotation.is_finished or rotation.is_worth_another_try
-            problems += [rotation.message] if rotation.message else []
+        if time.monotonic() > until:
+            item.next_try_at = timezone.now()
+            return False
+        problem, passes = _rotate_login(run, item.client_id, label)
+        problems += [problem] if problem else []
+        may_pass = may_pass or passes
     item.outcome = Outcome.FAILED if problems else Outcome.UPDATED
     item.message = in_a_row(*problems)
     item.error_class = ""
@@ -75,16 +82,44 @@ def _rotate_client(run: Run, item: RunItem) -> bool:
     return may_pass
 
 
+def _rotate_login(run: Run, client_id: int, label: str | None) -> tuple[Message | None, bool]:
+    """Rotate one login; return what kept it from being rotated, and whether another try may succeed."""
+    try:
+        rotation = rotate_database(client_id=client_id, label=label, by=run.by)
+    except (NotRotated, RotationOpenError) as refusal:
+        return refusal.message, True
+    if rotation.outcome == RotationOutcome.ROTATED:
+        return None, False
+    return rotation.message, not rotation.is_finished or rotation.is_worth_another_try
+
+
 def _list_labels(client_id: int) -> Iterator[str | None]:
-    """Yield None for the primary login, and the label of each other one that NOVA can ask for."""
+    """Yield None for the primary login, and the label of each other one that NOVA can ask for; each role once."""
     client = look_at_client(client_id)
-    if find_row(client, DATABASE, None):
+    rows = list_rows(client)
+    primary = find_row(client, DATABASE, None)
+    seen = []
+    if isinstance(primary, DatabaseCredential):
+        seen.append(make_login(primary))
         yield None
-    rows = client.credentials_by_type()[DATABASE]
-    yield from sorted({row.label for row in rows if row.label and not row.is_primary})
+    for row in sorted((row for row in rows if row.label and not row.is_primary), key=_get_label):
+        login = make_login(row)
+        if not any(is_same_role(login, other) for other in seen):
+            seen.append(login)
+            yield row.label
 
 
-def _is_rotated_since(run: Run, client_id: int, label: str | None) -> bool:
-    """Say whether the login got a new password since the run began."""
-    rotated = Rotation.objects.rotated().filter(client_id=client_id, begun_at__gte=run.created_at)
+def _get_label(row: DatabaseCredential) -> str:
+    return row.label or ""
+
+
+def _find_fresh_since(run: Run, client_id: int) -> datetime:
+    """Return since when a login that was rotated is left alone: since the run began; in a schedule's, for its days."""
+    is_by_schedule = not run.by_name
+    fresh = RotationSchedule.objects.find_fresh_since(client_id) if is_by_schedule else None
+    return min(fresh, run.created_at) if fresh else run.created_at
+
+
+def _is_rotated_since(since: datetime, client_id: int, label: str | None) -> bool:
+    rotated = Rotation.objects.rotated().filter(client_id=client_id, begun_at__gte=since)
     return rotated.filter(credential_type=DATABASE, label=label).exists()

@@ -11,10 +11,13 @@ from django.db import connection
 
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.models import Rotation
+from migration.models import Rotation, RotationOutcome
+from migration.operations.aws_store import secrets_manager
 from migration.operations.database_rotation import DATABASE, DatabaseRotation
 from migration.operations.locks import hold_client_locks
+from migration.operations.pending_secrets import PendingSecret
 from migration.operations.role_passwords import open_login
+from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -63,9 +66,26 @@ def go_on_with_rotation(
     """Finish or undo the client's interrupted rotation; None where there is none, or somebody works on the client."""
     with hold_client_locks([client_id], wait_seconds=0) as held:
         rotation = Rotation.objects.find_unfinished(client_id) if held else None
-        if rotation:
+        if rotation and not Client.objects.filter(pk=client_id).exists():
+            _end_without_client(rotation)
+        elif rotation:
             DatabaseRotation(rotation, open_login, interactive).go_on()
     return rotation
+
+
+def _end_without_client(rotation: Rotation) -> None:
+    """Store that nobody needs the new secret any more; it stays in AWS, under the stage of those that stopped."""
+    secret = PendingSecret(secrets_manager(), rotation.secret_name)
+    try:
+        if rotation.secret_name:
+            secret.keep_findable(rotation.version_id)
+            secret.take_off()
+    except SecretsManagerError as error:
+        if not error.is_gone:
+            rotation.note_hindrance(error.message)
+            return
+    gone = rotation_sentences.ROTATION_CLIENT_GONE(version=rotation.version_id)
+    rotation.end(RotationOutcome.STOPPED, gone)
 
 
 def go_on_with_rotations(*, seconds: float) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.pacing import Pacer
 
 __all__ = [
+    "NOT_CURRENT",
     "STAGE_IS_ELSEWHERE",
     "ErrorClass",
     "SecretDescription",
@@ -49,6 +50,8 @@ __all__ = [
 
 # AWS's code where a stage is to be moved away from a version that doesn't have it.
 STAGE_IS_ELSEWHERE = "InvalidParameterException"
+# Our own code where AWS had the version already and moved no stage to it.
+NOT_CURRENT = "NotCurrent"
 
 _P = ParamSpec("_P")
 _Answer = TypeVar("_Answer", bound="Mapping[str, object]")
@@ -264,7 +267,7 @@ class SecretsManager:
         )
         # AWS accepts an old token again without making its version current.
         if "AWSCURRENT" not in answer.get("VersionStages", []):
-            raise _make_error("NotCurrent", "PutSecretValue", name)
+            raise _make_error(NOT_CURRENT, "PutSecretValue", name)
         return answer["VersionId"]
 
     def put_aside(self, name: str, text: str, *, stage: str, token: str | None = None) -> str:
@@ -281,15 +284,18 @@ class SecretsManager:
             VersionStages=[stage],
         )
         if stage not in answer.get("VersionStages", []):
-            raise _make_error("NotCurrent", "PutSecretValue", name)
+            raise _make_error(NOT_CURRENT, "PutSecretValue", name)
         return answer["VersionId"]
 
-    def move_stage(self, name: str, stage: str, *, away_from: str, to: str | None = None) -> None:
-        """Move a stage from one version to another, or only take it off.
+    def move_stage(
+        self, name: str, stage: str, *, away_from: str | None, to: str | None = None
+    ) -> None:
+        """Move a stage from one version to another, only take it off, or only put it on.
 
         Nothing is changed where the stage isn't on `away_from`: the error's code is STAGE_IS_ELSEWHERE then.
         """
-        named = {"SecretId": name, "VersionStage": stage, "RemoveFromVersionId": away_from}
+        named = {"SecretId": name, "VersionStage": stage}
+        named |= {"RemoveFromVersionId": away_from} if away_from else {}
         named |= {"MoveToVersionId": to} if to else {}
         _call_aws(name, self.sm.update_secret_version_stage, **named)
 

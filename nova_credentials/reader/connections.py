@@ -17,7 +17,7 @@ from nova_credentials.credential_types import CredentialType, DatabaseCredential
 from nova_credentials.shown_names import show_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import psycopg
     from psycopg.rows import TupleRow
@@ -112,8 +112,7 @@ def _choose_logins(
         # One that was read past the cache is read once more: a rotation may have ended meanwhile.
         for is_pending in (False, True, False):
             if is_pending:
-                pending = reader.get_pending_credential(slug, wanted, label)
-                login = _take_password(tried[-1], pending) if pending else None
+                login = _take_password(tried[-1], reader.list_pending_credentials(slug, wanted))
             else:
                 login = reader.get_credential(slug, wanted, label, refresh=True)
             if login is not None and login not in tried:
@@ -126,13 +125,19 @@ def _choose_logins(
 
 
 def _take_password(
-    login: DatabaseCredentials, pending: DatabaseCredentials
+    login: DatabaseCredentials, pending: Sequence[DatabaseCredentials]
 ) -> DatabaseCredentials | None:
-    """Return the login with the pending password; None where the two lead elsewhere: then it is of a former server."""
-    where, whence = (
-        (each.db_host.lower(), each.db_port, each.db_user) for each in (login, pending)
-    )
-    return replace(login, db_password=pending.db_password) if where == whence else None
+    """Return the login with its role's pending password; None where none is for the same server and user.
+
+    The labels don't count: somebody may have changed them since.
+    """
+
+    def find_role(each: DatabaseCredentials) -> tuple[str, int, str]:
+        return (each.db_host or "").lower(), each.db_port, each.db_user
+
+    same = (each for each in pending if find_role(each) == find_role(login))
+    found = next(same, None)
+    return replace(login, db_password=found.db_password) if found else None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
 from nova_credentials.shown_names import show_name, show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from nova_credentials.credential_types import AvailableCredentials, CredentialRow
@@ -104,30 +104,28 @@ class Reader:
             raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
-    def get_pending_credential(
-        self, slug: str, wanted: CredentialType, label: str | None = None
-    ) -> Any:
-        """Return the row with the secret that a rotation is about to make current, or None.
+    def list_pending_credentials(self, slug: str, wanted: CredentialType) -> Sequence[Any]:
+        """Return the rows with the secrets that a rotation is about to make current; none where it is over.
 
         In every phase: a rotation puts it into AWS before the database gets it. Where AWS can't say whether there is
         one, a rotation that is under way is given a moment to end, as the tables hold the new secret then.
         """
         known = self._last_states.get(slug)
         if known is None:
-            return None
+            return ()
         try:
             document = self._read_pending(slug, wanted, known)
             if document is None:
-                return None
+                return ()
             found = parse_document(document, client_id=known.client_id, client_slug=slug)
         except DocumentError:
-            return None
+            return ()
         except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets the error of the login)
             logger.debug("No pending secret was read: %s", type(error).__name__)
             if not known.reads_aws_alone:
                 time.sleep(ROTATION_ENDS_IN_SECONDS)
-            return None
-        return _pick_row(found.of_type(wanted), label)
+            return ()
+        return found.of_type(wanted)
 
     def _read_pending(
         self, slug: str, wanted: CredentialType, known: ClientState

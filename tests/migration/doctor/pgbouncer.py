@@ -37,18 +37,28 @@ def do_without() -> None:
 
 
 @contextmanager
-def pooled(uri: str, folder: Path, *, mode: str, size: int = 10) -> Iterator[str]:
-    """The same database through a PgBouncer of that mode, by its URI."""
+def pooled(
+    uri: str, folder: Path, *, mode: str, size: int = 10, login: tuple[str, str] | None = None
+) -> Iterator[str]:
+    """The same database through a PgBouncer of that mode, by its URI.
+
+    `login`: the one user, with its password, that PgBouncer knows, from a file; else everybody is the URI's.
+    """
     if not PGBOUNCER:
         do_without()
     parts = conninfo_to_dict(uri)
     # With `auth_type = any` every login of the pool is this one role.
     host, port, listen = parts["host"], parts["port"], free_port()
     text = CONFIGURATION.format(host=host, port=port, listen=listen, mode=mode, size=size)
-    text = text.replace("* =", f"{parts['dbname']} = user={parts['user']}", 1)
-    path = folder / "pgbouncer.ini"
+    path, users = folder / "pgbouncer.ini", folder / "users.txt"
+    users.write_text(f'"{login[0]}" "{login[1]}"\n' if login else "")
+    if login:
+        text = text.replace("auth_type = any", f"auth_type = scram-sha-256\nauth_file = {users}")
+    else:
+        text = text.replace("* =", f"{parts['dbname']} = user={parts['user']}", 1)
     path.write_text(text)
-    path.chmod(0o644)
+    for file in (path, users):
+        file.chmod(0o644)
     # PgBouncer refuses to be root, and the socket's folder is open to PostgreSQL's user alone.
     user = pwd.getpwuid(Path(host).stat().st_uid).pw_name
     for above in (folder, *folder.parents[:3]):
@@ -60,8 +70,14 @@ def pooled(uri: str, folder: Path, *, mode: str, size: int = 10) -> Iterator[str
         stderr=subprocess.DEVNULL,
     )
     try:
+        user, password = login or (parts["user"], None)
         given = make_conninfo(
-            "", host="127.0.0.1", port=listen, user=parts["user"], dbname=parts["dbname"]
+            "",
+            host="127.0.0.1",
+            port=listen,
+            user=user,
+            password=password,
+            dbname=parts["dbname"],
         )
         wait_for(given)
         yield given

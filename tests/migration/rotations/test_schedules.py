@@ -59,6 +59,7 @@ def next_day(client_id: int):
 
 def test_the_next_day_counts_from_the_last_rotation_in_days_of_utc(stores, day):
     pk = make_client("idom")
+    make_database(pk)
     assert next_day(pk) is None
     RotationSchedule.objects.set_days(90, client=Client.objects.get(pk=pk), by=None)
     RotationSchedule.objects.update(since=TODAY)

@@ -1,0 +1,117 @@
+"""Odd values in rows and in AWS, where anything may stand: told in a clear word, never in a secret's own."""
+
+import json
+
+import pytest
+from django.db import connection
+
+from migration import rotation_sentences as told
+from migration.models import Rotation, RotationOutcome
+from migration.operations.rotations import rotate_database
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_database
+from tests.migration.rotations.conftest import SECRET, assert_rotated
+
+DATABASES = "client_database_credentials"
+OTHERS = CredentialType.DATABASE.others_key
+
+
+def write_to_aws(role, **changed: object) -> None:
+    document = role.sm.get_value(SECRET).to_document()
+    document["database"] |= changed
+    role.sm.put_value(SECRET, json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"user": "a\0b"},
+        {"user": "a\ud800b"},
+        {"password": "a\0b"},
+        {"password": "a\ud800b"},
+        {"name": "a\0b"},
+        {"host": "a\ud800b"},
+        {"host": ["x"], "port": None},
+        {"user": "'\" \\" * 1000},
+        {"password": "'\" \\" * 1000},
+        {"password": 5},
+        {"user": {"a": "b"}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_login_that_cannot_be_sent_is_refused_and_works_once_it_is_mended(role_in, changed):
+    role = role_in(Phase.AWS)
+    good = role.sm.get_value(SECRET).text
+    write_to_aws(role, **changed)
+    rotation = rotate_database(client_id=role.client_id)  # the site's own way to log in
+    assert rotation.outcome == RotationOutcome.REFUSED
+    assert Rotation.objects.get(pk=rotation.pk).message
+    role.sm.put_value(SECRET, good)
+    assert_rotated(role.rotate())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["x" * 60_000, "'\" \n\t" * 1000, "<script>alert(1)</script>"],
+    ids=["long", "odd", "html"],
+)
+def test_a_message_names_hosts_in_short(role_in, host):
+    role = role_in(Phase.AWS)
+    document = role.sm.get_value(SECRET).to_document()
+    document[OTHERS] = [document["database"] | {"host": host, "is_primary": False}]
+    role.sm.put_value(SECRET, json.dumps(document))
+    rotation = role.rotate()
+    assert rotation.message.key == told.ROTATION_LOGIN_ELSEWHERE.key
+    assert len(str(rotation.message)) < 1000
+
+
+def test_no_message_holds_what_stands_in_the_place_of_a_host(role_in):
+    role = role_in(Phase.AWS)
+    document = role.sm.get_value(SECRET).to_document()
+    marked = {"name": "db", "password": "marked-0123"}
+    document[OTHERS] = [document["database"] | {"host": marked, "is_primary": False}]
+    role.sm.put_value(SECRET, json.dumps(document))
+    rotation = role.rotate()
+    assert rotation.outcome == RotationOutcome.REFUSED
+    assert "marked-0123" not in str(rotation.message)
+
+
+def test_a_former_version_that_is_no_document_hides_nothing(role_in):
+    role = role_in(Phase.AWS)
+    text = role.sm.get_value(SECRET).text
+    role.sm.put_value(SECRET, "no document")
+    role.sm.put_value(SECRET, text)
+    role.change_at_server("by-hand")
+    rotation = role.rotate()
+    assert (rotation.outcome, rotation.message) == (
+        RotationOutcome.STOPPED,
+        told.ROTATION_CURRENT_REFUSED(),
+    )
+
+
+@pytest.fixture
+def nullable(stores):
+    """NOVA's columns without NOT NULL, as another release of it may have them."""
+    columns = ("db_password_encrypted", "db_host", "db_user")
+    with connection.cursor() as cursor:
+        for column in columns:
+            cursor.execute(f"ALTER TABLE public.{DATABASES} ALTER {column} DROP NOT NULL")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM public.{DATABASES}")
+        for column in columns:
+            cursor.execute(f"ALTER TABLE public.{DATABASES} ALTER {column} SET NOT NULL")
+
+
+@pytest.mark.parametrize("column", ["db_password_encrypted", "db_host"])
+def test_another_clients_row_without_a_value_is_no_hindrance(role_in, nullable, column):
+    role = role_in(Phase.DUAL_READ)
+    make_database(make_client("other"), **{"db_user": role.user, column: None})
+    assert_rotated(role.rotate())
+
+
+def test_a_row_of_its_own_without_a_host_is_no_hindrance_to_the_others(role_in, nullable):
+    role = role_in(Phase.PURGED)
+    make_database(role.client_id, db_user=role.user, db_host=None, label="x", is_primary=False)
+    assert_rotated(role.rotate())
