@@ -320,6 +320,21 @@ def test_a_rotation_under_way_and_a_secret_that_is_gone_are_refused(sm):
     assert own(pk).other_secrets == ""
 
 
+def test_a_write_in_the_very_moment_of_the_switch_is_told(sm, monkeypatch):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    former = layouts._switch
+
+    def switch(*args, **options):
+        change_in_aws(sm, password="by-hand")
+        former(*args, **options)
+
+    monkeypatch.setattr(layouts, "_switch", switch)
+    changed = change_layout(client_id=pk, layout=Layout.SERVICE)
+    assert layout_sentences.LAYOUT_WRITTEN_LATE.key in changed.message.codes
+    assert NAME in str(changed.message)
+
+
 def test_a_client_that_somebody_works_on_or_writes_meanwhile_keeps_its_layout(sm, monkeypatch):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)

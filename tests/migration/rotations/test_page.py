@@ -111,6 +111,18 @@ def test_what_is_entered_on_the_page_is_tested_then_stored(client, stores, login
     assert list(Rotation.objects.values_list("outcome", flat=True)) == ["rotated", "refused"]
 
 
+def test_the_present_secret_entered_again_is_no_rotation(client, stores, logins_work):
+    pk = make_client("idom")
+    mailbox = make_email(pk, email_password_encrypted="example-now")
+    bring(pk, Phase.DUAL_WRITE)
+    client.force_login(make_user("maria", *MAY_ROTATE))
+    url = page_of(pk, "email", mailbox)
+    answer = client.post(url, {"confirmed": "1", "email_password": "example-now"})
+    assert "is the present secret" in answer.text
+    assert not logins_work
+    assert not Rotation.objects.exists()
+
+
 def test_without_the_permission_there_is_neither_link_nor_page(client, stores):
     pk = make_client("idom")
     row = make_database(pk)
