@@ -15,7 +15,6 @@ from migration.models import PUSHED, Comparison, Resolution, check_reason
 from migration.operations.aws_store import make_aws_copy, read_aws, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
-from migration.operations.known_values import noting_rows
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pushes import find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
@@ -151,8 +150,7 @@ def _read_former(snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManag
 def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
     """Write the rows, and AWS where it is the authority, within a transaction that holds the rows."""
     client_id = plan.copy.client_id
-    with noting_rows(client_id):
-        copy_document(read_locked_client(client_id), plan.former)
+    copy_document(read_locked_client(client_id), plan.former)
     after = read_locked_snapshot(client_id)
     document, problem = after.document, find_problem(after)
     if document is None or problem:

@@ -20,6 +20,7 @@ from migration.operations.copy_search import search_copies
 from migration.operations.keys import fingerprint_key_id, make_fingerprint
 from migration.operations.known_values import note_new_values, note_written_rows
 from migration.operations.moves import move
+from migration.operations.pushes import push
 from migration.operations.resolutions import copy_to_postgres
 from migration.operations.undone_copies import plan_undo, undo_copy
 from nova_credentials.phases import Phase
@@ -243,10 +244,15 @@ def test_a_value_that_nova_wrote_into_a_purged_row_stood_there_when_it_is_typed(
     assert facts(pk) == STOOD
 
 
-def test_each_value_that_the_form_stored_in_the_rows_is_known(browser):
+@pytest.mark.parametrize("first", ["form", "nova"])
+def test_what_the_form_stored_in_the_rows_and_what_it_replaced_there_is_known(browser, first):
     pk = make_full_client("idom")
-    save_password(browser, pk, SECOND)
-    save_password(browser, pk, THIRD)
+    if first == "form":
+        save_password(browser, pk, SECOND)
+        write_password(pk, THIRD)
+    else:
+        write_password(pk, SECOND)
+        save_password(browser, pk, THIRD)
     advance(pk, Phase.PURGED)
 
     save_password(browser, pk, SECOND)
@@ -258,7 +264,8 @@ def test_a_value_that_was_restored_stood_there_however_short(browser):
     pk = make_purged()
     save_password(browser, pk, SECOND)
     move(client_id=pk, new=Phase.AWS)
-    save_password(browser, pk, THIRD)
+    write_password(pk, THIRD)
+    push(client_ids=[pk])
     advance(pk, Phase.PURGED)
 
     save_password(browser, pk, SECOND)
@@ -274,7 +281,8 @@ def test_what_a_copy_to_postgres_replaced_and_stored_and_what_undid_it_are_known
     change_in_aws(sm, password=THIRD)
     copy_to_postgres(client_id=pk, reason="INC-1")
     undo_copy(client_id=pk, seen=plan_undo(pk).digest, reason="INC-2")
-    save_password(browser, pk, "example-last")
+    write_password(pk, "example-last")
+    push(client_ids=[pk])
     advance(pk, Phase.PURGED)
 
     for value in (SECOND, THIRD):
@@ -288,7 +296,8 @@ def test_what_a_rollback_copied_to_the_rows_stood_there(browser, sm):
     enter_phase(pk, Phase.AWS)
     change_in_aws(sm, password=SECOND)
     move(client_id=pk, new=Phase.DUAL_READ)
-    save_password(browser, pk, THIRD)
+    write_password(pk, THIRD)
+    push(client_ids=[pk])
     advance(pk, Phase.PURGED)
 
     save_password(browser, pk, SECOND)

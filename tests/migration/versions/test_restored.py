@@ -23,6 +23,7 @@ from migration.models import (
 )
 from migration.operations import aws_store, pushes, restored_versions, version_logins
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
+from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests import LoginOutcome, LoginResult
 from migration.operations.moves import move
@@ -123,6 +124,16 @@ def test_both_stores_hold_the_former_values_as_a_new_version(stores, phase):
     assert AuditEvent.objects.filter(code="resolution", reason="INC-1").exists()
     note_written_rows()
     assert KnownValue.objects.get(kind="database", replaced_at=None).stands_in_tables
+
+
+def test_what_a_version_replaced_and_stored_in_the_rows_is_known_though_no_worker_looked(stores):
+    pk, former = make_changed(Phase.DUAL_READ)
+
+    restore(pk, former)
+
+    found = KnownValue.objects.filter(kind="database", stood_in_tables=True)
+    expected = {make_fingerprint(pk, value).digest for value in (FORMER, NEW)}
+    assert set(found.values_list("digest", flat=True)) == expected
 
 
 def test_the_values_of_a_purged_client_go_to_aws_alone(stores):
