@@ -74,6 +74,8 @@ def test_a_version_of_ours_loses_the_stage_once_the_current_login_is_proven(pk, 
     assert not is_pending()
     assert tried == ["example-password-1"]
     assert str(AuditEvent.objects.filter(code="version").get().message) == str(done)
+    tested = str(AuditEvent.objects.get(code="login_test").message)
+    assert tested.endswith(f"… of {NAME}: the database login: the login works.")
     assert refusal(pk, version) == version_sentences.PENDING_IS_GONE.key
 
 
