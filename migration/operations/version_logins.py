@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration import login_sentences, version_sentences
 from migration.operations.login_tests import LoginOutcome, try_login
 from migration.operations.resolutions import NotResolved
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import EXTRA_KEY
 
@@ -68,7 +68,7 @@ def require_logins(logins: Collection[VersionLogin], *, unproven: bool) -> None:
 
 def list_failed(logins: Collection[VersionLogin]) -> list[tuple[Message, LoginOutcome]]:
     """Try the logins, several at once; return those that didn't let us in, each with what came of it."""
-    with ThreadPoolExecutor(LOGINS_AT_ONCE) as threads:
+    with ContextThreads(LOGINS_AT_ONCE) as threads:
         results = threads.map(lambda each: try_login(each.credential_type, each.values), logins)
         return [
             (_describe(login, result.outcome), result.outcome)
