@@ -61,12 +61,20 @@ def make_logging(log_format: str, level: str, *, mails_errors: bool = False) -> 
             "class": "django.utils.log.AdminEmailHandler",
             "level": "ERROR",
             "formatter": "line",
+            "filters": ["once"],
         }
     quiet = ("boto3", "botocore", "urllib3", "django.db.backends")
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"chosen": {"()": formatter}, "line": {"()": LineFormatter}},
+        # Of a task that failed, the worker has mailed more than the queue says after it.
+        "filters": {
+            "once": {
+                "()": "django.utils.log.CallbackFilter",
+                "callback": lambda record: record.name != "django-q",
+            }
+        },
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": level},
         # At DEBUG botocore and urllib3 log whole requests with their secrets.

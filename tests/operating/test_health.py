@@ -57,9 +57,7 @@ def test_a_schema_migration_that_has_not_run_shows(stores, client, readiness):
         assert client.get("/readyz").json() == ALL_WELL | {"schema": "failed"}
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO nova_admin.django_migrations VALUES (%s, %s, %s, %s)", row
-            )
+            cursor.execute("INSERT INTO nova_admin.django_migrations VALUES (%s, %s, %s, %s)", row)
 
 
 @pytest.mark.parametrize("fault", ["away", "refuses"])

@@ -10,7 +10,6 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from credentials.models import Client, ClientRevision, DatabaseCredential
-from migration import tasks
 from migration.models import ClientMigration, KeptCounts, Run, Worker, all_clients
 from migration.operations.aws_calls import call_counter
 from tests.bulk_data import make_crowd
@@ -87,7 +86,6 @@ def test_the_numbers_are_those_of_the_database(stores, scrape):
     Worker.objects.create(name="host:2", seen_at=timezone.now() - timedelta(hours=1))
     make_reader_process()
     make_crowd(50, comparisons_each=2)
-    tasks._enqueue_work(1)
     run = start_run(kind=Run.Kind.COMPARE, chosen=all_clients())
     Run.objects.filter(pk=run.pk).update(worked_at=timezone.now() - timedelta(minutes=5))
 
