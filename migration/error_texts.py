@@ -1,7 +1,8 @@
 """Describes an exception for a log, a mail or a task's result: where it was raised and its kind, and never a value.
 
 An exception's text may quote what was typed or read (`int("a password")` does). It is shown where its class is one of
-ours, whose texts hold no value, or Django's of the database, whose texts the site's backend replaces.
+ours, whose texts hold no value; one of Django's of the database, whose texts the site's backend replaces; or one about
+settings and modules, which somebody has to read who starts the site.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DjangoDatabaseError
 
 from credentials.shown_names import show_text
@@ -59,5 +61,7 @@ def _follow_causes(error: BaseException) -> Iterator[BaseException]:
 def _has_safe_text(error: BaseException) -> bool:
     kind = type(error)
     if kind.__module__.partition(".")[0] in OUR_PACKAGES:
+        return True
+    if isinstance(error, ImproperlyConfigured | ImportError):
         return True
     return isinstance(error, DjangoDatabaseError) and kind.__module__ == "django.db.utils"

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from credentials.models import Client, ClientRevision, DatabaseCredential
+from credentials.models import ClientRevision, DatabaseCredential
 from migration.models import ClientMigration, KeptCounts, Run, Worker, all_clients
 from migration.operations.aws_calls import call_counter
 from tests.bulk_data import make_crowd
