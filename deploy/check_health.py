@@ -7,12 +7,16 @@ import sys
 
 def is_alive() -> bool:
     """Say whether /healthz answers within two seconds."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT", "8000")), timeout=2)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", int(os.environ.get("PORT", "8000")), timeout=2
+    )
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == http.HTTPStatus.OK
     except OSError:
         return False
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":

@@ -43,7 +43,10 @@ def answer_machines(
         if request.method not in METHODS:
             allowed = {"Allow": ", ".join(METHODS)}
             return HttpResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed)
-        return answer()
+        response = answer()
+        # Django would log each 503 as an error, and mail it: some probes ask every second.
+        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django marks its own
+        return response
 
     return answer_request
 

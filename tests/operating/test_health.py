@@ -134,3 +134,12 @@ def test_an_error_of_the_database_is_a_part_that_failed(client, readiness, monke
     assert client.get("/readyz").json() == ALL_WELL | {"database": "failed"}
     assert "Not ready: database (OperationalError)" in caplog.text
     assert "somebody" not in caplog.text
+
+
+def test_a_probe_that_is_told_no_is_no_error_of_the_site(client, readiness, monkeypatch, caplog):
+    """It comes every few seconds, and somebody would be mailed each time."""
+    checks = {part: (lambda: False, 5.0) for part in Part}
+    monkeypatch.setattr(module, "CHECKS", checks)
+
+    assert client.get("/readyz").status_code == 503
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
