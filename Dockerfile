@@ -10,7 +10,7 @@ RUN LOCK="${LOCK}" /source/deploy/build.sh /srv/nova-admin
 FROM ${BASE}
 # By its number a host sees that it isn't root. It may write to one folder alone, where a trial's embedded AWS keeps its
 # secrets: the site itself keeps nothing on the disk.
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin nova && \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin nova && \
     install -d -o nova -m 700 /var/lib/nova-admin
 COPY --from=build /srv/nova-admin /srv/nova-admin
 WORKDIR /srv/nova-admin

@@ -1,4 +1,7 @@
-"""The web server of the site: `gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi`. PORT and WEB_CONCURRENCY are read."""
+"""Configures the site's web server: `gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi`.
+
+Reads BIND_ADDRESS, PORT and WEB_CONCURRENCY (docs/deploy.md).
+"""
 
 import os
 import sys
@@ -19,7 +22,8 @@ threads = 4
 timeout = 90
 graceful_timeout = 60
 # In memory, as the disk may be read-only.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+memory = Path("/dev/shm")
+worker_tmp_dir = str(memory) if memory.is_dir() else None
 control_socket_disable = True
 # No access log: addresses hold what people searched for. The proxy in front of the site has one.
 accesslog = None

@@ -65,7 +65,9 @@ def test_prometheus_itself_takes_the_rules():
             pytest.fail("there is no promtool (apt-get install promtool)")
         pytest.skip("there is no promtool (apt-get install promtool)")
 
-    done = subprocess.run([promtool, "check", "rules", ALERTS], capture_output=True, text=True)
+    done = subprocess.run(
+        [promtool, "check", "rules", ALERTS], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stderr
     assert f"{len(RULES)} rules found" in done.stdout
