@@ -40,9 +40,8 @@ class RunNumbers:
     """The runs that are not finished; times in seconds."""
 
     by_state: dict[tuple[str, ...], int]  # kind and state -> runs
-    clients: dict[
-        tuple[str, str], int
-    ]  # kind and outcome (or OPEN) -> clients, of those running or paused
+    # Kind and outcome (or OPEN) -> clients of those that run or are paused.
+    clients: dict[tuple[str, ...], int]
     idle_seconds: (
         float  # since a worker last worked on the running one that was left alone for longest
     )
