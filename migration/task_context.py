@@ -6,11 +6,14 @@ import logging
 import sys
 from contextlib import ExitStack
 
+from credentials.shown_names import show_text
 from migration.correlation import correlating, current_correlation, read_correlation
 from migration.error_texts import describe_error
 
 # The entry of a task's package; django-q hands on what it doesn't know.
 ENTRY = "correlation"
+# Of a task's name: somebody who may write into the queue chooses it.
+LONGEST_NAME = 200
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +23,11 @@ class TaskContext:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._failure = ""
+        self._name = self._failure = ""
 
     def begin_task(self, task: dict[str, object], **_: object) -> None:
         """Have what is logged bear the request's name; a task of the schedule has a name of its own."""
-        self._failure = ""
+        self._name, self._failure = show_text(str(task.get("name"))[:LONGEST_NAME]), ""
         self._stack.enter_context(correlating(read_correlation(task.get(ENTRY) or task.get("id"))))
 
     def report(self) -> None:
@@ -35,7 +38,7 @@ class TaskContext:
         error = sys.exception()
         if error is not None:
             self._failure = f"{describe_error(error)} [{current_correlation()}]"
-            logger.error("A task failed", exc_info=error)
+            logger.error("Task %s failed", self._name, exc_info=error)
 
     def end_task(self, task: dict[str, object], **_: object) -> None:
         """Replace the result of a task that failed, before it is stored and logged."""

@@ -17,7 +17,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -100,52 +101,34 @@ def database_port() -> Iterator[int]:
         server.shutdown()
 
 
-@pytest.fixture
-def container(engine, image, stores, database_port) -> Iterator[tuple[str, int]]:
-    """A site that runs: the container's name, and its port."""
-    port, name = find_free_port(), f"nova-{uuid.uuid4().hex[:12]}"
-    environment = PRODUCTION | {
-        "DATABASE_URL": make_conninfo(nova_uri(), host="127.0.0.1", port=database_port),
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://127.0.0.1:1",
-        "PORT": str(port),
-        "BIND_ADDRESS": "127.0.0.1",
-        "NOVA_METRICS_TOKEN": TOKEN,
-    }
-    given = [part for key, value in environment.items() for part in ("--env", f"{key}={value}")]
-    done = call(*engine, "run", "--detach", "--name", name, *CONFINED, *given, image)
-    assert done.returncode == 0, done.stderr
-    try:
-        yield name, port
-    finally:
-        call(*engine, "rm", "--force", name)
+@dataclass
+class Containers:
+    """Starts the image with commands, confined; each container by its name."""
 
+    engine: tuple[str, ...]
+    image: str
+    environment: dict[str, str]
+    started: list[str] = field(default_factory=list)
 
-def ask(port: int, address: str) -> tuple[int, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("GET", address)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+    def start(self, *command: str) -> str:
+        name = f"nova-{uuid.uuid4().hex[:12]}"
+        given = [f"--env={key}={value}" for key, value in self.environment.items()]
+        start = (*self.engine, "run", "--detach", "--name", name, *CONFINED, *given)
+        self.started.append(name)
+        done = call(*start, self.image, *command)
+        assert done.returncode == 0, done.stderr
+        return name
 
+    @pytest.mark.long(120)
+def test_the_image_runs_confined_is_healthy_and_ends_when_it_is_told(engine, containers):
+    site = containers.start()
+    containers.wait_for("/healthz", "ok")
+    worker = containers.start("python", "manage.py", "qcluster")
+    containers.wait_for("/readyz", '"workers": "ok"')
 
-def wait_until_alive(engine, name: str, port: int) -> None:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if ask(port, "/healthz")[0] == 200:
-                return
-        except OSError:
-            time.sleep(0.3)
-    raise AssertionError(call(*engine, "logs", name))
-
-
-@pytest.mark.long(120)
-def test_the_image_runs_confined_is_healthy_and_ends_when_it_is_told(engine, container):
-    name, port = container
-    wait_until_alive(engine, name, port)
-
-    told = json.loads(ask(port, "/readyz")[1])
+    told = json.loads(containers.ask("/readyz")[1])
     assert (told["database"], told["schema"]) == ("ok", "ok")
-    inside = (*engine, "exec", name)
+    inside = (*engine, "exec", site)
     assert call(*inside, "id", "-u").stdout.strip() == USER
     assert call(*inside, "python", "deploy/check_health.py").returncode == 0
     assert call(*inside, "touch", "/srv/nova-admin/x").returncode != 0
@@ -155,12 +138,10 @@ def test_the_image_runs_confined_is_healthy_and_ends_when_it_is_told(engine, con
     assert call(*inside, "python", "-c", "import pytest").returncode != 0
     assert call(*inside, "python", "manage.py", "check").returncode == 0
 
-    stopped = call(*engine, "stop", name)
-    assert stopped.returncode == 0
-    code = call(*engine, "inspect", "--format", "{{.State.ExitCode}}", name).stdout.strip()
-    assert code == "0"
-    logged = call(*engine, "logs", name)
-    written = (logged.stdout + logged.stderr).splitlines()
-    # podman's own warnings are among them.
-    lines = [json.loads(line) for line in written if not line.startswith("time=")]
-    assert any(line["logger"] == "gunicorn.error" for line in lines)
+    assert [containers.stop(name) for name in (worker, site)] == ["0", "0"]
+    for name in (worker, site):
+        logged = call(*engine, "logs", name)
+        written = (logged.stdout + logged.stderr).splitlines()
+        # podman's own warnings are among them.
+        lines = [json.loads(line) for line in written if not line.startswith("time=")]
+        assert {line["logger"] for line in lines} & {"gunicorn.error", "django-q"}

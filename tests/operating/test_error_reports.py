@@ -92,6 +92,7 @@ def test_a_task_that_fails_leaves_no_value_in_its_result_the_log_or_the_mail():
     failed = [entry for entry in map(json.loads, told["json"].splitlines()) if "error" in entry]
     assert [entry["correlation"] for entry in failed] == [REQUEST]
     assert "work_on" in failed[0]["error"]
+    assert failed[0]["message"] == f"Task {task.name} failed"
     assert f"Correlation: {REQUEST}" in sent.body
 
 
