@@ -119,7 +119,45 @@ class Containers:
         assert done.returncode == 0, done.stderr
         return name
 
-    @pytest.mark.long(120)
+    def ask(self, address: str) -> tuple[int, str]:
+        port = int(self.environment["PORT"])
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request("GET", address)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def wait_for(self, address: str, wanted: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                if wanted in self.ask(address)[1]:
+                    return
+            time.sleep(0.3)
+        raise AssertionError([call(*self.engine, "logs", name) for name in self.started])
+
+    def stop(self, name: str) -> str:
+        """End it as the engine does; return its exit code."""
+        assert call(*self.engine, "stop", "--time", "90", name).returncode == 0
+        inspect = (*self.engine, "inspect", "--format", "{{.State.ExitCode}}")
+        return call(*inspect, name).stdout.strip()
+
+
+@pytest.fixture
+def containers(engine, image, stores, database_port) -> Iterator[Containers]:
+    environment = PRODUCTION | {
+        "DATABASE_URL": make_conninfo(nova_uri(), host="127.0.0.1", port=database_port),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://127.0.0.1:1",
+        "PORT": str(find_free_port()),
+        "BIND_ADDRESS": "127.0.0.1",
+        "NOVA_METRICS_TOKEN": TOKEN,
+    }
+    found = Containers(engine, image, environment)
+    yield found
+    for name in found.started:
+        call(*engine, "rm", "--force", name)
+
+
+@pytest.mark.long(120)
 def test_the_image_runs_confined_is_healthy_and_ends_when_it_is_told(engine, containers):
     site = containers.start()
     containers.wait_for("/healthz", "ok")
