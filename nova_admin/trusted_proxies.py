@@ -76,9 +76,8 @@ def apply_forwarded_headers(meta: dict[str, Any], proxies: TrustedProxies) -> No
     if not (proxies.trusts(address) if address else proxies.unix_socket and not peer):
         if said:
             _log_unbelieved(peer)
-        meta.pop(
-            REQUEST_ID, None
-        )  # the audit's entries bear it: nobody chooses the name of another's request
+        # The audit's entries bear it: nobody chooses the name of another's request.
+        meta.pop(REQUEST_ID, None)
         if PROTO in said:
             meta["wsgi.url_scheme"] = "http"  # gunicorn believes any proxy on its own machine
         return
