@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_login_failed
+from django.core.signals import request_finished
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate, post_save, pre_save
 from django.utils.translation import gettext_lazy as _
@@ -15,17 +16,26 @@ class MigrationConfig(AppConfig):
 
     def ready(self) -> None:
         from axes.models import AccessAttempt
+        from django_q import worker
         from django_q.models import Task
-        from django_q.signals import call_hook, post_spawn, pre_enqueue
+        from django_q.signals import (
+            call_hook,
+            post_execute_in_worker,
+            post_spawn,
+            pre_enqueue,
+            pre_execute,
+        )
 
         from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
         from migration.audit_signals import connect_signals
         from migration.operations.address_changes import tell_old_address
+        from migration.operations.aws_calls import store_calls
         from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys
         from migration.operations.lockouts import keep_no_form
         from migration.operations.wrong_passwords import record_failed_login
         from migration.roles import ensure_roles
+        from migration.task_context import name_request, task_context
         from migration.task_queue import replace_foreign_task
         from migration.tasks import ensure_schedules, start_heartbeat
 
@@ -38,6 +48,14 @@ class MigrationConfig(AppConfig):
         )
         post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")
         pre_enqueue.connect(replace_foreign_task, dispatch_uid="migration.replace_foreign_task")
+        # Behind it, which takes away what it doesn't know.
+        pre_enqueue.connect(name_request, dispatch_uid="migration.name_request")
+        pre_execute.connect(task_context.begin_task, dispatch_uid="migration.begin_task")
+        # django-q's own place for what reports errors; it fills it from an installed package only.
+        worker.error_reporter = task_context
+        post_execute_in_worker.connect(store_calls, dispatch_uid="migration.store_task_calls")
+        post_execute_in_worker.connect(task_context.end_task, dispatch_uid="migration.end_task")
+        request_finished.connect(store_calls, dispatch_uid="migration.store_request_calls")
         # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.
         post_save.disconnect(call_hook, sender=Task)
         pre_save.connect(keep_no_form, sender=AccessAttempt, dispatch_uid="migration.keep_no_form")

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.utils import timezone
 from django_q import core_signing
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.signing import BadSignature, SignedPackage
 
@@ -54,6 +55,14 @@ class TaskQueue(Broker):
 def connect_to_redis(url: str) -> redis.Redis:
     """Make a client that gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise."""
     return redis.from_url(url, **REDIS_TIMEOUTS)
+
+
+def count_queued_tasks() -> int | None:
+    """Count the tasks that wait for a worker; None where the queue can't be reached."""
+    try:
+        return int(get_broker().queue_size())
+    except redis.RedisError:
+        return None
 
 
 def replace_foreign_task(task: dict[str, object], **_: object) -> None:

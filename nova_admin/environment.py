@@ -113,6 +113,13 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             require_strong_key("NOVA_FINGERPRINT_KEY", key)
         return key
 
+    def get_metrics_token(self) -> str:
+        """Return NOVA_METRICS_TOKEN, or nothing; raises ImproperlyConfigured where it can be guessed."""
+        token = str(self("NOVA_METRICS_TOKEN"))
+        if token:
+            require_strong_key("NOVA_METRICS_TOKEN", token)
+        return token
+
     def store_is_embedded(self, store: str) -> bool:
         return bool(self(store)) and self(store) == self(EMBEDDED_VARIABLES[store])
 

@@ -1,4 +1,4 @@
-"""Gives every answer its headers, has the audit know who acts, and answers for pages that can't read NOVA's tables."""
+"""Names every request, gives every answer its headers, has the audit know who acts, and explains changed tables."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -9,9 +9,11 @@ from django.shortcuts import render
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
+from migration.correlation import correlating, current_correlation, read_correlation
 from migration.models import Actor, acting
 from migration.operations.bounded_refusals import record_repeats
 from migration.operations.refused_acts import record_refused_page
+from nova_admin.trusted_proxies import REQUEST_ID
 
 ANONYMOUS = "anonymous"
 HIGHEST_ID = (1 << 31) - 1
@@ -25,6 +27,24 @@ PERMISSIONS_POLICY = ", ".join(
         "xr-spatial-tracking",
     )
 )
+
+
+def name_request(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Have the log and the audit name this request by the UUID that a trusted proxy gave it, or by a new one.
+
+    The answer has it too.
+    """
+
+    def answer_request(request: HttpRequest) -> HttpResponse:
+        name = read_correlation(request.META.get(REQUEST_ID))
+        with correlating(name):
+            response = get_response(request)
+        response.headers["X-Request-ID"] = name
+        return response
+
+    return answer_request
 
 
 def protect_answers(
@@ -57,7 +77,9 @@ def note_actor(
             return request.user.get_username() if request.user.is_authenticated else ANONYMOUS
 
         record_repeats()
-        with acting(Actor(request.META.get("REMOTE_ADDR", ""), find_name=find_name)):
+        origin = request.META.get("REMOTE_ADDR", "")
+        name = read_correlation(current_correlation())
+        with acting(Actor(origin, correlation=name, find_name=find_name)):
             response = get_response(request)
             if response.status_code == HTTPStatus.FORBIDDEN and request.user.is_authenticated:
                 record_forbidden(request)

@@ -19,6 +19,7 @@ from nova_admin.environment import (
 from nova_admin.login import settings as factor_settings
 from nova_admin.login_settings import *  # noqa: F403  # AXES_…, AUTH…, SESSION_…: it says why each
 from nova_admin.login_settings import LOGIN_VARIABLES
+from nova_admin.logs import FORMATS, make_logging
 from nova_admin.looks import UNFOLD  # noqa: F401  # a setting
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
@@ -60,6 +61,9 @@ env = environment.Environment(
     NOVA_REDIS_URL=(str, ""),
     NOVA_WORKERS=(whole_number_from(1), 2),
     LOG_LEVEL=(environment.parse_log_level, "INFO"),
+    NOVA_LOG_FORMAT=(one_of(*FORMATS), "text"),
+    NOVA_METRICS_TOKEN=(str, ""),
+    NOVA_ERROR_MAILS=(parse_names, []),
     **LOGIN_VARIABLES,
 )
 
@@ -133,7 +137,9 @@ NOVA_AWS_WRITES_PER_SECOND = env("NOVA_AWS_WRITES_PER_SECOND")
 NOVA_AWS_READS_PER_SECOND = env("NOVA_AWS_READS_PER_SECOND")
 NOVA_REDIS_URL = env("NOVA_REDIS_URL")
 NOVA_WORKERS = env("NOVA_WORKERS")
-LOG_LEVEL = env("LOG_LEVEL")
+LOG_LEVEL, NOVA_LOG_FORMAT = env("LOG_LEVEL"), env("NOVA_LOG_FORMAT")
+# With it /metrics answers; without one there is no such page.
+NOVA_METRICS_TOKEN = env.get_metrics_token()
 SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SESSION_LIMIT")
 AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
 NOVA_REQUIRE_SECOND_FACTOR = factor_settings.read_requirement(debug=DEBUG)
@@ -160,7 +166,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "nova_admin.trusted_proxies.believe_trusted_proxies",
+    "nova_admin.middleware.name_request",
     "nova_admin.middleware.protect_answers",
+    "nova_admin.operating.answer_machines",
     "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -250,17 +258,8 @@ Q_CLUSTER = {
 }
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
+DEFAULT_EXCEPTION_REPORTER = "nova_admin.reporting.ErrorReport"
+# Who is mailed what failed, by NOVA_MAIL_URL. The mail holds no value.
+ADMINS = [("", address) for address in env("NOVA_ERROR_MAILS")]
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # At DEBUG botocore and urllib3 log whole requests with their secrets.
-    "loggers": {
-        name: {"level": "WARNING"}
-        for name in ("boto3", "botocore", "urllib3", "django.db.backends")
-    }
-    | {"axes": {"level": "ERROR"}},  # `migration` logs wrong passwords, in its own words
-}
+LOGGING = make_logging(NOVA_LOG_FORMAT, LOG_LEVEL, mails_errors=bool(ADMINS))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 FOR, PROTO, HOST = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST"
+REQUEST_ID = "HTTP_X_REQUEST_ID"
 UNIX_SOCKET = "unix"
 # An address may come with a port, an IPv6 one then in brackets, and with the zone of its network interface.
 _HOP = re.compile(r"(?:\[([^\[\]]*)\]|([0-9.]+))(?::[0-9]{1,5})?")
@@ -75,6 +76,8 @@ def apply_forwarded_headers(meta: dict[str, Any], proxies: TrustedProxies) -> No
     if not (proxies.trusts(address) if address else proxies.unix_socket and not peer):
         if said:
             _log_unbelieved(peer)
+        # The audit's entries bear it: nobody chooses the name of another's request.
+        meta.pop(REQUEST_ID, None)
         if PROTO in said:
             meta["wsgi.url_scheme"] = "http"  # gunicorn believes any proxy on its own machine
         return

@@ -20,6 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from credentials.triggers import count_every_write
 from migration import audit_sql, evidence_sentences
 from migration.operations import copy_places, evidence, leases
+from migration.operations.aws_calls import _call_counter
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.bounded_refusals import limit
 from migration.operations.login_tests import LoginOutcome, addresses
@@ -263,6 +264,7 @@ def english() -> Iterator[None]:
 def guard_of_the_test() -> Iterator[None]:
     """Each test is a process that has just begun: it may have worked on another database than the last one."""
     _write_guard.cache_clear()
+    _call_counter.cache_clear()
     yield
     _write_guard.cache_clear()
 

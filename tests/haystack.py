@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from nova_admin.logs import JsonFormatter
+
 # Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.
 NEEDLE = re.compile("MARKER-(ONE|TWO|THREE|FOUR)")
 
@@ -39,10 +41,11 @@ class Collector(logging.Handler):
     def __init__(self, haystack: Haystack) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(TextsOfExceptions())
-        self.haystack = haystack
+        self.json, self.haystack = JsonFormatter(), haystack
 
     def emit(self, record: logging.LogRecord) -> None:
         self.haystack.add(f"log {record.name}", self.format(record) + repr(record.args))
+        self.haystack.add(f"JSON {record.name}", self.json.format(record))
 
 
 @contextmanager

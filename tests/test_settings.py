@@ -87,6 +87,7 @@ def test_an_unreachable_database_is_one_line():
     [
         ("DEBUG", "perhaps"),
         ("LOG_LEVEL", "loud"),
+        ("NOVA_LOG_FORMAT", "xml"),
         ("NOVA_WORKERS", "abc"),
         ("NOVA_WORKERS", "0"),
         ("NOVA_CLEAN_STREAK", "-1"),
@@ -148,7 +149,9 @@ WEAK_KEYS = {
 
 
 @pytest.mark.parametrize("key", WEAK_KEYS.values(), ids=WEAK_KEYS)
-@pytest.mark.parametrize("name", ["SECRET_KEY", "NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY"])
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY", "NOVA_METRICS_TOKEN"]
+)
 def test_a_key_that_can_be_guessed_is_refused_with_what_to_run(name, key):
     result = manage("check", **PRODUCTION | {name: key})
 

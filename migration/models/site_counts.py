@@ -1,7 +1,8 @@
-"""Counts all clients for the dashboard. Of a site with very many, the workers' newest counts are kept and shown."""
+"""Counts all clients for the dashboard, and keeps counts: of a site with very many clients, and of calls to AWS."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +19,10 @@ from migration.models.resolutions import Resolution
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 # With so many clients, counting takes longer than all the rest of the dashboard.
 KEPT_FROM_CLIENTS = 20_000
@@ -108,7 +112,8 @@ def _read_time(text: str | None) -> datetime | None:
 class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
     def read_or_count(self) -> SiteCounts:
         """Return what the workers counted lately; where they have not, count now."""
-        kept = self.filter(counted_at__gt=timezone.now() - KEPT_FOR).first()
+        since = timezone.now() - KEPT_FOR
+        kept = self.filter(pk=KeptCounts.CLIENTS, counted_at__gt=since).first()
         return (
             SiteCounts.from_json(kept.counted_at, kept.counts) if kept else SiteCounts.count_now()
         )
@@ -116,19 +121,45 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
     def renew(self) -> None:
         """Count and keep it where there are very many clients; keep nothing where there are not."""
         if all_clients().count() < KEPT_FROM_CLIENTS:
-            self.all().delete()
+            self.filter(pk=KeptCounts.CLIENTS).delete()
             return
         found = SiteCounts.count_now()
         self.update_or_create(
-            pk=KeptCounts.ONLY, defaults={"counted_at": found.at, "counts": found.to_json()}
+            pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}
         )
+
+    def add_calls(self, connection: BaseDatabaseWrapper, counts: Mapping[str, int]) -> None:
+        """Add to the number of calls to AWS of each name, on a connection that is in no transaction of a caller."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_keptcounts AS kept (id, counted_at, counts)
+                VALUES (%s, clock_timestamp(), %s::jsonb)
+                ON CONFLICT (id) DO UPDATE SET counted_at = excluded.counted_at, counts = (
+                    SELECT jsonb_object_agg(name, number) FROM (
+                        SELECT name, sum(number::bigint) AS number FROM (
+                            SELECT * FROM jsonb_each_text(kept.counts)
+                            UNION ALL SELECT * FROM jsonb_each_text(excluded.counts)
+                        ) AS both_rows (name, number) GROUP BY name
+                    ) AS summed
+                )
+                """,
+                [KeptCounts.AWS_CALLS, json.dumps(counts)],
+            )
+
+    def read_calls(self) -> dict[str, int]:
+        """Return the number of calls to AWS of each name, of all processes since the site was first run."""
+        kept = self.filter(pk=KeptCounts.AWS_CALLS).first()
+        return kept.counts if kept else {}
 
 
 class KeptCounts(models.Model):
-    """The newest counts of a site with very many clients. There is one row at most."""
+    """Counts that are kept, in one row for each: all clients of a site with very many, and the calls to AWS."""
 
-    ONLY: ClassVar = 1
+    CLIENTS: ClassVar = 1
+    AWS_CALLS: ClassVar = 2
 
+    # When the clients were counted; when calls were last added.
     counted_at = models.DateTimeField()
     counts = models.JSONField()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
@@ -15,6 +15,10 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def record_heartbeat(self, name: str) -> None:
         """Note that this worker is alive."""
         self.update_or_create(name=name, defaults={"seen_at": timezone.now()})
+
+    def alive(self) -> Self:
+        """Select the workers that were alive a moment ago."""
+        return self.filter(seen_at__gt=timezone.now() - Worker.GONE_AFTER)
 
     def last_seen_at(self) -> datetime | None:
         """Return when any worker was last alive; None where there never was one."""

@@ -5,7 +5,6 @@ To test the permission to write, it sends AWS the current version again, which m
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class AccountAnswers:
             asked[start : start + PREFIXES_A_CALL]
             for start in range(0, len(asked), PREFIXES_A_CALL)
         ]
-        with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+        with ContextThreads(CALLS_AT_ONCE) as threads:
             listed = [keys for call in threads.map(partial(_list_keys, sm), calls) for keys in call]
             self.keys = dict(listed)
             others = [name for name in asked if name not in self.keys]

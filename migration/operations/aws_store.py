@@ -12,10 +12,12 @@ from django.conf import settings
 
 from migration import sentences
 from migration.models import Secret, find_layout
+from migration.operations.aws_calls import note_attempt
 from migration.operations.keys import version_keys
 from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
 from migration.operations.version_plans import find_newer_versions
 from nova_credentials import document as documents
+from nova_credentials.aws.attempts import observe_attempts
 from nova_credentials.aws.client_secrets import read_client
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType
@@ -57,12 +59,14 @@ def secrets_manager(*, interactive: bool = False) -> SecretsManager:
 
 @lru_cache(maxsize=4)
 def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> SecretsManager:
-    return SecretsManager(
+    made = SecretsManager(
         region,
         endpoint_url=endpoint or None,
         pacer=NonBlockingLimiter(rate_limiter()) if interactive else rate_limiter(),
         **(GIVE_UP_EARLY if interactive else _Limits()),
     )
+    observe_attempts(made.sm, note_attempt)
+    return made
 
 
 def secret_names(slug: str, layout: str | None = None) -> dict[str, str]:

@@ -5,7 +5,6 @@ The values are read, tried and forgotten: nothing that is returned, stored or lo
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from migration.operations.login_tests import LOGIN_SECONDS, LoginResult, try_log
 from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
 from migration.operations.snapshots import read_snapshot, repeatable_read
 from nova_credentials import document as documents
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
 from nova_credentials.phases import Phase
@@ -181,7 +181,7 @@ def try_logins(
         limiter.wait(TEST_LOGIN)
         return try_login(login.key.kind, login.values, deadline_seconds=seconds)
 
-    with ThreadPoolExecutor(LOGINS_AT_ONCE) as threads:
+    with ContextThreads(LOGINS_AT_ONCE) as threads:
         return {
             id(login): result
             for login, result in zip(logins, threads.map(try_one, logins), strict=True)

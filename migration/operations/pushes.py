@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -47,6 +46,7 @@ from migration.operations.secret_writer import (
 )
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -277,7 +277,7 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
             writer.write_client(pending)
         else:
             waiting.append(pending)
-    with ThreadPoolExecutor(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
+    with ContextThreads(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
         list(pool.map(writer.write_client, waiting))
 
 

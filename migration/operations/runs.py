@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,7 @@ from migration.operations.run_batches import (
     try_lock_batch,
 )
 from migration.operations.secret_writer import Differing
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
@@ -99,7 +99,7 @@ def work_on_run(
     deadline = time.monotonic() + seconds if seconds else None
     run = Run.objects.get(pk=run_id)
     worker = RunWorker(run, deadline=deadline, interrupted=interrupted or threading.Event())
-    with ThreadPoolExecutor(BATCHES_AT_ONCE) as threads:
+    with ContextThreads(BATCHES_AT_ONCE) as threads:
         try:
             others = [
                 threads.submit(worker.process_batches_in_thread)

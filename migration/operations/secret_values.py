@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from migration.operations.aws_store import secret_names
 from migration.operations.known_values import note_purged_clients
 from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
 from nova_credentials.credential_types import CredentialType, secret_key
 from nova_credentials.document import EXTRA_KEY, Layout
@@ -186,7 +186,7 @@ def _read_former_versions(
             return error
 
     asked = [(name, stage) for name in names for stage in FORMER_STAGES]
-    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+    with ContextThreads(CALLS_AT_ONCE) as threads:
         for (name, _stage), found in zip(asked, threads.map(read_stage, asked), strict=True):
             if found is not None:
                 yield name, found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from migration.operations.login_tests import LoginOutcome, try_login
 from migration.operations.pushes import SHOWN_DIGITS
 from migration.operations.rate_limiter import rate_limiter
 from migration.operations.resolutions import NotResolved
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import EXTRA_KEY
 
@@ -108,7 +108,7 @@ def list_failed(
     """
     if not logins:
         return []
-    with ThreadPoolExecutor(LOGINS_AT_ONCE) as threads:
+    with ContextThreads(LOGINS_AT_ONCE) as threads:
         outcomes = list(threads.map(_try, logins))
     told = [_describe(*each) for each in zip(logins, outcomes, strict=True)]
     tested = version_sentences.VERSION_LOGINS_TESTED(

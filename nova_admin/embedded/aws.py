@@ -67,6 +67,7 @@ class AwsServer:
         *,
         wrap: Middleware = lambda app: app,
         access_key: str = "",
+        port: int = 0,
     ) -> None:
         # moto takes a third of a second to import, and `start_server` doesn't need it.
         from nova_admin.embedded.secret_files import SecretFiles  # noqa: PLC0415
@@ -78,7 +79,7 @@ class AwsServer:
         app = add_conditions_api(self.conditions, self.conditions)
         if access_key:
             app = _require_access_key(app, access_key)
-        self._http = KeepAliveServer(_add_health_check(add_identity(app), self.identity))
+        self._http = KeepAliveServer(_add_health_check(add_identity(app), self.identity), port)
         self.conditions.listener = self._http
         self.port = self._http.port
         self.endpoint = _make_endpoint(self.port)
@@ -103,11 +104,19 @@ class AwsServer:
 
 
 def main() -> None:
-    """Serve the folder until its last user is gone; this is the process that `start_server` spawns."""
+    """Serve the folder until its last user is gone; this is the process that `start_server` spawns.
+
+    With a port: until it is told to end, for whoever signs with the AWS_ACCESS_KEY_ID of the environment.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--folder", type=Path, required=True)
-    folder = parser.parse_args().folder
+    parser.add_argument("--port", type=int)
+    folder, port = parser.parse_args().folder, parser.parse_args().port
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    if port:
+        with AwsServer(folder, access_key=os.environ["AWS_ACCESS_KEY_ID"], port=port):
+            while True:
+                signal.pause()
     lifetime = SharedServer(folder)
     lifetime.become_server()
     access_key = f"EMBEDDED{secrets.token_hex(8).upper()}"  # in the letters of AWS's own

@@ -33,9 +33,9 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, app: WSGIApplication) -> None:
+    def __init__(self, app: WSGIApplication, port: int = 0) -> None:
         # This socket never listens: it keeps the port for us while connections are refused.
-        self._port_holder = _bind_socket(0)
+        self._port_holder = _bind_socket(port)
         self.port: int = self._port_holder.getsockname()[1]
         super().__init__((LOOPBACK, self.port), _RequestHandler, bind_and_activate=False)
         self.socket.close()

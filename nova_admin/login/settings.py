@@ -152,7 +152,13 @@ def read_mail_settings(*, debug: bool) -> dict[str, object]:
             raise ImproperlyConfigured(
                 "NOVA_MAIL_URL is not smtp+tls://user:password@host:587."
             ) from None
-    return {**given, "DEFAULT_FROM_EMAIL": sender or "nova-admin@localhost", "EMAIL_TIMEOUT": 10}
+    sender = sender or "nova-admin@localhost"
+    return {
+        **given,
+        "DEFAULT_FROM_EMAIL": sender,
+        "SERVER_EMAIL": sender,  # of mails about errors
+        "EMAIL_TIMEOUT": 10,
+    }
 
 
 def get_allauth_setting(name: str, default: object) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ from nova_credentials.aws.answers import (
     SecretValue,
     SecretVersion,
 )
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.endpoint import read_endpoint, refuse_configured_endpoint
 from nova_credentials.aws.pacing import register_pacer
 from nova_credentials.aws.session import own_botocore_session, own_session, session_lock
@@ -166,7 +166,7 @@ class SecretsManager:
     def _get_batches(self, calls: list[list[str]]) -> list[Answers]:
         if len(calls) == 1:
             return [self._get_batch(calls[0])]
-        with ThreadPoolExecutor(len(calls)) as threads:
+        with ContextThreads(len(calls)) as threads:
             return list(threads.map(self._get_batch, calls))
 
     def _get_batch(self, names: list[str]) -> Answers:
@@ -201,7 +201,7 @@ class SecretsManager:
         }
         if not in_doubt:
             return answers
-        with ThreadPoolExecutor(_BATCHES_AT_ONCE) as threads:
+        with ContextThreads(_BATCHES_AT_ONCE) as threads:
             errors = threads.map(self._mark_deletion, in_doubt.values())
             return answers | {error.name: error for error in errors}
 

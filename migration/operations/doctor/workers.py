@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
-
 from migration.models import Worker
 from migration.operations.doctor import process_sentences as sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
@@ -18,8 +16,7 @@ if TYPE_CHECKING:
 
 def examine_workers(_asked: Asked) -> Iterator[Finding]:
     """Say how many worker processes are alive."""
-    alive = Worker.objects.filter(seen_at__gt=timezone.now() - Worker.GONE_AFTER)
-    names = tuple(alive.order_by("name").values_list("name", flat=True))
+    names = tuple(Worker.objects.alive().order_by("name").values_list("name", flat=True))
     if names:
         yield report_ok(CheckName.WORKERS, sentences.WORKERS_ARE_ALIVE(n=len(names), names=names))
         return

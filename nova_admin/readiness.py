@@ -1,0 +1,146 @@
+"""Finds out whether this site can work: its database, schema, workers and AWS, each in bounded time.
+
+Anybody may ask, so an answer is kept for some seconds, and it says of each part only whether it is well.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from migration.models import Worker
+from migration.operations.aws_store import secrets_manager
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
+KEPT_SECONDS = 5.0
+KEPT_SECONDS_OF_SLOW = 30.0
+# So long somebody waits for an answer; what isn't known by then has failed.
+WAIT_SECONDS = 3.0
+
+logger = logging.getLogger(__name__)
+
+
+class Part(StrEnum):
+    """The parts without which the site can't do its work."""
+
+    DATABASE = "database"
+    SCHEMA = "schema"
+    WORKERS = "workers"
+    AWS = "aws"
+
+
+def check_database() -> bool:
+    """Say whether the database answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return bool(cursor.fetchone() == (1,))
+
+
+def check_schema() -> bool:
+    """Say whether every schema migration of this release has run."""
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def check_workers() -> bool:
+    """Say whether a worker was alive lately."""
+    seen = Worker.objects.last_seen_at()
+    return seen is not None and timezone.now() - seen <= Worker.GONE_AFTER
+
+
+def check_aws() -> bool:
+    """Say whether AWS answers this site's role. The secret that is asked for need not be there."""
+    try:
+        secrets_manager(interactive=True).describe_secret(
+            f"{settings.NOVA_SECRET_PREFIX}/is-aws-there"
+        )
+    except SecretsManagerError as error:
+        if not error.not_found:
+            raise
+    return True
+
+
+CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
+    Part.DATABASE: (check_database, KEPT_SECONDS),
+    Part.WORKERS: (check_workers, KEPT_SECONDS),
+    Part.SCHEMA: (check_schema, KEPT_SECONDS_OF_SLOW),
+    Part.AWS: (check_aws, KEPT_SECONDS_OF_SLOW),
+}
+# Looked at by a thread each, one part after the other: where PostgreSQL hangs, AWS is still asked.
+GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS,))
+
+
+@dataclass
+class Knowledge:
+    """What is known of one part, and until when it counts."""
+
+    is_well: bool = False
+    until: float = field(default=float("-inf"))
+
+
+class ReadinessBook:
+    """Holds what one process knows. Thread-safe: however many ask, one thread of each group looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known = {part: Knowledge() for part in Part}
+        self._looking: dict[tuple[Part, ...], threading.Thread] = {}
+
+    def read(self) -> dict[Part, bool]:
+        """Return of each part whether it is well, in at most WAIT_SECONDS. What isn't known by then is not."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        for looking in self._look_if_due():
+            looking.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            now = time.monotonic()
+            return {
+                part: known.is_well and known.until > now for part, known in self._known.items()
+            }
+
+    def _look_if_due(self) -> list[threading.Thread]:
+        """Return the threads that look now, begun where something has to be looked at."""
+        with self._lock:
+            for group in GROUPS:
+                now, before = time.monotonic(), self._looking.get(group)
+                due = [part for part in group if self._known[part].until <= now]
+                if due and not (before and before.is_alive()):
+                    # It can be left to itself where a part hangs: it doesn't keep the process from ending.
+                    self._looking[group] = threading.Thread(
+                        target=self._look_at, args=(due,), name="readiness", daemon=True
+                    )
+                    self._looking[group].start()
+            return [thread for thread in self._looking.values() if thread.is_alive()]
+
+    def _look_at(self, parts: list[Part]) -> None:
+        try:
+            for part in parts:
+                check, seconds = CHECKS[part]
+                is_well = _ask(part, check)
+                with self._lock:
+                    self._known[part] = Knowledge(is_well, time.monotonic() + seconds)
+        finally:
+            connection.close()
+
+
+def _ask(part: Part, check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except (Error, SecretsManagerError, OSError) as error:
+        logger.warning("Not ready: %s (%s)", part, type(error).__name__)
+        return False
+
+
+readiness_book = ReadinessBook()

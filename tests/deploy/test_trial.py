@@ -1,0 +1,85 @@
+"""compose.yaml: its services fit together, and its site works with its embedded AWS, here without containers."""
+
+import re
+import secrets
+from contextlib import ExitStack
+
+import pytest
+import yaml
+
+from nova_credentials.aws import SecretsManager
+from tests.checkout import ROOT, manage
+from tests.deploy.test_plain_folder import SITE, Site, find_free_port, running
+from tests.factories import nova_uri
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if name != "database"}
+ENVIRONMENT = OURS["site"]["environment"]
+
+
+def test_each_of_our_services_is_confined():
+    assert OURS.keys() == {"aws", "migrate", "site", "worker"}
+    for service in OURS.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["image"] == OURS["aws"]["image"]
+        assert service["environment"] == ENVIRONMENT
+
+
+def test_they_share_the_network_of_the_embedded_aws_and_only_this_machine_reaches_them():
+    assert {n for n, service in OURS.items() if service.get("network_mode") == "service:aws"} == {
+        *("migrate", "site", "worker")
+    }
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert published == ["127.0.0.1:8000:8000"]
+
+
+def test_its_settings_are_settings():
+    known = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    known |= {"NOVA_EMBEDDED_AWS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+    assert ENVIRONMENT.keys() <= known
+    assert ENVIRONMENT["AWS_ENDPOINT_URL_SECRETS_MANAGER"] == ENVIRONMENT["NOVA_EMBEDDED_AWS"]
+    assert OURS["aws"]["command"][-1] in ENVIRONMENT["NOVA_EMBEDDED_AWS"]
+
+
+@pytest.mark.long(20)
+def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path, monkeypatch):
+    port = str(find_free_port())
+    endpoint = f"http://127.0.0.1:{port}"
+    environment = ENVIRONMENT | {
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "DATABASE_URL": nova_uri(),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint,
+        "NOVA_EMBEDDED_AWS": endpoint,
+        "BIND_ADDRESS": "127.0.0.1",
+        "PORT": str(find_free_port()),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    folder = str(tmp_path / "aws")
+    command = (*OURS["aws"]["command"][1:3], "--folder", folder, "--port", port)
+    site = Site(built_site, tmp_path / "site.log", environment)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", environment["AWS_ACCESS_KEY_ID"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", environment["AWS_SECRET_ACCESS_KEY"])
+
+    with ExitStack() as stack:
+        aws = running(built_site, tmp_path / "aws.log", command, environment)
+        stack.enter_context(aws)
+        stack.enter_context(running(built_site, site.log, SITE, environment))
+        site.wait_for("/readyz", '"aws": "ok"')
+        status, page = site.ask("/admin/login/")
+        assert status == 200
+        assert site.ask("/static/" + page.split('href="/static/')[1].split('"')[0])[0] == 200
+        checked = manage("check", **environment)
+        assert (checked.returncode, checked.stderr) == (0, "")
+        SecretsManager(endpoint_url=endpoint).create_secret("nova/clients/x", "{}", slug="x")
+
+    # A trial that is started again has its secrets still.
+    with running(built_site, tmp_path / "aws.log", command, environment):
+        site.environment["PORT"] = port
+        site.wait_for("/health", "identity")
+        assert SecretsManager(endpoint_url=endpoint).get_value("nova/clients/x").text == "{}"
+        other = "AWS4-HMAC-SHA256 Credential=SOMEBODYELSES0000000/20260101/us-east-1/x/aws4_request"
+        assert "UnrecognizedClientException" in site.ask("/", Authorization=other)[1]

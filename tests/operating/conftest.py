@@ -1,0 +1,32 @@
+"""A site that is asked by machines."""
+
+import secrets
+
+import pytest
+
+from nova_admin import operating
+from nova_admin.readiness import ReadinessBook
+
+TOKEN = secrets.token_urlsafe(64)
+
+
+@pytest.fixture
+def scrape(client, settings):
+    """Asks /metrics with the token; gives the text."""
+    settings.NOVA_METRICS_TOKEN = TOKEN
+
+    def ask() -> str:
+        answer = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200, answer.content
+        assert answer["Content-Type"].startswith("text/plain; version=0.0.4")
+        return answer.content.decode()
+
+    return ask
+
+
+@pytest.fixture
+def readiness(monkeypatch) -> ReadinessBook:
+    """What a process that has just begun knows: nothing."""
+    book = ReadinessBook()
+    monkeypatch.setattr(operating, "readiness_book", book)
+    return book

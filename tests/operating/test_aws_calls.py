@@ -1,0 +1,87 @@
+"""Calls to AWS are counted over all processes, and no count is lost to a database that is away for a while."""
+
+import multiprocessing
+import time
+
+import pytest
+from django.db import OperationalError, connection
+
+from migration.models import KeptCounts
+from migration.operations import aws_calls
+from migration.operations.aws_calls import CallCounter, call_counter
+from migration.operations.rate_limiter import rate_limiter
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def test_counts_of_many_processes_add_up():
+    for number in range(1, 4):
+        counter = CallCounter()
+        for _ in range(number):
+            counter.count("PutSecretValue", "ok")
+        counter.count("PutSecretValue", f"other{number}")
+        counter.store()
+
+    assert KeptCounts.objects.read_calls() == {
+        "PutSecretValue ok": 6,
+        "PutSecretValue other1": 1,
+        "PutSecretValue other2": 1,
+        "PutSecretValue other3": 1,
+    }
+
+
+def test_a_process_that_works_on_stores_its_counts_meanwhile(monkeypatch):
+    monkeypatch.setattr(aws_calls, "STORE_EVERY_SECONDS", 0.05)
+    counter = CallCounter()
+    counter.count("GetSecretValue", "ok")
+    assert KeptCounts.objects.read_calls() == {}
+    time.sleep(0.1)
+
+    counter.count("GetSecretValue", "ok")
+
+    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 2}
+
+
+def test_what_the_database_did_not_take_is_stored_the_next_time(monkeypatch):
+    counter = CallCounter()
+    counter.count("GetSecretValue", "ok")
+
+    def fail(_statement):
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rate_limiter(), "run_statement", fail)
+        counter.store()
+    assert KeptCounts.objects.read_calls() == {}
+    counter.store()
+    counter.store()
+
+    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 1}
+
+
+def test_a_page_stores_what_its_calls_counted_in_no_transaction_of_its_own(client):
+    call_counter().count("GetSecretValue", "ok")
+
+    client.get("/healthz")
+
+    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 1}
+
+
+def test_a_fork_counts_for_itself():
+    """What its parent counted, the parent stores: otherwise it would be there twice."""
+    call_counter().count("GetSecretValue", "ok")
+    context = multiprocessing.get_context("fork")
+    found = context.Queue()
+    child = context.Process(target=lambda: found.put(dict(call_counter()._counts)))
+    child.start()
+    child.join(30)
+
+    assert found.get(timeout=5) == {}
+
+
+def test_the_counts_of_clients_are_left_alone():
+    KeptCounts.objects.add_calls(connection, {"GetSecretValue ok": 1})
+    KeptCounts.objects.renew()
+
+    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 1}
+    assert not KeptCounts.objects.read_or_count().is_kept
