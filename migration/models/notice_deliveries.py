@@ -182,4 +182,5 @@ class NoticeDelivery(models.Model):
         if attempt.wait_seconds:
             asked = timedelta(seconds=min(attempt.wait_seconds, LONGEST_PAUSE.total_seconds()))
             return max(asked, FIRST_PAUSE)
-        return min(FIRST_PAUSE * 2 ** min(self.tries - 1, 10), LONGEST_PAUSE)
+        doublings = min(self.tries - 1, 10)
+        return min(FIRST_PAUSE * int(2**doublings), LONGEST_PAUSE)

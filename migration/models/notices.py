@@ -221,8 +221,9 @@ class Notice(models.Model):
     def message(self) -> Message | None:
         """Say what happened."""
         kind = self.digest.partition(":")[0]
-        if kind not in Digest:
-            return self.facts
+        if kind not in set(Digest):
+            facts: Message | None = self.facts
+            return facts
         names = list(dict.fromkeys(map(str, self.names)))
         shown = (*names[:NAMES_SHOWN], "…") if len(names) > NAMES_SHOWN else tuple(names)
         if kind == Digest.MISMATCHES and self.run_id:
