@@ -14,7 +14,7 @@ PATH = "/services/example-secret-path"
 
 
 class WebhookSink:
-    """Keeps what it was sent. `answer`: the status and headers of the answers from now on; None: none before the end."""
+    """Keeps what it was sent. `answer`: the status and headers of its answers; None: it hangs."""
 
     def __init__(self):
         self.taken, self.paths = [], []

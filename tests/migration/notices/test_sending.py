@@ -134,7 +134,11 @@ def test_nothing_is_open_while_it_is_sent(outbox, webhook_alone, monkeypatch):
         ((500, {}), DeliveryOutcome.REFUSED, "refused (status 500)"),
         ((404, {}), DeliveryOutcome.REFUSED, "refused (status 404)"),
         ((302, {"Location": "/else"}), DeliveryOutcome.REDIRECTED, "a redirect"),
-        ((307, {"Location": "http://169.254.169.254/"}), DeliveryOutcome.REDIRECTED, "(status 307)"),
+        (
+            (307, {"Location": "http://169.254.169.254/"}),
+            DeliveryOutcome.REDIRECTED,
+            "(status 307)",
+        ),
         ((429, {}), DeliveryOutcome.RATE_LIMITED, "too many requests"),
     ],
 )
@@ -303,9 +307,7 @@ def test_the_requester_is_told_too_unless_they_are_anyway(outbox, mailbox, setti
     assert len(mailbox.mails) == 3
 
 
-def test_no_path_of_a_webhook_gets_into_the_database_or_the_log(
-    outbox, webhook, settings, caplog
-):
+def test_no_path_of_a_webhook_gets_into_the_database_or_the_log(outbox, webhook, settings, caplog):
     caplog.set_level(logging.DEBUG)
     gone = f"http://127.0.0.1:1{PATH}"
     settings.NOVA_NOTIFY = NotifySettings((webhook.url, gone), loopback_allowed=True)
@@ -331,4 +333,3 @@ def test_the_sentences_are_in_the_language_of_the_setting(outbox, webhook, setti
     send_now()
 
     assert webhook.taken[0].startswith("*[Producción] ")
-
