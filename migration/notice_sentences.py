@@ -5,39 +5,39 @@ from nova_credentials.messages import Sentence
 # Digests: the number, and the first names
 MISMATCHES_OPENED = Sentence(
     "mismatches_opened",
-    "%(n)s more fields differ between PostgreSQL and AWS, of the clients %(names)s.",
+    "%(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
     glue=", ",
-    one="One more field differs between PostgreSQL and AWS, of the client %(names)s.",
+    one="One more field differs between PostgreSQL and AWS. Client: %(names)s",
 )
 MISMATCHES_OPENED_BY_RUN = Sentence(
     "mismatches_opened_by_run",
-    "Run %(run)s found that %(n)s more fields differ between PostgreSQL and AWS, of the clients %(names)s.",
+    "Run %(run)s found that %(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
     glue=", ",
-    one="Run %(run)s found that one more field differs between PostgreSQL and AWS, of the client %(names)s.",
+    one="Run %(run)s found that one more field differs between PostgreSQL and AWS. Client: %(names)s",
 )
 ROTATIONS_STOPPED = Sentence(
     "rotations_stopped",
-    "%(n)s rotations stopped, and somebody has to look which secret is valid: %(names)s.",
+    "%(n)s rotations stopped, and somebody has to look which secret is valid: %(names)s",
     glue=", ",
-    one="A rotation stopped, and somebody has to look which secret is valid: %(names)s.",
+    one="A rotation stopped, and somebody has to look which secret is valid: %(names)s",
 )
 ROTATIONS_REFUSED = Sentence(
     "rotations_refused",
-    "%(n)s rotations failed, and changed nothing: %(names)s.",
+    "%(n)s rotations failed, and changed nothing: %(names)s",
     glue=", ",
-    one="A rotation failed, and changed nothing: %(names)s.",
+    one="A rotation failed, and changed nothing: %(names)s",
 )
 ROTATIONS_OVERDUE = Sentence(
     "rotations_overdue",
-    "The database passwords of %(n)s more clients are overdue for their rotation: %(names)s.",
+    "The database passwords of %(n)s more clients are overdue for their rotation: %(names)s",
     glue=", ",
-    one="The database password of one more client is overdue for its rotation: %(names)s.",
+    one="The database password of one more client is overdue for its rotation: %(names)s",
 )
 SEARCH_FOUND_COPIES = Sentence(
     "search_found_copies",
-    "A search found copies of secret values in %(n)s rows, of the clients %(names)s.",
+    "A search found copies of secret values in %(n)s rows. Clients: %(names)s",
     glue=", ",
-    one="A search found a copy of secret values in one row, of the client %(names)s.",
+    one="A search found a copy of secret values in one row. Client: %(names)s",
 )
 
 # Runs and campaigns

@@ -47,7 +47,9 @@ def test_a_mismatch_reaches_the_mail_sink_and_the_webhook_sink_once(stores, told
         let_time_pass(hours=1)
 
     run = Run.objects.filter(kind=Run.Kind.COMPARE).earliest("pk")
-    text = f"Run {run.pk} found that one more field differs between PostgreSQL and AWS, of the client idom."
+    text = (
+        f"Run {run.pk} found that one more field differs between PostgreSQL and AWS. Client: idom"
+    )
     assert [text in taken for taken in webhook.taken] == [True]
     ((recipients, mail),) = mailbox.mails
     assert recipients == [TEAM]
