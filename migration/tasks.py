@@ -198,10 +198,7 @@ def go_on_with_rotations() -> None:
 
 
 def start_due_rotations() -> None:
-    """Rotate the database passwords whose day has come, each client once a day. Scheduled every hour.
-
-    What is overdue then is told.
-    """
+    """Rotate the database passwords whose day has come, each client once a day. Scheduled every hour."""
     day = datetime.combine(rotation_schedules.today(), time_of_day.min, tzinfo=UTC)
     tried = RunItem.objects.filter(run__kind=Run.Kind.ROTATE, run__created_at__gte=day)
     due = all_clients().filter(pk__in=RotationSchedule.objects.list_due())
