@@ -89,15 +89,6 @@ class Migration(migrations.Migration):
                     "ordering": ["-id"],
                     "permissions": [("set_notices", "Can set and test the notices")],
                     "default_permissions": (),
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(
-                                models.Q(("digest", ""), _negated=True), ("handed_out_at", None)
-                            ),
-                            fields=("digest",),
-                            name="one_open_digest",
-                        )
-                    ],
                     "indexes": [
                         models.Index(
                             condition=models.Q(("handed_out_at", None)),

@@ -5,14 +5,13 @@ A row is written in the transaction in which the fact becomes true. Sentences ar
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -22,7 +21,7 @@ from migration.models.audit_events import AuditCode
 from migration.models.fields import MessageField
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from django.contrib.auth.models import User
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message, Sentence
 
 NAMES_SHOWN = 5
+MOST_NAMES = NAMES_SHOWN + 1  # the last one tells that there are more
 # A digest waits for the end of its run, but no longer than this; without a run, for what happens at the same time.
 RUN_IS_AWAITED = timedelta(minutes=10)
 OTHERS_ARE_AWAITED = timedelta(minutes=1)
@@ -85,15 +85,6 @@ DIGESTS: Mapping[Digest, tuple[NoticeEvent, Sentence]] = {
     Digest.OVERDUE: (NoticeEvent.ROTATION_OVERDUE, sentences.ROTATIONS_OVERDUE),
     Digest.COPIES: (NoticeEvent.COPIES_FOUND, sentences.SEARCH_FOUND_COPIES),
 }
-# An open digest grows; what comes after it was handed out begins another one.
-ADD_TO_DIGEST = """
-INSERT INTO migration_notice AS kept (event, key, digest, number, names, run_id)
-VALUES (%(event)s, %(key)s, %(digest)s, %(number)s, %(names)s::jsonb, %(run_id)s)
-ON CONFLICT (digest) WHERE digest <> '' AND handed_out_at IS NULL DO UPDATE
-SET number = kept.number + excluded.number, names = CASE
-    WHEN jsonb_array_length(kept.names) > %(shown)s THEN kept.names ELSE kept.names || excluded.names
-END
-"""
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
@@ -135,20 +126,18 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         of: str = "",
         run_id: int | None = None,
     ) -> None:
-        """Count what is to be told together, within the caller's transaction: of one run, or of `of`. One statement."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                ADD_TO_DIGEST,
-                {
-                    "event": DIGESTS[digest][0],
-                    "key": f"{digest}:{uuid4()}",
-                    "digest": f"{digest}:run {run_id}" if run_id else f"{digest}:{of}",
-                    "number": number,
-                    "names": json.dumps(sorted(names)[: NAMES_SHOWN + 1]),
-                    "run_id": run_id,
-                    "shown": NAMES_SHOWN,
-                },
-            )
+        """Record what is told together with others: of one run, or of `of`. One statement, which waits for nobody.
+
+        Within the caller's transaction; `hand_out_notices` puts them together.
+        """
+        self.create(
+            event=DIGESTS[digest][0],
+            key=f"{digest}:{uuid4()}",
+            digest=f"{digest}:run {run_id}" if run_id else f"{digest}:{of}",
+            number=number,
+            names=sorted(names)[:MOST_NAMES],
+            run_id=run_id,
+        )
 
     def ready(self) -> Self:
         """Select what can be handed out now: a digest once its run has ended, or it has waited long enough."""
@@ -164,14 +153,14 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
 
 class Notice(models.Model):
-    """One thing that happened and is told once, or a digest of several."""
+    """One thing that happened and is told once, by itself or in a digest."""
 
     # A `NoticeEvent`. Not its choices: a new event is no schema migration.
     event = models.CharField(max_length=32)
     # What happened, and when it began: no second row for it.
     key = models.CharField(max_length=200, unique=True)
     facts = MessageField(null=True)
-    # Of a digest what it counts, the number, and the first names.
+    # Of what is told together with others what it counts, the number, and the first names.
     digest = models.CharField(max_length=200, blank=True, db_default="")
     number = models.PositiveIntegerField(default=1, db_default=1)
     names = models.JSONField(default=list, db_default=[])
@@ -193,13 +182,6 @@ class Notice(models.Model):
         ordering: ClassVar = ["-id"]
         default_permissions = ()
         permissions: ClassVar = [("set_notices", _("Can set and test the notices"))]
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["digest"],
-                condition=~models.Q(digest="") & models.Q(handed_out_at=None),
-                name="one_open_digest",
-            )
-        ]
         indexes: ClassVar = [
             models.Index(
                 fields=["id"], condition=models.Q(handed_out_at=None), name="notice_to_hand_out"
@@ -217,6 +199,12 @@ class Notice(models.Model):
         """Return the event in the present language; of a later release's, the code."""
         return str(dict(NoticeEvent.choices).get(self.event, self.event))
 
+    def take_over(self, others: Iterable[Notice]) -> None:
+        """Count what these count too; unsaved."""
+        for other in others:
+            self.number += other.number
+            self.names = list(dict.fromkeys([*self.names, *other.names]))[:MOST_NAMES]
+
     @property
     def message(self) -> Message | None:
         """Say what happened."""
@@ -224,7 +212,7 @@ class Notice(models.Model):
         if kind not in set(Digest):
             facts: Message | None = self.facts
             return facts
-        names = list(dict.fromkeys(map(str, self.names)))
+        names = list(map(str, self.names))
         shown = (*names[:NAMES_SHOWN], "…") if len(names) > NAMES_SHOWN else tuple(names)
         if kind == Digest.MISMATCHES and self.run_id:
             return sentences.MISMATCHES_OPENED_BY_RUN(

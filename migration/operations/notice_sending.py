@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-HANDED_OUT_AT_ONCE = 100
 MAIL_PROBLEMS: tuple[tuple[type[Exception], DeliveryOutcome], ...] = (
     (TimeoutError, DeliveryOutcome.TIMED_OUT),
     (gaierror, DeliveryOutcome.NO_SUCH_HOST),
@@ -59,10 +58,10 @@ def send_notices(*, seconds: float) -> None:
 
 @transaction.atomic
 def hand_out_notices() -> int:
-    """Make the deliveries of notices that are ready; return of how many notices."""
-    # Runs are joined: a row of theirs need not be there, and is not locked.
-    free = Notice.objects.ready().select_for_update(skip_locked=True, of=("self",))
-    notices = list(free.select_related("recipient").order_by("pk")[:HANDED_OUT_AT_ONCE])
+    """Make the deliveries of notices that are ready, those of one digest together; return of how many notices."""
+    # Of two workers the second waits here, and then finds nothing. Runs are joined: a row of theirs need not be there.
+    found = Notice.objects.ready().select_for_update(of=("self",)).select_related("recipient")
+    notices = _put_together(list(found.order_by("pk")))
     rules = NoticeRule.objects.in_bulk()
     planned = [
         delivery
@@ -71,9 +70,22 @@ def hand_out_notices() -> int:
             notice, rules.get(notice.event) or NoticeRule(event=notice.event)
         )
     ]
-    NoticeDelivery.objects.bulk_create(planned, ignore_conflicts=True)
+    NoticeDelivery.objects.bulk_create(planned)
     handed_out = Notice.objects.filter(pk__in=[notice.pk for notice in notices])
     return handed_out.update(handed_out_at=timezone.now())
+
+
+def _put_together(notices: list[Notice]) -> list[Notice]:
+    """Leave of each digest the first row, which counts the others too; these are deleted."""
+    by_digest: dict[str, list[Notice]] = {}
+    for notice in notices:
+        by_digest.setdefault(notice.digest or notice.key, []).append(notice)
+    for first, *others in by_digest.values():
+        if others:
+            first.take_over(others)
+            first.save(update_fields=["number", "names"])
+            Notice.objects.filter(pk__in=[other.pk for other in others]).delete()
+    return [first for first, *_others in by_digest.values()]
 
 
 def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:

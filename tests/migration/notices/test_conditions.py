@@ -21,7 +21,6 @@ from migration.models import (
 )
 from migration.operations import notice_looks
 from migration.operations.notice_looks import look_every_minute
-from migration.operations.notice_sending import hand_out_notices
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_reader_process, make_user
 from tests.migration.notices.test_events import told
@@ -200,8 +199,6 @@ def test_overdue_rotations_are_told_together_and_each_day_once():
     assert told(NoticeEvent.ROTATION_OVERDUE) == [
         "The database passwords of 2 more clients are overdue for their rotation: one, two"
     ]
-    Notice.objects.update(created_at=timezone.now() - timedelta(minutes=2))
-    assert hand_out_notices() == 1
     pk = make_client("three")
     RotationSchedule.objects.create(client_id=pk, days=30, since=date(2020, 1, 1), by=ana)
     tasks.start_due_rotations()

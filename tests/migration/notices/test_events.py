@@ -1,5 +1,6 @@
 """What is told: each event writes its notice in the transaction in which it becomes true, and once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -36,7 +37,10 @@ pytestmark = pytest.mark.django_db
 
 
 def told(event: NoticeEvent) -> list[str]:
-    """What is told of the event, oldest first."""
+    """What is told of the event, oldest first, once everything has waited for what is told with it."""
+    waiting = Notice.objects.filter(handed_out_at=None)
+    waiting.update(created_at=timezone.now() - timedelta(minutes=11))
+    hand_out_notices()
     found = Notice.objects.filter(event=event).order_by("pk")
     return [str(notice.message) for notice in found]
 
@@ -59,12 +63,11 @@ def test_mismatches_of_a_run_are_one_digest_with_the_first_names():
     Comparison.objects.record(rows[:2])
     Comparison.objects.record(rows[2:])
     hand_out_notices()
-    assert find(NoticeEvent.MISMATCH).handed_out_at is None  # the run goes on
+    assert not Notice.objects.filter(handed_out_at__isnull=False).exists()  # the run goes on
 
     run.finish_if_done()
-    hand_out_notices()
+    assert hand_out_notices() == 1
 
-    assert find(NoticeEvent.MISMATCH).handed_out_at
     assert told(NoticeEvent.MISMATCH) == [
         (
             f"Run {run.pk} found that 16 more fields differ between PostgreSQL and AWS."
@@ -80,9 +83,9 @@ def test_a_run_that_takes_long_keeps_nobody_waiting_and_its_rest_is_another_dige
         make_client("two"),
     )
     make_comparison(one, "mismatch", mismatches=[DIFFERENT], run=run, slug="one")
-    Notice.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+    assert hand_out_notices() == 0
+    assert len(told(NoticeEvent.MISMATCH)) == 1
 
-    hand_out_notices()
     make_comparison(two, "mismatch", mismatches=[DIFFERENT], run=run, slug="two")
 
     assert [text[-11:] for text in told(NoticeEvent.MISMATCH)] == ["Client: one", "Client: two"]
@@ -110,6 +113,26 @@ def test_a_comparison_that_is_undone_tells_nothing():
         transaction.set_rollback(True)
 
     assert not Notice.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_make_one_digest_of_a_run():
+    run = Run.objects.create(kind=Run.Kind.COMPARE)
+    for number in range(20):
+        fields = {"run": run, "slug": f"client-{number}", "mismatches": [DIFFERENT]}
+        make_comparison(make_client(f"client-{number}"), "mismatch", **fields)
+    run.finish_if_done()
+
+    def work(_):
+        try:
+            return hand_out_notices()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(work, range(4))) == [0, 0, 0, 1]
+
+    assert find(NoticeEvent.MISMATCH).number == 20
 
 
 def test_a_batch_without_a_new_mismatch_makes_no_further_statement():
@@ -295,6 +318,7 @@ def test_the_rotations_of_a_run_are_one_digest():
             rotation = Rotation.objects.create(client_id=pk, slug=slug, credential_type="database")
             rotation.end(RotationOutcome.STOPPED)
 
+    assert len(told(NoticeEvent.ROTATION_FAILED)) == 1
     notice = find(NoticeEvent.ROTATION_FAILED)
     assert (notice.run_id, notice.number, notice.names) == (run.pk, 2, ["one", "two"])
 
