@@ -47,6 +47,7 @@ ADMINISTERS = {
     "migration.reveal_credential",
     "credentials.accept_object",
     "migration.override_gate",
+    "migration.set_notices",
     TAKE_BACK_COMMENTS,
     VIEW_AUDIT,
 }

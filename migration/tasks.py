@@ -28,12 +28,8 @@ from credentials.triggers import count_every_write, writes_are_counted
 from migration.models import (
     WRITES_BOTH,
     Campaign,
-    Comparison,
     CopySearch,
     KeptCounts,
-    LoginTest,
-    PlannedVersion,
-    ReaderProcess,
     RotationSchedule,
     Run,
     RunItem,
@@ -48,13 +44,15 @@ from migration.operations import (
     copy_search,
     interrupted_searches,
     known_values,
+    notice_looks,
+    notice_sending,
+    old_rows,
     other_secrets,
     other_statements,
     rotations,
     run_batches,
     run_plans,
     runs,
-    wrong_passwords,
 )
 from migration.operations.aws_writes import find_write_refusal
 
@@ -205,6 +203,7 @@ def start_due_rotations() -> None:
     tried = RunItem.objects.filter(run__kind=Run.Kind.ROTATE, run__created_at__gte=day)
     due = all_clients().filter(pk__in=RotationSchedule.objects.list_due())
     _start_unless_running(Run.Kind.ROTATE, due.exclude(pk__in=tried.order_by().values("client_id")))
+    notice_looks.look_for_overdue_rotations()
 
 
 def resume_held_runs() -> None:
@@ -248,6 +247,17 @@ def publish_audit_head() -> None:
     audit_heads.publish_head()
 
 
+def send_notices() -> None:
+    """Look for what is to be told, and send what waits. Scheduled every minute."""
+    notice_looks.look_every_minute(is_worker=True)
+    notice_sending.send_notices(seconds=WORK_SECONDS)
+
+
+def look_at_audit() -> None:
+    """Verify the audit, so that it is told if it doesn't hold. Scheduled every day."""
+    notice_looks.look_at_audit()
+
+
 def remove_other_secrets() -> None:
     """Take away the secrets that changes of layout left, once nobody can need them. Scheduled every ten minutes."""
     other_secrets.remove_other_secrets()
@@ -265,14 +275,7 @@ def note_values() -> None:
 
 def sweep() -> None:
     """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
-    Comparison.objects.forget_old()
-    Run.objects.forget_sweeps()
-    RunPlan.objects.forget_old()
-    Worker.objects.forget_old()
-    ReaderProcess.objects.forget_old()
-    PlannedVersion.objects.forget_old()
-    LoginTest.objects.forget_old()
-    wrong_passwords.forget_old()
+    old_rows.forget_old_rows()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
@@ -314,6 +317,8 @@ def ensure_schedules(**_: object) -> None:
         ("Remove secrets that changes of layout left", remove_other_secrets, 10),
         ("Note the values of written credentials", note_values, 1),
         ("Publish the audit's head", publish_audit_head, 60),
+        ("Send notices", send_notices, 1),
+        ("Verify the audit", look_at_audit, 24 * 60),
         ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
     ):
         Schedule.objects.update_or_create(

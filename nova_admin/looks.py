@@ -9,6 +9,7 @@ from nova_admin.navigation import (
     CAMPAIGNS,
     CLIENT_GROUPS,
     DOCUMENTS,
+    NOTICES,
     WRONG_PASSWORDS,
     is_at_runs,
     list_account_links,
@@ -119,6 +120,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_run_aws_writes"),
                         "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
+                    NOTICES,
                     AUDIT,
                     {
                         "title": _("Users"),

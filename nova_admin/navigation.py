@@ -15,7 +15,7 @@ def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
 
 def is_at_runs(request: HttpRequest) -> bool:
     """Say whether the page is one of the runs. The pages of the site below the same address have links of their own."""
-    own = ("migration_run_check_nova", "migration_run_aws_writes")
+    own = ("migration_run_check_nova", "migration_run_aws_writes", "migration_run_notices")
     at = request.resolver_match.url_name if request.resolver_match else None
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
 
@@ -45,6 +45,13 @@ DOCUMENTS = {
     "title": _("Documentation"),
     "icon": "menu_book",
     "link": reverse_lazy("documents"),
+}
+
+NOTICES = {
+    "title": _("Notices"),
+    "icon": "notifications",
+    "link": reverse_lazy("admin:migration_run_notices"),
+    "permission": require_permission("migration.set_notices"),
 }
 
 AUDIT = {

@@ -8,7 +8,7 @@ import os
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from nova_admin import audit_settings, content_policy, environment, site_names
+from nova_admin import audit_settings, content_policy, environment, notify_settings, site_names
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -31,6 +31,7 @@ env = environment.Environment(
     SECRET_KEY=(str, ""),
     NOVA_FINGERPRINT_KEY=(str, ""),
     **audit_settings.SCHEME,
+    **notify_settings.SCHEME,
     ALLOWED_HOSTS=(parse_names, []),
     CSRF_TRUSTED_ORIGINS=(parse_names, []),
     NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
@@ -145,6 +146,9 @@ AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COO
 NOVA_REQUIRE_SECOND_FACTOR = factor_settings.read_requirement(debug=DEBUG)
 NOVA_OIDC = factor_settings.read_oidc_provider(debug=DEBUG)
 globals().update(factor_settings.read_settings(debug=DEBUG))
+NOVA_NOTIFY = notify_settings.read_notify_settings(
+    env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
+)
 
 INSTALLED_APPS = [
     "unfold",

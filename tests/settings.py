@@ -50,6 +50,7 @@ for name in (
         "NOVA_EMBEDDED_AWS",
     ),
     *("NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY", "NOVA_AUDIT_OLD_KEYS", "NOVA_AUDIT_WEBHOOK"),
+    *("NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS", "NOVA_NOTIFY_LANGUAGE"),
 ):
     os.environ.pop(name, None)
 

@@ -23,6 +23,7 @@ from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.campaign_notes import VIEW_CAMPAIGNS
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.failures import FailuresView
+from migration.admin.notices import NoticesView, SetNoticesView, TestNoticesView
 from migration.admin.run_approvals import ApproveRunView, CancelRunView
 from migration.admin.run_plans import (
     DownloadPlanView,
@@ -137,6 +138,9 @@ class RunAdmin(ReadOnlyAdmin):
         ("aws-writes/stop/", "stop_writes", StopWritesView),
         ("aws-writes/start/", "start_writes", StartWritesView),
         ("aws-writes/claim/", "claim", ClaimDatabaseView),
+        ("notices/", "notices", NoticesView),
+        ("notices/set/", "set_notices", SetNoticesView),
+        ("notices/test/", "test_notices", TestNoticesView),
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
         ("check-nova/", "check_nova", CheckNovaView),

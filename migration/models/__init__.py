@@ -40,6 +40,7 @@ from migration.models.clients import (
     all_clients,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
+from migration.models.conditions import Condition, FoundCondition
 from migration.models.copies import (
     MOST_SEARCH_TRIES,
     CopySearch,
@@ -77,6 +78,14 @@ from migration.models.login_tests import (
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.noted_clients import NotedClient
+from migration.models.notice_deliveries import (
+    Attempt,
+    DeliveryOutcome,
+    DeliveryState,
+    NoticeDelivery,
+    NoticeWay,
+)
+from migration.models.notices import CHOSEN_EVENTS, Digest, Notice, NoticeEvent, NoticeRule
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_moves import PlannedMoves
@@ -162,6 +171,7 @@ from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 __all__ = [
     "ANSWERED_WITHIN",
     "CAN_BE_RETRIED",
+    "CHOSEN_EVENTS",
     "COMMENT_PERMISSION",
     "CUTOVER_DAYS",
     "FRESH",
@@ -181,6 +191,7 @@ __all__ = [
     "WRITES_BOTH",
     "Act",
     "Actor",
+    "Attempt",
     "AuditCheckpoint",
     "AuditCode",
     "AuditEvent",
@@ -199,13 +210,18 @@ __all__ = [
     "CommentError",
     "Comparison",
     "ComparisonQuerySet",
+    "Condition",
     "CopySearch",
     "CredentialKey",
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
+    "DeliveryOutcome",
+    "DeliveryState",
+    "Digest",
     "Drift",
     "Fingerprint",
+    "FoundCondition",
     "FoundCopy",
     "FoundValue",
     "GroupMember",
@@ -220,6 +236,11 @@ __all__ = [
     "LoginTest",
     "MoveRequest",
     "NotedClient",
+    "Notice",
+    "NoticeDelivery",
+    "NoticeEvent",
+    "NoticeRule",
+    "NoticeWay",
     "OpenMismatch",
     "OpenMismatchQuerySet",
     "OtherSecrets",

@@ -15,6 +15,7 @@ from migration import audit_sentences, sentences
 from migration.models.audit_events import AuditEvent
 from migration.models.fields import MessageListField
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
+from migration.models.notices import Notice
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
 from nova_credentials.phases import MOVES, Move, Phase
@@ -137,7 +138,7 @@ class MoveRequest(models.Model):
         values: dict[str, Value] = {"old": Phase(self.old).label, "new": Phase(self.new).label}
         if sentence is not audit_sentences.REQUESTED:
             values["who"] = str(self.requested_by or "?")
-        AuditEvent.objects.record(
+        act = AuditEvent.objects.record(
             code,
             sentence(**values),
             by=by,
@@ -145,6 +146,7 @@ class MoveRequest(models.Model):
             slug=self.slug,
             reason=self.reason,
         )
+        Notice.objects.record_act(act, requester=self.requested_by)
 
     @property
     def move_name(self) -> str:

@@ -66,6 +66,7 @@ class AuditCode(models.TextChoices):
     LOGIN_TEST = "login_test", _("Logins tested")
     SETTINGS = "settings", _("Settings at a start")
     CERTIFICATE = "certificate", _("Certificate")
+    NOTICES = "notices", _("Notices set")
     EXPORT = "export", _("Audit exported")
     TRIM = "trim", _("Old entries let go")
 

@@ -16,6 +16,7 @@ from migration.models.audit_actors import Actor, acting, current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
+from migration.models.notices import Notice, NoticeEvent
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
 from nova_credentials.messages import MessageError, in_a_row
@@ -293,7 +294,12 @@ class Campaign(models.Model):
                 steered = audit_sentences.CAMPAIGN_STEERED(
                     campaign=self.name_message, state=new.value
                 )
-                self.record_act(steered, by=by)
+                act = self.record_act(steered, by=by)
+                if new == self.State.REQUESTED:
+                    Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
+                elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
+                    decided = NoticeEvent.APPROVAL_DECIDED
+                    Notice.objects.record_act_as(decided, act, requester=self.by)
         if not changed:
             self._raise_stale()
         for name, value in fields.items():
@@ -306,10 +312,12 @@ class Campaign(models.Model):
         by: User | None,
         code: AuditCode = AuditCode.CAMPAIGN,
         reason: str = "",
-    ) -> None:
+    ) -> AuditEvent:
         """Record in the audit what was done with it."""
         with self.acting_for_it():
-            AuditEvent.objects.record(code, facts, by=by, reason=reason)
+            act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
+        Notice.objects.record_act(act, requester=self.by)
+        return act
 
     def acting_for_it(self) -> AbstractContextManager[None]:
         """Have entries of the audit within the block share its name."""

@@ -18,6 +18,7 @@ from migration.models.daily_comparisons import DailyComparisons
 from migration.models.fields import MessageField
 from migration.models.mismatches import OpenMismatch
 from migration.models.moves import PhaseChange
+from migration.models.notices import Digest, Notice
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         rows = list(comparisons)
         ids = self._insert_rows(rows)
         self._set_as_newest(ids, read_back=read_back)
-        OpenMismatch.objects.update_from(ids)
+        if opened := OpenMismatch.objects.update_from(ids):
+            Notice.objects.add_to_digest(
+                Digest.MISMATCHES, {*opened}, number=len(opened), run_id=rows[0].run_id
+            )
         # Last: concurrent batches wait for each other on the row of the day.
         DailyComparisons.objects.count_up(ids)
         return rows

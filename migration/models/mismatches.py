@@ -34,10 +34,11 @@ def newest_status_is(status: str) -> models.Q:
 
 
 class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
-    def update_from(self, comparison_ids: Collection[int]) -> None:
+    def update_from(self, comparison_ids: Collection[int]) -> list[str]:
         """Open the mismatches that these comparisons found, or count them again, and close those not found again.
 
-        A comparison that is not its client's newest, or that could not check, changes nothing.
+        A comparison that is not its client's newest, or that could not check, changes nothing. Returns the client's
+        slug of each that was opened.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -68,9 +69,11 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
                 SET slug = excluded.slug, kind = excluded.kind, hint = excluded.hint,
                     comparison_id = excluded.comparison_id, last_seen_at = excluded.last_seen_at,
                     times = kept.times + 1
+                RETURNING slug, times
                 """,
                 [list(comparison_ids)],
             )
+            return [slug for slug, times in cursor.fetchall() if times == 1]
 
     def of_present_clients(self) -> Self:
         """Leave out the mismatches of clients that NOVA has deleted."""

@@ -11,9 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import rotation_sentences
+from migration.models.audit_actors import current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.models.notices import Digest, Notice
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class RotationOutcome(models.TextChoices):
     REFUSED = "refused", _("nothing changed")
     # It can't be known which password is valid, or where the login leads: somebody has to look.
     STOPPED = "stopped", _("stopped: somebody has to look")
+
+
+FAILED = {RotationOutcome.REFUSED: Digest.REFUSED, RotationOutcome.STOPPED: Digest.STOPPED}
 
 
 class RotationQuerySet(models.QuerySet["Rotation"]):
@@ -190,3 +195,7 @@ class Rotation(models.Model):
             AuditEvent.objects.record(
                 AuditCode.ROTATION, facts, by=self.by, client_id=self.client_id, slug=self.slug
             )
+            if digest := FAILED.get(outcome):
+                Notice.objects.add_to_digest(
+                    digest, [self.slug], number=1, run_id=current_actor().run_id
+                )

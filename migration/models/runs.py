@@ -243,6 +243,11 @@ class Run(SteeredRun):
         return moves.goes_towards_aws if moves else self.kind not in Run.READS_ONLY
 
     @property
+    def is_of_schedule(self) -> bool:
+        """Say whether the workers' schedule started it: with a single try, where a command takes more."""
+        return not self.by_name and self.tries == 1 and self.wave_id is None
+
+    @property
     def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
         return sentences.RUNS[self.kind](id=str(self.pk))
@@ -305,19 +310,6 @@ class Run(SteeredRun):
     def count_open_batches(self) -> int:
         """Count the batches that have an open item."""
         return self.items.open().values("batch").distinct().count()
-
-    def finish_if_done(self) -> bool:
-        """Finish it where no item is open; True for the one caller that did."""
-        open_items = RunItem.objects.open().filter(run_id=models.OuterRef("pk"))
-        unfinished = Run.objects.filter(~models.Exists(open_items), pk=self.pk, finished_at=None)
-        stays = models.When(state=Run.State.STOPPED, then=models.F("state"))
-        return (
-            unfinished.update(
-                finished_at=timezone.now(),
-                state=models.Case(stays, default=models.Value(Run.State.FINISHED)),
-            )
-            == 1
-        )
 
     def count_items(self) -> dict[str, int]:
         """Count the items by outcome, and the comparisons that matched and that did not; zeros included.

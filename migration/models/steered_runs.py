@@ -10,11 +10,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration import audit_sentences, sentences
+from migration import audit_sentences, notice_sentences, sentences
 from migration.models.audit_actors import Actor, acting, current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.kept_names import KeptNameField, get_kept_name
-from migration.models.run_items import CAN_BE_RETRIED
+from migration.models.notices import Notice, NoticeEvent
+from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class SteeredRun(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     items: RunItemQuerySet
+    by: User | None
 
     class Meta:
         abstract = True
@@ -93,6 +95,15 @@ class SteeredRun(models.Model):
     @property
     def moves(self) -> PlannedMoves | None:
         """Return the move that it makes of its clients; None of a run of another kind."""
+        raise NotImplementedError
+
+    @property
+    def is_of_schedule(self) -> bool:
+        """Say whether the workers' schedule started it, which nobody waits for."""
+        raise NotImplementedError
+
+    def count_items(self) -> dict[str, int]:
+        """Count the items by outcome."""
         raise NotImplementedError
 
     def record_start(self, by: User | None) -> None:
@@ -110,6 +121,40 @@ class SteeredRun(models.Model):
                 self.record_act(facts, by=by, code=AuditCode.OVERRIDE, reason=moves.override_reason)
         elif by:
             self.record_act(audit_sentences.RUN_STARTED(run=self.name_message), by=by)
+
+    def finish_if_done(self) -> bool:
+        """Finish it where no item is open, with a notice; True for the one caller that did."""
+        open_items = RunItem.objects.open().filter(run_id=models.OuterRef("pk"))
+        unfinished = type(self)._default_manager.filter(
+            ~models.Exists(open_items), pk=self.pk, finished_at=None
+        )
+        stays = models.When(state=self.State.STOPPED, then=models.F("state"))
+        new = models.Case(stays, default=models.Value(self.State.FINISHED))
+        now = timezone.now()
+        with transaction.atomic():
+            is_done = unfinished.update(finished_at=now, state=new) == 1
+            if is_done and not self.is_of_schedule:
+                self.refresh_from_db(fields=["state"])
+                if facts := self.describe_end():
+                    key = f"run {self.pk}:{now.isoformat()}"
+                    Notice.objects.record(NoticeEvent.RUN_ENDED, facts, key=key)
+        return is_done
+
+    def describe_end(self) -> Message | None:
+        """Say how many of its clients have which outcome; None of a run that had none."""
+        counts = self.count_items()
+        if not counts["clients"]:
+            return None
+        numbers = {
+            "n": counts["clients"],
+            "failed": counts["failed"],
+            "refused": counts.get("refused", 0),
+            "differ": counts["mismatched"],
+        }
+        if self.state == self.State.STOPPED:
+            left = counts["not_begun"]
+            return notice_sentences.RUN_ENDED_BY_STOP(run=self.name_message, left=left, **numbers)
+        return notice_sentences.RUN_ENDED(run=self.name_message, **numbers)
 
     def pause(self, *, by: User | None) -> None:
         """Pause it: workers finish the batches that they hold and claim no others."""
@@ -178,7 +223,9 @@ class SteeredRun(models.Model):
         with transaction.atomic():
             if changed := found.update(**fields):
                 state = audit_sentences.RUN_STEERED(run=self.name_message, state=new.value)
-                self.record_act(state, by=by)
+                act = self.record_act(state, by=by)
+                if new == self.State.REQUESTED:
+                    Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
         if not changed:
             self._raise_stale(new)
         for name, value in fields.items():
@@ -191,11 +238,13 @@ class SteeredRun(models.Model):
         by: User | None,
         code: AuditCode = AuditCode.RUN,
         reason: str = "",
-    ) -> None:
+    ) -> AuditEvent:
         """Record in the audit what was done with the run, under the name that its entries share."""
         actor = current_actor()
         with acting(Actor(actor.origin, f"run {self.pk}", actor.find_name)):
-            AuditEvent.objects.record(code, facts, by=by, reason=reason)
+            act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
+        Notice.objects.record_act(act, requester=self.by)
+        return act
 
     def _raise_stale(self, wanted: State) -> NoReturn:
         self.refresh_from_db(fields=["state"])

@@ -20,6 +20,7 @@ from migration.models import (
     AuditEvent,
     DatabaseClaim,
     DatabaseIdentity,
+    Notice,
     WriteState,
     WriteStop,
     read_write_state,
@@ -188,9 +189,10 @@ def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
     require_reason(reason)
     with transaction.atomic():
         stop = WriteStop.objects.create(by=by, reason=reason)
-        AuditEvent.objects.record(
+        act = AuditEvent.objects.record(
             AuditCode.WRITES_STOPPED, audit_sentences.STOPPED_WRITES(), by=by, reason=reason
         )
+        Notice.objects.record_act(act)
     write_guard().forget_state()
     return stop
 
@@ -200,9 +202,10 @@ def start_aws_writes(*, by: User | None = None) -> int:
     with transaction.atomic():
         ended = WriteStop.objects.end_all(by=by)
         if ended:
-            AuditEvent.objects.record(
+            act = AuditEvent.objects.record(
                 AuditCode.WRITES_STARTED, audit_sentences.STARTED_WRITES(), by=by
             )
+            Notice.objects.record_act(act)
     write_guard().forget_state()
     return ended
 

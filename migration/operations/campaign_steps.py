@@ -16,6 +16,8 @@ from migration import audit_sentences, campaign_sentences, sentences
 from migration.models import (
     MANY_TRIES,
     Campaign,
+    Notice,
+    NoticeEvent,
     PlannedMoves,
     Run,
     StaleRunError,
@@ -150,7 +152,8 @@ def _stop(campaign: Campaign, why: Message) -> None:
     """Stop the campaign and the run of a step that it has in work; a rollback in work goes on."""
     campaign.stop_by_itself(why)
     stopped = audit_sentences.CAMPAIGN_STOPPED(campaign=campaign.name_message, why=why)
-    campaign.record_act(stopped, by=None)
+    act = campaign.record_act(stopped, by=None)
+    Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act)
     stop_steps(campaign, by=None)
 
 

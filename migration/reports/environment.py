@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from migration import sentences
 from migration.models import Secret
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.environment_names import name_environment
 
 if TYPE_CHECKING:
     from nova_credentials.messages import Message
@@ -48,15 +49,6 @@ def describe_environment() -> Environment:
         region=settings.AWS_REGION,
         endpoint=_("embedded") if is_embedded else settings.AWS_ENDPOINT_URL,
     )
-
-
-def name_environment() -> tuple[str, bool]:
-    """Return the environment's name and whether it is production, which a site outside development is if unnamed."""
-    if name := settings.NOVA_ENVIRONMENT:
-        return name, name.casefold().startswith("prod")
-    if settings.NOVA_DEMO:
-        return _("Demo"), False
-    return (_("Development"), False) if settings.DEBUG else (_("Production"), True)
 
 
 def _find_refusal() -> Message | None:

@@ -44,7 +44,7 @@ NAMES = (
     *("phase", "comparison", "push", "read", "active", "seen", "state", "kind__exact", "status__exact"),
     *("tab", "history", "items", "page", "status", "kind", "field", "age", "assigned", "owner", "next", "language"),
     *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
-    *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id"),
+    *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id", "test"),
 )  # fmt: skip
 
 FORM = "application/x-www-form-urlencoded"
@@ -100,6 +100,7 @@ WITHOUT_FIELDS = (
         "/admin/logout/",
         f"{RUNS}aws-writes/start/",
         f"{RUNS}aws-writes/stop/",
+        f"{RUNS}notices/test/",
         f"{RUNS}start-all/",
         f"{RUNS}compare-all/",
     ),
@@ -181,6 +182,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{RUNS}aws-writes/stop/", {"reason": ""}),
         (f"{RUNS}aws-writes/claim/", {"reason": ""}),
         (f"{RUNS}check-nova/", {"role": "no-such-role"}),
+        (f"{RUNS}notices/set/", {"shown": "x", "mail": "run_ended", "webhook": "x"}),
         (f"{RUNS}{run}/steer/", {"order": "", "item": "1"}),
         (f"{RUNS}plan/{ids['/plan/']}/order/", {"order": ""}),
         (f"{RUNS}{run}/steer/", {"order": "retry", "item": "0"}),

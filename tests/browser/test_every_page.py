@@ -28,7 +28,9 @@ from migration.operations.campaign_steps import find_broken_rule
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override
+from migration.operations.notice_sending import send_test_notice
 from migration.operations.run_plans import work_on_plan
+from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -345,6 +347,19 @@ def test_aws_writes_while_they_go_on_and_while_they_are_stopped(look_at, client_
     stop_aws_writes(reason="INC-42")
 
     found.append(look_at(f"{RUNS}aws-writes/", "/admin/", CLIENT, f"{CLIENT}{pk}/change/"))
+
+    assert found == [{}, {}]
+
+
+def test_notices_that_nobody_and_that_some_get(look_at, client_in, settings):
+    client_in(Phase.DUAL_WRITE)
+    found = [look_at(f"{RUNS}notices/")]
+    urls = ("http://127.0.0.1:1/example",)
+    settings.NOVA_NOTIFY = NotifySettings(urls, ("team@ops.example",), loopback_allowed=True)
+    stop_aws_writes(reason="INC-42")
+    notice = send_test_notice(by=make_user("ana"), seconds=5)
+
+    found.append(look_at(f"{RUNS}notices/", f"{RUNS}notices/?test={notice.pk}"))
 
     assert found == [{}, {}]
 

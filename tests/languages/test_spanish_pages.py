@@ -153,6 +153,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield reverse(f"admin:{name}_changelist")
     report = reverse("admin:migration_comparison_report")
     yield reverse("admin:migration_run_check_nova")
+    yield reverse("admin:migration_run_notices")
     yield from (report, f"{report}?status=unchecked", f"{report}?status=mismatch&state=open")
     for phase in (*Phase, "broken"):
         url = reverse("admin:credentials_client_change", args=[world[phase]])

@@ -80,6 +80,7 @@ PAGES = {
     **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
+    "migration_run_notices": ADMINISTRATORS,
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_go_on_without": OPERATORS,
     "migration_campaign_start": OPERATORS,
@@ -144,6 +145,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
+    **{f"migration_run_{act}_notices": ({}, ADMINISTRATORS) for act in ("set", "test")},
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_run_approve": ({}, APPROVERS),
@@ -231,6 +233,7 @@ class Site:
             "_owners",
             "_view",
             "_failures",
+            "_notices",
         )
         models = {
             "credentials_client_": lambda: client,
@@ -501,6 +504,8 @@ EXPECTED_BUTTONS = {
     - {"migration_campaign_go_on_without"}
     # Nobody has assigned or acknowledged anything yet.
     - {"migration_comparison_undo"}
+    # Notices are set to reach nobody.
+    - {"migration_run_test_notices"}
     # Nobody has a second factor.
     - {"second_factor", "auth_user_reset_factor"}
     - {

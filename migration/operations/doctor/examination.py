@@ -25,6 +25,7 @@ from migration.operations.doctor.findings import (
     report_unlooked,
 )
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
+from migration.operations.doctor.notices import examine_notices
 from migration.operations.doctor.objects import examine_objects
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.owners import examine_owners
@@ -60,6 +61,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.OTHER_READERS: examine_other_readers,
     CheckName.WORKERS: examine_workers,
     CheckName.COPIES: examine_copies,
+    CheckName.NOTICES: examine_notices,
 }
 # These do more than read the database: they try updates that are undone, connect anew, or ask AWS.
 THOROUGH: Mapping[CheckName, Examination] = {

@@ -41,6 +41,7 @@ class CheckName(TextChoices):
     OTHER_READERS = "other_readers", _("Reads past the package")
     WORKERS = "workers", _("Workers")
     COPIES = "copies", _("Copies of secret values")
+    NOTICES = "notices", _("Notices")
     STAGES = "stages", _("Versions that wait to be current")
     CLOCKS = "clocks", _("Clocks")
 

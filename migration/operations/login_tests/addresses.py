@@ -98,6 +98,11 @@ def _is_allowed(address: IPAddress, *, private_allowed: bool) -> bool:
     return address.is_global and (address.version == 4 or address in _UNICAST)
 
 
+def is_loopback(text: str) -> bool:
+    """Say whether packets for this address stay on this machine, whichever way it writes an IPv4 address."""
+    return any(address.is_loopback for address in _unwrap(ipaddress.ip_address(text)))
+
+
 def _unwrap(address: IPAddress) -> Iterator[IPAddress]:
     """Yield the IPv4 addresses to which packets for this one may go, or the address itself where it names none."""
     if isinstance(address, ipaddress.IPv4Address):

@@ -1,0 +1,112 @@
+"""Owns what holds for a time, such as AWS that does not answer: since when. Each is told once when it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from migration import notice_sentences as sentences
+from migration.models.fields import MessageField
+from migration.models.notices import Digest, Notice, NoticeEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from nova_credentials.messages import Message
+
+# What comes and goes within this time is one condition, and is told once.
+OVER_AFTER = timedelta(minutes=10)
+# The beginning of these is told together, by names; that they are over is told by what ended them.
+COUNTED = {NoticeEvent.ROTATION_OVERDUE: Digest.OVERDUE}
+
+
+@dataclass(frozen=True)
+class FoundCondition:
+    """What holds now: which one of its event, and what to say of it; of a counted one its name."""
+
+    event: NoticeEvent
+    subject: str
+    facts: Message | None = None
+    name: str = ""
+
+
+class ConditionQuerySet(models.QuerySet["Condition"]):
+    @transaction.atomic
+    def settle(
+        self,
+        events: Collection[NoticeEvent],
+        found: Iterable[FoundCondition],
+        *,
+        over_after: timedelta = OVER_AFTER,
+    ) -> None:
+        """Compare what holds now of these events with what held before; tell what began, and what is over."""
+        now = timezone.now()
+        # Two looks at once wait for each other.
+        known = {(row.event, row.subject): row for row in self._lock_rows(events)}
+        fresh, still = [], []
+        for each in found:
+            if row := known.pop((each.event, each.subject), None):
+                still.append(row.pk)
+            else:
+                fresh.append(each)
+        self.filter(pk__in=still).update(seen_at=now)
+        self._begin(fresh)
+        for row in known.values():
+            if now - row.seen_at >= over_after:
+                row.end()
+
+    def _lock_rows(self, events: Collection[NoticeEvent]) -> list[Condition]:
+        return list(self.select_for_update().filter(event__in=events).order_by("pk"))
+
+    def _begin(self, fresh: list[FoundCondition]) -> None:
+        """Store and tell what began, unless another look has done so."""
+        counted: dict[Digest, list[str]] = {}
+        for each in fresh:
+            row, is_new = self.get_or_create(
+                event=each.event, subject=each.subject, defaults={"facts": each.facts}
+            )
+            if not is_new:
+                continue
+            if digest := COUNTED.get(each.event):
+                counted.setdefault(digest, []).append(each.name)
+            elif each.facts:
+                Notice.objects.record(each.event, each.facts, key=row.key)
+        for digest, names in counted.items():
+            Notice.objects.add_to_digest(digest, names, number=len(names))
+
+
+class Condition(models.Model):
+    """Something that needs attention and holds since `began_at`."""
+
+    event = models.CharField(max_length=32)
+    subject = models.CharField(max_length=100)
+    facts = MessageField(null=True)
+    began_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    objects = ConditionQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["event", "subject"], name="one_condition_a_subject")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event}:{self.subject}"
+
+    @property
+    def key(self) -> str:
+        """Name this occurrence."""
+        return f"{self.event}:{self.subject}:{self.began_at.isoformat()}"
+
+    def end(self) -> None:
+        """Forget it, and tell that it is over if its beginning was told by itself."""
+        self.delete()
+        if self.facts:
+            facts = sentences.IS_OVER(ago=self.began_at, what=self.facts)
+            Notice.objects.record(NoticeEvent(self.event), facts, key=f"{self.key}:over")

@@ -1,0 +1,186 @@
+"""Owns deliveries: a notice on its way to one recipient, how often it was tried, and what became of it.
+
+Holds hosts and codes: no address of a webhook, whose path is a secret, and no text of a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from migration.models.notices import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# Who claims a delivery has this long: longer than any attempt. Of a killed process it is tried again after it.
+CLAIMED_FOR = timedelta(minutes=10)
+GIVEN_UP_AFTER = timedelta(hours=24)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+
+
+class NoticeWay(models.TextChoices):
+    """How a notice gets to somebody."""
+
+    MAIL = "mail", _("Mail")
+    WEBHOOK = "webhook", _("Webhook")
+
+
+class DeliveryState(models.TextChoices):
+    """Whether a notice has got there."""
+
+    WAITING = "waiting", _("Waiting")
+    SENT = "sent", _("Sent")
+    GIVEN_UP = "given_up", _("Given up")
+
+
+class DeliveryOutcome(models.TextChoices):
+    """What came of an attempt; empty before the first."""
+
+    SENT = "sent", _("taken")
+    TIMED_OUT = "timed_out", _("no whole answer in time")
+    NO_SUCH_HOST = "no_such_host", _("no such host")
+    UNREACHABLE = "unreachable", _("no connection")
+    TLS_PROBLEM = "tls_problem", _("no valid certificate")
+    NOT_ALLOWED = (
+        "not_allowed",
+        _("the site calls no such address: it is of this machine or of its cloud"),
+    )
+    REDIRECTED = "redirected", _("a redirect, which is not followed: set the final address")
+    RATE_LIMITED = "rate_limited", _("too many requests: it is tried later")
+    REFUSED = "refused", _("refused")
+    NO_ANSWER = "no_answer", _("no answer that is HTTP")
+    NO_MAIL_SERVER = "no_mail_server", _("no mail server is set (NOVA_MAIL_URL)")
+    MAIL_REFUSED = "mail_refused", _("the mail server did not take it")
+    NOT_WANTED = "not_wanted", _("the recipient is not set any more")
+    TOO_LATE = "too_late", _("older than a day")
+
+
+# Trying again can't help.
+FINAL = (DeliveryOutcome.NOT_WANTED, DeliveryOutcome.TOO_LATE)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one attempt: with the status that a webhook answered, and the seconds that it asks to wait."""
+
+    outcome: DeliveryOutcome
+    status: int | None = None
+    wait_seconds: int = 0
+
+
+class NoticeDeliveryQuerySet(models.QuerySet["NoticeDelivery"]):
+    @transaction.atomic
+    def claim_next(
+        self, *, without: Collection[str] = (), notice_id: int | None = None
+    ) -> NoticeDelivery | None:
+        """Claim what is to be tried next for CLAIMED_FOR; commits before anything is sent. None where there is nothing.
+
+        `without`: recipients that are left out. `notice_id`: of this notice alone.
+        """
+        due = self.filter(state=DeliveryState.WAITING, next_try_at__lte=timezone.now())
+        if notice_id is not None:
+            due = due.filter(notice=notice_id)
+        found = due.exclude(target__in=without).select_related("notice", "user")
+        # What was never tried first: what fails again and again keeps nobody waiting.
+        free = found.select_for_update(skip_locked=True, of=("self",)).order_by("tries", "pk")
+        claimed = free.first()
+        if claimed:
+            claimed.tries += 1
+            claimed.next_try_at = timezone.now() + CLAIMED_FOR
+            claimed.save(update_fields=["tries", "next_try_at"])
+        return claimed
+
+    def waiting(self) -> NoticeDeliveryQuerySet:
+        """Select what has not got there yet."""
+        return self.filter(state=DeliveryState.WAITING)
+
+
+class NoticeDelivery(models.Model):
+    """One notice for one recipient. It is sent at least once: twice where a process is killed while it sends."""
+
+    notice = models.ForeignKey(Notice, models.CASCADE, related_name="deliveries")
+    way = models.CharField(max_length=8, choices=NoticeWay)
+    # A keyed digest of the address, by which it is found among the settings.
+    target = models.CharField(max_length=64)
+    # As pages show it: a webhook's host, a mail address' domain.
+    host = models.CharField(max_length=255)
+    # The requester who is told, at the address that they have then.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+")
+    state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.WAITING)
+    # A `DeliveryOutcome`, whose words may change.
+    outcome = models.CharField(max_length=16, blank=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    tried_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(db_default=Now())
+
+    objects = NoticeDeliveryQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["notice", "target"], name="one_delivery_a_recipient")
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["next_try_at"],
+                condition=models.Q(state="waiting"),
+                name="delivery_to_try",
+            ),
+            models.Index(fields=["target", "-tried_at"], name="delivery_of_recipient"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.notice_id} to {self.host}"
+
+    @property
+    def is_late(self) -> bool:
+        """Say whether what it tells is too old: a database that was put back must not tell its past."""
+        return timezone.now() - self.notice.created_at > GIVEN_UP_AFTER
+
+    @property
+    def outcome_text(self) -> str:
+        """Say what came of the newest attempt, in the page's language."""
+        if not self.outcome:
+            return ""
+        text = str(dict(DeliveryOutcome.choices).get(self.outcome, self.outcome))
+        values = {"what": text, "status": self.status}
+        return gettext("%(what)s (status %(status)s)") % values if self.status else text
+
+    def settle(self, attempt: Attempt) -> None:
+        """Store what came of the attempt for which it was claimed, and when it is tried again."""
+        now = timezone.now()
+        next_try_at = now + self._find_pause(attempt)
+        last_try_at = self.notice.created_at + GIVEN_UP_AFTER
+        state = DeliveryState.WAITING
+        if attempt.outcome == DeliveryOutcome.SENT:
+            state = DeliveryState.SENT
+        elif attempt.outcome in FINAL or next_try_at > last_try_at:
+            state = DeliveryState.GIVEN_UP
+        # Who claimed it later than this process, which took too long, decides.
+        mine = NoticeDelivery.objects.waiting().filter(pk=self.pk, tries=self.tries)
+        mine.update(
+            state=state,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            tried_at=now,
+            next_try_at=next_try_at,
+        )
+
+    def _find_pause(self, attempt: Attempt) -> timedelta:
+        """Return how long to wait: twice as long with each try, or as long as was asked for, within bounds."""
+        if attempt.wait_seconds:
+            asked = timedelta(seconds=min(attempt.wait_seconds, LONGEST_PAUSE.total_seconds()))
+            return max(asked, FIRST_PAUSE)
+        doublings = min(self.tries - 1, 10)
+        return min(FIRST_PAUSE * int(2**doublings), LONGEST_PAUSE)

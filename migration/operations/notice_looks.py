@@ -1,0 +1,144 @@
+"""Looks for what nobody does and is to be told: AWS, workers or readers gone, a duplicate, an audit that doesn't hold.
+
+Each look compares what holds now with what held before, so that each is told once when it begins.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from credentials.models import Client
+from migration import notice_sentences as sentences
+from migration import sentences as own_sentences
+from migration.models import (
+    Comparison,
+    Condition,
+    FoundCondition,
+    Notice,
+    NoticeEvent,
+    ReaderProcess,
+    RotationSchedule,
+    Worker,
+    all_clients,
+    rotation_schedules,
+)
+from migration.operations.audit_verification import verify_audit
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.doctor import process_sentences
+from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The newest comparisons that are looked at, and how old they may be.
+COMPARISONS_LOOKED_AT = 200
+COMPARED_WITHIN = timedelta(hours=1)
+# How long workers are gone before it is told: longer than a restart.
+GONE_AFTER = timedelta(minutes=5)
+# What is wrong with AWS itself, and not with one client's secret.
+OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
+MINUTELY = (NoticeEvent.AWS_GONE, NoticeEvent.READERS_GONE, NoticeEvent.DUPLICATE)
+READS_AWS = [phase for phase in Phase if phase.reads_aws]
+LAST_LOOK = "last look"
+
+logger = logging.getLogger(__name__)
+
+
+def look_every_minute(*, is_worker: bool) -> None:
+    """Look at AWS, readers, the database's identity and the workers; `is_worker`: this process is one of them."""
+    found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate()]
+    Condition.objects.settle(MINUTELY, found)
+    if is_worker:
+        _note_look()
+    # A worker is alive: what another process has told is over at once.
+    Condition.objects.settle(
+        (NoticeEvent.WORKERS_GONE,),
+        [] if is_worker else _find_workers_gone(),
+        over_after=timedelta(0),
+    )
+
+
+def _find_aws_gone() -> Iterator[FoundCondition]:
+    """Yield that AWS gave none of the newest comparisons an answer, and one of them failed for a reason of AWS's."""
+    newest = Comparison.objects.order_by("-pk").values_list("compared_at", "status", "error_class")[
+        :COMPARISONS_LOOKED_AT
+    ]
+    since = timezone.now() - COMPARED_WITHIN
+    lately = [(status, error) for at, status, error in newest if at > since]
+    errors = [error for _status, error in lately if error in OF_AWS]
+    if errors and all(status == Comparison.Status.UNCHECKED for status, _error in lately):
+        facts = sentences.AWS_ANSWERS_NOT(error=errors[0])
+        yield FoundCondition(NoticeEvent.AWS_GONE, "aws", facts)
+
+
+def _find_readers_gone() -> Iterator[FoundCondition]:
+    """Yield that NOVA's processes fail at AWS, or that none reads although clients are read from AWS."""
+    readers = ReaderProcess.objects.summarize()
+    if readers.failing:
+        facts = process_sentences.READERS_FAIL(n=readers.failing)
+        yield FoundCondition(NoticeEvent.READERS_GONE, "failing", facts)
+    last = readers.last_read_at
+    if last and not readers.seen and all_clients().in_phases(*READS_AWS).exists():
+        facts = process_sentences.READERS_ARE_GONE(ago=last)
+        yield FoundCondition(NoticeEvent.READERS_GONE, "gone", facts)
+
+
+def _find_duplicate() -> Iterator[FoundCondition]:
+    """Yield that this database is a duplicate, or can't be known to be none."""
+    why = find_write_refusal()
+    if why and why.key != own_sentences.WRITES_STOPPED.key:
+        yield FoundCondition(NoticeEvent.DUPLICATE, why.key, why)
+
+
+def _find_workers_gone() -> Iterator[FoundCondition]:
+    seen = Worker.objects.last_seen_at()
+    if seen and timezone.now() - seen > GONE_AFTER:
+        facts = process_sentences.WORKERS_ARE_GONE(ago=seen)
+        yield FoundCondition(NoticeEvent.WORKERS_GONE, "workers", facts)
+
+
+@transaction.atomic
+def _note_look() -> None:
+    """Note that a worker looked; if the look before is long ago, and nobody told that, tell that no worker ran."""
+    now = timezone.now()
+    row, is_first = Condition.objects.select_for_update().get_or_create(
+        event=LAST_LOOK, subject=LAST_LOOK
+    )
+    before = row.seen_at
+    row.seen_at = now
+    row.save(update_fields=["seen_at"])
+    was_told = Condition.objects.filter(event=NoticeEvent.WORKERS_GONE).exists()
+    if not is_first and not was_told and now - before > GONE_AFTER:
+        facts = sentences.WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
+        key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
+        Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key)
+
+
+def look_for_overdue_rotations() -> None:
+    """Look which clients' day has passed; each is told once for each day on which it was due."""
+    today = rotation_schedules.today()
+    overdue = {pk: due for pk, due in RotationSchedule.objects.list_next().items() if due < today}
+    slugs = Client.objects.filter(pk__in=overdue).values_list("pk", "slug")
+    found = [
+        FoundCondition(NoticeEvent.ROTATION_OVERDUE, f"{pk}:{overdue[pk]}", name=slug)
+        for pk, slug in slugs
+    ]
+    Condition.objects.settle((NoticeEvent.ROTATION_OVERDUE,), found, over_after=timedelta(0))
+
+
+def look_at_audit() -> None:
+    """Verify the whole audit; tell if it doesn't hold."""
+    verified = verify_audit()
+    found = []
+    if not verified.is_sound:
+        number = verified.faults.total()
+        logger.error("The audit does not hold: %s faults. Run verify_audit", number)
+        facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
+        found = [FoundCondition(NoticeEvent.AUDIT_BROKEN, "audit", facts)]
+    Condition.objects.settle((NoticeEvent.AUDIT_BROKEN,), found, over_after=timedelta(0))

@@ -1,0 +1,99 @@
+"""Posts JSON to a webhook: no redirect is followed, and an answer is read only as far as its head. Knows no notice.
+
+A webhook's path is a secret. It is in no error and no result: a code says what is wrong.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from migration.models import Attempt, DeliveryOutcome, LoginOutcome
+from migration.operations.login_tests.addresses import connect_to_first, is_loopback, resolve_host
+from migration.operations.login_tests.bounded_sockets import start_tls
+from migration.operations.login_tests.deadlines import Deadline
+from migration.operations.login_tests.outcomes import LoginFailedError
+
+if TYPE_CHECKING:
+    import socket
+    from urllib.parse import SplitResult
+
+WEBHOOK_SECONDS = 10.0
+DEFAULT_PORTS = {"https": 443, "http": 80}
+_OUTCOMES = {
+    LoginOutcome.TIMED_OUT: DeliveryOutcome.TIMED_OUT,
+    LoginOutcome.NO_SUCH_HOST: DeliveryOutcome.NO_SUCH_HOST,
+    LoginOutcome.UNREACHABLE: DeliveryOutcome.UNREACHABLE,
+    LoginOutcome.TLS_PROBLEM: DeliveryOutcome.TLS_PROBLEM,
+    LoginOutcome.NOT_ALLOWED: DeliveryOutcome.NOT_ALLOWED,
+}
+
+
+def post_json(
+    *, url: str, body: object, loopback_allowed: bool, seconds: float = WEBHOOK_SECONDS
+) -> Attempt:
+    """Post it within so many seconds for everything, and return what came of it.
+
+    The host is looked up once and all its addresses are judged: private networks are fine, as whoever sets this site
+    up named the host; link-local addresses and those where clouds tell a machine its credentials are not.
+    """
+    parts = urlsplit(url)
+    with Deadline(seconds) as deadline:
+        try:
+            return _post(parts, json.dumps(body).encode(), deadline, loopback_allowed)
+        except LoginFailedError as error:
+            outcome = _OUTCOMES.get(error.outcome, DeliveryOutcome.NO_ANSWER)
+        except (OSError, http.client.HTTPException, ValueError):
+            # Shut at the deadline, closed by the other side, or no HTTP.
+            outcome = DeliveryOutcome.NO_ANSWER
+        return Attempt(DeliveryOutcome.TIMED_OUT if deadline.is_over else outcome)
+
+
+def _post(parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed: bool) -> Attempt:
+    host = parts.hostname or ""
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    addresses = resolve_host(host, port, deadline=deadline, private_allowed=True)
+    if not loopback_allowed and any(is_loopback(address.text) for address in addresses):
+        raise LoginFailedError(LoginOutcome.NOT_ALLOWED)
+    # With its default port a connection names the host alone, as servers expect it.
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(host, port)
+    plain: socket.socket = connect_to_first(addresses, deadline=deadline)
+    try:
+        connection.sock = start_tls(plain, host) if parts.scheme == "https" else plain
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        # What follows the head is not read.
+        return _judge_answer(connection.getresponse())
+    finally:
+        connection.close()
+        plain.close()
+
+
+def _judge_answer(answer: http.client.HTTPResponse) -> Attempt:
+    status = answer.status
+    if 200 <= status < 300:
+        return Attempt(DeliveryOutcome.SENT, status)
+    if 300 <= status < 400:
+        return Attempt(DeliveryOutcome.REDIRECTED, status)
+    wait = read_retry_after(answer.headers.get("Retry-After", ""))
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        return Attempt(DeliveryOutcome.RATE_LIMITED, status, wait)
+    return Attempt(DeliveryOutcome.REFUSED, status, wait)
+
+
+def read_retry_after(text: str) -> int:
+    """Return the seconds that a Retry-After asks to wait, as a number or a date; 0 where it asks for nothing."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return int(text[:9])
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return 0
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0, int((until - datetime.now(UTC)).total_seconds()))

@@ -1,0 +1,59 @@
+"""Has everything be told of clients with unmistakable passwords: neither a mail, a webhook nor the outbox holds one."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from credentials.models import DatabaseCredential
+from migration.models import Notice, Run, all_clients
+from migration.operations import runs
+from migration.operations.copy_search import search_copies
+from nova_admin.notify_settings import NotifySettings
+from tests.factories import make_client, update
+from tests.haystack import Haystack, everything_logged
+from tests.migration.notices.conftest import TEAM, send_now
+from tests.migration.notices.sinks import HOST, MailSink, WebhookSink, opened
+from tests.test_no_secret_escapes import MARKERS, add_pickles, add_tables, command, page, seed
+
+
+@pytest.fixture
+def logins_stay_here():
+    """They do: both sinks are on the loopback."""
+
+
+def test_no_notice_holds_a_value_or_the_path_of_a_webhook(stores, client, settings):
+    root = User.objects.create_superuser("root", password="example-login-password")
+    client.force_login(root)
+    pk, haystack = seed(), Haystack()
+    with opened(WebhookSink()) as webhook, opened(MailSink()) as mailbox:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = HOST, mailbox.port
+        settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
+        with everything_logged(haystack):
+            runs.finish_inline(
+                Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=root, adopt=True)
+            )
+            row = DatabaseCredential.objects.filter(client=pk).first()
+            marker = MARKERS["db_password_encrypted"]
+            update("client_database_credentials", row.pk, db_password_encrypted=f"{marker} anew")
+            runs.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=root))
+            make_client("note", name=f"note of {marker} anew"[:90])
+            search_copies(client_ids=[pk], by=root)
+            send_now()
+            command(haystack, "send_notices")
+            command(haystack, "send_notices", "--format", "json")
+            page(haystack, client, reverse("admin:migration_run_test_notices"), {})
+            page(haystack, client, reverse("admin:migration_run_notices"))
+            page(
+                haystack, client, reverse("admin:migration_run_set_notices"), {"shown": "mismatch"}
+            )
+    # A client's name is no secret, whatever somebody wrote there.
+    haystack.add("webhook", "\n".join(webhook.taken))
+    haystack.add("mails", "\n".join(mail.as_string() for _, mail in mailbox.mails))
+    add_tables(haystack)
+    add_pickles(haystack)
+
+    assert haystack.found() == []
+    assert {*Notice.objects.values_list("event", flat=True)} >= {"mismatch", "run_ended", "test"}
+    assert "differ" in haystack.text("webhook")
+    assert "example-secret-path" not in "".join(haystack.text(place) for place in haystack.pieces)
