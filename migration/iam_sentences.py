@@ -90,8 +90,8 @@ IAM_NEEDS_OTHER = Sentence(
 )
 IAM_NOT_HARMLESS = Sentence(
     "iam_not_harmless",
-    "No trial is harmless: on a name without a secret a policy that asks for our tag refuses it, and on a secret of ours"
-    " it would be done. For: %(why)s.",
+    "No trial is harmless: on a name without a secret, a policy that asks for our tag refuses it; on one of ours it"
+    " would be done. For: %(why)s.",
 )
 IAM_KEY_NOT_PROVEN = Sentence(
     "iam_key_not_proven",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from migration.operations.iam.permissions import Permission
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.messages import Message, Sentence
+    from nova_credentials.messages import Message
 
     Trial = Callable[[SecretsManager, str], None]
 

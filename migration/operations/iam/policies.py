@@ -152,7 +152,8 @@ def find_account() -> str:
 def find_layouts_in_use() -> frozenset[Layout]:
     """Return the layout of new clients, and those that clients have or had until lately."""
     stored = ClientMigration.objects.exclude(layout=None).order_by()
-    found = {Layout(layout) for layout in stored.values_list("layout", flat=True).distinct()}
+    names = stored.values_list("layout", flat=True).distinct()
+    found = {Layout(layout) for layout in names if layout}
     # While a client has secrets of its other layout, they are written too.
     other = tuple(Layout) if stored.filter(other_secrets__in=OtherSecrets.values).exists() else ()
     return frozenset({configured_layout(), *found, *other})
