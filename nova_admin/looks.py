@@ -7,7 +7,9 @@ from django.utils.translation import gettext_lazy as _
 from nova_admin.navigation import (
     AUDIT,
     CAMPAIGNS,
+    CHECK_AWS,
     CLIENT_GROUPS,
+    COST,
     DOCUMENTS,
     WRONG_PASSWORDS,
     is_at_runs,
@@ -100,6 +102,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_run_check_nova"),
                         "permission": require_permission("migration.view_worker"),
                     },
+                    CHECK_AWS,
                 ]
             },
             {
@@ -118,6 +121,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_run_aws_writes"),
                         "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
+                    COST,
                     AUDIT,
                     {
                         "title": _("Users"),

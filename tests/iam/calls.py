@@ -112,13 +112,22 @@ def answer_batch(service, environ, start_response, policy, needed) -> Any:
     """The call itself may be refused; of the secrets, each by itself."""
     if not allows([policy], needed[0]):
         return refuse(start_response)
-    assert all(allows([policy], request) for request in needed[1:]), "not made for this"
-    return service(environ, start_response)
+    refused = [request for request in needed[1:] if not allows([policy], request)]
+    if not refused:
+        return service(environ, start_response)
+    names = json.loads(environ["wsgi.input"].read())["SecretIdList"]
+    assert len(names) == 1, "made for one name"
+    errors = [{"SecretId": name, "ErrorCode": "AccessDeniedException"} for name in names]
+    return send(start_response, HTTPStatus.OK, {"SecretValues": [], "Errors": errors})
 
 
 def refuse(start_response: Any) -> list[bytes]:
-    body = json.dumps({"__type": "AccessDeniedException", "Message": "not authorized"}).encode()
-    status = HTTPStatus.BAD_REQUEST
+    answer = {"__type": "AccessDeniedException", "Message": "not authorized"}
+    return send(start_response, HTTPStatus.BAD_REQUEST, answer)
+
+
+def send(start_response: Any, status: HTTPStatus, answer: dict[str, Any]) -> list[bytes]:
+    body = json.dumps(answer).encode()
     headers = [
         ("Content-Type", "application/x-amz-json-1.1"),
         ("Content-Length", str(len(body))),
