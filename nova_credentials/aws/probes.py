@@ -60,11 +60,6 @@ def try_restore(sm: SecretsManager, absent: str) -> None:
     _ignore_failure(lambda: sm.restore_secret(absent))
 
 
-def try_delete(sm: SecretsManager, absent: str) -> None:
-    """Schedule the deletion of a secret that isn't there."""
-    _ignore_failure(lambda: sm.schedule_deletion(absent))
-
-
 def try_create(sm: SecretsManager, present: str) -> None:
     """Create a secret whose name is taken, with a text and a binary value, of which AWS takes only one."""
     _expect_failure(

@@ -110,6 +110,7 @@ WITHOUT_FIELDS = (
         "/cancel/",
         "/delete/",
         "/check-nova/",
+        "/check-aws/",
     ),
 )
 

@@ -47,9 +47,8 @@ class Command(FormattedCommand):
         counted = count_use()
         assumed = replace(
             CostAssumptions.from_settings(),
-            processes=count_processes(),
             writes_a_month=counted.writes,
-            **_read_assumptions(options),
+            **{"processes": count_processes(), **_read_assumptions(options)},
         )
         estimate = estimate_costs(SiteCounts.count_now().usage, assumed)
         found = describe_costs(estimate, counted)
@@ -70,7 +69,7 @@ class Command(FormattedCommand):
         )
         for each in found["alternatives"]:
             least, most = each["dollars_least"], each["dollars_most"]
-            price = f"${least}" if least == most else f"${least} to ${most}"
+            price = f"${least:g}" if least == most else f"${least:g} to ${most:g}"
             self.stdout.write(f"instead: {name_alternative(each['key'])}: {price} a month")
         self.stdout.write(f"the plan, for {estimate.clients:,} clients: {RULE[estimate.advice]()}")
 

@@ -45,10 +45,9 @@ ON_ABSENT: dict[str, Trial] = {
     f"{SM}:ListSecretVersionIds": probes.try_versions,
     f"{SM}:TagResource": probes.try_tag,
     f"{SM}:RestoreSecret": probes.try_restore,
-    f"{SM}:DeleteSecret": probes.try_delete,
 }
 # These change something where the name has a secret after all.
-CHANGING = {f"{SM}:TagResource", f"{SM}:RestoreSecret", f"{SM}:DeleteSecret"}
+CHANGING = {f"{SM}:TagResource", f"{SM}:RestoreSecret"}
 # Tried on a secret of this site, as a policy may ask for its tag.
 ON_PRESENT: dict[str, Trial] = {
     f"{SM}:CreateSecret": probes.try_create,
@@ -157,6 +156,8 @@ class _Examination:
 
     def _try_permission(self, permission: Permission, why: Message) -> PermissionFinding:
         action = permission.action
+        if action == f"{SM}:DeleteSecret":
+            return _leave(permission, iam_sentences.IAM_NOT_HARMLESS(why=why), is_untold=True)
         if action in ON_PRESENT or action.startswith(f"{KMS}:"):
             return self._try_on_present(permission, why)
         if action in CHANGING and self.taken:
@@ -208,8 +209,6 @@ class _Examination:
             self._note_loss(error)
             message = iam_sentences.IAM_NO_ANSWER(code=error.code)
             return _leave(permission, message, iam_sentences.IAM_SEE_CREDENTIALS())
-        if permission.action == f"{SM}:DeleteSecret":
-            return _leave(permission, iam_sentences.IAM_NOT_HARMLESS(why=why), is_untold=True)
         refused = iam_sentences.IAM_REFUSED_FOR(name=error.name, code=error.code, why=why)
         return PermissionFinding(permission, FindingState.FAILED, refused, _remedy())
 
