@@ -7,7 +7,9 @@ from django.utils.translation import gettext_lazy as _
 from nova_admin.navigation import (
     AUDIT,
     CAMPAIGNS,
+    CHECK_AWS,
     CLIENT_GROUPS,
+    COST,
     DOCUMENTS,
     NOTICES,
     WRONG_PASSWORDS,
@@ -102,6 +104,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_run_check_nova"),
                         "permission": require_permission("migration.view_worker"),
                     },
+                    CHECK_AWS,
                 ]
             },
             {
@@ -121,6 +124,7 @@ UNFOLD = {
                         "permission": require_permission("migration.view_run", "migration.add_run"),
                     },
                     NOTICES,
+                    COST,
                     AUDIT,
                     {
                         "title": _("Users"),

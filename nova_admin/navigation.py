@@ -15,7 +15,8 @@ def require_permission(*permissions: str) -> Callable[[HttpRequest], bool]:
 
 def is_at_runs(request: HttpRequest) -> bool:
     """Say whether the page is one of the runs. The pages of the site below the same address have links of their own."""
-    own = ("migration_run_check_nova", "migration_run_aws_writes", "migration_run_notices")
+    pages = ("check_nova", "check_aws", "aws_writes", "notices", "cost")
+    own = [f"migration_run_{page}" for page in pages]
     at = request.resolver_match.url_name if request.resolver_match else None
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
 
@@ -32,6 +33,20 @@ CAMPAIGNS = {
     "icon": "waves",
     "link": reverse_lazy("admin:migration_campaign_changelist"),
     "permission": require_permission("migration.view_campaign"),
+}
+
+CHECK_AWS = {
+    "title": _("Check AWS"),
+    "icon": "policy",
+    "link": reverse_lazy("admin:migration_run_check_aws"),
+    "permission": require_permission("migration.view_worker"),
+}
+
+COST = {
+    "title": _("Cost"),
+    "icon": "payments",
+    "link": reverse_lazy("admin:migration_run_cost"),
+    "permission": require_permission("migration.view_run", "migration.add_run"),
 }
 
 WRONG_PASSWORDS = {

@@ -36,6 +36,8 @@ from tests.migrated import make_migrated_template
 
 __all__ = ["hostile", "traps"]
 
+pytest_plugins = ("tests.iam.recorder",)
+
 # The audit refuses DELETE to everybody; here a teardown, and nobody else, plays a replica and may empty it. Its own
 # tests put the function back as it is.
 AUDIT_OF_TESTS = audit_sql.MAKE_FUNCTION.replace(

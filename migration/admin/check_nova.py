@@ -12,9 +12,16 @@ from migration.admin.base import RUN_PERMISSION, AdminView, read_text
 from migration.operations.doctor import FindingState, examine_nova, role_exists
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Protocol
+
     from django.http import HttpRequest, HttpResponse
 
     from migration.operations.doctor import Finding
+
+    class _WithState(Protocol):
+        @property
+        def state(self) -> FindingState: ...
 
 
 class CheckNovaView(AdminView):
@@ -57,5 +64,5 @@ class CheckNovaView(AdminView):
         )
 
 
-def count_findings(findings: list[Finding], state: FindingState) -> int:
+def count_findings(findings: Iterable[_WithState], state: FindingState) -> int:
     return sum(finding.state == state for finding in findings)

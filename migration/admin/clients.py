@@ -13,6 +13,7 @@ from unfold.decorators import action
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from migration.admin.adoptions import AdoptView
+from migration.admin.aws_reads import AwsReadsView
 from migration.admin.base import RUN_PERMISSION, OwnViews, list_visible_logins
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.certificates import CertificateView
@@ -135,6 +136,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("<int:client_id>/versions/restore/", "restore_version", RestoreVersionView),
         ("<int:client_id>/versions/take-pending-off/", "take_pending_off", TakePendingOffView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
+        ("<int:client_id>/aws-reads/", "aws_reads", AwsReadsView),
     ]
 
     def get_queryset(self, request: HttpRequest) -> ClientPhaseQuerySet:

@@ -64,6 +64,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "blockers": split_blockers(found.clients) if sees_clients else [],
         "may_run": may(RUN_PERMISSION),
         "may_see_checks": may(CheckNovaView.permission_required),
+        "may_see_cost": may("migration.view_run") or may(RUN_PERMISSION),
     }
 
 

@@ -21,7 +21,9 @@ from migration.admin.aws_writes import (
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.campaign_notes import VIEW_CAMPAIGNS
+from migration.admin.check_aws import CheckAwsView
 from migration.admin.check_nova import CheckNovaView
+from migration.admin.costs import CostView
 from migration.admin.failures import FailuresView
 from migration.admin.notices import NoticesView, SetNoticesView, TestNoticesView
 from migration.admin.run_approvals import ApproveRunView, CancelRunView
@@ -144,6 +146,8 @@ class RunAdmin(ReadOnlyAdmin):
         ("start-all/", "start_all", MigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
         ("check-nova/", "check_nova", CheckNovaView),
+        ("check-aws/", "check_aws", CheckAwsView),
+        ("cost/", "cost", CostView),
         ("failures/", "failures", FailuresView),
         ("plan/<int:pk>/", "plan", PlanView),
         ("plan/<int:pk>/live/", "plan_live", LivePlanView),

@@ -42,6 +42,8 @@ class _Limits(TypedDict, total=False):
 
 # A user waits for the page and can try again; the schedule comes back to it too.
 GIVE_UP_EARLY: _Limits = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# By it CloudTrail tells the site's calls from those of NOVA's reader (nova-reader).
+CALLER = "nova-admin"
 # Without it, threads that start together would each make one, with its own connection to PostgreSQL.
 _making = threading.Lock()
 
@@ -63,6 +65,7 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
         region,
         endpoint_url=endpoint or None,
         pacer=NonBlockingLimiter(rate_limiter()) if interactive else rate_limiter(),
+        caller=CALLER,
         **(GIVE_UP_EARLY if interactive else _Limits()),
     )
     observe_attempts(made.sm, note_attempt)

@@ -1,17 +1,29 @@
-"""Estimates the monthly cost of the clients' secrets in both layouts, and recommends a phase for their number."""
+"""Estimates the monthly cost of the clients' secrets in both layouts, and recommends a phase for their number.
+
+The formula is in docs/cost.md. What the site counted itself stands beside it, where it was counted.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from enum import StrEnum
 from math import ceil
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
+from credentials.prices import (
+    KEY_A_MONTH,
+    SECRET_A_MONTH,
+    TEN_THOUSAND_CALLS,
+    TEN_THOUSAND_KEY_REQUESTS,
+)
+from migration.models import DailyComparisons, PlannedVersion, ReadCount, ReaderProcess
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 
@@ -21,8 +33,29 @@ if TYPE_CHECKING:
     from migration.models import Usage
 
 SECRETS_A_CALL = 20  # of BatchGetSecretValue
-MONTH_MINUTES = 30 * 24 * 60
+MONTH_DAYS = 30
+MONTH_MINUTES = MONTH_DAYS * 24 * 60
+MONTH_SECONDS = MONTH_MINUTES * 60
 DAY_SECONDS = 24 * 60 * 60
+CENT = Decimal("0.01")
+
+
+class Advice(StrEnum):
+    """The plan's rule by the number of clients alone. It leaves 20 open."""
+
+    KEEP = "keep"
+    EITHER = "either"
+    MIGRATE = "migrate"
+
+
+RULE_BOUND = 20
+
+
+def advise(clients: int) -> Advice:
+    """Apply the plan's rule to this number of active clients."""
+    if clients == RULE_BOUND:
+        return Advice.EITHER
+    return Advice.MIGRATE if clients > RULE_BOUND else Advice.KEEP
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,31 @@ class RolloutStep:
     recommended: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class CostAssumptions:
+    """What is estimated with, in place of the settings and of what was counted."""
+
+    sweep_minutes: int
+    cache_seconds: float  # of NOVA's processes
+    replica_regions: int = 0
+    own_key: bool = False
+    # How often NOVA wants a client's credentials in a day, before its cache; None: as its reader has counted.
+    reads_a_day: float | None = None
+    processes: int = 1  # of NOVA, each with a cache of its own
+    writes_a_month: int = 0
+
+    @classmethod
+    def from_settings(cls) -> CostAssumptions:
+        """Return the settings' own."""
+        regions = getattr(settings, "NOVA_REPLICA_REGIONS", ())
+        return cls(
+            sweep_minutes=settings.NOVA_SWEEP_MINUTES,
+            cache_seconds=settings.NOVA_CACHE_SECONDS,
+            replica_regions=len(regions),
+            own_key=bool(getattr(settings, "NOVA_KMS_KEY_ID", "")),
+        )
+
+
 @dataclass(frozen=True)
 class LayoutCost:
     """The cost of one layout in a month, and the secrets and calls that it is made of."""
@@ -45,17 +103,39 @@ class LayoutCost:
     sweep_calls: int
     read_calls: int
     in_use: bool
+    write_calls: int = 0
+    replicas: int = 0
+    keys: int = 0
+    key_requests: int = 0
 
     @property
     def total_calls(self) -> int:
         """Return the calls in a month."""
-        return self.sweep_calls + self.read_calls
+        return self.sweep_calls + self.read_calls + self.write_calls
+
+    @property
+    def secret_dollars(self) -> Decimal:
+        """Return the dollars a month of the secrets and their replicas."""
+        return (SECRET_A_MONTH * (self.secrets + self.replicas)).quantize(CENT)
+
+    @property
+    def call_dollars(self) -> Decimal:
+        """Return the dollars a month of the calls."""
+        return (TEN_THOUSAND_CALLS * self.total_calls / 10_000).quantize(CENT)
+
+    @property
+    def key_dollars(self) -> Decimal:
+        """Return the dollars a month of the KMS key and its requests."""
+        requests = TEN_THOUSAND_KEY_REQUESTS * self.key_requests / 10_000
+        return (KEY_A_MONTH * self.keys + requests).quantize(CENT)
 
     @property
     def total_dollars(self) -> Decimal:
         """Return the dollars in a month."""
-        total = SECRET_A_MONTH * self.secrets + TEN_THOUSAND_CALLS * self.total_calls / 10_000
-        return total.quantize(Decimal("0.01"))
+        calls = TEN_THOUSAND_CALLS * self.total_calls / 10_000
+        requests = TEN_THOUSAND_KEY_REQUESTS * self.key_requests / 10_000
+        secrets = SECRET_A_MONTH * (self.secrets + self.replicas)
+        return (secrets + calls + KEY_A_MONTH * self.keys + requests).quantize(CENT)
 
 
 @dataclass(frozen=True)
@@ -68,28 +148,40 @@ class CostEstimate:
     costs: list[LayoutCost]
     sweeps: int
     reads_a_month: int
+    assumptions: CostAssumptions
 
     @property
     def recommended_step(self) -> RolloutStep:
         """Return the step recommended for this number of clients."""
         return next(step for step in self.steps if step.recommended)
 
+    @property
+    def advice(self) -> Advice:
+        """Return what the plan's rule says of this number of clients."""
+        return advise(self.clients)
 
-def estimate_costs(usage: Usage) -> CostEstimate:
+
+def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> CostEstimate:
     """Estimate the costs as if all active clients were in AWS."""
-    number, holders, services = usage.clients, usage.holders, usage.services
-    sweeps = round(MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES)
-    reads = _project_reads(usage.reads, usage.reads_since)
+    assumed = assumed or CostAssumptions.from_settings()
+    sweeps = round(MONTH_MINUTES / assumed.sweep_minutes)
+    reads = _estimate_reads(usage, assumed)
     layouts = (
-        (Layout.CLIENT, _("One secret per client"), holders, holders),
-        # A comparison asks for all three names, as it can't know which exist.
-        (Layout.SERVICE, _("One secret per service"), services, holders * len(CredentialType)),
+        (Layout.CLIENT, _("One secret per client"), usage.holders, usage.holders),
+        # A service without a login has no secret; a comparison asks for all three names, as it can't know which exist.
+        (
+            Layout.SERVICE,
+            _("One secret per service"),
+            usage.services,
+            usage.holders * len(CredentialType),
+        ),
     )
-    return CostEstimate(
-        clients=number,
-        with_credentials=holders,
-        steps=list_steps(number),
-        costs=[
+    costs = []
+    for layout, title, secrets, asked in layouts:
+        # Secrets Manager asks the key for each value that it reads or writes.
+        values = sweeps * secrets + assumed.writes_a_month
+        values += round(reads * secrets / usage.holders) if usage.holders else 0
+        costs.append(
             LayoutCost(
                 layout=layout,
                 title=title,
@@ -97,11 +189,20 @@ def estimate_costs(usage: Usage) -> CostEstimate:
                 sweep_calls=sweeps * ceil(asked / SECRETS_A_CALL),
                 read_calls=reads,
                 in_use=layout == settings.NOVA_SECRET_LAYOUT,
+                write_calls=assumed.writes_a_month,
+                replicas=secrets * assumed.replica_regions,
+                keys=1 + assumed.replica_regions if assumed.own_key else 0,
+                key_requests=values if assumed.own_key else 0,
             )
-            for layout, title, secrets, asked in layouts
-        ],
+        )
+    return CostEstimate(
+        clients=usage.clients,
+        with_credentials=usage.holders,
+        steps=list_steps(usage.clients),
+        costs=costs,
         sweeps=sweeps,
         reads_a_month=reads,
+        assumptions=assumed,
     )
 
 
@@ -120,9 +221,70 @@ def list_steps(number: int) -> list[RolloutStep]:
     ]
 
 
+def _estimate_reads(usage: Usage, assumed: CostAssumptions) -> int:
+    """Return NOVA's reads of AWS in a month, which its cache keeps below one per process, client and cache time."""
+    most = usage.holders * assumed.processes * MONTH_SECONDS
+    cache, counted_with = assumed.cache_seconds, settings.NOVA_CACHE_SECONDS
+    if assumed.reads_a_day is not None:
+        wanted = assumed.reads_a_day * MONTH_DAYS * usage.holders
+        return round(min(wanted, most / cache) if cache else wanted)
+    counted = _project_reads(usage.reads, usage.reads_since)
+    # A longer cache may save reads, and how many isn't known; a shorter one can at most lose as many as fit in.
+    return round(counted * counted_with / cache) if 0 < cache < counted_with else counted
+
+
 def _project_reads(reads: int, since: datetime | None) -> int:
     """Return the reads a month at the rate counted so far; less than a day is taken as a day."""
     if not since:
         return 0
     days = max((timezone.now() - since).total_seconds() / DAY_SECONDS, 1)
-    return round(reads / days * 30)
+    return round(reads / days * MONTH_DAYS)
+
+
+@dataclass(frozen=True)
+class CountedUse:
+    """What the site counted of its own and NOVA's use of AWS in the last 30 days."""
+
+    comparisons: int
+    compare_calls: int
+    writes: int
+    reads: int
+    clients_read: int  # by NOVA's reader, in a phase that asks AWS
+
+    @property
+    def calls(self) -> int:
+        """Return the calls that these made, at least."""
+        return self.compare_calls + self.writes + self.reads
+
+    @property
+    def dollars(self) -> Decimal:
+        """Return the price of these calls."""
+        return (TEN_THOUSAND_CALLS * self.calls / 10_000).quantize(CENT)
+
+
+def count_use() -> CountedUse:
+    """Count it: comparisons by day, versions that were about to be written, and reads at the rate of each client."""
+    since = timezone.localdate() - timedelta(days=MONTH_DAYS - 1)
+    comparisons = (
+        DailyComparisons.objects.filter(day__gte=since).aggregate(n=Sum("number"))["n"] or 0
+    )
+    names = 1 if settings.NOVA_SECRET_LAYOUT == Layout.CLIENT else len(CredentialType)
+    rows = list(ReadCount.objects.exclude(reads=0).values_list("reads", "counted_since"))
+    return CountedUse(
+        comparisons=comparisons,
+        compare_calls=ceil(comparisons * names / SECRETS_A_CALL),
+        writes=PlannedVersion.objects.count(),  # kept for 30 days
+        reads=sum(_reads_of_month(reads, counted_since) for reads, counted_since in rows),
+        clients_read=len(rows),
+    )
+
+
+def _reads_of_month(reads: int, since: datetime) -> int:
+    """Return the share of the last 30 days, of reads that may have been counted for longer."""
+    days = (timezone.now() - since).total_seconds() / DAY_SECONDS
+    return round(reads * min(MONTH_DAYS / days, 1)) if days > 0 else reads
+
+
+def count_processes() -> int:
+    """Return how many processes of NOVA read in the last hour, at least one."""
+    return max(ReaderProcess.objects.seen_in_last_hour().count(), 1)

@@ -82,6 +82,7 @@ class SecretsManager:
         max_attempts: int = 5,
         pool: int = 50,
         pacer: Pacer | None = None,
+        caller: str = "nova-credentials",  # CloudTrail keeps it in `userAgent`
     ) -> None:
         from botocore.config import Config
 
@@ -90,6 +91,7 @@ class SecretsManager:
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             max_pool_connections=pool,
+            user_agent_extra=caller,
         )
         endpoint_url = endpoint_url or read_endpoint(os.environ)
         with session_lock:

@@ -22,6 +22,7 @@ _Read = TypeVar("_Read")
 # When this many reads hang, the next one fails at once.
 THREADS = 16
 ATTEMPTS = 3
+CALLER = "nova-reader"  # by it CloudTrail tells NOVA's reads from the site's (nova-admin)
 
 
 class AwsReader:
@@ -100,6 +101,7 @@ class AwsReader:
                     read_timeout=self._timeout,
                     max_attempts=ATTEMPTS,
                     pool=THREADS,
+                    caller=CALLER,
                 )
                 if self._notes:
                     # Nothing is asked of AWS for it, unlike GetCallerIdentity.

@@ -111,6 +111,7 @@ WITHOUT_FIELDS = (
         "/cancel/",
         "/delete/",
         "/check-nova/",
+        "/check-aws/",
     ),
 )
 

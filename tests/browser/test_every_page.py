@@ -341,6 +341,20 @@ def test_onboarding_blank_and_with_errors(look_at, visit):
     assert look_at(f"{CLIENT}add/") == {}
 
 
+def test_the_permissions_in_aws_the_cost_and_who_read_a_client(look_at, visit, client_in):
+    pk = client_in(Phase.DUAL_WRITE)
+    found = look_at(f"{RUNS}check-aws/", f"{RUNS}cost/?sweep_minutes=0", f"{CLIENT}{pk}/aws-reads/")
+    page = visit(f"{RUNS}check-aws/")
+    for policy in page.locator("details").all():
+        policy.locator("summary").click()
+    opened = violations(page)
+
+    page.get_by_role("button", name="Ask AWS now").click()
+    page.get_by_text("What AWS permits this site").wait_for()
+
+    assert (found, opened, violations(page)) == ({}, [], [])
+
+
 def test_aws_writes_while_they_go_on_and_while_they_are_stopped(look_at, client_in):
     pk = client_in(Phase.DUAL_WRITE)
     found = [look_at(f"{RUNS}aws-writes/")]

@@ -152,8 +152,12 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     ):
         yield reverse(f"admin:{name}_changelist")
     report = reverse("admin:migration_comparison_report")
-    yield reverse("admin:migration_run_check_nova")
-    yield reverse("admin:migration_run_notices")
+    yield from (
+        reverse(f"admin:migration_run_{page}")
+        for page in ("check_nova", "check_aws", "cost", "notices")
+    )
+    yield f"{reverse('admin:migration_run_check_aws')}?account=12"
+    yield reverse("admin:credentials_client_aws_reads", args=[world["aws"]])
     yield from (report, f"{report}?status=unchecked", f"{report}?status=mismatch&state=open")
     for phase in (*Phase, "broken"):
         url = reverse("admin:credentials_client_change", args=[world[phase]])

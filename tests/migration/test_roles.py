@@ -68,11 +68,22 @@ PAGES = {
     **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
     **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
     "migration_comparison_report": EVERYBODY,
-    **{f"migration_run_{page}": EVERYBODY for page in ("check_nova", "failures")},
+    **{
+        f"migration_run_{page}": EVERYBODY
+        for page in ("check_nova", "check_aws", "cost", "failures")
+    },
     "migration_copysearch_report": EVERYBODY,
     **{
         f"{CLIENT}_{page}": EVERYBODY
-        for page in ("changelist", "change", "watch", "live", "versions", "certificate")
+        for page in (
+            "changelist",
+            "change",
+            "watch",
+            "live",
+            "versions",
+            "certificate",
+            "aws_reads",
+        )
     },
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
     f"{CLIENT}_delete": NOBODY,
@@ -141,7 +152,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
     "migration_run_plan_order": ({"order": "start"}, OPERATORS),
-    "migration_run_check_nova": ({}, OPERATORS),
+    **{f"migration_run_{page}": ({}, OPERATORS) for page in ("check_nova", "check_aws")},
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
@@ -221,7 +232,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            "_nova",
+            *("_nova", "_aws", "_cost"),
             "_start",
             "_all",
             *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_assign", "_undo"),
@@ -468,7 +479,7 @@ OPERATORS_BUTTONS = {
         f"migration_run_{what}"
         for what in (
             *("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes"),
-            "plan_order",
+            *("check_aws", "plan_order"),
         )
     ),
     *(f"migration_comparison_{what}" for what in ("check", "assign", "acknowledge")),

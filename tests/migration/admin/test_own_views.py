@@ -44,7 +44,7 @@ def methods_of(view: type[AdminView]) -> set[str]:
 
 
 def test_there_are_views_and_each_answers_something():
-    assert len(OWN_VIEWS) == 74
+    assert len(OWN_VIEWS) == 77
     assert all(methods_of(view) for _name, _route, view in OWN_VIEWS)
 
 
@@ -75,7 +75,10 @@ def test_a_wrong_method_is_not_allowed_whoever_asks(client, addresses):
 
 @pytest.mark.parametrize(
     "page",
-    ["run_changelist", "run_check_nova", "run_aws_writes", "run_notices", "comparison_report"],
+    [
+        *("run_changelist", "run_check_nova", "run_check_aws", "run_cost", "run_aws_writes"),
+        *("run_notices", "comparison_report"),
+    ],
 )
 def test_one_line_of_the_menu_is_lit(client, db, page):
     permissions = ("migration.view_run", "migration.view_worker", "migration.view_comparison")

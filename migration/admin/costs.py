@@ -1,0 +1,112 @@
+"""The page about the cost: what `cost_estimate` prints, with other assumptions where somebody enters some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.prices import (
+    ALTERNATIVES,
+    AWS_PRICES_READ,
+    AWS_PRICES_SOURCE,
+    KEY_A_MONTH,
+    KMS_PRICES_SOURCE,
+    PLAN_PRICES_OF,
+    SECRET_A_MONTH,
+    TEN_THOUSAND_CALLS,
+    TEN_THOUSAND_KEY_REQUESTS,
+)
+from migration.admin.base import AdminView
+from migration.models import KeptCounts
+from migration.reports.cost_sheet import RULE, name_alternative
+from migration.reports.costs import CostAssumptions, count_processes, count_use, estimate_costs
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from django.http import HttpRequest, HttpResponse
+
+MOST = 1_000_000
+
+
+class AssumptionsForm(forms.Form):
+    """What to estimate with. A field that is left empty is as the settings and the counts have it."""
+
+    cache_seconds = forms.FloatField(
+        label=gettext_lazy("Cache of NOVA's processes, in seconds"), min_value=0, max_value=MOST
+    )
+    sweep_minutes = forms.IntegerField(
+        label=gettext_lazy("Minutes between two comparisons of all"), min_value=1, max_value=MOST
+    )
+    replica_regions = forms.IntegerField(
+        label=gettext_lazy("Regions with replicas"), min_value=0, max_value=100
+    )
+    reads_a_day = forms.FloatField(
+        label=gettext_lazy("Reads of a client in a day, before the cache"),
+        min_value=0,
+        max_value=MOST,
+    )
+    processes = forms.IntegerField(
+        label=gettext_lazy("Processes of NOVA"), min_value=1, max_value=MOST
+    )
+    own_key = forms.BooleanField(label=gettext_lazy("With a KMS key of your own"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.required = False
+            if name != "own_key":
+                field.widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
+
+    def list_named(self) -> dict[str, Any]:
+        """Return what was entered and is valid."""
+        self.full_clean()
+        return {
+            name: value for name, value in self.cleaned_data.items() if value not in (None, False)
+        }
+
+
+class CostView(AdminView):
+    """Shows the estimate beside what was counted, the alternatives and the plan's rule. Asks AWS nothing."""
+
+    template_name = "admin/migration/cost.html"
+
+    @property
+    def title(self) -> str:
+        return _("Cost")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        form = AssumptionsForm(request.GET)
+        counted = count_use()
+        assumed = replace(
+            CostAssumptions.from_settings(),
+            processes=count_processes(),
+            writes_a_month=counted.writes,
+        )
+        assumed = replace(assumed, **form.list_named())
+        estimate = estimate_costs(KeptCounts.objects.read_or_count().usage, assumed)
+        return self.render_to_response(
+            self.get_context_data(
+                form=form,
+                plan=estimate,
+                assumed=assumed,
+                counted=counted,
+                rule=RULE[estimate.advice](),
+                alternatives=[(each, name_alternative(each.key)) for each in ALTERNATIVES],
+                prices={
+                    "secret": SECRET_A_MONTH,
+                    "calls": TEN_THOUSAND_CALLS,
+                    "key": KEY_A_MONTH,
+                    "requests": TEN_THOUSAND_KEY_REQUESTS,
+                    "read": AWS_PRICES_READ,
+                    "source": AWS_PRICES_SOURCE,
+                    "key_source": KMS_PRICES_SOURCE,
+                    "plan_of": PLAN_PRICES_OF,
+                },
+            )
+        )

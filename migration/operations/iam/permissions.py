@@ -1,0 +1,98 @@
+"""Owns the table of the permissions that each role needs in AWS, and what for. Asks nobody.
+
+A test compares it with every call that the tests make: none may lack here, and none may be here that is never made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from migration import iam_sentences
+from nova_credentials.document import Layout
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Sentence
+
+
+class Role(StrEnum):
+    """Who is given a policy. Each is whole: whoever has it needs no other."""
+
+    READER = "reader"  # NOVA, by its reader
+    ADMIN = "admin"  # this site: its pages, workers and commands
+    ROTATION = "rotation"  # a process that only rotates (`rotate_credential`)
+
+
+class Scope(StrEnum):
+    """The secrets that a permission is for."""
+
+    ANY = "any"  # AWS knows no narrower one for this action
+    UNDER_PREFIX = "under_prefix"
+    # Also without this site's tag: an adoption restores a secret first and tags it then.
+    RESTORABLE = "restorable"
+    # Tags that are sent with the call have to be this site's.
+    WITH_OUR_TAGS = "with_our_tags"
+    # The secret has to have this site's tag already.
+    OURS = "ours"
+    # And the deletion has to leave time to restore it.
+    OURS_RECOVERABLE = "ours_recoverable"
+    KMS_KEY = "kms_key"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One action of AWS's, on which secrets, who needs it and what for."""
+
+    action: str
+    scope: Scope
+    why: Sentence
+    roles: tuple[Role, ...] = tuple(Role)
+    # A role that needs it only where clients have this layout.
+    only_in: tuple[Role, Layout] | None = None
+
+    def is_needed(self, role: Role, layouts: frozenset[Layout]) -> bool:
+        """Say whether the role needs it, given the layouts that clients have."""
+        if role not in self.roles:
+            return False
+        return self.only_in is None or role != self.only_in[0] or self.only_in[1] in layouts
+
+
+WRITERS = (Role.ADMIN, Role.ROTATION)
+ADMIN = (Role.ADMIN,)
+SM, KMS = "secretsmanager", "kms"
+
+PERMISSIONS = (
+    Permission(f"{SM}:GetSecretValue", Scope.UNDER_PREFIX, iam_sentences.IAM_FOR_READING),
+    Permission(
+        f"{SM}:BatchGetSecretValue",
+        Scope.ANY,
+        iam_sentences.IAM_FOR_READING_MANY,
+        # The single secret of a client is read by GetSecretValue.
+        only_in=(Role.READER, Layout.SERVICE),
+    ),
+    Permission(
+        f"{SM}:DescribeSecret", Scope.UNDER_PREFIX, iam_sentences.IAM_FOR_DESCRIBING, WRITERS
+    ),
+    Permission(f"{SM}:ListSecrets", Scope.ANY, iam_sentences.IAM_FOR_LISTING, ADMIN),
+    Permission(
+        f"{SM}:ListSecretVersionIds", Scope.UNDER_PREFIX, iam_sentences.IAM_FOR_VERSIONS, ADMIN
+    ),
+    Permission(f"{SM}:CreateSecret", Scope.WITH_OUR_TAGS, iam_sentences.IAM_FOR_CREATING, WRITERS),
+    Permission(f"{SM}:TagResource", Scope.WITH_OUR_TAGS, iam_sentences.IAM_FOR_TAGGING, WRITERS),
+    Permission(f"{SM}:PutSecretValue", Scope.OURS, iam_sentences.IAM_FOR_WRITING, WRITERS),
+    Permission(f"{SM}:UpdateSecretVersionStage", Scope.OURS, iam_sentences.IAM_FOR_STAGES, WRITERS),
+    Permission(f"{SM}:RestoreSecret", Scope.RESTORABLE, iam_sentences.IAM_FOR_RESTORING, ADMIN),
+    Permission(f"{SM}:DeleteSecret", Scope.OURS_RECOVERABLE, iam_sentences.IAM_FOR_DELETING, ADMIN),
+    Permission(f"{KMS}:Decrypt", Scope.KMS_KEY, iam_sentences.IAM_FOR_DECRYPTING),
+    Permission(f"{KMS}:GenerateDataKey", Scope.KMS_KEY, iam_sentences.IAM_FOR_ENCRYPTING, WRITERS),
+)
+
+
+def list_permissions(role: Role, layouts: frozenset[Layout], *, kms: bool) -> list[Permission]:
+    """Return what the role needs; with `kms` where secrets have a key of your own."""
+    return [
+        permission
+        for permission in PERMISSIONS
+        if permission.is_needed(role, layouts) and (kms or permission.scope != Scope.KMS_KEY)
+    ]

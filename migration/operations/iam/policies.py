@@ -1,0 +1,218 @@
+"""Makes the least policy of a role as IAM has it, for exactly this account, region, prefix, layouts and KMS key.
+
+Asks AWS nothing: the account is that of the newest secret that a push met, unless somebody names it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from credentials.secret_names import configured_layout
+from migration import iam_sentences
+from migration.models import ClientMigration, OtherSecrets, Secret
+from migration.operations.deletions import RECOVERY_DAYS
+from migration.operations.iam.permissions import Scope, list_permissions
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Layout
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from migration.operations.iam.permissions import Role
+
+# What comes before the account in an ARN depends on the region.
+PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+ACCOUNT = re.compile(r"[0-9]{12}")
+KMS_ARN = re.compile(
+    r"arn:[a-z0-9-]+:kms:(?P<region>[a-z0-9-]+):[0-9]{12}:(?:key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)"
+)
+KMS_NAME = re.compile(r"(?:alias/[A-Za-z0-9/_-]+|(?:mrk-)?[A-Fa-f0-9-]{32,40})")
+# AWS appends a hyphen and six characters to each name.
+SUFFIX = "-??????"
+TAGS = {"Project": "NOVA", "ManagedBy": "nova-admin"}
+TAG_KEYS = ["Client", *TAGS]
+OUR_TAG = {"secretsmanager:ResourceTag/ManagedBy": TAGS["ManagedBy"]}
+
+# As IAM has them: the operator, then the key, then the value or values.
+Conditions = dict[str, dict[str, str | list[str]]]
+
+
+class PolicyError(MessageError):
+    """The policy can't be made; the message says what to name."""
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """What a policy is narrowed to."""
+
+    account: str
+    region: str
+    prefix: str
+    layouts: frozenset[Layout]
+    kms_key: str = ""  # an id, an alias or an ARN; empty: AWS's own key for Secrets Manager
+
+    @property
+    def partition(self) -> str:
+        """Return what an ARN of this region begins with."""
+        return next((p for start, p in PARTITIONS.items() if self.region.startswith(start)), "aws")
+
+    @property
+    def service_host(self) -> str:
+        """Return the name by which KMS knows Secrets Manager in this region."""
+        domain = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+        return f"secretsmanager.{self.region}.{domain}"
+
+    def list_secret_arns(self) -> list[str]:
+        """Return the patterns of the secrets' ARNs.
+
+        Those of one secret per service have one without AWS's suffix too: a name without a secret may be judged as it
+        was given, and has to be answered by "no such secret" and not by a refusal.
+        """
+        start = f"arn:{self.partition}:secretsmanager:{self.region}:{self.account}:secret:{self.prefix}/*"
+        if Layout.CLIENT in self.layouts:  # it holds those of the other layout too
+            return [start]
+        services = (f"{start}/{credential_type}" for credential_type in CredentialType)
+        return [pattern for name in services for pattern in (name, f"{name}{SUFFIX}")]
+
+    def list_key_arns(self) -> list[str]:
+        """Return the pattern of the KMS key's ARN. An alias is no resource of its own: a condition names it."""
+        if self.kms_key.startswith("arn:") and ":alias/" not in self.kms_key:
+            return [self.kms_key]
+        key = "*" if "alias/" in self.kms_key else self.kms_key
+        return [f"arn:{self.partition}:kms:{self.region}:{self.account}:key/{key}"]
+
+    @property
+    def kms_alias(self) -> str:
+        """Return the alias that names the KMS key, or nothing."""
+        _, found, name = self.kms_key.partition("alias/")
+        return found + name
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a policy: all of them allow."""
+
+    sid: str
+    actions: list[str]
+    resources: list[str]
+    conditions: Conditions
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": self.actions,
+            "Resource": self.resources,
+        }
+        return found | ({"Condition": self.conditions} if self.conditions else {})
+
+
+def find_policy_facts(
+    *, account: str = "", kms_key: str = "", layouts: Iterable[Layout] = ()
+) -> PolicyFacts:
+    """Return what this site's policies are narrowed to; raises `PolicyError` where the account isn't known.
+
+    What is named counts instead of what is known; `layouts` are added to those that clients have.
+    """
+    account = account or find_account()
+    if not account:
+        raise PolicyError(iam_sentences.IAM_ACCOUNT_UNKNOWN())
+    if not ACCOUNT.fullmatch(account):
+        raise PolicyError(iam_sentences.IAM_ACCOUNT_MALFORMED())
+    key = kms_key or getattr(settings, "NOVA_KMS_KEY_ID", "")
+    if key and not KMS_NAME.fullmatch(key):
+        named = KMS_ARN.fullmatch(key)
+        if not named:
+            raise PolicyError(iam_sentences.IAM_KEY_MALFORMED())
+        if named["region"] != settings.AWS_REGION:
+            raise PolicyError(
+                iam_sentences.IAM_KEY_ELSEWHERE(region=named["region"], wanted=settings.AWS_REGION)
+            )
+    return PolicyFacts(
+        account=account,
+        region=settings.AWS_REGION,
+        prefix=settings.NOVA_SECRET_PREFIX,
+        layouts=find_layouts_in_use() | frozenset(layouts),
+        kms_key=key,
+    )
+
+
+def find_account() -> str:
+    """Return the account of the newest secret that a push met; nothing where there is none."""
+    newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first()
+    account = f"{newest or ''}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
+    return account if ACCOUNT.fullmatch(account) else ""
+
+
+def find_layouts_in_use() -> frozenset[Layout]:
+    """Return the layout of new clients, and those that clients have or had until lately."""
+    stored = ClientMigration.objects.exclude(layout=None).order_by()
+    names = stored.values_list("layout", flat=True).distinct()
+    found = {Layout(layout) for layout in names if layout}
+    # While a client has secrets of its other layout, they are written too.
+    other = tuple(Layout) if stored.filter(other_secrets__in=OtherSecrets.values).exists() else ()
+    return frozenset({configured_layout(), *found, *other})
+
+
+def make_statements(role: Role, facts: PolicyFacts) -> list[Statement]:
+    """Return the statements of the role's policy, one for each scope."""
+    needed = list_permissions(role, facts.layouts, kms=bool(facts.kms_key))
+    return [
+        Statement(
+            _SIDS[scope], actions, _list_resources(scope, facts), _list_conditions(scope, facts)
+        )
+        for scope in Scope
+        if (actions := [each.action for each in needed if each.scope == scope])
+    ]
+
+
+def make_policy(role: Role, facts: PolicyFacts) -> dict[str, Any]:
+    """Return the role's policy as IAM's JSON."""
+    statements = make_statements(role, facts)
+    return {"Version": "2012-10-17", "Statement": [each.to_json() for each in statements]}
+
+
+_SIDS = {
+    Scope.ANY: "AskAboutMany",
+    Scope.UNDER_PREFIX: "ReadSecrets",
+    Scope.RESTORABLE: "RestoreSecrets",
+    Scope.WITH_OUR_TAGS: "CreateAndTag",
+    Scope.OURS: "WriteOwnSecrets",
+    Scope.OURS_RECOVERABLE: "DeleteOwnSecrets",
+    Scope.KMS_KEY: "UseKey",
+}
+
+
+def _list_resources(scope: Scope, facts: PolicyFacts) -> list[str]:
+    if scope == Scope.ANY:
+        return ["*"]
+    return facts.list_key_arns() if scope == Scope.KMS_KEY else facts.list_secret_arns()
+
+
+def _list_conditions(scope: Scope, facts: PolicyFacts) -> Conditions:
+    if scope == Scope.WITH_OUR_TAGS:
+        return {
+            "StringEquals": {f"aws:RequestTag/{key}": value for key, value in TAGS.items()},
+            "ForAllValues:StringEquals": {"aws:TagKeys": TAG_KEYS},
+        }
+    if scope == Scope.OURS:
+        return {"StringEquals": {**OUR_TAG}}
+    if scope == Scope.OURS_RECOVERABLE:
+        # A deletion at once has no window: the key is absent then, and nothing is allowed.
+        window = {"secretsmanager:RecoveryWindowInDays": str(RECOVERY_DAYS)}
+        return {"StringEquals": {**OUR_TAG}, "NumericGreaterThanEquals": {**window}}
+    if scope == Scope.KMS_KEY:
+        # Not the key itself, only through Secrets Manager, and only for these secrets.
+        conditions: Conditions = {
+            "StringEquals": {"kms:ViaService": facts.service_host},
+            "StringLike": {"kms:EncryptionContext:SecretARN": facts.list_secret_arns()},
+        }
+        if facts.kms_alias:
+            conditions["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": facts.kms_alias}
+        return conditions
+    return {}

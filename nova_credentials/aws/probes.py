@@ -1,0 +1,104 @@
+"""Tries out permissions without changing anything: AWS judges whether a call is allowed before it does it.
+
+Each trial is one that AWS can't carry out: on a name without a secret, or with values that exclude each other. Raises
+SecretsManagerError with AWS's refusal; where AWS got as far as seeing that it can't be done, the call is allowed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from nova_credentials.aws.secrets_manager import SecretsManagerError, _call_aws, _make_tags
+from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nova_credentials.aws.secrets_manager import SecretsManager
+
+# AWS answers with these once it has found the call allowed.
+AFTER_AUTHORIZATION = (
+    *("ResourceNotFoundException", "ResourceExistsException"),
+    *("InvalidParameterException", "InvalidRequestException"),
+)
+
+
+def try_batch(sm: SecretsManager, absent: str) -> None:
+    """Ask for many by a name that no secret has. A refusal of that one name is none of the call."""
+    _expect_failure(absent, sm.sm.batch_get_secret_value, SecretIdList=[absent])
+
+
+def try_read(sm: SecretsManager, absent: str) -> None:
+    """Read a secret that isn't there."""
+    _expect_failure(absent, sm.sm.get_secret_value, SecretId=absent)
+
+
+def try_describe(sm: SecretsManager, absent: str) -> None:
+    """Describe a secret that isn't there."""
+    _expect_failure(absent, sm.sm.describe_secret, SecretId=absent)
+
+
+def try_list(sm: SecretsManager, prefix: str) -> None:
+    """List one secret whose name begins so."""
+    named: Any = [{"Key": "name", "Values": [prefix]}]
+    _call_aws(prefix, sm.sm.list_secrets, Filters=named, MaxResults=1)
+
+
+def try_versions(sm: SecretsManager, absent: str) -> None:
+    """List the versions of a secret that isn't there."""
+    _ignore_failure(lambda: list_versions(sm, absent))
+
+
+def try_tag(sm: SecretsManager, absent: str) -> None:
+    """Put this app's tags on a secret that isn't there."""
+    _ignore_failure(lambda: sm.tag_secret(absent, slug=absent.rpartition("/")[2]))
+
+
+def try_restore(sm: SecretsManager, absent: str) -> None:
+    """Take back a secret that isn't there."""
+    _ignore_failure(lambda: sm.restore_secret(absent))
+
+
+def try_create(sm: SecretsManager, present: str) -> None:
+    """Create a secret whose name is taken, with a text and a binary value, of which AWS takes only one."""
+    _expect_failure(
+        present,
+        sm.sm.create_secret,
+        Name=present,
+        SecretString="{}",
+        SecretBinary=b"{}",
+        ClientRequestToken=str(uuid4()),
+        Tags=_make_tags(present.rpartition("/")[2]),
+    )
+
+
+def try_write(sm: SecretsManager, present: str) -> None:
+    """Send the current version again, by its own id: AWS makes no new one."""
+    value = sm.get_value(present)
+    if value.text is not None:
+        sm.put_value(present, value.text, token=value.version_id)
+
+
+def try_stage(sm: SecretsManager, present: str) -> None:
+    """Take AWSPENDING off the current version, which must not have it (`current_is_pending`)."""
+    current = sm.get_value(present).version_id
+    _ignore_failure(lambda: sm.move_stage(present, PENDING, away_from=current))
+
+
+def current_is_pending(sm: SecretsManager, present: str) -> bool:
+    """Say whether the current version has AWSPENDING too, as a rotation of AWS's own leaves it."""
+    versions = sm.describe_secret(present).versions.values()
+    return any(CURRENT in stages and PENDING in stages for stages in versions)
+
+
+def _expect_failure(name: str, method: Callable[..., Any], **values: Any) -> None:
+    _ignore_failure(lambda: _call_aws(name, method, **values))
+
+
+def _ignore_failure(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except SecretsManagerError as error:
+        if error.code not in AFTER_AUTHORIZATION:
+            raise
