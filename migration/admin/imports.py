@@ -61,6 +61,7 @@ class MemoryUpload(FileUploadHandler):
             self.content.write(raw_data)
 
     def file_complete(self, file_size: int) -> InMemoryUploadedFile:
+        self.content.seek(0)
         return InMemoryUploadedFile(
             self.content, self.field_name, "import", self.content_type, file_size, self.charset
         )

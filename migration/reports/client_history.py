@@ -43,6 +43,8 @@ SHOWN = 20
 # A page reads the events of all pages before it, so their number is limited.
 PAGES = 50
 FIELDS_NAMED = 3
+# The acts that the audit alone keeps.
+AUDITED_ICONS: dict[str, str] = {AuditCode.LAYOUT: "key", AuditCode.IMPORT: "upload"}
 
 
 @dataclass(frozen=True)
@@ -218,15 +220,17 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
         yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
 
 
-def _list_layouts(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
-    """Yield the changes of layout. Those of a run are listed as its items."""
+def _list_layouts_and_imports(
+    client_id: int, number: int, _has_permission: HasPermission
+) -> Iterator[Event]:
+    """Yield the changes of layout and the imports. What a run changed is listed as its item."""
     slug = Client.objects.filter(pk=client_id).values("slug")
     changes = AuditEvent.objects.filter(  # by the slug, for which it has an index
-        slug=Subquery(slug), client_id=client_id, code=AuditCode.LAYOUT
+        slug=Subquery(slug), client_id=client_id, code__in=AUDITED_ICONS
     ).exclude(correlation__startswith="run ")
     for change in changes[:number]:
         what = _make_sentence(change.code_label, change.who)
-        yield Event(change.at, "key", what, (change.message,))
+        yield Event(change.at, AUDITED_ICONS[change.code], what, (change.message,))
 
 
 def _list_rotations(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
@@ -239,7 +243,7 @@ def _list_rotations(client_id: int, number: int, _has_permission: HasPermission)
 
 SOURCES: tuple[Source, ...] = (
     _list_moves,
-    _list_layouts,
+    _list_layouts_and_imports,
     _list_runs,
     _list_comparisons,
     _list_resolutions,
