@@ -108,6 +108,16 @@ class ImportView(AdminView):
         except ImportRefusedError as refusal:
             return self.show_page(refusal=refusal.message)
 
+    def get_template_names(self) -> list[str]:
+        """Return the preview alone for a script, which puts it into the page."""
+        if self.sent_by_script:
+            return ["admin/migration/import_preview.html"]
+        return [self.template_name]
+
+    @property
+    def sent_by_script(self) -> bool:
+        return "HX-Request" in self.request.headers
+
     @cached_property
     def user(self) -> User:
         return get_signed_in_user(self.request)
@@ -135,7 +145,7 @@ class ImportView(AdminView):
             answer: HttpResponse = make_plan(self.request, chosen=result.client_ids)
         else:
             answer = HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
-        if "HX-Request" in self.request.headers:
+        if self.sent_by_script:
             # What a redirect leads to, htmx would show inside the page.
             return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]})
         return answer
@@ -156,7 +166,7 @@ class ImportView(AdminView):
                 most_megabytes=MOST_BYTES // MEGABYTE,
                 may_run=self.request.user.has_perm(RUN_PERMISSION),
                 migrates="migrate" in self.request.POST,
-                sent_by_script="HX-Request" in self.request.headers,
+                sent_by_script=self.sent_by_script,
                 checkbox_classes=" ".join(CHECKBOX_CLASSES),
             )
         )
