@@ -245,7 +245,8 @@ def test_an_import_is_told_in_spanish(world, client):
     for data in (make_csv(new), make_csv(new, *wrong), windows, b"slug,odd\n", b"", b"slug\n1,2\n"):
         file = SimpleUploadedFile("clients.csv", data)
         html = client.post(page, {"file": file}, **SPANISH).content.decode()
-        assert [text for text in Shown(html).texts if english(text)] == [], data
+        texts = [text.replace("is_active", "") for text in Shown(html).texts]  # a column
+        assert [text for text in texts if english(text)] == [], data
 
 
 def test_what_a_campaign_would_do_and_why_it_is_refused_are_told_in_spanish(world, client):
