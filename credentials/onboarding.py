@@ -59,7 +59,7 @@ MAIL_SERVER_FIELDS = tuple(MAIL_SERVERS["gmail"])
 
 
 def clean_addresses(text: str) -> str | None:
-    """Return the addresses with nothing but commas between them, None for none; raise ValidationError for other text."""
+    """Return the addresses with only commas between them, None for none; raise ValidationError for other text."""
     typed = re.split(r"[,\n]", text)
     addresses = [address.strip() for address in typed if address.strip()]
     for address in addresses:
