@@ -1,5 +1,6 @@
 """A thousand clients from a CSV file in a real browser: previewed, confirmed, migrated, compared."""
 
+import os
 import secrets
 import tempfile
 import time
@@ -50,14 +51,15 @@ def list_files_with(needle: str, *, since: float) -> list[str]:
     The embedded PostgreSQL keeps its tables elsewhere in a run, or below a folder of its own.
     """
     found = []
-    for folder in (Path(tempfile.gettempdir()), settings.LOCAL):
-        for path in folder.rglob("*"):
-            try:
-                is_new = path.is_file() and path.stat().st_mtime >= since
-                if is_new and needle.encode() in path.read_bytes():
-                    found.append(str(path))
-            except OSError:  # another process's, or gone
-                continue
+    for top in (tempfile.gettempdir(), settings.LOCAL):
+        for folder, _folders, names in os.walk(top):  # which leaves out what goes meanwhile
+            for path in (Path(folder) / name for name in names):
+                try:
+                    is_new = path.is_file() and path.stat().st_mtime >= since
+                    if is_new and needle.encode() in path.read_bytes():
+                        found.append(str(path))
+                except OSError:
+                    continue
     return [path for path in found if "/postgres" not in path]
 
 
