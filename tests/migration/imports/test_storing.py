@@ -151,7 +151,8 @@ def test_what_the_database_refuses_at_the_last_line_leaves_nothing():
 def test_rows_that_nova_is_writing_are_not_waited_for_long(monkeypatch):
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
     pk = make_full_client("idom")
-    with nova_connected() as nova:
+    with nova_connected() as nova, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '5s'")  # who waits for NOVA's row would wait for ever
         nova.execute("UPDATE public.clients SET name = 'Idom 2' WHERE id = %s", [pk])
 
         assert (
