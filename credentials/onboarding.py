@@ -58,6 +58,22 @@ MAIL_SERVERS: dict[str, dict[str, str | int]] = {
 MAIL_SERVER_FIELDS = tuple(MAIL_SERVERS["gmail"])
 
 
+def clean_addresses(text: str) -> str | None:
+    """Return the addresses with only commas between them, None for none; raise ValidationError for other text."""
+    typed = re.split(r"[,\n]", text)
+    addresses = [address.strip() for address in typed if address.strip()]
+    for address in addresses:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValidationError(
+                _("“%(address)s” is not an address. Separate addresses with commas."),
+                params={"address": address},
+            ) from None
+    # NOVA's readers may not strip blanks, so none are stored.
+    return ",".join(addresses) or None
+
+
 class NewClientForm(ClientForm):
     """The client of the onboarding page."""
 
@@ -81,18 +97,7 @@ class NewEmailForm(NewLoginForm):
     """A mailbox, whose hosts and ports come from its provider where none are typed."""
 
     def clean_sender_whitelist(self) -> str | None:
-        typed = re.split(r"[,\n]", self.cleaned_data["sender_whitelist"] or "")
-        addresses = [address.strip() for address in typed if address.strip()]
-        for address in addresses:
-            try:
-                validate_email(address)
-            except ValidationError:
-                raise ValidationError(
-                    _("“%(address)s” is not an address. Separate addresses with commas."),
-                    params={"address": address},
-                ) from None
-        # NOVA's readers may not strip blanks, so none are stored.
-        return ",".join(addresses) or None
+        return clean_addresses(self.cleaned_data["sender_whitelist"] or "")
 
     def clean(self) -> None:
         super().clean()

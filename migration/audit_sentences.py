@@ -8,6 +8,10 @@ LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
 LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
 CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
+IMPORTED_CLIENTS = Sentence(
+    "imported_clients",
+    "Imported clients: %(new)s new, %(changed)s changed, %(unchanged)s as they were.",
+)
 SAVE_REFUSED = Sentence("save_refused", "A save was refused: %(why)s")
 WRITTEN_VERSION = Sentence("written_version", "%(name)s (version %(version)s)")
 PUSHED = Sentence("pushed", "Wrote to AWS: %(secrets)s.", glue=", ")

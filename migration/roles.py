@@ -40,6 +40,11 @@ OPERATES = {
     "credentials.map_column",
     "migration.stop_aws_writes",
 }
+# All that an import may write.
+IMPORT_PERMISSIONS = (
+    *(f"credentials.{action}_{model}" for model in _CREDENTIALS for action in ("add", "change")),
+    *(f"migration.{action}_clientgroup" for action in ("add", "change")),
+)
 APPROVES = {"migration.approve_move", VIEW_AUDIT}
 ADMINISTERS = {
     "migration.claim_database",

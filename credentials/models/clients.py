@@ -135,14 +135,14 @@ class ClientQuerySet(models.QuerySet["Client"]):
         read_rows(self)
         return read_extras({client: client.credentials_by_type().values() for client in self})
 
-    def lock_rows(self, client_id: int) -> None:
-        """Lock the client and its rows until the transaction ends.
+    def lock_rows(self, *client_ids: int) -> None:
+        """Lock the clients and their rows until the transaction ends.
 
         Nobody can add a credential row either, whose foreign key needs the client's row. Raises `RowsBusyError` where
         NOVA keeps one of the rows locked for ROWS_WAIT_SECONDS.
         """
         deadline = time.monotonic() + ROWS_WAIT_SECONDS
-        while not self.try_to_lock_rows([client_id]):
+        while not self.try_to_lock_rows(client_ids):
             if time.monotonic() > deadline:
                 raise RowsBusyError(sentences.NOVA_IS_WRITING())
             time.sleep(ROWS_POLL_SECONDS)
@@ -220,6 +220,10 @@ class Client(models.Model):
         as the new secret is in AWS. Needs `with_revision`, and reads the credential rows into this client.
         """
         read_rows([self])
+        return self.make_stamp_of_read()
+
+    def make_stamp_of_read(self) -> str:
+        """Return the same of the rows as they were read."""
         state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
         for rows in self.credentials_by_type().values():
             state += [(row.read_columns(), row.updated_at) for row in rows]

@@ -31,6 +31,7 @@ from migration.admin.grouping import (
     TakeOutOfGroupView,
     list_grouping_actions,
 )
+from migration.admin.imports import ImportTemplateView, ImportView, may_import
 from migration.admin.layouts import ChangeLayoutView
 from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
@@ -95,6 +96,8 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
         ("ready/<str:new>/", "ready", MoveReadyView),
+        ("import/", "import", ImportView),
+        ("import/template/", "import_template", ImportTemplateView),
         ("group/", "group", PutIntoGroupView),
         ("ungroup/", "ungroup", TakeOutOfGroupView),
         ("owners/", "owners", SetOwnersView),
@@ -190,7 +193,11 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        more = {"may_run": self.has_run_permission(request), **get_views_context(request)}
+        more = {
+            "may_run": self.has_run_permission(request),
+            "may_import": may_import(request),
+            **get_views_context(request),
+        }
         return super().changelist_view(request, (extra_context or {}) | more)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:

@@ -31,6 +31,7 @@ class AuditCode(models.TextChoices):
 
     CLIENT_ADDED = "client_added", _("Client added")
     CLIENT_SAVED = "client_saved", _("Client saved")
+    IMPORT = "import", _("Import")
     PUSH = "push", _("Push")
     REVEAL = "reveal", _("Reveal")
     ROTATION = "rotation", _("Rotation")

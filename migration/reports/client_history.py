@@ -44,6 +44,8 @@ SHOWN = 20
 # A page reads the events of all pages before it, so their number is limited.
 PAGES = 50
 FIELDS_NAMED = 3
+# The acts that the audit alone keeps.
+AUDITED_ICONS: dict[str, str] = {AuditCode.LAYOUT: "key", AuditCode.IMPORT: "upload"}
 
 
 @dataclass(frozen=True)
@@ -219,11 +221,13 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
         yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
 
 
-def _list_layouts(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
-    """Yield the changes of layout. Those of a run are listed as its items."""
-    entries = _select_entries(client_id, AuditCode.LAYOUT).exclude(correlation__startswith="run ")
+def _list_layouts_and_imports(
+    client_id: int, number: int, _has_permission: HasPermission
+) -> Iterator[Event]:
+    """Yield the changes of layout and the imports. What a run changed is listed as its item."""
+    entries = _select_entries(client_id, *AUDITED_ICONS).exclude(correlation__startswith="run ")
     for entry in entries[:number]:
-        yield _make_event(entry, "key")
+        yield _make_event(entry, AUDITED_ICONS[entry.code])
 
 
 def _list_login_tests(
@@ -236,11 +240,11 @@ def _list_login_tests(
             yield _make_event(entry, "login")
 
 
-def _select_entries(client_id: int, code: AuditCode) -> AuditEventQuerySet:
+def _select_entries(client_id: int, *codes: str) -> AuditEventQuerySet:
     """Select the audit's entries of the client, by the slug, for which it has an index."""
     slug = Client.objects.filter(pk=client_id).values("slug")
     found: AuditEventQuerySet = AuditEvent.objects.filter(
-        slug=Subquery(slug), client_id=client_id, code=code
+        slug=Subquery(slug), client_id=client_id, code__in=codes
     )
     return found
 
@@ -260,7 +264,7 @@ def _list_rotations(client_id: int, number: int, _has_permission: HasPermission)
 
 SOURCES: tuple[Source, ...] = (
     _list_moves,
-    _list_layouts,
+    _list_layouts_and_imports,
     _list_login_tests,
     _list_runs,
     _list_comparisons,

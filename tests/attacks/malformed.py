@@ -179,6 +179,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
             f"{CLIENTS}onboard/check/",
             {"client-name": "n", "client-slug": "s", "database-db_port": "1", "email-email_provider": "gmail"},
         ),
+        (f"{CLIENTS}import/", {"order": "import", "plan": "x.y", "migrate": "yes"}),
         (f"{page}change/", changed | {"name": "", "databases-0-db_port": "0"}),
         (f"{RUNS}aws-writes/stop/", {"reason": ""}),
         (f"{RUNS}aws-writes/claim/", {"reason": ""}),

@@ -6,6 +6,7 @@ from datetime import time, timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import override
@@ -43,6 +44,7 @@ from tests.factories import (
 from tests.languages.spanish import SPANISH, Shown, english
 from tests.migration.admin.pages import DIFFERENT, text
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
+from tests.migration.imports.files import EMAIL, make_csv, make_row
 from tests.migration.readers import statistics
 
 NOTES = {
@@ -172,6 +174,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield reverse("admin:credentials_client_dialog", args=[world[old], new])
     yield reverse("admin:credentials_client_add")
     yield reverse("admin:credentials_client_add_form")
+    yield reverse("admin:credentials_client_import")
     yield reverse("admin:credentials_client_history", args=[world["aws"]])
     yield reverse("admin:auth_user_add")
     yield reverse("admin:migration_run_change", args=[world["run"]])
@@ -232,6 +235,23 @@ def test_a_refused_form_is_told_in_spanish(world, client):
         of_all = reverse(f"admin:migration_comparison_{act}")
         plan = client.post(of_all, {"all": "1"}, **SPANISH)
         assert [text for text in Shown(plan.content.decode()).texts if english(text)] == [], act
+
+
+def test_an_import_is_told_in_spanish(world, client):
+    page = reverse("admin:credentials_client_import")
+    new = make_row("acme", **EMAIL, groups="Norte")
+    wrong = [
+        {"slug": f"idom_{Phase.AWS}", "db_host": "x"},
+        make_row("b", db_port="x", is_active="x", sender_whitelist="x", **EMAIL),
+        make_row("c", label="x", email_provider="x"),
+    ]
+    windows = make_csv(make_row("d", name="Camión")).decode().encode("cp1252")
+
+    for data in (make_csv(new), make_csv(new, *wrong), windows, b"slug,odd\n", b"", b"slug\n1,2\n"):
+        file = SimpleUploadedFile("clients.csv", data)
+        html = client.post(page, {"file": file}, **SPANISH).content.decode()
+        texts = [text.replace("is_active", "") for text in Shown(html).texts]  # a column
+        assert [text for text in texts if english(text)] == [], data
 
 
 def test_what_a_campaign_would_do_and_why_it_is_refused_are_told_in_spanish(world, client):

@@ -85,7 +85,10 @@ PAGES = {
             "aws_reads",
         )
     },
-    **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
+    **{
+        f"{CLIENT}_{page}": OPERATORS
+        for page in ("add", "add_form", "add_mail", "import", "import_template")
+    },
     f"{CLIENT}_delete": NOBODY,
     **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
     **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
@@ -143,7 +146,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, EVERYBODY) for page in ("save_view", "delete_view")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check", "import")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
     f"{CLIENT}_certificate": ({}, EVERYBODY),
@@ -240,6 +243,8 @@ class Site:
             "_claim",
             "_export",
             "cutover",
+            "_import",
+            "_template",
             "group",
             "_owners",
             "_view",
@@ -470,7 +475,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
-    *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
+    *(f"{CLIENT}_{what}" for what in ("add", "add_form", "import", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
     f"{CLIENT}_layout",
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),

@@ -28,7 +28,7 @@ __all__ = ["site"]
 WITHOUT_EFFECT = {
     *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
     *(f"{TABLES}_map", "migration_comparison_to_postgres", "migration_copysearch_start"),
-    *("migration_run_claim", "migration_campaign_go_on_without"),
+    *("migration_run_claim", "migration_campaign_go_on_without", f"{CLIENT}_import"),
 }
 PASSWORD, NEW = "their-own-secret-1", "given-to-others-3"
 OWN = {"current_password": PASSWORD}
@@ -57,6 +57,8 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_change": change | {"name": "Renamed"},
         f"{CLIENT}_move": {"new": "dual_write", "seen": "dual_read", "reason": "INC-42"},
         f"{CLIENT}_push": {},
+        # What confirms an import is one user's own: tests/migration/imports has such.
+        f"{CLIENT}_import": {"order": "import", "plan": "x.y"},
         f"{CLIENT}_layout": {"layout": "service"},
         f"{CLIENT}_resolve": {
             "kind": "acknowledge",

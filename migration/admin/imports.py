@@ -1,0 +1,211 @@
+"""The page that imports clients from a CSV file: a preview, which stores nothing, then the same file once more."""
+
+from __future__ import annotations
+
+import csv
+import io
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.core.files.uploadedfile import InMemoryUploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from unfold.widgets import CHECKBOX_CLASSES
+
+from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
+from migration import import_sentences as sentences
+from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
+from migration.admin.campaign_notes import note_groups_taken
+from migration.admin.run_plans import make_plan
+from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
+from migration.operations.import_plans import LineOutcome
+from migration.operations.imports import preview_import, store_import
+from migration.roles import IMPORT_PERMISSIONS
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    from migration.operations.imports import ImportPlan, ImportResult
+    from nova_credentials.messages import Message
+
+# The page lists so many lines of each kind; the command lists all.
+LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
+OTHERS_SHOWN = 50
+MEGABYTE = 1_000_000
+
+
+class MemoryUpload(FileUploadHandler):
+    """Keeps the first file of a request in memory, never on disk. Of one that is too large only the size is counted."""
+
+    def __init__(self, request: HttpRequest | None = None) -> None:
+        super().__init__(request)
+        self.content = io.BytesIO()
+        self.has_file = False
+
+    def new_file(self, *args: object, **kwargs: object) -> None:
+        super().new_file(*args, **kwargs)  # type: ignore[arg-type]  # Django's own
+        if self.has_file:
+            raise SkipFile
+        self.has_file = True
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        if start + len(raw_data) <= MOST_BYTES:
+            self.content.write(raw_data)
+
+    def file_complete(self, file_size: int) -> InMemoryUploadedFile:
+        self.content.seek(0)
+        return InMemoryUploadedFile(
+            self.content, self.field_name, "import", self.content_type, file_size, self.charset
+        )
+
+
+@method_decorator(csrf_exempt, name="dispatch")  # `post` is not: nothing may read the file before
+class ImportView(AdminView):
+    """Previews an import and stores it. The page is sent the file again: between the two nothing of it is kept."""
+
+    template_name = "admin/migration/import_clients.html"
+    permission_required = "credentials.add_client"
+
+    @property
+    def title(self) -> str:
+        return _("Import clients")
+
+    def has_permission(self) -> bool:
+        return may_import(self.request)
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        request.upload_handlers = [MemoryUpload(request)]
+        return super().dispatch(request, *args, **kwargs)
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self.show_page()
+
+    @method_decorator(csrf_protect)
+    def post(self, request: HttpRequest) -> HttpResponse:
+        try:
+            data = self.read_upload()
+        except ImportRefusedError as refusal:
+            return self.show_page(refusal=refusal.message)
+        reason = None
+        if request.POST.get("order") == "import":
+            try:
+                token = request.POST.get("plan", "")
+                result = store_import(data=data, by=self.user, token=token)
+            except ImportRefusedError as refusal:
+                reason = refusal.message
+            else:
+                return self.lead_on(result)
+        try:
+            return self.show_page(plan=preview_import(data=data), refusal=reason)
+        except ImportRefusedError as refusal:
+            return self.show_page(refusal=refusal.message)
+
+    def get_template_names(self) -> list[str]:
+        """Return the preview alone for a script, which puts it into the page."""
+        if self.sent_by_script:
+            return ["admin/migration/import_preview.html"]
+        return [self.template_name]
+
+    @property
+    def sent_by_script(self) -> bool:
+        return "HX-Request" in self.request.headers
+
+    @cached_property
+    def user(self) -> User:
+        return get_signed_in_user(self.request)
+
+    def read_upload(self) -> bytes:
+        """Return the file's bytes. Raises ImportRefusedError where there is no file, or it is too large."""
+        file = self.request.FILES.get("file")
+        if file is None:
+            raise ImportRefusedError(sentences.IMPORT_NO_FILE())
+        if (size := file.size or 0) > MOST_BYTES:
+            raise ImportRefusedError(sentences.IMPORT_FILE_TOO_LARGE(n=size, most=MOST_BYTES))
+        return bytes(file.read())
+
+    def lead_on(self, result: ImportResult) -> HttpResponse:
+        """Say what was stored, and lead to the plan of the migration that was asked for, or to the clients."""
+        text = _(
+            "Imported: %(new)s clients are new, %(changed)s were changed, %(unchanged)s are as they were."
+        )
+        numbers = {name: intcomma(getattr(result, name)) for name in ("new", "changed")}
+        numbers["unchanged"] = intcomma(result.unchanged)
+        messages.success(self.request, text % numbers)
+        for note in note_groups_taken(self.request, result.group_ids):
+            messages.warning(self.request, note)
+        if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
+            answer: HttpResponse = make_plan(self.request, chosen=result.client_ids)
+        else:
+            answer = HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+        if self.sent_by_script:
+            # What a redirect leads to, htmx would show inside the page.
+            return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]})
+        return answer
+
+    def show_page(
+        self, *, plan: ImportPlan | None = None, refusal: Message | None = None
+    ) -> HttpResponse:
+        return self.render_to_response(
+            self.get_context_data(
+                refusal=refusal,
+                warning=plan and plan.warning,
+                counts=plan and [(key, key.label, number) for key, number in plan.counts.items()],
+                sections=list_sections(plan) if plan else [],
+                token=plan.sign(self.user) if plan and is_fit(plan) else "",
+                is_wrong=bool(plan and plan.counts[LineOutcome.WRONG]),
+                columns=[(name, name in SECRET_COLUMNS) for name in IMPORT_COLUMNS],
+                most_lines=MOST_LINES,
+                most_megabytes=MOST_BYTES // MEGABYTE,
+                may_run=self.request.user.has_perm(RUN_PERMISSION),
+                migrates="migrate" in self.request.POST,
+                sent_by_script=self.sent_by_script,
+                checkbox_classes=" ".join(CHECKBOX_CLASSES),
+            )
+        )
+
+
+class ImportTemplateView(AdminView):
+    """The first line of a file to import, as a file."""
+
+    permission_required = "credentials.add_client"
+
+    def has_permission(self) -> bool:
+        return may_import(self.request)
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        response = HttpResponse(
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="clients-to-import.csv"'},
+        )
+        csv.writer(response).writerow(IMPORT_COLUMNS)
+        return response
+
+
+def may_import(request: HttpRequest) -> bool:
+    """Say whether the user may add and change all that an import writes."""
+    return request.user.has_perms(IMPORT_PERMISSIONS)
+
+
+def is_fit(plan: ImportPlan) -> bool:
+    """Say whether the import can be confirmed: no line is wrong, and it would change something."""
+    return not plan.counts[LineOutcome.WRONG] and bool(plan.changed_clients)
+
+
+def list_sections(plan: ImportPlan) -> list[dict[str, object]]:
+    """Return the lines of each kind, each with at most so many of them."""
+    sections: list[dict[str, object]] = []
+    for outcome in LineOutcome:
+        lines = [line for line in plan.lines if line.outcome == outcome]
+        most = LINES_SHOWN.get(outcome, OTHERS_SHOWN)
+        if lines:
+            section = {"key": outcome.value, "title": outcome.label, "lines": lines[:most]}
+            sections.append({**section, "number": len(lines), "shown": most})
+    return sections

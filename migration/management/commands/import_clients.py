@@ -1,0 +1,129 @@
+"""`import_clients`: adds and changes clients from a CSV file, all of its lines or none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from credentials.import_columns import IMPORT_COLUMNS
+from credentials.shown_names import show_name
+from migration.management.base import FormattedCommand, find_user
+from migration.management.counted_work import show_work
+from migration.operations.import_files import MOST_BYTES, ImportRefusedError
+from migration.operations.import_plans import LineOutcome
+from migration.operations.imports import preview_import, store_import
+from migration.roles import IMPORT_PERMISSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.core.management.base import CommandParser
+
+    from migration.operations.import_plans import PlannedLine
+    from migration.operations.imports import ImportPlan
+
+
+class Command(FormattedCommand):
+    help = "Adds and changes clients from a CSV file: all of its lines, or none where one is wrong."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file", metavar="FILE", nargs="?", help="a CSV file; - is standard input"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print what each line would do, store nothing"
+        )
+        parser.add_argument(
+            "--template", action="store_true", help="print the line that names the columns"
+        )
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        if options["template"]:
+            self._print_template(options)
+            return
+        by = find_user(options["by"])
+        if by and not by.has_perms(IMPORT_PERMISSIONS):
+            raise CommandError(f"{show_name(by.username)} may not import clients", returncode=2)
+        data = read_bytes(options["file"])
+        try:
+            plan = preview_import(data=data)
+            if plan.warning:
+                self.stderr.write(str(plan.warning))
+            wrong = plan.counts[LineOutcome.WRONG]
+            if options["dry_run"] or wrong:
+                self._print_plan(plan, options)
+                if wrong:
+                    sys.exit(1)
+                return
+            with show_work(self.stderr, "Import", len(plan.changed_clients)) as work:
+                result = store_import(data=data, by=by, tell=work.count)
+        except ImportRefusedError as refusal:
+            raise CommandError(str(refusal), returncode=1) from None
+        numbers = {
+            "new": result.new,
+            "changed": result.changed,
+            "unchanged": result.unchanged,
+        }
+        if options["format"] == "json":
+            self.print_json(
+                {"stored": True, "clients": numbers, "lines": describe_lines(plan.lines)}
+            )
+        else:
+            self.stdout.write(", ".join(f"{n} clients {name}" for name, n in numbers.items()))
+
+    def _print_template(self, options: dict[str, Any]) -> None:
+        if options["format"] == "json":
+            self.print_json(list(IMPORT_COLUMNS))
+        else:
+            self.stdout.write(",".join(IMPORT_COLUMNS))
+
+    def _print_plan(self, plan: ImportPlan, options: dict[str, Any]) -> None:
+        """Print what each line would do, and what is wrong with it."""
+        numbers = {outcome.value: number for outcome, number in plan.counts.items()}
+        if options["format"] == "json":
+            self.print_json(
+                {"stored": False, "counts": numbers, "lines": describe_lines(plan.lines)}
+            )
+            return
+        for line in plan.lines:
+            words = [*map(str, line.problems)] if line.problems else [", ".join(line.columns)]
+            start = f"line {line.number}  {show_name(line.slug) or '-'}  {line.outcome.value}"
+            self.stdout.write("  ".join([start, *filter(None, words)]))
+        self.stdout.write(", ".join(f"{number} {name}" for name, number in numbers.items()))
+        if plan.counts[LineOutcome.WRONG]:
+            self.stderr.write("Nothing was imported.")
+
+
+def read_bytes(path: str | None) -> bytes:
+    """Read the file, and no more of it than an import takes. Exit with 2 where it can't be read."""
+    if path is None:
+        raise CommandError("name a CSV file, or pass --template", returncode=2)
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(MOST_BYTES + 1)
+        with Path(path).open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise CommandError(
+            f"can't read {show_name(path)}: {error.strerror}", returncode=2
+        ) from None
+
+
+def describe_lines(lines: Iterable[PlannedLine]) -> list[dict[str, object]]:
+    return [
+        {
+            "line": line.number,
+            "slug": line.slug,
+            "outcome": line.outcome.value,
+            "columns": line.columns,
+            "problems": [
+                {"code": problem.key, "message": str(problem)} for problem in line.problems
+            ],
+        }
+        for line in lines
+    ]

@@ -1,0 +1,312 @@
+"""Previews and stores imports: all lines of a file or none, in one transaction. Nothing of a file outlives the call."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from credentials.import_columns import IMPORT_COLUMNS, read_cell
+from credentials.models import CREDENTIAL_MODELS, Client, RowsBusyError
+from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.secret_names import configured_layout
+from migration import audit_sentences
+from migration import import_sentences as sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientGroup,
+    ClientGroupError,
+    GroupMember,
+    all_clients,
+)
+from migration.operations.import_files import ImportRefusedError, read_file
+from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, read_phase
+from migration.operations.snapshots import repeatable_read
+from nova_credentials import document as documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from django.contrib.auth.models import User
+    from django.db.models import Model
+
+    from credentials.models import Credential
+    from migration.models import ClientPhaseQuerySet
+    from migration.operations.import_files import FileLine, ImportFile
+    from migration.operations.import_plans import PlannedImport
+    from nova_credentials.messages import Message
+
+# Clients are stored so many at a time; the transaction is one.
+AT_ONCE = 500
+# A statement that changes rows names each of them for each column.
+WRITTEN_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What an import would do with each line and client, and digests of the file and of what the tables hold."""
+
+    lines: list[PlannedLine]
+    clients: list[PlannedImport]
+    warning: Message | None
+    file_digest: str
+    plan_digest: str
+
+    @property
+    def counts(self) -> dict[LineOutcome, int]:
+        found = Counter(line.outcome for line in self.lines)
+        return {outcome: found[outcome] for outcome in LineOutcome}
+
+    @property
+    def changed_clients(self) -> list[PlannedImport]:
+        return [planned for planned in self.clients if planned.changes]
+
+    def sign(self, by: User) -> str:
+        """Return what the page sends back with the file: that this user saw this plan of this file."""
+        return f"{_sign(by, self.file_digest)}.{_sign(by, self.plan_digest)}"
+
+    def check(self, token: str, by: User) -> None:
+        """Raise ImportRefusedError where the user saw the preview of another file, or another plan."""
+        file_token, _dot, plan_token = token.partition(".")
+        if not constant_time_compare(file_token, _sign(by, self.file_digest)):
+            raise ImportRefusedError(sentences.IMPORT_OTHER_FILE())
+        if not constant_time_compare(plan_token, _sign(by, self.plan_digest)):
+            raise ImportRefusedError(sentences.IMPORT_OTHER_PLAN())
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """The numbers of clients by what was done with them, and the ids of the file's clients and of its groups."""
+
+    new: int
+    changed: int
+    unchanged: int
+    client_ids: list[int]
+    group_ids: list[int]
+
+
+def preview_import(*, data: bytes) -> ImportPlan:
+    """Say what an import of the file would do. Raises ImportRefusedError where the file can't be read as a whole."""
+    found = read_file(data, columns=IMPORT_COLUMNS)
+    with repeatable_read():
+        return _make_plan(found, data)
+
+
+def store_import(
+    *,
+    data: bytes,
+    by: User | None = None,
+    token: str | None = None,
+    tell: Callable[[int], None] = lambda _number: None,
+) -> ImportResult:
+    """Store every line of the file, or raise ImportRefusedError and store nothing.
+
+    `token` is that of the preview that `by` saw; without one what was previewed is not compared. `tell` is called with
+    the number of clients that are written.
+    """
+    found = read_file(data, columns=IMPORT_COLUMNS)
+    try:
+        with database_refusals(), transaction.atomic():
+            # Locked before they are read, so that the plan holds until the commit; a client isn't moved meanwhile.
+            Client.objects.lock_rows(*_select_clients(found).values_list("pk", flat=True))
+            plan = _make_plan(found, data)
+            if token is not None and by is not None:
+                plan.check(token, by)
+            if wrong := plan.counts[LineOutcome.WRONG]:
+                raise ImportRefusedError(sentences.IMPORT_LINES_WRONG(n=wrong))
+            return _store(plan, by, tell)
+    except (RefusedByDatabaseError, RowsBusyError, ClientGroupError) as error:
+        raise ImportRefusedError(sentences.IMPORT_REFUSED(problem=error.message)) from None
+
+
+def _sign(by: User, digest: str) -> str:
+    text = f"{by.pk}:{digest}"
+    return salted_hmac("migration.imports.preview", text, algorithm="sha256").hexdigest()
+
+
+def _select_clients(found: ImportFile) -> ClientPhaseQuerySet:
+    """Select the stored clients whose slug the file has, as it stands there or without the blanks around it."""
+    slugs = {text for line in _list_sound(found) for text in (line.slug, line.cells["slug"])}
+    return all_clients().filter(slug__in=slugs)
+
+
+def _list_sound(found: ImportFile) -> Iterator[FileLine]:
+    return (line for line in found.lines if not line.problem and line.slug)
+
+
+def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
+    """Plan each client of the file. Reads clients, rows and groups within the caller's transaction."""
+    clients = _select_clients(found).with_phase().with_revision()
+    clients.read_all()
+    stored = {client.slug: client for client in clients}
+    groups = defaultdict(set)
+    members = GroupMember.objects.filter(client_id__in=[client.pk for client in clients])
+    for client_id, key in members.values_list("client_id", "group__key"):
+        groups[client_id].add(key)
+    # Before the plan puts the new values into the clients.
+    state = [
+        (c.pk, read_phase(c).value, c.make_stamp_of_read(), sorted(groups[c.pk])) for c in clients
+    ]
+
+    planners: dict[str, ClientPlanner] = {}
+    of_client: dict[str, list[FileLine]] = defaultdict(list)
+    planned: list[PlannedLine] = []
+    for line in found.lines:
+        if line.problem or not line.slug:
+            problem = line.problem or sentences.IMPORT_SLUG_MISSING()
+            # Its cells may stand in the wrong columns: not even a slug is shown of it.
+            planned.append(PlannedLine(line.number, "", problems=[problem]))
+        else:
+            slug = line.cells["slug"] if line.cells["slug"] in stored else line.slug
+            of_client[slug].append(line)
+    slugs = _read_slugs()
+    for slug, lines in of_client.items():
+        client = stored.get(slug)
+        planner = ClientPlanner(slug, client, groups=groups[client.pk] if client else ())
+        planned += planner.plan_lines(lines)
+        if client is None:
+            _check_new(planner, slugs)
+        planners[slug] = planner
+    planned.sort(key=lambda line: line.number)
+    return ImportPlan(
+        planned,
+        [planner.plan for planner in planners.values()],
+        found.warning,
+        file_digest=sha256(data).hexdigest(),
+        plan_digest=_digest_plan(planned, sorted(state)),
+    )
+
+
+def _digest_plan(planned: Iterable[PlannedLine], state: object) -> str:
+    lines = [(line.number, line.slug, line.outcome.value, line.columns) for line in planned]
+    return sha256(json.dumps([lines, state]).encode()).hexdigest()
+
+
+def _read_slugs() -> dict[str, str]:
+    """Return every slug by what is left of it without regard to capital letters."""
+    return {
+        slug.casefold(): slug for slug in Client.objects.order_by().values_list("slug", flat=True)
+    }
+
+
+def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
+    """Note what is wrong with a new client as a whole: its slug, and a document that no secret can hold."""
+    client, first = planner.plan.client, planner.lines[0]
+    prefix, layout = settings.NOVA_SECRET_PREFIX, configured_layout()
+    if other := slugs.get(client.slug.casefold()):
+        first.problems.append(sentences.IMPORT_SLUG_LIKE_OTHER(slug=other))
+    slugs[client.slug.casefold()] = client.slug
+    try:
+        read_cell(Client, "slug", client.slug)
+    except ValidationError as error:
+        problem: Message | str | None = " ".join(error.messages)
+    else:
+        problem = documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    if problem:
+        refused = sentences.IMPORT_CELL_REFUSED(column="slug", problem=problem)
+        first.problems.append(refused)
+    if not any(line.problems for line in planner.lines):
+        document = documents.build_document(client.name, planner.rows, slug=client.slug)
+        if too_large := documents.size_problem(document, client.slug, prefix=prefix, layout=layout):
+            first.problems.append(too_large)
+
+
+def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> ImportResult:
+    changed = plan.changed_clients
+    for start in range(0, len(changed), AT_ONCE):
+        some = changed[start : start + AT_ONCE]
+        _store_clients(some)
+        tell(start + len(some))
+    groups = _put_into_groups(changed, by)
+    new = sum(planned.is_new for planned in changed)
+    numbers = {
+        "new": new,
+        "changed": len(changed) - new,
+        "unchanged": len(plan.clients) - len(changed),
+    }
+    _record(changed, numbers, by)
+    return ImportResult(
+        **numbers,
+        client_ids=[planned.client.pk for planned in plan.clients],
+        group_ids=[group.pk for group in groups],
+    )
+
+
+def _store_clients(changed: Collection[PlannedImport]) -> None:
+    """Write new clients and logins, and the changed columns of stored ones, in a few statements for each table."""
+    new = [planned.client for planned in changed if planned.is_new]
+    written: list[tuple[Client | Credential, Collection[str]]] = [
+        (p.client, p.columns) for p in changed if p.columns and not p.is_new
+    ]
+    Client.objects.bulk_create(new)
+    for planned in changed:
+        for login in planned.logins:
+            login.row.client_id = planned.client.pk
+            if not login.is_new:
+                written.append((login.row, login.columns))
+    _write_columns(written)
+    logins = [login for planned in changed for login in planned.logins if login.is_new]
+    for kind, model in CREDENTIAL_MODELS.items():
+        rows = [login.row for login in logins if kind == login.row.TYPE]
+        model._default_manager.bulk_create(rows)
+
+
+def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]]) -> None:
+    """Write these columns of rows that are locked, and no other."""
+    together: dict[tuple[type[Model], tuple[str, ...]], list[Model]] = defaultdict(list)
+    for row, columns in written:
+        row.updated_at = timezone.now()
+        together[type(row), (*columns, "updated_at")].append(row)
+    for (model, columns), rows in together.items():
+        model._default_manager.bulk_update(rows, columns, batch_size=WRITTEN_AT_ONCE)
+
+
+def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[ClientGroup]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for planned in changed:
+        for name in planned.groups:
+            members[name].append(planned.client.pk)
+    groups = []
+    for name, client_ids in members.items():
+        group = ClientGroup.objects.get_or_add(name, by=by)
+        group.put_clients(all_clients().filter(pk__in=client_ids), by=by)
+        groups.append(group)
+    return groups
+
+
+def _record(changed: Iterable[PlannedImport], numbers: dict[str, int], by: User | None) -> None:
+    """Record the numbers, and for each client which of its fields were written."""
+    events = [
+        AuditEvent.sign_new(AuditCode.IMPORT, audit_sentences.IMPORTED_CLIENTS(**numbers), by=by)
+    ]
+    for planned in changed:
+        if not (changes := tuple(_describe_changes(planned))):
+            continue  # its groups have entries of their own
+        sentence = audit_sentences.CLIENT_ADDED if planned.is_new else audit_sentences.CLIENT_SAVED
+        events.append(
+            AuditEvent.sign_new(
+                AuditCode.IMPORT,
+                sentence(changes=changes),
+                by=by,
+                client_id=planned.client.pk,
+                slug=planned.client.slug,
+            )
+        )
+    AuditEvent.objects.record_many(events)
+
+
+def _describe_changes(planned: PlannedImport) -> Iterator[Message]:
+    if planned.columns:
+        yield audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
+    for login in planned.logins:
+        added = audit_sentences.LOGIN_ADDED if login.is_new else audit_sentences.LOGIN_CHANGED
+        yield added(row=login.row.as_message(), fields=", ".join(login.columns))

@@ -1,0 +1,197 @@
+"""A thousand clients from a CSV file in a real browser: previewed, confirmed, migrated, compared."""
+
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Page, expect
+
+from credentials.models import Client, DatabaseCredential
+from migration import tasks
+from migration.models import ClientMigration, Run, RunPlan
+from migration.operations.run_plans import work_on_plan
+from nova_credentials.phases import Phase
+from tests.browser.axe import violations
+from tests.browser.keyboard import TELEPHONE, fits
+from tests.factories import make_full_client
+from tests.haystack import Haystack, everything_logged
+from tests.migration.imports.files import make_csv, make_full_rows, make_row
+from tests.test_no_secret_escapes import add_pickles, add_tables
+
+pytestmark = pytest.mark.browser
+
+IMPORT = "/admin/credentials/client/import/"
+MARKER = "MARKER-ONE"
+
+
+@pytest.fixture
+def choose(tmp_path):
+    """Chooses a file with these bytes."""
+
+    def choose(page: Page, data: bytes, name: str = "clients.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        page.get_by_label("CSV file").set_input_files(path)
+        return path
+
+    return choose
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+
+
+def list_files_with(needle: str, *, since: float) -> list[str]:
+    """The files that were written since and hold the text, where temporary files and this checkout's own are.
+
+    The embedded PostgreSQL keeps its tables elsewhere in a run, or below a folder of its own.
+    """
+    found = []
+    for top in (tempfile.gettempdir(), settings.LOCAL):
+        for folder, _folders, names in os.walk(top):  # which leaves out what goes meanwhile
+            for path in (Path(folder) / name for name in names):
+                try:
+                    is_new = path.is_file() and path.stat().st_mtime >= since
+                    if is_new and needle.encode() in path.read_bytes():
+                        found.append(str(path))
+                except OSError:
+                    continue
+    return [path for path in found if "/postgres" not in path]
+
+
+@pytest.mark.long(120)
+def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit, choose):
+    haystack, begun = Haystack(), time.time()
+    marker = f"{MARKER}-{secrets.token_hex(8)}"
+    page = visit(IMPORT)
+    with everything_logged(haystack):
+        file = choose(page, make_csv(*make_full_rows(1_000, secret=marker)))
+        press(page, "Preview the import")
+        expect(page.locator("#import-new h3")).to_have_text("New: 1,000")
+        haystack.add("preview", page.content())
+        assert not Client.objects.exists()
+
+        page.get_by_label("Then make the plan of their migration to AWS").check()
+        press(page, "Import the clients")
+        page.wait_for_url("**/migration/run/plan/*/")
+        haystack.add("plan", page.content())
+        assert list_files_with(marker, since=begun) == [str(file)]  # or it would prove nothing
+        file.unlink()
+        assert Client.objects.count() == 1_000
+
+        plan = RunPlan.objects.get()
+        work_on_plan(plan_id=plan.pk)
+        page.reload()
+        press(page, "Start the run: 1,000 clients")
+        page.get_by_text("The clients are looked at once more").wait_for()
+        work_on_plan(plan_id=plan.pk)
+        run = Run.objects.get(kind=Run.Kind.MIGRATE)
+        tasks.work_on(run.pk)
+        go_to(page, f"/admin/migration/run/{run.pk}/change/")
+        page.get_by_text("Finished").first.wait_for()
+        haystack.add("run", page.content())
+
+        go_to(page, "/admin/credentials/client/")
+        press(page, "Compare all clients")
+        page.wait_for_url("**/migration/run/*/change/")
+        tasks.work_on(Run.objects.get(kind=Run.Kind.COMPARE).pk)
+        go_to(page, "/admin/migration/comparison/")
+        haystack.add("comparisons", page.content())
+    add_tables(haystack)
+    add_pickles(haystack)
+
+    found = ClientMigration.objects.filter(phase=Phase.DUAL_WRITE, comparison_status="match")
+    assert found.count() == 1_000
+    assert DatabaseCredential.objects.filter(db_password__startswith=marker).count() == 1_000
+    assert haystack.found() == []
+    assert list_files_with(marker, since=begun) == []
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_file_is_corrected_and_imported_on_a_telephone(visit, choose, scripts):
+    page = visit(IMPORT, java_script_enabled=scripts, viewport=TELEPHONE)
+    choose(page, make_csv(make_row("acme", groups="wave 1"), make_row("odd", db_port="x")))
+    press(page, "Preview the import")
+    expect(page.locator("#import-wrong")).to_contain_text("db_port: Enter a whole number.")
+    expect(page.get_by_role("button", name="Import the clients")).to_have_count(0)
+    assert fits(page)
+
+    good = make_csv(make_row("acme", groups="wave 1"), make_row("odd"))
+    choose(page, good)
+    press(page, "Preview the import")
+    expect(page.locator("#import-new h3")).to_have_text("New: 2")
+    if not scripts:
+        choose(page, good)  # the site kept nothing of it
+    press(page, "Import the clients")
+    page.get_by_text("2 clients are new").wait_for()
+
+    assert sorted(Client.objects.values_list("slug", flat=True)) == ["acme", "odd"]
+
+
+def test_another_file_than_the_previewed_one_is_previewed_first(visit, choose):
+    page = visit(IMPORT)
+    choose(page, make_csv(make_row("acme")))
+    press(page, "Preview the import")
+    page.get_by_role("button", name="Import the clients").wait_for()
+
+    choose(page, make_csv(make_row("other")), "other.csv")
+    press(page, "Import the clients")
+
+    page.get_by_text("this is not the file that was previewed").wait_for()
+    expect(page.locator("#import-new")).to_contain_text("other")
+    assert not Client.objects.exists()
+
+
+def test_a_file_that_was_saved_again_after_the_preview_is_not_imported(visit, choose, complaints):
+    page = visit(IMPORT)
+    path = choose(page, make_csv(make_row("acme")))
+    press(page, "Preview the import")
+    page.get_by_role("button", name="Import the clients").wait_for()
+
+    path.write_bytes(make_csv(make_row("acme", db_password="another, and longer")))
+    press(page, "Import the clients")
+
+    # Either the browser refuses to send it, or the site to take it.
+    page.get_by_text("changed since").filter(visible=True).first.wait_for()
+    assert not Client.objects.exists()
+    assert all("ERR_UPLOAD_FILE_CHANGED" in complaint for complaint in complaints)
+    complaints.clear()
+
+
+def test_a_file_that_can_t_be_sent_is_said(visit, choose, complaints):
+    page = visit(IMPORT)
+    choose(page, make_csv(make_row("acme")))
+    failed = page.locator("#import-failed")
+    page.route("**/import/", lambda route: route.abort())
+    press(page, "Preview the import")
+    expect(failed).to_be_visible()
+    complaints.clear()
+
+    page.unroute("**/import/")
+    press(page, "Preview the import")
+    page.get_by_role("button", name="Import the clients").wait_for()
+    expect(failed).to_be_hidden()
+
+
+def test_the_page_before_and_after_a_preview_under_axe(visit, choose, stores):
+    make_full_client("idom")
+    page = visit(IMPORT)
+    page.locator("summary", has_text="The columns").click()
+    found = violations(page)
+    rows = [make_row("acme"), {"slug": "idom", "name": "Idom & Co"}, make_row("odd", db_port="x")]
+    for data in (make_csv(*rows[:2]), make_csv(*rows), b"odd\n", make_csv({"slug": "idom"})):
+        choose(page, data)
+        press(page, "Preview the import")
+        page.locator("#import-wait .hidden").wait_for(state="hidden")
+        page.wait_for_load_state("networkidle")
+        found += violations(page)
+
+    assert found == []
+
+
+def go_to(page: Page, address: str) -> None:
+    page.goto(page.url.partition("/admin/")[0] + address)
