@@ -31,6 +31,7 @@ from migration.admin.grouping import (
     list_grouping_actions,
 )
 from migration.admin.layouts import ChangeLayoutView
+from migration.admin.legacy_import import LegacyImportView
 from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
@@ -88,6 +89,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     ]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
+        ("legacy/", "legacy", LegacyImportView),
         ("ready/<str:new>/", "ready", MoveReadyView),
         ("group/", "group", PutIntoGroupView),
         ("ungroup/", "ungroup", TakeOutOfGroupView),

@@ -8,6 +8,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.onboarding_views import OnboardClientView
 from migration.admin.base import RUN_PERMISSION
+from migration.admin.legacy_import import IMPORT_PERMISSIONS, get_legacy_url
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
 from migration.operations.saves import record_save
@@ -25,6 +26,7 @@ class OnboardAndMigrateView(OnboardClientView):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(**kwargs) | {
             "may_run": self.request.user.has_perm(RUN_PERMISSION),
+            "legacy_url": self.request.user.has_perms(IMPORT_PERMISSIONS) and get_legacy_url(),
             "migrate_now": "migrate_now" in self.request.POST,
             "checkbox_classes": " ".join(CHECKBOX_CLASSES),
         }

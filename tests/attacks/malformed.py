@@ -155,6 +155,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         ("/admin/auth/group/", {"action": "delete_selected", "_selected_action": "999999", **row}),
         *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
         (f"{CLIENTS}owners/", {"clients": str(client), "owner": ""}),
+        (f"{CLIENTS}legacy/", {"seen": "x"}),
         (f"{page}owner/", {"owner": ""}),
         (f"{CLIENTS}views/save/", {"name": "", "query": "phase=aws"}),
         (f"{CLIENTS}views/delete/", {"view": "0", "query": "phase=aws"}),

@@ -167,6 +167,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield reverse("admin:credentials_client_dialog", args=[world[old], new])
     yield reverse("admin:credentials_client_add")
     yield reverse("admin:credentials_client_add_form")
+    yield reverse("admin:credentials_client_legacy")
     yield reverse("admin:credentials_client_history", args=[world["aws"]])
     yield reverse("admin:auth_user_add")
     yield reverse("admin:migration_run_change", args=[world["run"]])

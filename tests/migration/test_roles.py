@@ -74,7 +74,7 @@ PAGES = {
         f"{CLIENT}_{page}": EVERYBODY
         for page in ("changelist", "change", "watch", "live", "versions", "certificate")
     },
-    **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail")},
+    **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail", "legacy")},
     f"{CLIENT}_delete": NOBODY,
     **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
     **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
@@ -120,7 +120,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_test_typed": ({}, OPERATORS),
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
-        for page in ("comment", "take_back", "rotate", "set_schedule")
+        for page in ("comment", "take_back", "rotate", "set_schedule", "legacy")
     },
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
@@ -225,6 +225,7 @@ class Site:
             "_claim",
             "_export",
             "cutover",
+            "_legacy",
             "group",
             "_owners",
             "_view",
@@ -490,6 +491,8 @@ EXPECTED_BUTTONS = {
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
+    # NOVA has no legacy table.
+    - {f"{CLIENT}_legacy"}
     # No secret is somebody else's, and none differs from the rows.
     - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
     # Of no secret a version was chosen, and none is left pending.
