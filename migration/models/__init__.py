@@ -84,6 +84,12 @@ from migration.models.login_tests import (
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
 from migration.models.moves import PhaseChange
 from migration.models.noted_clients import NotedClient
+from migration.models.offboardings import (
+    RECOVERY_DAYS,
+    Offboarding,
+    OffboardingState,
+    is_leaving,
+)
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_moves import PlannedMoves
@@ -173,6 +179,7 @@ __all__ = [
     "MOVE_PERMISSIONS",
     "OWN_PERMISSION",
     "PUSHED",
+    "RECOVERY_DAYS",
     "ROTATE_PERMISSION",
     "TO_ROTATE",
     "TRANSIENT",
@@ -218,6 +225,8 @@ __all__ = [
     "LoginTest",
     "MoveRequest",
     "NotedClient",
+    "Offboarding",
+    "OffboardingState",
     "OpenMismatch",
     "OpenMismatchQuerySet",
     "OtherSecrets",
@@ -293,6 +302,7 @@ __all__ = [
     "get_wanted_time",
     "go_on_without_refused",
     "has_layout",
+    "is_leaving",
     "late_push_threshold",
     "list_groups_taken",
     "newest_status_is",

@@ -14,8 +14,16 @@ from credentials.copying import (
 )
 from credentials.models import Client, ClientRevision
 from credentials.pointers import make_pointer
-from migration import audit_sentences, sentences
-from migration.models import PUSHED, AuditCode, AuditEvent, ClientMigration, LeaseKind, Outcome
+from migration import audit_sentences, offboarding_sentences, sentences
+from migration.models import (
+    PUSHED,
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    LeaseKind,
+    Offboarding,
+    Outcome,
+)
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import note_new_values
 from migration.operations.leases import hold_until_commit
@@ -58,6 +66,9 @@ class AdminSave:
         self.typed: list[tuple[Credential, dict[str, str]]] = []
         if self.phase.aws_is_authority:
             self._lock_client()
+        leaving = Offboarding.objects.filter(pk=client_id).first()
+        if leaving:
+            raise self.refuse(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
         if self.phase == Phase.PURGED:
             self._read_aws()
 
