@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,16 @@ def read_legacy_table() -> LegacyTable:
         if isinstance(error.__cause__, (LockNotAvailable, UndefinedColumn, UndefinedTable)):
             raise LegacyTableError(sentences.LEGACY_BUSY(table=LEGACY_CREDENTIALS)) from None
         raise
+
+
+def fold_slug(slug: str | None) -> str:
+    """Return the same text for slugs that people take for one."""
+    return "".join(unicodedata.normalize("NFKC", slug or "").casefold().split())
+
+
+def count_legacy_rows(slug: str) -> int:
+    """Return how many rows of the table people take for this client's. Raises `LegacyTableError`."""
+    return sum(fold_slug(row.slug) == fold_slug(slug) for row in read_legacy_table().rows)
 
 
 def _read(cursor: CursorWrapper) -> LegacyTable:

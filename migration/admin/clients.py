@@ -31,6 +31,7 @@ from migration.admin.grouping import (
     list_grouping_actions,
 )
 from migration.admin.layouts import ChangeLayoutView
+from migration.admin.leaving import LeavingView
 from migration.admin.legacy_import import LegacyImportView
 from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
@@ -105,6 +106,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
         ("<int:client_id>/adopt/", "adopt", AdoptView),
+        ("<int:client_id>/leaving/", "leaving", LeavingView),
         ("<int:client_id>/layout/", "layout", ChangeLayoutView),
         ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
         ("<int:client_id>/copy-to-postgres/undo/", "undo_copy", UndoCopyView),

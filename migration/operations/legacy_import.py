@@ -5,7 +5,6 @@ The legacy table itself is only read. Nothing that the newer tables hold is chan
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,7 +16,7 @@ from django.db import OperationalError, transaction
 from django.utils.crypto import salted_hmac
 from psycopg.errors import LockNotAvailable
 
-from credentials.legacy import read_legacy_table
+from credentials.legacy import fold_slug, read_legacy_table
 from credentials.models import Client, DatabaseCredential, RowsBusyError, read_rows
 from credentials.pointers import POINTER, is_purged
 from credentials.refusals import RefusedByDatabaseError, database_refusals
@@ -194,13 +193,13 @@ class _Planner:
         self.near: dict[str, Client] = {}
         if slugs - self.clients.keys():
             others = Client.objects.only("pk", "slug").order_by("pk")
-            self.near = {_fold(client.slug): client for client in others}
-        self.same_slug = Counter(_fold(row.slug) for row in rows)
+            self.near = {fold_slug(client.slug): client for client in others}
+        self.same_slug = Counter(fold_slug(row.slug) for row in rows)
 
     def plan_row(self, row: LegacyRow) -> PlannedRow:
         if client := self.clients.get(row.slug or ""):
             return self._plan_for_client(row, client)
-        if near := self.near.get(_fold(row.slug)):
+        if near := self.near.get(fold_slug(row.slug)):
             message = sentences.LEGACY_NEAR_SLUG(slug=near.slug)
             return PlannedRow(row, LegacyKind.NEAR_SLUG, message, near)
         if problem := self._find_several(row):
@@ -225,15 +224,10 @@ class _Planner:
         return PlannedRow(row, LegacyKind.NEW_LOGIN, sentences.LEGACY_NEW_LOGIN(), client)
 
     def _find_several(self, row: LegacyRow) -> PlannedRow | None:
-        number = self.same_slug[_fold(row.slug)]
+        number = self.same_slug[fold_slug(row.slug)]
         if number == 1:
             return None
         return PlannedRow(row, LegacyKind.SEVERAL, sentences.LEGACY_SEVERAL(n=number))
-
-
-def _fold(slug: str | None) -> str:
-    """Return the same text for slugs that people take for one."""
-    return "".join(unicodedata.normalize("NFKC", slug or "").casefold().split())
 
 
 def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> PlannedRow:

@@ -193,6 +193,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         ("/admin/credentials/columnmapping/map/", {"use": "secret", "column": "clients.x", "seen": ""}),
         ("/admin/credentials/columnmapping/accept/", {"digest": "x", "reason": "x"}),
         (f"{page}comment/", {"text": ""}),
+        (f"{page}leaving/", {"act": "offboard", "slug": "", "reason": "x", "acknowledged": "0"}),
         (f"{page}comment/take-back/", {"comment": "0"}),
         (f"{page}copy-to-postgres/undo/", {"seen": "x", "reason": ""}),
         (f"{page}versions/restore/", {"seen": "x", "reason": ""}),

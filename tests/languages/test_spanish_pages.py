@@ -159,6 +159,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield from (f"{url}?tab={tab}" for tab in ClientTab)
         yield reverse("admin:credentials_client_versions", args=[world[phase]])
         yield reverse("admin:credentials_client_live", args=[world[phase]])
+    yield reverse("admin:credentials_client_leaving", args=[world["aws"]])
     for page in ("adopt", "copy", "undo_copy", "layout", "restore_version"):
         yield reverse(f"admin:credentials_client_{page}", args=[world["dual_write"]])
     row = DatabaseCredential.objects.filter(client=world["dual_write"]).latest("pk")

@@ -72,7 +72,7 @@ PAGES = {
     "migration_copysearch_report": EVERYBODY,
     **{
         f"{CLIENT}_{page}": EVERYBODY
-        for page in ("changelist", "change", "watch", "live", "versions", "certificate")
+        for page in ("changelist", "change", "watch", "live", "versions", "certificate", "leaving")
     },
     **{f"{CLIENT}_{page}": OPERATORS for page in ("add", "add_form", "add_mail", "legacy")},
     f"{CLIENT}_delete": NOBODY,
@@ -131,6 +131,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, EVERYBODY) for page in ("save_view", "delete_view")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
+    # A client that was not offboarded does not come back.
+    f"{CLIENT}_leaving": ({"act": "deactivate"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
@@ -457,7 +459,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
-    f"{CLIENT}_layout",
+    *(f"{CLIENT}_{what}" for what in ("layout", "leaving")),
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(

@@ -58,6 +58,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_move": {"new": "dual_write", "seen": "dual_read", "reason": "INC-42"},
         f"{CLIENT}_push": {},
         f"{CLIENT}_layout": {"layout": "service"},
+        f"{CLIENT}_leaving": {"act": "deactivate"},
         f"{CLIENT}_resolve": {
             "kind": "acknowledge",
             "reason": "INC-42",
