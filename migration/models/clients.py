@@ -61,7 +61,7 @@ class ClientPhaseQuerySet(ClientQuerySet):
         )
 
     def with_leaving(self) -> Self:
-        """Annotate `is_leaving`: whether the client was offboarded, or is about to be, or comes back."""
+        """Annotate `is_leaving`: whether the client was offboarded, or is about to be."""
         return self.annotate(is_leaving=is_leaving())
 
     def with_refused_revision(self) -> Self:

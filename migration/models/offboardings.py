@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
@@ -36,6 +36,12 @@ class OffboardingState(models.TextChoices):
     COMING_BACK = "coming_back", _("Coming back")
 
 
+class OffboardingQuerySet(models.QuerySet["Offboarding"]):
+    def on_the_way_out(self) -> Self:
+        """Select the clients that left or are about to: nothing else changes these. One that comes back is moved."""
+        return self.exclude(state=OffboardingState.COMING_BACK)
+
+
 class Offboarding(models.Model):
     """A client that left. It is gone once the client is back; the audit keeps what happened."""
 
@@ -59,6 +65,8 @@ class Offboarding(models.Model):
     by_name = KeptNameField("by", _("user"))
     begun_at = models.DateTimeField(_("begun"), default=timezone.now)
     ended_at = models.DateTimeField(_("offboarded"), null=True)
+
+    objects = OffboardingQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -87,11 +95,13 @@ class Offboarding(models.Model):
         """Return when the first of the secrets is deleted; None where there is none."""
         return min(map(datetime.fromisoformat, self.deletions.values()), default=None)
 
-    def store_state(self, state: OffboardingState, facts: Message, *, by: User | None) -> None:
+    def store_state(
+        self, state: OffboardingState, facts: Message, *, by: User | None, reason: str = ""
+    ) -> None:
         """Store how far it is, with its entry in the audit, within the caller's transaction."""
         self.state = state
         self.save()
-        self.record(facts, by=by)
+        self.record(facts, by=by, reason=reason)
 
     def end(self, deletions: Mapping[str, datetime], result: Message, *, by: User | None) -> None:
         """Store that every secret has its day, within the caller's transaction."""
@@ -113,5 +123,6 @@ class Offboarding(models.Model):
 
 
 def is_leaving() -> models.Exists:
-    """Return the condition that a client was offboarded, or is about to be, or comes back."""
-    return models.Exists(Offboarding.objects.filter(client=models.OuterRef("pk")))
+    """Return the condition that a client was offboarded, or is about to be."""
+    leaving = Offboarding.objects.on_the_way_out()
+    return models.Exists(leaving.filter(client=models.OuterRef("pk")))

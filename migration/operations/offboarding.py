@@ -16,9 +16,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, save_columns
-from credentials.nova_columns import NovaSchemaError, read_nova_columns
+from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import put_pointers
-from migration import audit_sentences, sentences
+from migration import audit_sentences
 from migration import offboarding_sentences as told
 from migration.models import (
     PUSHED,
@@ -35,23 +35,19 @@ from migration.models import (
 )
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_purge
 from migration.operations.leaving_checks import list_objections, needs_purge
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.move_attempts import close_requests_elsewhere
+from migration.operations.moves import move
 from migration.operations.pushes import push
-from migration.operations.rows_from_aws import (
-    STORE_ERRORS,
-    has_uncounted_writes,
-    hold_rows,
-    record_as_pushed,
-    restore_purged_rows,
-)
+from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot, read_snapshot
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.messages import MessageError, in_a_row
-from nova_credentials.phases import Phase, StalePhase
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,11 +84,8 @@ def offboard_client(
         objections = list_objections(snapshot, acknowledged=acknowledged)
         if objections:
             raise _refuse(snapshot, *objections)
-        if leaving is None:
-            leaving = _begin(snapshot, reason=reason, by=by)
-        elif leaving.state == OffboardingState.COMING_BACK:
-            with transaction.atomic():
-                leaving.store_state(OffboardingState.OFFBOARDING, _say_begun(leaving), by=by)
+        if leaving is None or leaving.state == OffboardingState.COMING_BACK:
+            leaving = _begin(snapshot, leaving, reason=reason, by=by)
         try:
             return _schedule_deletions(leaving, by=by)
         except SecretsManagerError as error:
@@ -115,11 +108,15 @@ def bring_back(*, client_id: int, reason: str, by: User | None = None) -> Messag
         sm = secrets_manager(interactive=True)
         try:
             _take_secrets_back(snapshot, leaving, sm, by=by)
-            needs_values = snapshot.phase == Phase.PURGED
-            found = read_aws(snapshot, sm=sm) if needs_values else None
-            return _return_to_phase(snapshot, leaving, found, reason=reason, by=by)
-        except STORE_ERRORS as error:
+            _return_to_phase(leaving, reason=reason, by=by)
+        except (SecretsManagerError, ShutGate) as error:
             raise NotOffboardedError(told.BACK_NOT_FINISHED(error=error.message)) from None
+        with transaction.atomic():
+            require_client_locks()
+            former = Phase(leaving.former_phase).label
+            leaving.record(audit_sentences.BROUGHT_BACK(phase=former), by=by, reason=reason)
+            leaving.delete()
+        return told.CAME_BACK(slug=snapshot.slug, phase=former)
 
 
 def set_activity(*, client_id: int, active: bool, by: User | None = None) -> None:
@@ -157,23 +154,28 @@ def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> NotOffboardedError:
     return NotOffboardedError(told.OFFBOARDING_REFUSED(slug=snapshot.slug, reasons=reasons))
 
 
-def _say_begun(leaving: Offboarding) -> Message:
-    return audit_sentences.OFFBOARDING_BEGUN(phase=Phase(leaving.former_phase).label)
-
-
 # The way out
 
 
-def _begin(snapshot: ClientSnapshot, *, reason: str, by: User | None) -> Offboarding:
-    """Take the client to `purged` and store that it leaves, in one transaction; raises `NotOffboardedError`."""
-    found = None
-    client_id = snapshot.client_id
+def _begin(
+    snapshot: ClientSnapshot, before: Offboarding | None, *, reason: str, by: User | None
+) -> Offboarding:
+    """Take the client to `purged` and store that it leaves, in one transaction; raises `NotOffboardedError`.
+
+    `before`: it left before, and is not wholly back in the phase that it had then.
+    """
+    client_id, found = snapshot.client_id, None
     if needs_purge(snapshot):
         (pushed,) = push(client_ids=[client_id], interactive=True)
         if pushed.outcome not in PUSHED:
             why = told.OFFBOARDING_NOT_PUSHED(reason=pushed.summary_message)
             raise _refuse(snapshot, why)
         snapshot = _read(client_id)
+    leaving = before or Offboarding(
+        client_id=client_id, slug=snapshot.slug, former_phase=snapshot.phase
+    )
+    leaving.reason, leaving.by, leaving.by_name = reason, by, ""
+    leaving.begun_at = timezone.now()
     try:
         if needs_purge(snapshot):
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
@@ -182,16 +184,9 @@ def _begin(snapshot: ClientSnapshot, *, reason: str, by: User | None) -> Offboar
             _require_still(snapshot, now, found)
             if found:
                 _put_pointers(now)
-            leaving = Offboarding.objects.create(
-                client_id=client_id,
-                slug=snapshot.slug,
-                former_phase=snapshot.phase,
-                reason=reason,
-                by=by,
-            )
-            leaving.record(_say_begun(leaving), by=by, reason=reason)
-            if found:
-                _walk(client_id, snapshot.phase, Phase.PURGED, reason=reason, by=by)
+                _walk(now, reason=reason, by=by)
+            begun = audit_sentences.OFFBOARDING_BEGUN(phase=snapshot.phase.label)
+            leaving.store_state(OffboardingState.OFFBOARDING, begun, by=by, reason=reason)
             _leave_plans(now, by=by)
     except STORE_ERRORS as error:
         raise _refuse(snapshot, error.message) from None
@@ -215,22 +210,14 @@ def _put_pointers(now: ClientSnapshot) -> None:
     ClientRevision.objects.record_pushed([(now.client_id, revision)])
 
 
-def _walk(client_id: int, old: Phase, new: Phase, *, reason: str, by: User | None) -> None:
-    """Change the phase step by step, within the caller's transaction, as each step has its record."""
-    steps = 1 if LINE.index(new) > LINE.index(old) else -1
-    note = told.MOVED_TO_LEAVE() if steps > 0 else told.MOVED_TO_COME_BACK()
-    way = LINE[LINE.index(old) :: steps]
-    for start, end in pairwise(way[: way.index(new) + 1]):
-        moved = ClientMigration.objects.change_phase(
-            [client_id], start, end, by=by, reason=reason, note=note
+def _walk(now: ClientSnapshot, *, reason: str, by: User | None) -> None:
+    """Take the client to `purged` step by step, within the caller's transaction, as each step has its record."""
+    note = told.MOVED_TO_LEAVE()
+    for old, new in pairwise(LINE[LINE.index(now.phase) :]):
+        ClientMigration.objects.change_phase(
+            [now.client_id], old, new, by=by, reason=reason, note=note
         )
-        if not moved:
-            raise StalePhase(str(client_id), start, Phase(_phase_of(client_id)))
-    close_requests_elsewhere([client_id], new, by=by)
-
-
-def _phase_of(client_id: int) -> str:
-    return ClientMigration.objects.values_list("phase", flat=True).get(pk=client_id)
+    close_requests_elsewhere([now.client_id], Phase.PURGED, by=by)
 
 
 def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
@@ -306,44 +293,12 @@ def _take_secrets_back(
             sm.restore_secret(name)
 
 
-def _return_to_phase(
-    snapshot: ClientSnapshot,
-    leaving: Offboarding,
-    found: AwsCopy | None,
-    *,
-    reason: str,
-    by: User | None,
-) -> Message:
-    """Put the values back into the rows, where they were, and forget that the client left, in one transaction."""
-    client_id, former = leaving.client_id, Phase(leaving.former_phase)
-    with hold_rows(client_id) as now:
-        require_client_locks()
-        values = found if former != Phase.PURGED else None
-        if values:
-            if breaking := read_nova_columns().breaking:
-                raise NotOffboardedError(
-                    told.BACK_REFUSED(
-                        slug=now.slug, reasons=tuple(each.message for each in breaking)
-                    )
-                )
-            _restore_rows(now, values)
-        leaving.delete()
-        if values:
-            record_as_pushed(client_id, values)
-            _walk(client_id, now.phase, former, reason=reason, by=by)
-        Offboarding(client_id=client_id, slug=now.slug).record(
-            audit_sentences.BROUGHT_BACK(phase=former.label), by=by, reason=reason
-        )
-    return told.CAME_BACK(slug=snapshot.slug, phase=former.label)
-
-
-def _restore_rows(now: ClientSnapshot, found: AwsCopy) -> None:
-    pending = now.push_pending or has_uncounted_writes(now.client_id)
-    restored = restore_purged_rows(now.client_id, found, secrets_alone=pending)
-    if restored.rows_without_value:
-        rows = tuple(row.as_message() for row in restored.rows_without_value)
-        why = sentences.NO_VALUE_IN_AWS(rows=rows)
-        raise NotOffboardedError(told.BACK_REFUSED(slug=now.slug, reasons=why))
+def _return_to_phase(leaving: Offboarding, *, reason: str, by: User | None) -> None:
+    """Restore the client and move it back, a step at a time, to the phase it left from; raises `ShutGate`."""
+    client_id, former = leaving.client_id, LINE.index(Phase(leaving.former_phase))
+    while (there := LINE.index(_read(client_id).phase)) > former:
+        note = told.MOVED_TO_COME_BACK()
+        move(client_id=client_id, new=LINE[there - 1], by=by, reason=reason, note=note)
 
 
 def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> None:

@@ -49,7 +49,7 @@ def rotate_database(
     """
     with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
         client = Client.objects.get(pk=client_id)
-        if Offboarding.objects.filter(pk=client_id).exists():
+        if Offboarding.objects.on_the_way_out().filter(pk=client_id).exists():
             raise NotRotated(offboarding_sentences.IS_OFFBOARDED(slug=client.slug))
         rotation = Rotation.objects.find_unfinished(client_id)
         wanted = DATABASE.value, label

@@ -66,7 +66,7 @@ class AdminSave:
         self.typed: list[tuple[Credential, dict[str, str]]] = []
         if self.phase.aws_is_authority:
             self._lock_client()
-        leaving = Offboarding.objects.filter(pk=client_id).first()
+        leaving = Offboarding.objects.on_the_way_out().filter(pk=client_id).first()
         if leaving:
             raise self.refuse(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
         if self.phase == Phase.PURGED:

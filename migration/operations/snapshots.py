@@ -61,7 +61,7 @@ class ClientSnapshot:
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
     problem: Message | None
     problem_class: ErrorClass
-    # It was offboarded, or is about to be, or comes back: nothing but these acts changes it.
+    # It was offboarded, or is about to be: nothing else changes it.
     is_leaving: bool = False
     # For rows that make no document: the document to keep before they are replaced.
     kept: Document | None = field(repr=False, default=None)
