@@ -1,13 +1,17 @@
-"""Takes a legacy table with unmistakable passwords over, then looks for them everywhere else."""
+"""Clients with unmistakable passwords come from the legacy table and leave; then these are looked for everywhere."""
 
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
 from credentials.models import Client
+from migration.operations.leftovers import find_leftovers
 from migration.operations.legacy_import import plan_legacy_import
+from migration.operations.snapshots import read_snapshots
+from nova_credentials.phases import Phase
 from tests.migration.copies.nova_tables import novas_tables
 from tests.migration.legacy.rows import add_row
+from tests.migration.moves.clients import advance
 from tests.test_no_secret_escapes import (
     Haystack,
     add_pickles,
@@ -45,6 +49,30 @@ def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
         for url in every_admin_page():
             page(haystack, browser, url)
         assert Client.objects.get(slug="new").databases.get().db_password.startswith("MARKER-ONE")
+    add_tables(haystack)
+    add_pickles(haystack)
+
+    assert haystack.found() == []
+
+
+@pytest.mark.long(10)
+def test_the_end_of_a_client_leaves_no_value_behind(browser):
+    pk, haystack = seed(), Haystack()
+    leaving = reverse("admin:credentials_client_leaving", args=[pk])
+    confirmed = {"slug": "idom", "reason": "CHG-7", "acknowledged": "1"}
+    with everything_logged(haystack):
+        advance(pk, Phase.AWS)
+        page(haystack, browser, leaving)
+        page(haystack, browser, leaving, {"act": "deactivate"})
+        command(haystack, "offboard_client", "idom", "--dry-run")
+        assert "is deleted on" in page(haystack, browser, leaving, {"act": "offboard", **confirmed})
+        haystack.add("reprs", repr((find_leftovers(client_id=pk), read_snapshots([pk]))))
+        page(haystack, browser, leaving)
+        page(haystack, browser, leaving, {"act": "back", **confirmed})
+        command(haystack, "offboard_client", "idom", "--reason", "CHG-8", "--format", "json")
+        command(haystack, "offboard_client", "idom", "--back", "--reason", "CHG-8")
+        for url in every_admin_page():
+            page(haystack, browser, url)
     add_tables(haystack)
     add_pickles(haystack)
 

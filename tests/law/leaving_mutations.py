@@ -1,4 +1,4 @@
-"""Defects planted in the end of a client, one at a time, each with a life that shows it and keeps the law without it."""
+"""Defects planted in the end of a client, each with a life that shows it and keeps the law without it."""
 
 from __future__ import annotations
 
