@@ -26,7 +26,7 @@ def fault(start: Phase, *life: Play):
     Phase.DUAL_READ,
     *(
         Play(the_client_leaves_and_comes_back, MAIL, Interruption(What.NOVA_WRITES, at))
-        for at in range(30, 80)
+        for at in range(30, 80, 2)
     ),
 )
 def what_nova_writes_before_the_purge_is_not_looked_for(patch):

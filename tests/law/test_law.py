@@ -176,7 +176,7 @@ LIVES |= {
         start,
         [
             play
-            for at in range(0, 24, 2)
+            for at in range(0, 24, 3)
             for play in (
                 Play(the_client_leaves_and_comes_back, MAIL, Interruption(What.KILLED, at)),
                 Play(nova_writes, MAIL, None),
@@ -185,14 +185,14 @@ LIVES |= {
             )
         ],
     )
-    for start in Phase
+    for start in (Phase.POSTGRES, Phase.AWS)
 }
 LIVES |= {
     f"a client that leaves, {what} meanwhile, in {start}": (
         start,
         [
             play
-            for at in range(0, 100, 9)
+            for at in range(4, 100, 16)
             for play in (
                 Play(the_client_leaves_and_comes_back, MAIL, Interruption(what, at)),
                 BACK,
@@ -200,8 +200,8 @@ LIVES |= {
             )
         ],
     )
-    for start in (Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS)
-    for what in (What.NOVA_WRITES, What.COLLEAGUE_SAVES, What.COLLEAGUE_MOVES_BACK)
+    for start in (Phase.DUAL_READ, Phase.AWS)
+    for what in (What.NOVA_WRITES, What.COLLEAGUE_MOVES_BACK)
 }
 
 
