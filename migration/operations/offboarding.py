@@ -175,7 +175,7 @@ def _begin(
         client_id=client_id, slug=snapshot.slug, former_phase=snapshot.phase
     )
     leaving.reason, leaving.by, leaving.by_name = reason, by, ""
-    leaving.begun_at = timezone.now()
+    leaving.begun_at, leaving.deletions = timezone.now(), {}
     try:
         if needs_purge(snapshot):
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
@@ -231,24 +231,45 @@ def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
 
 
 def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
-    """Schedule the deletion of every secret that the client has, then store that; raises `SecretsManagerError`."""
+    """Schedule the deletion of every secret that the client has, then store that; raises `SecretsManagerError`.
+
+    A try that was killed may have scheduled some of them.
+    """
     sm, snapshot = secrets_manager(interactive=True), _read(leaving.client_id)
-    deletions: dict[str, datetime] = {}
-    results: list[Message] = []
-    for name in snapshot.all_names:
-        there = _describe(sm, name)
-        if there is None:
-            continue
-        if not there.is_ours:
-            results.append(told.SECRET_KEPT_NOT_OURS(name=name))
-            continue
-        deletions[name] = _schedule_one(sm, there, leaving)
-        results.append(told.SECRET_GOES_ON(name=name, day=deletions[name].date()))
+    found = [there for name in snapshot.all_names if (there := _describe(sm, name))]
+    ours = [there for there in found if there.is_ours]
+    asked = {there.name for there in ours if there.deleted_at and there.name in leaving.deletions}
+    for there in ours:
+        if there.deleted_at and there.name not in asked:
+            # Somebody else asked for it, who knows when: the window is to be a whole one.
+            sm.restore_secret(there.name)
+    _plan_deletions(leaving, [there.name for there in ours])
+    deletions = {
+        there.name: datetime.fromisoformat(leaving.deletions[there.name])
+        if there.name in asked
+        else _schedule_one(sm, there, leaving)
+        for there in ours
+    }
+    results = [
+        told.SECRET_GOES_ON(name=each.name, day=deletions[each.name].date())
+        if each.is_ours
+        else told.SECRET_KEPT_NOT_OURS(name=each.name)
+        for each in found
+    ]
     result = in_a_row(*results) or told.NO_SECRET_LEFT()
     with transaction.atomic():
         require_client_locks()
         leaving.end(deletions, result, by=by)
     return result
+
+
+def _plan_deletions(leaving: Offboarding, names: list[str]) -> None:
+    """Store which secrets are about to go: killed after a call, it is known whose values may be gone one day."""
+    soonest = leaving.earliest_deletion.isoformat()
+    with transaction.atomic():
+        require_client_locks()
+        leaving.deletions = {name: leaving.deletions.get(name, soonest) for name in names}
+        leaving.save(update_fields=["deletions"])
 
 
 def _describe(sm: SecretsManager, name: str) -> SecretDescription | None:
@@ -261,10 +282,7 @@ def _describe(sm: SecretsManager, name: str) -> SecretDescription | None:
 
 
 def _schedule_one(sm: SecretsManager, there: SecretDescription, leaving: Offboarding) -> datetime:
-    """Return when the secret is deleted; AWS was asked before where a try was killed after the call."""
-    if there.deleted_at:
-        known = leaving.deletions.get(there.name)
-        return datetime.fromisoformat(known) if known else leaving.earliest_deletion
+    """Schedule the deletion of the secret and return its time, unless somebody made the client active meanwhile."""
     if Client.objects.filter(pk=leaving.client_id, is_active=True).exists():
         raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=told.OFFBOARDING_WOKEN()))
     # By its ARN: another secret may get this name in the meantime.
@@ -285,8 +303,6 @@ def _take_secrets_back(
     if leaving.state != OffboardingState.COMING_BACK:
         with transaction.atomic():
             require_client_locks()
-            # Their days don't hold any more: whoever offboards it again is told new ones.
-            leaving.deletions = {name: at for name, at in leaving.deletions.items() if there[name]}
             leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
     for name, secret in there.items():
         if secret and secret.deleted_at and secret.is_ours:

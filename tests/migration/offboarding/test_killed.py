@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from migration.models import Offboarding, OffboardingState
+from migration.operations import aws_store
 from migration.operations.layouts import change_layout
 from migration.operations.offboarding import NotOffboardedError, bring_back, offboard_client
 from nova_credentials.document import Layout
@@ -80,6 +81,23 @@ def test_killed_on_the_way_out_it_can_come_back_instead_and_killed_on_the_way_ba
         assert (phase_of(pk), rows_of(pk)) == (Phase.AWS, PASSWORDS)
     activate(pk)
     assert ask_reader().db_password == PASSWORDS["database"]
+
+
+@pytest.mark.long(10)
+def test_killed_between_two_deletions_and_left_so_until_the_window_is_over_it_says_what_is_gone():
+    pk = make_with_services(Phase.AWS)
+    points = perform_and_list("offboard", pk)
+    do_again("back", pk)
+    assert perform_and_kill("offboard", pk, points.index("DeleteSecret"))
+    sm = aws_store.secrets_manager().sm
+    sm.restore_secret(SecretId=NAMES[0])
+    sm.delete_secret(SecretId=NAMES[0], ForceDeleteWithoutRecovery=True)
+
+    with pytest.raises(NotOffboardedError, match="the values are gone") as refused:
+        do_again("back", pk)
+
+    assert NAMES[0] in str(refused.value)
+    assert NAMES[1] not in str(refused.value)
 
 
 def perform_at_once(*acts) -> list[str]:

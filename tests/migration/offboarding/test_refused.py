@@ -197,6 +197,18 @@ def test_a_secret_of_somebody_else_stays():
     assert Offboarding.objects.get().deletions == {}
 
 
+def test_a_secret_whose_deletion_somebody_else_scheduled_has_a_whole_window():
+    pk = make_inactive(Phase.PURGED)
+    sm = aws_store.secrets_manager().sm
+    sm.delete_secret(SecretId=NAME, RecoveryWindowInDays=7)
+
+    offboard_client(client_id=pk, reason="CHG-7")
+
+    left = Offboarding.objects.get().first_deletion - timezone.now()
+    there = sm.describe_secret(SecretId=NAME)["DeletedDate"] - timezone.now()
+    assert min(left, there) > timedelta(days=29)
+
+
 def test_secrets_of_both_layouts_go_and_come_back():
     pk = make_full_client("idom")
     advance(pk, Phase.AWS)
