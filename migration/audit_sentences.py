@@ -41,6 +41,12 @@ OTHER_SECRETS_LEFT = Sentence(
     "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
 )
 DELETION_SCHEDULED = Sentence("deletion_scheduled", "Deletion of its secrets: %(result)s")
+OFFBOARDING_BEGUN = Sentence(
+    "offboarding_begun", "Began to offboard the client. It was in %(phase)s."
+)
+OFFBOARDED = Sentence("offboarded", "The client is offboarded. %(result)s")
+COMING_BACK = Sentence("coming_back", "Began to bring the client back.")
+BROUGHT_BACK = Sentence("brought_back", "The client is back in %(phase)s, inactive as before.")
 
 # Mismatches, runs, copies
 RESOLUTIONS = {

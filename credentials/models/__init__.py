@@ -4,7 +4,13 @@ NOVA's tables are not managed: no schema migration may alter them. `migrations/0
 Their names carry their schema, quoted so that Django leaves them alone; every other table is in the site's own.
 """
 
-from credentials.models.clients import Client, ClientQuerySet, RowsBusyError, RowsChangedError
+from credentials.models.clients import (
+    Client,
+    ClientQuerySet,
+    RowsBusyError,
+    RowsChangedError,
+    read_rows,
+)
 from credentials.models.columns import AcceptedObject, ColumnMapping, ColumnUse
 from credentials.models.counting import (
     CountingGap,
@@ -62,6 +68,7 @@ __all__ = [
     "quote_name",
     "read_columns",
     "read_extras",
+    "read_rows",
     "save_changed_columns",
     "save_columns",
     "write_extra",

@@ -33,6 +33,8 @@ from migration.admin.grouping import (
 )
 from migration.admin.imports import ImportTemplateView, ImportView, may_import
 from migration.admin.layouts import ChangeLayoutView
+from migration.admin.leaving import LeavingView
+from migration.admin.legacy_import import LegacyImportView
 from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
@@ -95,6 +97,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     ]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
+        ("legacy/", "legacy", LegacyImportView),
         ("ready/<str:new>/", "ready", MoveReadyView),
         ("import/", "import", ImportView),
         ("import/template/", "import_template", ImportTemplateView),
@@ -112,6 +115,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
         ("<int:client_id>/adopt/", "adopt", AdoptView),
+        ("<int:client_id>/leaving/", "leaving", LeavingView),
         ("<int:client_id>/layout/", "layout", ChangeLayoutView),
         ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
         ("<int:client_id>/copy-to-postgres/undo/", "undo_copy", UndoCopyView),

@@ -8,6 +8,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.onboarding_views import OnboardClientView
 from migration.admin.base import RUN_PERMISSION
+from migration.admin.legacy_import import IMPORT_PERMISSIONS, get_legacy_url
 from migration.admin.new_login_tests import link_new_test
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
@@ -29,6 +30,7 @@ class OnboardAndMigrateView(OnboardClientView):
             section["test"] = link_new_test(self.request, section["form"], None)
         return context | {
             "may_run": self.request.user.has_perm(RUN_PERMISSION),
+            "legacy_url": self.request.user.has_perms(IMPORT_PERMISSIONS) and get_legacy_url(),
             "migrate_now": "migrate_now" in self.request.POST,
             "checkbox_classes": " ".join(CHECKBOX_CLASSES),
         }

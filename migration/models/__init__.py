@@ -86,6 +86,12 @@ from migration.models.notice_deliveries import (
     NoticeWay,
 )
 from migration.models.notices import CHOSEN_EVENTS, Digest, Notice, NoticeEvent, NoticeRule
+from migration.models.offboardings import (
+    RECOVERY_DAYS,
+    Offboarding,
+    OffboardingState,
+    is_leaving,
+)
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_moves import PlannedMoves
@@ -185,6 +191,7 @@ __all__ = [
     "OWN_PERMISSION",
     "PROVEN_WRONG",
     "PUSHED",
+    "RECOVERY_DAYS",
     "ROTATE_PERMISSION",
     "TO_ROTATE",
     "TRANSIENT",
@@ -241,6 +248,8 @@ __all__ = [
     "NoticeEvent",
     "NoticeRule",
     "NoticeWay",
+    "Offboarding",
+    "OffboardingState",
     "OpenMismatch",
     "OpenMismatchQuerySet",
     "OtherSecrets",
@@ -317,6 +326,7 @@ __all__ = [
     "get_wanted_time",
     "go_on_without_refused",
     "has_layout",
+    "is_leaving",
     "late_push_threshold",
     "list_groups_taken",
     "newest_status_is",

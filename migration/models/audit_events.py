@@ -40,6 +40,7 @@ class AuditCode(models.TextChoices):
     OVERRIDE = "override", _("Override")
     GATE = "gate", _("Gate")
     DELETION = "deletion", _("Secrets deleted")
+    OFFBOARDING = "offboarding", _("Client offboarded or brought back")
     REQUEST = "request", _("Request")
     APPROVAL = "approval", _("Approval")
     CANCELLATION = "cancellation", _("Request cancelled")

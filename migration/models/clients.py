@@ -17,6 +17,7 @@ from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_search import list_conditions
 from migration.models.layouts import LayoutChoices, LayoutQuerySet, OtherSecrets
 from migration.models.moves import PhaseChange
+from migration.models.offboardings import is_leaving
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED
 from nova_credentials.phases import Phase, check_move
@@ -58,6 +59,10 @@ class ClientPhaseQuerySet(ClientQuerySet):
             layout=models.F("client_migration__layout"),
             other_secrets=Coalesce("client_migration__other_secrets", models.Value("")),
         )
+
+    def with_leaving(self) -> Self:
+        """Annotate `is_leaving`: whether the client was offboarded, or is about to be."""
+        return self.annotate(is_leaving=is_leaving())
 
     def with_refused_revision(self) -> Self:
         """Annotate `refused_revision` (None: the last push refused nothing)."""

@@ -40,6 +40,7 @@ FROM (
         JOIN migration_groupmember AS member ON member.group_id = of_group.group_id
 ) AS wanted
 JOIN public.clients AS there ON there.id = wanted.client_id
+    AND NOT EXISTS (SELECT FROM migration_offboarding AS left_us WHERE left_us.client_id = wanted.client_id)
 LEFT JOIN LATERAL (
     SELECT max(ended_at) AS at, (max(ended_at) AT TIME ZONE 'UTC')::date AS on_day FROM migration_rotation AS done
     WHERE done.client_id = wanted.client_id AND done.outcome = 'rotated'

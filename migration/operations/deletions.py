@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from migration import audit_sentences, rotation_sentences, sentences
-from migration.models import AuditCode, AuditEvent, ClientMigration, PhaseChange, Rotation
+from migration.models import (
+    RECOVERY_DAYS,
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    PhaseChange,
+    Rotation,
+)
 from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import in_a_row
@@ -20,8 +27,6 @@ if TYPE_CHECKING:
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
-
-RECOVERY_DAYS = 30
 
 
 def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:

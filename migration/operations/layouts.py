@@ -16,7 +16,12 @@ from django.db import transaction
 from credentials.models import ClientRevision
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import change_pointers
-from migration import audit_sentences, layout_sentences, rotation_sentences
+from migration import (
+    audit_sentences,
+    layout_sentences,
+    offboarding_sentences,
+    rotation_sentences,
+)
 from migration.models import (
     AuditCode,
     AuditEvent,
@@ -98,6 +103,8 @@ def change_layout(
             snapshot = read_snapshot(client_id)
         except NovaSchemaError as error:
             raise LayoutRefusedError(error.message, ErrorClass.SCHEMA) from None
+        if snapshot.is_leaving:
+            raise LayoutRefusedError(offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug))
         if snapshot.layout == layout:
             ClientMigration.objects.set_layout(client_id, layout)
             return LayoutChange(snapshot.slug, Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())

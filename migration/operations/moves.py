@@ -14,7 +14,7 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import put_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import sentences
+from migration import offboarding_sentences, sentences
 from migration.models import PUSHED, Comparison, check_reason
 from migration.operations.aws_store import (
     AwsCopy,
@@ -116,6 +116,8 @@ def move(
                 raise attempt.shut_gate(sentences.NEEDS_APPROVAL())
             if not held:
                 raise attempt.shut_gate(sentences.MOVE_UNDER_WAY())
+            if snapshot.is_leaving:
+                raise attempt.shut_gate(offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug))
             try:
                 message = MOVE_HANDLERS[snapshot.phase, new](attempt)
             except STORE_ERRORS as error:

@@ -59,7 +59,8 @@ def select_due() -> ClientMigrationQuerySet:
     )
     if ReaderProcess.objects.read_without_layouts():
         due = due.exclude(other_secrets=OtherSecrets.KEPT)
-    return due
+    # Those of a client that left are scheduled for deletion with its own.
+    return due.exclude(client__offboarding__isnull=False)
 
 
 def remove_other_secrets() -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from credentials.models import Client
-from migration import rotation_sentences
-from migration.models import Rotation, RotationOutcome
+from migration import offboarding_sentences, rotation_sentences
+from migration.models import Offboarding, Rotation, RotationOutcome
 from migration.operations.aws_store import secrets_manager
 from migration.operations.database_rotation import DATABASE, DatabaseRotation
 from migration.operations.locks import hold_client_locks
@@ -52,6 +52,8 @@ def rotate_database(
     """
     with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
         client = Client.objects.get(pk=client_id)
+        if Offboarding.objects.on_the_way_out().filter(pk=client_id).exists():
+            raise NotRotated(offboarding_sentences.IS_OFFBOARDED(slug=client.slug))
         rotation = Rotation.objects.find_unfinished(client_id)
         wanted = DATABASE.value, label
         if rotation is None or (rotation.credential_type, rotation.label) != wanted:

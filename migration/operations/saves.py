@@ -14,13 +14,14 @@ from credentials.copying import (
 )
 from credentials.models import Client, ClientRevision
 from credentials.pointers import make_pointer
-from migration import audit_sentences, sentences
+from migration import audit_sentences, offboarding_sentences, sentences
 from migration.models import (
     PUSHED,
     AuditCode,
     AuditEvent,
     ClientMigration,
     LeaseKind,
+    Offboarding,
     Outcome,
     ValueOrigin,
 )
@@ -70,6 +71,9 @@ class AdminSave:
         self.typed: list[tuple[Credential, dict[str, str]]] = []
         if self.phase.aws_is_authority:
             self._lock_client()
+        leaving = Offboarding.objects.on_the_way_out().filter(pk=client_id).first()
+        if leaving:
+            raise self.refuse(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
         if self.phase == Phase.PURGED:
             self._read_aws()
         else:

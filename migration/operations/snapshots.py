@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from credentials.models import Client
 from credentials.nova_columns import judge_columns, schema_errors
 from credentials.pointers import find_pointer_problem
+from migration import offboarding_sentences
 from migration.models import OtherSecrets, all_clients, find_layout, find_other_layout
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
@@ -60,6 +61,8 @@ class ClientSnapshot:
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
     problem: Message | None
     problem_class: ErrorClass
+    # It was offboarded, or is about to be: nothing else changes it.
+    is_leaving: bool = False
     # For rows that make no document: the document to keep before they are replaced.
     kept: Document | None = field(repr=False, default=None)
 
@@ -153,15 +156,22 @@ def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, Nov
 
 @cache  # putting it together takes as long as reading a client's row
 def _all_with_revision() -> ClientPhaseQuerySet:
-    return all_clients().with_phase().with_layout().with_refused_revision().with_revision()
+    found = all_clients().with_phase().with_layout().with_refused_revision()
+    return found.with_leaving().with_revision()
 
 
 def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
     layout, prefix = find_layout(client.layout), settings.NOVA_SECRET_PREFIX  # type: ignore[attr-defined]  # annotated
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     other: str = client.other_secrets  # type: ignore[attr-defined]  # annotated
+    leaving: bool = client.is_leaving  # type: ignore[attr-defined]  # annotated
     document = None
-    problem = columns.problem or documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    problem = offboarding_sentences.IS_OFFBOARDED(slug=client.slug) if leaving else None
+    problem = (
+        problem
+        or columns.problem
+        or documents.name_problem(client.slug, prefix=prefix, layout=layout)
+    )
     if not problem and phase != Phase.PURGED:
         problem = find_pointer_problem(client)
     if not problem:
@@ -186,6 +196,7 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         if other
         else {},
         has_credentials=any(client.credentials_by_type().values()),
+        is_leaving=leaving,
         document=document,
         problem=problem,
         problem_class=ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA,

@@ -91,6 +91,10 @@ class ErrorClass(StrEnum):
 
 # Our own code: no code of AWS's says for certain that a deletion is scheduled, only DescribeSecret's DeletedDate does.
 SCHEDULED_FOR_DELETION = "ScheduledForDeletion"
+# Our own code, too: AWS had the version already and moved no stage to it.
+NOT_CURRENT = "NotCurrent"
+# AWS's code where a stage is to be moved away from a version that doesn't have it.
+STAGE_IS_ELSEWHERE = "InvalidParameterException"
 
 # The first pattern that is found decides. It is searched for in AWS's code, in the name of botocore's class, or in one
 # of our own codes (InvalidName, TooLarge, NotCurrent, NoAnswer, ScheduledForDeletion). KMS can throttle, so THROTTLED

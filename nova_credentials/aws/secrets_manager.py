@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import uuid4
 
 from nova_credentials.aws.answers import (
+    NOT_CURRENT,
     SCHEDULED_FOR_DELETION,
+    STAGE_IS_ELSEWHERE,
     Answers,
     ErrorClass,
     SecretDescription,
@@ -47,11 +49,6 @@ __all__ = [
     "SecretsManager",
     "SecretsManagerError",
 ]
-
-# AWS's code where a stage is to be moved away from a version that doesn't have it.
-STAGE_IS_ELSEWHERE = "InvalidParameterException"
-# Our own code where AWS had the version already and moved no stage to it.
-NOT_CURRENT = "NotCurrent"
 
 _P = ParamSpec("_P")
 _Answer = TypeVar("_Answer", bound="Mapping[str, object]")

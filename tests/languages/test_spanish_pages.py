@@ -166,6 +166,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield from (f"{url}?tab={tab}" for tab in ClientTab)
         yield reverse("admin:credentials_client_versions", args=[world[phase]])
         yield reverse("admin:credentials_client_live", args=[world[phase]])
+    yield reverse("admin:credentials_client_leaving", args=[world["aws"]])
     for page in ("adopt", "copy", "undo_copy", "layout", "restore_version"):
         yield reverse(f"admin:credentials_client_{page}", args=[world["dual_write"]])
     row = DatabaseCredential.objects.filter(client=world["dual_write"]).latest("pk")
@@ -175,6 +176,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield reverse("admin:credentials_client_add")
     yield reverse("admin:credentials_client_add_form")
     yield reverse("admin:credentials_client_import")
+    yield reverse("admin:credentials_client_legacy")
     yield reverse("admin:credentials_client_history", args=[world["aws"]])
     yield reverse("admin:auth_user_add")
     yield reverse("admin:migration_run_change", args=[world["run"]])

@@ -21,6 +21,7 @@ from credentials.pointers import POINTER, put_pointers
 from credentials.triggers import count_every_write
 from migration import sentences
 from migration.models import ClientMigration, OtherSecrets, ReaderProcess, find_other_layout
+from migration.offboarding_sentences import MOVED_TO_LEAVE
 from migration.operations import aws_store, snapshots
 from migration.operations.aws_store import secret_names
 from migration.operations.aws_writes import write_guard
@@ -66,6 +67,7 @@ FORGET = "; ".join(
     f"DELETE FROM {table}"
     for table in (
         "migration_clientmigration",
+        "migration_offboarding",
         "migration_phasechange",
         "migration_resolution",
         "migration_openmismatch",
@@ -121,6 +123,8 @@ WHERE c.slug = %s AND c.is_active = true AND cred.is_primary = true
 OLD_MAIL = "public.client_email_credentials_old"
 # What a read finds of a login whose row is gone.
 GONE = "gone"
+# What a reader says of a client that NOVA does not serve.
+INACTIVE = "not found or inactive"
 
 
 class World:
@@ -198,6 +202,11 @@ class World:
         row = self.nova.execute(query).fetchone()
         return Phase(row[0]) if row else Phase.POSTGRES
 
+    @property
+    def is_served(self) -> bool:
+        """Whether NOVA's readers may have the client at all."""
+        return bool(self.nova.execute("SELECT is_active FROM public.clients").fetchone()[0])
+
     def list_layouts(self) -> list[Layout]:
         """The layout whose secrets are the client's own, and the other one while every write goes to that too."""
         query = "SELECT coalesce(layout, 'client'), other_secrets FROM nova_admin.migration_clientmigration"
@@ -231,9 +240,13 @@ class World:
         try:
             read = self.reader.get_all_credentials(SLUG)
         except (SecretsManagerError, DocumentError, ValueError) as error:
-            if self.aws_is_down_for_readers and self.phase.aws_is_authority:
+            if not self.is_served and INACTIVE in str(error):
+                return
+            if self.aws_is_down_for_readers and self.phase.aws_is_authority and self.is_served:
                 return
             raise LawBroken(f"in {self.phase}: no read ({error})") from None
+        if not self.is_served:
+            raise LawBroken(f"in {self.phase}: an inactive client was read")
         self._judge(read, since=self.now, where=f"in {self.phase}")
         if self.phase == Phase.PURGED:
             self._check_pointers()
@@ -254,6 +267,10 @@ class World:
         self._note_proof()
         try:
             read = self.caching.get_all_credentials(SLUG)
+        except ValueError as error:
+            if not self.is_served and INACTIVE in str(error):
+                return
+            raise
         except SecretsManagerError:
             if self.aws_is_down_for_readers and self.phase.aws_is_authority:
                 return
@@ -269,6 +286,10 @@ class World:
         self._note_proof()
         read = kept_reader(self.uri).read(SLUG)
         where = f"with an earlier release, in {self.phase}"
+        if not self.is_served:
+            if INACTIVE in read.get("error", ""):
+                return
+            raise LawBroken(f"{where}: an inactive client was read")
         if "error" in read:
             raise LawBroken(f"{where}: no read ({read['error']})")
         for field, text in read.items():
@@ -277,7 +298,7 @@ class World:
     def check_old_helper(self) -> None:
         """NOVA's own helper, still in use somewhere, reads under the same law while PostgreSQL is the authority."""
         self.notice_moves()
-        if self.phase.aws_is_authority:
+        if self.phase.aws_is_authority or not self.is_served:
             return
         for field, (table, column, *_) in FIELDS.items():
             row = self.nova.execute(HELPER.format(table=table, column=column), [SLUG]).fetchone()
@@ -355,7 +376,8 @@ class World:
             self.changes_seen = pk
             codes = Message.from_json(note).codes if note else []
             ledger = self.ledger
-            if move == [Phase.DUAL_READ, Phase.AWS]:
+            # Nobody reads a client that leaves: there is nothing to prove.
+            if move == [Phase.DUAL_READ, Phase.AWS] and MOVED_TO_LEAVE.key not in codes:
                 self.require_proof(pk)
             self.proofs = 0
             if move == [Phase.AWS, Phase.PURGED]:  # its gate: no push is pending
@@ -385,7 +407,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
     for module in (
         *("pushes", "moves", "move_runs", "resolutions", "undone_copies", "layouts"),
-        "restored_versions",
+        *("restored_versions", "offboarding"),
     ):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)

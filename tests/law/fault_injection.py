@@ -45,6 +45,7 @@ class What(StrEnum):
     WORKER_PUSHES = "a worker pushes"
     CAMPAIGN_GOES_FURTHER = "the schedule takes a campaign further"
     COLLEAGUE_CHANGES_LAYOUT = "a colleague changes the layout"
+    COLLEAGUE_OFFBOARDS = "a colleague offboards it and brings it back"
     CONSOLE_WRITES = "somebody writes in AWS"
 
 

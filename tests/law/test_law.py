@@ -12,6 +12,7 @@ from tests.law.actions import (
     console_writes,
     forward,
     nova_rebuilds_a_table,
+    nova_writes,
     push,
     restore_the_former_version,
     save,
@@ -33,6 +34,8 @@ from tests.law.layout_mutations import (
     LAYOUT_FAULTS,
     LayoutFault,
 )
+from tests.law.leaving_acts import the_client_comes_back, the_client_leaves_and_comes_back
+from tests.law.leaving_mutations import LEAVING_FAULTS
 from tests.law.mutations import FAULTS, Fault
 from tests.law.state_machine import Play, actors, machine, relive, run
 
@@ -167,6 +170,41 @@ LIVES |= {
 }
 
 
+BACK = Play(the_client_comes_back, MAIL, None)
+LIVES |= {
+    f"a client that leaves, killed at each step, in {start}": (
+        start,
+        [
+            play
+            for at in range(0, 24, 3)
+            for play in (
+                Play(the_client_leaves_and_comes_back, MAIL, Interruption(What.KILLED, at)),
+                Play(nova_writes, MAIL, None),
+                BACK,
+                Play(save, MAIL, None),
+            )
+        ],
+    )
+    for start in (Phase.POSTGRES, Phase.AWS)
+}
+LIVES |= {
+    f"a client that leaves, {what} meanwhile, in {start}": (
+        start,
+        [
+            play
+            for at in range(4, 100, 16)
+            for play in (
+                Play(the_client_leaves_and_comes_back, MAIL, Interruption(what, at)),
+                BACK,
+                Play(push, MAIL, None),
+            )
+        ],
+    )
+    for start in (Phase.DUAL_READ, Phase.AWS)
+    for what in (What.NOVA_WRITES, What.COLLEAGUE_MOVES_BACK)
+}
+
+
 @pytest.mark.parametrize(("start", "life"), LIVES.values(), ids=list(LIVES))
 def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     world.start, world.life = start, life
@@ -189,9 +227,11 @@ def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault)
 
 
 @pytest.mark.parametrize(
-    "fault", [*CAMPAIGN_FAULTS, *LAYOUT_FAULTS], ids=lambda fault: fault.plant.__name__
+    "fault",
+    [*CAMPAIGN_FAULTS, *LAYOUT_FAULTS, *LEAVING_FAULTS],
+    ids=lambda fault: fault.plant.__name__,
 )
-def test_a_defect_planted_in_campaigns_or_layouts_is_found_in_its_life_and_nothing_else(
+def test_a_defect_planted_in_campaigns_layouts_or_leaving_is_found_in_its_life_and_nothing_else(
     world, fault: CampaignFault | LayoutFault
 ):
     lives = machine(world)

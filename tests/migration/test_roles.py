@@ -83,11 +83,12 @@ PAGES = {
             "versions",
             "certificate",
             "aws_reads",
+            "leaving",
         )
     },
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in ("add", "add_form", "add_mail", "import", "import_template")
+        for page in ("add", "add_form", "add_mail", "import", "import_template", "legacy")
     },
     f"{CLIENT}_delete": NOBODY,
     **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
@@ -135,7 +136,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_typed", "test_new", "add_test")},
     **{
         f"{CLIENT}_{page}": ({}, OPERATORS)
-        for page in ("comment", "take_back", "rotate", "set_schedule")
+        for page in ("comment", "take_back", "rotate", "set_schedule", "legacy")
     },
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
     f"{CLIENT}_cutover": ({}, OPERATORS),
@@ -146,6 +147,8 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     **{f"{CLIENT}_{page}": ({}, EVERYBODY) for page in ("save_view", "delete_view")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
+    # A client that was not offboarded does not come back.
+    f"{CLIENT}_leaving": ({"act": "deactivate"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check", "import")},
     f"{CLIENT}_change": ({}, OPERATORS),
     f"{CLIENT}_changelist": ({}, EVERYBODY),
@@ -245,6 +248,7 @@ class Site:
             "cutover",
             "_import",
             "_template",
+            "_legacy",
             "group",
             "_owners",
             "_view",
@@ -477,7 +481,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "import", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
-    f"{CLIENT}_layout",
+    *(f"{CLIENT}_{what}" for what in ("layout", "leaving")),
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(
@@ -511,6 +515,8 @@ EXPECTED_BUTTONS = {
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
+    # NOVA has no legacy table.
+    - {f"{CLIENT}_legacy"}
     # No secret is somebody else's, and none differs from the rows.
     - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
     # Of no secret a version was chosen, and none is left pending.

@@ -60,6 +60,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         # What confirms an import is one user's own: tests/migration/imports has such.
         f"{CLIENT}_import": {"order": "import", "plan": "x.y"},
         f"{CLIENT}_layout": {"layout": "service"},
+        f"{CLIENT}_leaving": {"act": "deactivate"},
         f"{CLIENT}_resolve": {
             "kind": "acknowledge",
             "reason": "INC-42",

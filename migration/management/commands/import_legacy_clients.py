@@ -1,0 +1,80 @@
+"""`import_legacy_clients`: takes over what only NOVA's legacy table holds. All or nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from credentials.legacy import LegacyTableError
+from credentials.shown_names import show_name
+from migration.management.base import FormattedCommand, find_user
+from migration.operations.legacy_import import (
+    LegacyKind,
+    NotImported,
+    import_legacy_clients,
+    plan_legacy_import,
+)
+from nova_credentials.tables import LEGACY_CREDENTIALS
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from migration.operations.legacy_import import LegacyPlan
+
+
+class Command(FormattedCommand):
+    help = (
+        "Adds the clients, and the database logins, that only NOVA's legacy table client_credentials holds."
+        " Rows that differ from the newer tables are listed and left alone. The legacy table is only read."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="say what would be taken")
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        by = find_user(options["by"], permission="credentials.add_client")
+        try:
+            plan = plan_legacy_import() if options["dry_run"] else import_legacy_clients(by=by)
+        except (LegacyTableError, NotImported) as error:
+            raise CommandError(str(error), returncode=1) from None
+        if options["format"] == "json":
+            self._print_json(plan, stored=not options["dry_run"])
+        else:
+            self._print_text(plan, stored=not options["dry_run"])
+        if plan.left_alone:
+            sys.exit(1)
+
+    def _print_json(self, plan: LegacyPlan, *, stored: bool) -> None:
+        self.print_json(
+            {
+                "table": LEGACY_CREDENTIALS if plan.table.exists else None,
+                "stored": stored,
+                "rows": len(plan.rows),
+                "taken": len(plan.taken),
+                "same": plan.same,
+                "left_alone": len(plan.left_alone),
+                "other_columns": list(plan.table.other_columns),
+                "items": [
+                    {"slug": row.slug, "kind": row.kind.value, "message": str(row.message)}
+                    for row in plan.rows
+                ],
+            }
+        )
+
+    def _print_text(self, plan: LegacyPlan, *, stored: bool) -> None:
+        if not plan.table.exists:
+            self.stdout.write("NOVA has no legacy table: there is nothing to take.")
+            return
+        for row in plan.rows:
+            if row.kind != LegacyKind.SAME:
+                self.stdout.write(f"{show_name(row.slug)}  {row.kind.value}  {row.message}")
+        if plan.table.other_columns:
+            self.stdout.write(f"Columns that are not read: {', '.join(plan.table.other_columns)}")
+        verb = "taken" if stored else "would be taken"
+        self.stdout.write(
+            f"{len(plan.taken)} {verb}, {plan.same} the same, {len(plan.left_alone)} left alone"
+        )

@@ -1,0 +1,165 @@
+"""Finds out what is left of a client, and where: rows, secrets, copies, the legacy table, and who still counts on it.
+
+Asks AWS and reads the legacy table; holds no value. What it can't find out it names, and never calls nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from credentials.legacy import LegacyTableError, count_legacy_rows
+from credentials.models import Credential
+from credentials.pointers import is_purged, list_all_rows
+from migration.models import (
+    ClientGroup,
+    FoundCopy,
+    Offboarding,
+    ReadCount,
+    RotationSchedule,
+    SearchedClient,
+    count_in_campaigns,
+)
+from migration.operations.aws_store import secret_names, secrets_manager
+from migration.operations.leaving_checks import find_recent_read, list_objections
+from migration.operations.snapshots import look_at_client, look_at_clients
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import Layout
+
+if TYPE_CHECKING:
+    from migration.models import Campaign
+    from nova_credentials.messages import Message
+    from nova_credentials.phases import Phase
+
+
+class Holds(StrEnum):
+    """What the secret columns of a row hold."""
+
+    VALUES = "values"
+    POINTERS = "pointers"
+
+
+@dataclass(frozen=True)
+class RowLeft:
+    """One credential row."""
+
+    name: Message
+    holds: Holds
+
+
+@dataclass(frozen=True)
+class SecretLeft:
+    """One secret that the client can have. `problem`: AWS did not say."""
+
+    name: str
+    is_there: bool = False
+    is_ours: bool = True
+    is_deleted: bool = False
+    deletes_at: datetime | None = None
+    problem: Message | None = None
+
+
+@dataclass(frozen=True)
+class CopiesLeft:
+    """What the newest search for copies found; `searched_at` None: there was none."""
+
+    searched_at: datetime | None = None
+    search_id: int | None = None
+    found: tuple[FoundCopy, ...] = ()
+    not_looked_at: int = 0
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Everything that is known to be left of one client."""
+
+    slug: str
+    phase: Phase
+    active: bool
+    leaving: Offboarding | None
+    rows: tuple[RowLeft, ...]
+    secrets: tuple[SecretLeft, ...]
+    copies: CopiesLeft
+    legacy_rows: int | None  # None: `legacy_problem` says why it isn't known
+    legacy_problem: Message | None
+    last_read_at: datetime | None
+    recent_read_at: datetime | None
+    groups: tuple[ClientGroup, ...]
+    campaigns: tuple[Campaign, ...]
+    schedules: tuple[RotationSchedule, ...]
+    # Why it can't be offboarded now, were recent reads acknowledged.
+    objections: tuple[Message, ...]
+
+    @property
+    def values_are_gone(self) -> bool:
+        """Say whether AWS no longer holds a secret whose deletion was scheduled."""
+        return any(self.lost_secrets)
+
+    @property
+    def lost_secrets(self) -> list[str]:
+        """Return the names of those secrets."""
+        known = self.leaving.deletions if self.leaving else {}
+        return [s.name for s in self.secrets if s.name in known and not (s.is_there or s.problem)]
+
+
+def find_leftovers(*, client_id: int) -> Leftovers:
+    """Look everywhere. Raises `NovaSchemaError`, and `KeyError` where there is no such client."""
+    snapshot = look_at_clients([client_id])[client_id]
+    leaving = Offboarding.objects.filter(pk=client_id).first()
+    rows = list_all_rows(look_at_client(client_id))
+    legacy_rows, legacy_problem = _count_legacy(snapshot.slug)
+    read = ReadCount.objects.filter(pk=client_id).first()
+    return Leftovers(
+        slug=snapshot.slug,
+        phase=snapshot.phase,
+        active=snapshot.active,
+        leaving=leaving,
+        rows=tuple(_describe_row(row) for row in rows if isinstance(row, Credential)),
+        secrets=tuple(_list_secrets(snapshot.slug, leaving)),
+        copies=_find_copies(client_id),
+        legacy_rows=legacy_rows,
+        legacy_problem=legacy_problem,
+        last_read_at=read.last_read_at if read else None,
+        recent_read_at=find_recent_read(client_id),
+        groups=tuple(ClientGroup.objects.filter(members__client=client_id)),
+        campaigns=tuple(campaign for campaign, _n in count_in_campaigns([client_id])),
+        schedules=tuple(RotationSchedule.objects.of_client(client_id).select_related("group")),
+        objections=tuple(list_objections(snapshot, acknowledged=True)),
+    )
+
+
+def _describe_row(row: Credential) -> RowLeft:
+    return RowLeft(row.as_message(), Holds.POINTERS if is_purged(row) else Holds.VALUES)
+
+
+def _list_secrets(slug: str, leaving: Offboarding | None) -> list[SecretLeft]:
+    """Describe every secret that the client can have, in either layout."""
+    deletions = leaving.deletions if leaving else {}
+    names = [name for layout in Layout for name in secret_names(slug, layout).values()]
+    return [_describe_secret(name, deletions.get(name)) for name in names]
+
+
+def _describe_secret(name: str, deletes_at: str | None) -> SecretLeft:
+    try:
+        there = secrets_manager(interactive=True).describe_secret(name)
+    except SecretsManagerError as error:
+        return SecretLeft(name, problem=None if error.not_found else error.message)
+    known = datetime.fromisoformat(deletes_at) if deletes_at and there.deleted_at else None
+    return SecretLeft(name, True, there.is_ours, there.deleted_at is not None, known)
+
+
+def _find_copies(client_id: int) -> CopiesLeft:
+    newest = SearchedClient.objects.newest_of([client_id]).get(client_id)
+    if newest is None:
+        return CopiesLeft()
+    found = FoundCopy.objects.filter(search_id=newest.search_id, client_id=client_id)
+    return CopiesLeft(newest.searched_at, newest.search_id, tuple(found), newest.not_looked_at)
+
+
+def _count_legacy(slug: str) -> tuple[int | None, Message | None]:
+    try:
+        return count_legacy_rows(slug), None
+    except LegacyTableError as error:
+        return None, error.message

@@ -1,0 +1,291 @@
+"""Takes over what only NOVA's legacy table holds: clients, and database logins that a client lacks. All or nothing.
+
+The legacy table itself is only read. Nothing that the newer tables hold is changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import OperationalError, transaction
+from django.utils.crypto import salted_hmac
+from psycopg.errors import LockNotAvailable
+
+from credentials.legacy import fold_slug, read_legacy_table
+from credentials.models import Client, DatabaseCredential, RowsBusyError, read_rows
+from credentials.pointers import POINTER, is_purged
+from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.secret_names import configured_layout
+from migration import audit_sentences
+from migration import legacy_sentences as sentences
+from migration.models import AuditCode, AuditEvent, LeaseKind, all_clients, find_layout
+from migration.operations.leases import hold_until_commit
+from nova_credentials import document as documents
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.messages import MessageError
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from django.contrib.auth.models import User
+
+    from credentials.legacy import LegacyRow, LegacyTable
+    from credentials.models import Credential
+    from nova_credentials.document import Document
+    from nova_credentials.messages import Message
+
+CLIENT_FIELDS = ("name", "slug", "is_active")
+
+
+class LegacyKind(StrEnum):
+    """What becomes of a row of the legacy table."""
+
+    NEW_CLIENT = "new_client"
+    NEW_LOGIN = "new_login"
+    SAME = "same"
+    OTHER_VALUES = "other_values"
+    AWS_ALONE = "aws_alone"
+    NEAR_SLUG = "near_slug"
+    SEVERAL = "several"
+    UNFIT = "unfit"
+
+
+TAKEN = (LegacyKind.NEW_CLIENT, LegacyKind.NEW_LOGIN)
+# Somebody has to look at the others.
+SETTLED = (*TAKEN, LegacyKind.SAME)
+
+
+class NotImported(MessageError):  # noqa: N818  # like the other refusals
+    """Nothing was taken."""
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One row and what becomes of it. Its message names fields, never a value."""
+
+    row: LegacyRow
+    kind: LegacyKind
+    message: Message
+    client: Client | None = None
+
+    @property
+    def slug(self) -> str:
+        return self.row.slug or ""
+
+    @property
+    def client_id(self) -> int | None:
+        """Return the client that has this slug, or nearly the same."""
+        return self.client.pk if self.client else None
+
+    @property
+    def is_taken(self) -> bool:
+        return self.kind in TAKEN
+
+
+@dataclass(frozen=True)
+class LegacyPlan:
+    """What an import would do now."""
+
+    table: LegacyTable
+    rows: tuple[PlannedRow, ...] = ()
+    # Another one after any change of the table or of the clients that it names.
+    stamp: str = field(default="", repr=False)
+
+    @property
+    def taken(self) -> list[PlannedRow]:
+        return [row for row in self.rows if row.is_taken]
+
+    @property
+    def left_alone(self) -> list[PlannedRow]:
+        """Return the rows that somebody has to look at."""
+        return [row for row in self.rows if row.kind not in SETTLED]
+
+    @property
+    def same(self) -> int:
+        return sum(row.kind == LegacyKind.SAME for row in self.rows)
+
+
+def plan_legacy_import() -> LegacyPlan:
+    """Compare the legacy table with the newer ones. Raises `LegacyTableError` where it can't be read."""
+    table = read_legacy_table()
+    planner = _Planner(table.rows)
+    rows = tuple(map(planner.plan_row, table.rows))
+    state = [(each.row, each.row.login, each.kind, each.client_id) for each in rows]
+    digest = salted_hmac("migration.legacy_import", repr(state), algorithm="sha256")
+    return LegacyPlan(table, rows, digest.hexdigest())
+
+
+def import_legacy_clients(*, seen: str | None = None, by: User | None = None) -> LegacyPlan:
+    """Store what the plan takes, with an entry of the audit for each client, and return the plan.
+
+    `seen` is the stamp of the plan that somebody looked at. Raises `NotImported`, and `LegacyTableError`.
+    """
+    try:
+        with database_refusals(), transaction.atomic():
+            held = _hold_clients(plan_legacy_import())
+            # Anew, now that nobody gives these clients a login or moves them.
+            plan = plan_legacy_import()
+            needed = {each.client_id for each in plan.taken if each.client}
+            if (seen is not None and plan.stamp != seen) or needed - held:
+                raise NotImported(sentences.LEGACY_CHANGED())
+            for each in plan.taken:
+                _store_row(each, by=by)
+    except RefusedByDatabaseError as refusal:
+        raise NotImported(sentences.LEGACY_REFUSED(problem=refusal.message)) from None
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        raise NotImported(sentences.LEGACY_DATABASE_BUSY()) from None
+    return plan
+
+
+def _hold_clients(plan: LegacyPlan) -> set[int]:
+    """Hold the clients that are given a login, until the transaction ends: no move, no push, no new row of NOVA's."""
+    clients = [each.client for each in plan.taken if each.client]
+    for client in sorted(clients, key=lambda client: client.pk):
+        busy = sentences.LEGACY_CLIENT_BUSY(slug=client.slug)
+        if not hold_until_commit(LeaseKind.CLIENT, client.pk):
+            raise NotImported(busy)
+        try:
+            Client.objects.lock_rows(client.pk)
+        except RowsBusyError:
+            raise NotImported(busy) from None
+    return {client.pk for client in clients}
+
+
+def _store_row(planned: PlannedRow, *, by: User | None) -> None:
+    row, client = planned.row, planned.client
+    changes: list[Message] = []
+    if client is None:
+        client = _make_client(row)
+        client.save()
+        changes.append(audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
+    login = DatabaseCredential(client_id=client.pk, **row.login)
+    login.save()
+    added = audit_sentences.LOGIN_ADDED(row=login.as_message(), fields=", ".join(row.login))
+    changes += [added, sentences.FROM_LEGACY_TABLE()]
+    is_new = planned.client is None
+    code = AuditCode.CLIENT_ADDED if is_new else AuditCode.CLIENT_SAVED
+    sentence = audit_sentences.CLIENT_ADDED if is_new else audit_sentences.CLIENT_SAVED
+    AuditEvent.objects.record(
+        code, sentence(changes=tuple(changes)), by=by, client_id=client.pk, slug=client.slug
+    )
+
+
+def _make_client(row: LegacyRow) -> Client:
+    return Client(name=row.name or "", slug=row.slug or "", is_active=row.is_active)
+
+
+class _Planner:
+    """Holds the clients beside the rows, read at once for all of them."""
+
+    def __init__(self, rows: Collection[LegacyRow]) -> None:
+        slugs = {row.slug for row in rows if row.slug}
+        found = all_clients().filter(slug__in=slugs).with_phase().with_layout()
+        self.clients = {client.slug: client for client in found}
+        read_rows(self.clients.values())
+        self.near: dict[str, Client] = {}
+        if slugs - self.clients.keys():
+            others = Client.objects.only("pk", "slug").order_by("pk")
+            self.near = {fold_slug(client.slug): client for client in others}
+        self.same_slug = Counter(fold_slug(row.slug) for row in rows)
+
+    def plan_row(self, row: LegacyRow) -> PlannedRow:
+        if client := self.clients.get(row.slug or ""):
+            return self._plan_for_client(row, client)
+        if near := self.near.get(fold_slug(row.slug)):
+            message = sentences.LEGACY_NEAR_SLUG(slug=near.slug)
+            return PlannedRow(row, LegacyKind.NEAR_SLUG, message, near)
+        if problem := self._find_several(row):
+            return problem
+        if unfit := _find_unfit(row, client=None):
+            return PlannedRow(row, LegacyKind.UNFIT, unfit)
+        sentence = sentences.LEGACY_NEW_CLIENT if row.is_active else sentences.LEGACY_NEW_INACTIVE
+        return PlannedRow(row, LegacyKind.NEW_CLIENT, sentence())
+
+    def _plan_for_client(self, row: LegacyRow, client: Client) -> PlannedRow:
+        logins = client.credentials_by_type()[CredentialType.DATABASE]
+        if any(is_purged(login) for login in logins):
+            return PlannedRow(row, LegacyKind.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
+        if logins:
+            return _compare(row, client, logins)
+        if Phase(client.phase).aws_is_authority:  # type: ignore[attr-defined]  # annotated
+            return PlannedRow(row, LegacyKind.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
+        if problem := self._find_several(row):
+            return problem
+        if unfit := _find_unfit(row, client=client):
+            return PlannedRow(row, LegacyKind.UNFIT, unfit, client)
+        return PlannedRow(row, LegacyKind.NEW_LOGIN, sentences.LEGACY_NEW_LOGIN(), client)
+
+    def _find_several(self, row: LegacyRow) -> PlannedRow | None:
+        number = self.same_slug[fold_slug(row.slug)]
+        if number == 1:
+            return None
+        return PlannedRow(row, LegacyKind.SEVERAL, sentences.LEGACY_SEVERAL(n=number))
+
+
+def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> PlannedRow:
+    """Compare with the login that differs least; of equals with the primary one, which NOVA reads."""
+    differences = [_list_differing(row, login) for login in sorted(logins, key=_primary_first)]
+    fields = min(differences, key=len)
+    of_client = [("name", row.name == client.name), ("is_active", _agree_on_activity(row, client))]
+    fields = [name for name, is_equal in of_client if not is_equal] + fields
+    if not fields:
+        return PlannedRow(row, LegacyKind.SAME, sentences.LEGACY_SAME(), client)
+    message = sentences.LEGACY_OTHER_VALUES(fields=tuple(fields))
+    return PlannedRow(row, LegacyKind.OTHER_VALUES, message, client)
+
+
+def _primary_first(login: Credential) -> bool:
+    return not login.is_primary
+
+
+def _list_differing(row: LegacyRow, login: Credential) -> list[str]:
+    return [name for name, value in row.login.items() if getattr(login, name) != value]
+
+
+def _agree_on_activity(row: LegacyRow, client: Client) -> bool:
+    """Say whether NOVA reads both or neither: NULL is inactive to it."""
+    return bool(row.is_active) == bool(client.is_active)
+
+
+def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:
+    """Say why the form of a client would not take the row as it is; nothing is corrected on the way."""
+    layout = find_layout(client.layout) if client else configured_layout()  # type: ignore[attr-defined]  # annotated
+    prefix = settings.NOVA_SECRET_PREFIX
+    if problem := documents.name_problem(row.slug or "", prefix=prefix, layout=layout):
+        return sentences.LEGACY_BAD_SLUG(problem=problem)
+    login = DatabaseCredential(client_id=0, **row.login)
+    wrong = [] if client else _list_invalid(_make_client(row), leave_out=set())
+    wrong += _list_invalid(login, leave_out={"client"})
+    secret = login.db_password
+    if isinstance(secret, str) and (not secret.strip() or secret.startswith(POINTER)):
+        wrong.append("db_password")
+    if wrong:
+        return sentences.LEGACY_BAD_FIELDS(fields=tuple(dict.fromkeys(wrong)))
+    document = _build_document(row, login, client)
+    if too_large := documents.size_problem(document, row.slug or "", prefix=prefix, layout=layout):
+        return sentences.LEGACY_TOO_LARGE(problem=too_large)
+    return None
+
+
+def _list_invalid(made: Client | DatabaseCredential, *, leave_out: set[str]) -> list[str]:
+    """Return the names of the fields whose values the model refuses."""
+    try:
+        made.full_clean(exclude=leave_out, validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        return list(error.message_dict)
+    return []
+
+
+def _build_document(row: LegacyRow, login: DatabaseCredential, client: Client | None) -> Document:
+    rows = dict(client.credentials_by_type()) if client else {}
+    rows[CredentialType.DATABASE] = [login]
+    name = client.name if client else row.name or ""
+    return documents.build_document(name, rows, slug=row.slug or "", several_primary=True)

@@ -1,0 +1,52 @@
+"""The pages of clients that come from the legacy table, and of those that leave: as `test_every_page` looks at all."""
+
+import pytest
+
+from migration.operations import aws_store
+from migration.operations.offboarding import bring_back, offboard_client
+from nova_credentials.phases import Phase
+from tests.browser import test_every_page
+from tests.factories import count_reads, make_client, make_database
+from tests.migration.copies.nova_tables import novas_tables
+from tests.migration.legacy.rows import add_row
+from tests.migration.moves.clients import NAME
+from tests.migration.offboarding.clients import activate, deactivate
+
+pytestmark = pytest.mark.browser
+
+CLIENT = test_every_page.CLIENT
+look_at = test_every_page.look_at
+client_in = test_every_page.client_in
+
+
+def test_clients_of_the_legacy_table(look_at, transactional_db):
+    without = look_at(f"{CLIENT}legacy/")
+    make_database(make_client("other"), db_host="elsewhere.example.test")
+    with novas_tables() as nova:
+        for slug in ("new", "other", "a b"):
+            add_row(nova, slug)
+        found = look_at(f"{CLIENT}legacy/")
+        nova.execute("ALTER TABLE public.client_credentials DROP COLUMN db_user")
+        unread = look_at(f"{CLIENT}legacy/")
+
+    assert (without, found, unread) == ({}, {}, {})
+
+
+def test_what_is_left_of_a_client_before_and_after_it_left(look_at, client_in):
+    pk = client_in(Phase.AWS, "idom")
+    page = f"{CLIENT}{pk}/leaving/"
+    found = [look_at(page)]
+    deactivate(pk)
+    count_reads(pk, reads=1)
+    found.append(look_at(page, f"{CLIENT}{pk}/change/"))
+    offboard_client(client_id=pk, reason="CHG-7", acknowledged=True)
+    activate(pk)
+    found.append(look_at(page))
+    bring_back(client_id=pk, reason="CHG-8")
+    deactivate(pk)
+    offboard_client(client_id=pk, reason="CHG-9", acknowledged=True)
+    aws_store.secrets_manager().sm.restore_secret(SecretId=NAME)
+    aws_store.secrets_manager().sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+    found.append(look_at(page))
+
+    assert found == [{}] * 4
