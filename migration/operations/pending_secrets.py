@@ -272,7 +272,7 @@ class PendingSecret:
     def _put_on(self, stage: str, version_id: str) -> None:
         former = self.sm.get_stage(self.name, stage)
         if former is None or former.version_id != version_id:
-            away_from = former.version_id if former else None
+            away_from = former.version_id if former else ""
             self.sm.move_stage(self.name, stage, away_from=away_from, to=version_id)
 
     def take_off(self) -> None:

@@ -286,17 +286,15 @@ class SecretsManager:
             raise _make_error(NOT_CURRENT, "PutSecretValue", name)
         return answer["VersionId"]
 
-    def move_stage(
-        self, name: str, stage: str, *, away_from: str | None, to: str | None = None
-    ) -> None:
+    def move_stage(self, name: str, stage: str, *, away_from: str = "", to: str = "") -> None:
         """Move a stage from one version to another, only take it off, or only put it on.
 
         Nothing is changed where the stage isn't on `away_from`: the error's code is STAGE_IS_ELSEWHERE then.
         """
-        named = {"SecretId": name, "VersionStage": stage}
-        named |= {"RemoveFromVersionId": away_from} if away_from else {}
-        named |= {"MoveToVersionId": to} if to else {}
-        _call_aws(name, self.sm.update_secret_version_stage, **named)
+        versions = {"RemoveFromVersionId": away_from, "MoveToVersionId": to}
+        given = {key: version for key, version in versions.items() if version}
+        move = self.sm.update_secret_version_stage
+        _call_aws(name, move, SecretId=name, VersionStage=stage, **given)
 
     def restore_secret(self, name: str) -> None:
         """Cancel a scheduled deletion."""

@@ -13,8 +13,7 @@ from django.conf import settings
 
 from credentials.secret_names import configured_layout
 from migration import iam_sentences
-from migration.models import ClientMigration, OtherSecrets, Secret
-from migration.operations.deletions import RECOVERY_DAYS
+from migration.models import RECOVERY_DAYS, ClientMigration, OtherSecrets, Secret
 from migration.operations.iam.permissions import Scope, list_permissions
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout

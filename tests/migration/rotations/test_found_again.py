@@ -153,7 +153,7 @@ def test_the_password_of_an_old_version_is_not_used_again(role_in):
     role = role_in(Phase.AWS)
     first = role.sm.get_value(SECRET).version_id
     assert_rotated(role.rotate())
-    role.sm.move_stage(SECRET, "AWSPENDING", away_from=None, to=first)
+    role.sm.move_stage(SECRET, "AWSPENDING", to=first)
     assert_rotated(role.rotate())
     assert not role.logs_in("example-a")
     assert_login_works(role)
