@@ -15,11 +15,8 @@ from migration.operations.keys import version_keys
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.version_plans import plan_versions
 from nova_credentials import document as documents
-from nova_credentials.aws.secrets_manager import (
-    NOT_CURRENT,
-    STAGE_IS_ELSEWHERE,
-    SecretsManagerError,
-)
+from nova_credentials.aws.answers import NOT_CURRENT
+from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import MessageError
 

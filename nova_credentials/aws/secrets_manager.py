@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from nova_credentials.aws.pacing import Pacer
 
 __all__ = [
-    "NOT_CURRENT",
     "STAGE_IS_ELSEWHERE",
     "ErrorClass",
     "SecretDescription",
@@ -56,11 +55,11 @@ _Answer = TypeVar("_Answer", bound="Mapping[str, object]")
 BATCH_GET, _BATCH_SIZE, _BATCHES_AT_ONCE = "BatchGetSecretValue", 20, 10
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}|arn:[A-Za-z0-9:/_+=.@-]{{1,2000}}")
 
+_make_error = SecretsManagerError.from_code
+
 # At DEBUG these two write whole requests and answers, values included.
 for _logger in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(_logger).addFilter(lambda record: record.levelno > logging.DEBUG)
-
-_make_error = SecretsManagerError.from_code
 
 
 class SecretsManager:
