@@ -24,12 +24,12 @@ from tests.page_forms import errors_of, forms_alone, send_form
 from tests.test_headers import list_addresses
 
 SEED = 13
-# Every visit writes the first, and every look into AWS the second.
+# Every visit writes the first, and every look into AWS the second, and counts its calls in the third.
 NOTES = tuple(
     f"nova_admin.{name}"
     for name in (
         *("axes_accessattempt", "django_session", "migration_auditevent", "migration_lease"),
-        *("migration_rate", "migration_wrongpassword"),
+        *("migration_rate", "migration_keptcounts", "migration_wrongpassword"),
     )
 )
 

@@ -76,12 +76,12 @@ def test_another_order_of_the_keys_is_the_same_document(sm):
 def test_what_is_unchanged_is_handed_to_no_thread(monkeypatch):
     handed = []
 
-    class Pool(pushes.ThreadPoolExecutor):
+    class Pool(pushes.ContextThreads):
         def map(self, function, *each):
             handed.append([pending.snapshot.slug for pending in each[0]])
             return super().map(function, *each)
 
-    monkeypatch.setattr(pushes, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(pushes, "ContextThreads", Pool)
     pks = [make_full_client("idom"), make_full_client("acme")]
     push_one(pks[0])
     handed.clear()
