@@ -27,7 +27,8 @@ from tests.iam.evaluator import Request, allows
 
 ROOT = f"{Path(__file__).resolve().parent.parent.parent}{os.sep}"
 OF_AWS, OF_TESTS = f"{ROOT}nova_credentials{os.sep}aws{os.sep}", f"{ROOT}tests{os.sep}"
-BY_A_TEST = "by-a-test"
+BY_A_TEST, BY_A_TRIAL = "by-a-test", "by-a-trial"
+OF_TRIALS = f"{OF_AWS}probes.py"
 OUTPUT = "iam_permissions_used"
 BOTH = frozenset(Layout)
 
@@ -65,17 +66,28 @@ class Recorder:
         roles = [role, "rotation"] if role == "admin" and self._rotations else [role]
         for request in needed_requests(operation, parameters, secrets, region):
             for each in roles:
-                self.note(each, request, prefix=settings.NOVA_SECRET_PREFIX, region=region)
+                uses = BY_A_TRIAL not in user_agent
+                place = {"prefix": settings.NOVA_SECRET_PREFIX, "region": region}
+                self.note(each, request, **place, uses=uses)
 
-    def note(self, role: str, request: Request, *, prefix: str, region: str) -> None:
+    def note(self, role: str, request: Request, *, prefix: str, region: str, uses: bool) -> None:
         if request.action.startswith("kms:"):  # its tests name the key
             return
-        asked = (role, prefix, region, request.action, request.resource, *request.context.items())
+        asked = (
+            uses,
+            role,
+            prefix,
+            region,
+            request.action,
+            request.resource,
+            *request.context.items(),
+        )
         if asked in self._allowed:
             return
         if allows([policy_of(role, prefix, region)], request):
-            self.used.add((role, request.action))
             self._allowed.add(asked)
+            if uses:
+                self.used.add((role, request.action))
         else:
             test = os.environ.get("PYTEST_CURRENT_TEST", "")
             self.refused.append(f"{role}: {request} in {test}")
@@ -135,9 +147,11 @@ def mark_calls_of_tests() -> None:
 
 
 def mark(request: Any, **_: Any) -> None:
+    # botocore writes it anew when it signs, which it isn't part of.
     if is_of_test():
-        # botocore writes it anew when it signs, which it isn't part of.
         request.headers["User-Agent"] += f" {BY_A_TEST}".encode()
+    elif is_of_trial():
+        request.headers["User-Agent"] += f" {BY_A_TRIAL}".encode()
 
 
 def is_of_test() -> bool:
@@ -151,6 +165,16 @@ def is_of_test() -> bool:
             and ".venv" not in name
         ):
             return name.startswith(OF_TESTS)
+        frame = frame.f_back
+    return False
+
+
+def is_of_trial() -> bool:
+    """Whether `check_aws` tries a permission: it has to be allowed, and is no use of it."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_filename == OF_TRIALS:
+            return True
         frame = frame.f_back
     return False
 

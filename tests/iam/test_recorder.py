@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from migration.operations import aws_store
+from migration.operations.iam.examination import examine_account
 from migration.operations.iam.permissions import Role, list_permissions
 from migration.operations.pushes import push
 from nova_credentials.document import Layout
@@ -51,6 +52,17 @@ def test_what_a_test_asks_itself_is_nobodys_call(stores, heard):
     aws_store.secrets_manager().put_value("nova/clients/theirs", "{}")
 
     assert (heard.used, heard.refused) == (set(), [])
+
+
+def test_what_check_aws_tries_is_judged_and_is_no_use_of_a_permission(stores, heard):
+    push(client_ids=[make_full_client("idom")])
+    before = set(heard.used)
+
+    examine_account()
+
+    assert heard.refused == []
+    trials = {"ListSecretVersionIds", "RestoreSecret", "UpdateSecretVersionStage", "ListSecrets"}
+    assert not {action for _role, action in heard.used - before if action.split(":")[1] in trials}
 
 
 def test_a_rotations_calls_have_to_be_allowed_to_who_only_rotates(stores, heard):
