@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
@@ -138,7 +138,7 @@ class ReadinessBook:
 def _ask(part: Part, check: Callable[[], bool]) -> bool:
     try:
         return check()
-    except (Error, SecretsManagerError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
         logger.warning("Not ready: %s (%s)", part, type(error).__name__)
         return False
 

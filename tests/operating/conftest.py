@@ -1,6 +1,7 @@
 """A site that is asked by machines."""
 
 import secrets
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,8 +26,11 @@ def scrape(client, settings):
 
 
 @pytest.fixture
-def readiness(monkeypatch) -> ReadinessBook:
+def readiness(monkeypatch) -> Iterator[ReadinessBook]:
     """What a process that has just begun knows: nothing."""
     book = ReadinessBook()
     monkeypatch.setattr(operating, "readiness_book", book)
-    return book
+    yield book
+    # What a test let hang goes on with the next part, and must not meet the next test.
+    for thread in book._looking.values():
+        thread.join(10)

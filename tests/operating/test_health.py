@@ -124,15 +124,23 @@ def test_an_answer_that_is_old_is_no_answer(client, readiness, monkeypatch):
     end.set()
 
 
-def test_an_error_of_the_database_is_a_part_that_failed(client, readiness, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [OperationalError, RuntimeError, KeyError])
+def test_an_error_is_a_part_that_failed_and_is_not_asked_for_again_at_once(
+    client, readiness, monkeypatch, caplog, error
+):
+    asked = []
+
     def fail() -> bool:
-        raise OperationalError("the password of somebody")
+        asked.append(1)
+        raise error("the password of somebody")
 
     checks = {part: (lambda: True, 5.0) for part in Part} | {Part.DATABASE: (fail, 5.0)}
     monkeypatch.setattr(module, "CHECKS", checks)
 
-    assert client.get("/readyz").json() == ALL_WELL | {"database": "failed"}
-    assert "Not ready: database (OperationalError)" in caplog.text
+    for _ in range(3):
+        assert client.get("/readyz").json() == ALL_WELL | {"database": "failed"}
+    assert asked == [1]
+    assert f"Not ready: database ({error.__name__})" in caplog.text
     assert "somebody" not in caplog.text
 
 

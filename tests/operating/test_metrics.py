@@ -125,6 +125,12 @@ def test_the_age_of_a_push_is_that_of_the_oldest_write_that_can_be_pushed(stores
     for found in (before, after):
         assert found["nova_pushes_pending"][()] == 2
         assert found["nova_pushes_oldest_seconds"][()] == pytest.approx(20 * 60, abs=30)
+    # One that was refused waits for a correction: an alert of its own says so.
+    old = ClientRevision.objects.get(client__slug="old")
+    ClientMigration.objects.filter(client_id=old.pk).update(refused_revision=old.revision)
+    found = read(scrape())
+    assert (found["nova_pushes_refused"][()], found["nova_pushes_pending"][()]) == (1, 1)
+    assert found["nova_pushes_oldest_seconds"][()] == pytest.approx(60, abs=30)
     call_command("push_pending", inline=True)
     assert read(scrape())["nova_pushes_oldest_seconds"][()] == 0
 
