@@ -45,7 +45,10 @@ def test_without_a_token_in_the_settings_there_is_no_such_page(client, settings,
 
 
 @pytest.mark.parametrize(
-    "sent", ["", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", "Bearer ñ"]
+    "sent",
+    ["", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", "Bearer ñ"],
+    # The token is another one in each process of a test run.
+    ids=["nothing", "bare", "basic", "shorter", "longer", "no ASCII"],
 )
 def test_who_has_not_the_token_is_told_what_is_told_of_an_address_that_is_not_there(
     client, settings, sent
