@@ -4,10 +4,10 @@ import re
 import secrets
 from contextlib import ExitStack
 
+import boto3
 import pytest
 import yaml
 
-from nova_credentials.aws import SecretsManager
 from tests.checkout import ROOT, manage
 from tests.deploy.test_plain_folder import SITE, Site, find_free_port, running
 from tests.factories import nova_uri
@@ -46,7 +46,7 @@ def test_its_settings_are_settings():
 
 
 @pytest.mark.long(20)
-def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path, monkeypatch):
+def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path):
     port = str(find_free_port())
     endpoint = f"http://127.0.0.1:{port}"
     environment = ENVIRONMENT | {
@@ -61,8 +61,14 @@ def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path, mon
     folder = str(tmp_path / "aws")
     command = (*OURS["aws"]["command"][1:3], "--folder", folder, "--port", port)
     site = Site(built_site, tmp_path / "site.log", environment)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", environment["AWS_ACCESS_KEY_ID"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", environment["AWS_SECRET_ACCESS_KEY"])
+    # Not the process' own client, which may have other keys already.
+    sm = boto3.client(
+        "secretsmanager",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    )
 
     with ExitStack() as stack:
         aws = running(built_site, tmp_path / "aws.log", command, environment)
@@ -74,12 +80,12 @@ def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path, mon
         assert site.ask("/static/" + page.split('href="/static/')[1].split('"')[0])[0] == 200
         checked = manage("check", **environment)
         assert (checked.returncode, checked.stderr) == (0, "")
-        SecretsManager(endpoint_url=endpoint).create_secret("nova/clients/x", "{}", slug="x")
+        sm.create_secret(Name="nova/clients/x", SecretString="{}")
 
     # A trial that is started again has its secrets still.
     with running(built_site, tmp_path / "aws.log", command, environment):
         site.environment["PORT"] = port
         site.wait_for("/health", "identity")
-        assert SecretsManager(endpoint_url=endpoint).get_value("nova/clients/x").text == "{}"
+        assert sm.get_secret_value(SecretId="nova/clients/x")["SecretString"] == "{}"
         other = "AWS4-HMAC-SHA256 Credential=SOMEBODYELSES0000000/20260101/us-east-1/x/aws4_request"
         assert "UnrecognizedClientException" in site.ask("/", Authorization=other)[1]
