@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from migration import sentences
 from migration.models import Secret
+from migration.operations import environment_names
 from migration.reports import environment
 from migration.reports.environment import account_book
 from tests.migration.admin.pages import DASHBOARD, every_page
@@ -29,7 +30,8 @@ def elsewhere(monkeypatch) -> Iterator[SimpleNamespace]:
         AWS_ENDPOINT_URL="",
         AWS_REGION="eu-west-1",
     )
-    monkeypatch.setattr(environment, "settings", seen)
+    for module in (environment, environment_names):
+        monkeypatch.setattr(module, "settings", seen)
     monkeypatch.setattr(environment, "find_write_refusal", lambda: None)
     account_book.forget()
     yield seen
