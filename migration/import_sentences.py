@@ -138,8 +138,4 @@ IMPORT_OTHER_PLAN = Sentence(
 IMPORT_BUSY = Sentence(
     "import_busy", "NOVA or somebody else writes the same clients or groups right now; try again."
 )
-IMPORT_ROW_LEFT_OUT = Sentence(
-    "import_row_left_out",
-    "a trigger of NOVA's tables left a row out without an error. Have it corrected, or add the client on its page.",
-)
 IMPORT_REFUSED = Sentence("import_refused", "Nothing was imported: %(problem)s")

@@ -15,9 +15,10 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+from credentials import sentences as credential_sentences
 from credentials.import_columns import IMPORT_COLUMNS, read_cell
 from credentials.models import CREDENTIAL_MODELS, Client, RowsBusyError
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from migration import audit_sentences
 from migration import import_sentences as sentences
@@ -274,7 +275,7 @@ def _store_clients(changed: Collection[PlannedImport]) -> None:
     written: list[tuple[Client | Credential, Collection[str]]] = [
         (p.client, p.columns) for p in changed if p.columns and not p.is_new
     ]
-    _insert(Client, new)
+    insert_rows(Client, new)
     for planned in changed:
         for login in planned.logins:
             login.row.client_id = planned.client.pk
@@ -283,14 +284,7 @@ def _store_clients(changed: Collection[PlannedImport]) -> None:
     _write_columns(written)
     logins = [login for planned in changed for login in planned.logins if login.is_new]
     for kind, model in CREDENTIAL_MODELS.items():
-        _insert(model, [login.row for login in logins if kind == login.row.TYPE])
-
-
-def _insert(model: type[Model], rows: Collection[Model]) -> None:
-    try:
-        model._default_manager.bulk_create(rows)
-    except AssertionError:  # Django's, where PostgreSQL stored fewer rows
-        raise RefusedByDatabaseError(sentences.IMPORT_ROW_LEFT_OUT()) from None
+        insert_rows(model, [login.row for login in logins if kind == login.row.TYPE])
 
 
 def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]]) -> None:
@@ -302,7 +296,7 @@ def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]
     for (model, columns), rows in together.items():
         done = model._default_manager.bulk_update(rows, columns, batch_size=WRITTEN_AT_ONCE)
         if done < len(rows):
-            raise RefusedByDatabaseError(sentences.IMPORT_ROW_LEFT_OUT())
+            raise RefusedByDatabaseError(credential_sentences.ROW_LEFT_OUT())
 
 
 def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[ClientGroup]:
