@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import OperationalError, ProgrammingError, connection, transaction
-from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedColumn, UndefinedTable
+from psycopg.errors import (
+    InsufficientPrivilege,
+    LockNotAvailable,
+    UndefinedColumn,
+    UndefinedTable,
+    WrongObjectType,
+)
 
 from credentials import legacy_sentences as sentences
 from credentials.models import quote_name
@@ -36,6 +42,8 @@ TYPES = {
     "is_active": BOOLEANS,
 }
 OPTIONAL = ("client_name", "is_active")
+# What PostgreSQL says where somebody holds the table, dropped or altered it, or put something else in its place.
+MEANWHILE = (LockNotAvailable, UndefinedColumn, UndefinedTable, WrongObjectType)
 # Columns that say nothing of a client or a login.
 IGNORED = ("id", "created_at", "updated_at")
 
@@ -87,8 +95,7 @@ def read_legacy_table() -> LegacyTable:
     except (OperationalError, ProgrammingError) as error:
         if isinstance(error.__cause__, InsufficientPrivilege):
             raise _name_columns(sentences.LEGACY_COLUMNS_SHUT, list(TYPES)) from None
-        # Somebody dropped or altered it between the two statements, or holds it.
-        if isinstance(error.__cause__, (LockNotAvailable, UndefinedColumn, UndefinedTable)):
+        if isinstance(error.__cause__, MEANWHILE):
             raise LegacyTableError(sentences.LEGACY_BUSY(table=LEGACY_CREDENTIALS)) from None
         raise
 
@@ -104,14 +111,11 @@ def count_legacy_rows(slug: str) -> int:
 
 
 def _read(cursor: CursorWrapper) -> LegacyTable:
-    cursor.execute(COLUMNS, [LEGACY_CREDENTIALS])
-    found = cursor.fetchall()
-    if not found:
+    if not _read_columns(cursor):
         return LegacyTable(exists=False)
-    if not found[0][0]:
-        raise LegacyTableError(sentences.LEGACY_NO_PLAIN_TABLE(table=LEGACY_CREDENTIALS))
-    columns = {name: (may_read, base) for _plain, name, may_read, base in found if name is not None}
-    _require_columns(columns)
+    # Held before it is looked at again: its owner could put a view in its place, or a policy on it, in between.
+    cursor.execute(f"LOCK TABLE ONLY {LEGACY_CREDENTIALS} IN ACCESS SHARE MODE")
+    columns = _read_columns(cursor)
     names = [name for name in TYPES if name in columns]
     quoted = ", ".join(map(quote_name, names))
     cursor.execute(
@@ -120,6 +124,22 @@ def _read(cursor: CursorWrapper) -> LegacyTable:
     rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     others = [show_name(name) for name in columns if name not in (*TYPES, *IGNORED)]
     return LegacyTable(True, tuple(map(_make_row, rows)), tuple(others))
+
+
+def _read_columns(cursor: CursorWrapper) -> dict[str, tuple[bool, str | None]]:
+    """Return name -> whether the site may read it, and its type; none where there is no table.
+
+    Raises `LegacyTableError` where the table can't be read.
+    """
+    cursor.execute(COLUMNS, [LEGACY_CREDENTIALS])
+    found = cursor.fetchall()
+    if not found:
+        return {}
+    if not found[0][0]:
+        raise LegacyTableError(sentences.LEGACY_NO_PLAIN_TABLE(table=LEGACY_CREDENTIALS))
+    columns = {name: (may_read, base) for _plain, name, may_read, base in found if name is not None}
+    _require_columns(columns)
+    return columns
 
 
 def _require_columns(columns: dict[str, tuple[bool, str | None]]) -> None:

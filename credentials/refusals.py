@@ -13,7 +13,9 @@ from credentials import sentences
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+
+    from django.db.models import Model
 
 # Classes of SQLSTATE about the connection, other transactions or the server, not about the written values.
 NO_REFUSAL = ("08", "40", "53", "55", "57", "58", "XX")
@@ -42,3 +44,12 @@ def database_refusals() -> Iterator[None]:
         return
     logger.warning("A write was refused with SQLSTATE %s at\n%s", code, where)
     raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code=code))
+
+
+def insert_rows(model: type[Model], rows: Collection[Model]) -> None:
+    """Store new rows; raise RefusedByDatabaseError where a trigger, which returned NULL, left one out."""
+    try:
+        model._default_manager.bulk_create(rows)
+    except (AssertionError, TypeError):
+        # Django's, which then doesn't know whose id is whose: the first of several rows, the other of one.
+        raise RefusedByDatabaseError(sentences.ROW_LEFT_OUT()) from None

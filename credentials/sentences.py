@@ -19,6 +19,10 @@ NO_ROW_IN_AWS = Sentence("no_row_in_aws", "AWS holds no %(row)s of %(slug)s.")
 REFUSED_BY_DATABASE = Sentence(
     "refused_by_database", "NOVA's table refused the change (SQLSTATE %(code)s)."
 )
+ROW_LEFT_OUT = Sentence(
+    "row_left_out",
+    "A trigger of NOVA's tables left a row out without an error. Have it corrected first.",
+)
 NOVA_IS_WRITING = Sentence(
     "nova_is_writing", "NOVA is writing this client's rows right now; try again."
 )

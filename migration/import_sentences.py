@@ -135,4 +135,7 @@ IMPORT_OTHER_PLAN = Sentence(
     "import_other_plan",
     "Nothing was imported: clients of this file were changed since the preview. Look at the new preview.",
 )
+IMPORT_BUSY = Sentence(
+    "import_busy", "NOVA or somebody else writes the same clients or groups right now; try again."
+)
 IMPORT_REFUSED = Sentence("import_refused", "Nothing was imported: %(problem)s")

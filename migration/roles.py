@@ -45,6 +45,8 @@ IMPORT_PERMISSIONS = (
     *(f"credentials.{action}_{model}" for model in _CREDENTIALS for action in ("add", "change")),
     *(f"migration.{action}_clientgroup" for action in ("add", "change")),
 )
+# All that an import of the legacy table writes: a client, and its login.
+LEGACY_IMPORT_PERMISSIONS = ("credentials.add_client", "credentials.add_databasecredential")
 APPROVES = {"migration.approve_move", VIEW_AUDIT}
 ADMINISTERS = {
     "migration.claim_database",

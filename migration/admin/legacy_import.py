@@ -18,13 +18,12 @@ from migration.operations.legacy_import import (
     import_legacy_clients,
     plan_legacy_import,
 )
+from migration.roles import LEGACY_IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 MOST_ROWS = 200
-# Who may add a client with its login by hand.
-IMPORT_PERMISSIONS = ("credentials.add_client", "credentials.add_databasecredential")
 
 
 def get_legacy_url() -> str:
@@ -35,14 +34,14 @@ class LegacyImportView(AdminView):
     """Shows what becomes of each row, never a value; takes what was shown once somebody confirms it."""
 
     template_name = "admin/migration/legacy_import.html"
-    permission_required = IMPORT_PERMISSIONS[0]
+    permission_required = LEGACY_IMPORT_PERMISSIONS[0]
 
     @property
     def title(self) -> str:
         return _("Clients of the legacy table")
 
     def has_permission(self) -> bool:
-        return self.request.user.has_perms(IMPORT_PERMISSIONS)
+        return self.request.user.has_perms(LEGACY_IMPORT_PERMISSIONS)
 
     def get(self, request: HttpRequest) -> HttpResponse:
         context = self.get_context_data(

@@ -8,11 +8,12 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.onboarding_views import OnboardClientView
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.legacy_import import IMPORT_PERMISSIONS, get_legacy_url
+from migration.admin.legacy_import import get_legacy_url
 from migration.admin.new_login_tests import link_new_test
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
 from migration.operations.saves import record_save
+from migration.roles import LEGACY_IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
     from credentials.models import Client
@@ -30,7 +31,8 @@ class OnboardAndMigrateView(OnboardClientView):
             section["test"] = link_new_test(self.request, section["form"], None)
         return context | {
             "may_run": self.request.user.has_perm(RUN_PERMISSION),
-            "legacy_url": self.request.user.has_perms(IMPORT_PERMISSIONS) and get_legacy_url(),
+            "legacy_url": self.request.user.has_perms(LEGACY_IMPORT_PERMISSIONS)
+            and get_legacy_url(),
             "migrate_now": "migrate_now" in self.request.POST,
             "checkbox_classes": " ".join(CHECKBOX_CLASSES),
         }

@@ -19,6 +19,7 @@ from credentials.import_columns import (
 from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.onboarding import MAIL_SERVERS
 from migration import import_sentences as sentences
+from migration import offboarding_sentences
 from migration.models import ClientGroupError, normalize_group_name
 from migration.models.client_groups import fold_group_name
 from nova_credentials.credential_types import CredentialType
@@ -106,6 +107,8 @@ class ClientPlanner:
             else {kind: list(rows) for kind, rows in client.credentials_by_type().items()}
         )
         self.phase = Phase.POSTGRES if client is None else read_phase(client)
+        # Annotated by `with_leaving`. One without any login leaves in `postgres`.
+        self.is_leaving = client is not None and bool(client.is_leaving)  # type: ignore[attr-defined]
         self.group_keys = set(groups)
         self.lines: list[PlannedLine] = []
         # Where the file said something first: column -> line and value, row -> line.
@@ -123,13 +126,20 @@ class ClientPlanner:
                 continue
             self._read_client(planned, line.cells)
             self._read_logins(planned, line.cells)
-            if planned.columns and self.phase.aws_is_authority:
-                phase = PHASES[self.phase]()
-                planned.problems.append(sentences.IMPORT_AWS_DECIDES(phase=phase))
+            if planned.columns and (refusal := self._find_refusal()):
+                planned.problems.append(refusal)
             self._read_groups(planned, line.cells.get("groups", ""))
         if self.plan.is_new:
             self._check_new_client(self.lines[0])
         return self.lines
+
+    def _find_refusal(self) -> Message | None:
+        """Say why an import changes nothing of this client but its groups; None where it may."""
+        if self.is_leaving:
+            return offboarding_sentences.IS_OFFBOARDED(slug=self.plan.client.slug)
+        if self.phase.aws_is_authority:
+            return sentences.IMPORT_AWS_DECIDES(phase=PHASES[self.phase]())
+        return None
 
     def _read_client(self, planned: PlannedLine, cells: Cells) -> None:
         client = self.plan.client
@@ -156,14 +166,15 @@ class ClientPlanner:
         values = {}
         for column, text in cells.items():
             stored = getattr(row, column)
+            if not is_new and stored is not None and text == str(stored):
+                # NOVA's rows may hold values that no form would take, or would take with other blanks.
+                continue
             try:
                 value = read_cell(type(row), column, text)
             except ValidationError as error:
-                # NOVA's rows may hold values that no form would take.
-                if is_new or text != str(stored):
-                    problem = " ".join(error.messages)
-                    refused = sentences.IMPORT_CELL_REFUSED(column=column, problem=problem)
-                    planned.problems.append(refused)
+                problem = " ".join(error.messages)
+                refused = sentences.IMPORT_CELL_REFUSED(column=column, problem=problem)
+                planned.problems.append(refused)
                 continue
             if is_new or value != stored:
                 values[column] = value

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+from credentials import sentences as credential_sentences
 from credentials.import_columns import IMPORT_COLUMNS, read_cell
 from credentials.models import CREDENTIAL_MODELS, Client, RowsBusyError
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from migration import audit_sentences
 from migration import import_sentences as sentences
@@ -28,8 +30,10 @@ from migration.models import (
     GroupMember,
     all_clients,
 )
+from migration.models.client_groups import fold_group_name
 from migration.operations.import_files import ImportRefusedError, read_file
 from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, read_phase
+from migration.operations.known_values import note_replaced_rows
 from migration.operations.snapshots import repeatable_read
 from nova_credentials import document as documents
 
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 # A statement that changes rows names each of them for each column.
 WRITTEN_AT_ONCE = 100
+# Who inserts a slug or a group that somebody else has inserted waits for their commit, and holds NOVA's rows meanwhile.
+# Shorter than PostgreSQL's deadlock_timeout, after which it may end NOVA's transaction in place of this one.
+LOCK_TIMEOUT = "500ms"
 
 
 @dataclass(frozen=True)
@@ -116,9 +123,7 @@ def store_import(
     found = read_file(data, columns=IMPORT_COLUMNS)
     try:
         with database_refusals(), transaction.atomic():
-            # Locked before they are read, so that the plan holds until the commit; a client isn't moved meanwhile.
-            Client.objects.lock_rows(*_select_clients(found).values_list("pk", flat=True))
-            plan = _make_plan(found, data)
+            plan = _make_locked_plan(found, data)
             if token is not None and by is not None:
                 plan.check(token, by)
             if wrong := plan.counts[LineOutcome.WRONG]:
@@ -126,6 +131,27 @@ def store_import(
             return _store(plan, by, tell)
     except (RefusedByDatabaseError, RowsBusyError, ClientGroupError) as error:
         raise ImportRefusedError(sentences.IMPORT_REFUSED(problem=error.message)) from None
+    except OperationalError as error:
+        if not isinstance(error.__cause__, (LockNotAvailable, DeadlockDetected)):
+            raise
+        refusal = sentences.IMPORT_REFUSED(problem=sentences.IMPORT_BUSY())
+        raise ImportRefusedError(refusal) from None
+
+
+def _make_locked_plan(found: ImportFile, data: bytes) -> ImportPlan:
+    """Plan the file, and lock its clients and their rows: the plan holds until the transaction ends.
+
+    A client isn't moved meanwhile. Raises `RowsBusyError`.
+    """
+    locked = set(_select_clients(found).values_list("pk", flat=True))
+    Client.objects.lock_rows(*locked)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+    plan = _make_plan(found, data)
+    if any(not p.is_new and p.client.pk not in locked for p in plan.clients):
+        # NOVA has added it, or given it this slug, since they were locked.
+        raise RowsBusyError(sentences.IMPORT_BUSY())
+    return plan
 
 
 def _sign(by: User, digest: str) -> str:
@@ -145,7 +171,7 @@ def _list_sound(found: ImportFile) -> Iterator[FileLine]:
 
 def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
     """Plan each client of the file. Reads clients, rows and groups within the caller's transaction."""
-    clients = _select_clients(found).with_phase().with_revision()
+    clients = _select_clients(found).with_phase().with_leaving().with_revision()
     clients.read_all()
     stored = {client.slug: client for client in clients}
     groups = defaultdict(set)
@@ -221,7 +247,9 @@ def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
 
 
 def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> ImportResult:
-    changed = plan.changed_clients
+    # In one order, so that two imports of the same slugs wait for each other and never both.
+    changed = sorted(plan.changed_clients, key=lambda planned: planned.client.slug)
+    note_replaced_rows([p.client.pk for p in changed if p.logins and not p.is_new])
     for start in range(0, len(changed), AT_ONCE):
         some = changed[start : start + AT_ONCE]
         _store_clients(some)
@@ -247,7 +275,7 @@ def _store_clients(changed: Collection[PlannedImport]) -> None:
     written: list[tuple[Client | Credential, Collection[str]]] = [
         (p.client, p.columns) for p in changed if p.columns and not p.is_new
     ]
-    Client.objects.bulk_create(new)
+    insert_rows(Client, new)
     for planned in changed:
         for login in planned.logins:
             login.row.client_id = planned.client.pk
@@ -256,8 +284,7 @@ def _store_clients(changed: Collection[PlannedImport]) -> None:
     _write_columns(written)
     logins = [login for planned in changed for login in planned.logins if login.is_new]
     for kind, model in CREDENTIAL_MODELS.items():
-        rows = [login.row for login in logins if kind == login.row.TYPE]
-        model._default_manager.bulk_create(rows)
+        insert_rows(model, [login.row for login in logins if kind == login.row.TYPE])
 
 
 def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]]) -> None:
@@ -267,7 +294,9 @@ def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]
         row.updated_at = timezone.now()
         together[type(row), (*columns, "updated_at")].append(row)
     for (model, columns), rows in together.items():
-        model._default_manager.bulk_update(rows, columns, batch_size=WRITTEN_AT_ONCE)
+        done = model._default_manager.bulk_update(rows, columns, batch_size=WRITTEN_AT_ONCE)
+        if done < len(rows):
+            raise RefusedByDatabaseError(credential_sentences.ROW_LEFT_OUT())
 
 
 def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[ClientGroup]:
@@ -276,7 +305,8 @@ def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[
         for name in planned.groups:
             members[name].append(planned.client.pk)
     groups = []
-    for name, client_ids in members.items():
+    # In one order, so that no two imports wait for each other's groups.
+    for name, client_ids in sorted(members.items(), key=lambda item: fold_group_name(item[0])):
         group = ClientGroup.objects.get_or_add(name, by=by)
         group.put_clients(all_clients().filter(pk__in=client_ids), by=by)
         groups.append(group)

@@ -101,6 +101,22 @@ def note_held_rows(client_id: int) -> None:
         )
 
 
+def note_replaced_rows(client_ids: Collection[int]) -> None:
+    """Note what the rows of these clients hold before an import writes them, in the transaction that has locked them.
+
+    What is stored then the workers look at, within a minute.
+    """
+    unnoted = list(select_unnoted().filter(pk__in=client_ids).values_list("pk", flat=True))
+    found = all_clients().filter(pk__in=unnoted).with_revision()
+    found.read_all()
+    seen, key_id = [see_rows(client) for client in found], fingerprint_key_id()
+    if seen:
+        # A lambda, as Django logs a robust callback's error by its name, which a `partial` has not.
+        transaction.on_commit(
+            lambda: KnownValue.objects.record_rows(seen, key_id=key_id), robust=True
+        )
+
+
 def select_unnoted() -> ClientPhaseQuerySet:
     """Select the clients whose rows were written since they were looked at, or were looked at with another key."""
     noted = F("noted_client__revision")

@@ -14,14 +14,14 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, transaction
 from django.utils.crypto import salted_hmac
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from credentials.legacy import fold_slug, read_legacy_table
 from credentials.models import Client, DatabaseCredential, RowsBusyError, read_rows
 from credentials.pointers import POINTER, is_purged
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
 from credentials.secret_names import configured_layout
-from migration import audit_sentences
+from migration import audit_sentences, offboarding_sentences
 from migration import legacy_sentences as sentences
 from migration.models import AuditCode, AuditEvent, LeaseKind, all_clients, find_layout
 from migration.operations.leases import hold_until_commit
@@ -51,6 +51,7 @@ class LegacyKind(StrEnum):
     SAME = "same"
     OTHER_VALUES = "other_values"
     AWS_ALONE = "aws_alone"
+    OFFBOARDED = "offboarded"
     NEAR_SLUG = "near_slug"
     SEVERAL = "several"
     UNFIT = "unfit"
@@ -134,12 +135,13 @@ def import_legacy_clients(*, seen: str | None = None, by: User | None = None) ->
             needed = {each.client_id for each in plan.taken if each.client}
             if (seen is not None and plan.stamp != seen) or needed - held:
                 raise NotImported(sentences.LEGACY_CHANGED())
-            for each in plan.taken:
+            # In the order of an import of a file, so that neither waits for the other.
+            for each in sorted(plan.taken, key=lambda each: each.slug):
                 _store_row(each, by=by)
     except RefusedByDatabaseError as refusal:
         raise NotImported(sentences.LEGACY_REFUSED(problem=refusal.message)) from None
     except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
+        if not isinstance(error.__cause__, (LockNotAvailable, DeadlockDetected)):
             raise
         raise NotImported(sentences.LEGACY_DATABASE_BUSY()) from None
     return plan
@@ -164,10 +166,10 @@ def _store_row(planned: PlannedRow, *, by: User | None) -> None:
     changes: list[Message] = []
     if client is None:
         client = _make_client(row)
-        client.save()
+        insert_rows(Client, [client])
         changes.append(audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
     login = DatabaseCredential(client_id=client.pk, **row.login)
-    login.save()
+    insert_rows(DatabaseCredential, [login])
     added = audit_sentences.LOGIN_ADDED(row=login.as_message(), fields=", ".join(row.login))
     changes += [added, sentences.FROM_LEGACY_TABLE()]
     is_new = planned.client is None
@@ -187,7 +189,7 @@ class _Planner:
 
     def __init__(self, rows: Collection[LegacyRow]) -> None:
         slugs = {row.slug for row in rows if row.slug}
-        found = all_clients().filter(slug__in=slugs).with_phase().with_layout()
+        found = all_clients().filter(slug__in=slugs).with_phase().with_layout().with_leaving()
         self.clients = {client.slug: client for client in found}
         read_rows(self.clients.values())
         self.near: dict[str, Client] = {}
@@ -217,7 +219,7 @@ class _Planner:
             return _compare(row, client, logins)
         if Phase(client.phase).aws_is_authority:  # type: ignore[attr-defined]  # annotated
             return PlannedRow(row, LegacyKind.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
-        if problem := self._find_several(row):
+        if problem := _find_leaving(row, client) or self._find_several(row):
             return problem
         if unfit := _find_unfit(row, client=client):
             return PlannedRow(row, LegacyKind.UNFIT, unfit, client)
@@ -228,6 +230,14 @@ class _Planner:
         if number == 1:
             return None
         return PlannedRow(row, LegacyKind.SEVERAL, sentences.LEGACY_SEVERAL(n=number))
+
+
+def _find_leaving(row: LegacyRow, client: Client) -> PlannedRow | None:
+    """Say that the client left; one without any login did so in `postgres`."""
+    if not client.is_leaving:  # type: ignore[attr-defined]  # annotated
+        return None
+    message = offboarding_sentences.IS_OFFBOARDED(slug=client.slug)
+    return PlannedRow(row, LegacyKind.OFFBOARDED, message, client)
 
 
 def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> PlannedRow:

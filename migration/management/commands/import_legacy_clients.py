@@ -16,6 +16,7 @@ from migration.operations.legacy_import import (
     import_legacy_clients,
     plan_legacy_import,
 )
+from migration.roles import LEGACY_IMPORT_PERMISSIONS
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = find_user(options["by"], permission="credentials.add_client")
+        for permission in LEGACY_IMPORT_PERMISSIONS:
+            by = find_user(options["by"], permission=permission)
         try:
             plan = plan_legacy_import() if options["dry_run"] else import_legacy_clients(by=by)
         except (LegacyTableError, NotImported) as error:

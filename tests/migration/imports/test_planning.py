@@ -5,6 +5,7 @@ import pytest
 from migration.models import ClientGroup, all_clients
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import
+from migration.operations.offboarding import offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_aws, make_client, make_database, make_email, make_full_client
 from tests.migration.imports.files import AWS, DATABASE, EMAIL, make_csv, make_row
@@ -188,6 +189,42 @@ def test_a_value_that_no_form_would_take_is_unchanged_as_it_stands():
     make_database(pk, db_port=0, db_password_encrypted="  ")
 
     assert outcomes({"slug": "idom", "db_port": "0", "db_password": "  "}) == ["unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("name", " Idom "),
+        ("description", "two\r\nlines"),
+        ("db_host", "db.example.test "),
+        ("email_provider", "Gmail"),
+        ("sender_whitelist", "a@example.test, b@example.test"),
+    ],
+)
+def test_a_value_that_the_form_would_tidy_is_unchanged_as_it_stands(column, value):
+    given = {"clients": {}, "db": {}, "email": {}}
+    table = {"db_host": "db", "email_provider": "email", "sender_whitelist": "email"}
+    given[table.get(column, "clients")][column] = value
+    pk = make_client("idom", **given["clients"])
+    make_database(pk, **given["db"]), make_email(pk, **given["email"])
+
+    assert outcomes({"slug": "idom", column: value}) == ["unchanged"]
+
+
+def test_none_is_no_value_that_a_row_lacks():
+    make_email(make_client("idom"), imap_port=None)
+
+    assert problems({"slug": "idom", "imap_port": "None"}) == [["import_cell_refused"]]
+
+
+def test_a_client_that_left_without_a_login_is_given_none_and_is_not_woken():
+    pk = make_client("gone", is_active=False)
+    offboard_client(client_id=pk, reason="the contract ended")
+
+    found = problems({"slug": "gone", "is_active": "yes"}) + problems({"slug": "gone", **DATABASE})
+
+    assert found == [["is_offboarded"], ["is_offboarded"]]
+    assert outcomes({"slug": "gone", "groups": "former"}) == ["changed"]
 
 
 def test_a_slug_with_blanks_is_found_as_it_stands():

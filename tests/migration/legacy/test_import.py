@@ -9,6 +9,7 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
+from credentials.refusals import insert_rows
 from migration import legacy_sentences
 from migration.models import AuditEvent, ClientGroup, LeaseKind, all_clients
 from migration.operations.legacy_import import (
@@ -98,14 +99,14 @@ def test_done_twice_it_adds_nothing(rows):
 
 
 def test_it_is_all_or_nothing(rows, monkeypatch):
-    before, save = everything(), DatabaseCredential.save
+    before = everything()
 
-    def fail_at_the_second(login, *args, **kwargs):
-        save(login, *args, **kwargs)
+    def fail_at_the_second(model, stored):
+        insert_rows(model, stored)
         if DatabaseCredential.objects.count() > 2:
             raise RuntimeError
 
-    monkeypatch.setattr(DatabaseCredential, "save", fail_at_the_second)
+    monkeypatch.setattr("migration.operations.legacy_import.insert_rows", fail_at_the_second)
     with pytest.raises(RuntimeError):
         import_legacy_clients()
 
