@@ -63,7 +63,9 @@ def make_logging(log_format: str, level: str, *, mails_errors: bool = False) -> 
             "formatter": "line",
             "filters": ["once"],
         }
-    quiet = ("boto3", "botocore", "urllib3", "django.db.backends")
+    quiet = ["boto3", "botocore", "urllib3", "django.db.backends"]
+    if log_format != "json" and level != "DEBUG":
+        quiet.append("migration.operations.aws_calls")  # a line a call is for machines to read
     return {
         "version": 1,
         "disable_existing_loggers": False,
