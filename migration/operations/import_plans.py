@@ -19,6 +19,7 @@ from credentials.import_columns import (
 from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.onboarding import MAIL_SERVERS
 from migration import import_sentences as sentences
+from migration import offboarding_sentences
 from migration.models import ClientGroupError, normalize_group_name
 from migration.models.client_groups import fold_group_name
 from nova_credentials.credential_types import CredentialType
@@ -106,6 +107,7 @@ class ClientPlanner:
             else {kind: list(rows) for kind, rows in client.credentials_by_type().items()}
         )
         self.phase = Phase.POSTGRES if client is None else read_phase(client)
+        self.is_leaving: bool = client is not None and client.is_leaving  # type: ignore[attr-defined]  # annotated
         self.group_keys = set(groups)
         self.lines: list[PlannedLine] = []
         # Where the file said something first: column -> line and value, row -> line.
@@ -123,7 +125,10 @@ class ClientPlanner:
                 continue
             self._read_client(planned, line.cells)
             self._read_logins(planned, line.cells)
-            if planned.columns and self.phase.aws_is_authority:
+            if planned.columns and self.is_leaving:
+                slug = self.plan.client.slug
+                planned.problems.append(offboarding_sentences.IS_OFFBOARDED(slug=slug))
+            elif planned.columns and self.phase.aws_is_authority:
                 phase = PHASES[self.phase]()
                 planned.problems.append(sentences.IMPORT_AWS_DECIDES(phase=phase))
             self._read_groups(planned, line.cells.get("groups", ""))

@@ -145,7 +145,7 @@ def _list_sound(found: ImportFile) -> Iterator[FileLine]:
 
 def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
     """Plan each client of the file. Reads clients, rows and groups within the caller's transaction."""
-    clients = _select_clients(found).with_phase().with_revision()
+    clients = _select_clients(found).with_phase().with_leaving().with_revision()
     clients.read_all()
     stored = {client.slug: client for client in clients}
     groups = defaultdict(set)

@@ -21,7 +21,7 @@ from credentials.models import Client, DatabaseCredential, RowsBusyError, read_r
 from credentials.pointers import POINTER, is_purged
 from credentials.refusals import RefusedByDatabaseError, database_refusals
 from credentials.secret_names import configured_layout
-from migration import audit_sentences
+from migration import audit_sentences, offboarding_sentences
 from migration import legacy_sentences as sentences
 from migration.models import AuditCode, AuditEvent, LeaseKind, all_clients, find_layout
 from migration.operations.leases import hold_until_commit
@@ -187,7 +187,7 @@ class _Planner:
 
     def __init__(self, rows: Collection[LegacyRow]) -> None:
         slugs = {row.slug for row in rows if row.slug}
-        found = all_clients().filter(slug__in=slugs).with_phase().with_layout()
+        found = all_clients().filter(slug__in=slugs).with_phase().with_layout().with_leaving()
         self.clients = {client.slug: client for client in found}
         read_rows(self.clients.values())
         self.near: dict[str, Client] = {}
@@ -257,6 +257,8 @@ def _agree_on_activity(row: LegacyRow, client: Client) -> bool:
 
 def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:
     """Say why the form of a client would not take the row as it is; nothing is corrected on the way."""
+    if client and client.is_leaving:  # type: ignore[attr-defined]  # annotated
+        return offboarding_sentences.IS_OFFBOARDED(slug=client.slug)
     layout = find_layout(client.layout) if client else configured_layout()  # type: ignore[attr-defined]  # annotated
     prefix = settings.NOVA_SECRET_PREFIX
     if problem := documents.name_problem(row.slug or "", prefix=prefix, layout=layout):

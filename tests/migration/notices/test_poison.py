@@ -13,9 +13,14 @@ from migration.operations.webhooks import read_retry_after
 from nova_admin.notify_settings import NotifySettings
 from tests.migration.notices.conftest import TEAM, send_now
 from tests.migration.notices.sinks import WebhookSink, opened
-from tests.migration.notices.test_sending import outbox, record  # noqa: F401
+from tests.migration.notices.test_sending import record
 
 DIGITS = "9" * 20
+
+
+@pytest.fixture
+def outbox(transactional_db):
+    """Real transactions."""
 
 
 @pytest.mark.parametrize(
