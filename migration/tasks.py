@@ -249,8 +249,10 @@ def publish_audit_head() -> None:
 
 def send_notices() -> None:
     """Look for what is to be told, and send what waits. Scheduled every minute."""
-    notice_looks.look_every_minute(is_worker=True)
-    notice_sending.send_notices(seconds=WORK_SECONDS)
+    try:
+        notice_looks.look_every_minute(is_worker=True)
+    finally:  # a look that fails keeps nothing from being told
+        notice_sending.send_notices(seconds=WORK_SECONDS)
 
 
 def look_at_audit() -> None:

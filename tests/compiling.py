@@ -35,7 +35,8 @@ def compile_tests(config: pytest.Config) -> None:
 
 def find_modules() -> list[Path]:
     """Return the modules whose assertions pytest rewrites."""
-    return sorted({*TESTS.rglob("test_*.py"), *TESTS.rglob("conftest.py")})
+    plugins = TESTS.glob("iam/recorder.py")
+    return sorted({*TESTS.rglob("test_*.py"), *TESTS.rglob("conftest.py"), *plugins})
 
 
 def name_compiled(path: Path) -> Path:

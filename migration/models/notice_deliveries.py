@@ -60,6 +60,7 @@ class DeliveryOutcome(models.TextChoices):
     NO_ANSWER = "no_answer", _("no answer that is HTTP")
     NO_MAIL_SERVER = "no_mail_server", _("no mail server is set (NOVA_MAIL_URL)")
     MAIL_REFUSED = "mail_refused", _("the mail server did not take it")
+    DEFECT = "defect", _("a defect of this site: its log has more")
     NOT_WANTED = "not_wanted", _("the recipient is not set any more")
     TOO_LATE = "too_late", _("older than a day")
 

@@ -140,11 +140,15 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         )
 
     def ready(self) -> Self:
-        """Select what can be handed out now: a digest once its run has ended, or it has waited long enough."""
+        """Select what can be handed out now: a digest once its run has ended, or it has waited long enough.
+
+        All of it then: the rest of a long run's would otherwise follow minute by minute.
+        """
         now = timezone.now()
         waits = models.Q(run_id=None, created_at__lte=now - OTHERS_ARE_AWAITED)
         waits |= models.Q(run__finished_at__isnull=False)
-        waits |= models.Q(created_at__lte=now - RUN_IS_AWAITED)
+        late = Notice.objects.filter(handed_out_at=None, created_at__lte=now - RUN_IS_AWAITED)
+        waits |= models.Q(digest__in=late.order_by().values("digest"))
         return self.filter(models.Q(digest="") | waits, handed_out_at=None)
 
     def forget_old(self) -> None:

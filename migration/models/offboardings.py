@@ -57,7 +57,7 @@ class Offboarding(models.Model):
     )
     # To which it comes back.
     former_phase = models.CharField(max_length=16, choices=PhaseChoices)
-    # Secret name -> the time of its deletion, as ISO 8601.
+    # Secret name -> the time of its deletion, as ISO 8601; also of those that are gone.
     deletions = models.JSONField(default=dict, db_default={})
     # As the user typed it.
     reason = models.TextField(_("reason"), blank=True)
@@ -95,6 +95,11 @@ class Offboarding(models.Model):
         """Return when the first of the secrets is deleted; None where there is none."""
         return min(map(datetime.fromisoformat, self.deletions.values()), default=None)
 
+    def has_asked_for(self, secret_name: str) -> bool:
+        """Say whether this offboarding has the secret deleted, or was about to; an earlier one does not count."""
+        at = self.deletions.get(secret_name)
+        return bool(at) and datetime.fromisoformat(at) >= self.earliest_deletion
+
     def store_state(
         self, state: OffboardingState, facts: Message, *, by: User | None, reason: str = ""
     ) -> None:
@@ -105,7 +110,7 @@ class Offboarding(models.Model):
 
     def end(self, deletions: Mapping[str, datetime], result: Message, *, by: User | None) -> None:
         """Store that every secret has its day, within the caller's transaction."""
-        self.deletions = {name: at.isoformat() for name, at in deletions.items()}
+        self.deletions |= {name: at.isoformat() for name, at in deletions.items()}
         self.ended_at = timezone.now()
         facts = audit_sentences.OFFBOARDED(result=result)
         self.store_state(OffboardingState.OFFBOARDED, facts, by=by)

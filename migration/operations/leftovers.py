@@ -101,7 +101,8 @@ class Leftovers:
     def lost_secrets(self) -> list[str]:
         """Return the names of those secrets."""
         known = self.leaving.deletions if self.leaving else {}
-        return [s.name for s in self.secrets if s.name in known and not (s.is_there or s.problem)]
+        there = {s.name for s in self.secrets if s.problem or (s.is_there and s.is_ours)}
+        return [name for name in known if name not in there]
 
 
 def find_leftovers(*, client_id: int) -> Leftovers:
@@ -135,10 +136,10 @@ def _describe_row(row: Credential) -> RowLeft:
 
 
 def _list_secrets(slug: str, leaving: Offboarding | None) -> list[SecretLeft]:
-    """Describe every secret that the client can have, in either layout."""
+    """Describe every secret that the client can have, in either layout, and those that went under an earlier slug."""
     deletions = leaving.deletions if leaving else {}
     names = [name for layout in Layout for name in secret_names(slug, layout).values()]
-    return [_describe_secret(name, deletions.get(name)) for name in names]
+    return [_describe_secret(n, deletions.get(n)) for n in dict.fromkeys([*names, *deletions])]
 
 
 def _describe_secret(name: str, deletes_at: str | None) -> SecretLeft:

@@ -121,7 +121,12 @@ def _try_delivery(delivery: NoticeDelivery) -> Attempt:
     send: Callable[[NoticeDelivery, str], Attempt] = (
         _send_mail if delivery.way == NoticeWay.MAIL else _call_webhook
     )
-    return send(delivery, address)
+    try:
+        return send(delivery, address)
+    except Exception as error:  # noqa: BLE001 (any defect of ours)
+        # One delivery must not keep the others waiting. An error's text can hold the address.
+        logger.error("notice %s was not sent: %s", delivery.notice_id, type(error).__name__)  # noqa: TRY400
+        return Attempt(DeliveryOutcome.DEFECT)
 
 
 def _call_webhook(delivery: NoticeDelivery, address: str) -> Attempt:

@@ -175,7 +175,7 @@ def _begin(
         client_id=client_id, slug=snapshot.slug, former_phase=snapshot.phase
     )
     leaving.reason, leaving.by, leaving.by_name = reason, by, ""
-    leaving.begun_at, leaving.deletions = timezone.now(), {}
+    leaving.begun_at = timezone.now()
     try:
         if needs_purge(snapshot):
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
@@ -236,14 +236,14 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
     A try that was killed may have scheduled some of them.
     """
     sm, snapshot = secrets_manager(interactive=True), _read(leaving.client_id)
-    found = [there for name in snapshot.all_names if (there := _describe(sm, name))]
+    found = [there for name in _list_names(snapshot, leaving) if (there := _describe(sm, name))]
     ours = [there for there in found if there.is_ours]
-    asked = {there.name for there in ours if there.deleted_at and there.name in leaving.deletions}
+    asked = {there.name for there in ours if there.deleted_at and leaving.has_asked_for(there.name)}
     for there in ours:
         if there.deleted_at and there.name not in asked:
-            # Somebody else asked for it, who knows when: the window is to be a whole one.
+            # Somebody else asked for it, or this site long ago: the window is to be a whole one.
             sm.restore_secret(there.name)
-    _plan_deletions(leaving, [there.name for there in ours])
+    _plan_deletions(leaving, [there.name for there in ours if there.name not in asked])
     deletions = {
         there.name: datetime.fromisoformat(leaving.deletions[there.name])
         if there.name in asked
@@ -263,12 +263,20 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
     return result
 
 
+def _list_names(snapshot: ClientSnapshot, leaving: Offboarding) -> list[str]:
+    """Return the names of the secrets that it may have, with those that went before NOVA renamed it."""
+    return list(dict.fromkeys([*snapshot.all_names, *leaving.deletions]))
+
+
 def _plan_deletions(leaving: Offboarding, names: list[str]) -> None:
-    """Store which secrets are about to go: killed after a call, it is known whose values may be gone one day."""
+    """Store which secrets are about to go: killed after a call, it is known whose values may be gone one day.
+
+    Those that were stored before stay, as they may be gone by now.
+    """
     soonest = leaving.earliest_deletion.isoformat()
     with transaction.atomic():
         require_client_locks()
-        leaving.deletions = {name: leaving.deletions.get(name, soonest) for name in names}
+        leaving.deletions |= dict.fromkeys(names, soonest)
         leaving.save(update_fields=["deletions"])
 
 
@@ -296,8 +304,9 @@ def _take_secrets_back(
     snapshot: ClientSnapshot, leaving: Offboarding, sm: SecretsManager, *, by: User | None
 ) -> None:
     """Take every secret back from its deletion, none where one is gone. Raises `SecretsManagerError`."""
-    there = {name: _describe(sm, name) for name in snapshot.all_names}
-    gone = [name for name in leaving.deletions if there.get(name) is None]
+    there = {name: _describe(sm, name) for name in _list_names(snapshot, leaving)}
+    # A secret that somebody else made under the name since holds none of the client's values.
+    gone = [n for n in leaving.deletions if not ((secret := there[n]) and secret.is_ours)]
     if gone:
         raise NotOffboardedError(told.VALUES_ARE_GONE(names=tuple(gone)))
     if leaving.state != OffboardingState.COMING_BACK:

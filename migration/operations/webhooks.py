@@ -93,7 +93,7 @@ def read_retry_after(text: str) -> int:
         return int(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last one of a year with twenty digits
         return 0
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0, int((until - datetime.now(UTC)).total_seconds()))

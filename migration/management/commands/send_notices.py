@@ -23,8 +23,11 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        look_every_minute(is_worker=False)
-        send_notices(seconds=SEND_SECONDS)
+        try:
+            look_every_minute(is_worker=False)
+        finally:
+            # A look that fails keeps nothing from being told.
+            send_notices(seconds=SEND_SECONDS)
         reports = list_recipient_reports()
         if options["format"] == "json":
             self.print_json(

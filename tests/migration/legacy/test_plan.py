@@ -6,6 +6,7 @@ from django.db import connection
 from credentials import legacy_sentences
 from credentials.legacy import LegacyTableError, read_legacy_table
 from migration.operations.legacy_import import LegacyKind, plan_legacy_import
+from migration.operations.offboarding import bring_back, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.migration.legacy.rows import LOGIN, add_row
@@ -259,3 +260,16 @@ def test_what_the_site_s_role_may_not_read_is_named(nova, statements, sentence, 
 
     assert refused.value.message.key == sentence.key
     assert named in str(refused.value)
+
+
+def test_a_client_that_left_is_given_no_login(nova, stores):
+    pk = make_client("left", is_active=False)
+    add_row(nova, "left")
+    offboard_client(client_id=pk, reason="CHG-7")
+
+    (planned,) = plan_legacy_import().rows
+
+    assert (planned.kind, planned.client_id) == (LegacyKind.OFFBOARDED, pk)
+    assert "was offboarded" in str(planned.message)
+    bring_back(client_id=pk, reason="CHG-8")
+    assert plan_legacy_import().rows[0].kind == LegacyKind.NEW_LOGIN
