@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from credentials.models import Client
+    from credentials.models.extras import Columns
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.messages import Message
 
@@ -36,6 +37,20 @@ def is_purged(row: Credential) -> bool:
 def list_purged_extras(row: Client | Credential) -> list[str]:
     """Return the mapped columns of the row of which only AWS holds the value."""
     return [name for name, value in row.extra.items() if (value or "").startswith(POINTER)]
+
+
+def list_rows_in_clear(client: Client) -> list[Client | Credential]:
+    """Return the client's rows, and itself, that hold a secret value: also in a column mapped as secret.
+
+    Needs `read_all`.
+    """
+    return [row for row in list_all_rows(client) if _holds_value(row, client.nova_columns or ())]
+
+
+def _holds_value(row: Client | Credential, columns: Columns) -> bool:
+    values = (row.extra.get(column.name) for column in list_secret_columns(row, columns))
+    in_clear = any(value and not value.startswith(POINTER) for value in values)
+    return in_clear or (isinstance(row, Credential) and not is_purged(row))
 
 
 def list_all_rows(client: Client) -> list[Client | Credential]:

@@ -87,6 +87,12 @@ IMPORT_LABEL_TWICE = Sentence(
     "import_label_twice",
     "Line %(line)s has a login of this type with this label already.",
 )
+IMPORT_TOO_MANY_LOGINS = Sentence(
+    "import_too_many_logins", "A client has at most %(most)s logins of one type by an import."
+)
+IMPORT_TOO_MANY_GROUPS = Sentence(
+    "import_too_many_groups", "A client is put into at most %(most)s groups by an import."
+)
 IMPORT_SAYS_OTHERWISE = Sentence(
     "import_says_otherwise",
     "%(column)s is another one than in line %(line)s, of the same client. Leave it empty in further lines.",

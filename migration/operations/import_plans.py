@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     Cells = dict[str, str]
 
 
+# Of one client. Each login is compared with all of its client's before it, and each group is looked for.
+MOST_LOGINS, MOST_GROUPS = 100, 50
+
+
 class LineOutcome(models.TextChoices):
     """What an import would do with a line."""
 
@@ -200,6 +204,9 @@ class ClientPlanner:
         label = label.strip()
         rows, primary = self.rows[kind], [row for row in self.rows[kind] if row.is_primary]
         found = [row for row in rows if row.label == label] if label else primary
+        if len(rows) >= MOST_LOGINS and not found:
+            planned.problems.append(sentences.IMPORT_TOO_MANY_LOGINS(most=MOST_LOGINS))
+            return None
         if len(found) > 1 or (not label and not found and any(not row.label for row in rows)):
             unclear = sentences.IMPORT_LABEL_UNCLEAR if label else sentences.IMPORT_PRIMARY_UNCLEAR
             planned.problems.append(unclear(kind=kind.value))
@@ -248,7 +255,11 @@ class ClientPlanner:
         self.plan.logins.append(PlannedLogin(row, not row.pk, columns))
 
     def _read_groups(self, planned: PlannedLine, text: str) -> None:
-        for name in filter(None, map(str.strip, text.split(";"))):
+        names = list(filter(None, map(str.strip, text.split(";"))))
+        if len(names) > MOST_GROUPS:
+            planned.problems.append(sentences.IMPORT_TOO_MANY_GROUPS(most=MOST_GROUPS))
+            return
+        for name in names:
             try:
                 normalized = normalize_group_name(name)
             except ClientGroupError as refusal:

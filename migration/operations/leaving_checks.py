@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.utils import timezone
 
-from credentials.models import Credential
-from credentials.pointers import is_purged, list_all_rows
+from credentials.pointers import list_rows_in_clear
 from migration import offboarding_sentences as told
 from migration.models import OtherSecrets, ReadCount, Rotation, Run, RunItem
 from migration.operations.aws_writes import find_write_refusal
@@ -80,8 +79,7 @@ def find_unfinished_run(client_id: int) -> Run | None:
 
 
 def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
-    rows = list_all_rows(look_at_client(snapshot.client_id))
-    plain = [row for row in rows if isinstance(row, Credential) and not is_purged(row)]
+    plain = list_rows_in_clear(look_at_client(snapshot.client_id))
     if plain:
         yield told.OFFBOARDING_ROWS(rows=tuple(row.as_message() for row in plain))
 

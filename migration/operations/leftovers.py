@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from credentials.legacy import LegacyTableError, count_legacy_rows
 from credentials.models import Credential
-from credentials.pointers import is_purged, list_all_rows
+from credentials.pointers import list_all_rows, list_rows_in_clear
 from migration.models import (
     ClientGroup,
     FoundCopy,
@@ -109,7 +109,10 @@ def find_leftovers(*, client_id: int) -> Leftovers:
     """Look everywhere. Raises `NovaSchemaError`, and `KeyError` where there is no such client."""
     snapshot = look_at_clients([client_id])[client_id]
     leaving = Offboarding.objects.filter(pk=client_id).first()
-    rows = list_all_rows(look_at_client(client_id))
+    client = look_at_client(client_id)
+    in_clear = list_rows_in_clear(client)
+    # The client itself has secret values only in columns of NOVA's that are mapped.
+    rows = [r for r in list_all_rows(client) if isinstance(r, Credential) or r in in_clear]
     legacy_rows, legacy_problem = _count_legacy(snapshot.slug)
     read = ReadCount.objects.filter(pk=client_id).first()
     return Leftovers(
@@ -117,7 +120,10 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         phase=snapshot.phase,
         active=snapshot.active,
         leaving=leaving,
-        rows=tuple(_describe_row(row) for row in rows if isinstance(row, Credential)),
+        rows=tuple(
+            RowLeft(row.as_message(), Holds.VALUES if row in in_clear else Holds.POINTERS)
+            for row in rows
+        ),
         secrets=tuple(_list_secrets(snapshot.slug, leaving)),
         copies=_find_copies(client_id),
         legacy_rows=legacy_rows,
@@ -129,10 +135,6 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         schedules=tuple(RotationSchedule.objects.of_client(client_id).select_related("group")),
         objections=tuple(list_objections(snapshot, acknowledged=True)),
     )
-
-
-def _describe_row(row: Credential) -> RowLeft:
-    return RowLeft(row.as_message(), Holds.POINTERS if is_purged(row) else Holds.VALUES)
 
 
 def _list_secrets(slug: str, leaving: Offboarding | None) -> list[SecretLeft]:

@@ -3,6 +3,7 @@
 import pytest
 
 from migration.models import ClientGroup, all_clients
+from migration.operations import import_plans
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import
 from migration.operations.offboarding import offboard_client
@@ -304,3 +305,13 @@ def test_the_number_of_queries_doesn_t_grow_with_the_lines(django_assert_num_que
         preview_import(data=one)
     with django_assert_num_queries(len(of_one)):
         preview_import(data=many)
+
+
+def test_the_logins_and_groups_of_one_client_have_a_bound(monkeypatch):
+    monkeypatch.setattr(import_plans, "MOST_LOGINS", 3)
+    monkeypatch.setattr(import_plans, "MOST_GROUPS", 2)
+    labels = ("", "one", "two", "three")
+    rows = [make_row("idom", **DATABASE, label=label) for label in labels]
+    assert [keys[-1:] for keys in problems(*rows)] == [[], [], [], ["import_too_many_logins"]]
+    grouped = make_row("acme", **DATABASE, groups="a;b;c")
+    assert problems(grouped) == [["import_too_many_groups"]]

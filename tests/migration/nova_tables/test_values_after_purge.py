@@ -10,10 +10,12 @@ from credentials.models import ColumnUse
 from migration.admin import nova_tables as page
 from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.findings import Asked
+from migration.operations.leftovers import Holds, find_leftovers
 from migration.operations.nova_tables import map_column
+from migration.operations.offboarding import NotOffboardedError, offboard_client
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
-from tests.factories import make_full_client, make_user
+from tests.factories import make_full_client, make_user, update
 from tests.migration.moves.clients import advance, compare_apart
 from tests.migration.nova_tables.test_extras import CLIENTS, POINTER, in_aws, read, write
 from tests.migration.nova_tables.test_mapping import advance_back
@@ -117,3 +119,15 @@ def test_restored_pushed_and_purged_again_they_have_a_pointer_and_aws_the_value(
     holder = document if table else document["database"]
     assert holder["extra"] == {"refresh_token": "example-token"}
     assert [f.message.key for f in examine_columns(Asked())] == ["columns_are_known"]
+
+
+def test_a_client_that_is_about_to_leave_is_told_of_them_and_stays(purged, idom):
+    update("clients", idom, is_active=False)
+    assert {row.holds for row in find_leftovers(client_id=idom).rows} == {Holds.POINTERS}
+    map_column(name=purged, use=ColumnUse.SECRET)
+
+    left = find_leftovers(client_id=idom)
+
+    assert [row.holds for row in left.rows].count(Holds.VALUES) == 1
+    with pytest.raises(NotOffboardedError, match="after the purge"):
+        offboard_client(client_id=idom, reason="CHG-7")
