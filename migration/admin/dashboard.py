@@ -84,13 +84,15 @@ def list_next_steps(
             continue
         permission = READY_PERMISSIONS.get(Phase(row.next_phase))
         may_move = permission is not None and request.user.has_perm(permission)
+        # Whoever is in a campaign is moved by it, in its waves.
+        is_left = taken.get(row.phase, 0) < row.ready
         steps.append(
             {
                 "number": row.ready,
                 "label": row.next_label,
                 "list_url": f"{page}?{row.ready_query}",
                 "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
-                if may_move
+                if may_move and is_left
                 else "",
                 "is_main": row is most and not campaigns,
                 # Ready or not: who is ready may be kept a moment later.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]]:
     """Return the campaigns that are not over and how many of the clients each has. Takes one query.
 
+    Those that wait for a later part of their group's wave are in it, too.
+
     Who came into a group after the campaign was approved is not in it, as nobody approved that.
     """
     found = Campaign.objects.raw(
@@ -35,7 +37,11 @@ def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]
                 SELECT member.client_id
                 FROM migration_wave AS wave
                 JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-                WHERE wave.campaign_id = campaign.id AND wave.began_at IS NULL
+                WHERE wave.campaign_id = campaign.id AND (wave.began_at IS NULL OR campaign.wave_size > 0)
+                    AND NOT EXISTS (
+                        SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
+                        WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
+                    )
                     AND (campaign.approved_at IS NULL OR member.added_at <= campaign.approved_at)
             ) AS every_client
             WHERE client_id = ANY(%s)
@@ -62,8 +68,13 @@ def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
                 UNION
                 SELECT member.client_id
                 FROM migration_wave AS wave
+                JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
                 JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-                WHERE wave.campaign_id = ANY(%(campaigns)s) AND wave.began_at IS NULL
+                WHERE campaign.id = ANY(%(campaigns)s) AND (wave.began_at IS NULL OR campaign.wave_size > 0)
+                    AND NOT EXISTS (
+                        SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
+                        WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
+                    )
             ) AS chosen
             JOIN public.clients AS present ON present.id = chosen.client_id
             LEFT JOIN migration_clientmigration AS kept ON kept.client_id = chosen.client_id

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count
 from django.utils import timezone
 
-from migration.models import Campaign, GroupMember, WaveClient
+from migration.models import Campaign, GroupMember, WaveClient, all_clients
 
 if TYPE_CHECKING:
     from migration.models import Wave
@@ -46,14 +46,21 @@ def forecast_end(campaign: Campaign) -> Forecast | None:
     each, now = sum(took) / len(took), timezone.now()
     open_waves = [wave for wave in waves if wave.began_at and not wave.finished_at]
     left = sum(
-        max(0.0, each - (now - wave.watched_since).total_seconds())
-        for wave in open_waves
-        if wave.watched_since
+        max(each - _seconds_since(wave.watched_since), _soaks_for(wave)) for wave in open_waves
     )
-    ahead = _count_waves_ahead(campaign, waves)
-    if not ahead and not open_waves:
+    ahead = count_waves_ahead(campaign, waves)
+    if left + ahead * each <= 0:  # it takes longer than the others did: nobody knows how long
         return None
     return Forecast(now + timedelta(seconds=left + ahead * each), len(took), each)
+
+
+def _seconds_since(moment: datetime | None) -> float:
+    return (timezone.now() - moment).total_seconds() if moment else 0.0
+
+
+def _soaks_for(wave: Wave) -> float:
+    """Return for how many seconds its last step soaks still."""
+    return max(0.0, -_seconds_since(wave.soaks_until()))
 
 
 def _stood_still(wave: Wave, *, until: datetime) -> bool:
@@ -61,7 +68,7 @@ def _stood_still(wave: Wave, *, until: datetime) -> bool:
     return bool(wave.began_at and wave.watched_since and wave.began_at < wave.watched_since < until)
 
 
-def _count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:
+def count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:
     """Count the waves that have not begun. A group of more clients than a wave may have is taken in several."""
     ahead = [wave for wave in waves if wave.began_at is None]
     if not campaign.wave_size:
@@ -70,7 +77,9 @@ def _count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:
     begun = [wave for wave in waves if wave.began_at and wave.group_id]
     groups = {wave.group_id for wave in [*ahead, *begun[-1:]] if wave.group_id}
     taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
-    members = GroupMember.objects.filter(group__in=groups).exclude(client__in=taken).order_by()
+    before = all_clients().in_phases(*(old for old, _new in campaign.steps)).values("pk")
+    members = GroupMember.objects.filter(group__in=groups, client__in=before).order_by()
+    members = members.exclude(client__in=taken)
     counted = members.values_list("group").annotate(number=Count("client_id"))
     untaken: dict[int | None, int] = defaultdict(int, counted)
     parts = sum(ceil(untaken[group] / campaign.wave_size) for group in groups)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Count, Q, Window
+from django.db.models import Count, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +21,7 @@ from migration.models import (
     WaveClient,
     WaveCounts,
 )
+from migration.reports.campaign_forecast import count_waves_ahead
 from migration.reports.campaign_left import (
     describe_message,
     find_frequent_reason,
@@ -52,7 +53,7 @@ class WaveState(models.TextChoices):
     IN_WORK = "in_work", _("In work")
     SOAKING = "soaking", _("Soaking")
     WAITING = "waiting", _("Waits for clients")
-    BEGUN = "begun", _("Begun")
+    BEGUN = "begun", _("Step under way or due")
     ROLLING_BACK = "rolling_back", _("Rolling back")
     ROLLED_BACK = "rolled_back", _("Rolled back")
     FINISHED = "finished", _("Finished")
@@ -117,7 +118,7 @@ class CampaignSummary:
     campaign: Campaign
     groups: tuple[str, ...]  # in their order, as they were called when it was started
     waves_done: int
-    waves_all: int  # so far: a group of more clients than a wave may have is taken in several
+    waves_all: int  # with those into which what is left of a group will be divided
     waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
     waiting: WaitingStep | None
     unfinished_run: Run | None
@@ -161,10 +162,8 @@ def summarize_campaign(
     campaign: Campaign, *, waves: Collection[Wave] | None = None
 ) -> CampaignSummary:
     """Sum up the campaign with all its waves, or with those of `waves` alone: a page shows some."""
-    numbers = campaign.waves.aggregate(
-        all=Count("pk"), done=Count("pk", filter=Q(finished_at__isnull=False))
-    )
-    shown = list(campaign.waves.all() if waves is None else waves)
+    every_wave = list(campaign.waves.all())
+    shown = list(every_wave if waves is None else waves)
     for wave in shown:
         wave.campaign = campaign
     run = find_unfinished_run(campaign)
@@ -175,8 +174,8 @@ def summarize_campaign(
     return CampaignSummary(
         campaign=campaign,
         groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
-        waves_done=numbers["done"],
-        waves_all=numbers["all"],
+        waves_done=sum(wave.finished_at is not None for wave in every_wave),
+        waves_all=_count_waves(campaign, every_wave),
         waits_for=wait.message,
         waiting=wait.step,
         unfinished_run=run,
@@ -185,6 +184,14 @@ def summarize_campaign(
         frequent_reason=find_frequent_reason(campaign) if stopped else None,
         left_out=list_left_out(shown, left_out),
     )
+
+
+def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
+    """Count the waves that there are, and those into which what is left of a group will be divided."""
+    if campaign.state not in Campaign.NOT_OVER:
+        return len(waves)
+    begun = sum(wave.began_at is not None for wave in waves)
+    return begun + count_waves_ahead(campaign, waves)
 
 
 def describe_settings(campaign: Campaign) -> dict[str, object]:

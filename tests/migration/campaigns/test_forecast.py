@@ -6,7 +6,8 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from migration.models import Run
+from credentials.models import Client
+from migration.models import Run, count_by_phase, count_in_campaigns
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import summarize_campaign
 from nova_credentials.phases import Phase
@@ -63,6 +64,24 @@ def test_a_group_of_more_clients_than_a_wave_may_have_takes_several():
 
     # One of a's, and three of b's.
     assert hours_left(campaign) == 4
+    summary = summarize_campaign(campaign)
+    assert (summary.waves_done, summary.waves_all, summary.percent_done) == (1, 5, 20)
+    # Who waits for a later part is in the campaign, too.
+    assert sum(count_by_phase([campaign.pk]).values()) == 8
+    waiting = list(Client.objects.filter(slug__in=("a-1", "a-2")).values_list("pk", flat=True))
+    assert [number for _campaign, number in count_in_campaigns(waiting)] == [2]
+    campaign.stop(by=None)
+    campaign.cancel(by=None)
+    assert summarize_campaign(campaign).waves_all == 2
+
+
+def test_a_wave_that_soaks_lasts_at_least_as_long(client):
+    campaign = make_campaign(make_group("a"), make_group("b"), soak_minutes=180)
+    end_wave(begin_wave(campaign, ["a-0"])[0], hours=1)
+    begin_wave(campaign, ["b-0"])
+    Run.objects.update(finished_at=timezone.now())
+
+    assert hours_left(campaign) == 3
 
 
 def test_the_page_says_about_when_with_what_it_rests_on_and_how_long_a_wave_soaks(client):

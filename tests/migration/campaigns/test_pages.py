@@ -162,7 +162,9 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
     assert "It rolls back the clients of the wave" in words
     assert "Reason CHG-7" in words
-    first = words.split("Wave 1 (Spain) play_arrow Begun began ")[1].split("Wave 2")[0]
+    first = words.split("Wave 1 (Spain) play_arrow Step under way or due began ")[1].split(
+        "Wave 2"
+    )[0]
     assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
     assert (
         "Refused 1 (limit 3) Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run" in first
