@@ -63,7 +63,7 @@ MOVED_TO_COME_BACK = Sentence("moved_to_come_back", "Brought back after its offb
 # What became of the secrets
 SECRET_KEPT_NOT_OURS = Sentence("secret_kept_not_ours", "%(name)s stays: somebody else made it.")
 SECRET_GOES_ON = Sentence(
-    "secret_goes_on", "%(name)s is deleted on %(day)s, and can be brought back until then."
+    "secret_goes_on", "%(name)s will be deleted on %(day)s, and can be brought back until then."
 )
 NO_SECRET_LEFT = Sentence("no_secret_left", "AWS holds no secret of the client.")
 

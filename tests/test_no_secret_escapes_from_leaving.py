@@ -65,7 +65,9 @@ def test_the_end_of_a_client_leaves_no_value_behind(browser):
         page(haystack, browser, leaving)
         page(haystack, browser, leaving, {"act": "deactivate"})
         command(haystack, "offboard_client", "idom", "--dry-run")
-        assert "is deleted on" in page(haystack, browser, leaving, {"act": "offboard", **confirmed})
+        assert "will be deleted on" in page(
+            haystack, browser, leaving, {"act": "offboard", **confirmed}
+        )
         haystack.add("reprs", repr((find_leftovers(client_id=pk), read_snapshots([pk]))))
         page(haystack, browser, leaving)
         page(haystack, browser, leaving, {"act": "back", **confirmed})

@@ -25,7 +25,7 @@ def test_a_client_leaves_and_comes_back_to_the_phase_it_left(phase):
 
     said = offboard_client(client_id=pk, reason="CHG-7")
 
-    assert f"{NAME} is deleted on " in str(said)
+    assert f"{NAME} will be deleted on " in str(said)
     assert (phase_of(pk), is_scheduled(NAME)) == (Phase.PURGED, True)
     assert set(rows_of(pk).values()) == {POINTER}
     leaving = Offboarding.objects.get()

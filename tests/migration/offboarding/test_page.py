@@ -52,7 +52,7 @@ def test_it_is_deactivated_offboarded_and_brought_back_on_its_page(ada):
     assert "The client is inactive" in said
     assert 'value="offboard"' in said
     said = ada.post(page, confirmed("offboard"), follow=True).content.decode()
-    assert f"The client is offboarded. {NAME} is deleted on" in said
+    assert f"The client is offboarded. {NAME} will be deleted on" in said
     assert "Until" in said
     assert 'value="back"' in said
     assert 'value="activate"' not in said
