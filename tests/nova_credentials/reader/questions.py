@@ -8,6 +8,7 @@ from dataclasses import astuple
 from django.db import connection
 from hypothesis import strategies as st
 
+from credentials.pointers import POINTER
 from migration.models import ReadCount
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
@@ -95,5 +96,8 @@ def assert_answers(reader: Reader, slug: str, questions) -> None:
     assert primary == {kind: answer(reader, slug, kind, None) for kind in ("database", "email")}
 
 
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+# Hypothesis draws texts of our code, too, and a push rightly refuses what looks like a pointer.
+text = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40
+).filter(lambda value: not value.startswith(POINTER))
 labels = {"label": st.none() | text, "is_primary": st.sampled_from([False, None])}
