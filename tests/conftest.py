@@ -1,5 +1,6 @@
 """The stores of every test: the worker's own database and its own embedded AWS, both empty at the start."""
 
+import atexit
 import gc
 import math
 import os
@@ -20,7 +21,7 @@ from hypothesis import settings as hypothesis_settings
 from credentials.triggers import count_every_write
 from migration import audit_sql, evidence_sentences
 from migration.operations import copy_places, evidence, leases
-from migration.operations.aws_calls import _call_counter
+from migration.operations.aws_calls import _call_counter, store_calls
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.bounded_refusals import limit
 from migration.operations.login_tests import LoginOutcome, addresses
@@ -139,6 +140,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    atexit.unregister(store_calls)  # the database of the tests is gone by then
     if not hasattr(config, "workerinput"):
         templates.drop_templates()
 

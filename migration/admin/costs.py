@@ -10,17 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.prices import (
-    ALTERNATIVES,
-    AWS_PRICES_READ,
-    AWS_PRICES_SOURCE,
-    KEY_A_MONTH,
-    KMS_PRICES_SOURCE,
-    PLAN_PRICES_OF,
-    SECRET_A_MONTH,
-    TEN_THOUSAND_CALLS,
-    TEN_THOUSAND_KEY_REQUESTS,
-)
+from credentials import prices
 from migration.admin.base import AdminView
 from migration.models import KeptCounts
 from migration.reports.cost_sheet import RULE, name_alternative
@@ -97,16 +87,16 @@ class CostView(AdminView):
                 assumed=assumed,
                 counted=counted,
                 rule=RULE[estimate.advice](),
-                alternatives=[(each, name_alternative(each.key)) for each in ALTERNATIVES],
+                alternatives=[(each, name_alternative(each.key)) for each in prices.ALTERNATIVES],
                 prices={
-                    "secret": SECRET_A_MONTH,
-                    "calls": TEN_THOUSAND_CALLS,
-                    "key": KEY_A_MONTH,
-                    "requests": TEN_THOUSAND_KEY_REQUESTS,
-                    "read": AWS_PRICES_READ,
-                    "source": AWS_PRICES_SOURCE,
-                    "key_source": KMS_PRICES_SOURCE,
-                    "plan_of": PLAN_PRICES_OF,
+                    "secret": prices.SECRET_A_MONTH,
+                    "calls": prices.TEN_THOUSAND_CALLS,
+                    "key": prices.KEY_A_MONTH,
+                    "requests": prices.TEN_THOUSAND_KEY_REQUESTS,
+                    "read": prices.AWS_PRICES_READ,
+                    "source": prices.AWS_PRICES_SOURCE,
+                    "key_source": prices.KMS_PRICES_SOURCE,
+                    "plan_of": prices.PLAN_PRICES_OF,
                 },
             )
         )

@@ -14,16 +14,22 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+# Whether a member of a group waits for its wave, or for a later part of it. Not who came into the group after the
+# campaign was approved, as nobody approved that.
+_WAITS = """
+    (wave.began_at IS NULL OR campaign.wave_size > 0)
+    AND (campaign.approved_at IS NULL OR member.added_at <= campaign.approved_at)
+    AND NOT EXISTS (
+        SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
+        WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
+    )
+"""
+
 
 def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]]:
-    """Return the campaigns that are not over and how many of the clients each has. Takes one query.
-
-    Those that wait for a later part of their group's wave are in it, too.
-
-    Who came into a group after the campaign was approved is not in it, as nobody approved that.
-    """
+    """Return the campaigns that are not over and how many of the clients each has. Takes one query."""
     found = Campaign.objects.raw(
-        """
+        f"""
         SELECT campaign.*, counted.number
         FROM migration_campaign AS campaign
         JOIN LATERAL (
@@ -37,18 +43,13 @@ def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]
                 SELECT member.client_id
                 FROM migration_wave AS wave
                 JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-                WHERE wave.campaign_id = campaign.id AND (wave.began_at IS NULL OR campaign.wave_size > 0)
-                    AND NOT EXISTS (
-                        SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
-                        WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
-                    )
-                    AND (campaign.approved_at IS NULL OR member.added_at <= campaign.approved_at)
+                WHERE wave.campaign_id = campaign.id AND {_WAITS}
             ) AS every_client
             WHERE client_id = ANY(%s)
         ) AS counted ON counted.number > 0
         WHERE campaign.state = ANY(%s)
         ORDER BY campaign.id
-        """,
+        """,  # noqa: S608  # a constant
         [list(client_ids), [state.value for state in Campaign.NOT_OVER]],
     )
     return [(campaign, campaign.number) for campaign in found]  # type: ignore[attr-defined]  # selected
@@ -58,7 +59,7 @@ def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
     """Return phase -> how many clients in it these campaigns take further. Takes one query."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT coalesce(kept.phase, %(postgres)s), count(*)
             FROM (
                 SELECT taken.client_id
@@ -70,16 +71,12 @@ def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
                 FROM migration_wave AS wave
                 JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
                 JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-                WHERE campaign.id = ANY(%(campaigns)s) AND (wave.began_at IS NULL OR campaign.wave_size > 0)
-                    AND NOT EXISTS (
-                        SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
-                        WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
-                    )
+                WHERE campaign.id = ANY(%(campaigns)s) AND {_WAITS}
             ) AS chosen
             JOIN public.clients AS present ON present.id = chosen.client_id
             LEFT JOIN migration_clientmigration AS kept ON kept.client_id = chosen.client_id
             GROUP BY 1
-            """,
+            """,  # noqa: S608  # a constant
             {"campaigns": list(campaign_ids), "postgres": Phase.POSTGRES.value},
         )
         return dict(cursor.fetchall())

@@ -167,16 +167,16 @@ class DatabaseRotation:
         client = look_at_client(self.rotation.client_id)
         require_own_role(client, document, self._login)
         working = self._find_working()
-        require_own_role(client, document, working)
+        is_other = working.password != self._login.password
+        if is_other:
+            require_own_role(client, document, working)
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
         self.secret.require_no_others(self._login)
-        self.rotation.save_facts(
-            secret_name=self.secret.name,
-            role=[self._login.host, self._login.port, self._login.user],
-        )
-        if working.password in self.secret.list_left_passwords(self._login):
+        role = [self._login.host, self._login.port, self._login.user]
+        self.rotation.save_facts(secret_name=self.secret.name, role=role)
+        if is_other and working.password in self.secret.list_left_passwords(self._login):
             # Of a rotation whose record is gone: from now on AWSPENDING is this one's, as the role has its password.
             password = working.password
             self.rotation.note_step(RotationStep.KEPT)

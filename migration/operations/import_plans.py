@@ -95,7 +95,7 @@ class PlannedImport:
 
 def read_phase(client: Client) -> Phase:
     """Return the phase that `with_phase` annotated."""
-    return Phase(client.phase)  # type: ignore[attr-defined]
+    return Phase(client.phase)  # type: ignore[attr-defined]  # annotated
 
 
 class ClientPlanner:
@@ -111,8 +111,8 @@ class ClientPlanner:
             else {kind: list(rows) for kind, rows in client.credentials_by_type().items()}
         )
         self.phase = Phase.POSTGRES if client is None else read_phase(client)
-        # Annotated by `with_leaving`. One without any login leaves in `postgres`.
-        self.is_leaving = client is not None and bool(client.is_leaving)  # type: ignore[attr-defined]
+        # By `with_leaving`. One without any login leaves in `postgres`.
+        self.is_leaving = client is not None and bool(client.is_leaving)  # type: ignore[attr-defined]  # annotated
         self.group_keys = set(groups)
         self.lines: list[PlannedLine] = []
         # Where the file said something first: column -> line and value, row -> line.

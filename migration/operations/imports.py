@@ -33,7 +33,7 @@ from migration.models import (
 from migration.models.client_groups import fold_group_name
 from migration.operations.import_files import ImportRefusedError, read_file
 from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, read_phase
-from migration.operations.known_values import note_replaced_rows
+from migration.operations.known_values import note_held_rows
 from migration.operations.snapshots import repeatable_read
 from nova_credentials import document as documents
 
@@ -249,7 +249,8 @@ def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
 def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> ImportResult:
     # In one order, so that two imports of the same slugs wait for each other and never both.
     changed = sorted(plan.changed_clients, key=lambda planned: planned.client.slug)
-    note_replaced_rows([p.client.pk for p in changed if p.logins and not p.is_new])
+    # What they hold before; what is stored then the workers look at, within a minute.
+    note_held_rows(*(p.client.pk for p in changed if p.logins and not p.is_new))
     for start in range(0, len(changed), AT_ONCE):
         some = changed[start : start + AT_ONCE]
         _store_clients(some)

@@ -88,23 +88,10 @@ def noting_rows(client_id: int) -> Iterator[None]:
     note_held_rows(client_id)
 
 
-def note_held_rows(client_id: int) -> None:
-    """Note what a client's rows hold now, in a transaction that has locked them.
+def note_held_rows(*client_ids: int) -> None:
+    """Note what the rows of these clients hold now, in a transaction that has locked them.
 
     It is stored once that has ended, as it may wait for AWS before: nobody else is to wait for it.
-    """
-    if select_unnoted().filter(pk=client_id).exists():
-        seen, key_id = see_rows(read_locked_client(client_id)), fingerprint_key_id()
-        # A lambda, as Django logs a robust callback's error by its name, which a `partial` has not.
-        transaction.on_commit(
-            lambda: KnownValue.objects.record_rows([seen], key_id=key_id), robust=True
-        )
-
-
-def note_replaced_rows(client_ids: Collection[int]) -> None:
-    """Note what the rows of these clients hold before an import writes them, in the transaction that has locked them.
-
-    What is stored then the workers look at, within a minute.
     """
     unnoted = list(select_unnoted().filter(pk__in=client_ids).values_list("pk", flat=True))
     found = all_clients().filter(pk__in=unnoted).with_revision()

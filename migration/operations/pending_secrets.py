@@ -216,9 +216,8 @@ class PendingSecret:
         except SecretsManagerError as error:
             if error.code != NOT_CURRENT:
                 raise
-            self._put_on(
-                PENDING, version_id
-            )  # AWS has the very version, of a rotation that stopped
+            # AWS has the very version, of a rotation that stopped.
+            self._put_on(PENDING, version_id)
         return type(current)(current.name, current.arn, version_id, text)
 
     def promote(

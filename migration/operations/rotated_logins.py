@@ -10,7 +10,7 @@ from migration import rotation_sentences
 from migration.models import KnownValue
 from migration.operations.keys import make_fingerprint
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.pending_secrets import is_same_role, read_logins
+from migration.operations.pending_secrets import is_same_role, make_role, read_logins
 from migration.operations.rotation_ends import RefusedRotationError
 from migration.operations.snapshots import look_at_client
 from nova_credentials.credential_types import CredentialType
@@ -18,8 +18,6 @@ from nova_credentials.document import DocumentError, parse_document
 from nova_credentials.shown_names import show_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from credentials.models import Client
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.document import Document
@@ -74,7 +72,7 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
     Those of the client itself at the same server get the new password too. Under another name of a host (a pooler, a
     replica, an alias) a role can't be told from its namesake elsewhere: the same user with the same password counts.
     """
-    if slugs := tuple(_find_other_clients(client, login))[:MOST_NAMED]:
+    if slugs := tuple(_list_other_clients(client, login)[:MOST_NAMED]):
         raise RefusedRotationError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
     own = [*read_logins(document), *map(make_login, list_rows(client))]
     alike = {
@@ -89,8 +87,8 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
         )
 
 
-def _find_other_clients(client: Client, login: DatabaseLogin) -> Iterator[str]:
-    """Yield the slugs of other clients that log in as the same role, or as its namesake with the same password."""
+def _list_other_clients(client: Client, login: DatabaseLogin) -> list[str]:
+    """Return the slugs of other clients that log in as the same role, or as its namesake with the same password."""
     namesakes = (
         DatabaseCredential.objects.filter(db_user=login.user)
         .exclude(client_id=client.pk)
@@ -102,18 +100,19 @@ def _find_other_clients(client: Client, login: DatabaseLogin) -> Iterator[str]:
         for owner, slug, host, port, secret in namesakes
     ]
     purged = {owner for owner, *_, password in found if password.startswith(POINTER)}
-    digests = dict(
+    with_it = set(
         KnownValue.objects.present()
         .filter(
             kind=CredentialType.DATABASE,
             digest__in=[make_fingerprint(owner, login.password).digest for owner in purged],
         )
-        .values_list("client_id", "digest")
+        .values_list("client_id", flat=True)
     )
-    seen = set()
-    for owner, slug, host, port, password in found:
-        is_there = is_same_role(DatabaseLogin(host, port, "", login.user, ""), login)
-        if is_there or password == login.password or owner in digests:
-            if slug not in seen:
-                yield slug
-            seen.add(slug)
+    sharing = (
+        slug
+        for owner, slug, host, port, password in found
+        if is_same_role(make_role(host, port, login.user), login)
+        or password == login.password
+        or owner in with_it
+    )
+    return list(dict.fromkeys(sharing))

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from credentials.prices import (
-    ALTERNATIVES,
-    AWS_PRICES_READ,
-    AWS_PRICES_SOURCE,
-    KEY_A_MONTH,
-    KMS_PRICES_SOURCE,
-    PLAN_PRICES_OF,
-    SECRET_A_MONTH,
-    TEN_THOUSAND_CALLS,
-    TEN_THOUSAND_KEY_REQUESTS,
-)
+from credentials import prices
 from migration import cost_sentences
 from migration.reports.costs import Advice
 
@@ -76,16 +66,16 @@ def describe_costs(estimate: CostEstimate, counted: CountedUse) -> dict[str, Any
                 "dollars_least": float(each.least),
                 "dollars_most": float(each.most),
             }
-            for each in ALTERNATIVES
+            for each in prices.ALTERNATIVES
         ],
         "prices": {
-            "secret_a_month": float(SECRET_A_MONTH),
-            "ten_thousand_calls": float(TEN_THOUSAND_CALLS),
-            "key_a_month": float(KEY_A_MONTH),
-            "ten_thousand_key_requests": float(TEN_THOUSAND_KEY_REQUESTS),
-            "read": AWS_PRICES_READ.isoformat(),
-            "sources": [AWS_PRICES_SOURCE, KMS_PRICES_SOURCE],
-            "plan_of": PLAN_PRICES_OF.isoformat(),
+            "secret_a_month": float(prices.SECRET_A_MONTH),
+            "ten_thousand_calls": float(prices.TEN_THOUSAND_CALLS),
+            "key_a_month": float(prices.KEY_A_MONTH),
+            "ten_thousand_key_requests": float(prices.TEN_THOUSAND_KEY_REQUESTS),
+            "read": prices.AWS_PRICES_READ.isoformat(),
+            "sources": [prices.AWS_PRICES_SOURCE, prices.KMS_PRICES_SOURCE],
+            "plan_of": prices.PLAN_PRICES_OF.isoformat(),
         },
     }
 

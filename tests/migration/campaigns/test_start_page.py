@@ -1,12 +1,14 @@
 """The form that starts a campaign: what it shows before, what it refuses, and what it keeps of what was typed."""
 
 import re
-from datetime import time
+from datetime import datetime, time
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from migration.admin import campaign_starts
 from migration.models import AuditEvent, Campaign, ClientGroup, all_clients
@@ -95,7 +97,13 @@ def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, ma
     assert not Campaign.objects.exists()
 
 
-def test_what_was_shown_is_started_in_the_order_of_the_places(client, maria):
+@pytest.mark.parametrize(
+    ("hour", "told"),
+    [(23, "its first wave begins within a minute"), (12, "its first wave begins about")],
+)
+def test_what_was_shown_is_started_in_the_order_of_the_places(
+    client, maria, monkeypatch, hour, told
+):
     spain, italy = make_group("Spain", 2), make_group("Italy")
     sent = typed(
         italy, spain,
@@ -106,6 +114,8 @@ def test_what_was_shown_is_started_in_the_order_of_the_places(client, maria):
     hidden = dict(check.context_data["sent"])
     assert hidden == sent
 
+    now = datetime(2026, 3, 2, hour, tzinfo=timezone.get_default_timezone())
+    monkeypatch.setattr(campaign_starts, "timezone", SimpleNamespace(now=lambda: now))
     response = client.post(START, hidden | {"step": "start"})
 
     campaign = Campaign.objects.get()
@@ -121,7 +131,7 @@ def test_what_was_shown_is_started_in_the_order_of_the_places(client, maria):
     assert (campaign.begins_at, campaign.ends_at) == (time(22), time(6, 30))
     assert campaign.reason == "CHG-7"
     assert AuditEvent.objects.filter(code="campaign", who="maria").exists()
-    assert "its first wave begins within a minute" in text(client.get(response.url))
+    assert told in text(client.get(response.url))
 
 
 def test_what_was_typed_can_be_changed_after_the_numbers_were_shown(client, maria):

@@ -119,6 +119,23 @@ def test_a_password_that_expires_for_a_minute(role_in):
     assert_login_works(role)
 
 
+@EITHER_AUTHORITY
+def test_the_rotation_after_one_that_was_found_again_makes_a_new_password(role_in, phase):
+    """The version of the stopped rotation keeps its stage, and has the password that is current now."""
+    role = role_in(phase)
+    interrupt(role, AFTER_THE_CHANGE)
+    role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
+    assert go_on(role.client_id).outcome == RotationOutcome.STOPPED
+    role.execute("ALTER ROLE {} VALID UNTIL 'infinity'")
+    assert_rotated(role.rotate())
+    found_again = role.in_row()
+    assert "NOVA_STOPPED_ROTATION" in role.stages()
+
+    assert_rotated(role.rotate())
+    assert not role.logs_in(found_again)
+    assert_login_works(role)
+
+
 def test_two_rotations_that_stop_keep_the_later_one_findable(role_in):
     role = role_in(Phase.AWS)
     for _ in range(2):
