@@ -8,7 +8,7 @@ TOOLS := .local/tools
 # A lock is whole: nothing is looked up beside it.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-.PHONY: demo test check lock audit bench reliability soak mutation screenshots messages format clean
+.PHONY: demo test check lock audit bench reliability soak mutation screenshots messages commands format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -57,6 +57,9 @@ screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 
 messages: $(READY)  ## what is marked, into locale/; says what lacks its Spanish, and compiles it
 	$(STATIC) $(BIN)/python -m tests.messages
+
+commands: $(READY)  ## docs/commands.md, of what each command's --help says
+	DJANGO_SETTINGS_MODULE=nova_admin.settings $(STATIC) $(BIN)/python -m tests.command_document
 
 clean:  ## everything that can be made again; the embedded stores too
 	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles

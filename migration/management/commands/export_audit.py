@@ -21,7 +21,9 @@ class Command(FormattedCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", metavar="TIME", help="2026-11-26, or 2026-11-26T08:00+00:00")
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
-        parser.add_argument("--format", choices=[*ExportFormat], default="json")
+        parser.add_argument(
+            "--format", choices=[*ExportFormat], default="json", help="how it is written (json)"
+        )
 
     def handle(self, *args: object, **options: Any) -> None:
         since = parse_moment(options["since"]) if options["since"] is not None else None

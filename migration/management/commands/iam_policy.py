@@ -26,8 +26,13 @@ class Command(FormattedCommand):
     help = "Prints the least policy of NOVA (reader), of this site (admin), or of who only rotates (rotation)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("role", choices=[role.value for role in Role])
-        parser.add_argument("--format", choices=["json", "terraform"], default="json")
+        parser.add_argument("role", choices=[role.value for role in Role], help="who gets it")
+        parser.add_argument(
+            "--format",
+            choices=["json", "terraform"],
+            default="json",
+            help="how it is written (json)",
+        )
         parser.add_argument(
             "--account", default="", help="12 digits; without it, the account of the newest secret"
         )

@@ -75,7 +75,7 @@ class Command(ClientsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         phases = [phase.value for phase in Phase]
-        parser.add_argument("phase", choices=phases, metavar="PHASE")
+        parser.add_argument("phase", choices=phases, metavar="PHASE", help="where they go")
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
         parser.add_argument(
             "--all-in", choices=phases, metavar="PHASE", help="every client in this phase, as a run"

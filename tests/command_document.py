@@ -1,0 +1,154 @@
+"""`docs/commands.md`: what each command does and takes, as its own `--help` says.
+
+`python -m tests.command_document` writes it; a test fails where it differs.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+from django.core.management import get_commands, load_command_class
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs/commands.md"
+# In the order in which somebody needs them, each with the page that tells more.
+SUBJECTS = {
+    "Clients come in": {
+        "import_clients": "import",
+        "import_legacy_clients": "nova-tables",
+        "group_clients": "phases",
+    },
+    "To AWS, and back": {
+        "migrate_clients": "phases",
+        "compare_clients": "phases",
+        "move_clients": "phases",
+        "start_campaign": "campaigns",
+        "steer_campaign": "campaigns",
+        "campaign_status": "campaigns",
+        "push_pending": "architecture",
+        "resume_run": "reliability",
+        "change_layout": "layouts",
+        "client_status": "phases",
+        "offboard_client": "leaving",
+    },
+    "Logins": {"test_logins": "logins", "rotate_credential": "rotation"},
+    "NOVA's database": {
+        "check_nova": "check_nova",
+        "find_copies": "copies",
+        "map_column": "nova-tables",
+        "accept_objects": "nova-tables",
+    },
+    "AWS": {
+        "check_aws": "iam",
+        "iam_policy": "iam",
+        "cost_estimate": "cost",
+        "stop_aws_writes": "aws-writes",
+        "start_aws_writes": "aws-writes",
+        "claim_database": "aws-writes",
+    },
+    "The site": {
+        "createsuperuser": "roles",
+        "changepassword": "login",
+        "qcluster": "scaling",
+        "send_notices": "notices",
+        "verify_audit": "audit",
+        "export_audit": "audit",
+        "trim_audit": "audit",
+        "reset_second_factor": "login",
+        "demo": "tour",
+        "aws_conditions": "embedded",
+    },
+}
+HEAD = """\
+# Commands
+Each is `python manage.py NAME`. This page is made of what `--help` says (`make commands`).
+
+| most take | |
+|---|---|
+| `SLUG…`, `--all`, `--wave GROUP` | these clients, every client, or those of a group |
+| `--by USER` | the user in whose name it is done |
+| `--format json` | one object or list on standard output, instead of text |
+
+A command exits with 0 if all is well, 1 if something failed, was refused, differs or was not begun, 2 if it was used
+wrongly.
+
+A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
+a bar in a terminal, otherwise a line every ten seconds. Ctrl-C leaves a run to the workers; with `--inline` it ends the
+batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits with 130,
+after a line that says what is done, what is not, and the `resume_run` that goes on with the rest.
+"""
+# Every command of Django's has these.
+OF_DJANGO = {
+    "help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color",
+    "skip_checks",
+}  # fmt: skip
+# Helps of what the head of the page tells.
+TOLD_ONCE = {
+    "the clients, by slug", "every client", "the clients of this group, by its name",
+    "the user in whose name it is done", "json: one object on stdout",
+}  # fmt: skip
+
+
+def write_document() -> str:
+    """The whole page; fails with a KeyError where a command of this project has no subject."""
+    own = {
+        name
+        for name, app in get_commands().items()
+        if app.startswith(("credentials", "migration", "nova_admin"))
+    }
+    named = {name for names in SUBJECTS.values() for name in names}
+    if own != named:
+        raise KeyError(", ".join(sorted(own ^ named)))
+    lines = [HEAD]
+    for subject, names in SUBJECTS.items():
+        lines.append(f"## {subject}\n")
+        for name, page in names.items():
+            lines += describe_command(name, page)
+    return "\n".join(lines)
+
+
+def describe_command(name: str, page: str) -> Iterator[str]:
+    command = load_command_class(get_commands()[name], name)
+    parser = command.create_parser("manage.py", name)
+    actions = [action for action in parser._actions if action.dest not in OF_DJANGO]
+    names = {action.dest for action in actions}
+    usage = [name, *(show_action(action) for action in actions if not action.option_strings)]
+    usage += ["| --all"] * ("all" in names) + ["| --wave GROUP"] * ("wave" in names)
+    yield f"### `{' '.join(usage)}`"
+    yield f"{command.help} More: [{page}.md]({page}.md).\n"
+    rows = [
+        f"| `{escape_cell(show_action(action))}` | {escape_cell((action.help or '') % vars(action))} |"
+        for action in actions
+        if action.help not in TOLD_ONCE and (action.option_strings or action.help)
+    ]
+    if rows:
+        yield "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+def escape_cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def show_action(action: argparse.Action) -> str:
+    """An argument as a usage line shows it: `--size N`, `SLUG…`, `client|service`."""
+    formatter = argparse.HelpFormatter("")
+    value = (
+        formatter._metavar_formatter(
+            action, (action.metavar if isinstance(action.metavar, str) else action.dest).upper()
+        )(1)[0]
+        .strip("{}")
+        .replace(",", "|")
+    )
+    if not action.option_strings:
+        return f"{value}…" if action.nargs in {"*", "+"} else value
+    name = action.option_strings[-1]
+    if action.nargs == 0:
+        return name
+    if action.nargs == "?":
+        return f"{name} [{value}]"
+    return f"{name} {value}…" if action.nargs in {"*", "+"} else f"{name} {value}"
+
+
+if __name__ == "__main__":
+    django.setup()
+    DOCUMENT.write_text(write_document())
