@@ -8,14 +8,19 @@ TOOLS := .local/tools
 # A lock is whole: nothing is looked up beside it.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-.PHONY: demo test check lock audit bench reliability soak mutation screenshots messages commands format clean
+.PHONY: demo test thorough check lock audit bench reliability soak mutation screenshots messages commands format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
 
 # Some tests wait for servers and workers: four at a time keep two cores busy.
-test: $(READY)  ## everything, against the embedded PostgreSQL
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal
+
+test: $(READY)  ## the tests that take no more than seconds, against the embedded PostgreSQL
+	$(PYTEST) -m "not long" $(ARGS)
+
+thorough: $(READY)  ## the long ones: random lives, kills at each step, whole demos, thousands of clients, most journeys in a browser
+	$(PYTEST) -m long $(ARGS)
 
 # A process for each phase, as each phase is one test.
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)

@@ -37,7 +37,7 @@ from tests.migrated import make_migrated_template
 
 __all__ = ["hostile", "traps"]
 
-pytest_plugins = ("tests.iam.recorder",)
+pytest_plugins = ("tests.iam.recorder", "tests.long_tests")
 
 # The audit refuses DELETE to everybody; here a teardown, and nobody else, plays a replica and may empty it. Its own
 # tests put the function back as it is.
@@ -53,6 +53,20 @@ AUDIT_OF_TESTS = audit_sql.MAKE_FUNCTION.replace(
 # What `migrate` leaves in the tables, copied once, to be put back after each test that commits.
 KEPT = "kept_for_tests"
 PUT_BACK = f"{KEPT}.put_back()"
+# Deleted rows keep their room, which every later search of the table would read. Where somebody still uses the table
+# it stays so until the next test.
+SHRINK = f"""
+CREATE FUNCTION {KEPT}.shrink() RETURNS void LANGUAGE plpgsql
+SET session_replication_role = replica SET lock_timeout = '1s' AS $$
+DECLARE grown text;
+BEGIN
+    SELECT string_agg(oid::regclass::text, ', ') INTO grown FROM pg_class
+    WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'nova_admin'::regnamespace)
+    AND pg_relation_size(oid) > 256 * 1024;
+    IF grown IS NOT NULL THEN EXECUTE 'TRUNCATE ' || grown || ' CASCADE'; END IF;
+EXCEPTION WHEN lock_not_available THEN NULL;
+END$$
+"""
 # What these tell is of the database itself, its tables and triggers, and not of a test's rows.
 LEFT_ALONE = ("nova_admin.django_migrations", "nova_admin.credentials_countingtriggers")
 # Of each table its columns and triggers, of the site's own its constraints and indexes too (some tests have NOVA make a
@@ -104,32 +118,6 @@ def render_template(template: Template, context: Context) -> str:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     compile_tests(config)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have every process of the run begin with its share of the `long` tests and of those with a browser.
-
-    xdist's `worksteal` deals the list in pieces of one size, a piece to each process.
-    """
-    processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    long = sorted(filter(seconds_of, items), key=seconds_of, reverse=True)
-    others = [item for item in items if not seconds_of(item)]
-    dealt: list[pytest.Item] = []
-    for number in range(processes):
-        share = long[number::processes]
-        size = (len(items) - len(dealt)) // (processes - number)
-        more = max(size - len(share), 0)
-        dealt += share + others[:more]
-        del others[:more]
-    items[:] = dealt + others
-
-
-def seconds_of(item: pytest.Item) -> int:
-    """About how long the test takes, where that is long."""
-    if mark := item.get_closest_marker("long"):
-        return mark.args[0]
-    return 12 if item.get_closest_marker("browser") else 0
 
 
 def pytest_collection_finish() -> None:
@@ -198,6 +186,7 @@ def keep_rows() -> None:
             f"CREATE FUNCTION {PUT_BACK} RETURNS void LANGUAGE plpgsql"
             f" SET session_replication_role = replica AS $$BEGIN {body} END$$"
         )
+        cursor.execute(SHRINK)
 
 
 def read_structure(what: str = STRUCTURE_DIGEST) -> list[tuple[str, ...]]:
@@ -233,7 +222,7 @@ def put_back(structure: Structure) -> None:
 def empty_tables() -> None:
     """Makes every table hold what it held at the start; no trigger and no foreign key looks on."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {PUT_BACK}")
+        cursor.execute(f"SELECT {KEPT}.shrink(), {PUT_BACK}")
         write_guard().forget_state()  # a stop that the test began is gone too
         # A test may have left the triggers or their functions otherwise than it found them.
         count_every_write(nothing_was_pushed=True)

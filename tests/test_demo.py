@@ -147,7 +147,6 @@ def test_every_broken_client_is_explained(first_demo):
     }
 
 
-@pytest.mark.long(25)
 def test_a_second_demo_finds_the_first_and_a_profile_and_settings_left_empty_do_not_matter(
     first_demo, seeded
 ):
@@ -216,7 +215,6 @@ def manage_seeded(checkout: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.long(25)
 def test_the_site_is_served_and_a_small_nova_reads_all_clients_through_the_package_until_ctrl_c(
     seeded,
 ):
@@ -244,7 +242,6 @@ def test_the_site_is_served_and_a_small_nova_reads_all_clients_through_the_packa
     assert all_end(seeded)
 
 
-@pytest.mark.long(25)
 def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_well_until_sigterm(
     seeded,
 ):
@@ -266,7 +263,6 @@ def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_we
     assert all_end(seeded)
 
 
-@pytest.mark.long(20)
 def test_a_failure_that_is_not_on_purpose_is_named_and_exits_with_1(checkout):
     seeds = checkout / "nova_admin" / "embedded" / "seeds.py"
     seeds.write_text(seeds.read_text() + "\nBROKEN -= {'too_large', 'changed_in_aws'}\n")

@@ -440,7 +440,6 @@ def browser(stores, client):
     return client
 
 
-@pytest.mark.long(40)
 def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, settings):
     haystack = Haystack()
     traps.run(*mapped_columns.ADD)

@@ -71,7 +71,6 @@ def list_wrong_files() -> list[bytes]:
     ]
 
 
-@pytest.mark.long(20)
 def test_an_import_leaves_no_secret_behind(browser, settings, monkeypatch, tmp_path):
     settings.DEBUG = True
     make_full_client("idom")

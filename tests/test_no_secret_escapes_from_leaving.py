@@ -30,7 +30,6 @@ def browser(stores, client):
     return client
 
 
-@pytest.mark.long(10)
 def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
     seed()
     haystack = Haystack()
@@ -55,7 +54,6 @@ def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
     assert haystack.found() == []
 
 
-@pytest.mark.long(10)
 def test_the_end_of_a_client_leaves_no_value_behind(browser):
     pk, haystack = seed(), Haystack()
     leaving = reverse("admin:credentials_client_leaving", args=[pk])

@@ -39,7 +39,6 @@ def browser(stores, client):
     return client
 
 
-@pytest.mark.long(20)
 def test_a_search_and_a_redaction_leave_no_value_behind(browser, monkeypatch):
     pk, haystack = seed(), Haystack()
     for row in DatabaseCredential.objects.exclude(client_id=pk):  # what they share would be left

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
@@ -234,7 +233,6 @@ def purged_and_back(way: Way) -> None:
     assert "is in Dual write now" in way.move("dual_write")
 
 
-@pytest.mark.long(30)
 def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(traps, client, settings):
     client.force_login(User.objects.create_superuser("root", password="example-login-password"))
     haystack = Haystack()

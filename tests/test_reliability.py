@@ -3,12 +3,9 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.checkout import ROOT
 
 
-@pytest.mark.long(80)
 def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
     done = subprocess.run(
         [

@@ -143,7 +143,6 @@ class Sender:
             self.browser.cookies["sessionid"] = self.session.value
 
 
-@pytest.mark.long(15)
 def test_no_address_fails(ids, administrator, nothing_changes):
     """Before, they failed at a Content-Length that is no number, a charset that is no text and a session of NULs."""
     addresses = list_addresses(get_resolver().url_patterns)

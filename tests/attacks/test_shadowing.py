@@ -109,7 +109,6 @@ def read_in_every_phase(hostile: Hostile) -> None:
     assert reads >= 2
 
 
-@pytest.mark.long(35)
 def test_nothing_that_novas_role_makes_runs_as_another_role(traps, stores, client):
     client.force_login(User.objects.create_superuser("root", password="example-login-password"))
     for slug in ("acme", "idom", "b d"):

@@ -24,7 +24,7 @@ from tests.factories import make_full_client, nova_uri, start_run
 from tests.migration.moves.clients import enter_phase, enter_phase_together, phase_of
 from tests.settings import SCRATCH
 
-pytestmark = [pytest.mark.browser, pytest.mark.long(10)]
+pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 

@@ -157,7 +157,6 @@ def containers(engine, image, stores, database_port) -> Iterator[Containers]:
         call(*engine, "rm", "--force", name)
 
 
-@pytest.mark.long(120)
 def test_the_image_runs_confined_is_healthy_and_ends_when_it_is_told(engine, containers):
     site = containers.start()
     containers.wait_for("/healthz", "ok")

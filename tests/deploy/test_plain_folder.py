@@ -92,7 +92,6 @@ def site(built_site, stores, tmp_path) -> Site:
     return Site(built_site, tmp_path / "site.log", environment)
 
 
-@pytest.mark.long(30)
 def test_a_site_is_built_runs_as_in_production_and_ends(site, tmp_path):
     before = list_files(site.folder)
     with running(site.folder, site.log, SITE, site.environment):

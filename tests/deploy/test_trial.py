@@ -5,7 +5,6 @@ import secrets
 from contextlib import ExitStack
 
 import boto3
-import pytest
 import yaml
 
 from tests.checkout import ROOT, manage
@@ -45,7 +44,6 @@ def test_its_settings_are_settings():
     assert OURS["aws"]["command"][-1] in ENVIRONMENT["NOVA_EMBEDDED_AWS"]
 
 
-@pytest.mark.long(20)
 def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path):
     port = str(find_free_port())
     endpoint = f"http://127.0.0.1:{port}"

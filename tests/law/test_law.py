@@ -52,7 +52,6 @@ def world(stores, settings, monkeypatch):
         world.stage.close()
 
 
-@pytest.mark.long(15)
 @pytest.mark.parametrize("start", Phase)
 def test_the_law_holds(world, start):
     lives = machine(world, starts=[start])
@@ -212,7 +211,6 @@ def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     relive(machine(world))
 
 
-@pytest.mark.long(5)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault):
     focused = machine(

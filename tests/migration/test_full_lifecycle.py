@@ -179,7 +179,6 @@ def test_without_the_triggers_the_sweep_pushes_too(idom, reader, counting_again)
     assert all_clients().get().client_migration.comparison.status == "match"
 
 
-@pytest.mark.long(20)
 def test_on_a_database_of_novas_making_with_processes_of_their_own(aws):
     with nova_database.database() as uri:
         environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}

@@ -397,7 +397,6 @@ def test_the_comparisons_are_searched_with_an_index(client):
     assert "comparison_slug" in plan_of
 
 
-@pytest.mark.long(12)
 def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousand_comparisons(
     client, monkeypatch
 ):

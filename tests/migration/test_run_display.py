@@ -254,7 +254,6 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
     assert Run.objects.get().state == Run.State.FINISHED
 
 
-@pytest.mark.long(4)
 def test_on_a_real_terminal_the_second_ctrl_c_ends_the_process_at_once(stores):
     make_full_client("idom")
     stores.conditions.set(Conditions(round_trip_seconds=20))

@@ -184,7 +184,6 @@ def plant(canary: Path) -> int:
     return 7 + 3 + 2
 
 
-@pytest.mark.long(30)
 def test_a_real_worker_calls_and_imports_nothing_else(stores, canary):
     refused = plant(canary)
     environment = {

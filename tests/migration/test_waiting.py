@@ -178,7 +178,6 @@ def test_a_line_every_ten_seconds_has_counts_rate_failures_and_the_reason(idom, 
         ), line
 
 
-@pytest.mark.long(6)
 def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
     monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(run_waiting, "NO_PROGRESS_SECONDS", 5.2)

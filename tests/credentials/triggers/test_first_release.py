@@ -251,7 +251,6 @@ def test_while_another_roles_old_function_stands_migrate_replaces_the_triggers_a
     assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
 
 
-@pytest.mark.long(15)
 def test_where_the_first_release_is_in_use_nothing_is_changed(owner, uri, connection):
     with psycopg.connect(uri) as writer:
         writer.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")

@@ -112,7 +112,6 @@ def test_items_of_the_batch_in_work_stay_open_when_the_switch_is_thrown(monkeypa
     assert (run.state, run.finished_at) == (Run.State.RUNNING, None)
 
 
-@pytest.mark.long(8)
 def test_no_worker_writes_a_second_after_the_switch(stores, settings, monkeypatch):
     """Two processes at work, and a third that throws it: theirs is the state as they last read it."""
     settings.NOVA_AWS_WRITES_PER_SECOND = 40

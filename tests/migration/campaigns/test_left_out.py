@@ -134,7 +134,6 @@ def test_one_that_has_gone_on_already_leaves_nobody_out():
     assert left_out() == []
 
 
-@pytest.mark.long(5)
 def test_killed_between_any_two_statements_it_is_done_whole_or_not_at_all():
     campaign = stop_with_refused()
     at, done = 0, False

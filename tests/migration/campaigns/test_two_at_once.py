@@ -135,7 +135,6 @@ def describe(campaign: Campaign) -> list[object]:
 SITUATIONS = [begins_its_wave, begins_the_next_part, stops_and_rolls_back]
 
 
-@pytest.mark.long(10)
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda each: each.__name__)
 def test_killed_between_any_two_statements_it_is_done_again_once_and_whole(situation):
     group = make_group("north", 2, Phase.DUAL_READ)

@@ -310,7 +310,6 @@ def test_several_who_look_at_once_queue_a_dead_search_once(stores):
     assert queued() == [search.pk]
 
 
-@pytest.mark.long(10)
 def test_after_kill_9_the_row_says_so_and_nobody_is_told_that_there_is_no_copy(
     nova, stores, settings
 ):

@@ -1,7 +1,6 @@
 """A site that is upgraded takes no count from before as evidence."""
 
 import psycopg
-import pytest
 
 from tests.migrated import migrate, migrated_database
 
@@ -12,7 +11,6 @@ INSERT INTO migration_readcount (client_id, reads, matches, mismatches, aws_fail
 """
 
 
-@pytest.mark.long(10)
 def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undone():
     with migrated_database() as uri:
         migrate(uri, "migration", "0008")
@@ -39,7 +37,6 @@ def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undo
             connection.execute("UPDATE migration_readcount SET reads = 102")
 
 
-@pytest.mark.long(10)
 def test_times_that_nobody_can_read_do_not_stop_the_upgrade():
     with migrated_database() as uri:
         migrate(uri, "migration", "0014")

@@ -40,7 +40,6 @@ def make_with_services(phase: Phase) -> int:
     return pk
 
 
-@pytest.mark.long(60)
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS])
 def test_killed_anywhere_it_is_finished_by_doing_it_again(phase):
     pk = make_with_services(phase)
@@ -62,7 +61,6 @@ def test_killed_anywhere_it_is_finished_by_doing_it_again(phase):
         assert (phase_of(pk), rows_of(pk)) == (phase, PASSWORDS)
 
 
-@pytest.mark.long(30)
 def test_killed_on_the_way_out_it_can_come_back_instead_and_killed_on_the_way_back_leave_again():
     pk = make_with_services(Phase.AWS)
     points = perform_and_list("offboard", pk)
@@ -83,7 +81,6 @@ def test_killed_on_the_way_out_it_can_come_back_instead_and_killed_on_the_way_ba
     assert ask_reader().db_password == PASSWORDS["database"]
 
 
-@pytest.mark.long(10)
 def test_killed_between_two_deletions_and_left_so_until_the_window_is_over_it_says_what_is_gone():
     pk = make_with_services(Phase.AWS)
     points = perform_and_list("offboard", pk)

@@ -24,8 +24,6 @@ JOIN client_database_credentials dc ON dc.client_id = c.id
 WHERE c.slug = %s AND c.is_active = true AND dc.is_primary = true
 """
 
-pytestmark = pytest.mark.long(25)
-
 
 @dataclass
 class Server:

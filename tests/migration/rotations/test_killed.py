@@ -19,7 +19,6 @@ from tests.migration.rotations.killed import (
 KILLED_EVERYWHERE = (Phase.DUAL_READ, Phase.AWS)
 
 
-@pytest.mark.long(15)
 @pytest.mark.parametrize("phase", Phase)
 def test_a_killed_rotation_is_finished_by_the_next_try_and_no_reader_is_refused(role_in, phase):
     role = role_in(phase)

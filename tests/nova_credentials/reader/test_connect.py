@@ -383,7 +383,6 @@ def test_a_rotation_that_ends_while_aws_is_asked_is_found_in_the_rows(
     assert (logins, waits) == (["example-a", "example-b"], [0.5])
 
 
-@pytest.mark.long(5)
 def test_no_login_is_refused_while_a_secret_is_rotated_again_and_again(make_reader, login, sm):
     _, change = login
     reader = make_reader(cache_seconds=0.2)

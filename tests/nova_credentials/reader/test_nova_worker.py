@@ -112,7 +112,6 @@ def change_by_script(database_url, idom, login) -> Callable[[str], None]:
     return change_both
 
 
-@pytest.mark.long(10)
 def test_every_task_succeeds_on_the_way_through_all_phases_and_back(
     begin_workflow, idom, change_by_script
 ):
@@ -158,7 +157,6 @@ def test_every_task_succeeds_on_the_way_through_all_phases_and_back(
     assert (counted.mismatches, counted.aws_failures) == (0, 0)
 
 
-@pytest.mark.long(5)
 def test_a_client_that_is_unknown_fails_its_task_and_is_not_tried_again(begin_workflow, tables):
     with pytest.raises(ValueError, match="'nobody'"):
         begin_workflow("nobody").get(timeout=SECONDS, interval=0.02)

@@ -1,0 +1,44 @@
+"""The long tests that are named are there; of the others `make test` leaves out none."""
+
+import re
+from pathlib import Path
+
+from tests.checkout import ROOT
+from tests.long_tests import read_seconds, write_seconds
+
+
+def test_each_long_test_that_is_named_is_there():
+    for name in read_seconds():
+        file, _, function = name.partition("::")
+        assert re.search(rf"^def {function}\(", (ROOT / file).read_text(), re.MULTILINE), name
+
+
+KNOWN = """\
+9 tests/test_a.py::test_is_quick_now
+8 tests/test_b.py::test_not_run
+5 tests/test_c.py::test_is_a_little_quicker
+"""
+REPORT = """\
+<testsuites>
+<testcase classname="tests.test_a" name="test_is_quick_now" time="1"/>
+<testcase classname="tests.test_c" name="test_is_a_little_quicker" time="3"/>
+<testcase classname="tests.test_d" name="test_quick" time="3"/>
+<testcase classname="tests.test_d" name="test_long[1]" time="4"/>
+<testcase classname="tests.test_d" name="test_long[2]" time="7"/>
+</testsuites>
+"""
+
+
+def test_what_took_long_is_named_and_what_was_not_run_stays(tmp_path: Path, monkeypatch):
+    named, report = tmp_path / "long_tests.txt", tmp_path / "report.xml"
+    monkeypatch.setattr("tests.long_tests.NAMED", named)
+    named.write_text(KNOWN)
+    report.write_text(REPORT)
+
+    write_seconds(report)
+
+    assert read_seconds() == {
+        "tests/test_b.py::test_not_run": 8,
+        "tests/test_c.py::test_is_a_little_quicker": 3,
+        "tests/test_d.py::test_long": 7,
+    }
