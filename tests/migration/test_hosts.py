@@ -1,0 +1,68 @@
+"""Several hosts, each with workers and a name of its own, on one PostgreSQL. `make reliability` has the long ones."""
+
+import socket
+
+import pytest
+
+from migration import tasks
+from migration.models import PUSHED, AuditEvent, Rate, Run, Worker, all_clients
+from nova_admin.embedded.management.commands.demo import add_clients
+from nova_credentials.phases import Phase
+from tests.checkout import manage
+from tests.factories import nova_uri, start_run
+from tests.hosts import kill_group, running_host, wait_until
+from tests.test_settings import PRODUCTION
+
+CLIENTS = 120
+
+
+@pytest.mark.long(12)
+def test_a_host_that_is_killed_in_mid_run_leaves_its_work_to_the_other(stores):
+    environment = {
+        "DATABASE_URL": nova_uri(),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.endpoint,
+        "NOVA_WORKERS": "1",
+    }
+    add_clients(CLIENTS)
+    Rate.objects.set_rates({Rate.Kind.CREATE: 20})
+    with running_host("north", **environment) as north, running_host("south", **environment):
+        wait_until(lambda: list_hosts() == {"north", "south"})
+        run = start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
+        # More tasks of the run than one host fetches ahead: the other one has some as well.
+        tasks.enqueue(run), tasks.enqueue(run)
+        wait_until(lambda: stores.conditions.report()["calls"].get("CreateSecret"))
+        kill_group(north)
+        assert run.items.filter(outcome="").exists()
+        Rate.objects.set_rates({Rate.Kind.CREATE: None})
+        wait_until(lambda: Run.objects.get(pk=run.pk).finished_at)
+
+    assert run.items.filter(outcome__in=PUSHED).count() == CLIENTS
+    assert all_clients().in_phases(Phase.DUAL_WRITE).count() == CLIENTS
+    assert stores.conditions.report()["calls"]["CreateSecret"]["calls"] <= 2 * CLIENTS
+    assert "worker on south" in AuditEvent.objects.values_list("origin", flat=True)
+
+
+def list_hosts() -> set[str]:
+    names = Worker.objects.values_list("name", flat=True)
+    return {name.partition(":")[0] for name in names}
+
+
+@pytest.mark.parametrize(("named", "shown"), [("north", "north"), ("", socket.gethostname())])
+def test_a_host_has_its_own_name_or_one_that_it_is_given(named, shown):
+    told = manage("shell", "-v", "0", "-c",
+                  "from migration.models.audit_actors import process_origin; print(process_origin())",
+                  **PRODUCTION | {"NOVA_HOST_NAME": named})  # fmt: skip
+
+    assert told.stdout == f"command shell on {shown}\n"
+
+
+def test_a_host_has_no_queue_of_its_own():
+    """Before, it ended with KeyError; with django-q's --name nothing came of the name."""
+    told = manage("check", **PRODUCTION | {"Q_CLUSTER_NAME": "north"})
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith("Not configured: Q_CLUSTER_NAME is set")
+    assert "NOVA_HOST_NAME" in told.stderr
+
+    told = manage("qcluster", "--name", "north", **PRODUCTION)
+    assert told.returncode == 2
+    assert "unrecognized arguments: --name north" in told.stderr
