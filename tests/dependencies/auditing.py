@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.dependencies.locking import ROOT, lock_of, locked_versions
 
-LISTS = ("requirements.txt", "requirements-redis.txt", "requirements-dev.txt")
+LISTS = ("requirements.txt", "requirements-dev.txt")
 OPTIONS = ("--strict", "--disable-pip", "--no-deps", "--progress-spinner=off", "--format=json")
 TIMEOUT_SECONDS = 600
 CLEAN, FOUND, NOT_AUDITED = 0, 1, 2
