@@ -29,7 +29,7 @@ def parse_redis_url(value: str) -> str:
 
     try:
         redis.from_url(value).connection_pool.make_connection()
-    except (ValueError, TypeError):  # a port or a parameter that it doesn't know
+    except (ValueError, TypeError, redis.RedisError):  # a port or a parameter that it doesn't know
         raise ValueError(NOT_A_URL) from None
     return value
 

@@ -204,6 +204,7 @@ def test_a_redis_without_the_package_is_refused_with_what_to_install():
         "redis://:example-word@redis.example:port/0",
         "redis://:example-word@redis.example/0?socket_connect_timeout=soon",
         "redis://:example-word@redis.example/0?socket_conect_timeout=2",
+        "rediss://:example-word@redis.example/0?ssl_cert_reqs=perhaps",
     ],
 )
 def test_an_address_that_is_none_of_a_redis_is_refused_at_start_and_not_repeated(url):
