@@ -33,9 +33,10 @@ def kill_group(runner: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def running_host(name: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A host of this name, which ends with the block, and with this process."""
+    settings = {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "NOVA_HOST_NAME": name}
     runner = subprocess.Popen(
         [*RUN_WHILE_PARENT_LIVES, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
-        cwd=ROOT, env=os.environ | {"NOVA_HOST_NAME": name} | environment, start_new_session=True,
+        cwd=ROOT, env=os.environ | settings | environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
