@@ -134,6 +134,7 @@ class Scenario:
     # Whether there are two hosts from which NOVA reads meanwhile, and whether their queue is in Redis.
     hosts: bool = False
     redis: bool = False
+    clients: int = 300
 
 
 def migrate(stage: Stage) -> Run:
@@ -291,6 +292,7 @@ SCENARIOS = [
         reliability_hosts.kill_one_in_each_run,
         moves=True,
         hosts=True,
+        clients=reliability_hosts.CLIENTS,
     ),
     Scenario(
         "hosts-redis",
@@ -302,6 +304,7 @@ SCENARIOS = [
         moves=True,
         hosts=True,
         redis=True,
+        clients=reliability_hosts.CLIENTS,
     ),
 ]  # fmt: skip
 
@@ -421,7 +424,7 @@ def replace_rows(text: str, rows: list[str]) -> str:
 def main() -> None:
     names = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="make reliability", description=__doc__)
-    parser.add_argument("--clients", type=int, default=300)
+    parser.add_argument("--clients", type=int, help="300, with two hosts 900")
     parser.add_argument("--only", choices=names, action="append")
     parser.add_argument(
         "--write", action="store_true", help="write the rows into the table of docs/reliability.md"
@@ -458,7 +461,7 @@ def main() -> None:
                 print(f"{scenario.name} is left out: {redis_server.HOW_TO_GET_IT}", flush=True)
                 well &= not os.environ.get("REQUIRE_REDIS")
                 continue
-            row, ended_well = perform(aws, server, scenario, options.clients)
+            row, ended_well = perform(aws, server, scenario, options.clients or scenario.clients)
             print(row, flush=True)
             rows.append(row)
             well &= ended_well

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.reliability import Stage
 
 HOSTS = NORTH, SOUTH = ("north", "south")
+# More batches than one task takes at once, so that both hosts have some.
+CLIENTS = 900
 # Seconds that Redis is away; a worker looks for it every ten.
 AWAY_SECONDS = 5
 # Creates a second while somebody strikes.

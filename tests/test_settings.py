@@ -104,6 +104,8 @@ def test_an_unreachable_database_is_one_line():
         ("AWS_REGION", "us east"),
         ("NOVA_ENVIRONMENT", "x" * 41),
         ("NOVA_HOST_NAME", "north\nsouth"),
+        ("NOVA_REDIS_URL", "redis.example:6379"),
+        ("Q_CLUSTER_NAME", "north"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "nonsense"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://host:port"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secretsmanager.example.com"),

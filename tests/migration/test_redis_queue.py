@@ -20,6 +20,7 @@ from django_q.models import OrmQ, Schedule
 from migration.models import PUSHED, Rate, Run, Worker, all_clients
 from migration.task_queue import connect_to_redis
 from nova_admin.embedded.management.commands.demo import add_clients
+from nova_admin.queue_settings import parse_redis_url
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage
 from tests.factories import make_full_client, nova_uri
@@ -163,24 +164,21 @@ runpy.run_path("manage.py", run_name="__main__")
 
 
 def manage_without_redis(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"}
     return subprocess.run(
         [sys.executable, "-c", WITHOUT_REDIS, *arguments],
-        cwd=ROOT, env=os.environ | PRODUCTION | environment, timeout=SECONDS, check=False,
+        cwd=ROOT, env=os.environ | PRODUCTION | settings | environment, timeout=SECONDS, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
 
 
-def test_a_site_without_the_package_has_its_queue_in_postgresql():
-    asked = manage_without_redis(
-        "shell",
-        "-v",
-        "0",
-        "-c",
-        "from django_q.brokers import get_broker as b; print(b())",
-        DJANGO_SETTINGS_MODULE="nova_admin.settings",
-    )
+def test_a_site_without_the_package_has_its_queue_in_postgresql(stores):
+    queue = "from django_q.tasks import async_task as queue; queue('migration.tasks.send_notices')"
 
-    assert (asked.returncode, asked.stderr) == (0, "")
+    asked = manage_without_redis("shell", "-v", "0", "-c", queue, DATABASE_URL=nova_uri())
+
+    assert asked.returncode == 0, asked.stderr
+    assert OrmQ.objects.count() == 1
 
 
 def test_a_redis_without_the_package_is_refused_with_what_to_install():
@@ -209,12 +207,17 @@ def test_a_redis_without_the_package_is_refused_with_what_to_install():
 )
 def test_an_address_that_is_none_of_a_redis_is_refused_at_start_and_not_repeated(url):
     """Before, the first page that started a run failed."""
-    asked = manage("check", **PRODUCTION | {"NOVA_REDIS_URL": url})
+    with pytest.raises(ValueError, match=r"^not the URL of a Redis") as refusal:
+        parse_redis_url(url)
 
-    assert (asked.returncode, asked.stdout) == (2, "")
-    (line,) = asked.stderr.splitlines()
-    assert line.startswith("Not configured: NOVA_REDIS_URL is not the URL of a Redis")
-    assert "example-word" not in line
+    assert "example-word" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://redis.example", "rediss://:x@redis.example:1/2?socket_timeout=9", "unix:///s"]
+)
+def test_an_address_of_a_redis_is_taken_and_not_asked(url):
+    assert parse_redis_url(url) == url
 
 
 def test_where_one_is_required_a_test_fails_without_it(monkeypatch):
