@@ -50,6 +50,9 @@ class TaskQueue(Broker):
             return connect_to_redis(settings.NOVA_REDIS_URL)
         return Broker.get_connection(list_key)
 
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Store nothing: `Worker` tells who lives. While Redis is away each host would log an error twice a second."""
+
     def dequeue(self) -> list[tuple[object, object]]:
         return [
             (key, _replace_foreign_package(payload)) for key, payload in super().dequeue() or ()

@@ -2,6 +2,7 @@
 
 import os
 from importlib.util import find_spec
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -34,7 +35,7 @@ def parse_redis_url(value: str) -> str:
     return value
 
 
-def make_queue_settings(redis_url: str, workers: int) -> dict[str, object]:
+def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
     """Return django-q's settings. Raises ImproperlyConfigured where somebody gave this host a queue of its own."""
     if os.environ.get("Q_CLUSTER_NAME", QUEUE) not in ("", QUEUE):
         raise ImproperlyConfigured(
