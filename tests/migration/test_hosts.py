@@ -20,7 +20,6 @@ from tests.hosts import kill_group, running_host, wait_until
 CLIENTS = 40
 
 
-@pytest.mark.long(12)
 def test_a_host_that_is_killed_in_mid_run_leaves_its_work_to_the_other(stores):
     environment = {
         "DATABASE_URL": nova_uri(),

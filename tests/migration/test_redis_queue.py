@@ -124,7 +124,6 @@ def let_minutes_pass() -> None:
     Schedule.objects.update(next_run=timezone.now())
 
 
-@pytest.mark.long(15)
 def test_a_run_stored_while_redis_was_down_is_done_though_its_host_is_killed_and_the_queue_lost(
     many, redis_server, answers, environment, stores, tmp_path
 ):
