@@ -2,7 +2,7 @@
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
-# requirements-dev.lock for a trial: it has the embedded AWS.
+# requirements-redis.lock for a queue in Redis, requirements-dev.lock for a trial: it has the embedded AWS.
 ARG LOCK=requirements.lock
 COPY . /source
 RUN LOCK="${LOCK}" /source/deploy/build.sh /srv/nova-admin

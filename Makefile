@@ -76,7 +76,7 @@ PRODUCTION = DEBUG= SECRET_KEY=$(KEY) NOVA_FINGERPRINT_KEY=$(KEY) NOVA_AUDIT_KEY
 	DATABASE_URL=postgresql:///unused AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check
 
 # Nothing is installed whose hash is not in a lock. A lock that was not made of its list is refused before.
-$(READY): requirements.txt requirements-dev.txt requirements-dev.lock
+$(READY): requirements.txt requirements-redis.txt requirements-dev.txt requirements-dev.lock
 	$(PYTHON) -m tests.dependencies.locking --check
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(INSTALL) requirements-dev.lock

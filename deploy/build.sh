@@ -4,8 +4,9 @@
 #
 #     deploy/build.sh /srv/nova-admin
 #
-# LOCK names another lock (requirements-dev.lock has the embedded AWS too). An environment that is in the folder already
-# is used as it is. Nothing is started, and neither a database nor AWS is asked.
+# LOCK names another lock: requirements-redis.lock has the client of a queue in Redis too, requirements-dev.lock also
+# the embedded AWS. An environment that is in the folder already is used as it is. Nothing is started, and neither a
+# database nor AWS is asked.
 set -eu
 
 [ $# -eq 1 ] || { echo "usage: deploy/build.sh FOLDER" >&2; exit 2; }

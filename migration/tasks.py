@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -19,7 +18,6 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
-from redis.exceptions import RedisError
 
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
@@ -55,6 +53,7 @@ from migration.operations import (
     runs,
 )
 from migration.operations.aws_writes import find_write_refusal
+from migration.queue_errors import QUEUE_ERRORS
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -86,7 +85,7 @@ def _enqueue_work(run_id: int) -> bool:
     """Queue one task for the run; False where the queue can't be reached."""
     try:
         async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
-    except RedisError as error:
+    except QUEUE_ERRORS as error:
         reason = type(error).__name__
         logger.warning("Run %s waits: the task queue can't be reached (%s)", run_id, reason)
         return False
@@ -123,7 +122,7 @@ def enqueue_plan(plan: RunPlan) -> bool:
     """Queue a look at a stored plan; False where the queue can't be reached: `resume_stalled_runs` does it later."""
     try:
         async_task("migration.tasks.work_on_plan", plan.pk, task_name=f"plan {plan.pk}")
-    except RedisError as error:
+    except QUEUE_ERRORS as error:
         logger.warning("%s waits: the task queue can't be reached (%s)", plan, type(error).__name__)
         return False
     return True
@@ -148,7 +147,7 @@ def enqueue_search(search: CopySearch) -> bool:
             task_name=f"search {search.pk}",
             timeout=SEARCH_SECONDS,
         )
-    except RedisError as error:
+    except QUEUE_ERRORS as error:
         logger.warning("No search: the task queue can't be reached (%s)", type(error).__name__)
         return False
     return True
@@ -339,7 +338,7 @@ def start_heartbeat(**_: object) -> None:
 
 
 def _beat_for_ever() -> None:
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    name = f"{settings.NOVA_HOST_NAME}:{os.getpid()}"
     never = threading.Event()
     while True:
         try:

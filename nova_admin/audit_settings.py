@@ -30,7 +30,7 @@ SHOWN = frozenset(
         *("SESSION_COOKIE_AGE", "NOVA_SESSION_LIMIT", "AXES_FAILURE_LIMIT", "AXES_COOLOFF_TIME"),
         *("NOVA_OIDC_ISSUER", "NOVA_OIDC_GROUPS", "NOVA_OIDC_GROUPS_CLAIM", "NOVA_MAIL_FROM"),
         *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
-        "NOVA_LOG_FORMAT",
+        *("NOVA_LOG_FORMAT", "NOVA_HOST_NAME"),
     }
 )
 # Keys and passwords that others than `settings` read; a rotation of each shows.

@@ -4,11 +4,18 @@ In development (`DEBUG=1`) `manage.py` starts a store that is not named; product
 """
 
 import os
+import socket
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.translation import gettext_lazy as _
 
-from nova_admin import audit_settings, content_policy, environment, notify_settings, site_names
+from nova_admin import (
+    audit_settings,
+    content_policy,
+    environment,
+    notify_settings,
+    queue_settings,
+    site_names,
+)
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -59,7 +66,8 @@ env = environment.Environment(
     NOVA_SWEEP_MINUTES=(whole_number_from(1), 15),
     NOVA_AWS_WRITES_PER_SECOND=(whole_number_from(1), 48),
     NOVA_AWS_READS_PER_SECOND=(whole_number_from(1), 90),
-    NOVA_REDIS_URL=(str, ""),
+    NOVA_REDIS_URL=(queue_settings.parse_redis_url, ""),
+    NOVA_HOST_NAME=(environment.parse_label, ""),
     NOVA_WORKERS=(whole_number_from(1), 2),
     LOG_LEVEL=(environment.parse_log_level, "INFO"),
     NOVA_LOG_FORMAT=(one_of(*FORMATS), "text"),
@@ -138,6 +146,8 @@ NOVA_AWS_WRITES_PER_SECOND = env("NOVA_AWS_WRITES_PER_SECOND")
 NOVA_AWS_READS_PER_SECOND = env("NOVA_AWS_READS_PER_SECOND")
 NOVA_REDIS_URL = env("NOVA_REDIS_URL")
 NOVA_WORKERS = env("NOVA_WORKERS")
+# By which workers and the audit tell this host from others; containers that share a host's network share its name too.
+NOVA_HOST_NAME = env("NOVA_HOST_NAME") or socket.gethostname()
 LOG_LEVEL, NOVA_LOG_FORMAT = env("LOG_LEVEL"), env("NOVA_LOG_FORMAT")
 # With it /metrics answers; without one there is no such page.
 NOVA_METRICS_TOKEN = env.get_metrics_token()
@@ -241,25 +251,7 @@ if not DEBUG:
     # By these names browsers take a cookie from this host by https alone, so no neighbour's page can set one.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 
-# A task takes batches for a minute, and its last ones another (docs/scaling.md). The broker delivers a task again only
-# after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless.
-Q_CLUSTER = {
-    "name": "nova_admin",
-    "broker_class": "migration.task_queue.TaskQueue",
-    **({"redis": NOVA_REDIS_URL} if NOVA_REDIS_URL else {"orm": "default"}),
-    "workers": NOVA_WORKERS,
-    # A process fetches few tasks ahead, so that each begins long before `retry`; the others are left to other hosts.
-    "queue_limit": NOVA_WORKERS,
-    "bulk": 1,
-    "poll": 0.5,
-    "timeout": 300,
-    "retry": 360,
-    "max_attempts": 5,
-    "ack_failures": False,
-    "save_limit": 1000,
-    "catch_up": False,
-    "label": _("Task queue"),
-}
+Q_CLUSTER = queue_settings.make_queue_settings(NOVA_REDIS_URL, NOVA_WORKERS)
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
 DEFAULT_EXCEPTION_REPORTER = "nova_admin.reporting.ErrorReport"

@@ -27,7 +27,7 @@ TIMEOUT_SECONDS = 120
 IMPORTED_BEFORE = (
     *("ahocorasick_rs", "asyncio", "boto3", "botocore.client", "cryptography.fernet", "environ"),
     *("cryptography.x509", "jwt", "logging.config", "multiprocessing.queues", "psutil", "psycopg"),
-    *("multiprocessing.sharedctypes", "picklefield.fields", "python_ipware", "redis", "requests"),
+    *("multiprocessing.sharedctypes", "picklefield.fields", "python_ipware", "requests"),
     *("smtplib", "whitenoise.middleware", "nova_credentials.aws", "nova_credentials.comparison"),
     "tests.checkout",
     *(

@@ -1,7 +1,8 @@
 """`make reliability`: migrates clients by real workers while something goes wrong, and tells how it ends.
 
-With ARGS="--write" it writes the table of docs/reliability.md. ARGS="--only NAME --clients 10000" takes one fault with
-so many clients. Exits with 1 where one did not end well.
+With ARGS="--write" it writes its rows into the table of docs/reliability.md. ARGS="--only NAME --clients 10000" takes
+one fault with so many clients. Exits with 1 where one did not end well. What needs a redis-server is left out without
+one, unless REQUIRE_REDIS is set.
 """
 
 from __future__ import annotations
@@ -10,14 +11,12 @@ import argparse
 import os
 import platform
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,9 @@ from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from nova_credentials.phases import Phase
-from tests import reliability_moves
+from tests import redis_server, reliability_hosts, reliability_moves
+from tests.hosts import ROOT, RUN_WHILE_PARENT_LIVES, kill_group
+from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,11 +38,8 @@ if TYPE_CHECKING:
     from migration.models import Run
     from nova_credentials.messages import Message
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "reliability"
 DOC = ROOT / "docs" / "reliability.md"
-# However this ends, so does what it started.
-RUN_WHILE_PARENT_LIVES = (sys.executable, "-m", "nova_admin.embedded.run_while_parent_lives")
 ROUND_TRIP = 0.02
 # A client's turn comes at least once in so long: no scenario waits longer.
 PATIENCE_SECONDS = 240
@@ -54,33 +52,35 @@ class Stage:
     aws: AwsServer
     env: dict[str, str]
     number: int
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    hosts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     reasons: list[Message] = field(default_factory=list)
+    # Where there are several hosts: what reads all the while, and what the last command told on standard error.
+    nova: reliability_hosts.Nova | None = None
+    said: str = ""
+    redis: RedisServer | None = None
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, host: str = "") -> None:
+        """Start a `qcluster` as a host of its own."""
+        host = host or f"host-{time.monotonic_ns()}"
         with (LOCAL / "qcluster.log").open("ab") as log:
-            worker = subprocess.Popen(
+            self.hosts[host] = subprocess.Popen(
                 [*RUN_WHILE_PARENT_LIVES, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
-                cwd=ROOT, env=self.env, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env=self.env | {"NOVA_HOST_NAME": host},
+                stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        self.workers.append(worker)
-        return worker
 
-    def kill_worker(self, run: Run) -> None:
-        """The whole process group at once, as a host that goes, in mid-run."""
-        worker = self.workers.pop(0)
-        (group,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-        os.killpg(int(group), signal.SIGKILL)
-        worker.wait(10)
+    def kill_worker(self, run: Run, host: str = "") -> None:
+        """The whole process group at once, as a host that goes, in mid-run; without a name the oldest one."""
+        kill_group(self.hosts.pop(host or next(iter(self.hosts))))
         if not run.items.filter(outcome="").exists():
             raise SystemExit("the run was over before its worker was killed")
 
     def end_workers(self) -> None:
-        for worker in self.workers:
+        for worker in self.hosts.values():
             worker.terminate()
-        for worker in self.workers:
+        for worker in self.hosts.values():
             worker.wait(30)  # the runner waits half as long before it kills
-        self.workers.clear()
+        self.hosts.clear()
 
     def await_created(self, number: int) -> None:
         """Until AWS got so many new secrets: workers are in mid-batch, for outcomes are stored a batch at a time."""
@@ -131,6 +131,10 @@ class Scenario:
     tells: bool = False
     # Whether the clients were moved to AWS and back.
     moves: bool = False
+    # Whether there are two hosts from which NOVA reads meanwhile, and whether their queue is in Redis.
+    hosts: bool = False
+    redis: bool = False
+    clients: int = 300
 
 
 def migrate(stage: Stage) -> Run:
@@ -282,6 +286,26 @@ SCENARIOS = [
                  reliability_moves.move_under(strike), moves=True)
         for name, what, strike in reliability_moves.STRIKES
     ),
+    Scenario(
+        "hosts",
+        "two hosts, to AWS and back: in each of four runs one of them killed, the other goes on",
+        reliability_hosts.kill_one_in_each_run,
+        moves=True,
+        hosts=True,
+        clients=reliability_hosts.CLIENTS,
+    ),
+    Scenario(
+        "hosts-redis",
+        "two hosts over Redis, to AWS and back: Redis killed in mid-run, every tenth client saved meanwhile; a run"
+        " started while Redis is down; a host killed with Redis; both hosts killed with Redis; each time it comes back"
+        " empty",
+        reliability_hosts.kill_hosts_and_redis,
+        saved=10,
+        moves=True,
+        hosts=True,
+        redis=True,
+        clients=reliability_hosts.CLIENTS,
+    ),
 ]  # fmt: skip
 
 
@@ -294,8 +318,9 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
     stage.aws.conditions.clear()
     if scenario.moves:
-        wrong += reliability_moves.list_faults(runs, stage.number)
-    for run in () if scenario.moves else runs:
+        moves = [run for run in runs if run.kind == Run.Kind.MOVE]
+        wrong += reliability_moves.list_faults(moves, stage.number)
+    for run in (run for run in runs if run.kind == Run.Kind.MIGRATE):
         counts = run.count_items()
         if sum(counts[o] for o in ("created", "updated", "unchanged", "restored")) != stage.number:
             wrong.append(f"{run}: {counts}")
@@ -316,7 +341,7 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     most = stage.number + stage.number * scenario.saved // 100
     if not stage.number <= versions <= most:
         wrong.append(f"{versions} versions of {stage.number} secrets")
-    return wrong
+    return wrong + (stage.nova.list_faults() if stage.nova else [])
 
 
 def new_database(server: str) -> str:
@@ -328,7 +353,7 @@ def new_database(server: str) -> str:
 
 
 @contextmanager
-def stage(aws: AwsServer, server: str, number: int) -> Iterator[Stage]:
+def stage(aws: AwsServer, server: str, scenario: Scenario, number: int) -> Iterator[Stage]:
     """So many clients in a database of their own, an empty AWS, and qclusters."""
     from django.core.management import call_command
     from django.db import connection
@@ -344,18 +369,24 @@ def stage(aws: AwsServer, server: str, number: int) -> Iterator[Stage]:
     aws.reset()
     aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP))
     made = Stage(aws, dict(os.environ), number)
-    try:
-        made.start_worker()
-        # A fault that lasts some seconds begins once somebody is there whom it can strike.
-        made.until(Worker.objects.exists)
+    with ExitStack() as stack:
+        if scenario.redis:
+            made.redis = stack.enter_context(RedisServer(LOCAL))
+            made.redis.start()
+            made.env["NOVA_REDIS_URL"] = made.redis.url
+        if scenario.hosts:
+            made.nova = stack.enter_context(reliability_hosts.reading())
+        stack.callback(made.end_workers)
+        if not scenario.hosts:
+            made.start_worker()
+            # A fault that lasts some seconds begins once somebody is there whom it can strike.
+            made.until(Worker.objects.exists)
         yield made
-    finally:
-        made.end_workers()
 
 
 def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tuple[str, bool]:
     """The scenario's row of the table, and whether it ended well."""
-    with stage(aws, server, number) as made:
+    with stage(aws, server, scenario, number) as made:
         runs = scenario.act(made)
         again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
         struck = sum(aws.conditions.report()["injected"].values())
@@ -368,6 +399,8 @@ def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tup
     told = re.sub(r"\d+ clients? (is|are) tried again in \d+ s: ", "… tried again in … s: ", told)
     told = re.sub(r"secret '[^']+'", "secret '…'", told)
     end = f"{number:,} matches, one secret each" if not wrong else "**" + "; ".join(wrong) + "**"
+    if made.nova and not wrong:
+        end += f"; {made.nova.reads:,} reads by NOVA, none wrong"
     return (
         f"| {scenario.what} | {number:,} | {struck or '–'} | {again or '–'} | {told or '–'} | {end} |",
         not wrong,
@@ -379,19 +412,28 @@ HEAD = """\
 |---|---|---|---|---|---|"""
 
 
+def replace_rows(text: str, rows: list[str]) -> str:
+    """Return the document with these rows in place of those of the same faults, in the scenarios' order."""
+    before, _, rest = text.partition("<!-- table -->\n")
+    table, _, after = rest.partition("<!-- end -->")
+    known = {row.split(" | ")[0]: row for row in [*table.splitlines()[2:], *rows]}
+    kept = [known[key] for s in SCENARIOS if (key := f"| {s.what}") in known]
+    return f"{before}<!-- table -->\n{HEAD}\n" + "\n".join(kept) + f"\n<!-- end -->{after}"
+
+
 def main() -> None:
     names = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="make reliability", description=__doc__)
-    parser.add_argument("--clients", type=int, default=300)
+    parser.add_argument("--clients", type=int, help="300, with two hosts 900")
     parser.add_argument("--only", choices=names, action="append")
     parser.add_argument(
-        "--write", action="store_true", help="write the table into docs/reliability.md"
+        "--write", action="store_true", help="write the rows into the table of docs/reliability.md"
     )
     options = parser.parse_args()
 
     from nova_admin.embedded import postgres
 
-    shutil.rmtree(LOCAL / "qcluster.log", ignore_errors=True)
+    (LOCAL / "qcluster.log").unlink(missing_ok=True)
     with ExitStack() as stack:
         aws = stack.enter_context(AwsServer())
         os.environ |= {
@@ -415,17 +457,16 @@ def main() -> None:
         for scenario in SCENARIOS:
             if options.only and scenario.name not in options.only:
                 continue
-            row, ended_well = perform(aws, server, scenario, options.clients)
+            if scenario.redis and not redis_server.REDIS_SERVER:
+                print(f"{scenario.name} is left out: {redis_server.HOW_TO_GET_IT}", flush=True)
+                well &= not os.environ.get("REQUIRE_REDIS")
+                continue
+            row, ended_well = perform(aws, server, scenario, options.clients or scenario.clients)
             print(row, flush=True)
             rows.append(row)
             well &= ended_well
     if options.write:
-        text = DOC.read_text()
-        before, _, rest = text.partition("<!-- table -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        DOC.write_text(
-            f"{before}<!-- table -->\n{HEAD}\n" + "\n".join(rows) + f"\n<!-- end -->{after}"
-        )
+        DOC.write_text(replace_rows(DOC.read_text(), rows))
     print(
         f"{platform.machine()}, {os.cpu_count()} cores; {len(rows)} faults, {'all' if well else 'NOT all'} survived"
     )

@@ -52,6 +52,7 @@ for name in (
     ),
     *("NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY", "NOVA_AUDIT_OLD_KEYS", "NOVA_AUDIT_WEBHOOK"),
     *("NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS", "NOVA_NOTIFY_LANGUAGE"),
+    *("NOVA_REDIS_URL", "NOVA_HOST_NAME", "Q_CLUSTER_NAME"),
 ):
     os.environ.pop(name, None)
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from tests.checkout import ROOT
+from tests.reliability import DOC, SCENARIOS, replace_rows
 
 
 def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
@@ -21,3 +22,27 @@ def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "120 matches, one secret each" in done.stdout
+
+
+def test_a_row_takes_the_place_of_the_one_of_the_same_fault_and_leaves_the_others():
+    text = DOC.read_text()
+    first, *_others, last = SCENARIOS
+    new = f"| {first.what} | 7 | – | – | – | 7 matches, one secret each |"
+
+    written = replace_rows(text, [new])
+
+    before, after = text.splitlines(), written.splitlines()
+    assert len(before) == len(after)
+    assert [row for row in after if row not in before] == [new]
+    assert (
+        replace_rows(written, [row for row in before if row.startswith(f"| {first.what} |")])
+        == text
+    )
+    assert replace_rows(text, []) == text
+    assert f"| {last.what} |" in replace_rows(text, [f"| {last.what} | 7 |"])
+
+
+def test_the_document_has_a_row_for_every_fault():
+    rows = [line for line in DOC.read_text().splitlines() if line.startswith("| ")]
+
+    assert [s.name for s in SCENARIOS if not any(r.startswith(f"| {s.what} |") for r in rows)] == []

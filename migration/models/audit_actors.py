@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,4 +73,4 @@ def _process_actor(_pid: int) -> Actor:
     what = f"command {command}" if command else name or "process"
     if command == WORKER_COMMAND:
         what = "worker"
-    return Actor(f"{what} on {socket.gethostname()}")
+    return Actor(f"{what} on {settings.NOVA_HOST_NAME}")

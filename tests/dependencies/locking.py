@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LISTS = ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt")
+LISTS = (
+    "requirements.txt",
+    "requirements-redis.txt",
+    "requirements-dev.txt",
+    "requirements-tools.txt",
+)
 OLDEST_PYTHON = "3.11"
 HEAD = "# Made by `make lock` of {listed}: change that, never this.\n# Made of: {digest}\n"
 MADE_OF = re.compile(r"^# Made of: ([0-9a-f]{64})$", re.MULTILINE)
@@ -102,9 +107,14 @@ def make_lock(folder: Path, name: str, *, uv: str, constraint: str | None, upgra
 
 def make_locks(folder: Path, *, uv: str, upgrade: bool) -> None:
     """Renews the locks of all lists. What development and production share has one version."""
-    production, development, tools = LISTS
-    shared = lock_of(Path(production)).name
-    for name, constraint in ((production, None), (development, shared), (tools, None)):
+    production, with_redis, development, tools = LISTS
+    for name, above in (
+        (production, None),
+        (with_redis, production),
+        (development, with_redis),
+        (tools, None),
+    ):
+        constraint = lock_of(Path(above)).name if above else None
         make_lock(folder, name, uv=uv, constraint=constraint, upgrade=upgrade)
 
 

@@ -17,7 +17,12 @@ def installed_names(lock):
 
 
 @pytest.mark.parametrize(
-    ("lock", "allowed"), [("requirements.lock", PRODUCTION), ("requirements-dev.lock", DEVELOPMENT)]
+    ("lock", "allowed"),
+    [
+        ("requirements.lock", PRODUCTION),
+        ("requirements-redis.lock", PRODUCTION),
+        ("requirements-dev.lock", DEVELOPMENT),
+    ],
 )
 def test_every_licence_is_allowed(lock, allowed):
     licences = {name: licence_of(distribution(name)) for name in installed_names(lock)}

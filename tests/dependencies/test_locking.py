@@ -32,7 +32,8 @@ sed -n 's/^\([^# ]*==[^ ]*\).*/\1 \\\n    --hash=sha256:00/p' "$3" > "$2"
 @pytest.fixture
 def lists(tmp_path):
     (tmp_path / "requirements.txt").write_text("# A list.\nexample==1  # its reason\n")
-    (tmp_path / "requirements-dev.txt").write_text("-r requirements.txt\nother[more]==2\n")
+    (tmp_path / "requirements-redis.txt").write_text("-r requirements.txt\nextra==5\n")
+    (tmp_path / "requirements-dev.txt").write_text("-r requirements-redis.txt\nother[more]==2\n")
     (tmp_path / "requirements-tools.txt").write_text("tool==3\n")
     for name in LISTS:
         head = HEAD.format(listed=name, digest=digest_of(tmp_path / name))
@@ -74,22 +75,24 @@ def test_no_lock_names_a_host_or_a_path(name):
     assert not re.search(r"^\s*-(?!-hash)|(^|\s)/", text, re.MULTILINE)
 
 
-def test_development_has_the_versions_of_production():
-    production, development = (
+def test_development_and_the_extra_have_the_versions_of_production():
+    production, with_redis, development = (
         {
             (locked.name, locked.version)
             for locked in locked_versions(lock_of(ROOT / name).read_text())
         }
-        for name in LISTS[:2]
+        for name in LISTS[:3]
     )
-    names = {name for name, _ in production}
-    assert {(name, version) for name, version in development if name in names} == production
+    names = {name for name, _ in with_redis}
+    assert {(name, version) for name, version in development if name in names} == with_redis
+    assert {name for name, _ in with_redis - production} == {"redis", "async-timeout"}
+    assert production < with_redis
 
 
 def test_a_list_that_was_changed_has_a_stale_lock(lists):
     assert stale_locks(lists) == []
     (lists / "requirements.txt").write_text("example[more]==1\n")
-    assert stale_locks(lists) == ["requirements.txt", "requirements-dev.txt"]
+    assert stale_locks(lists) == list(LISTS[:3])
 
 
 @pytest.mark.parametrize("text", [None, "example==1 \\\n", "# Made of: \n"])
@@ -122,8 +125,9 @@ def test_locks_are_renewed_with_the_versions_that_they_have(lists):
     ]
     asked = (lists / "asked.txt").read_text()
     assert "requirements.txt\nexample==1\n" in asked
-    assert "requirements-dev.txt --constraint requirements.lock\nexample==1\n" in asked
-    assert asked.count("--universal --generate-hashes") == 3
+    assert "requirements-redis.txt --constraint requirements.lock\nexample==1\n" in asked
+    assert "requirements-dev.txt --constraint requirements-redis.lock\nexample==1\n" in asked
+    assert asked.count("--universal --generate-hashes") == len(LISTS) == 4
 
 
 def test_a_lock_in_which_nothing_changes_is_not_written(lists):
@@ -155,4 +159,4 @@ def test_a_lock_stays_where_no_versions_fit(lists):
     with pytest.raises(Exception, match="returned non-zero exit status 1"):
         make_locks(lists, uv=str(lists / "uv"), upgrade=False)
     assert (lists / "requirements.lock").read_text() == before
-    assert stale_locks(lists) == ["requirements.txt", "requirements-dev.txt"]
+    assert stale_locks(lists) == list(LISTS[:3])

