@@ -18,8 +18,8 @@ from nova_credentials.tables import NOVA_TABLES
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-# One try waits 50 ms for each of the site's tables at most, then 50 ms for all of NOVA's together: NOVA's next statements
-# queue behind it meanwhile.
+# One try waits 50 ms for each of the site's tables at most, then 50 ms for all of NOVA's together, as NOVA's next
+# statements queue behind it meanwhile.
 TRIES = 20
 PAUSE_SECONDS = 0.2
 
@@ -217,7 +217,9 @@ def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool)
         )
         there = [name for (name,) in cursor.fetchall() if name]
         lock = f"LOCK TABLE {', '.join(there)} IN SHARE ROW EXCLUSIVE MODE;"
-        briefly = f"SET LOCAL statement_timeout = '50ms'; {lock} SET LOCAL statement_timeout TO DEFAULT;"
+        briefly = (
+            f"SET LOCAL statement_timeout = '50ms'; {lock} SET LOCAL statement_timeout TO DEFAULT;"
+        )
         last = [briefly, MOVE_OLD_FUNCTION, make_trigger_function_sql() + ";", *last]
     statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves.values(), *last))
     for _attempt in range(TRIES):

@@ -82,7 +82,8 @@ class FirstSite:
                 "DEBUG": "1",
                 "SECRET_KEY": SECRET_KEY,
                 "DATABASE_URL": make_conninfo(
-                    "", **psycopg.conninfo.conninfo_to_dict(self.first.uri) | {"user": self.first.site}
+                    "",
+                    **psycopg.conninfo.conninfo_to_dict(self.first.uri) | {"user": self.first.site},
                 ),
                 "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.first.aws,
                 "AWS_ACCESS_KEY_ID": "embedded",
@@ -139,7 +140,10 @@ def test_the_first_release_goes_on_with_what_the_day_brought(back):
     assert {slug: each["phase"] for slug, each in now.items()} == {
         slug: each["phase"] for slug, each in first.newest.items()
     }
-    assert (now["never_touched"]["phase"], now["dual_read_clean"]["phase"]) == ("dual_write", "dual_write")
+    assert (now["never_touched"]["phase"], now["dual_read_clean"]["phase"]) == (
+        "dual_write",
+        "dual_write",
+    )
     # Every client was counted once more, so what NOVA wrote on the way is pushed too.
     pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
     assert pushed["dual_write_pending"]["outcome"] == "updated"
@@ -154,7 +158,13 @@ def test_the_first_release_goes_on_with_what_the_day_brought(back):
     }
     compared = back.answer("compare_clients", "--all", "--inline")
     differ = {item["slug"] for item in compared["items"] if item["outcome"] != "match"}
-    assert not differ & {"never_touched", "dual_read_clean", "dual_read_pending", "cut_over", "dual_write_pending"}
+    assert not differ & {
+        "never_touched",
+        "dual_read_clean",
+        "dual_read_pending",
+        "cut_over",
+        "dual_write_pending",
+    }
 
 
 @pytest.mark.long(30)

@@ -42,7 +42,8 @@ INSERT INTO {site}.migration_readcount (client_id, reads, matches, last_read_at)
 INSERT INTO {site}.migration_clientmigration (client_id, phase)
     SELECT id, (ARRAY['dual_write', 'dual_read', 'dual_write', 'aws'])[1 + id % 4]
     FROM public.clients WHERE slug LIKE 'many-%';
-INSERT INTO {site}.migration_comparison (slug, status, error_class, message, mismatches, revision, compared_at, client_id)
+INSERT INTO {site}.migration_comparison
+    (slug, status, error_class, message, mismatches, revision, compared_at, client_id)
     SELECT slug, 'match', '', {empty}, '[]', 3, now(), id FROM public.clients, generate_series(1, 2)
     WHERE slug LIKE 'many-%';
 INSERT INTO {site}.migration_run (kind, adopt, include_inactive, created_at) VALUES ('migrate', false, false, now());

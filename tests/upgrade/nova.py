@@ -15,7 +15,7 @@ import psycopg
 from nova_credentials.reader.from_postgres import STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
 APPLICATION = "nova"
@@ -29,8 +29,12 @@ READ_MAIL = """
 SELECT e.email_user, e.email_password_encrypted FROM public.client_email_credentials e
 JOIN public.clients c ON c.id = e.client_id WHERE c.slug = %s AND e.is_primary
 """
-WRITE = "UPDATE public.client_database_credentials SET db_password_encrypted = %s, updated_at = now() WHERE client_id = %s"
-WRITE_MAIL = "UPDATE public.client_email_credentials SET email_password_encrypted = %s WHERE client_id = %s"
+WRITE = (
+    "UPDATE public.client_database_credentials SET db_password_encrypted = %s WHERE client_id = %s"
+)
+WRITE_MAIL = (
+    "UPDATE public.client_email_credentials SET email_password_encrypted = %s WHERE client_id = %s"
+)
 RENAME = "UPDATE public.clients SET description = %s WHERE id = %s"
 ADD = "INSERT INTO public.clients (name, slug) VALUES (%s, %s) RETURNING id"
 ADD_LOGIN = """
@@ -46,7 +50,7 @@ ON CONFLICT (client_id) DO UPDATE SET reads = kept.reads + 1, matches = kept.mat
 
 @dataclass
 class Work:
-    """What one connection did: how many statements, the longest in seconds, and the writes to NOVA's tables by client."""
+    """What one connection did: its statements, the longest in seconds, and the writes to NOVA's tables by client."""
 
     name: str
     statements: int = 0
@@ -115,7 +119,10 @@ WORK: dict[str, Act] = {
     "writes together": write_together,
     "adds": add,
 }
-BY_PACKAGE: dict[str, Act] = {"phases by the package": ask_phase, "counts by the package": count_read}
+BY_PACKAGE: dict[str, Act] = {
+    "phases by the package": ask_phase,
+    "counts by the package": count_read,
+}
 
 
 def work_on(uri: str, work: Work, act: Act, slugs: list[str], over: Any) -> None:
@@ -127,13 +134,11 @@ def work_on(uri: str, work: Work, act: Act, slugs: list[str], over: Any) -> None
             slug = random.choice(slugs)
             act(session, slug, ids[slug])
             time.sleep(PAUSE_SECONDS)
-    except Exception as error:  # whatever it is, it is NOVA's trouble
+    except psycopg.Error as error:
         work.error = repr(error)
 
 
-def run_nova(
-    uri: str, with_package: bool, answers: Connection, begun: Any, over: Any
-) -> None:
+def run_nova(uri: str, with_package: bool, answers: Connection, begun: Any, over: Any) -> None:
     """Be NOVA until it is over, then send what was done. The function of a process."""
     works, threads = [], []
     for number, (name, act) in enumerate((WORK | BY_PACKAGE if with_package else WORK).items()):

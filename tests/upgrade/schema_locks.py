@@ -1,7 +1,7 @@
 """Runs every schema migration and notes after each of its statements what is locked of the tables that NOVA uses.
 
-What PostgreSQL says of its locks is asked, not the text of the statements: so what triggers, functions, foreign keys and
-code in Python lock is seen too.
+It asks PostgreSQL for its locks and doesn't guess by the text of the statements: so what triggers, functions, foreign
+keys and code in Python lock is seen too.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class SchemaLocks:
             self.locked.clear()
             self.made.clear()
         if self.locked and LONG.match(str(statement)):
-            self.complain(f"takes as long as there are rows, with {sorted(self.locked)} locked", statement)
+            self.complain(
+                f"takes as long as there are rows, with {sorted(self.locked)} locked", statement
+            )
         answer = execute(statement, params, many, context)
         self.made |= {name.rpartition(".")[2] for name in MADE.findall(str(statement))}
         self.look(raw, str(statement))
@@ -100,7 +102,7 @@ def is_among(name: str, known: tuple[str, ...]) -> bool:
 def run_migrations(
     answers: Connection, environment: dict[str, str], first: list[tuple[str, str]]
 ) -> None:
-    """Migrate to the first release, then to now, back and to now again; send what was found and seen since the first."""
+    """Migrate to the first release, then to now, back and to now again; send what was found and seen on these ways."""
     os.environ |= environment
     import django
 

@@ -24,7 +24,11 @@ def test_no_schema_migration_makes_nova_wait_there_or_back():
         with psycopg.connect(uri, autocommit=True) as connection:
             make_nova_tables(connection)
         surroundings = {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "DATABASE_URL": uri}
-        process = spawn.Process(target=run_migrations, args=(theirs, os.environ | surroundings, FIRST_RELEASE), daemon=True)
+        process = spawn.Process(
+            target=run_migrations,
+            args=(theirs, os.environ | surroundings, FIRST_RELEASE),
+            daemon=True,
+        )
         process.start()
         theirs.close()
         try:
@@ -36,7 +40,10 @@ def test_no_schema_migration_makes_nova_wait_there_or_back():
 
     assert not found, "\n".join(found)
     # It looks: these lock what the reader reads, for a moment.
-    assert {"migration.0009_evidence migration_clientmigration", "migration.0034_layouts migration_clientmigration"} <= {*seen}
+    assert {
+        "migration.0009_evidence migration_clientmigration",
+        "migration.0034_layouts migration_clientmigration",
+    } <= {*seen}
     assert "back from migration.0034_layouts migration_clientmigration" in seen
 
 

@@ -23,16 +23,15 @@ SETTINGS = {
     "log_rotation_size": "0",
     "log_line_prefix": "%n|%p|%a|",
 }
-# `ExclusiveLock on tuple` and the like are waits for rows; among NOVA's own connections there are none.
 WAITED = re.compile(
-    rf"(?P<at>[\d.]+)\|(?P<pid>\d+)\|{APPLICATION}\|.*acquired (?P<what>\w+ on [\w ]+?)(?: \d+)?(?: of .*)? after (?P<ms>[\d.]+) ms"
+    rf"(?P<at>[\d.]+)\|(?P<pid>\d+)\|{APPLICATION}\|.*\bacquired \w+ on .* after (?P<ms>[\d.]+) ms"
 )
 # Waits of one statement follow each other. Two statements that do are taken for one: never too short.
 TOGETHER_MS = 5
 
 
 def list_waits(log: Path, since: float, until: float) -> list[float]:
-    """Return in milliseconds what NOVA's statements waited that ended in this time, the waits of a statement added up."""
+    """Return in milliseconds what NOVA's statements waited in this time, the waits of one statement added up."""
     by_process = defaultdict[str, list[tuple[float, float]]](list)
     for line in log.read_text(errors="replace").splitlines():
         found = WAITED.match(line)

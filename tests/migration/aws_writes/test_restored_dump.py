@@ -100,7 +100,9 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
 
     # It knows that it is another database than the one that was dumped.
     for pk in restored.ids.values():
-        restored.ask("UPDATE public.client_database_credentials SET db_port = 5433 WHERE client_id = %s", pk)
+        restored.ask(
+            "UPDATE public.client_database_credentials SET db_port = 5433 WHERE client_id = %s", pk
+        )
     pushed = restored.push_pending()
     assert (pushed.returncode, "This database is a duplicate" in pushed.stderr) == (1, True)
     assert count_writes(aws) == before
@@ -115,8 +117,13 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
     # Claimed, it still pushes nothing over it: each client is held until somebody copies one way.
     assert restored.manage("claim_database", "--reason", "restored").returncode == 0
     pushed = json.loads(restored.manage("push_pending", "--inline", "--format", "json").stdout)
-    assert {item["slug"]: item["outcome"] for item in pushed["items"]} == dict.fromkeys(PHASES, "failed")
-    assert all("written since" in item["message"] or "older than AWS" in item["message"] for item in pushed["items"])
+    assert {item["slug"]: item["outcome"] for item in pushed["items"]} == dict.fromkeys(
+        PHASES, "failed"
+    )
+    assert all(
+        "written since" in item["message"] or "older than AWS" in item["message"]
+        for item in pushed["items"]
+    )
     assert values_in_aws() == AHEAD
     # A client that was added since is not in the tables, and its secret stays. Added again, it is held too.
     restored.add_client("added")
