@@ -65,14 +65,20 @@ class SchemaLocks:
             self.complain(
                 f"takes as long as there are rows, with {sorted(self.locked)} locked", statement
             )
-        answer = execute(statement, params, many, context)
-        self.made |= {name.rpartition(".")[2] for name in MADE.findall(str(statement))}
-        self.look(raw, str(statement))
+        # What a statement outside a transaction locks is free at its end: it gets one, for a look before that.
+        alone = not raw.info.transaction_status
+        if alone:
+            raw.cursor().execute("BEGIN")
+        try:
+            answer = execute(statement, params, many, context)
+            self.made |= {name.rpartition(".")[2] for name in MADE.findall(str(statement))}
+            self.look(raw, str(statement))
+        finally:
+            if alone:
+                raw.cursor().execute("COMMIT")
         return answer
 
     def look(self, raw: Any, statement: str) -> None:
-        if not raw.info.transaction_status:
-            return  # what a statement of its own locked is free again
         asked = [[*WRITTEN_BY_NOVA, *WRITTEN_BY_READER, *READ_BY_READER]]
         # By psycopg's own cursor: Django's would bring this one here again.
         rows = raw.cursor().execute(LOCKS, asked).fetchall()
@@ -88,6 +94,8 @@ class SchemaLocks:
         elif mode in (STOPS_WRITERS if is_among(name, WRITTEN_BY_READER) else STOPS_READERS):
             self.locked.add(name)
             self.seen.append(f"{self.migration} {name}")
+            if LONG.match(statement):
+                self.complain(f"takes as long as there are rows, and locks {name}", statement)
             if not 0 < wait <= LONGEST_WAIT_MS:
                 self.complain(f"may wait {wait} ms for {name} (0: for ever)", statement)
 
