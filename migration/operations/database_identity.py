@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations import Migration
+
+logger = logging.getLogger(__name__)
 
 # Both embedded stores: their folder may be moved, and its path is part of the socket's.
 EMBEDDED = "embedded"
@@ -84,7 +87,8 @@ def read_identity(wrapper: BaseDatabaseWrapper) -> DatabaseIdentity | None:
             return None
         oid, database, may_ask = row
         system = _read_system(raw) if may_ask else None
-    except psycopg.Error:  # its text is of no use: nothing is written to AWS then
+    except psycopg.Error as error:  # nothing is written to AWS then
+        logger.warning("this database does not say what it is: %s", type(error).__name__)
         return None
     place = _describe_place(wrapper, str(database))
     return DatabaseIdentity(str(system[0]) if system else "", int(str(oid)), place)

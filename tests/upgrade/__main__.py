@@ -1,7 +1,7 @@
 """`make upgrade`: upgrades each released version with 100,000 clients, and goes back, while NOVA reads and writes.
 
 Prints how long NOVA's statements waited for locks, and the longest time that one took, beside the same without an
-upgrade. Exits with 1 where one waited longer than 100 ms, or a write was not counted. ARGS="--clients 2000" takes fewer.
+upgrade. Exits with 1 where one waited longer than 100 ms, or a write was not counted. ARGS="--clients 2000": fewer.
 """
 
 from __future__ import annotations

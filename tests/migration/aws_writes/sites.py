@@ -46,6 +46,12 @@ class Site:
     def add_client(self, slug: str) -> int:
         return self.ask(ADD_CLIENT, slug)[0][0]
 
+    def migrate_first(self) -> None:
+        """Run the first `migrate`, at which the database notes what it is."""
+        done = self.manage("migrate", "--no-color")
+        noted = "This database is the one that writes to AWS:" in done.stdout
+        assert (done.returncode, noted) == (0, True), done.stdout[-500:] + done.stderr
+
     def migrate_all(self):
         return self.manage("migrate_clients", "--all", "--inline")
 

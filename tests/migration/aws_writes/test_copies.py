@@ -224,7 +224,7 @@ def named(name) -> str:
 @pytest.mark.long(15)
 def test_a_failover_in_the_middle_of_the_work_is_no_copy(tmp_path, clusters, primary, name, aws):
     site = Site(named(name), aws)
-    assert site.manage("migrate", "--no-color").returncode == 0
+    site.migrate_first()
     first, second = site.add_client("first"), site.add_client("second")
     standby = make_standby(primary, tmp_path / "two")
     clusters.append(standby)
@@ -246,7 +246,7 @@ def test_a_name_that_suddenly_leads_to_another_database_stops_the_writes_at_once
     tmp_path, clusters, primary, name, aws
 ):
     site = Site(named(name), aws)
-    assert site.manage("migrate", "--no-color").returncode == 0
+    site.migrate_first()
     idom = site.add_client("idom")
     assert site.migrate_all().returncode == 0
     other = start_cluster(tmp_path / "two")
@@ -278,7 +278,7 @@ def test_a_name_that_suddenly_leads_to_another_database_stops_the_writes_at_once
 @pytest.mark.long(15)
 def test_a_copied_data_folder_under_another_port_is_a_copy(tmp_path, clusters, primary, aws):
     site = Site(primary.uri, aws)
-    assert site.manage("migrate", "--no-color").returncode == 0
+    site.migrate_first()
     idom = site.add_client("idom")
     assert site.migrate_all().returncode == 0
     stop_cluster(primary)
