@@ -64,7 +64,10 @@ class Session:
 
     def __init__(self, uri: str, work: Work) -> None:
         self.work = work
-        self.connection = psycopg.connect(uri, autocommit=True, application_name=APPLICATION)
+        # As the package connects: without prepared statements.
+        self.connection = psycopg.connect(
+            uri, autocommit=True, application_name=APPLICATION, prepare_threshold=None
+        )
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         start = time.monotonic()
