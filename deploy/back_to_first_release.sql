@@ -5,8 +5,8 @@
 --
 --     psql --single-transaction --set ON_ERROR_STOP=1 --file deploy/back_to_first_release.sql "$DATABASE_URL"
 --
--- Where a table is in use it changes nothing; run it again. Then the first release's `migrate`, which counts every
--- client once. NOVA's own tables stay as they are.
+-- Where a table is in use it changes nothing; run it again. Then the first release's `migrate`. NOVA's own tables stay
+-- as they are, and their writes are counted all the time.
 
 SET search_path = pg_catalog, pg_temp;
 -- While this waits, others queue behind it.
@@ -56,10 +56,32 @@ ALTER TABLE nova_admin.migration_runitem SET SCHEMA public;
 ALTER TABLE nova_admin.migration_secret SET SCHEMA public;
 ALTER TABLE nova_admin.migration_worker SET SCHEMA public;
 
--- The triggers go with the function. From here to the end NOVA's writers wait.
+-- From here to the end NOVA's writers wait: none may be between its row and its count.
 SET LOCAL statement_timeout = '50ms';
-DROP FUNCTION nova_admin.count_write() CASCADE;
+LOCK TABLE public.clients, public.client_database_credentials, public.client_email_credentials
+    IN SHARE ROW EXCLUSIVE MODE;
 SET LOCAL statement_timeout TO DEFAULT;
+-- The triggers follow the function, which counts in the old place. The first release's `migrate` makes it its own.
+ALTER FUNCTION nova_admin.count_write() SET SCHEMA public;
+ALTER FUNCTION public.count_write() RENAME TO nova_admin_count_write;
+CREATE OR REPLACE FUNCTION public.nova_admin_count_write() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        RETURN NULL; -- which the first release doesn't count
+    ELSIF TG_TABLE_NAME = 'clients' THEN
+        INSERT INTO public.credentials_clientwrite (client_id)
+        SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
+    ELSE
+        INSERT INTO public.credentials_clientwrite (client_id)
+        SELECT DISTINCT id FROM unnest(ARRAY[OLD.client_id, NEW.client_id]) AS id WHERE id IS NOT NULL;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'NOVA Admin could not count this write (SQLSTATE %)', SQLSTATE;
+    RETURN NULL;
+END
+$$;
 DROP FUNCTION nova_admin.writes_are_counted();
 ALTER TABLE nova_admin.client_aws_credentials SET SCHEMA public;
 ALTER TABLE nova_admin.credentials_clientwrite SET SCHEMA public;

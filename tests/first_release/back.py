@@ -18,6 +18,11 @@ STEPS = (
 )
 SCRIPT = ROOT / "deploy" / "back_to_first_release.sql"
 TRIES = 50
+IN_USE = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+)
 
 
 def go_back(uri: str, manage: Callable[..., object]) -> None:
@@ -27,7 +32,7 @@ def go_back(uri: str, manage: Callable[..., object]) -> None:
     for _attempt in range(TRIES):
         try:
             run_script(uri)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+        except IN_USE:
             time.sleep(0.2)
         else:
             return
@@ -36,7 +41,9 @@ def go_back(uri: str, manage: Callable[..., object]) -> None:
 
 def run_script(uri: str) -> None:
     """Run it as psql does: statement by statement, in one transaction."""
+    before, body, after = SCRIPT.read_text().partition("CREATE OR REPLACE FUNCTION")
+    function, end, rest = (body + after).partition("$$;\n")
+    statements = [*before.split(";\n"), function + end, *rest.split(";\n")]
     with psycopg.connect(uri) as connection:
-        for statement in SCRIPT.read_text().split(";\n"):
-            if statement.strip():
-                connection.execute(statement)
+        for statement in filter(str.strip, statements):
+            connection.execute(statement)

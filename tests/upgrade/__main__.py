@@ -25,11 +25,10 @@ from tests.first_release.back import go_back
 from tests.first_release.load import SECRET_KEY
 from tests.upgrade.databases import RELEASES, fill
 from tests.upgrade.nova import Nova, Work
-from tests.upgrade.waits import SETTINGS, list_waits
+from tests.upgrade.waits import Watch, add_up_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LOCAL = ROOT / ".local" / "upgrade"
 MOST_MS = 100
@@ -64,10 +63,9 @@ def main() -> None:
         "LOG_LEVEL": "ERROR",
         "SECRET_KEY": SECRET_KEY,
         "NOVA_FINGERPRINT_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start_server(LOCAL, settings=SETTINGS, keep=False),
+        "DATABASE_URL": postgres.start_server(LOCAL, keep=False),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
     }
-    log = LOCAL / "data" / "log" / "postgresql.log"
     results = []
     for release, (load, site) in RELEASES.items():
         with nova_database.database() as uri:
@@ -75,10 +73,12 @@ def main() -> None:
             fill(uri, site, clients)
             is_first = site == "public"
             results.append(
-                measure(f"from {release}", uri, log, migrate, site=site, with_package=not is_first)
+                measure(f"from {release}", uri, migrate, site=site, with_package=not is_first)
             )
             if is_first:
-                results.append(measure("back to it", uri, log, go_back_to_first, site="nova_admin"))
+                results.append(
+                    measure("back to it", uri, go_back_to_first, site="nova_admin", to="public")
+                )
     print_results(results, clients)
     if any(result.problems for result in results):
         sys.exit(1)
@@ -104,10 +104,10 @@ def go_back_to_first(uri: str) -> None:
 def measure(
     name: str,
     uri: str,
-    log: Path,
     upgrade: Callable[[str], None],
     *,
     site: str,
+    to: str = "nova_admin",
     with_package: bool = False,
 ) -> Result:
     """Let NOVA work for a while, then upgrade while it works; return what it noticed."""
@@ -117,22 +117,20 @@ def measure(
     result.longest_before_ms = longest_ms(before.end())
     counted = count_writes(uri, site)
     nova = Nova(uri, with_package=with_package)
-    begun = time.time()
+    watch, begun = Watch(uri), time.monotonic()
     try:
         upgrade(uri)
-    except RuntimeError as error:
-        result.problems.append(str(error))
-    ended = time.time()
-    works = nova.end()
-    result.seconds = ended - begun
+    except (RuntimeError, TimeoutError, psycopg.Error) as error:
+        result.problems.append(repr(error))
+    result.seconds = time.monotonic() - begun
+    waits, works = watch.end(), nova.end()
     result.statements = sum(work.statements for work in works)
     result.longest_ms = longest_ms(works)
-    result.waits = list_waits(log, begun, ended)
+    result.waits = add_up_waits(waits, works)
     result.problems += [f"{work.name}: {work.error}" for work in works if work.error]
     if (longest := max(result.waits, default=0)) > MOST_MS:
         result.problems.append(f"a statement of NOVA's waited {longest:.0f} ms")
-    if site == "public" or with_package:
-        result.problems += find_uncounted(works, counted, count_writes(uri, "nova_admin"))
+    result.problems += find_uncounted(works, counted, count_writes(uri, to))
     return result
 
 

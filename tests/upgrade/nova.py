@@ -48,13 +48,18 @@ ON CONFLICT (client_id) DO UPDATE SET reads = kept.reads + 1, matches = kept.mat
 """
 
 
+# What took less is not kept, and did not wait longer.
+SLOW_SECONDS = 0.003
+
+
 @dataclass
 class Work:
-    """What one connection did: its statements, the longest in seconds, and the writes to NOVA's tables by client."""
+    """What one connection did: its statements, the longest, those that may have waited, and its writes by client."""
 
     name: str
     statements: int = 0
     longest: float = 0.0
+    slow: list[tuple[int, float, float]] = field(default_factory=list)  # process, beginning, end
     writes: Counter[int] = field(default_factory=Counter)
     error: str = ""
 
@@ -70,11 +75,14 @@ class Session:
         )
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        start = time.monotonic()
+        start = time.time()
         cursor = self.connection.execute(statement, values or None)
         rows = cursor.fetchall() if cursor.description else []
+        end = time.time()
         self.work.statements += 1
-        self.work.longest = max(self.work.longest, time.monotonic() - start)
+        self.work.longest = max(self.work.longest, end - start)
+        if end - start > SLOW_SECONDS:
+            self.work.slow.append((self.connection.info.backend_pid, start, end))
         return rows
 
 

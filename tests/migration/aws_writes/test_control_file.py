@@ -1,5 +1,7 @@
 """A server that is just writing its control file is asked again what it is."""
 
+from types import SimpleNamespace
+
 import psycopg
 import pytest
 from django.db import connection
@@ -28,9 +30,11 @@ class Busy:
 def test_it_is_asked_a_few_times(db, monkeypatch, caplog, times, is_known):
     monkeypatch.setattr(database_identity, "PAUSE_SECONDS", 0)
     identity = read_identity(connection)
-    monkeypatch.setattr(connection, "connection", Busy(connection.connection, times))
+    busy = SimpleNamespace(
+        connection=Busy(connection.connection, times), settings_dict=connection.settings_dict
+    )
 
-    again = read_identity(connection)
+    again = read_identity(busy)
 
     assert again == (identity if is_known else None)
     assert ("InternalError_" in caplog.text) is not is_known

@@ -10,7 +10,6 @@ import pytest
 
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests import nova_database
-from tests.migrated import migrated_database
 from tests.migration.aws_writes.calls import count_writes
 from tests.migration.aws_writes.servers import dump_database, restore_dump
 from tests.migration.aws_writes.sites import WRITE, Site
@@ -42,8 +41,10 @@ for client in Client.objects.exclude(slug="added"):
 @pytest.fixture
 def lost(aws) -> Iterator[tuple[Site, bytes]]:
     """A site that was dumped, worked on for a day and is lost; and its dump."""
-    with migrated_database() as uri:
+    # No copy of a migrated one: the entries of its audit have another key.
+    with nova_database.database() as uri:
         site = Site(uri, aws)
+        site.migrate_first()
         ids = {slug: site.add_client(slug) for slug in PHASES}
         assert site.migrate_all().returncode == 0
         for slug, phase in PHASES.items():
@@ -95,8 +96,9 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
     restored, aws
 ):
     before = count_writes(aws)
-    # NOVA goes on at once: from dual read on it has AWS's newer values.
-    assert read_as_nova(restored) == {"written": IN_DUMP, "read": SINCE, "cut-over": SINCE}
+    # NOVA goes on at once: from the cutover on with AWS's newer values. In dual read PostgreSQL's count, as nobody
+    # knows whether the restored triggers counted every write.
+    assert read_as_nova(restored) == {"written": IN_DUMP, "read": IN_DUMP, "cut-over": SINCE}
 
     # It knows that it is another database than the one that was dumped.
     for pk in restored.ids.values():
@@ -126,7 +128,7 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
     )
     assert values_in_aws() == AHEAD
     # A client that was added since is not in the tables, and its secret stays. Added again, it is held too.
-    restored.add_client("added")
+    restored.ask(WRITE, "example-typed-anew", restored.add_client("added"))
     assert restored.manage("migrate_clients", "added", "--inline").returncode == 1
     assert values_in_aws() == AHEAD
 
