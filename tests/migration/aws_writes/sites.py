@@ -28,13 +28,12 @@ class Site:
     aws: Any
 
     def manage(self, *arguments: str, **environment: str):
-        done = manage(
-            *arguments,
-            DATABASE_URL=self.uri,
-            SECRET_KEY=KEY,
-            AWS_ENDPOINT_URL_SECRETS_MANAGER=self.aws.endpoint,
-            **environment,
-        )
+        settings = {
+            "DATABASE_URL": self.uri,
+            "SECRET_KEY": KEY,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.aws.endpoint,
+        }
+        done = manage(*arguments, **settings | environment)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
