@@ -56,7 +56,9 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=100_000)
-    clients = parser.parse_args().clients
+    parser.add_argument("--only", choices=RELEASES, help="from this release alone")
+    asked = parser.parse_args()
+    clients = asked.clients
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
         "DEBUG": "1",
@@ -67,7 +69,8 @@ def main() -> None:
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
     }
     results = []
-    for release, (load, site) in RELEASES.items():
+    for release in [asked.only] if asked.only else RELEASES:
+        load, site = RELEASES[release]
         with nova_database.database() as uri:
             load(uri)
             fill(uri, site, clients)
