@@ -8,7 +8,7 @@ TOOLS := .local/tools
 # A lock is whole: nothing is looked up beside it.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-.PHONY: demo test thorough check lock audit bench reliability soak mutation screenshots messages commands format clean
+.PHONY: demo test thorough check lock audit bench reliability upgrade soak mutation screenshots messages commands format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -56,6 +56,9 @@ mutation: $(READY)  ## small defects in the modules that must not err, and which
 
 reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
 	$(BIN)/python -m tests.reliability $(ARGS)
+
+upgrade: $(READY)  ## each released version with 100,000 clients to this one, and back, while NOVA writes (ARGS="--clients 2000")
+	$(BIN)/python -m tests.upgrade $(ARGS)
 
 screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 	$(BIN)/python -m tests.screenshots $(ARGS)

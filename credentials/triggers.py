@@ -52,15 +52,20 @@ LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
 TRIES = 15
 PAUSE_SECONDS = 0.2
 
-# If NOVA has replaced `clients` by a new table, the old key still refers to the renamed one.
-AWS_FOREIGN_KEY = f"""
+# If NOVA has replaced `clients` by a new table, the old key still refers to the renamed one. Made without a look at the
+# rows, as NOVA's writers of `clients` wait meanwhile; they don't wait for the look that follows.
+MAKE_FOREIGN_KEY = f"""
 ALTER TABLE {AWS_TABLE} DROP CONSTRAINT IF EXISTS client_aws_credentials_client_id_fkey,
 ADD CONSTRAINT client_aws_credentials_client_id_fkey
-FOREIGN KEY (client_id) REFERENCES public.clients (id) ON DELETE CASCADE
+FOREIGN KEY (client_id) REFERENCES public.clients (id) ON DELETE CASCADE NOT VALID
 """
-HAS_FOREIGN_KEY = f"""
-SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = '{AWS_TABLE}'::regclass
-    AND contype = 'f' AND confrelid = to_regclass('public.clients'))
+CHECK_FOREIGN_KEY = (
+    f"ALTER TABLE {AWS_TABLE} VALIDATE CONSTRAINT client_aws_credentials_client_id_fkey"
+)
+# True: there, and its rows were looked at; false: they were not; NULL: no such key.
+FOREIGN_KEY_IS_VALID = f"""
+SELECT bool_or(convalidated) FROM pg_constraint WHERE conrelid = '{AWS_TABLE}'::regclass
+    AND contype = 'f' AND confrelid = to_regclass('public.clients')
 """
 COUNTED_TABLE_OIDS = (
     f"SELECT tgrelid FROM {COUNTING_TRIGGERS} GROUP BY tgrelid HAVING count(DISTINCT tgtype) = 2"
@@ -229,7 +234,7 @@ def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -
     tables = (*COUNTED_TABLES, *(f"nova_admin.credentials_{name}" for name in ours))
     if not all(map(_table_exists, tables)):
         return  # migrated back to before the tables
-    refused = [] if _fetch_value(HAS_FOREIGN_KEY) else _add_foreign_key()
+    refused = _add_foreign_key()
     refused += count_every_write(nothing_was_pushed=_makes_tables(plan))
     if refused and verbosity:
         _print_refusals(refused)
@@ -244,7 +249,12 @@ def _makes_tables(plan: MigrationPlan) -> bool:
 
 
 def _add_foreign_key() -> list[Refusal]:
-    return _run_step(AWS_FOREIGN_KEY, AWS_TABLE, grant="REFERENCES ON public.clients")
+    """Make and check the key from the AWS logins to NOVA's clients where it is missing; return the refused steps."""
+    is_valid = _fetch_value(FOREIGN_KEY_IS_VALID)
+    refused = []
+    if is_valid is None:
+        refused = _run_step(MAKE_FOREIGN_KEY, AWS_TABLE, grant="REFERENCES ON public.clients")
+    return refused or ([] if is_valid else _run_step(CHECK_FOREIGN_KEY, AWS_TABLE))
 
 
 def _print_refusals(refused: list[Refusal]) -> None:

@@ -73,7 +73,6 @@ CREATE INDEX IF NOT EXISTS client_aws_credentials_client_id ON client_aws_creden
 
 # With the function go its triggers, which would warn at each of NOVA's writes that they can't count it.
 FORGET_WRITES = """
-SET LOCAL lock_timeout = '5s';
 DROP FUNCTION IF EXISTS nova_admin.count_write() CASCADE;
 DROP FUNCTION IF EXISTS nova_admin.writes_are_counted()
 """

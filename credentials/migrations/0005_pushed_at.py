@@ -14,11 +14,21 @@ WHERE pushed_revision >= revision + (
 class Migration(migrations.Migration):
     dependencies = [("credentials", "0004_mapped_columns")]
 
+    # NOVA's reader reads the table: the lock of the new column doesn't last while rows are filled. Each statement can
+    # be run again, if the first run is ended between them.
+    atomic = False
+
     operations = [
-        migrations.AddField(
-            model_name="clientrevision",
-            name="pushed_at",
-            field=models.DateTimeField(null=True),
+        migrations.RunSQL(
+            "ALTER TABLE credentials_clientrevision ADD COLUMN IF NOT EXISTS pushed_at timestamptz",
+            "ALTER TABLE credentials_clientrevision DROP COLUMN IF EXISTS pushed_at",
+            state_operations=[
+                migrations.AddField(
+                    model_name="clientrevision",
+                    name="pushed_at",
+                    field=models.DateTimeField(null=True),
+                )
+            ],
         ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
     ]

@@ -92,8 +92,24 @@ def override_columns(model_name: str) -> list[migrations.operations.base.Operati
 class Migration(migrations.Migration):
     dependencies = [("migration", "0008_messages")]
 
+    # NOVA's reader reads and writes the tables of what changes last: its locks don't last while rows are filled.
+    atomic = False
+
     operations = [
         ChangeTogether(
+            *override_columns("phasechange"),
+            *override_columns("moverequest"),
+            migrations.AlterModelOptions(
+                "clientmigration",
+                {
+                    "permissions": [
+                        ("move_client", "Can move clients between phases"),
+                        ("purge_client", "Can purge clients"),
+                        ("resolve_mismatch", "Can resolve mismatches"),
+                        ("override_gate", "Can move clients although evidence is missing"),
+                    ]
+                },
+            ),
             migrations.AddField(
                 "readcount",
                 "last_failure_at",
@@ -110,20 +126,8 @@ class Migration(migrations.Migration):
             migrations.AddField(
                 "clientmigration", "reads_at_entry", models.JSONField(db_default={}, default=dict)
             ),
-            *override_columns("phasechange"),
-            *override_columns("moverequest"),
-            migrations.AlterModelOptions(
-                "clientmigration",
-                {
-                    "permissions": [
-                        ("move_client", "Can move clients between phases"),
-                        ("purge_client", "Can purge clients"),
-                        ("resolve_mismatch", "Can resolve mismatches"),
-                        ("override_gate", "Can move clients although evidence is missing"),
-                    ]
-                },
-            ),
-            migrations.RunSQL(BEGIN_ANEW, migrations.RunSQL.noop),
             migrations.RunSQL(NOTE_READ, FORGET_READ),
+            adds=("migration_clientmigration", "reads_at_entry"),
         ),
+        migrations.RunSQL(BEGIN_ANEW, migrations.RunSQL.noop),
     ]

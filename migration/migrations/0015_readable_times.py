@@ -3,6 +3,7 @@
 from django.db import migrations
 
 from migration.models.times import EARLIEST, LATEST, limit_times
+from migration.schema_operations import AddConstraintBriefly
 
 READS = ("last_read_at", "last_mismatch_at", "last_failure_at", "last_answer_at", "counted_since")
 PROCESSES = ("aws_error_at", "first_seen_at", "last_read_at")
@@ -20,11 +21,14 @@ def forget_unreadable(table: str, columns: tuple[str, ...]) -> str:
 class Migration(migrations.Migration):
     dependencies = [("migration", "0014_schema_class")]
 
+    # NOVA's reader writes both tables: no lock lasts while rows are looked at.
+    atomic = False
+
     operations = [
         migrations.RunSQL(forget_unreadable("migration_readcount", READS), migrations.RunSQL.noop),
         migrations.RunSQL(
             forget_unreadable("migration_readerprocess", PROCESSES), migrations.RunSQL.noop
         ),
-        migrations.AddConstraint("readcount", limit_times("readcount", *READS)),
-        migrations.AddConstraint("readerprocess", limit_times("readerprocess", *PROCESSES)),
+        AddConstraintBriefly("readcount", limit_times("readcount", *READS)),
+        AddConstraintBriefly("readerprocess", limit_times("readerprocess", *PROCESSES)),
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations import Migration
 
+logger = logging.getLogger(__name__)
+
 # Both embedded stores: their folder may be moved, and its path is part of the socket's.
 EMBEDDED = "embedded"
 ASK_OID = """
@@ -29,6 +33,10 @@ SELECT oid::bigint, current_database()::text,
 FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 """
 ASK_SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+# PostgreSQL before 16.1, 15.5, 14.10 and 13.13 reads its control file without a lock, and fails (XX000) where a
+# checkpoint is just writing it.
+TRIES = 5
+PAUSE_SECONDS = 0.02
 MADE_BY = "0011_database_identity"
 
 
@@ -78,11 +86,22 @@ def read_identity(wrapper: BaseDatabaseWrapper) -> DatabaseIdentity | None:
         if row is None:
             return None
         oid, database, may_ask = row
-        system = raw.execute(ASK_SYSTEM).fetchone() if may_ask else None
-    except psycopg.Error:  # its text is of no use: nothing is written to AWS then
+        system = _read_system(raw) if may_ask else None
+    except psycopg.Error as error:  # nothing is written to AWS then
+        logger.warning("this database does not say what it is: %s", type(error).__name__)
         return None
     place = _describe_place(wrapper, str(database))
     return DatabaseIdentity(str(system[0]) if system else "", int(str(oid)), place)
+
+
+def _read_system(raw: psycopg.Connection[tuple[object, ...]]) -> tuple[object, ...] | None:
+    """Ask for the server's identifier, and again where its control file was just being written."""
+    for _attempt in range(TRIES - 1):
+        try:
+            return raw.execute(ASK_SYSTEM).fetchone()
+        except psycopg.errors.InternalError_:
+            time.sleep(PAUSE_SECONDS)
+    return raw.execute(ASK_SYSTEM).fetchone()
 
 
 def _describe_place(wrapper: BaseDatabaseWrapper, database: str) -> str:

@@ -15,6 +15,7 @@ from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
+from nova_admin.database.editor import SchemaEditor
 from nova_admin.database.lists import ListDumper
 from nova_admin.database.schema import prepare_schema
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
@@ -34,6 +35,8 @@ _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGN
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's PostgreSQL backend with this site's path, marked statements and masked errors."""
+
+    SchemaEditorClass = SchemaEditor
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__(settings_dict, alias)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 from django.db.utils import OperationalError
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from credentials.nova_objects import list_objects_on
 from credentials.shown_names import show_text
@@ -18,7 +18,8 @@ from nova_credentials.tables import NOVA_TABLES
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-# One try to move the tables waits 50 ms for each table at most, so that nobody queues behind it for longer.
+# One try waits 50 ms for each of the site's tables at most, then 50 ms for all of NOVA's together, as NOVA's next
+# statements queue behind it meanwhile.
 TRIES = 20
 PAUSE_SECONDS = 0.2
 
@@ -56,6 +57,8 @@ CARRIED_OVER = (
     "migration_secret",
     "migration_worker",
 )
+# What NOVA writes, itself or by the triggers on its tables: moved last, once NOVA's tables are locked.
+WRITTEN_BY_NOVA = ("client_aws_credentials", "credentials_clientwrite")
 # True only before this schema has tables: tables that somebody makes in `public` under these names later aren't ours.
 IS_FIRST_RELEASE = f"""
 SELECT to_regclass('{SCHEMA}.django_migrations') IS NULL
@@ -201,11 +204,12 @@ def _describe_owners(foreign: list[str], cursor: CursorWrapper) -> str:
 def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool) -> None:
     """Move the tables in one message and so in one transaction: readers see all of them moved, or none."""
     # The owner of a table can have it run code as this role, so this role becomes the owner of each.
-    moves = [
-        f"ALTER TABLE public.{name} SET SCHEMA {SCHEMA};"
+    moves = {
+        name: f"ALTER TABLE public.{name} SET SCHEMA {SCHEMA};"
         f" ALTER TABLE {SCHEMA}.{name} OWNER TO CURRENT_USER;"
         for name in names
-    ]
+    }
+    last = [moves.pop(name) for name in WRITTEN_BY_NOVA if name in moves]
     if has_function:
         # Its triggers follow the function and go on counting; NOVA's writers wait for the lock meanwhile.
         cursor.execute(
@@ -213,13 +217,16 @@ def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool)
         )
         there = [name for (name,) in cursor.fetchall() if name]
         lock = f"LOCK TABLE {', '.join(there)} IN SHARE ROW EXCLUSIVE MODE;"
-        moves = [lock, MOVE_OLD_FUNCTION, make_trigger_function_sql() + ";", *moves]
-    statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves))
+        briefly = (
+            f"SET LOCAL statement_timeout = '50ms'; {lock} SET LOCAL statement_timeout TO DEFAULT;"
+        )
+        last = [briefly, MOVE_OLD_FUNCTION, make_trigger_function_sql() + ";", *last]
+    statement = " ".join(("SET LOCAL lock_timeout = '50ms';", *moves.values(), *last))
     for _attempt in range(TRIES):
         try:
             cursor.execute(statement)
         except OperationalError as error:
-            if not isinstance(error.__cause__, LockNotAvailable):
+            if not isinstance(error.__cause__, LockNotAvailable | QueryCanceled):
                 raise
             time.sleep(PAUSE_SECONDS)
         else:

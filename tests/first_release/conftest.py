@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import boto3
 import psycopg
 import pytest
 
 from tests import nova_database
 from tests.first_release.database import NOVA_TABLES, First
-from tests.first_release.load import load_database
-from tests.templates import RUN, hand_over, make_once
+from tests.first_release.load import load_database, load_secrets, store_arns
+from tests.templates import RUN, claim_copy, hand_over, make_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,3 +78,16 @@ def grant_to_site(first: First) -> None:
         ),
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {first.site}",
     )
+
+
+@pytest.fixture
+def carried(migrated_first, aws) -> First:
+    """Migrated, with AWS as the first release left it."""
+    keys = {"aws_access_key_id": "embedded", "aws_secret_access_key": "embedded"}
+    client = boto3.client(
+        "secretsmanager", region_name="us-east-1", endpoint_url=aws.endpoint, **keys
+    )
+    store_arns(migrated_first.uri, load_secrets(client), schema="nova_admin")
+    claim_copy(migrated_first.uri)  # `migrate` found these secrets: it knows of no other version
+    migrated_first.aws = aws.endpoint
+    return migrated_first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -32,6 +33,7 @@ class First:
 
     def __init__(self, uri: str, site: str) -> None:
         self.uri, self.site = uri, site
+        self.aws = ""
 
     def ask(self, query: Any, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.uri) as connection:
@@ -66,3 +68,10 @@ class First:
             *(f"ALTER TABLE public.{table} OWNER TO {self.site}" for table in CARRIED_OVER),
             f"ALTER FUNCTION {OLD_FUNCTION} OWNER TO {self.site}",
         )
+
+
+def answer(first: First, *arguments: str) -> Any:
+    """What this release's command answers, as JSON, with the AWS that the fixture `carried` filled."""
+    done = first.manage(*arguments, "--format", "json", AWS_ENDPOINT_URL_SECRETS_MANAGER=first.aws)
+    assert "Traceback" not in done.stderr, done.stderr
+    return json.loads(done.stdout)

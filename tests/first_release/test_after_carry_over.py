@@ -6,35 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
-import pytest
-
-from tests.first_release.load import load_secrets, store_arns
-from tests.templates import claim_copy
+from tests.first_release.database import answer
 
 if TYPE_CHECKING:
     from tests.first_release.database import First
 
 EXPECTED = json.loads((Path(__file__).parent / "expected.json").read_text("utf-8"))
-
-
-@pytest.fixture
-def carried(migrated_first, aws) -> First:
-    """Migrated, with AWS as the first release left it."""
-    keys = {"aws_access_key_id": "embedded", "aws_secret_access_key": "embedded"}
-    client = boto3.client(
-        "secretsmanager", region_name="us-east-1", endpoint_url=aws.endpoint, **keys
-    )
-    store_arns(migrated_first.uri, load_secrets(client), schema="nova_admin")
-    claim_copy(migrated_first.uri)  # `migrate` found these secrets: it knows of no other version
-    migrated_first.aws = aws.endpoint
-    return migrated_first
-
-
-def answer(first: First, *arguments: str) -> Any:
-    done = first.manage(*arguments, "--format", "json", AWS_ENDPOINT_URL_SECRETS_MANAGER=first.aws)
-    assert "Traceback" not in done.stderr, done.stderr
-    return json.loads(done.stdout)
 
 
 def statuses(first: First) -> dict[str, dict[str, Any]]:

@@ -70,12 +70,16 @@ def promote(standby: Cluster) -> None:
 
 def dump_and_restore(source: str, target: str) -> None:
     """Restore a dump of the database into another one that is empty."""
-    dumped = subprocess.run(
-        [str(BIN / "pg_dump"), "--format=custom", "-d", source], check=True, capture_output=True
-    )
-    subprocess.run(
-        [str(BIN / "pg_restore"), "--exit-on-error", "-d", target],
-        input=dumped.stdout,
-        check=True,
-        capture_output=True,
-    )
+    restore_dump(dump_database(source), target)
+
+
+def dump_database(uri: str) -> bytes:
+    """Dump as docs/backup.md says."""
+    command = [str(BIN / "pg_dump"), "--format=custom", "-d", uri]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def restore_dump(dump: bytes, uri: str) -> None:
+    """Restore into an empty database, as docs/backup.md says."""
+    command = [str(BIN / "pg_restore"), "--exit-on-error", "-d", uri]
+    subprocess.run(command, input=dump, check=True, capture_output=True)

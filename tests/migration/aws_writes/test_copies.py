@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,6 @@ from psycopg.conninfo import make_conninfo
 
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests import nova_database
-from tests.checkout import manage
 from tests.migrated import migrated_database
 from tests.migration.aws_writes.calls import count_writes
 from tests.migration.aws_writes.processes import serve
@@ -26,57 +24,15 @@ from tests.migration.aws_writes.servers import (
     start_cluster,
     stop_cluster,
 )
+from tests.migration.aws_writes.sites import KEY, WRITE, Site
 
-KEY = "a key of a copied database " + "0123456789abcdefghij" * 3
 PATIENCE_SECONDS = 60
-ADD_CLIENT = """
-WITH made AS (INSERT INTO public.clients (name, slug) VALUES ('X', %s) RETURNING id)
-INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
-SELECT id, 'db.example.test', 'app', 'app', 'example-password-1' FROM made RETURNING client_id
-"""
-WRITE = (
-    "UPDATE public.client_database_credentials SET db_password_encrypted = %s WHERE client_id = %s"
-)
-
 # Noted a day ago, by another name.
 CLAIM_EARLIER = """
 INSERT INTO nova_admin.migration_databaseclaim (system_identifier, database_oid, place, aws, reason, claimed_at)
 SELECT system_identifier, database_oid, %s, '', 'x', now() - interval '1 day'
 FROM nova_admin.migration_databaseclaim ORDER BY id DESC LIMIT 1
 """
-
-
-@dataclass
-class Site:
-    """The site on one database, by its commands."""
-
-    uri: str
-    aws: Any
-
-    def manage(self, *arguments: str, **environment: str):
-        done = manage(
-            *arguments,
-            DATABASE_URL=self.uri,
-            SECRET_KEY=KEY,
-            AWS_ENDPOINT_URL_SECRETS_MANAGER=self.aws.endpoint,
-            **environment,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.uri, autocommit=True) as connection:
-            cursor = connection.execute(query, values)
-            return cursor.fetchall() if cursor.description else []
-
-    def add_client(self, slug: str) -> int:
-        return self.ask(ADD_CLIENT, slug)[0][0]
-
-    def migrate_all(self):
-        return self.manage("migrate_clients", "--all", "--inline")
-
-    def push_pending(self, **environment: str):
-        return self.manage("push_pending", "--inline", **environment)
 
 
 @pytest.fixture
@@ -262,7 +218,7 @@ def named(name) -> str:
 
 def test_a_failover_in_the_middle_of_the_work_is_no_copy(tmp_path, clusters, primary, name, aws):
     site = Site(named(name), aws)
-    assert site.manage("migrate", "--no-color").returncode == 0
+    site.migrate_first()
     first, second = site.add_client("first"), site.add_client("second")
     standby = make_standby(primary, tmp_path / "two")
     clusters.append(standby)
@@ -283,7 +239,7 @@ def test_a_name_that_suddenly_leads_to_another_database_stops_the_writes_at_once
     tmp_path, clusters, primary, name, aws
 ):
     site = Site(named(name), aws)
-    assert site.manage("migrate", "--no-color").returncode == 0
+    site.migrate_first()
     idom = site.add_client("idom")
     assert site.migrate_all().returncode == 0
     other = start_cluster(tmp_path / "two")
@@ -314,7 +270,7 @@ def test_a_name_that_suddenly_leads_to_another_database_stops_the_writes_at_once
 
 def test_a_copied_data_folder_under_another_port_is_a_copy(tmp_path, clusters, primary, aws):
     site = Site(primary.uri, aws)
-    assert site.manage("migrate", "--no-color").returncode == 0
+    site.migrate_first()
     idom = site.add_client("idom")
     assert site.migrate_all().returncode == 0
     stop_cluster(primary)

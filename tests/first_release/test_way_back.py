@@ -1,0 +1,207 @@
+"""The way back: the first release works again on a database that this release had carried over and worked on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from nova_admin.database.schema import CARRIED_OVER
+from tests.first_release.back import SCRIPT, go_back, run_script
+from tests.first_release.database import NOVA_TABLES, First, answer
+from tests.first_release.load import SECRET_KEY
+
+SITE = Path(__file__).parent / "site.tar.xz"
+WRITE = """
+UPDATE public.client_database_credentials SET db_password_encrypted = %s
+WHERE client_id = (SELECT id FROM public.clients WHERE slug = %s)
+"""
+# What the first release does not know: a run of moves, and what points at it.
+RUN_OF_MOVES = """
+WITH run AS (
+    INSERT INTO nova_admin.migration_run (kind, adopt, include_inactive, created_at, move_from, move_to)
+    VALUES ('move', false, false, now(), 'dual_write', 'dual_read') RETURNING id
+), item AS (
+    INSERT INTO nova_admin.migration_runitem
+        (run_id, client_id, slug, batch, outcome, error_class, comparison_status, act)
+    SELECT id, 1, 'x', 0, 'moved', '', '', 'move' FROM run
+)
+UPDATE nova_admin.migration_phasechange SET run_id = run.id FROM run
+WHERE migration_phasechange.id = (SELECT max(id) FROM nova_admin.migration_phasechange)
+"""
+# Every page that lists something, as a superuser sees it.
+PAGES = """
+import json
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+client = Client(HTTP_HOST="localhost")
+client.force_login(User.objects.create_superuser("back", password="x"))
+pages = [reverse("admin:index")]
+for model in ("credentials_client", "migration_run", "migration_comparison", "migration_moverequest"):
+    pages.append(reverse(f"admin:{model}_changelist"))
+from credentials.models import Client as NovaClient
+from migration.models import Run
+pages += [reverse("admin:credentials_client_change", args=[each.pk]) for each in NovaClient.objects.all()]
+pages += [reverse("admin:migration_run_change", args=[each.pk]) for each in Run.objects.all()]
+print(json.dumps({page: client.get(page).status_code for page in pages}))
+"""
+
+
+@pytest.fixture(scope="session")
+def first_site(tmp_path_factory) -> Path:
+    """The first release's own code."""
+    folder = tmp_path_factory.mktemp("first_release")
+    with tarfile.open(SITE) as kept:
+        kept.extractall(folder, filter="data")
+    return folder
+
+
+class FirstSite:
+    """The first release, run on the database by its commands, as the site's role."""
+
+    def __init__(self, first: First, folder: Path) -> None:
+        self.first, self.folder = first, folder
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        inherited = ("PATH", "HOME", "TMPDIR")
+        environment = {name: os.environ[name] for name in inherited if name in os.environ}
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "manage.py", *arguments],
+            cwd=self.folder,
+            env=environment
+            | {
+                "DEBUG": "1",
+                "SECRET_KEY": SECRET_KEY,
+                "DATABASE_URL": make_conninfo(
+                    "",
+                    **psycopg.conninfo.conninfo_to_dict(self.first.uri) | {"user": self.first.site},
+                ),
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.first.aws,
+                "AWS_ACCESS_KEY_ID": "embedded",
+                "AWS_SECRET_ACCESS_KEY": "embedded",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def answer(self, *arguments: str) -> Any:
+        done = self.manage(*arguments, "--format", "json")
+        assert "Traceback" not in done.stderr, done.stderr
+        return json.loads(done.stdout)
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        return {status["slug"]: status for status in self.answer("client_status")}
+
+
+@pytest.fixture
+def back(carried, first_site) -> FirstSite:
+    """A day with this release, then the way back."""
+    # As in the first release, whose role made its tables in `public`.
+    carried.run(f"GRANT CREATE, USAGE ON SCHEMA public TO {carried.site}")
+    answer(carried, "push_pending", "--inline")
+    answer(carried, "migrate_clients", "never_touched", "--inline")
+    (moved,) = answer(carried, "move_clients", "dual_write", "dual_read_clean", "--reason", "a day")
+    assert moved["moved"], moved
+    carried.run(RUN_OF_MOVES)
+    with psycopg.connect(carried.uri) as nova:
+        nova.execute(WRITE, ["not-a-secret-of-the-day", "dual_read_pending"])
+    answer(carried, "push_pending", "--inline")
+    with psycopg.connect(carried.uri) as nova:
+        nova.execute(WRITE, ["not-a-secret-that-waits", "dual_write_pending"])
+    carried.newest = {status["slug"]: status for status in answer(carried, "client_status")}
+
+    def manage(*arguments: str) -> None:
+        done = carried.manage(*arguments, "--no-color")
+        assert done.returncode == 0, done.stderr
+
+    go_back(make_conninfo(carried.uri, user=carried.site), manage)
+    site = FirstSite(carried, first_site)
+    done = site.manage("migrate", "--no-color")
+    assert (done.returncode, done.stderr) == (0, "")
+    return site
+
+
+@pytest.mark.long(60)
+def test_the_first_release_goes_on_with_what_the_day_brought_and_is_upgraded_again(back):
+    check_clients(back)
+    check_pages(back)
+    check_upgrade(back.first)
+
+
+def check_clients(back: FirstSite) -> None:
+    first = back.first
+    assert sorted(first.tables("public")) == sorted([*CARRIED_OVER, *NOVA_TABLES])
+    now = back.statuses()
+    assert {slug: each["phase"] for slug, each in now.items()} == {
+        slug: each["phase"] for slug, each in first.newest.items()
+    }
+    assert (now["never_touched"]["phase"], now["dual_read_clean"]["phase"]) == (
+        "dual_write",
+        "dual_write",
+    )
+    # What NOVA wrote last, and nobody pushed.
+    pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
+    assert pushed["dual_write_pending"]["outcome"] == "updated"
+    # What this release pushed is the first release's own: it may be written again.
+    with psycopg.connect(first.uri) as nova:
+        nova.execute(WRITE, ["not-a-secret-of-the-next-day", "dual_read_pending"])
+        nova.execute(WRITE, ["not-a-secret-of-the-next-day", "cut_over"])
+    pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
+    assert {slug: pushed[slug]["outcome"] for slug in ("dual_read_pending", "cut_over")} == {
+        "dual_read_pending": "updated",
+        "cut_over": "updated",
+    }
+    compared = back.answer("compare_clients", "--all", "--inline")
+    differ = {item["slug"] for item in compared["items"] if item["status"] != "match"}
+    assert not differ & {
+        "never_touched",
+        "dual_read_clean",
+        "dual_read_pending",
+        "cut_over",
+        "dual_write_pending",
+    }
+
+
+def check_pages(back: FirstSite) -> None:
+    done = back.manage("shell", "-c", PAGES)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    pages = json.loads(done.stdout.strip().splitlines()[-1])
+    assert len(pages) > 20
+    assert {page: status for page, status in pages.items() if status != 200} == {}
+
+
+def check_upgrade(first: First) -> None:
+    done = first.migrate()
+
+    assert done.returncode == 0, done.stderr
+    again = {status["slug"]: status["phase"] for status in answer(first, "client_status")}
+    assert again == {slug: each["phase"] for slug, each in first.newest.items()}
+    assert first.tables("public") == NOVA_TABLES
+
+
+def test_the_script_moves_every_table_and_changes_nothing_while_one_is_in_use(migrated_first):
+    moved = {
+        line.split()[2].removeprefix("nova_admin.")
+        for line in SCRIPT.read_text().splitlines()
+        if line.startswith("ALTER TABLE") and line.endswith("SET SCHEMA public;")
+    }
+    assert moved == {*CARRIED_OVER}
+    things = "SELECT relnamespace::regnamespace::text, relname::text FROM pg_class ORDER BY 1, 2"
+    before = migrated_first.ask(things)
+    with psycopg.connect(migrated_first.uri) as nova:
+        nova.execute("UPDATE public.clients SET description = 'in use'")
+        with pytest.raises((psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)):
+            run_script(migrated_first.uri)
+    assert migrated_first.ask(things) == before
