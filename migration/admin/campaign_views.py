@@ -40,6 +40,7 @@ from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaign_history import list_history
+from migration.reports.campaign_lists import Counted, make_list_query
 from migration.reports.campaign_now import list_kept_now
 from migration.reports.campaigns import (
     CampaignSummary,
@@ -78,6 +79,13 @@ WAVE_LOOKS = {
     WaveState.ROLLING_BACK: ("warning", "undo"),
     WaveState.ROLLED_BACK: ("warning", "undo"),
     WaveState.FINISHED: ("success", "check"),
+}
+
+# Where the clients of each number of a wave are listed.
+COUNTED_LISTS = {
+    "refused": Counted.REFUSED,
+    "mismatches": Counted.DIFFERING,
+    "failed_reads": Counted.FAILED_READS,
 }
 
 
@@ -294,7 +302,7 @@ def get_buttons_context(
 
 def describe_wave(wave: WaveSummary) -> dict[str, object]:
     """Return a column of the waves; each number with the limit that it is held against."""
-    campaign, counts = wave.wave.campaign, wave.counts
+    campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
     variant, icon = WAVE_LOOKS[wave.state]
     limits = (
         ("refused", campaign.most_refused),
@@ -317,10 +325,21 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
         "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
         "gone": wave.gone,
         "left_out": wave.left_out,
-        "phases": [(phase, number) for phase, number in wave.phases.items() if number],
+        "left_out_query": make_list_query(Counted.LEFT_OUT, pk),
+        "phases": [
+            (phase, number, make_list_query(Counted.TAKEN, pk, phase=phase.value))
+            for phase, number in wave.phases.items()
+            if number
+        ],
         "soak_left": (until - timezone.now()).total_seconds() if until else None,
         "counts": [
-            (labels[name], number := getattr(counts, name), limit, number >= limit)
+            (
+                labels[name],
+                number := getattr(counts, name),
+                limit,
+                number >= limit,
+                make_list_query(COUNTED_LISTS[name], pk),
+            )
             for name, limit in (limits if counts else ())
         ],
         "runs": wave.runs,

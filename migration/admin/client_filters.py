@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
+from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientFilter
 from migration.models import (
     TO_ROTATE,
@@ -303,5 +304,5 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter),
+    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter, CampaignFilter),
 )

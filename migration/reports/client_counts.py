@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
+from credentials.localization import localize
 from migration.models import Blocker, Comparison, PhaseChoices, Standing, find_standing
+from migration.operations.evidence import describe_wanted
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -62,6 +65,13 @@ class BlockerCount:
     blocker: Blocker
     standing: Standing
     clients: int
+
+    @property
+    def wanted(self) -> str:
+        """Return how much is wanted of what these clients have too little of; "" where it is no amount."""
+        new = Phase.PURGED if self.standing == Standing.IN_AWS else Phase.AWS
+        wanted = describe_wanted(self.blocker, new)
+        return localize(wanted) if isinstance(wanted, Message) else str(wanted or "")
 
     @property
     def list_query(self) -> str:
