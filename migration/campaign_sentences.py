@@ -8,9 +8,7 @@ WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
 # The same of a campaign that takes a group in several waves.
 WAVE_PART = Sentence("wave_part", "wave %(number)s, part %(part)s (%(group)s)")
-PART_OF_WAVE_OF_THAT_NAME = Sentence(
-    "part_of_wave_of_that_name", "wave %(number)s, part %(part)s"
-)
+PART_OF_WAVE_OF_THAT_NAME = Sentence("part_of_wave_of_that_name", "wave %(number)s, part %(part)s")
 
 # Why a campaign is refused
 NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")

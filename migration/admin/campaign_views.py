@@ -25,6 +25,7 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
+from migration.admin.campaign_waves import describe_wave
 from migration.admin.run_starts import VIEW_RUNS, start_run
 from migration.admin.run_views import make_run_badge
 from migration.models import (
@@ -39,15 +40,9 @@ from migration.models import (
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.reports.campaign_forecast import forecast_end
-from migration.reports.campaign_history import list_history
-from migration.reports.campaign_lists import Counted, make_list_query
+from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_kept_now
-from migration.reports.campaigns import (
-    CampaignSummary,
-    WaveState,
-    WaveSummary,
-    summarize_campaign,
-)
+from migration.reports.campaigns import summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import make_label
@@ -59,6 +54,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from migration.models import ClientPhaseQuerySet
+    from migration.reports.campaigns import CampaignSummary
 
 STEER_PERMISSION = "migration.change_campaign"
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
@@ -69,23 +65,6 @@ STATE_LOOKS = {
     Campaign.State.STOPPED: ("warning", "stop"),
     Campaign.State.FINISHED: ("success", "check"),
     Campaign.State.CANCELLED: ("default", "cancel"),
-}
-WAVE_LOOKS = {
-    WaveState.NOT_BEGUN: ("default", "schedule"),
-    WaveState.IN_WORK: ("info", "progress_activity"),
-    WaveState.SOAKING: ("info", "hourglass"),
-    WaveState.WAITING: ("info", "hourglass"),
-    WaveState.BEGUN: ("default", "play_arrow"),
-    WaveState.ROLLING_BACK: ("warning", "undo"),
-    WaveState.ROLLED_BACK: ("warning", "undo"),
-    WaveState.FINISHED: ("success", "check"),
-}
-
-# Where the clients of each number of a wave are listed.
-COUNTED_LISTS = {
-    "refused": Counted.REFUSED,
-    "mismatches": Counted.DIFFERING,
-    "failed_reads": Counted.FAILED_READS,
 }
 
 
@@ -242,13 +221,15 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
     )
     summary = summarize_campaign(campaign, waves=list(page.object_list))
     may = request.user.has_perm
+    whole_history = request.GET.get("history") == "all"
     return {
         "summary": summary,
         "campaign_badge": make_campaign_badge(campaign),
         # Of one that is over, the run in work may still end.
         "goes_on": not campaign.is_over or summary.waits_for is not None,
         "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
-        "history": list_history(campaign),
+        "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
+        "whole_history": whole_history,
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
@@ -297,50 +278,4 @@ def get_buttons_context(
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
-    }
-
-
-def describe_wave(wave: WaveSummary) -> dict[str, object]:
-    """Return a column of the waves; each number with the limit that it is held against."""
-    campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
-    variant, icon = WAVE_LOOKS[wave.state]
-    limits = (
-        ("refused", campaign.most_refused),
-        ("mismatches", campaign.most_mismatches),
-        ("failed_reads", campaign.most_failed_reads),
-    )
-    labels = {
-        "refused": _("Refused"),
-        "mismatches": _("Mismatches"),
-        "failed_reads": _("Failed reads"),
-    }
-    until = wave.soaks_until
-    return {
-        "name": wave.wave.name_message,
-        "badge": make_label(str(wave.state.label), variant, icon),
-        "began_at": wave.wave.began_at,
-        "finished_at": wave.wave.finished_at,
-        "clients": wave.clients if counts else None,
-        "at_goal": wave.at_goal,
-        "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
-        "gone": wave.gone,
-        "left_out": wave.left_out,
-        "left_out_query": make_list_query(Counted.LEFT_OUT, pk),
-        "phases": [
-            (phase, number, make_list_query(Counted.TAKEN, pk, phase=phase.value))
-            for phase, number in wave.phases.items()
-            if number
-        ],
-        "soak_left": (until - timezone.now()).total_seconds() if until else None,
-        "counts": [
-            (
-                labels[name],
-                number := getattr(counts, name),
-                limit,
-                number >= limit,
-                make_list_query(COUNTED_LISTS[name], pk),
-            )
-            for name, limit in (limits if counts else ())
-        ],
-        "runs": wave.runs,
     }

@@ -191,6 +191,13 @@ class PushFilter(ClientFilter):
         ("late", _("Pending for more than two minutes")),
         ("refused", _("Refused")),
     ]
+    # What the dashboard counts, which names a first push that was refused as a failed migration.
+    of_dashboard = ("refused_again", _("Refused, of clients that write both stores"))
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return these choices, and the dashboard's where it is chosen."""
+        is_chosen = self.value() == self.of_dashboard[0]
+        return [*self.options, self.of_dashboard] if is_chosen else self.options
 
     def find_condition(self, value: str) -> Q | None:
         match value:
@@ -199,6 +206,8 @@ class PushFilter(ClientFilter):
             case "late":
                 return _is_one_of(all_clients().push_late(late_push_threshold()))
             case "refused":
+                return _is_one_of(all_clients().rows_refused())
+            case "refused_again":
                 return _is_one_of(all_clients().push_refused())
         return None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Of an item; empty where it says nothing.
 MESSAGE_KEY = Coalesce(KeyTextTransform("key", "message"), models.Value("", models.TextField()))
-# Each client of these waves that NOVA still has: whether it differs, and its reads that failed since the wave is watched.
+# Each client of these waves that NOVA still has: whether it differs, and its reads that failed since they are watched.
 _COUNTED = """
     SELECT
         wave.id AS wave_id,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from migration.models.wave_counts import WaveCounts
     from nova_credentials.messages import Message
 
+
 def is_called(name: str, message: Message) -> bool:
     """Say whether the message reads as the name in some language of the pages, in capital letters or not."""
     key = fold_group_name(name)

@@ -18,7 +18,6 @@ from migration.models import (
     select_left_items,
     select_refused_items,
 )
-
 from migration.reports.campaign_lists import Counted, make_list_query
 
 if TYPE_CHECKING:
