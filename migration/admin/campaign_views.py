@@ -26,12 +26,14 @@ from migration.admin.base import (
     read_number,
 )
 from migration.admin.campaign_waves import describe_wave
+from migration.admin.notices import SET_NOTICES
 from migration.admin.run_starts import VIEW_RUNS, start_run
 from migration.admin.run_views import make_run_badge
 from migration.models import (
     MOVE_PERMISSIONS,
     WRITES_BOTH,
     Campaign,
+    NoticeEvent,
     Run,
     StaleCampaignError,
     WaveClient,
@@ -39,6 +41,7 @@ from migration.models import (
 )
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
+from migration.operations.notice_recipients import is_told
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_kept_now
@@ -230,6 +233,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
         "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
         "whole_history": whole_history,
+        **(get_told_context(request) if not campaign.is_over else {}),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
@@ -240,6 +244,14 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "frequent_reason": summary.frequent_reason,
         **get_progress_context(summary.unfinished_run),
         **get_buttons_context(request, campaign, summary),
+    }
+
+
+def get_told_context(request: HttpRequest) -> dict[str, bool]:
+    """Return whether nobody is told when a campaign stops by itself, and whether the user may change that."""
+    return {
+        "nobody_is_told": not is_told(NoticeEvent.WAVE_STOPPED),
+        "may_set_notices": request.user.has_perm(SET_NOTICES),
     }
 
 

@@ -54,7 +54,7 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard, in fifteen queries, or sixteen if others have objects on NOVA's tables."""
+    """Load the dashboard, in fifteen queries; one more if others have objects on NOVA's tables, and one if notices reach somebody."""
     counts = KeptCounts.objects.read_or_count()
     clients, comparisons = describe_counts(counts)
     run = _find_run_to_show()
