@@ -10,6 +10,7 @@ from migration.models.campaign_clients import (
     Takes,
     count_by_phase,
     count_in_campaigns,
+    list_clients_in_campaigns,
     list_groups_taken,
 )
 from migration.models.campaigns import (
@@ -334,6 +335,7 @@ __all__ = [
     "has_layout",
     "is_leaving",
     "late_push_threshold",
+    "list_clients_in_campaigns",
     "list_differing",
     "list_groups_taken",
     "list_with_failed_reads",

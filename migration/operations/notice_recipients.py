@@ -62,7 +62,9 @@ def count_failing_recipients() -> int:
     if not targets:
         return 0
     tried = NoticeDelivery.objects.filter(target__in=targets, tried_at__isnull=False)
-    newest = tried.order_by("target", "-tried_at").distinct("target").values_list("state", flat=True)
+    newest = (
+        tried.order_by("target", "-tried_at").distinct("target").values_list("state", flat=True)
+    )
     return sum(state != DeliveryState.SENT for state in newest)
 
 

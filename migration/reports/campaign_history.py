@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         left_out: int
         move_shown: str
 
+
 # The newest are shown at first, and so many at most.
 EVENTS_SHOWN = 30
 MOST_EVENTS = 1000
