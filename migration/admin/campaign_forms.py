@@ -158,12 +158,12 @@ class CampaignForm(forms.Form):
             self.add_error("reason", _("Nothing was started: give a reason or a ticket."))
 
     @property
-    def source(self) -> Source:
+    def chosen_source(self) -> Source:
         """Return whom the campaign takes; groups, where the form doesn't say."""
         return Source(self.cleaned_data.get("source") or Source.GROUPS)
 
     @property
-    def group_name(self) -> str:
+    def new_group_name(self) -> str:
         """Return the name of the group that is made on the way, as typed or as suggested."""
         typed: str = self.cleaned_data.get("group_name", "")
         now = timezone.localtime(timezone=timezone.get_default_timezone())
@@ -177,7 +177,7 @@ class CampaignForm(forms.Form):
     def require_free_name(self) -> None:
         """Add an error where no new group can have this name."""
         try:
-            name = normalize_group_name(self.group_name)
+            name = normalize_group_name(self.new_group_name)
         except ClientGroupError as refusal:
             self.add_error("group_name", localize(refusal.message))
             return

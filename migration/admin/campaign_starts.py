@@ -142,7 +142,7 @@ class StartCampaignView(AdminView):
             return self.show_first_form(list(self.selected.values_list("pk", flat=True)))
         form, places = CampaignForm(request.POST), read_places(request.POST)
         form.is_valid()
-        if form.source != Source.GROUPS:
+        if form.chosen_source != Source.GROUPS:
             return self.post_clients(form, places)
         groups = form.read_groups(places)
         step = request.POST.get("step", "")
@@ -165,22 +165,24 @@ class StartCampaignView(AdminView):
         if not form.errors:
             self.require_sense(form, None)
             form.require_free_name()
-        if form.source == Source.SELECTED and not ids:
+        if form.chosen_source == Source.SELECTED and not ids:
             form.add_error("source", _("No client is selected: select some in their list."))
         if form.errors or step == "change":
             return self.show_form(form, places, ids)
         goal = form.read_settings()["goal"]
-        chosen = choose_clients(goal, only=ids if form.source == Source.SELECTED else None)
+        chosen = choose_clients(goal, only=ids if form.chosen_source == Source.SELECTED else None)
         seen = read_number(self.request.POST.get("number", ""))
         if step == "start" and chosen.ids and seen == chosen.number:
             clients = all_clients().filter(pk__in=chosen.ids)
-            start = partial(start_campaign_with, chosen=clients, name=form.group_name)
+            start = partial(start_campaign_with, chosen=clients, name=form.new_group_name)
             return self.start(form, places, start)
         if step == "start":
             text = _("Nothing was started: other clients can go now. Look at the numbers again.")
             messages.warning(self.request, text)
         by_phase = [chosen.by_phase[phase] for phase in Phase]
-        numbers = GroupNumbers(form.group_name, by_phase, goal, form.read_settings()["wave_size"])
+        numbers = GroupNumbers(
+            form.new_group_name, by_phase, goal, form.read_settings()["wave_size"]
+        )
         return self.show_numbers(form, places, [numbers], chosen=chosen)
 
     def read_ids(self) -> list[int]:
@@ -267,8 +269,8 @@ class StartCampaignView(AdminView):
         sent = {name: self.request.POST.get(name, "") for name in form.fields}
         sent |= {f"{PLACE}{pk}": text for pk, text in places.items()}
         if chosen:
-            sent |= {"number": str(chosen.number), "group_name": form.group_name}
-        if form.source == Source.SELECTED:
+            sent |= {"number": str(chosen.number), "group_name": form.new_group_name}
+        if form.chosen_source == Source.SELECTED:
             sent["clients"] = " ".join(map(str, self.read_ids()))
         soaks = sum(row.waves * row.steps for row in numbers)
         self.template_name = "admin/migration/campaign_check.html"
@@ -295,7 +297,7 @@ class StartCampaignView(AdminView):
 
 
 def list_campaign_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
-    """Return the action of the client list that begins a campaign with clients, where the user may, as Django has it."""
+    """Return the action of the client list that begins a campaign, where the user may, as Django has it."""
     if not (may_start_campaign(request) and may_make_group(request)):
         return {}
     return {

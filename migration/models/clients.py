@@ -104,7 +104,7 @@ class ClientPhaseQuerySet(ClientQuerySet):
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
     def rows_refused(self) -> Self:
-        """Select these, and the clients that are in PostgreSQL alone because the push of their present rows was refused."""
+        """Select these, and the clients that are in PostgreSQL alone as the push of their present rows was refused."""
         refused = "client_migration__refused_revision"
         found = self.with_revision().filter(**{f"{refused}__isnull": False})
         found = found.filter(**{refused: models.F("revision")})

@@ -1,4 +1,4 @@
-"""Tells the history of a campaign: from the audit who did what with it and why it stopped, and of its runs what they did."""
+"""Tells the history of a campaign: who did what with it and why it stopped, from the audit, and what its runs did."""
 
 from __future__ import annotations
 

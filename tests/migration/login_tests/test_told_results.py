@@ -12,13 +12,17 @@ from migration.models import LoginTest
         (["works", "works"], "2 of 2 logins work."),
         (
             ["not_allowed", "works", "not_allowed", "refused"],
-            "Of 4 logins: 1 works; 1 is refused (the server refuses user or password); "
-            "2 could not be tested (logins are not sent to the address of this host).",
+            (
+                "Of 4 logins: 1 works; 1 is refused (the server refuses user or password); "
+                "2 could not be tested (logins are not sent to the address of this host)."
+            ),
         ),
         (
             ["timed_out", "not_testable"],
-            "Of 2 logins: 1 could not be tested (the server did not answer in time); "
-            "1 could not be tested (host, user or secret are missing, or can't be sent).",
+            (
+                "Of 2 logins: 1 could not be tested (the server did not answer in time); "
+                "1 could not be tested (host, user or secret are missing, or can't be sent)."
+            ),
         ),
     ],
 )
