@@ -1,4 +1,4 @@
-"""A campaign that begins with all clients that can go, or with those selected in their list: no group is made before."""
+"""A campaign that begins with all clients that can go, or with those selected in their list: it makes their group."""
 
 import re
 
