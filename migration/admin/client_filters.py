@@ -35,7 +35,7 @@ from migration.operations.ready_clients import (
     has_next_step,
     is_ready,
 )
-from migration.reports.client_counts import IN_AWS_ALREADY, READY
+from migration.reports.client_counts import IN_AWS_ALREADY, KEPT_BY_NOTHING, READY
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
@@ -77,6 +77,8 @@ class NextStepFilter(ClientFilter):
         """Return these choices, and of the reasons, which the dashboard counts, the one that is chosen."""
         value = self.value() or ""
         reason = read_reason(value)
+        if value == KEPT_BY_NOTHING:
+            return [*self.options, (value, _("Ready, by what the database can tell"))]
         return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
@@ -109,6 +111,9 @@ def _is_meant(value: str, standing: Standing, blocker: Blocker) -> bool:
 
 def read_reason(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
     """Return the reason that the address names, and how clients stand that it means; None where it names none."""
+    if value == KEPT_BY_NOTHING:
+        # Where nobody can go on, as AWS's writes are stopped, the list shows them as blocked.
+        return (Standing.READY, Standing.BLOCKED), Blocker.READY
     code = value.removeprefix(IN_AWS_ALREADY)
     if not code or code not in set(Blocker):
         return None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # In the address of the client list, where "" would be no filter.
 READY = Standing.READY.value
+# Who is counted as ready here: nothing of the client's own keeps it, whatever holds for all clients at once.
+KEPT_BY_NOTHING = "kept_by_nothing"
 # And before a reason: of the clients that NOVA reads from AWS and that lack something for their purge alone.
 IN_AWS_ALREADY = "aws_"
 
@@ -55,7 +57,7 @@ class PhaseCount:
     @property
     def ready_query(self) -> str:
         """Return the query of the client list that shows those that are ready for the next phase."""
-        return f"{self.list_query}&next={READY}"
+        return f"{self.list_query}&next={KEPT_BY_NOTHING}"
 
 
 @dataclass(frozen=True)
