@@ -15,10 +15,16 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, RADIO_CLASSES
 
 from credentials.localization import localize
-from migration.admin.base import AdminView, get_signed_in_user, read_number, read_text
+from migration.admin.base import (
+    GROUP_PERMISSION,
+    NEW_GROUP_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+    read_number,
+    read_text,
+)
 from migration.admin.campaign_forms import PLACE, CampaignForm, Source, read_places
 from migration.admin.campaign_views import MOVE_PERMISSION, get_campaign_url, get_told_context
-from migration.admin.grouping import GROUP_PERMISSION, NEW_GROUP_PERMISSION
 from migration.models import (
     GOALS,
     Campaign,
