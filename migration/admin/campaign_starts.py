@@ -42,6 +42,7 @@ from migration.operations.campaigns import (
     start_campaign,
     start_campaign_with,
 )
+from migration.operations.evidence import describe_duration
 from migration.reports.campaign_choice import choose_clients
 from migration.reports.campaign_preview import list_blocked
 from migration.reports.campaign_waits import show_time
@@ -291,7 +292,7 @@ class StartCampaignView(AdminView):
                 at_goal=sum(row.at_goal for row in numbers),
                 waves=sum(row.waves for row in numbers),
                 steps=max(row.steps for row in numbers),
-                lasts=settings.soak.total_seconds() * soaks,
+                lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
                 waits=form.waits,
                 time_zone=timezone.get_default_timezone_name(),

@@ -219,8 +219,8 @@ def test_a_viewer_has_no_such_action(client, clients):
 def test_what_was_begun_so_goes_its_way(client, maria):
     for n in range(3):
         make_full_client(f"c{n}")
-    sent = typed("all", goal="dual_write", wave_size="2", number="3", group_name="All")
-    client.post(START, sent | {"step": "start"})
+    sent = typed("all", goal="dual_write", soak_time="0 s", wave_size="2", group_name="All")
+    client.post(START, sent | {"step": "start", "number": "3"})
     campaign = Campaign.objects.get()
 
     do_next(campaign), do_next(campaign), do_next(campaign)
