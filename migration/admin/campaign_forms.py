@@ -167,7 +167,7 @@ class CampaignForm(forms.Form):
         """Return the name of the group that is made on the way, as typed or as suggested."""
         typed: str = self.cleaned_data.get("group_name", "")
         now = timezone.localtime(timezone=timezone.get_default_timezone())
-        return typed or _("Campaign of %(when)s") % {"when": f"{now:%Y-%m-%d %H:%M}"}
+        return typed or _("Clients of %(when)s") % {"when": f"{now:%Y-%m-%d %H:%M}"}
 
     @property
     def settings_fields(self) -> list[forms.BoundField]:

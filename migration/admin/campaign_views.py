@@ -70,6 +70,8 @@ STATE_LOOKS = {
     Campaign.State.CANCELLED: ("default", "cancel"),
 }
 
+MAY_STOP = (Campaign.State.REQUESTED, Campaign.State.RUNNING)
+
 
 class CampaignView(ObjectView[Campaign]):
     """The page of one campaign."""
@@ -233,7 +235,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
         "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
         "whole_history": whole_history,
-        **(get_told_context(request) if not campaign.is_over else {}),
+        **(get_told_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
@@ -279,6 +281,8 @@ def get_buttons_context(
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
     refused, in_work = summary.frequent_reason, summary.unfinished_run
     return {
+        "may_roll_back": user.has_perm(MOVE_PERMISSION)
+        and user.has_perm("credentials.view_client"),
         "may_compare": may_steer
         and summary.waiting is not None
         and summary.waiting.lacks_comparison

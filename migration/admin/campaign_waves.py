@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from migration.models import Campaign
 from migration.reports.campaign_lists import Counted, make_list_query
 from migration.reports.campaigns import WaveState
 from migration.templatetags.migration_pages import make_label
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from migration.reports.campaigns import WaveSummary
@@ -36,6 +38,9 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     """Return a column of the waves; each number with the limit that it is held against."""
     campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
     variant, icon = WAVE_LOOKS[wave.state]
+    stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
+    label = _("Stands still") if stands_still else str(wave.state.label)
+    in_aws = wave.phases[Phase.AWS]
     limits = (
         ("refused", campaign.most_refused),
         ("mismatches", campaign.most_mismatches),
@@ -49,7 +54,10 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     until = wave.soaks_until
     return {
         "name": wave.wave.name_message,
-        "badge": make_label(str(wave.state.label), variant, icon),
+        "badge": make_label(label, *(("warning", "stop") if stands_still else (variant, icon))),
+        # By the action of the client list, which moves exactly those that its filter shows.
+        "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else in_aws,
+        "in_aws_query": make_list_query(Counted.TAKEN, pk, phase=Phase.AWS.value),
         "began_at": wave.wave.began_at,
         "finished_at": wave.wave.finished_at,
         "clients": wave.clients if counts else None,

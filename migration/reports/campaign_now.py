@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from migration.models import Blocker
+from django.utils.translation import gettext as _
+
+from migration.models import FRESH, Blocker
 from migration.reports.campaign_lists import Counted, make_list_query, select_kept_now
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 # How many clients are named of each reason.
 NAMED = 5
+OF_COMPARISON = (Blocker.DIFFERS, Blocker.UNCHECKED)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,20 @@ class KeptNow:
     @property
     def not_named(self) -> int:
         return len(self.clients) - len(self.named)
+
+    @property
+    def note(self) -> str:
+        """Say what to wait for, where that is enough; "" elsewhere."""
+        if self.blocker != Blocker.READER:
+            return ""
+        minutes = FRESH // timedelta(minutes=1)
+        text = _("this passes %(n)d minutes after the last one: if it is mended, wait that long")
+        return text % {"n": minutes}
+
+    @property
+    def tab_query(self) -> str:
+        """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
+        return "?tab=comparison" if self.blocker in OF_COMPARISON else ""
 
     @property
     def list_query(self) -> str:

@@ -11,6 +11,7 @@ from migration.models import (
     AuditEvent,
     Campaign,
     ClientMigration,
+    ReadCount,
     Worker,
     all_clients,
     go_on_without_refused,
@@ -118,7 +119,7 @@ def test_what_keeps_clients_of_a_stopped_campaign_leads_to_all_of_them(viewer):
     response = viewer.get(page(campaign))
 
     query = f"campaign=kept-{campaign.pk}&next=differs"
-    assert (query, "7 clients") in links_of(response)
+    assert (query, "Stores differ: 7 clients") in links_of(response)
     assert listed(viewer, query) == {f"spain-{n}" for n in range(7)}
 
 
@@ -163,6 +164,52 @@ def test_who_may_not_see_campaigns_has_no_such_filter(client):
 
     assert response.context["cl"].result_count == 2
     assert f"Campaign {campaign.pk}" not in text(response)
+
+
+# What a stopped campaign says
+
+
+def test_who_only_has_to_wait_after_it_was_mended_is_told_so(viewer):
+    campaign = make_campaign(make_group("Spain", 2), goal=Phase.AWS, most_refused=1, soak_minutes=0)
+    begin_wave(campaign, ["spain-0"])
+    do_next(campaign)
+    pks = dict(all_clients().values_list("slug", "pk"))
+    enter_phase(pks["spain-1"], Phase.DUAL_READ), make_comparison(pks["spain-1"], "match")
+    count_reads(pks["spain-1"], reads=1, mismatches=1)
+    ReadCount.objects.update(last_mismatch_at=timezone.now())
+
+    words = text(viewer.get(page(campaign)))
+
+    assert (
+        "NOVA's reader met a mismatch or a failure lately: 1 client – spain-1 (this passes 30 minutes after the last"
+        in words
+    )
+    assert "Stands still" in words
+    assert "Step under way" not in words
+
+
+def test_a_wave_is_rolled_back_from_the_campaigns_page(client):
+    campaign, group = taken.begin_cutover(3)
+    other = taken.make_group("south", 1, Phase.AWS)
+    user = make_user("olga")
+    user.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(user)
+    html = client.get(page(campaign)).content.decode()
+    (form,) = re.findall(r'(?s)<form [^>]*action="([^"]*campaign=wave[^"]*)">(.*?)</form>', html)
+    sent = dict(re.findall(r'name="([a-z_]+)" value="([a-z_0-9]+)"', form[1]))
+    assert "Roll 3 clients back to Dual read" in " ".join(re.sub("<.*?>", " ", form[1]).split())
+
+    response = client.post(unescape(form[0]), sent, follow=True)
+
+    assert "3 clients are in Dual read now." in text(response)
+    assert taken.phases(group) == [Phase.DUAL_READ] * 3
+    assert taken.phases(other) == [Phase.AWS]
+
+
+def test_a_viewer_is_offered_no_rollback(viewer):
+    campaign, _group = taken.begin_cutover(1)
+
+    assert "Roll this wave back" not in text(viewer.get(page(campaign)))
 
 
 # Names
