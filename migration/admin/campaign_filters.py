@@ -22,24 +22,32 @@ if TYPE_CHECKING:
 
 
 class CampaignFilter(ClientFilter):
-    """Filters by what a page of a campaign counts, for those who may see campaigns."""
+    """Filters by what a page of a campaign counts, for those who may see campaigns.
+
+    A value that means nothing shows nobody: a wave is rolled back by an action for all that the list shows.
+    """
 
     title = _("campaign")
     parameter_name = "campaign"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
         """Return the value that the address has: the filter has no choices of its own."""
-        value = self.value() or ""
-        found = read_counted(value) if request.user.has_perm(VIEW_CAMPAIGNS) else None
-        return [(value, found[0])] if found else []
+        value = self.value()
+        if not value:
+            return []
+        found = self.read_counted(request, value)
+        return [(value, found[0] if found else _("Not known"))]
 
     def find_condition(self, value: str) -> Q | None:
-        found = read_counted(value)
-        return Q(pk__in=found[1]) if found else None
+        if not value:
+            return None
+        found = self.read_counted(self.request, value)
+        return Q(pk__in=found[1] if found else [])
 
-
-def read_counted(value: str) -> tuple[str, ClientIds] | None:
-    """Return the words of the value and the ids of its clients; None where it means nothing."""
-    word, _dash, number = value.partition("-")
-    pk = read_number(number)
-    return None if pk is None else find_counted(word, pk)
+    def read_counted(self, request: HttpRequest, value: str) -> tuple[str, ClientIds] | None:
+        """Return the words of the value and the ids of its clients; None where it means nothing to the user."""
+        word, _dash, number = value.partition("-")
+        pk = read_number(number)
+        if pk is None or not request.user.has_perm(VIEW_CAMPAIGNS):
+            return None
+        return find_counted(word, pk)

@@ -235,6 +235,8 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
         "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
         "whole_history": whole_history,
+        # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
+        "roll_back": read_number(request.GET.get("roll_back", "")),
         **(get_told_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],

@@ -53,6 +53,7 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     }
     until = wave.soaks_until
     return {
+        "pk": pk,
         "name": wave.wave.name_message,
         "badge": make_label(label, *(("warning", "stop") if stands_still else (variant, icon))),
         # By the action of the client list, which moves exactly those that its filter shows.
