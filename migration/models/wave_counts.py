@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models
 from django.db.models.fields.json import KeyTextTransform
@@ -88,7 +88,7 @@ def _list_clients(wave_id: int, condition: str) -> list[int]:
         return [pk for (pk,) in cursor]
 
 
-def _name_parameters(wave_ids: Collection[int]) -> dict[str, object]:
+def _name_parameters(wave_ids: Collection[int]) -> dict[str, Any]:
     return {
         "waves": list(wave_ids),
         "postgres": Phase.POSTGRES.value,

@@ -110,6 +110,8 @@ def _describe_left(
     only: Collection[int] | None,
 ) -> LeftClients:
     # The list knows neither a selection nor who is in some campaign.
-    is_listed = blocker is not None and only is None and not busy
+    is_listed = only is None and not busy
+    if blocker is None:
+        return LeftClients(phase, UNFIT, tuple(clients), "")
     query = urlencode({"phase": phase.value, "next": blocker.value}) if is_listed else ""
-    return LeftClients(phase, blocker.label if blocker else UNFIT, tuple(clients), query)
+    return LeftClients(phase, blocker.label, tuple(clients), query)

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         failed: int
         skipped: int
         left_out: int
-        move_shown: str
+
+        @property
+        def move_shown(self) -> str: ...
 
 
 # The newest are shown at first, and so many at most.

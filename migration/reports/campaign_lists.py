@@ -63,15 +63,29 @@ def find_counted(word: str, pk: int) -> tuple[str, ClientIds] | None:
         return None
     counted = Counted(word)
     if counted in OF_CAMPAIGN:
-        campaign = Campaign.objects.filter(pk=pk).first()
-        found = campaign and (str(campaign), OF_CAMPAIGN[counted](campaign))
+        found = _find_of_campaign(counted, pk)
     elif counted in OF_WAVE:
-        wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
-        found = wave and (_name_wave(wave), OF_WAVE[counted](wave))
+        found = _find_of_wave(counted, pk)
     else:
-        run = Run.objects.select_related("wave__campaign").filter(pk=pk).first()
-        found = run and run.wave and (f"{run}, {_name_wave(run.wave)}", _list_left(run, run.wave))
+        found = _find_of_run(pk)
     return (f"{found[0]}: {counted.label}", found[1]) if found else None
+
+
+def _find_of_campaign(counted: Counted, pk: int) -> tuple[str, ClientIds] | None:
+    campaign = Campaign.objects.filter(pk=pk).first()
+    return (str(campaign), OF_CAMPAIGN[counted](campaign)) if campaign else None
+
+
+def _find_of_wave(counted: Counted, pk: int) -> tuple[str, ClientIds] | None:
+    wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
+    return (_name_wave(wave), OF_WAVE[counted](wave)) if wave else None
+
+
+def _find_of_run(pk: int) -> tuple[str, ClientIds] | None:
+    run = Run.objects.select_related("wave__campaign").filter(pk=pk).first()
+    if run is None or run.wave is None:
+        return None
+    return f"{run}, {_name_wave(run.wave)}", _list_left(run, run.wave)
 
 
 def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
