@@ -116,6 +116,14 @@ def may_make_group(request: HttpRequest) -> bool:
     return all(map(request.user.has_perm, (NEW_GROUP_PERMISSION, GROUP_PERMISSION)))
 
 
+def has_free_group() -> bool:
+    """Say whether there is a group that no campaign takes, with clients that stand before the last goal."""
+    taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__isnull=False)
+    before = all_clients().in_phases(*(old for old, _new in Campaign(goal=GOALS[-1]).steps))
+    free = ClientGroup.objects.exclude(pk__in=taken.values("group"))
+    return free.filter(members__client__in=before.values("pk")).exists()
+
+
 class StartCampaignView(AdminView):
     """The form of a new campaign. What it would do is shown first, and then it is started.
 
@@ -137,10 +145,12 @@ class StartCampaignView(AdminView):
         return self.show_first_form([])
 
     def show_first_form(self, ids: list[int]) -> HttpResponse:
-        """Show the form as nobody has filled it in: for the selected clients, or for all where a group can be made."""
+        """Show the form as nobody has filled it in: for selected clients, groups that are there, or all clients."""
         if not may_make_group(self.request):
             return self.show_form(CampaignForm(), {}, [])
-        source = Source.SELECTED if ids else Source.ALL
+        source = Source.SELECTED if ids else Source.GROUPS if has_free_group() else Source.ALL
+        if source == Source.GROUPS:
+            return self.show_form(CampaignForm(), {}, [])
         number = choose_clients(GOALS[-1], only=ids or None).number
         return self.show_form(CampaignForm(source=source, clients=number), {}, ids, number)
 
@@ -172,6 +182,10 @@ class StartCampaignView(AdminView):
         if not form.errors:
             self.require_sense(form, None)
             form.require_free_name()
+        if places:
+            form.add_error(
+                "source", _("You typed places of groups: choose the groups here, or no places.")
+            )
         if form.chosen_source == Source.SELECTED and not ids:
             form.add_error("source", _("No client is selected: select some in their list."))
         if form.errors or step == "change":

@@ -168,12 +168,7 @@ from migration.models.site_counts import (
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
-from migration.models.wave_counts import (
-    WaveCounts,
-    list_differing,
-    list_with_failed_reads,
-    select_refused_in_waves,
-)
+from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
 from migration.models.work_facts import WorkFacts, read_work_facts
 from migration.models.workers import Worker
@@ -336,9 +331,7 @@ __all__ = [
     "is_leaving",
     "late_push_threshold",
     "list_clients_in_campaigns",
-    "list_differing",
     "list_groups_taken",
-    "list_with_failed_reads",
     "newest_status_is",
     "normalize_group_name",
     "read_work_facts",
@@ -347,7 +340,6 @@ __all__ = [
     "select_blocked",
     "select_left_items",
     "select_open_items",
-    "select_refused_in_waves",
     "select_refused_items",
     "select_standing",
     "with_blocker",

@@ -17,12 +17,14 @@ from migration.models import (
     Wave,
     WaveClient,
     all_clients,
-    list_differing,
-    list_with_failed_reads,
     select_left_items,
-    select_refused_in_waves,
     select_refused_items,
     select_standing,
+)
+from migration.models.wave_counts import (
+    list_differing,
+    list_with_failed_reads,
+    select_refused_in_waves,
 )
 
 if TYPE_CHECKING:

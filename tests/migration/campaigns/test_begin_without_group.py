@@ -117,6 +117,19 @@ def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
     assert Campaign.objects.latest("pk").waves.get().group_name == "Pilot"
 
 
+def test_who_has_groups_that_wait_is_asked_for_their_order_first(client, clients):
+    group = make_group("Spain")
+    kept = sent_form(client.get(START).content.decode(), "campaign_form")
+    assert kept["source"] == "groups"
+
+    words = text(client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"}))
+
+    assert "You typed places of groups: choose the groups here, or no places." in words
+    enter_phase(all_clients().get(slug="spain-0").pk, Phase.AWS)
+    kept = sent_form(client.get(START).content.decode(), "campaign_form")
+    assert kept["source"] == "all"
+
+
 def test_all_that_a_filter_of_the_list_shows_can_be_selected(client, clients):
     page = f"{CLIENTS}?phase=postgres"
     pk = clients["new"]
