@@ -39,7 +39,12 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
     variant, icon = WAVE_LOOKS[wave.state]
     stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
-    label = _("Stands still") if stands_still else str(wave.state.label)
+    # Somebody moved clients of it back, or took them out of their group.
+    lacks_some = wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.gone
+    label = str(wave.state.label)
+    if stands_still or lacks_some:
+        label = _("Stands still") if stands_still else _("Finished, not all at the goal")
+        variant, icon = "warning", "stop" if stands_still else icon
     in_aws = wave.phases[Phase.AWS]
     limits = (
         ("refused", campaign.most_refused),
@@ -55,7 +60,7 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     return {
         "pk": pk,
         "name": wave.wave.name_message,
-        "badge": make_label(label, *(("warning", "stop") if stands_still else (variant, icon))),
+        "badge": make_label(label, variant, icon),
         # By the action of the client list, which moves exactly those that its filter shows.
         "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else in_aws,
         "in_aws_query": make_list_query(Counted.TAKEN, pk, phase=Phase.AWS.value),

@@ -17,11 +17,10 @@ from migration import campaign_sentences
 from migration.models.campaigns import Campaign
 from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.models.clients import all_clients
-from migration.models.moves import PhaseChange
+from migration.models.moves import PhaseChange, is_move_back
 from migration.models.readiness import count_kept_for_now
 from migration.models.steered_runs import SteeredRun
 from migration.models.wave_counts import count_waves
-from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from migration.models.runs import Run, RunQuerySet
     from migration.models.wave_counts import WaveCounts
     from nova_credentials.messages import Message
+    from nova_credentials.phases import Phase
 
 
 def is_called(name: str, message: Message) -> bool:
@@ -192,12 +192,8 @@ class Wave(models.Model):
 
     def list_clients_to_move(self) -> ClientPhaseQuerySet:
         """Return its clients without those that somebody moved back since it is watched: these stay where they are."""
-        back = models.Q()
-        for (old, new), kind in MOVES.items():
-            if kind in (Move.BACK, Move.ROLLBACK):
-                back |= models.Q(old=old, new=new)
         moved_back = PhaseChange.objects.filter(
-            back,
+            is_move_back(),
             ~models.Q(run__in=self.runs.values("pk")) | models.Q(run=None),
             client_id=models.OuterRef("pk"),
             changed_at__gte=self.watched_since,

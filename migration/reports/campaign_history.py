@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import Count, Max, Q
+from django.db.models.functions import TruncMinute
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences
-from migration.models import AuditCode, AuditEvent, Outcome, Run
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    Outcome,
+    PhaseChange,
+    PhaseChoices,
+    Run,
+    WaveClient,
+)
 from migration.models.audit_actors import SYSTEM
 from migration.models.audit_signatures import first_id_at
+from migration.models.moves import is_move_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +96,7 @@ class CampaignHistory:
 
 
 def list_history(campaign: Campaign, most: int = EVENTS_SHOWN) -> CampaignHistory:
-    """Return the newest events, in two queries; entries that the audit let go are left out."""
+    """Return the newest events, in four queries; entries that the audit let go are left out."""
     chosen = AuditEvent.objects.filter(
         pk__gte=first_id_at(campaign.created_at),
         code__in=CODES,
@@ -97,8 +108,31 @@ def list_history(campaign: Campaign, most: int = EVENTS_SHOWN) -> CampaignHistor
     runs = list(counted.select_related("wave__campaign").order_by("-pk")[: most + 1])
     of_runs = [event for run in runs for event in _tell_run(run)]
     # By time alone: of two at once, what the audit has came first.
-    events = sorted([*_tell(entries), *of_runs], key=lambda event: event.at)
+    told = [*_tell(entries), *of_runs, *_tell_moves_back(campaign, most + 1)]
+    events = sorted(told, key=lambda event: event.at)
     return CampaignHistory(events[-most:], has_more=len(events) > most)
+
+
+def _tell_moves_back(campaign: Campaign, most: int) -> Iterator[CampaignEvent]:
+    """Yield how many of its clients somebody moved back without it, each person's of one minute together."""
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    changes = PhaseChange.objects.filter(
+        is_move_back(),
+        Q(run=None) | Q(run__wave=None),
+        client__in=taken,
+        changed_at__gte=campaign.created_at,
+    )
+    together = changes.order_by().annotate(minute=TruncMinute("changed_at"))
+    rows = together.values_list("minute", "by_name", "old", "new")
+    counted = rows.annotate(n=Count("client", distinct=True), at=Max("changed_at"))
+    for _minute, who, old, new, number, at in counted.order_by("-minute")[:most]:
+        text = ngettext(
+            "%(n)s client was moved back by hand: %(move)s",
+            "%(n)s clients were moved back by hand: %(move)s",
+            number,
+        )
+        move = f"{PhaseChoices(old).label} → {PhaseChoices(new).label}"
+        yield CampaignEvent(at, who=who, text=text % {"n": intcomma(number), "move": move})
 
 
 def _tell_run(run: CountedRun) -> Iterator[CampaignEvent]:

@@ -210,6 +210,11 @@ def test_a_wave_is_rolled_back_from_the_campaigns_page(client):
     assert "3 clients are in Dual read now." in text(response)
     assert taken.phases(group) == [Phase.DUAL_READ] * 3
     assert taken.phases(other) == [Phase.AWS]
+    Campaign.objects.update(state="finished")
+    campaign.waves.update(finished_at=timezone.now())
+    words = text(client.get(page(campaign)))
+    assert "Finished, not all at the goal" in words
+    assert "3 clients were moved back by hand: AWS (cut over) → Dual read (olga)" in words
 
 
 def test_a_viewer_is_offered_no_rollback(viewer):
