@@ -94,6 +94,19 @@ def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_
     assert root.get(steps["Dual read"]["list_url"]).context["cl"].result_count == 3
 
 
+def test_what_clients_have_too_little_of_is_said_with_how_much_is_wanted(root, settings):
+    settings.NOVA_CLEAN_STREAK, settings.NOVA_PURGE_AFTER_DAYS = 3, 7.0
+    make_many(2, phase="dual_read"), push_all()
+    ClientMigration.objects.update(clean_streak=1)
+    make_many(1, phase="aws"), push_all()
+    ClientMigration.objects.filter(phase="aws").update(clean_streak=3)
+
+    words = text(root.get(HOME))
+
+    assert "Too few matches in a row (needed: 3) 2" in words
+    assert "Not long enough in its phase (needed: 7 days) 1" in words
+
+
 def test_exactly_those_that_are_ready_are_moved_as_a_run(root):
     make_many(51)
     push_all()
