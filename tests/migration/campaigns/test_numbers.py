@@ -17,7 +17,7 @@ from migration.models import (
     go_on_without_refused,
 )
 from nova_credentials.phases import Phase
-from tests.factories import count_reads, make_comparison, make_user
+from tests.factories import count_reads, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import CLIENTS, page_of, text
 from tests.migration.campaigns import taken
 from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group
@@ -115,6 +115,8 @@ def test_what_keeps_clients_of_a_stopped_campaign_leads_to_all_of_them(viewer):
     do_next(campaign)
     for pk in all_clients().exclude(slug="spain-7").values_list("pk", flat=True):
         enter_phase(pk, Phase.DUAL_WRITE), make_comparison(pk, "mismatch")
+    outside = make_full_client("outside")
+    enter_phase(outside, Phase.DUAL_WRITE), make_comparison(outside, "mismatch")
 
     response = viewer.get(page(campaign))
 
