@@ -6,6 +6,9 @@ CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
 # Of a group that is called so.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
+# The same of a campaign that takes a group in several waves.
+WAVE_PART = Sentence("wave_part", "wave %(number)s, part %(part)s (%(group)s)")
+PART_OF_WAVE_OF_THAT_NAME = Sentence("part_of_wave_of_that_name", "wave %(number)s, part %(part)s")
 
 # Why a campaign is refused
 NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")
@@ -135,9 +138,17 @@ KEPT_PUSH_PENDING = Sentence(
 )
 KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
 KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too old")
-KEPT_STREAK = Sentence("kept_streak", "%(n)s with too few matches in a row so far")
-KEPT_TIME = Sentence("kept_time", "%(n)s not long enough in the phase yet")
-KEPT_READS = Sentence("kept_reads", "%(n)s with too few reads by NOVA so far")
+KEPT_FEW_MATCHES = Sentence(
+    "kept_few_matches",
+    "%(n)s with too few matches in a row so far (needed: %(wanted)s)",
+)
+KEPT_SHORT_TIME = Sentence(
+    "kept_short_time",
+    "%(n)s not long enough in the phase yet (needed: %(wanted)s)",
+)
+KEPT_FEW_READS = Sentence(
+    "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
+)
 STEP_IS_DUE = Sentence(
     "step_is_due",
     "The next step has been due for %(since)s; the workers look each minute whether it may begin.",

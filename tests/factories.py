@@ -124,6 +124,8 @@ class SentForm(HTMLParser):
         elif tag == "input" and name and given.get("type") not in ("submit", "checkbox", "radio"):
             # An <input> is one line: browsers take the line ends out.
             self.data[name] = re.sub(r"[\r\n]", "", value)
+        elif tag == "input" and given.get("type") == "radio" and "checked" in given:
+            self.data[name] = value
         elif tag == "select":
             self.name = name
         elif tag == "option" and (self.name not in self.data or "selected" in given):

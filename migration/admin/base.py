@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.document import Document
 
+GROUP_PERMISSION = "migration.change_clientgroup"
+NEW_GROUP_PERMISSION = "migration.add_clientgroup"
 RUN_PERMISSION = "migration.add_run"
 # PostgreSQL's bigint has 19, and Python converts no text of thousands.
 MOST_DIGITS = 19

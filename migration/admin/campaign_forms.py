@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
 from credentials.localization import localize
-from migration import campaign_sentences
+from migration import campaign_sentences, group_sentences
 from migration.admin.base import read_number
 from migration.admin.soak_times import SoakTimeField, suggest_soak_time
-from migration.models import GOALS, ClientGroup, PhaseChoices
+from migration.models import (
+    GOALS,
+    ClientGroup,
+    ClientGroupError,
+    PhaseChoices,
+    normalize_group_name,
+)
+from migration.models.client_groups import NAME_LENGTH
 from migration.models.reasons import MOST_CHARACTERS
 from migration.operations.gates import needs_approval
 from nova_credentials.phases import Move, Phase
@@ -43,6 +52,18 @@ if TYPE_CHECKING:
 
 # Fields of these names hold the place of a group, whose id follows.
 PLACE = "place_"
+# A campaign without groups suggests as many waves, where it has so many clients.
+SUGGESTED_WAVES, MANY_CLIENTS = 4, 50
+# The page shows these apart from the settings.
+APART = ("source", "group_name")
+
+
+class Source(models.TextChoices):
+    """Whom a campaign takes: of the first two a group is made on the way."""
+
+    ALL = "all", gettext_lazy("All clients that can go")
+    SELECTED = "selected", gettext_lazy("The clients that you selected in their list")
+    GROUPS = "groups", gettext_lazy("Client groups, in their order")
 
 
 def limit_field(label: StrPromise) -> forms.IntegerField:
@@ -50,8 +71,14 @@ def limit_field(label: StrPromise) -> forms.IntegerField:
 
 
 class CampaignForm(forms.Form):
-    """Holds the settings of a campaign. Which groups it takes is read beside it (`read_places`)."""
+    """Holds the settings of a campaign. Its groups (`read_places`), or selected clients, are read beside it."""
 
+    source = forms.ChoiceField(label=gettext_lazy("Which clients"), choices=Source, required=False)
+    group_name = forms.CharField(
+        label=gettext_lazy("Name of the group that is made of them"),
+        max_length=NAME_LENGTH,
+        required=False,
+    )
     goal = forms.ChoiceField(
         label=gettext_lazy("Goal"),
         choices=[(goal.value, PhaseChoices(goal).label) for goal in GOALS],
@@ -98,12 +125,25 @@ class CampaignForm(forms.Form):
         label=gettext_lazy("Reason or ticket"), max_length=MOST_CHARACTERS, required=False
     )
 
-    def __init__(self, data: Mapping[str, object] | None = None) -> None:
-        super().__init__(data, initial={"soak_time": suggest_soak_time()})
+    def __init__(
+        self,
+        data: Mapping[str, object] | None = None,
+        *,
+        source: Source = Source.GROUPS,
+        clients: int = 0,
+    ) -> None:
+        """Make the form; without data it suggests settings for so many clients of this source."""
+        parts = source != Source.GROUPS and clients > MANY_CLIENTS
+        initial = {
+            "source": source.value,
+            "soak_time": suggest_soak_time(),
+            "wave_size": ceil(clients / SUGGESTED_WAVES) if parts else None,
+        }
+        super().__init__(data, initial=initial)
         for name, field in self.fields.items():
             classes = {"goal": SELECT_CLASSES, "rolls_back": CHECKBOX_CLASSES}
             field.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
-        for name in ("soak_time", "reason"):
+        for name in ("group_name", "soak_time", "reason"):
             self.fields[name].widget.attrs["autocomplete"] = "off"
         hours = _("Empty: at any hour. The hours are those of %(zone)s; they may span midnight.")
         self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
@@ -116,6 +156,35 @@ class CampaignForm(forms.Form):
             self.add_error("ends_at", localize(campaign_sentences.HALF_THE_HOURS()))
         if self.waits and not found.get("reason") and "reason" not in self.errors:
             self.add_error("reason", _("Nothing was started: give a reason or a ticket."))
+
+    @property
+    def chosen_source(self) -> Source:
+        """Return whom the campaign takes; groups, where the form doesn't say."""
+        return Source(self.cleaned_data.get("source") or Source.GROUPS)
+
+    @property
+    def new_group_name(self) -> str:
+        """Return the name of the group that is made on the way, as typed or as suggested."""
+        typed: str = self.cleaned_data.get("group_name", "")
+        now = timezone.localtime(timezone=timezone.get_default_timezone())
+        return typed or _("Clients of %(when)s") % {"when": f"{now:%Y-%m-%d %H:%M}"}
+
+    @property
+    def settings_fields(self) -> list[forms.BoundField]:
+        """Return the fields of its settings."""
+        return [field for field in self if field.name not in APART]
+
+    def require_free_name(self) -> None:
+        """Add an error where no new group can have this name."""
+        try:
+            name = normalize_group_name(self.new_group_name)
+        except ClientGroupError as refusal:
+            self.add_error("group_name", localize(refusal.message))
+            return
+        if taken := ClientGroup.objects.find_by_name(name):
+            self.add_error(
+                "group_name", localize(group_sentences.GROUP_NAME_TAKEN(name=taken.name))
+            )
 
     @property
     def waits(self) -> bool:

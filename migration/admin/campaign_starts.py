@@ -3,32 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from unfold.widgets import BASE_INPUT_CLASSES
+from unfold.widgets import BASE_INPUT_CLASSES, RADIO_CLASSES
 
 from credentials.localization import localize
-from migration.admin.base import AdminView, get_signed_in_user
-from migration.admin.campaign_forms import PLACE, CampaignForm, read_places
-from migration.admin.campaign_views import MOVE_PERMISSION, get_campaign_url
-from migration.models import GOALS, Campaign, ClientGroup, PhaseChoices, ReasonError, Wave
+from migration.admin.base import (
+    GROUP_PERMISSION,
+    NEW_GROUP_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+    read_number,
+    read_text,
+)
+from migration.admin.campaign_forms import PLACE, CampaignForm, Source, read_places
+from migration.admin.campaign_views import MOVE_PERMISSION, get_campaign_url, get_told_context
+from migration.models import (
+    GOALS,
+    Campaign,
+    ClientGroup,
+    ClientGroupError,
+    PhaseChoices,
+    ReasonError,
+    Wave,
+    all_clients,
+)
 from migration.operations.approvals import NotApproved
-from migration.operations.campaigns import CampaignRefusedError, require_sense, start_campaign
+from migration.operations.campaigns import (
+    CampaignRefusedError,
+    require_sense,
+    start_campaign,
+    start_campaign_with,
+)
+from migration.operations.evidence import describe_duration
+from migration.reports.campaign_choice import choose_clients
 from migration.reports.campaign_preview import list_blocked
 from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from django.contrib.admin import ModelAdmin
     from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+    from django_stubs_ext import StrOrPromise
 
-    from migration.admin.campaign_forms import CampaignSettings
+    from credentials.models import Client
+    from migration.admin.bulk_moves import BulkAction
+    from migration.models import ClientPhaseQuerySet
+    from migration.reports.campaign_choice import ChosenClients
+    from migration.reports.campaign_preview import BlockedClients
 
 START_PERMISSION = "migration.add_campaign"
 # Django takes a form of at most a thousand fields.
@@ -37,19 +69,21 @@ GROUPS_SHOWN = 500
 
 @dataclass(frozen=True)
 class GroupNumbers:
-    """A group with its clients by phase, and how many of them a campaign to `goal` finds there or further."""
+    """A group, as it is or as it will be made, with its clients by phase and what a campaign to `goal` makes of it."""
 
-    group: ClientGroup
+    name: str
+    by_phase: list[int]
     goal: Phase
     wave_size: int = 0
+
+    @classmethod
+    def of_group(cls, group: ClientGroup, goal: Phase, wave_size: int = 0) -> Self:
+        by_phase = [getattr(group, f"in_{phase}") for phase in Phase]
+        return cls(str(group), by_phase, goal, wave_size)
 
     @property
     def clients(self) -> int:
         return sum(self.by_phase)
-
-    @property
-    def by_phase(self) -> list[int]:
-        return [getattr(self.group, f"in_{phase}") for phase in Phase]
 
     @property
     def at_goal(self) -> int:
@@ -65,16 +99,40 @@ class GroupNumbers:
     def waves(self) -> int:
         return max(1, ceil(self.before_goal / self.wave_size)) if self.wave_size else 1
 
+    @property
+    def steps(self) -> int:
+        """Return the most moves that a client of it makes up to the goal."""
+        first = next((n for n, number in enumerate(self.by_phase) if number), len(self.by_phase))
+        return max(0, list(Phase).index(self.goal) - first)
+
 
 def may_start_campaign(request: HttpRequest) -> bool:
     """Say whether the user may start campaigns, and make their moves."""
     return all(map(request.user.has_perm, (START_PERMISSION, MOVE_PERMISSION)))
 
 
+def may_make_group(request: HttpRequest) -> bool:
+    """Say whether the user may make a group of clients: a campaign without groups makes one on the way."""
+    return all(map(request.user.has_perm, (NEW_GROUP_PERMISSION, GROUP_PERMISSION)))
+
+
+def has_free_group() -> bool:
+    """Say whether there is a group that no campaign takes, with clients that stand before the last goal."""
+    taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__isnull=False)
+    before = all_clients().in_phases(*(old for old, _new in Campaign(goal=GOALS[-1]).steps))
+    free = ClientGroup.objects.exclude(pk__in=taken.values("group"))
+    return free.filter(members__client__in=before.values("pk")).exists()
+
+
 class StartCampaignView(AdminView):
-    """The form of a new campaign. What it would do is shown first, and then it is started."""
+    """The form of a new campaign. What it would do is shown first, and then it is started.
+
+    It takes groups, or the clients that can go: of all, or of those that were selected in their list. Selected ones are
+    in one field: a form has at most a thousand of them.
+    """
 
     template_name = "admin/migration/campaign_start.html"
+    selected: ClientPhaseQuerySet | None = None
 
     @property
     def title(self) -> str:
@@ -84,22 +142,76 @@ class StartCampaignView(AdminView):
         return may_start_campaign(self.request)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.show_form(CampaignForm(), {})
+        return self.show_first_form([])
+
+    def show_first_form(self, ids: list[int]) -> HttpResponse:
+        """Show the form as nobody has filled it in: for selected clients, groups that are there, or all clients."""
+        if not may_make_group(self.request):
+            return self.show_form(CampaignForm(), {}, [])
+        source = Source.SELECTED if ids else Source.GROUPS if has_free_group() else Source.ALL
+        if source == Source.GROUPS:
+            return self.show_form(CampaignForm(), {}, [])
+        number = choose_clients(GOALS[-1], only=ids or None).number
+        return self.show_form(CampaignForm(source=source, clients=number), {}, ids, number)
 
     def post(self, request: HttpRequest) -> HttpResponse:
+        if self.selected is not None:
+            return self.show_first_form(list(self.selected.values_list("pk", flat=True)))
         form, places = CampaignForm(request.POST), read_places(request.POST)
         form.is_valid()
+        if form.chosen_source != Source.GROUPS:
+            return self.post_clients(form, places)
         groups = form.read_groups(places)
         step = request.POST.get("step", "")
         if not form.errors:
             self.require_sense(form, groups)
         if form.errors or step == "change":
-            return self.show_form(form, places)
+            return self.show_form(form, places, self.read_ids())
         if step == "start":
-            return self.start(form, places, groups)
-        return self.show_numbers(form, places, groups)
+            return self.start(form, places, partial(start_campaign, groups=groups))
+        goal, size = form.read_settings()["goal"], form.read_settings()["wave_size"]
+        numbers = [GroupNumbers.of_group(group, goal, size) for group in groups]
+        before = [old for old, _new in Campaign(goal=goal).steps]
+        return self.show_numbers(form, places, numbers, blocked=list_blocked(groups, before))
 
-    def require_sense(self, form: CampaignForm, groups: list[ClientGroup]) -> None:
+    def post_clients(self, form: CampaignForm, places: Mapping[int, str]) -> HttpResponse:
+        """Show or start a campaign of the clients that can go, of which a group is made."""
+        if not may_make_group(self.request):
+            raise PermissionDenied
+        ids, step = self.read_ids(), self.request.POST.get("step", "")
+        if not form.errors:
+            self.require_sense(form, None)
+            form.require_free_name()
+        if places:
+            form.add_error(
+                "source", _("You typed places of groups: choose the groups here, or no places.")
+            )
+        if form.chosen_source == Source.SELECTED and not ids:
+            form.add_error("source", _("No client is selected: select some in their list."))
+        if form.errors or step == "change":
+            return self.show_form(form, places, ids)
+        goal = form.read_settings()["goal"]
+        chosen = choose_clients(goal, only=ids if form.chosen_source == Source.SELECTED else None)
+        seen = read_number(self.request.POST.get("number", ""))
+        if step == "start" and chosen.ids and seen == chosen.number:
+            clients = all_clients().filter(pk__in=chosen.ids)
+            start = partial(start_campaign_with, chosen=clients, name=form.new_group_name)
+            return self.start(form, places, start)
+        if step == "start":
+            text = _("Nothing was started: other clients can go now. Look at the numbers again.")
+            messages.warning(self.request, text)
+        by_phase = [chosen.by_phase[phase] for phase in Phase]
+        numbers = GroupNumbers(
+            form.new_group_name, by_phase, goal, form.read_settings()["wave_size"]
+        )
+        return self.show_numbers(form, places, [numbers], chosen=chosen)
+
+    def read_ids(self) -> list[int]:
+        """Return the ids of the clients that were selected in the list, as the page itself names them."""
+        numbers = map(read_number, read_text(self.request, "clients").split())
+        return list(dict.fromkeys(pk for pk in numbers if pk is not None))
+
+    def require_sense(self, form: CampaignForm, groups: list[ClientGroup] | None) -> None:
         """Add an error to the form where the start would be refused whatever the clients are."""
         try:
             require_sense(Campaign(**form.read_settings()), groups)
@@ -107,15 +219,15 @@ class StartCampaignView(AdminView):
             form.add_error(None, localize(refusal.message))
 
     def start(
-        self, form: CampaignForm, places: Mapping[int, str], groups: list[ClientGroup]
+        self, form: CampaignForm, places: Mapping[int, str], start: Callable[..., Campaign]
     ) -> HttpResponse:
         """Start the campaign and lead to its page; where it is refused, show the form as it was typed."""
         by = get_signed_in_user(self.request)
         try:
-            campaign = start_campaign(groups=groups, by=by, **form.read_settings())
-        except (CampaignRefusedError, NotApproved, ReasonError) as refusal:
+            campaign = start(by=by, **form.read_settings())
+        except (CampaignRefusedError, ClientGroupError, NotApproved, ReasonError) as refusal:
             form.add_error(None, localize(refusal.message))
-            return self.show_form(form, places)
+            return self.show_form(form, places, self.read_ids())
         now = timezone.now()
         if campaign.state == Campaign.State.REQUESTED:
             text = _("%(campaign)s is requested: somebody else has to approve it.")
@@ -127,17 +239,29 @@ class StartCampaignView(AdminView):
         messages.success(self.request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
-    def show_form(self, form: CampaignForm, places: Mapping[int, str]) -> HttpResponse:
+    def show_form(
+        self,
+        form: CampaignForm,
+        places: Mapping[int, str],
+        ids: list[int],
+        number: int | None = None,
+    ) -> HttpResponse:
         counted = ClientGroup.objects.with_counts().order_by("key")
         groups = list(counted[: GROUPS_SHOWN + 1])
         taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=groups)
         taken_by = {wave.group_id: wave.campaign for wave in taken.select_related("campaign")}
+        self.template_name = "admin/migration/campaign_start.html"
         return self.render_to_response(
             self.get_context_data(
                 form=form,
+                source=form["source"].value() or Source.GROUPS.value,
+                may_make_group=may_make_group(self.request),
+                ids=" ".join(map(str, ids)),
+                selected=len(ids),
+                number=number,
                 rows=[
                     {
-                        "numbers": GroupNumbers(group, GOALS[-1]),
+                        "numbers": GroupNumbers.of_group(group, GOALS[-1]),
                         "field": f"{PLACE}{group.pk}",
                         "typed": places.get(group.pk, ""),
                         "taken_by": taken_by.get(group.pk),
@@ -148,31 +272,63 @@ class StartCampaignView(AdminView):
                 most=GROUPS_SHOWN,
                 phases=PhaseChoices.labels,
                 input_classes=" ".join(BASE_INPUT_CLASSES),
+                radio_classes=" ".join(RADIO_CLASSES),
             )
         )
 
     def show_numbers(
-        self, form: CampaignForm, places: Mapping[int, str], groups: list[ClientGroup]
+        self,
+        form: CampaignForm,
+        places: Mapping[int, str],
+        numbers: list[GroupNumbers],
+        *,
+        blocked: Collection[BlockedClients] = (),
+        chosen: ChosenClients | None = None,
     ) -> HttpResponse:
         """Show how many clients of each group stand where, and a button that starts the campaign."""
-        typed: CampaignSettings = form.read_settings()
-        goal, size = typed["goal"], typed["wave_size"]
-        numbers = [GroupNumbers(group, goal, size) for group in groups]
+        settings = Campaign(**form.read_settings())
         sent = {name: self.request.POST.get(name, "") for name in form.fields}
         sent |= {f"{PLACE}{pk}": text for pk, text in places.items()}
+        if chosen:
+            sent |= {"number": str(chosen.number), "group_name": form.new_group_name}
+        if form.chosen_source == Source.SELECTED:
+            sent["clients"] = " ".join(map(str, self.read_ids()))
+        soaks = sum(row.waves * row.steps for row in numbers)
         self.template_name = "admin/migration/campaign_check.html"
         return self.render_to_response(
             self.get_context_data(
-                settings=Campaign(**typed),
+                settings=settings,
                 typed_soak=sent["soak_time"].strip() if form.rounds_soak_time else "",
-                blocked=list_blocked(groups, [old for old, _new in Campaign(goal=goal).steps]),
+                blocked=blocked,
+                chosen=chosen,
                 rows=numbers,
                 before_goal=sum(row.before_goal for row in numbers),
                 at_goal=sum(row.at_goal for row in numbers),
                 waves=sum(row.waves for row in numbers),
+                steps=max(row.steps for row in numbers),
+                lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
                 waits=form.waits,
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,
+                may_view_clients=self.request.user.has_perm("credentials.view_client"),
+                **get_told_context(self.request),
             )
         )
+
+
+def list_campaign_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
+    """Return the action of the client list that begins a campaign, where the user may, as Django has it."""
+    if not (may_start_campaign(request) and may_make_group(request)):
+        return {}
+    return {
+        "start_campaign": (open_start, "start_campaign", _("Take further in waves (campaign)…"))
+    }
+
+
+def open_start(
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
+) -> HttpResponseBase:
+    """Show the form of a campaign that takes the selected clients."""
+    of_campaigns = model_admin.admin_site.get_model_admin(Campaign)
+    return StartCampaignView.as_view(model_admin=of_campaigns, selected=chosen)(request)

@@ -25,12 +25,15 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
+from migration.admin.campaign_waves import describe_wave
+from migration.admin.notices import SET_NOTICES
 from migration.admin.run_starts import VIEW_RUNS, start_run
 from migration.admin.run_views import make_run_badge
 from migration.models import (
     MOVE_PERMISSIONS,
     WRITES_BOTH,
     Campaign,
+    NoticeEvent,
     Run,
     StaleCampaignError,
     WaveClient,
@@ -38,15 +41,11 @@ from migration.models import (
 )
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
+from migration.operations.notice_recipients import is_told
 from migration.reports.campaign_forecast import forecast_end
-from migration.reports.campaign_history import list_history
+from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_kept_now
-from migration.reports.campaigns import (
-    CampaignSummary,
-    WaveState,
-    WaveSummary,
-    summarize_campaign,
-)
+from migration.reports.campaigns import summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import make_label
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from migration.models import ClientPhaseQuerySet
+    from migration.reports.campaigns import CampaignSummary
 
 STEER_PERMISSION = "migration.change_campaign"
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
@@ -69,16 +69,8 @@ STATE_LOOKS = {
     Campaign.State.FINISHED: ("success", "check"),
     Campaign.State.CANCELLED: ("default", "cancel"),
 }
-WAVE_LOOKS = {
-    WaveState.NOT_BEGUN: ("default", "schedule"),
-    WaveState.IN_WORK: ("info", "progress_activity"),
-    WaveState.SOAKING: ("info", "hourglass"),
-    WaveState.WAITING: ("info", "hourglass"),
-    WaveState.BEGUN: ("default", "play_arrow"),
-    WaveState.ROLLING_BACK: ("warning", "undo"),
-    WaveState.ROLLED_BACK: ("warning", "undo"),
-    WaveState.FINISHED: ("success", "check"),
-}
+
+MAY_STOP = (Campaign.State.REQUESTED, Campaign.State.RUNNING)
 
 
 class CampaignView(ObjectView[Campaign]):
@@ -234,13 +226,18 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
     )
     summary = summarize_campaign(campaign, waves=list(page.object_list))
     may = request.user.has_perm
+    whole_history = request.GET.get("history") == "all"
     return {
         "summary": summary,
         "campaign_badge": make_campaign_badge(campaign),
         # Of one that is over, the run in work may still end.
         "goes_on": not campaign.is_over or summary.waits_for is not None,
         "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
-        "history": list_history(campaign),
+        "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
+        "whole_history": whole_history,
+        # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
+        "roll_back": read_number(request.GET.get("roll_back", "")),
+        **(get_told_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
@@ -251,6 +248,14 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "frequent_reason": summary.frequent_reason,
         **get_progress_context(summary.unfinished_run),
         **get_buttons_context(request, campaign, summary),
+    }
+
+
+def get_told_context(request: HttpRequest) -> dict[str, bool]:
+    """Return whether nobody is told when a campaign stops by itself, and whether the user may change that."""
+    return {
+        "nobody_is_told": not is_told(NoticeEvent.WAVE_STOPPED),
+        "may_set_notices": request.user.has_perm(SET_NOTICES),
     }
 
 
@@ -278,6 +283,8 @@ def get_buttons_context(
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
     refused, in_work = summary.frequent_reason, summary.unfinished_run
     return {
+        "may_roll_back": user.has_perm(MOVE_PERMISSION)
+        and user.has_perm("credentials.view_client"),
         "may_compare": may_steer
         and summary.waiting is not None
         and summary.waiting.lacks_comparison
@@ -289,39 +296,4 @@ def get_buttons_context(
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
-    }
-
-
-def describe_wave(wave: WaveSummary) -> dict[str, object]:
-    """Return a column of the waves; each number with the limit that it is held against."""
-    campaign, counts = wave.wave.campaign, wave.counts
-    variant, icon = WAVE_LOOKS[wave.state]
-    limits = (
-        ("refused", campaign.most_refused),
-        ("mismatches", campaign.most_mismatches),
-        ("failed_reads", campaign.most_failed_reads),
-    )
-    labels = {
-        "refused": _("Refused"),
-        "mismatches": _("Mismatches"),
-        "failed_reads": _("Failed reads"),
-    }
-    until = wave.soaks_until
-    return {
-        "name": wave.wave.name_message,
-        "badge": make_label(str(wave.state.label), variant, icon),
-        "began_at": wave.wave.began_at,
-        "finished_at": wave.wave.finished_at,
-        "clients": wave.clients if counts else None,
-        "at_goal": wave.at_goal,
-        "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
-        "gone": wave.gone,
-        "left_out": wave.left_out,
-        "phases": [(phase, number) for phase, number in wave.phases.items() if number],
-        "soak_left": (until - timezone.now()).total_seconds() if until else None,
-        "counts": [
-            (labels[name], number := getattr(counts, name), limit, number >= limit)
-            for name, limit in (limits if counts else ())
-        ],
-        "runs": wave.runs,
     }

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
+from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientFilter
 from migration.models import (
     TO_ROTATE,
@@ -34,7 +35,7 @@ from migration.operations.ready_clients import (
     has_next_step,
     is_ready,
 )
-from migration.reports.client_counts import IN_AWS_ALREADY, READY
+from migration.reports.client_counts import IN_AWS_ALREADY, KEPT_BY_NOTHING, READY
 from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
@@ -76,6 +77,8 @@ class NextStepFilter(ClientFilter):
         """Return these choices, and of the reasons, which the dashboard counts, the one that is chosen."""
         value = self.value() or ""
         reason = read_reason(value)
+        if value == KEPT_BY_NOTHING:
+            return [*self.options, (value, _("Ready, by what the database can tell"))]
         return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
@@ -108,6 +111,9 @@ def _is_meant(value: str, standing: Standing, blocker: Blocker) -> bool:
 
 def read_reason(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
     """Return the reason that the address names, and how clients stand that it means; None where it names none."""
+    if value == KEPT_BY_NOTHING:
+        # Where nobody can go on, as AWS's writes are stopped, the list shows them as blocked.
+        return (Standing.READY, Standing.BLOCKED), Blocker.READY
     code = value.removeprefix(IN_AWS_ALREADY)
     if not code or code not in set(Blocker):
         return None
@@ -190,6 +196,13 @@ class PushFilter(ClientFilter):
         ("late", _("Pending for more than two minutes")),
         ("refused", _("Refused")),
     ]
+    # What the dashboard counts, which names a first push that was refused as a failed migration.
+    of_dashboard = ("refused_again", _("Refused, of clients that write both stores"))
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return these choices, and the dashboard's where it is chosen."""
+        is_chosen = self.value() == self.of_dashboard[0]
+        return [*self.options, self.of_dashboard] if is_chosen else self.options
 
     def find_condition(self, value: str) -> Q | None:
         match value:
@@ -198,6 +211,8 @@ class PushFilter(ClientFilter):
             case "late":
                 return _is_one_of(all_clients().push_late(late_push_threshold()))
             case "refused":
+                return _is_one_of(all_clients().rows_refused())
+            case "refused_again":
                 return _is_one_of(all_clients().push_refused())
         return None
 
@@ -303,5 +318,5 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter),
+    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter, CampaignFilter),
 )

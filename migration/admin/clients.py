@@ -16,6 +16,7 @@ from migration.admin.adoptions import AdoptView
 from migration.admin.aws_reads import AwsReadsView
 from migration.admin.base import RUN_PERMISSION, OwnViews, list_visible_logins
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
+from migration.admin.campaign_starts import list_campaign_actions
 from migration.admin.certificates import CertificateView
 from migration.admin.client_columns import ClientColumns
 from migration.admin.client_comments import LeaveCommentView, TakeBackCommentView
@@ -242,6 +243,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     def get_actions(self, request: HttpRequest) -> dict[str, object]:
         found = super().get_actions(request)
         others = {
+            **list_campaign_actions(request),
             **list_grouping_actions(request),
             **list_owner_actions(request),
             **list_export_actions(),

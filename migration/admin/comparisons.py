@@ -87,7 +87,8 @@ def get_stores_context(comparison: Comparison) -> dict[str, object]:
     saved = LogEntry.objects.filter(
         content_type__app_label="credentials", content_type__model="client", object_id=str(pk)
     )
-    mismatches = OpenMismatch.objects.filter(comparison=comparison)
+    # Those of now: a newer comparison that found them again, or could not check them, has taken them over.
+    mismatches = OpenMismatch.objects.filter(client_id=pk).order_by("path")
     return {
         "client": Client.objects.with_revision().filter(pk=pk).first(),
         "rows_written_at": max(filter(None, written.values()), default=None),

@@ -88,15 +88,20 @@ class CostView(AdminView):
                 counted=counted,
                 rule=RULE[estimate.advice](),
                 alternatives=[(each, name_alternative(each.key)) for each in prices.ALTERNATIVES],
-                prices={
-                    "secret": prices.SECRET_A_MONTH,
-                    "calls": prices.TEN_THOUSAND_CALLS,
-                    "key": prices.KEY_A_MONTH,
-                    "requests": prices.TEN_THOUSAND_KEY_REQUESTS,
-                    "read": prices.AWS_PRICES_READ,
-                    "source": prices.AWS_PRICES_SOURCE,
-                    "key_source": prices.KMS_PRICES_SOURCE,
-                    "plan_of": prices.PLAN_PRICES_OF,
-                },
+                prices=list_prices(),
             )
         )
+
+
+def list_prices() -> dict[str, object]:
+    """Return the prices that pages name, each as it stands in `credentials.prices`."""
+    return {
+        "secret": prices.SECRET_A_MONTH,
+        "calls": prices.TEN_THOUSAND_CALLS,
+        "key": prices.KEY_A_MONTH,
+        "requests": prices.TEN_THOUSAND_KEY_REQUESTS,
+        "read": prices.AWS_PRICES_READ,
+        "source": prices.AWS_PRICES_SOURCE,
+        "key_source": prices.KMS_PRICES_SOURCE,
+        "plan_of": prices.PLAN_PRICES_OF,
+    }

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.check_nova import CheckNovaView
+from migration.admin.costs import list_prices
 from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
 from migration.models import Campaign, Standing, count_by_phase
@@ -36,6 +37,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "title": _("Dashboard"),
         "clients": found.clients if sees_clients else None,
         "plan": found.costs if sees_clients else None,
+        "prices": list_prices(),
         "comparisons": found.comparisons if sees_comparisons else None,
         "history": found.chart if sees_comparisons else None,
         "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,

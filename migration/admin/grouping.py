@@ -16,7 +16,14 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
 from credentials.localization import localize
 from migration import group_sentences
-from migration.admin.base import AdminView, get_signed_in_user, read_number, read_text
+from migration.admin.base import (
+    GROUP_PERMISSION,
+    NEW_GROUP_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+    read_number,
+    read_text,
+)
 from migration.admin.campaign_notes import note_campaigns, note_groups_taken
 from migration.admin.client_groups import get_members_url
 from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
@@ -30,9 +37,6 @@ if TYPE_CHECKING:
     from credentials.models import Client
     from migration.admin.bulk_moves import BulkAction
     from migration.models import ClientPhaseQuerySet
-
-GROUP_PERMISSION = "migration.change_clientgroup"
-NEW_GROUP_PERMISSION = "migration.add_clientgroup"
 
 
 class PutIntoGroupView(AdminView):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from migration.admin.base import (
 from migration.admin.moves import redirect_back
 from migration.models import (
     LOGIN_PERMISSION,
+    PROVEN_WRONG,
     LoginOutcome,
     LoginStore,
     LoginStores,
@@ -46,6 +48,8 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
     from django.utils.safestring import SafeString
 
@@ -138,16 +142,35 @@ class TestLoginsView(ClientView):
         return LoginKey(CredentialType(kind), read_number(row), label)
 
     def show_results(self, tests: list[LoginTest]) -> None:
-        """Say how many logins work; the page itself names each."""
+        """Say what came of the tests; the page itself names each login."""
         if not tests:
             messages.warning(self.request, localize(login_sentences.NO_LOGIN_TO_TEST()))
             return
-        works = sum(test.works for test in tests)
-        text = ngettext(
-            "%(works)s of %(n)s login works.", "%(works)s of %(n)s logins work.", len(tests)
+        show = messages.success if all(test.works for test in tests) else messages.warning
+        show(self.request, describe_results(tests))
+
+
+def describe_results(tests: Collection[LoginTest]) -> str:
+    """Say how many of these logins work, how many are refused, and of the others why they could not be tested."""
+    numbers = Counter(LoginOutcome(test.outcome) for test in tests)
+    works = numbers.pop(LoginOutcome.WORKS, 0)
+    if not numbers:
+        text = ngettext("%(works)s of %(n)s login works.", "%(works)s of %(n)s logins work.", works)
+        return text % {"works": works, "n": works}
+    # Where none works it may be that none could be tested: the others say it.
+    parts = [ngettext("%(n)s works", "%(n)s work", works) % {"n": works}] if works else []
+    for outcome in sorted(numbers, key=lambda each: each not in PROVEN_WRONG):
+        number, why = numbers[outcome], localize(login_sentences.OUTCOMES[outcome]())
+        text = (
+            ngettext("%(n)s is refused (%(why)s)", "%(n)s are refused (%(why)s)", number)
+            if outcome in PROVEN_WRONG
+            else ngettext(
+                "%(n)s could not be tested (%(why)s)", "%(n)s could not be tested (%(why)s)", number
+            )
         )
-        show = messages.success if works == len(tests) else messages.warning
-        show(self.request, text % {"works": works, "n": len(tests)})
+        parts.append(text % {"n": number, "why": why})
+    text = ngettext("Of %(n)s login: %(results)s.", "Of %(n)s logins: %(results)s.", len(tests))
+    return text % {"n": len(tests), "results": "; ".join(parts)}
 
 
 class TypedLoginView(AdminView):

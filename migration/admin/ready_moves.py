@@ -15,6 +15,7 @@ from migration.admin.bulk_moves import move_clients, open_bulk_cutover
 from migration.admin.campaign_notes import note_campaigns
 from migration.admin.run_plans import FEW_CLIENTS, plan_or_start_run
 from migration.models import MOVE_PERMISSIONS, Blocker, PhaseChoices, all_clients, select_blocked
+from migration.reports.client_counts import KEPT_BY_NOTHING
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
@@ -92,4 +93,4 @@ class MoveReadyView(AdminView):
     @property
     def list_url(self) -> str:
         page = reverse("admin:credentials_client_changelist")
-        return f"{page}?phase={READY_MOVES[self.phase]}&next=ready"
+        return f"{page}?phase={READY_MOVES[self.phase]}&next={KEPT_BY_NOTHING}"

@@ -10,6 +10,7 @@ from migration.models.campaign_clients import (
     Takes,
     count_by_phase,
     count_in_campaigns,
+    list_clients_in_campaigns,
     list_groups_taken,
 )
 from migration.models.campaigns import (
@@ -167,7 +168,8 @@ from migration.models.site_counts import (
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
-from migration.models.waves import Wave, WaveClient, WaveCounts
+from migration.models.wave_counts import WaveCounts
+from migration.models.waves import Wave, WaveClient
 from migration.models.work_facts import WorkFacts, read_work_facts
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
@@ -328,6 +330,7 @@ __all__ = [
     "has_layout",
     "is_leaving",
     "late_push_threshold",
+    "list_clients_in_campaigns",
     "list_groups_taken",
     "newest_status_is",
     "normalize_group_name",

@@ -55,24 +55,28 @@ def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]
     return [(campaign, campaign.number) for campaign in found]  # type: ignore[attr-defined]  # selected
 
 
+# Who is in one of these campaigns: in a wave of it, or waiting for one.
+_CHOSEN = f"""
+    SELECT taken.client_id
+    FROM migration_wave AS wave
+    JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
+    WHERE wave.campaign_id = ANY(%(campaigns)s) AND taken.left_out_at IS NULL
+    UNION
+    SELECT member.client_id
+    FROM migration_wave AS wave
+    JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
+    JOIN migration_groupmember AS member ON member.group_id = wave.group_id
+    WHERE campaign.id = ANY(%(campaigns)s) AND {_WAITS}
+"""  # noqa: S608  # a constant
+
+
 def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
     """Return phase -> how many clients in it these campaigns take further. Takes one query."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             SELECT coalesce(kept.phase, %(postgres)s), count(*)
-            FROM (
-                SELECT taken.client_id
-                FROM migration_wave AS wave
-                JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
-                WHERE wave.campaign_id = ANY(%(campaigns)s) AND taken.left_out_at IS NULL
-                UNION
-                SELECT member.client_id
-                FROM migration_wave AS wave
-                JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
-                JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-                WHERE campaign.id = ANY(%(campaigns)s) AND {_WAITS}
-            ) AS chosen
+            FROM ({_CHOSEN}) AS chosen
             JOIN public.clients AS present ON present.id = chosen.client_id
             LEFT JOIN migration_clientmigration AS kept ON kept.client_id = chosen.client_id
             GROUP BY 1
@@ -80,6 +84,14 @@ def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
             {"campaigns": list(campaign_ids), "postgres": Phase.POSTGRES.value},
         )
         return dict(cursor.fetchall())
+
+
+def list_clients_in_campaigns() -> set[int]:
+    """Return the ids of the clients that are in a campaign that is not over. Takes two queries."""
+    campaigns = list(Campaign.objects.not_over().values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(_CHOSEN, {"campaigns": campaigns})
+        return {pk for (pk,) in cursor}
 
 
 class Takes(Enum):

@@ -103,6 +103,13 @@ class ClientPhaseQuerySet(ClientQuerySet):
         """Select the pending clients whose present rows were refused."""
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
+    def rows_refused(self) -> Self:
+        """Select these, and the clients that are in PostgreSQL alone as the push of their present rows was refused."""
+        refused = "client_migration__refused_revision"
+        found = self.with_revision().filter(**{f"{refused}__isnull": False})
+        found = found.filter(**{refused: models.F("revision")})
+        return found.exclude(client_migration__phase=Phase.PURGED)
+
 
 def all_clients() -> ClientPhaseQuerySet:
     """Return every client, on a QuerySet that can be narrowed by phase."""

@@ -14,6 +14,7 @@ from migration.models.fields import MessageField, MessageListField
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
+from nova_credentials.phases import MOVES, Move
 
 if TYPE_CHECKING:
     from migration.models.runs import Run
@@ -32,6 +33,15 @@ class PhaseChangeQuerySet(models.QuerySet["PhaseChange"]):
                 [run.pk],
             )
             return dict(cursor.fetchall())
+
+
+def is_move_back() -> models.Q:
+    """Return the condition that a change of phase is a step back; a restore, which leaves NOVA at AWS, is none."""
+    back = models.Q()
+    for (old, new), kind in MOVES.items():
+        if kind in (Move.BACK, Move.ROLLBACK):
+            back |= models.Q(old=old, new=new)
+    return back
 
 
 class PhaseChange(models.Model):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce
-from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
@@ -21,13 +17,10 @@ from migration import campaign_sentences
 from migration.models.campaigns import Campaign
 from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.moves import PhaseChange
+from migration.models.moves import PhaseChange, is_move_back
 from migration.models.readiness import count_kept_for_now
-from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.steered_runs import SteeredRun
-from nova_credentials.phases import MOVES, Move, Phase
-from nova_credentials.sentences import STALE_PHASE
+from migration.models.wave_counts import count_waves
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,10 +28,9 @@ if TYPE_CHECKING:
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.readiness import Blocker
     from migration.models.runs import Run, RunQuerySet
+    from migration.models.wave_counts import WaveCounts
     from nova_credentials.messages import Message
-
-# Of an item; empty where it says nothing.
-MESSAGE_KEY = Coalesce(KeyTextTransform("key", "message"), models.Value("", models.TextField()))
+    from nova_credentials.phases import Phase
 
 
 def is_called(name: str, message: Message) -> bool:
@@ -49,16 +41,6 @@ def is_called(name: str, message: Message) -> bool:
             if fold_group_name(localize(message)) == key:
                 return True
     return False
-
-
-@dataclass(frozen=True)
-class WaveCounts:
-    """What was counted in a wave since it is watched, each against a limit of the stop rule."""
-
-    # Clients whose newest comparison differs, or could not check what did, or of which NOVA's reader met one.
-    mismatches: int = 0
-    failed_reads: int = 0  # reads by NOVA that failed at AWS
-    refused: int = 0  # clients whose move was refused or failed
 
 
 class WaveQuerySet(models.QuerySet["Wave"]):
@@ -91,57 +73,7 @@ class WaveQuerySet(models.QuerySet["Wave"]):
 
     def count_against_rule(self) -> dict[int, WaveCounts]:
         """Count what the stop rule limits in each wave since it is watched; return the counts by the wave's id."""
-        ids = list(self.values_list("pk", flat=True))
-        counted = _count_clients(ids)
-        refused = (
-            RunItem.objects.filter(
-                outcome__in=CAN_BE_RETRIED,
-                run__wave__in=ids,
-                run__only_where_equal=False,
-                # Of the client, not of its run: somebody may have gone on with a run of before.
-                finished_at__gte=models.F("run__wave__watched_since"),
-            )
-            # Somebody moved the client before its turn: that says nothing against it.
-            .exclude(models.Q(In(MESSAGE_KEY, [STALE_PHASE.key])))
-            .order_by()
-            .values_list("run__wave")
-            .annotate(number=models.Count("client_id", distinct=True))
-        )
-        numbers = dict(refused)
-        return {pk: WaveCounts(*counted.get(pk, (0, 0)), numbers.get(pk, 0)) for pk in ids}
-
-
-def _count_clients(wave_ids: list[int]) -> dict[int, tuple[int, int]]:
-    """Count the mismatches and the failed reads in each wave that has clients."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT
-                wave.id,
-                count(*) FILTER (
-                    WHERE kept.phase <> %(postgres)s AND kept.compared_at >= wave.watched_since
-                        AND (kept.comparison_status = ANY(%(differs)s) OR kept.comparison_status = 'unchecked'
-                            AND EXISTS (
-                                SELECT FROM migration_openmismatch AS known WHERE known.client_id = taken.client_id
-                            ))
-                    OR reads.mismatches > taken.mismatches_before
-                ),
-                coalesce(sum(greatest(reads.aws_failures - taken.failures_before, 0)), 0)::bigint
-            FROM migration_wave AS wave
-            JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
-            JOIN public.clients AS present ON present.id = taken.client_id
-            LEFT JOIN migration_clientmigration AS kept USING (client_id)
-            LEFT JOIN migration_readcount AS reads USING (client_id)
-            WHERE wave.id = ANY(%(waves)s) AND taken.left_out_at IS NULL
-            GROUP BY wave.id
-            """,
-            {
-                "waves": wave_ids,
-                "postgres": Phase.POSTGRES.value,
-                "differs": [status.value for status in Comparison.DIFFERS],
-            },
-        )
-        return {pk: (mismatches, failed_reads) for pk, mismatches, failed_reads in cursor}
+        return count_waves(list(self.values_list("pk", flat=True)))
 
 
 def _note_reads(wave_ids: list[int]) -> None:
@@ -200,11 +132,18 @@ class Wave(models.Model):
     @property
     def name_message(self) -> Message:
         """Return its place in the campaign and its group, as part of a sentence."""
-        number = f"{self.position}" if self.part == 1 else f"{self.position}.{self.part}"
-        alone = campaign_sentences.WAVE_OF_THAT_NAME(number=number)
-        if is_called(self.group_name, alone):
-            return alone
-        return campaign_sentences.WAVE(number=number, group=show_name(self.group_name))
+        names = {"number": str(self.position)}
+        group = show_name(self.group_name)
+        has_that_name = is_called(self.group_name, campaign_sentences.WAVE_OF_THAT_NAME(**names))
+        # The first part is called so before there is a second: a name that is stored stays right.
+        if self.part > 1 or self.campaign.wave_size:
+            names["part"] = str(self.part)
+            if has_that_name:
+                return campaign_sentences.PART_OF_WAVE_OF_THAT_NAME(**names)
+            return campaign_sentences.WAVE_PART(**names, group=group)
+        if has_that_name:
+            return campaign_sentences.WAVE_OF_THAT_NAME(**names)
+        return campaign_sentences.WAVE(**names, group=group)
 
     def holds_group(self) -> bool:
         """Lock its group for the caller's transaction, so that nobody deletes it meanwhile; False where it is gone."""
@@ -253,12 +192,8 @@ class Wave(models.Model):
 
     def list_clients_to_move(self) -> ClientPhaseQuerySet:
         """Return its clients without those that somebody moved back since it is watched: these stay where they are."""
-        back = models.Q()
-        for (old, new), kind in MOVES.items():
-            if kind in (Move.BACK, Move.ROLLBACK):
-                back |= models.Q(old=old, new=new)
         moved_back = PhaseChange.objects.filter(
-            back,
+            is_move_back(),
             ~models.Q(run__in=self.runs.values("pk")) | models.Q(run=None),
             client_id=models.OuterRef("pk"),
             changed_at__gte=self.watched_since,

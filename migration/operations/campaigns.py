@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.models import ClientPhaseQuerySet
 
 # The largest number of PostgreSQL's integer.
 LARGEST = 2**31 - 1
@@ -95,14 +96,31 @@ def start_campaign(
     return campaign
 
 
-def require_sense(campaign: Campaign, groups: Sequence[ClientGroup]) -> None:
-    """Raise `CampaignRefusedError` where the campaign could do nothing but be refused."""
+def start_campaign_with(
+    *, chosen: ClientPhaseQuerySet, name: str, by: User, **campaign: Any
+) -> Campaign:
+    """Put the clients into a new group of this name, and store a campaign that takes it, as `start_campaign` does.
+
+    Raises what that raises, and `ClientGroupError`; then there is no group either.
+    """
+    with transaction.atomic():
+        group = ClientGroup(name=name)
+        group.store_new(by=by)
+        group.put_clients(chosen, by=by)
+        return start_campaign(groups=[group], by=by, **campaign)
+
+
+def require_sense(campaign: Campaign, groups: Sequence[ClientGroup] | None) -> None:
+    """Raise `CampaignRefusedError` where the campaign could do nothing but be refused.
+
+    `groups` is None where its group is still to be made.
+    """
     if campaign.goal not in GOALS:
         goal = Phase(campaign.goal).label
         raise CampaignRefusedError(campaign_sentences.GOAL_NOT_POSSIBLE(phase=goal))
-    if not groups:
+    if groups is not None and not groups:
         raise CampaignRefusedError(campaign_sentences.NO_GROUPS())
-    if twice := [group for group, number in Counter(groups).items() if number > 1]:
+    if twice := [group for group, number in Counter(groups or ()).items() if number > 1]:
         raise CampaignRefusedError(campaign_sentences.GROUP_TWICE(group=str(twice[0])))
     _require_storable_numbers(campaign)
     if (campaign.begins_at is None) != (campaign.ends_at is None):

@@ -16,6 +16,7 @@ from django.utils import timezone
 from migration import evidence_sentences, sentences
 from migration.models import (
     ANSWERED_WITHIN,
+    Blocker,
     ClientMigration,
     ReadCount,
     ReadsSince,
@@ -215,3 +216,16 @@ def describe_duration(length: timedelta) -> Message:
             n = seconds * 10 // size / 10
             return unit(n=int(n) if n == int(n) else n)
     return evidence_sentences.SECONDS(n=seconds)
+
+
+def describe_wanted(blocker: Blocker, new: Phase) -> int | Message | None:
+    """Return how much the gate to `new` wants of what the blocker says is too little; None where it is no amount."""
+    match blocker:
+        case Blocker.STREAK:
+            return int(settings.NOVA_CLEAN_STREAK)
+        case Blocker.TIME:
+            return describe_duration(get_wanted_time(new))
+        case Blocker.READS:
+            # Before a purge, one in the last day that AWS answered.
+            return int(settings.NOVA_MIN_READS) if new == Phase.AWS else 1
+    return None

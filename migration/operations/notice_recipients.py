@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from migration.models import NoticeDelivery, NoticeWay
+from migration.models import DeliveryState, NoticeDelivery, NoticeRule, NoticeWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.contrib.auth.models import User
 
-    from migration.models import Notice, NoticeRule
+    from migration.models import Notice, NoticeEvent
 
 SALT = "migration.notices"
 
@@ -47,10 +47,34 @@ def _make_recipient(way: NoticeWay, address: str) -> Recipient:
     return Recipient(way, target, host or "", address)
 
 
+def is_told(event: NoticeEvent) -> bool:
+    """Say whether somebody in the settings is told of the event. Takes a query where there is anybody."""
+    ways = {each.way for each in list_recipients()}
+    if not ways:
+        return False
+    rule = NoticeRule.objects.filter(event=event).first() or NoticeRule(event=event)
+    return any(_goes_by(rule, way) for way in ways)
+
+
+def count_failing_recipients() -> int:
+    """Return how many of the settings' recipients the newest attempt to reach failed. A query, where there are any."""
+    targets = [each.target for each in list_recipients()]
+    if not targets:
+        return 0
+    tried = NoticeDelivery.objects.filter(target__in=targets, tried_at__isnull=False)
+    newest = (
+        tried.order_by("target", "-tried_at").distinct("target").values_list("state", flat=True)
+    )
+    return sum(state != DeliveryState.SENT for state in newest)
+
+
+def _goes_by(rule: NoticeRule, way: NoticeWay) -> bool:
+    return rule.by_mail if way == NoticeWay.MAIL else rule.by_webhook
+
+
 def plan_deliveries(notice: Notice, rule: NoticeRule) -> Iterator[NoticeDelivery]:
     """Yield a delivery for each recipient that the notice goes to."""
-    ways = {NoticeWay.MAIL: rule.by_mail, NoticeWay.WEBHOOK: rule.by_webhook}
-    told = [each for each in list_recipients() if ways[each.way]]
+    told = [each for each in list_recipients() if _goes_by(rule, each.way)]
     for each in told:
         yield NoticeDelivery(notice=notice, way=each.way, target=each.target, host=each.host)
     user = notice.recipient

@@ -102,6 +102,11 @@ def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQueryS
     return _select_ready([new], site or SiteFacts())
 
 
+def select_unfit() -> ClientPhaseQuerySet:
+    """Select the clients in PostgreSQL alone of whose rows no secret can be made: their first push would be refused."""
+    return all_clients().in_phases(Phase.POSTGRES).exclude(_is_pushable(SiteFacts()))
+
+
 def _select_ready(news: Iterable[Phase], site: SiteFacts) -> ClientPhaseQuerySet:
     """Select them for several phases at once: what keeps a client is a long condition, and made once."""
     open_phases = [PREVIOUS_PHASE[new] for new in news if _is_site_ready(new, site)]

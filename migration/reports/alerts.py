@@ -196,7 +196,7 @@ def _alert_pushes(data: AlertData) -> Iterator[Alert]:
             "clients can't be pushed: correct their data or their secrets",
             number,
         )
-        yield _make_push_alert("refused", number, sentence)
+        yield _make_push_alert("refused_again", number, sentence)
     if number := data.clients.push_late:
         sentence = ngettext(
             "client has been waiting for a push for more than two minutes",

@@ -1,25 +1,62 @@
-"""Tells the history of a campaign from the audit: its begin, its stops and why, who had it go on, its end."""
+"""Tells the history of a campaign: who did what with it and why it stopped, from the audit, and what its runs did."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import Count, Max, Q
+from django.db.models.functions import TruncMinute
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences
-from migration.models import AuditCode, AuditEvent
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    Outcome,
+    PhaseChange,
+    PhaseChoices,
+    Run,
+    WaveClient,
+)
 from migration.models.audit_actors import SYSTEM
 from migration.models.audit_signatures import first_id_at
+from migration.models.moves import is_move_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from typing import Protocol
     from uuid import UUID
 
-    from migration.models import Campaign
+    from migration.models import Campaign, Wave
     from nova_credentials.messages import Message
 
-# The newest are shown; the audit has all of them.
+    class CountedRun(Protocol):
+        """A run as `with_counts` gets it."""
+
+        pk: int
+        wave: Wave | None
+        only_where_equal: bool
+        created_at: datetime
+        finished_at: datetime | None
+        total: int
+        succeeded: int
+        refused: int
+        failed: int
+        skipped: int
+        left_out: int
+
+        @property
+        def move_shown(self) -> str: ...
+
+
+# The newest are shown at first, and so many at most.
 EVENTS_SHOWN = 30
+MOST_EVENTS = 1000
 CODES = (AuditCode.CAMPAIGN, AuditCode.REQUEST, AuditCode.APPROVAL, AuditCode.REFUSAL)
 # Of a new state: what happened, where somebody did it and where nobody is named.
 STATES = {
@@ -38,24 +75,99 @@ TELL_THE_STATE = {
 
 @dataclass(frozen=True)
 class CampaignEvent:
-    """What happened to a campaign; `entry` is its place in the audit."""
+    """What happened to a campaign, or what a run of it did."""
 
     at: datetime
-    message: Message
-    who: str  # "" where the sentence names them, or nobody did it
-    entry: UUID
+    message: Message | None = None
+    who: str = ""  # "" where the sentence names them, or nobody did it
+    reason: str = ""  # as somebody typed it
+    entry: UUID | None = None  # its place in the audit
+    # Of a run
+    run_id: int | None = None
+    text: str = ""
 
 
-def list_history(campaign: Campaign) -> list[CampaignEvent]:
-    """Return the newest events, the oldest first, in one query; entries that the audit let go are left out."""
+@dataclass(frozen=True)
+class CampaignHistory:
+    """The newest events, the oldest of them first."""
+
+    events: list[CampaignEvent]
+    has_more: bool
+
+
+def list_history(campaign: Campaign, most: int = EVENTS_SHOWN) -> CampaignHistory:
+    """Return the newest events, in four queries; entries that the audit let go are left out."""
     chosen = AuditEvent.objects.filter(
         pk__gte=first_id_at(campaign.created_at),
         code__in=CODES,
         correlation=f"campaign {campaign.pk}",
         slug="",
     )
-    entries = list(chosen.order_by("-pk")[: EVENTS_SHOWN + 1])[::-1]
-    return list(_tell(entries))[-EVENTS_SHOWN:]
+    entries = list(chosen.order_by("-pk")[: most + 1])[::-1]
+    counted = Run.objects.filter(wave__campaign=campaign).with_counts()
+    runs = list(counted.select_related("wave__campaign").order_by("-pk")[: most + 1])
+    of_runs = [event for run in runs for event in _tell_run(run)]
+    # By time alone: of two at once, what the audit has came first.
+    told = [*_tell(entries), *of_runs, *_tell_moves_back(campaign, most + 1)]
+    events = sorted(told, key=lambda event: event.at)
+    return CampaignHistory(events[-most:], has_more=len(events) > most)
+
+
+def _tell_moves_back(campaign: Campaign, most: int) -> Iterator[CampaignEvent]:
+    """Yield how many of its clients somebody moved back without it, each person's of one minute together."""
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    changes = PhaseChange.objects.filter(
+        is_move_back(),
+        Q(run=None) | Q(run__wave=None),
+        client__in=taken,
+        changed_at__gte=campaign.created_at,
+    )
+    together = changes.order_by().annotate(minute=TruncMinute("changed_at"))
+    rows = together.values_list("minute", "by_name", "old", "new")
+    counted = rows.annotate(n=Count("client", distinct=True), at=Max("changed_at"))
+    for _minute, who, old, new, number, at in counted.order_by("-minute")[:most]:
+        text = ngettext(
+            "%(n)s client was moved back by hand: %(move)s",
+            "%(n)s clients were moved back by hand: %(move)s",
+            number,
+        )
+        move = f"{PhaseChoices(old).label} → {PhaseChoices(new).label}"
+        yield CampaignEvent(at, who=who, text=text % {"n": intcomma(number), "move": move})
+
+
+def _tell_run(run: CountedRun) -> Iterator[CampaignEvent]:
+    """Yield its begin, and its end with what came of its clients."""
+    if run.wave is None:
+        return
+    names = {"run": str(run), "wave": localize(run.wave.name_message)}
+    number = {"n": intcomma(run.total), "move": run.move_shown}
+    begins = (
+        ngettext(
+            "%(run)s rolls back %(n)s client of %(wave)s: %(move)s.",
+            "%(run)s rolls back %(n)s clients of %(wave)s: %(move)s.",
+            run.total,
+        )
+        if run.only_where_equal
+        else ngettext(
+            "%(run)s takes %(n)s client of %(wave)s further: %(move)s.",
+            "%(run)s takes %(n)s clients of %(wave)s further: %(move)s.",
+            run.total,
+        )
+    )
+    yield CampaignEvent(run.created_at, run_id=run.pk, text=begins % {**names, **number})
+    if run.finished_at:
+        ended = _("%(run)s of %(wave)s ended. %(results)s.")
+        results = ", ".join(f"{label}: {intcomma(n)}" for label, n in _list_results(run) if n)
+        text = ended % {**names, "results": results or _("It had no client left")}
+        yield CampaignEvent(run.finished_at, run_id=run.pk, text=text)
+
+
+def _list_results(run: CountedRun) -> Iterator[tuple[str, int]]:
+    yield str(Outcome.MOVED.label), run.succeeded
+    yield str(Outcome.REFUSED.label), run.refused
+    yield str(Outcome.FAILED.label), run.failed
+    yield str(Outcome.SKIPPED.label), run.skipped
+    yield _("Not begun"), run.left_out
 
 
 def _tell(entries: list[AuditEvent]) -> Iterator[CampaignEvent]:
@@ -69,4 +181,4 @@ def _tell(entries: list[AuditEvent]) -> Iterator[CampaignEvent]:
             if state in STATES:
                 by, by_nobody = STATES[state]
                 message, who = by(who=who) if who else by_nobody(), ""
-        yield CampaignEvent(entry.at, message, who, entry.pk)
+        yield CampaignEvent(entry.at, message, who, entry.reason, entry.pk)

@@ -18,6 +18,7 @@ from migration.models import (
     select_left_items,
     select_refused_items,
 )
+from migration.reports.campaign_lists import Counted, make_list_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +53,11 @@ class LeftClients:
     def not_named(self) -> int:
         return self.number - len(self.items)
 
+    @property
+    def list_query(self) -> str:
+        """Return the query of the client list that shows them all."""
+        return make_list_query(Counted.LEFT, self.run.pk)
+
     def to_json(self) -> dict[str, object]:
         """Return the clients as commands print them, with messages in English."""
         return {
@@ -71,10 +77,16 @@ class LeftClients:
 class FrequentReason:
     """The reason for which the most clients were left."""
 
+    campaign: Campaign
     example: Message | None  # as one of them has it
     slug: str  # of that one
     clients: int
     of_all: int
+
+    @property
+    def list_query(self) -> str:
+        """Return the query of the client list that shows all that were left, for whichever reason."""
+        return make_list_query(Counted.NOT_MOVED, self.campaign.pk)
 
     def to_json(self) -> dict[str, object]:
         """Return the reason as commands print it."""
@@ -111,7 +123,7 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
         return None
     item, of_all = RunItem.objects.get(pk=most["first"]), left.aggregate(all=clients)
     message = item.message and item.message.parts[0]
-    return FrequentReason(message, item.slug, most["number"], of_all["all"])
+    return FrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
 
 
 def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
@@ -134,7 +146,7 @@ def list_left_clients(waves: list[Wave]) -> Iterable[LeftClients]:
     named: dict[int, list[RunItem]] = defaultdict(list)
     for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
         named[item.run_id].append(item)
-    for run in Run.objects.filter(pk__in=numbers).select_related("wave"):
+    for run in Run.objects.filter(pk__in=numbers).select_related("wave__campaign"):
         yield LeftClients(
             run=run,
             refused=numbers[run.pk].get(Outcome.REFUSED, 0),

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from migration.models import Blocker, Standing, WaveClient, all_clients, select_standing
+from django.utils.translation import gettext as _
+
+from migration.models import FRESH, Blocker
+from migration.reports.campaign_lists import Counted, make_list_query, select_kept_now
 
 if TYPE_CHECKING:
     from migration.models import Campaign
 
 # How many clients are named of each reason.
 NAMED = 5
+OF_COMPARISON = (Blocker.DIFFERS, Blocker.UNCHECKED)
 
 
 @dataclass(frozen=True)
 class KeptNow:
     """Clients of the campaign that one thing keeps now, which doesn't pass by itself."""
 
+    campaign: Campaign
     blocker: Blocker
     clients: tuple[tuple[int, str], ...]  # id and slug
 
@@ -26,20 +32,38 @@ class KeptNow:
         return self.clients[:NAMED]
 
     @property
+    def number(self) -> int:
+        return len(self.clients)
+
+    @property
     def not_named(self) -> int:
         return len(self.clients) - len(self.named)
+
+    @property
+    def note(self) -> str:
+        """Say what to wait for, where that is enough; "" elsewhere."""
+        if self.blocker != Blocker.READER:
+            return ""
+        minutes = FRESH // timedelta(minutes=1)
+        text = _("this passes %(n)d minutes after the last one: if it is mended, wait that long")
+        return text % {"n": minutes}
+
+    @property
+    def tab_query(self) -> str:
+        """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
+        return "?tab=comparison" if self.blocker in OF_COMPARISON else ""
+
+    @property
+    def list_query(self) -> str:
+        """Return the query of the client list that shows them."""
+        return make_list_query(Counted.KEPT_NOW, self.campaign.pk, next=self.blocker.value)
 
 
 def list_kept_now(campaign: Campaign) -> list[KeptNow]:
     """Return what keeps clients of its waves now, the most frequent first, in two queries."""
-    taken = WaveClient.objects.taken_along().filter(wave__in=campaign.waves.begun())
-    ids = list(taken.order_by().values_list("client_id", flat=True))
-    # By their ids: see `count_kept_for_now`.
-    kept = select_standing(all_clients().filter(pk__in=ids), Standing.BLOCKED)
-    # An inactive client at the goal lacks reads for a move that the campaign doesn't make.
-    kept = kept.exclude(phase__in=campaign.reached, blocker=Blocker.INACTIVE.value)
+    kept = select_kept_now(campaign)
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))
-    numbers = [KeptNow(Blocker(code), tuple(clients)) for code, clients in found.items()]
+    numbers = [KeptNow(campaign, Blocker(code), tuple(clients)) for code, clients in found.items()]
     return sorted(numbers, key=lambda each: -len(each.clients))

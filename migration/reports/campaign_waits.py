@@ -11,7 +11,10 @@ from django.utils import formats, timezone
 
 from migration import campaign_sentences, sentences
 from migration.models import Blocker, Campaign, Run, Worker
+from migration.operations.evidence import describe_wanted
+from migration.reports.campaign_lists import Counted, make_list_query
 from nova_credentials.messages import in_a_row
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,12 +32,20 @@ KEPT_SENTENCES: dict[Blocker, Sentence] = {
     Blocker.PUSH_PENDING: campaign_sentences.KEPT_PUSH_PENDING,
     Blocker.NEVER_COMPARED: campaign_sentences.KEPT_NEVER_COMPARED,
     Blocker.TOO_OLD: campaign_sentences.KEPT_TOO_OLD,
-    Blocker.STREAK: campaign_sentences.KEPT_STREAK,
-    Blocker.TIME: campaign_sentences.KEPT_TIME,
-    Blocker.READS: campaign_sentences.KEPT_READS,
+    Blocker.STREAK: campaign_sentences.KEPT_FEW_MATCHES,
+    Blocker.TIME: campaign_sentences.KEPT_SHORT_TIME,
+    Blocker.READS: campaign_sentences.KEPT_FEW_READS,
 }
 # What a comparison brings.
 BY_COMPARISON = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
+
+
+@dataclass(frozen=True)
+class KeptClients:
+    """Clients for which a step waits, in words with their number, and the query of the client list that shows them."""
+
+    message: Message
+    list_query: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class WaitingStep:
     """A step that waits for clients of its wave, which lack what comes by itself."""
 
     wave: Wave
+    phase: Phase  # in which they stand
     numbers: Mapping[Blocker, int]  # by what they lack, the most frequent first
     until: datetime  # it begins then at the latest
     has_soaked: bool  # not before the first step of a wave
@@ -52,10 +64,32 @@ class WaitingStep:
         sentence = soaked if self.has_soaked else begun
         return sentence(
             wave=self.wave.name_message,
-            n=sum(self.numbers.values()),
-            until=show_time(self.until),
-            kept=tuple(KEPT_SENTENCES[code](n=number) for code, number in self.numbers.items()),
+            n=self.clients,
+            until=self.latest,
+            kept=tuple(each.message for each in self.kept),
         )
+
+    @property
+    def clients(self) -> int:
+        """Return for how many clients it waits."""
+        return sum(self.numbers.values())
+
+    @property
+    def latest(self) -> str:
+        """Return when it begins at the latest, with the time zone."""
+        return show_time(self.until)
+
+    @property
+    def kept(self) -> list[KeptClients]:
+        """Return these clients by what they lack, the most frequent first."""
+        stand = {"phase": self.phase.value}
+        return [
+            KeptClients(
+                _name_kept(code, number),
+                make_list_query(Counted.TO_MOVE, self.wave.pk, **stand, next=code.value),
+            )
+            for code, number in self.numbers.items()
+        ]
 
     @property
     def usual(self) -> list[Message]:
@@ -98,7 +132,7 @@ class Wait:
 def find_unfinished_run(campaign: Campaign) -> Run | None:
     """Return the run of the campaign that is not over; a step before a rollback, which waits for it."""
     unfinished = Run.objects.filter(wave__campaign=campaign, finished_at=None)
-    return unfinished.select_related("wave").order_by("pk").first()
+    return unfinished.select_related("wave__campaign").order_by("pk").first()
 
 
 def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
@@ -147,10 +181,16 @@ def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> Waitin
     until = wave.waits_until()
     step = wave.find_next_step() if now < until else None
     numbers = wave.count_waited_for(step[0]) if step else {}
-    if not numbers:
+    if step is None or not numbers:
         return None
     most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))
-    return WaitingStep(wave, most_first, until, has_soaked)
+    return WaitingStep(wave, step[0], most_first, until, has_soaked)
+
+
+def _name_kept(code: Blocker, number: int) -> Message:
+    """Return the number of clients with what they lack, and how much of it the gate wants."""
+    wanted = describe_wanted(code, Phase.AWS)
+    return KEPT_SENTENCES[code](n=number, **({} if wanted is None else {"wanted": wanted}))
 
 
 def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
+from credentials.localization import localize
 from migration.models import Blocker, Comparison, PhaseChoices, Standing, find_standing
+from migration.operations.evidence import describe_wanted
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 # In the address of the client list, where "" would be no filter.
 READY = Standing.READY.value
+# Who is counted as ready here: nothing of the client's own keeps it, whatever holds for all clients at once.
+KEPT_BY_NOTHING = "kept_by_nothing"
 # And before a reason: of the clients that NOVA reads from AWS and that lack something for their purge alone.
 IN_AWS_ALREADY = "aws_"
 
@@ -52,7 +57,7 @@ class PhaseCount:
     @property
     def ready_query(self) -> str:
         """Return the query of the client list that shows those that are ready for the next phase."""
-        return f"{self.list_query}&next={READY}"
+        return f"{self.list_query}&next={KEPT_BY_NOTHING}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,13 @@ class BlockerCount:
     blocker: Blocker
     standing: Standing
     clients: int
+
+    @property
+    def wanted(self) -> str:
+        """Return how much is wanted of what these clients have too little of; "" where it is no amount."""
+        new = Phase.PURGED if self.standing == Standing.IN_AWS else Phase.AWS
+        wanted = describe_wanted(self.blocker, new)
+        return localize(wanted) if isinstance(wanted, Message) else str(wanted or "")
 
     @property
     def list_query(self) -> str:

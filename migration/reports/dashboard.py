@@ -54,7 +54,10 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard, in fifteen queries, or sixteen if others have objects on NOVA's tables."""
+    """Load the dashboard, in fifteen queries.
+
+    One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
+    """
     counts = KeptCounts.objects.read_or_count()
     clients, comparisons = describe_counts(counts)
     run = _find_run_to_show()

@@ -13,8 +13,10 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from migration.models import Run, Worker
+from migration.operations.notice_recipients import count_failing_recipients, list_recipients
 from migration.reports.alerts import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.reports.readers import describe_readers
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.models import ReaderSummary, WorkFacts
+
+# Every role has it, and sees by it what the doctor says of notices.
+VIEW_WORKERS = "migration.view_worker"
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Pulse:
 def list_pulses(
     work: WorkFacts, *, answered_at: datetime | None, readers: ReaderSummary
 ) -> list[Pulse]:
-    """List them, without a query. `answered_at`: when a comparison last read both stores of a client."""
+    """List them, in one query at most. `answered_at`: when a comparison last read both stores of a client."""
     worker_seen_at, swept_at = work.worker_seen_at, work.swept_at
     late = timedelta(minutes=2 * settings.NOVA_SWEEP_MINUTES)
     runs = reverse("admin:migration_run_changelist")
@@ -76,7 +81,23 @@ def list_pulses(
             reverse("admin:migration_readerprocess_changelist"),
             VIEW_READERS,
         ),
+        _judge_notices(),
     ]
+
+
+def _judge_notices() -> Pulse:
+    """Say whether anybody hears of what happens while nobody looks at a page."""
+    recipients, failing = len(list_recipients()), count_failing_recipients()
+    if not recipients:
+        text = _("reach nobody")
+    elif failing:
+        text = ngettext("fail to reach %(n)s recipient", "fail to reach %(n)s recipients", failing)
+    else:
+        text = ngettext("reach %(n)s recipient", "reach %(n)s recipients", recipients)
+    page = reverse("admin:migration_run_check_nova")
+    is_well = bool(recipients) and not failing
+    shown = text % {"n": failing or recipients}
+    return Pulse(_("Notices"), is_well, shown, page, VIEW_WORKERS)
 
 
 def _is_recent(moment: datetime | None, within: timedelta) -> bool | None:

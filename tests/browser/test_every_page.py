@@ -266,6 +266,7 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
 
 def test_campaigns_from_their_form_to_their_end(visit, look_at, client_in):
     client_in(Phase.DUAL_READ)
+    assert look_at(f"{CAMPAIGNS}start/") == {}  # of all clients, as there is no group
     group = ClientGroup.objects.get_or_add("wave 1")
     group.put_clients(all_clients())
     page = visit(f"{CAMPAIGNS}start/")

@@ -68,13 +68,15 @@ def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_
     push_all()
     make_many(4)  # waits for its push
     make_full_client("new"), make_client("off", is_active=False)
+    # The list looks at its rows too, and says that it is blocked.
+    make_full_client("no name of a secret")
     make_many(2, phase="purged")
 
     response = root.get(HOME)
 
     steps = {step["label"]: step for step in response.context["next_steps"]}
     assert {name: step["number"] for name, step in steps.items()} == {
-        "Dual write": 1,
+        "Dual write": 2,
         "Dual read": 3,
     }
     rows = [row for _title, rows in response.context["blockers"] for row in rows]
@@ -88,6 +90,19 @@ def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_
         assert url.replace("&", "&amp;") in response.content.decode()
         assert root.get(url).context["cl"].result_count == number
     assert sum(links.values()) + 2 == all_clients().count()
+
+
+def test_what_clients_have_too_little_of_is_said_with_how_much_is_wanted(root, settings):
+    settings.NOVA_CLEAN_STREAK, settings.NOVA_PURGE_AFTER_DAYS = 3, 7.0
+    make_many(2, phase="dual_read"), push_all()
+    ClientMigration.objects.update(clean_streak=1)
+    make_many(1, phase="aws"), push_all()
+    ClientMigration.objects.filter(phase="aws").update(clean_streak=3)
+
+    words = text(root.get(HOME))
+
+    assert "Too few matches in a row (needed: 3) 2" in words
+    assert "Not long enough in its phase (needed: 7 days) 1" in words
 
 
 def test_exactly_those_that_are_ready_are_moved_as_a_run(root):
@@ -187,13 +202,14 @@ def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
     def pulses() -> dict[str, bool | None]:
         return {pulse.name: pulse.is_well for pulse in root.get(HOME).context["pulses"]}
 
-    assert pulses() == {"Workers": True, "AWS": None, "Sweep": None, "NOVA's processes": False}
+    nothing = {"NOVA's processes": False, "Notices": False}
+    assert pulses() == {"Workers": True, "AWS": None, "Sweep": None} | nothing
     make_many(2)
     make_many(1, status="unchecked")  # just now, and says nothing of AWS
     lately, before = timezone.now() - timedelta(minutes=29), timezone.now() - timedelta(minutes=31)
     run = Run.objects.create(kind=Run.Kind.COMPARE, created_at=lately)
     ClientMigration.objects.filter(comparison_status="match").update(compared_at=lately)
-    assert pulses() | {"NOVA's processes": True} == dict.fromkeys(pulses(), True)
+    assert pulses() | dict.fromkeys(nothing, True) == dict.fromkeys(pulses(), True)
     Run.objects.filter(pk=run.pk).update(created_at=before)
     ClientMigration.objects.filter(comparison_status="match").update(compared_at=before)
     Worker.objects.update(seen_at=before)

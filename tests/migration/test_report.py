@@ -228,8 +228,31 @@ def test_the_page_of_an_old_comparison_says_so_and_leads_to_the_newest(browser, 
     assert "This is an old comparison; the newest was made now . See the newest" in text(response)
     assert f"/comparison/{newest.pk}/change/" in response.content.decode()
     assert "version 01234567…" in text(response)
+    assert "None now: the newest comparison matches." in text(response)
     title = re.search(r"(?s)<h1.*?</h1>", response.content.decode())[0]
     assert "Comparison of old: Mismatch" in title
+
+
+def test_an_old_comparison_keeps_its_buttons_while_a_newer_one_differs_too(browser, rows):
+    old = rows["old"].comparison
+    make_comparison(old.client_id, "mismatch", slug="old", mismatches=[EXTRA])
+
+    response = browser.get(reverse("admin:migration_comparison_change", args=[old.pk]))
+
+    words = text(response)
+    assert "This is an old comparison" in words
+    assert "Check again Resolve it on the client's page" in words
+    (open_now,) = response.context["open_mismatches"]
+    assert open_now.path == EXTRA["path"]
+
+
+def test_a_comparison_that_could_not_check_offers_to_check_again(browser):
+    comparison = make_comparison(make_client("idom"), "unchecked", slug="idom")
+
+    words = text(browser.get(reverse("admin:migration_comparison_change", args=[comparison.pk])))
+
+    assert "No field is known to differ now. Check again" in words
+    assert "Resolve it" not in words
 
 
 def test_the_page_of_a_comparison_of_a_client_that_is_gone_is_shown(browser):

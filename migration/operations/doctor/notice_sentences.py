@@ -11,6 +11,11 @@ NOTICES_REACH_NOBODY = Sentence(
     "notices_reach_nobody",
     "Notices are set to reach nobody (NOVA_NOTIFY_URLS, NOVA_NOTIFY_EMAILS).",
 )
+SET_WHOM_NOTICES_REACH = Sentence(
+    "set_whom_notices_reach",
+    "Set one of them, and start the site and its workers anew: otherwise nobody hears when a campaign stops, when both"
+    " stores differ, or when AWS does not answer. docs/notices.md has more.",
+)
 NOTICES_FAIL = Sentence(
     "notices_fail", "The newest notice to %(host)s (%(way)s) failed: %(problem)s."
 )

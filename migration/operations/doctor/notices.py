@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from migration.models import DeliveryState, NoticeDelivery
+from migration.models import Campaign, ClientMigration, DeliveryState, NoticeDelivery
 from migration.operations.doctor import notice_sentences as sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.notice_recipients import list_recipients
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,17 @@ def examine_notices(_asked: Asked) -> Iterator[Finding]:
             continue
         failures += 1
         yield report_failure(CheckName.NOTICES, message, sentences.SEE_THE_NOTICES())
-    if not recipients:
+    if not recipients and _is_at_work():
+        told = sentences.NOTICES_REACH_NOBODY(), sentences.SET_WHOM_NOTICES_REACH()
+        yield report_failure(CheckName.NOTICES, *told)
+    elif not recipients:
         yield report_ok(CheckName.NOTICES, sentences.NOTICES_REACH_NOBODY())
     elif not failures:
         yield report_ok(CheckName.NOTICES, sentences.NOTICES_REACH(n=len(recipients)))
+
+
+def _is_at_work() -> bool:
+    """Say whether somebody should be told: NOVA reads a client from AWS, or a campaign moves clients by itself."""
+    reads_aws = [phase.value for phase in Phase if phase.reads_aws]
+    clients = ClientMigration.objects.of_present_clients().filter(phase__in=reads_aws)
+    return clients.exists() or Campaign.objects.not_over().exists()

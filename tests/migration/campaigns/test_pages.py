@@ -162,14 +162,14 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
     assert "It rolls back the clients of the wave" in words
     assert "Reason CHG-7" in words
-    first = words.split("Wave 1 (Spain) play_arrow Step under way or due began ")[1].split(
-        "Wave 2"
-    )[0]
+    shown = "Wave 1, part 1 (Spain) play_arrow Step under way or due began "
+    first = words.split(shown)[1].split("Wave 2")[0]
     assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
     assert (
-        "Refused 1 (limit 3) Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run" in first
+        "Refused 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run"
+        in first
     )
-    assert "Wave 2 (Italy) schedule Not begun" in words
+    assert "Wave 2, part 1 (Italy) schedule Not begun" in words
 
 
 def test_a_number_that_reached_its_limit_is_marked(client, log_in):
@@ -181,7 +181,7 @@ def test_a_number_that_reached_its_limit_is_marked(client, log_in):
     words = text(client.get(page(campaign)))
 
     assert (
-        "Refused warning 1 (limit 1) Mismatches warning 1 (limit 1) Failed reads 0 (limit 1)"
+        "Refused warning 1 (limit 1) see them Mismatches warning 1 (limit 1) see them Failed reads 0"
         in words
     )
 
@@ -202,7 +202,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     enter_phase(pk, Phase.DUAL_WRITE)
     make_comparison(pk, "mismatch")
     words = text(client.get(page(campaign)))
-    assert "if it goes on, it meets these clients again: Stores differ: spain-0" in words
+    assert "if it goes on, it meets these clients again: Stores differ: 1 client – spain-0" in words
     press(client, campaign, "steer", order="go_on")
     begin, history = text(client.get(page(campaign))).split("History ")
     assert told not in begin

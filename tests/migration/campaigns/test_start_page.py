@@ -275,8 +275,8 @@ def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, mon
     assert "Wave 2" not in words
 
 
-def test_without_groups_the_page_says_how_to_make_one(client, maria):
-    assert "“Put into a group…” above it: it makes one" in text(client.get(START))
+def test_without_groups_the_page_says_that_none_is_needed(client, maria):
+    assert "There is no client group yet, and you need none" in text(client.get(START))
 
 
 def test_no_more_queries_for_more_groups_and_clients(client, maria):

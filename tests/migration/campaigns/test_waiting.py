@@ -198,8 +198,8 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     data = summarize_campaign(campaign).to_json()
 
     assert "Wave 1 (north) has soaked; it waits for 2 clients, until " in words
-    assert "at the latest: 2 with too few reads by NOVA so far." in words
-    assert "2 with too few reads by NOVA so far." in printed
+    assert "at the latest: 2 with too few reads by NOVA so far (needed: 20)" in words
+    assert "2 with too few reads by NOVA so far (needed: 20)." in printed
     assert "NOVA's reads are counted as NOVA serves these clients." in words
     assert "Compare now" not in words
     assert wave.state == WaveState.WAITING

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from migration.models import ClientGroup, all_clients
+from migration.models import ClientGroup, ClientMigration, all_clients
+from migration.reports.dashboard import load_dashboard
+from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_many
 from tests.migration.admin.pages import CLIENTS, RUNS, login, make_run, text
 
@@ -85,3 +87,27 @@ def test_other_lists_have_chips_and_filters_without_a_script_too(viewer):
     assert chips_of(response) == {"State: Running": "?"}
     assert "?kind__exact=push" in " ".join(choices_of(response))
     assert "filterOpen" not in response.content.decode()
+
+
+def test_a_refused_push_is_counted_alike_by_each_filter_whatever_the_phase(viewer):
+    """A first push that is refused leaves its client in PostgreSQL."""
+    never, again = make_client("never"), make_client("again")
+    ClientMigration.objects.create(client_id=again, phase=Phase.DUAL_WRITE)
+    make_client("fine")
+    revisions = all_clients().with_revision().values_list("pk", "revision")
+    refused = [(pk, revision) for pk, revision in revisions if pk in (never, again)]
+    ClientMigration.objects.record_refused(refused)
+
+    shown = choices_of(viewer.get(CLIENTS))
+
+    assert shown["?push=refused"] == "Refused 2"
+    for query, slugs in (
+        ("next=push_refused", {"again", "never"}),
+        ("push=refused", {"again", "never"}),
+        ("push=refused_again", {"again"}),
+    ):
+        response = viewer.get(f"{CLIENTS}?{query}")
+        assert {row.slug for row in response.context["cl"].result_list} == slugs
+    assert "Push: Refused, of clients that write both stores" in chips_of(response)
+    (alert,) = [each for each in load_dashboard().alerts if "can't be pushed" in each.sentence]
+    assert (alert.count, alert.url) == (1, f"{CLIENTS}?push=refused_again")

@@ -3,11 +3,21 @@
 import pytest
 from django.urls import reverse
 
-from migration.models import AuditEvent, Notice, NoticeDelivery, NoticeEvent, NoticeRule
+from migration.models import (
+    AuditEvent,
+    ClientGroup,
+    ClientMigration,
+    Notice,
+    NoticeDelivery,
+    NoticeEvent,
+    NoticeRule,
+)
+from migration.operations.campaigns import start_campaign
 from migration.operations.doctor import examine_nova
 from migration.operations.notice_sending import hand_out_notices
 from nova_admin.notify_settings import NotifySettings
-from tests.factories import make_in_role
+from nova_credentials.phases import Phase
+from tests.factories import make_in_role, make_many
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now
 from tests.migration.notices.sinks import WebhookSink, opened
 from tests.migration.notices.test_sending import record
@@ -177,3 +187,57 @@ def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, w
     let_time_pass(minutes=11)
     assert [state for state, _ in found()] == ["failed", "failed"]
     assert NoticeDelivery.objects.waiting().count() == 2
+
+
+def test_nobody_to_tell_is_a_failure_once_clients_are_read_from_aws_or_a_campaign_moves_them(
+    transactional_db, settings, webhook
+):
+    settings.NOVA_NOTIFY = NotifySettings()
+    make_many(1, phase="dual_write")
+    assert [state for state, _ in found()] == ["ok"]
+    make_many(1, phase="dual_read")
+    assert [state for state, _ in found()] == ["failed"]
+    ClientMigration.objects.update(phase="postgres")
+    campaign = start_campaign(
+        groups=[ClientGroup.objects.get_or_add("Spain")], goal=Phase.DUAL_WRITE
+    )
+    assert [state for state, _ in found()] == ["failed"]
+    campaign.cancel(by=None)
+    assert [state for state, _ in found()] == ["ok"]
+
+
+def test_the_health_line_says_whether_notices_reach_somebody(administrator, settings, webhook):
+    def shown() -> tuple[bool | None, str]:
+        pulses = administrator.get("/admin/").context["pulses"]
+        (pulse,) = [each for each in pulses if each.name == "Notices"]
+        assert administrator.get(pulse.url).status_code == 200
+        return pulse.is_well, pulse.text
+
+    settings.NOVA_NOTIFY = NotifySettings()
+    assert shown() == (False, "reach nobody")
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
+    assert shown() == (True, "reach 2 recipients")
+    webhook.answer = 302, {"Location": "/"}
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), loopback_allowed=True)
+    record()
+    send_now()
+    assert shown() == (False, "fail to reach 1 recipient")
+
+
+def test_a_campaign_says_where_nobody_hears_of_its_stop(administrator, settings, webhook):
+    campaign = start_campaign(
+        groups=[ClientGroup.objects.get_or_add("Spain")], goal=Phase.DUAL_WRITE
+    )
+    page = reverse("admin:migration_campaign_change", args=[campaign.pk])
+    told = "no notice reaches anybody"
+
+    settings.NOVA_NOTIFY = NotifySettings()
+    assert told in text_of(administrator.get(page))
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), loopback_allowed=True)
+    assert told not in text_of(administrator.get(page))
+    rule = NoticeRule.objects.create(event=NoticeEvent.WAVE_STOPPED, by_webhook=False)
+    assert told in text_of(administrator.get(page))
+    rule.delete()
+    settings.NOVA_NOTIFY = NotifySettings()
+    campaign.cancel(by=None)
+    assert told not in text_of(administrator.get(page))

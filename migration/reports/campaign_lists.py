@@ -1,0 +1,147 @@
+"""Selects the clients behind the numbers of a campaign's pages, and makes the address of their list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from credentials.localization import localize
+from migration.models import (
+    Blocker,
+    Campaign,
+    Run,
+    Standing,
+    Wave,
+    WaveClient,
+    all_clients,
+    select_left_items,
+    select_refused_items,
+    select_standing,
+)
+from migration.models.wave_counts import (
+    list_differing,
+    list_with_failed_reads,
+    select_refused_in_waves,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.db.models import QuerySet
+
+    from migration.models import ClientPhaseQuerySet
+
+    ClientIds = Iterable[int] | QuerySet[models.Model, int]
+
+
+class Counted(models.TextChoices):
+    """What is counted: in the address before the number of the campaign, the wave or the run that it is counted of."""
+
+    # Of a campaign
+    KEPT_NOW = "kept", _("kept now")
+    NOT_MOVED = "not_moved", _("could not be moved")
+    # Of a wave
+    TAKEN = "wave", _("all its clients")
+    TO_MOVE = "to_move", _("to be moved")
+    DIFFERING = "differing", _("differ")
+    FAILED_READS = "failed_reads", _("reads failed at AWS")
+    REFUSED = "refused", _("refused")
+    LEFT_OUT = "left_out", _("goes on without")
+    # Of a run
+    LEFT = "left", _("not moved, and still there")
+
+
+def make_list_query(counted: Counted, pk: int, **filters: str) -> str:
+    """Return the query of the client list that shows these clients, narrowed by other filters of it."""
+    return urlencode({"campaign": f"{counted.value}-{pk}"} | filters)
+
+
+def find_counted(word: str, pk: int) -> tuple[str, ClientIds] | None:
+    """Return what is counted in words and the ids of the clients; None where there is no such number."""
+    if word not in Counted:
+        return None
+    counted = Counted(word)
+    if counted in OF_CAMPAIGN:
+        found = _find_of_campaign(counted, pk)
+    elif counted in OF_WAVE:
+        found = _find_of_wave(counted, pk)
+    else:
+        found = _find_of_run(pk)
+    return (f"{found[0]}: {counted.label}", found[1]) if found else None
+
+
+def _find_of_campaign(counted: Counted, pk: int) -> tuple[str, ClientIds] | None:
+    campaign = Campaign.objects.filter(pk=pk).first()
+    return (str(campaign), OF_CAMPAIGN[counted](campaign)) if campaign else None
+
+
+def _find_of_wave(counted: Counted, pk: int) -> tuple[str, ClientIds] | None:
+    wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
+    return (_name_wave(wave), OF_WAVE[counted](wave)) if wave else None
+
+
+def _find_of_run(pk: int) -> tuple[str, ClientIds] | None:
+    run = Run.objects.select_related("wave__campaign").filter(pk=pk).first()
+    if run is None or run.wave is None:
+        return None
+    return f"{run}, {_name_wave(run.wave)}", _list_left(run, run.wave)
+
+
+def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
+    """Select the clients of its waves that something keeps now which needs somebody, with `blocker`. Takes a query."""
+    taken = WaveClient.objects.taken_along().filter(wave__in=campaign.waves.begun())
+    ids = list(taken.order_by().values_list("client_id", flat=True))
+    # By their ids: see `count_kept_for_now`.
+    kept = select_standing(all_clients().filter(pk__in=ids), Standing.BLOCKED)
+    # An inactive client at the goal lacks reads for a move that the campaign doesn't make.
+    return kept.exclude(phase__in=campaign.reached, blocker=Blocker.INACTIVE.value)
+
+
+def _name_wave(wave: Wave) -> str:
+    return f"{wave.campaign}, {localize(wave.name_message)}"
+
+
+def _list_left(run: Run, wave: Wave) -> ClientIds:
+    return select_left_items([wave]).filter(run=run).order_by().values_list("client_id", flat=True)
+
+
+def _list_not_moved(campaign: Campaign) -> ClientIds:
+    return select_refused_items(campaign).order_by().values_list("client_id", flat=True)
+
+
+def _list_kept(campaign: Campaign) -> ClientIds:
+    return select_kept_now(campaign).order_by().values_list("pk", flat=True)
+
+
+def _list_taken(wave: Wave) -> ClientIds:
+    return wave.list_clients().order_by().values_list("pk", flat=True)
+
+
+def _list_to_move(wave: Wave) -> ClientIds:
+    return wave.list_clients_to_move().order_by().values_list("pk", flat=True)
+
+
+def _list_refused(wave: Wave) -> ClientIds:
+    return select_refused_in_waves([wave.pk]).order_by().values_list("client_id", flat=True)
+
+
+def _list_left_out(wave: Wave) -> ClientIds:
+    left_out = WaveClient.objects.filter(wave=wave, left_out_at__isnull=False)
+    return left_out.order_by().values_list("client_id", flat=True)
+
+
+OF_CAMPAIGN: dict[Counted, Callable[[Campaign], ClientIds]] = {
+    Counted.KEPT_NOW: _list_kept,
+    Counted.NOT_MOVED: _list_not_moved,
+}
+OF_WAVE: dict[Counted, Callable[[Wave], ClientIds]] = {
+    Counted.TAKEN: _list_taken,
+    Counted.TO_MOVE: _list_to_move,
+    Counted.DIFFERING: lambda wave: list_differing(wave.pk),
+    Counted.FAILED_READS: lambda wave: list_with_failed_reads(wave.pk),
+    Counted.REFUSED: _list_refused,
+    Counted.LEFT_OUT: _list_left_out,
+}

@@ -1,0 +1,242 @@
+"""A campaign that begins with all clients that can go, or with those selected in their list: it makes their group."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from migration.models import Campaign, ClientGroup, all_clients
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_comparison, make_full_client, make_user, sent_form
+from tests.migration.admin.pages import CLIENTS, text
+from tests.migration.campaigns.shown import do_next, make_campaign, make_group
+from tests.migration.moves.clients import enter_phase
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+START = "/admin/migration/campaign/start/"
+
+
+@pytest.fixture
+def maria(client) -> User:
+    user = make_user("maria")
+    user.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(user)
+    return user
+
+
+@pytest.fixture
+def clients(maria) -> dict[str, int]:
+    """Two that can go, and one for each reason why not."""
+    found = {slug: make_full_client(slug) for slug in ("new", "further", "cut-over", "differs")}
+    found["inactive"] = make_full_client("inactive", is_active=False)
+    found["no-login"] = make_client("no-login")
+    found["bad name"] = make_full_client("bad name")
+    enter_phase(found["further"], Phase.DUAL_READ), enter_phase(found["cut-over"], Phase.AWS)
+    enter_phase(found["differs"], Phase.DUAL_WRITE)
+    make_comparison(found["differs"], "mismatch", slug="differs")
+    make_campaign(make_group("Italy"))
+    return found
+
+
+def typed(source: str, **more: str) -> dict[str, str]:
+    limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1")
+    return {"source": source, "goal": "aws", "soak_time": "24 h"} | limits | more
+
+
+def members(group: ClientGroup) -> list[str]:
+    return sorted(all_clients().in_group(group.pk).values_list("slug", flat=True))
+
+
+def act(client, *slugs: str, **more: str):
+    """Chooses the action of the client list for these clients."""
+    pks = all_clients().filter(slug__in=slugs).values_list("pk", flat=True)
+    return client.post(CLIENTS, {"action": "start_campaign", "_selected_action": list(pks)} | more)
+
+
+def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
+    words = text(client.get(START))
+    assert "All clients that can go (2)" in words
+    assert "There is no client group yet" not in words
+
+    look = client.post(START, typed("all", step="look"))
+    shown = text(look)
+
+    assert "2 clients stand before the goal." in shown
+    assert "1 client stands at the goal already, or further, and stays there." in shown
+    assert "1 client is in a campaign that is not over, and is left out." in shown
+    for left in (
+        "PostgreSQL: Inactive: NOVA doesn't read it – 1 client: inactive",
+        "PostgreSQL: No login to push – 1 client: no-login",
+        "PostgreSQL: No secret can be made of its rows – 1 client: bad name",
+        "Dual write: Stores differ – 1 client: differs",
+    ):
+        assert left in shown
+    assert ClientGroup.objects.count() == Campaign.objects.count() == 1
+
+    response = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+
+    campaign = Campaign.objects.latest("pk")
+    assert response.url == f"/admin/migration/campaign/{campaign.pk}/change/"
+    (wave,) = campaign.waves.all()
+    assert members(wave.group) == ["further", "new"]
+    assert re.fullmatch(r"Clients of \d{4}-\d\d-\d\d \d\d:\d\d", wave.group.name)
+
+
+def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, clients):
+    Campaign.objects.get().cancel(by=None)
+
+    html = client.post(START, typed("all", step="look")).content.decode()
+
+    for query, slug in (
+        ("phase=postgres&amp;next=inactive", "inactive"),
+        ("phase=dual_write&amp;next=differs", "differs"),
+    ):
+        assert f'?{query}">1 client</a>' in html
+        shown = client.get(f"{CLIENTS}?{query.replace('amp;', '')}").context["cl"].result_list
+        assert [row.slug for row in shown] == [slug]
+
+
+def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
+    form = act(client, "new", "differs")
+    assert "The clients that you selected in their list (2)" in text(form)
+    kept = sent_form(form.content.decode(), "campaign_form")
+    assert kept["source"] == "selected"
+
+    look = client.post(START, kept | {"step": "look", "group_name": "Pilot"})
+    shown = text(look)
+    sent = dict(look.context_data["sent"])
+
+    assert "1 client stands before the goal." in shown
+    assert "They are put into a new group, “Pilot”." in shown
+    assert "Dual write: Stores differ – 1 client: differs" in shown
+    again = client.post(START, sent | {"step": "change"})
+    assert sent_form(again.content.decode(), "campaign_form")["clients"] == sent["clients"]
+    client.post(START, sent | {"step": "start"})
+    assert members(ClientGroup.objects.find_by_name("pilot")) == ["new"]
+    assert Campaign.objects.latest("pk").waves.get().group_name == "Pilot"
+
+
+def test_who_has_groups_that_wait_is_asked_for_their_order_first(client, clients):
+    group = make_group("Spain")
+    kept = sent_form(client.get(START).content.decode(), "campaign_form")
+    assert kept["source"] == "groups"
+
+    words = text(client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"}))
+
+    assert "You typed places of groups: choose the groups here, or no places." in words
+    enter_phase(all_clients().get(slug="spain-0").pk, Phase.AWS)
+    kept = sent_form(client.get(START).content.decode(), "campaign_form")
+    assert kept["source"] == "all"
+
+
+def test_all_that_a_filter_of_the_list_shows_can_be_selected(client, clients):
+    page = f"{CLIENTS}?phase=postgres"
+    pk = clients["new"]
+
+    form = client.post(
+        page, {"action": "start_campaign", "_selected_action": [pk], "select_across": "1"}
+    )
+
+    number = client.get(page).context["cl"].result_count
+    assert f"The clients that you selected in their list ({number})" in text(form)
+
+
+def test_other_clients_than_were_shown_are_not_started(client, clients):
+    sent = dict(client.post(START, typed("all", step="look")).context_data["sent"])
+    make_full_client("later")
+
+    words = text(client.post(START, sent | {"step": "start"}, follow=True))
+
+    assert "Nothing was started: other clients can go now." in words
+    assert "3 clients stand before the goal." in words
+    assert Campaign.objects.count() == 1
+
+
+def test_nobody_who_can_go_is_said_and_not_started(client, maria):
+    make_full_client("off", is_active=False)
+
+    words = text(client.post(START, typed("all", step="look")))
+
+    assert "None of these clients can go now." in words
+    assert "Start the campaign" not in words
+    client.post(START, typed("all", step="start", number="0"))
+    assert not Campaign.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"group_name": "ITALY"}, "there is a group Italy already"),
+        ({"group_name": "x" * 101}, "at most 100 characters"),
+        ({"group_name": "a\u200bb"}, "can't be seen"),
+        ({"soak_time": "1 h"}, "Every client would be refused"),
+        ({"source": "everybody"}, "not one of the available choices"),
+        ({"source": "selected"}, "select some in their list"),
+        ({"source": "selected", "clients": "x 9999999999999999999"}, "select some in their list"),
+    ],
+)
+def test_what_is_no_campaign_is_refused_and_leaves_no_group(client, clients, settings, more, why):
+    settings.NOVA_DUAL_READ_HOURS = 24.0
+
+    words = text(client.post(START, typed("all", number="2", step="start") | more))
+
+    assert why in words
+    assert ClientGroup.objects.count() == Campaign.objects.count() == 1
+
+
+def test_a_start_that_is_refused_leaves_no_group(client, maria, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    make_full_client("new")
+
+    client.post(START, typed("all", number="1", step="start"))
+
+    assert not ClientGroup.objects.exists()
+    assert not Campaign.objects.exists()
+
+
+def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said(client, maria):
+    for n in range(51):
+        make_full_client(f"c{n}")
+    form = client.get(START)
+    kept = sent_form(form.content.decode(), "campaign_form")
+    assert kept["wave_size"] == "13"
+
+    words = text(client.post(START, typed("all", wave_size="13", step="look")))
+
+    assert "It takes 12 days at least: 4 waves with up to 3 steps" in words.replace("\xa0", " ")
+
+
+def test_who_may_not_make_groups_starts_with_groups_alone(client):
+    names = ("view_campaign", "add_campaign", "move_client")
+    client.force_login(make_user("clerk", *(f"migration.{name}" for name in names)))
+    make_full_client("new")
+
+    words = text(client.get(START))
+
+    assert "All clients that can go" not in words
+    assert "it makes one" in words
+    assert client.post(START, typed("all", number="1", step="start")).status_code == 403
+    assert not Campaign.objects.exists()
+
+
+def test_a_viewer_has_no_such_action(client, clients):
+    client.force_login(make_user("vera", "credentials.view_client"))
+
+    act(client, "new")
+
+    assert "start_campaign" not in client.get(CLIENTS).content.decode()
+    assert Campaign.objects.count() == 1
+
+
+def test_what_was_begun_so_goes_its_way(client, maria):
+    for n in range(3):
+        make_full_client(f"c{n}")
+    sent = typed("all", goal="dual_write", soak_time="0 s", wave_size="2", group_name="All")
+    client.post(START, sent | {"step": "start", "number": "3"})
+    campaign = Campaign.objects.get()
+
+    do_next(campaign), do_next(campaign), do_next(campaign)
+
+    assert campaign.state == Campaign.State.FINISHED
+    assert all_clients().in_phases(Phase.DUAL_WRITE).count() == 3

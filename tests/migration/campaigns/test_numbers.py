@@ -1,0 +1,316 @@
+"""Each number on a campaign's page leads to the list of just these clients; waves of several parts have plain names."""
+
+import re
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from migration.models import (
+    AuditEvent,
+    Campaign,
+    ClientMigration,
+    ReadCount,
+    Worker,
+    all_clients,
+    go_on_without_refused,
+)
+from nova_credentials.phases import Phase
+from tests.factories import count_reads, make_comparison, make_full_client, make_user
+from tests.migration.admin.pages import CLIENTS, page_of, text
+from tests.migration.campaigns import taken
+from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group
+from tests.migration.moves.clients import enter_phase
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture
+def viewer(client):
+    user = make_user("vera")
+    user.groups.add(Group.objects.get(name="Viewer"))
+    client.force_login(user)
+    return client
+
+
+def page(campaign: Campaign) -> str:
+    return page_of("migration_campaign", campaign.pk)
+
+
+def links_of(response) -> list[tuple[str, str]]:
+    """Each link of the page into the client list by a campaign's number: its query and its words."""
+    found = re.findall(
+        r'(?s)<a [^>]*href="[^"]*/client/\?(campaign=[^"]*)"[^>]*>(.*?)</a>',
+        response.content.decode(),
+    )
+    return [(unescape(query), " ".join(words.split())) for query, words in found]
+
+
+def listed(client, query: str) -> set[str]:
+    return {row.slug for row in client.get(f"{CLIENTS}?{query}").context["cl"].result_list}
+
+
+def slugs(pks: list[int]) -> set[str]:
+    return set(all_clients().filter(pk__in=pks).values_list("slug", flat=True))
+
+
+def test_whom_a_step_waits_for_is_listed_and_how_much_they_lack_is_said(viewer, settings):
+    settings.NOVA_MIN_READS, settings.NOVA_CLEAN_STREAK = 20, 3
+    Worker.objects.record_heartbeat("worker:1")
+    group = taken.make_group("north", 3, Phase.DUAL_READ)
+    one, two, three = taken.members(group)
+    outside = taken.make_group("south", 1, Phase.DUAL_READ)
+    few_matches = [*taken.members(outside), one, two]
+    ClientMigration.objects.filter(pk__in=few_matches).update(clean_streak=1)
+    ClientMigration.objects.filter(pk=three).update(clean_streak=3)
+    campaign = taken.begin(group)
+    taken.take(campaign)
+
+    response = viewer.get(page(campaign))
+
+    shown = {words: query for query, words in links_of(response)}
+    few = shown["2 with too few matches in a row so far (needed: 3)"]
+    assert listed(viewer, few) == slugs([one, two])
+    reads = shown["1 with too few reads by NOVA so far (needed: 20)"]
+    assert listed(viewer, reads) == slugs([three])
+    words = text(viewer.get(f"{CLIENTS}?{few}"))
+    assert f"Campaign {campaign.pk}, wave 1 (north): to be moved" in words
+
+
+def test_each_count_of_a_wave_leads_to_its_clients(viewer):
+    campaign = make_campaign(make_group("Spain", 6), goal=Phase.AWS, most_refused=9, soak_minutes=0)
+    begin_wave(campaign, ["spain-0", "spain-1"])
+    pks = dict(all_clients().values_list("slug", "pk"))
+    enter_phase(pks["spain-2"], Phase.DUAL_WRITE), enter_phase(pks["spain-3"], Phase.DUAL_READ)
+    make_comparison(pks["spain-2"], "mismatch", slug="spain-2")
+    count_reads(pks["spain-3"], reads=5, aws_failures=4)
+    campaign.waves.get().taken.filter(client=pks["spain-5"]).update(left_out_at=timezone.now())
+
+    response = viewer.get(page(campaign))
+
+    wave = campaign.waves.get().pk
+    expected = {
+        f"campaign=wave-{wave}&phase=postgres": ("3", {"spain-0", "spain-1", "spain-4"}),
+        f"campaign=wave-{wave}&phase=dual_write": ("1", {"spain-2"}),
+        f"campaign=wave-{wave}&phase=dual_read": ("1", {"spain-3"}),
+        f"campaign=refused-{wave}": ("see them", {"spain-0", "spain-1"}),
+        f"campaign=differing-{wave}": ("see them", {"spain-2"}),
+        f"campaign=failed_reads-{wave}": ("see them", {"spain-3"}),
+        f"campaign=left_out-{wave}": ("1 that it goes on without", {"spain-5"}),
+        f"campaign=left-{campaign.waves.get().runs.get().pk}": (
+            "2 clients were not moved",
+            {"spain-0", "spain-1"},
+        ),
+    }
+    assert dict(links_of(response)) == {query: words for query, (words, _) in expected.items()}
+    for query, (_, found) in expected.items():
+        assert listed(viewer, query) == found, query
+    assert "Refused 2 (limit 9)" in text(response)
+
+
+def test_what_keeps_clients_of_a_stopped_campaign_leads_to_all_of_them(viewer):
+    campaign = make_campaign(make_group("Spain", 8), most_refused=1)
+    begin_wave(campaign, [f"spain-{n}" for n in range(7)])
+    do_next(campaign)
+    for pk in all_clients().exclude(slug="spain-7").values_list("pk", flat=True):
+        enter_phase(pk, Phase.DUAL_WRITE), make_comparison(pk, "mismatch")
+    outside = make_full_client("outside")
+    enter_phase(outside, Phase.DUAL_WRITE), make_comparison(outside, "mismatch")
+
+    response = viewer.get(page(campaign))
+
+    query = f"campaign=kept-{campaign.pk}&next=differs"
+    assert (query, "Stores differ: 7 clients") in links_of(response)
+    assert listed(viewer, query) == {f"spain-{n}" for n in range(7)}
+
+
+def test_whom_a_stopped_campaign_could_not_move_are_listed(viewer):
+    campaign = make_campaign(make_group("Spain", 3), most_refused=1)
+    begin_wave(campaign, ["spain-0", "spain-1"])
+    do_next(campaign)
+
+    query = f"campaign=not_moved-{campaign.pk}"
+
+    assert (query, "See these 2 clients") in links_of(viewer.get(page(campaign)))
+    assert listed(viewer, query) == {"spain-0", "spain-1"}
+    go_on_without_refused(campaign, by=None)
+    assert listed(viewer, query) == set()
+
+
+@pytest.mark.parametrize(
+    "value", ["kept", "kept-", "kept-x", "kept-0", "wave-999999999999999999", "nothing-1", "-1"]
+)
+def test_a_value_that_means_nothing_shows_nobody(viewer, value):
+    make_group("Spain", 2)
+
+    response = viewer.get(CLIENTS, {"campaign": value})
+
+    assert response.context["cl"].result_count == 0
+    assert viewer.get(CLIENTS, {"campaign": ""}).context["cl"].result_count == 2
+
+
+def test_a_wave_that_has_not_begun_has_no_list(viewer):
+    campaign = make_campaign(make_group("Spain", 2))
+
+    query = f"campaign=to_move-{campaign.waves.get().pk}"
+
+    assert listed(viewer, query) == set()
+
+
+def test_who_may_not_see_campaigns_has_no_such_filter(client):
+    campaign = make_campaign(make_group("Spain", 2), most_refused=1)
+    begin_wave(campaign, ["spain-0"])
+    client.force_login(make_user("clerk", "credentials.view_client"))
+
+    response = client.get(f"{CLIENTS}?campaign=not_moved-{campaign.pk}")
+
+    assert response.context["cl"].result_count == 0
+    assert f"Campaign {campaign.pk}" not in text(response)
+
+
+# What a stopped campaign says
+
+
+def test_who_only_has_to_wait_after_it_was_mended_is_told_so(viewer):
+    campaign = make_campaign(make_group("Spain", 2), goal=Phase.AWS, most_refused=1, soak_minutes=0)
+    begin_wave(campaign, ["spain-0"])
+    do_next(campaign)
+    pks = dict(all_clients().values_list("slug", "pk"))
+    enter_phase(pks["spain-1"], Phase.DUAL_READ), make_comparison(pks["spain-1"], "match")
+    count_reads(pks["spain-1"], reads=1, mismatches=1)
+    ReadCount.objects.update(last_mismatch_at=timezone.now())
+
+    words = text(viewer.get(page(campaign)))
+
+    assert (
+        "NOVA's reader met a mismatch or a failure lately: 1 client – spain-1 (this passes 30 minutes after the last"
+        in words
+    )
+    assert "Stands still" in words
+    assert "Step under way" not in words
+
+
+def test_a_wave_is_rolled_back_from_the_campaigns_page(client):
+    campaign, group = taken.begin_cutover(3)
+    other = taken.make_group("south", 1, Phase.AWS)
+    user = make_user("olga")
+    user.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(user)
+    (link,) = re.findall(
+        r'href="([^"]*roll_back=[^"]*)"', client.get(page(campaign)).content.decode()
+    )
+    html = client.get(page(campaign) + unescape(link)).content.decode()
+    # The page renews itself, and keeps the question.
+    assert f"page=1&amp;roll_back={campaign.waves.get().pk}" in html
+    (form,) = re.findall(r'(?s)<form [^>]*action="([^"]*campaign=wave[^"]*)">(.*?)</form>', html)
+    sent = dict(re.findall(r'name="([a-z_]+)" value="([a-z_0-9]+)"', form[1]))
+    assert "Roll 3 clients back to Dual read" in " ".join(re.sub("<.*?>", " ", form[1]).split())
+
+    response = client.post(unescape(form[0]), sent, follow=True)
+
+    assert "3 clients are in Dual read now." in text(response)
+    assert taken.phases(group) == [Phase.DUAL_READ] * 3
+    assert taken.phases(other) == [Phase.AWS]
+    Campaign.objects.update(state="finished")
+    campaign.waves.update(finished_at=timezone.now())
+    words = text(client.get(page(campaign)))
+    assert "Finished, not all at the goal" in words
+    assert "3 clients were moved back by hand: AWS (cut over) → Dual read (olga)" in words
+
+
+def test_a_viewer_is_offered_no_rollback(viewer):
+    campaign, _group = taken.begin_cutover(1)
+
+    assert "Roll this wave back" not in text(viewer.get(page(campaign)))
+
+
+# Names
+
+
+def test_a_group_that_is_taken_in_several_waves_has_parts_with_one_name_everywhere(viewer):
+    campaign = make_campaign(make_group("Spain", 3), wave_size=2)
+    first, second = do_next(campaign), do_next(campaign)
+    assert first is not None
+    assert second is not None
+    do_next(campaign)
+
+    words = text(viewer.get(page(campaign)))
+
+    assert words.count("Wave 1, part 1 (Spain)") == 1
+    assert words.count("Wave 1, part 2 (Spain)") == 1
+    assert f"Campaign {campaign.pk} began wave 1, part 2 (Spain) with 1 client." in words
+    assert "wave 1, part 2 (Spain)" in text(viewer.get(page_of("migration_run", second.pk)))
+    assert "1.2" not in words
+    assert "wave 1, part 1 (Spain)" in " ".join(
+        str(event.message) for event in AuditEvent.objects.filter(code="campaign")
+    )
+
+
+def test_a_part_of_a_group_that_is_called_like_its_wave_is_named_once():
+    campaign = make_campaign(make_group("Wave 1", 2), wave_size=1)
+    do_next(campaign), do_next(campaign)
+
+    names = [str(wave.name_message) for wave in campaign.waves.order_by("part")]
+
+    assert names == ["wave 1, part 1", "wave 1, part 2"]
+
+
+# History
+
+
+def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(client):
+    maria, ana = make_user("maria", "migration.move_client"), make_user("ana")
+    user = make_user("olga")
+    user.groups.add(Group.objects.get(name="Administrator"))
+    client.force_login(user)
+    campaign = make_campaign(make_group("Spain", 3), by=maria, reason="CHG-7", most_refused=1)
+    _wave, run = begin_wave(campaign, ["spain-0", "spain-1"])
+    do_next(campaign)
+    go_on_without_refused(campaign, by=ana, reason="CHG-8")
+
+    response = client.get(page(campaign))
+
+    history = text(response).split("History ")[1]
+    told = [
+        f"Started Campaign {campaign.pk} to Dual write: Spain. (maria) Reason: CHG-7",
+        f"Move run {run.pk} takes 2 clients of wave 1 (Spain) further: PostgreSQL → Dual write.",
+        f"Move run {run.pk} of wave 1 (Spain) ended. Refused: 2.",
+        f"Campaign {campaign.pk} stopped by itself: In wave 1 (Spain) the moves of at least 2 clients",
+        f"Campaign {campaign.pk} goes on without 2 clients that it could not move. (ana) Reason: CHG-8",
+        "ana had it go on.",
+    ]
+    places = [history.index(each) for each in told]
+    assert places == sorted(places)
+    assert f'href="{page_of("migration_run", run.pk)}">Move run {run.pk} takes' in (
+        response.content.decode()
+    )
+
+
+def test_a_rollback_stands_in_the_history(viewer):
+    campaign, group = taken.begin_cutover(2, rolls_back=True)
+    taken.differ(taken.members(group)[0])
+    run = taken.take(campaign)
+    taken.work(run)
+
+    history = text(viewer.get(page(campaign))).split("History ")[1]
+
+    assert (
+        f"Move run {run.pk} rolls back 2 clients of wave 1 (north): AWS (cut over) → Dual read."
+        in (history)
+    )
+    assert f"Move run {run.pk} of wave 1 (north) ended. Moved: 1, Refused: 1." in history
+
+
+def test_a_long_history_is_shown_from_its_newest_and_whole_on_demand(viewer, monkeypatch):
+    monkeypatch.setattr("migration.admin.campaign_views.EVENTS_SHOWN", 2)
+    campaign = make_campaign(make_group("Spain", 1))
+    do_next(campaign), do_next(campaign)
+
+    words = text(viewer.get(page(campaign)))
+    whole = text(viewer.get(f"{page(campaign)}?history=all"))
+
+    assert "The newest 2 events. Show all" in words
+    assert "Started Campaign" not in words
+    assert "Started Campaign" in whole
+    assert "Show all" not in whole

@@ -1,0 +1,30 @@
+"""What a person is told after logins were tested. Needs no database."""
+
+import pytest
+
+from migration.admin.login_tests import describe_results
+from migration.models import LoginTest
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (["works", "works"], "2 of 2 logins work."),
+        (
+            ["not_allowed", "works", "not_allowed", "refused"],
+            (
+                "Of 4 logins: 1 works; 1 is refused (the server refuses user or password); "
+                "2 could not be tested (logins are not sent to the address of this host)."
+            ),
+        ),
+        (
+            ["timed_out", "not_testable"],
+            (
+                "Of 2 logins: 1 could not be tested (the server did not answer in time); "
+                "1 could not be tested (host, user or secret are missing, or can't be sent)."
+            ),
+        ),
+    ],
+)
+def test_what_was_tested_is_told_apart_from_what_could_not_be_and_why(found, told):
+    assert describe_results([LoginTest(outcome=each) for each in found]) == told
